@@ -1,0 +1,52 @@
+# Every target does its own set-up; `make demo` and `make test` are all a newcomer needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test test-fast lint types bench lock clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(VENV)/.installed ## install into .venv, so that .venv/bin/connector is the command
+
+demo: install ## the whole pipeline on simulators, with a reconciliation at the end (under a minute)
+	$(BIN)/connector demo
+
+test: $(VENV)/.test-tools ## start a real Apache Kafka; lint, type check and every test
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite
+
+test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (under a minute)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite --fast
+
+lint: $(VENV)/.test-tools ## ruff, format and rules
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: $(VENV)/.test-tools ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
+	$(BIN)/python -m tests.benchmarks.throughput
+
+lock: ## resolve again within pyproject's bounds (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		pyproject.toml --group build -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--group test -c requirements.lock -o tests/requirements.lock
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/.test-tools: tests/requirements.lock $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""Forwards Avro conversion events from Kafka to Amazon Ads."""

@@ -1,0 +1,203 @@
+"""The nouns of the connector (design: Words). Values without behaviour; a leaf that imports nothing of ours.
+
+What crosses into ``core/`` per poll is a `Poll`: columns, one entry a record. A payload is the event as it will stand in
+the request, encoded once to bytes when it is decoded: the core never looks inside, a batch is a join, its size is known
+exactly, and a re-send is byte for byte the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, StrEnum
+from typing import NamedTuple
+
+__all__ = [
+    "DELIVERED",
+    "NO_VERDICT",
+    "UNKNOWN_EPOCH",
+    "Answer",
+    "Failure",
+    "Facts",
+    "Flaw",
+    "Moment",
+    "Outcome",
+    "Poll",
+    "Reason",
+    "RequestFailed",
+    "TopicPartition",
+    "Verdict",
+    "VerdictKind",
+    "Verdicts",
+]
+
+UNKNOWN_EPOCH = -1
+"""The leader epoch of a record whose broker did not say; it equals only itself (design: The guarantee, point 4)."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        """Write it as Kafka's tools do."""
+        return f"{self.topic}-{self.partition}"
+
+
+class Moment(NamedTuple):
+    """The clocks, read once by the shell and handed to the core with every fact."""
+
+    wall_ms: int
+    """Milliseconds since 1970 UTC: for ages of events, never for durations."""
+    monotonic: float
+    """Seconds since some fixed point: for durations."""
+    last_poll: float
+    """The monotonic second at which the consumer thread last polled."""
+
+
+class Outcome(IntEnum):
+    """What became of a resolved record. The numbers stand in the ledger: never reuse one."""
+
+    DELIVERED = 1
+    DUPLICATE = 2
+    STALE = 3
+    IGNORED = 4
+    DEAD_LETTERED = 5
+
+
+class Reason(StrEnum):
+    """Why a record became a dead letter: the header ``connector.reason``, a label of a metric."""
+
+    UNDECODABLE = "undecodable"
+    UNKNOWN_SCHEMA = "unknown-schema"
+    IMPLAUSIBLE_TIME = "implausible-time"
+    MISSING_FIELD = "missing-field"
+    INVALID_FIELD = "invalid-field"
+    CLEAR_MATCH_KEY = "clear-match-key"
+    NO_MATCH_KEY = "no-match-key"
+    MISSING_CONSENT = "missing-consent"
+    TOO_LARGE = "too-large"
+    REJECTED = "rejected"
+    NO_VERDICT = "no-verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A broken rule, in the place of a payload."""
+
+    reason: Reason
+    """Of the first rule broken."""
+    detail: str
+    """Every field and rule broken; never a value of the event."""
+
+
+@dataclass(slots=True)
+class Poll:
+    """Records of one partition, as columns of equal length, in offset order."""
+
+    partition: TopicPartition
+    generation: int
+    """The assignment they were polled under."""
+    offsets: list[int] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+    """Leader epochs, or `UNKNOWN_EPOCH`."""
+    times: list[int | None] = field(default_factory=list)
+    """Event times in milliseconds since 1970 UTC; None where the record has none that can be read."""
+    keys: list[bytes | None] = field(default_factory=list)
+    """16-byte digests of the dedupe key; None for an event without one."""
+    payloads: list[bytes | Flaw | None] = field(default_factory=list)
+    """The event as it will stand in the request; a flaw; None for a record without a value."""
+    sizes: list[int] = field(default_factory=list)
+    """Bytes each record holds in memory while it is unresolved: payload, and key and value as polled."""
+    records: list[object] = field(default_factory=list)
+    """The records as polled, opaque: they travel to the dead-letter topic byte for byte."""
+
+
+@dataclass(slots=True)
+class Facts:
+    """Facts of one partition, as columns of equal length: what became of which offset."""
+
+    offsets: list[int] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    """16-byte digests, for delivered events that have a dedupe key; else None."""
+    times: list[int] = field(default_factory=list)
+    """Event times in milliseconds, for delivered events; else 0."""
+
+    def __len__(self) -> int:
+        """Count the facts."""
+        return len(self.offsets)
+
+    def add(self, offset: int, epoch: int, outcome: Outcome, key: bytes | None = None, time_ms: int = 0) -> None:
+        """Append one fact."""
+        self.offsets.append(offset)
+        self.epochs.append(epoch)
+        self.outcomes.append(outcome)
+        self.keys.append(key)
+        self.times.append(time_ms)
+
+
+class VerdictKind(Enum):
+    """Of Amazon, on one event."""
+
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    RETRY = "retry"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What Amazon said of one event."""
+
+    kind: VerdictKind
+    detail: str = ""
+    """Amazon's codes and field locations, safe to write down: never a value of the event."""
+
+
+DELIVERED = Verdict(VerdictKind.DELIVERED)
+NO_VERDICT = Verdict(VerdictKind.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """A request answered per event."""
+
+    verdicts: list[Verdict]
+    """One an event, in the order of the request."""
+    status: int = 207
+    anomalies: tuple[str, ...] = ()
+    """Oddities of the answer, as labels of ``connector_response_anomalies_total{kind}``."""
+
+
+class Failure(Enum):
+    """Whose fault it is that a request failed as a whole, and so what is done (design: The guarantee, point 12)."""
+
+    TRANSIENT = "transient"
+    """The vendor or the network: send again after a backoff."""
+    THROTTLED = "throttled"
+    """Every request of the process waits."""
+    TOO_LARGE = "too-large"
+    """Split the batch; a single event is a dead letter."""
+    OPERATOR = "operator"
+    """Credentials, account or settings: pause, say so, turn unready, and go on trying."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """A request without verdicts on its events; never a reason to dead-letter one."""
+
+    failure: Failure
+    reason: str
+    """A short code for logs and metrics, as ``http-503``, ``timeout``, ``connect``, ``invalid_grant``."""
+    retry_after: float | None = None
+    """Seconds the vendor asked to wait."""
+    status: int | None = None
+    detail: str = ""
+    """A sentence for the operator; never a value of an event, never a token."""
+    anomalies: tuple[str, ...] = ()
+
+
+Answer = Verdicts | RequestFailed

@@ -1,0 +1,88 @@
+"""What the parts ask of each other: the Protocols that the real adapters and the fakes both keep.
+
+A contract suite in ``tests/contract`` runs against each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from connector.model import Answer, Flaw
+
+__all__ = ["Decoder", "Record", "Sink", "WireContract"]
+
+
+class Record(Protocol):
+    """A record as polled. ``confluent_kafka.Message`` is one."""
+
+    def value(self) -> bytes | None:
+        """Return the value."""
+
+    def key(self) -> bytes | None:
+        """Return the key."""
+
+    def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
+        """Return the headers, in order."""
+
+    def offset(self) -> int:
+        """Return the offset."""
+
+    def leader_epoch(self) -> int | None:
+        """Return the epoch of the leader that appended it, if the broker said."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the kind of the timestamp and its milliseconds."""
+
+
+class Decoder(Protocol):
+    """From bytes to the inputs of ``schemas/conversion_event.avsc``."""
+
+    def decode(self, value: bytes) -> dict[str, object]:
+        """Decode by the writer's schema and map to our input names.
+
+        ``timestamp`` is whole milliseconds since 1970 UTC, whatever unit the writer declared; inputs that the writer does
+        not have are absent.
+
+        Raises:
+            RecordError: the record is at fault.
+            SchemaUnavailable: the schema cannot be had for now; ask again later.
+        """
+
+
+class WireContract(Protocol):
+    """One of Amazon's two wire contracts: pure, no I/O."""
+
+    @property
+    def prefix(self) -> bytes:
+        """What stands before the first event of a request body."""
+
+    @property
+    def suffix(self) -> bytes:
+        """What stands after the last event of a request body; between two events stands a comma."""
+
+    @property
+    def path(self) -> str:
+        """The path of the endpoint, below the base URL."""
+
+    def headers(self, access_token: str) -> dict[str, str]:
+        """Return the headers of a request."""
+
+    def encode(self, inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
+        """Encode one event as it stands in the request, or say which rules it breaks.
+
+        ``dedupe_id`` is what Amazon de-duplicates by: the event's own id, or the derived one.
+        """
+
+    def read(self, status: int, headers: Mapping[str, str], body: bytes, count: int) -> Answer:
+        """Read the answer to a request of ``count`` events. Total: every input has a reading, none raises."""
+
+
+class Sink(Protocol):
+    """Sends one request and returns what became of it."""
+
+    async def send(self, body: bytes, count: int) -> Answer:
+        """Send a request body of ``count`` events. Never raises for what the vendor or the network does."""
+
+    async def close(self) -> None:
+        """Give back connections."""
