@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "DELIVERED",
     "NO_VERDICT",
     "UNKNOWN_EPOCH",
     "Answer",
+    "Event",
     "Facts",
     "Failure",
     "Flaw",
@@ -114,6 +115,26 @@ class Poll:
     """The records as polled, opaque: they travel to the dead-letter topic byte for byte."""
 
 
+@dataclass(slots=True, eq=False)
+class Event:
+    """A decoded record on its way: buffered, waiting or in flight. The one object per record that the core holds."""
+
+    generation: int
+    """Names the assignment it was polled under; unique among all assignments of all partitions of the process."""
+    offset: int
+    epoch: int
+    time_ms: int
+    key: bytes | None
+    payload: bytes
+    size: int
+    """Bytes it holds in memory while unresolved."""
+    record: object
+    since: float
+    """Monotonic second at which it was buffered."""
+    tries: int = 0
+    """Answers so far that gave it no final verdict."""
+
+
 @dataclass(slots=True)
 class Facts:
     """Facts of one partition, as columns of equal length: what became of which offset."""
@@ -137,6 +158,20 @@ class Facts:
         self.outcomes.append(outcome)
         self.keys.append(key)
         self.times.append(time_ms)
+
+    def extend(self, more: Facts) -> None:
+        """Append the facts of another."""
+        for mine, theirs in zip(self._columns(), more._columns(), strict=True):
+            mine.extend(theirs)
+
+    def split(self, count: int) -> tuple[Facts, Facts]:
+        """Return the first ``count`` facts, and the rest."""
+        if count >= len(self):
+            return self, Facts()
+        return Facts(*(c[:count] for c in self._columns())), Facts(*(c[count:] for c in self._columns()))
+
+    def _columns(self) -> tuple[list[Any], ...]:
+        return self.offsets, self.epochs, self.outcomes, self.keys, self.times
 
 
 class VerdictKind(Enum):

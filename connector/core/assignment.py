@@ -1,0 +1,119 @@
+"""One partition while it is ours: its offsets, window, facts not yet confirmed, and letters not yet written.
+
+    RESTORING ──▶ OPENING ──▶ RUNNING ──▶ DRAINING ──▶ ENDED
+        └────────────┴───────────┴───(lost)──────────────▲
+
+RESTORING reads the ledger; OPENING waits for an empty entry of our own to be confirmed, which proves that the ledger can be
+written and tells the brokers' time; DRAINING finishes what is in flight. After ENDED nothing is committed or sent, but facts
+about what was sent are still written down (design: The guarantee, point 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from connector.core.dedupe import DedupeWindow, SeenKeys
+from connector.core.offsets import OffsetTracker, ResolvedOffsets
+from connector.core.recovery import LedgerPosition, Recovery
+from connector.model import Facts, Flaw, TopicPartition
+
+__all__ = ["Assignment", "Letter", "Phase"]
+
+
+class Phase(Enum):
+    """Where an assignment is in its life."""
+
+    RESTORING = "restoring"
+    OPENING = "opening"
+    RUNNING = "running"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+@dataclass(slots=True, eq=False)
+class Letter:
+    """A dead letter on its way."""
+
+    offset: int
+    epoch: int
+    flaw: Flaw
+    record: object
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class Assignment:
+    """The state of one assignment of one partition; rules live in `pipeline`."""
+
+    partition: TopicPartition
+    generation: int
+    phase: Phase = Phase.RESTORING
+    tracker: OffsetTracker = field(default_factory=lambda: OffsetTracker(0))
+    resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)
+    window: DedupeWindow = field(default_factory=lambda: DedupeWindow(SeenKeys()))
+    topic_id: str = ""
+    position: LedgerPosition = field(default_factory=lambda: LedgerPosition("", 0))
+    """The ledger holds every fact that the frontier rests on, up to here."""
+    start: tuple[int, int] = (0, -1)
+    """Offset and epoch to start at."""
+
+    facts: Facts = field(default_factory=Facts)
+    """Known, not yet on their way to the ledger."""
+    flushing: Facts | None = None
+    """On their way, not confirmed."""
+    flush_due: float | None = None
+    """Monotonic second of the next flush; None with nothing to flush."""
+    failures: int = 0
+    """Of flushes or restores, in a row."""
+
+    letters: dict[int, Letter] = field(default_factory=dict)
+    """On their way to the dead-letter topic, by offset."""
+    unwritten: dict[int, Letter] = field(default_factory=dict)
+    """Failed to be written, and to be written again."""
+    letter_failures: int = 0
+    """Since a letter was last written; while there are any, nothing more is taken in."""
+    letters_due: float | None = None
+    """Monotonic second at which the unwritten are tried again."""
+    held: int = 0
+    """Records received and neither resolved nor released."""
+    held_bytes: int = 0
+    in_flight: int = 0
+    """Events in requests."""
+
+    fetching: bool = False
+    commit_due: float = 0.0
+    """Monotonic second before which no further commit is made, but after a flush."""
+    asked_to_commit: int = 0
+    """The next offset of the last commit asked for."""
+    restore_due: float | None = None
+    """Monotonic second of the next attempt to restore; None while one is under way."""
+    refusal: str | None = None
+    """Why the last restore failed, when an operator is needed."""
+    drain_by: float = 0.0
+    """Monotonic second at which a drain gives up."""
+
+    def restored(self, recovery: Recovery) -> None:
+        """Take over what the ledger says."""
+        self.phase = Phase.OPENING
+        self.tracker = OffsetTracker(recovery.offset)
+        self.asked_to_commit = recovery.offset
+        self.start = (recovery.offset, recovery.epoch)
+        self.resolved, self.window = recovery.resolved, DedupeWindow(recovery.seen)
+        self.topic_id, self.position = recovery.topic_id, recovery.position
+        self.failures, self.restore_due, self.refusal = 0, None, None
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still commit."""
+        return self.phase is not Phase.ENDED
+
+    @property
+    def commits(self) -> bool:
+        """Whether there is something new to commit."""
+        return self.phase in {Phase.RUNNING, Phase.DRAINING} and self.tracker.next_offset > self.asked_to_commit
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way for it, and every fact known is confirmed."""
+        return not (self.in_flight or self.letters or self.unwritten or self.facts or self.flushing is not None)

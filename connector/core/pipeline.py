@@ -1,0 +1,734 @@
+"""The pipeline: what the shell reports goes in, what the shell must do comes out. The one place where the parts meet.
+
+Laws (design: The guarantee; the simulation checks each from outside):
+
+L1  A next offset is committed only when every received record below it is resolved, and its fact is in the ledger.
+L2  A record is resolved by exactly one of: delivered, duplicate, stale, ignored, dead-lettered. It leaves no other way than
+    being given back at the end of its assignment (released).
+L3  A key counts as seen only once Amazon acknowledged its event.
+L4  After an assignment has ended nothing of it is committed or sent; facts about what was sent are still written down.
+L5  Every buffer has a bound. At the bound the pipeline pauses, it never drops.
+L6  A verdict on a request never dead-letters an event; a verdict on an event stops no other (but for the breaker).
+L7  Nothing is judged by a clock that disagrees with the brokers'.
+
+The loop over a poll and the loop over verdicts are plain and make one `Event` per record that is kept; everything else
+happens a handful of times per batch, in `_settle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from connector.core import exchange as x
+from connector.core.assignment import Assignment, Letter, Phase
+from connector.core.batching import Batcher, BatchPolicy, Envelope
+from connector.core.breaker import Breaker, BreakerPolicy
+from connector.core.concurrency import ConcurrencyLimit
+from connector.core.dedupe import DedupePolicy, Sighting
+from connector.core.freshness import Clock, Freshness, FreshnessPolicy
+from connector.core.recovery import LedgerPosition, commit_metadata
+from connector.core.retry import RetryPolicy, RetryQueue
+from connector.core.statistics import Statistics
+from connector.model import (
+    Event,
+    Facts,
+    Failure,
+    Flaw,
+    Moment,
+    Outcome,
+    Poll,
+    Reason,
+    RequestFailed,
+    VerdictKind,
+    Verdicts,
+)
+
+__all__ = ["BufferPolicy", "FlushPolicy", "Pipeline", "Policy"]
+
+_MAX_AHEAD = 100_000
+"""Offsets received beyond a partition's frontier: with one event stuck, the others go on this far (about 10 MB)."""
+_POLL_GRACE_SECONDS = 0.1
+"""How soon to look again whether the consumer thread has polled."""
+_CLOCK_PROBE_SECONDS = 5.0
+"""While the clocks disagree, the brokers' is asked this often (by an empty ledger entry)."""
+_EXPIRY_SECONDS = 60.0
+"""How often the windows forget what is too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferPolicy:
+    """How much may be held unresolved, in all, and what polls already under way may still add when it pauses."""
+
+    max_events: int
+    max_bytes: int
+    headroom_events: int = 0
+    headroom_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlushPolicy:
+    """When facts go to the ledger (design: The ledger)."""
+
+    interval_seconds: float = 1.0
+    max_facts: int = 10_000
+    """Of one entry; about 0.25 MB, below any sensible ``max.message.bytes``."""
+    max_unconfirmed: int = 50_000
+    """With more facts than this unconfirmed nothing more is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything the pipeline is told once."""
+
+    freshness: FreshnessPolicy
+    dedupe: DedupePolicy
+    batch: BatchPolicy
+    envelope: Envelope
+    buffer: BufferPolicy
+    max_in_flight: int
+    drain_seconds: float
+    poll_gate_seconds: float
+    """Half the session time-out: no request starts unless the consumer thread polled within it (design: point 7)."""
+    flush: FlushPolicy = field(default_factory=FlushPolicy)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    stop_on_verdict: bool = False
+    """``ON_VERDICT=stop``."""
+
+
+@dataclass(slots=True)
+class _Request:
+    events: list[Event]
+    attempt: int
+
+
+class Pipeline:
+    """Turns inputs into commands. One caller; not thread-safe."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._assignments: dict[int, Assignment] = {}
+        self._batcher = Batcher(policy.batch, policy.envelope)
+        self._retries = RetryQueue()
+        self._requests: dict[int, _Request] = {}
+        self._request_number = 0
+        self._limit = ConcurrencyLimit(policy.max_in_flight)
+        self._breaker = Breaker(policy.breaker)
+        self._clock = Clock(policy.freshness.max_skew_ms)
+        self._agrees = True
+        self._probe_at = 0.0
+        self._unjudged: list[Poll] = []  # polled while the clocks disagreed; bounded, for polling is paused then
+        self._full = False
+        self._hold_until = 0.0  # monotonic second before which no request starts
+        self._verdict: str | None = None  # the sentence that needs an operator
+        self._failures = 0  # requests that failed for the operator's reasons, in a row
+        self._stopping = False
+        self._stop_by: float | None = None  # monotonic second at which it ends whatever is still under way
+        self._stop_verdict: str | None = None
+        self._expire_at = 0.0
+        self._out: list[x.Command] = []
+        self.statistics = Statistics()
+
+    # ---- what the shell calls
+
+    def handle(self, told: x.Input, now: Moment) -> list[x.Command]:  # noqa: PLR0912 - one line per kind of input
+        """Take one input; return what to do, in order."""
+        self._agrees = self._clock.agrees(now)
+        match told:
+            case x.Polled(polls):
+                for poll in polls:
+                    self._polled(poll, now)
+            case x.RequestFinished():
+                self._request_finished(told, now)
+            case x.FactsAppended():
+                self._facts_appended(told, now)
+            case x.FactsFailed():
+                self._facts_failed(told, now)
+            case x.LetterWritten():
+                self._letter_written(told)
+            case x.LetterFailed():
+                self._letter_failed(told, now)
+            case x.CommitFailed(generation):
+                self._commit_failed(generation, now)
+            case x.Assigned(partition, generation):
+                self._assigned(Assignment(partition, generation))
+            case x.Restored():
+                self._restored(told)
+            case x.RestoreFailed():
+                self._restore_failed(told, now)
+            case x.Revoked(generations):
+                for generation in generations:
+                    self._drain(generation, now)
+            case x.Lost(generations):
+                for generation in generations:
+                    self._end(generation)
+            case x.ShutdownRequested():
+                self._shut_down(None, now)
+            case x.TimePassed():
+                pass
+            case _:
+                assert_never(told)
+        self._settle(now)
+        self._out, out = [], self._out
+        return out
+
+    def wake_at(self, now: Moment) -> float | None:
+        """Return the monotonic second at which `TimePassed` is to be reported if nothing else happens; None for never."""
+        times = [self._next_send(now), self._stop_by]
+        for part in self._assignments.values():
+            times += (part.restore_due, part.letters_due)
+            if part.flushing is None:
+                times.append(part.flush_due)
+            if part.phase is Phase.DRAINING:
+                times.append(part.drain_by)
+            if part.commits:
+                times.append(part.commit_due)
+        if self._assignments:
+            times.append(self._expire_at if self._agrees else self._probe_at)
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def assignments(self) -> list[Assignment]:
+        """The assignments that are ours: to look at, not to change."""
+        return [part for part in self._assignments.values() if part.live]
+
+    @property
+    def in_flight_events(self) -> int:
+        """Events handed to the sink, outcome unknown, of assignments that are ours."""
+        return sum(part.in_flight for part in self.assignments)
+
+    @property
+    def buffered_events(self) -> int:
+        """Records neither in flight nor resolved: waiting, in a batch to come, to be sent again, or becoming letters."""
+        unjudged = sum(len(poll.offsets) for poll in self._unjudged)
+        return sum(part.held - part.in_flight for part in self.assignments) + unjudged
+
+    @property
+    def in_flight_requests(self) -> int:
+        """Requests out."""
+        return len(self._requests)
+
+    @property
+    def concurrency_limit(self) -> int:
+        """Requests that may be out at once."""
+        return self._limit.value
+
+    def needs_operator(self) -> list[str]:
+        """Return the sentences that need an operator; while there is one the connector is unready."""
+        sentences = [self._verdict] if self._verdict else []
+        if self._breaker.open:
+            sentences.append(
+                f"Amazon refused {self._policy.breaker.max_consecutive} events in a row: sending is paused, one event a "
+                "minute is tried. Look at the details in the dead-letter topic; an account setting is the usual cause"
+            )
+        if not self._agrees:
+            sentences.append(
+                f"the wall clock is {self._clock.disagreement_ms / 1000:+.0f} s off the brokers': nothing is judged or sent "
+                "until they agree within MAX_CLOCK_SKEW. Mend the clock of this host, or of the brokers"
+            )
+        refusals = {part.refusal: None for part in self.assignments if part.refusal}
+        return sentences + list(refusals)
+
+    def paused(self) -> dict[str, int]:
+        """Return how many partitions are paused, by reason; what holds for all counts them all."""
+        live = self.assignments
+        everywhere = {
+            "buffer_full": self._full,
+            "clock": not self._agrees,
+            "operator": self._verdict is not None,
+            "breaker": self._breaker.open,
+            "ledger": self._unconfirmed > self._policy.flush.max_unconfirmed,
+        }
+        return {
+            "restoring": sum(part.phase in {Phase.RESTORING, Phase.OPENING} and not part.refusal for part in live),
+            "refused": sum(part.refusal is not None for part in live),
+            "dead_letter": sum(part.letter_failures > 0 for part in live),
+            "ahead": sum(len(part.tracker) > _MAX_AHEAD for part in live),
+            "draining": sum(part.phase is Phase.DRAINING for part in live),
+        } | {reason: len(live) if holds else 0 for reason, holds in everywhere.items()}
+
+    # ---- records come in
+
+    def _polled(self, poll: Poll, now: Moment) -> None:  # noqa: PLR0912, PLR0915 - a call per check costs more than the check
+        part = self._assignments.get(poll.generation)
+        if part is None or part.phase is not Phase.RUNNING:
+            return
+        if not self._agrees:
+            self._unjudged.append(poll)
+            return
+        policy = self._policy.freshness
+        oldest, newest = now.wall_ms - policy.max_age_ms, now.wall_ms + policy.max_skew_ms
+        tracker, facts, resolved, beyond = part.tracker, part.facts, part.resolved, part.resolved.beyond
+        window, sight, fits, batch = part.window, part.window.sight, self._batcher.fits, self._batcher.add
+        generation, since, received, held, already, known = poll.generation, now.monotonic, 0, 0, [], len(facts)
+        for offset, epoch, time_ms, key, payload, size, record in zip(
+            poll.offsets, poll.epochs, poll.times, poll.keys, poll.payloads, poll.sizes, poll.records, strict=True
+        ):
+            if not tracker.track(offset, epoch):
+                continue
+            received += 1
+            # The order of the checks is design.md's (§3): already resolved; no value; undecodable; time implausible; stale;
+            # breaks a rule; duplicate; too large.
+            if offset < beyond and resolved.covers(offset, epoch):
+                already.append(offset)
+                continue
+            if payload is None:
+                facts.add(offset, epoch, Outcome.IGNORED)
+                continue
+            if time_ms is not None and not oldest <= time_ms <= newest:
+                untimely = policy.judge(time_ms, now.wall_ms)
+                if untimely is Freshness.STALE:
+                    facts.add(offset, epoch, Outcome.STALE)
+                    continue
+                payload = Flaw(Reason.IMPLAUSIBLE_TIME, f"timestamp: {untimely.value}")  # noqa: PLW2901 - the flaw travels in its place
+            held += 1
+            part.held_bytes += size
+            if not isinstance(payload, bytes) or time_ms is None:
+                flaw = payload if isinstance(payload, Flaw) else Flaw(Reason.MISSING_FIELD, "timestamp: missing")
+                self._write_letter(part, Letter(offset, epoch, flaw, record, size))
+                continue
+            event = Event(generation, offset, epoch, time_ms, key, payload, size, record, since)
+            if key is not None:
+                sighting = sight(key)
+                if sighting is Sighting.DUPLICATE:
+                    facts.add(offset, epoch, Outcome.DUPLICATE)
+                    held -= 1
+                    part.held_bytes -= size
+                    continue
+                if sighting is Sighting.IN_FLIGHT:
+                    window.wait(key, event)
+                    continue
+            if fits(payload):
+                batch(event)
+            else:
+                self._write_letter(part, self._too_large(event))
+                self._first_ended(part, key)
+        part.held += held
+        tracker.resolve(already)
+        statistics, outcomes = self.statistics, facts.outcomes[known:]
+        statistics.records += received
+        statistics.already_resolved += len(already)
+        for outcome in (Outcome.IGNORED, Outcome.STALE, Outcome.DUPLICATE):
+            statistics.outcomes[outcome] += outcomes.count(outcome)
+
+    # ---- fates
+
+    def _resolve(self, part: Assignment, held: Event | Letter, outcome: Outcome, key: bytes | None, time_ms: int) -> None:
+        """Note the fate of a held record."""
+        part.facts.add(held.offset, held.epoch, outcome, key, time_ms)
+        part.held -= 1
+        part.held_bytes -= held.size
+
+    def _dead_letter(self, part: Assignment, event: Event, flaw: Flaw) -> None:
+        self._write_letter(part, Letter(event.offset, event.epoch, flaw, event.record, event.size))
+        self._first_ended(part, event.key)
+
+    def _too_large(self, event: Event) -> Letter:
+        flaw = Flaw(Reason.TOO_LARGE, f"event: larger than a request may be ({self._policy.batch.max_bytes} bytes)")
+        return Letter(event.offset, event.epoch, flaw, event.record, event.size)
+
+    def _first_ended(self, part: Assignment, key: bytes | None) -> None:
+        """Let the next copy of an event that ended undelivered take its place; its freshness is judged when it is sent."""
+        if key is None or part.phase is not Phase.RUNNING:
+            return  # after a drain began the copies are given back with the rest
+        while (copy := part.window.ended(key)) is not None:
+            if self._batcher.fits(copy.payload):
+                self._batcher.add(copy)
+                return
+            self._write_letter(part, self._too_large(copy))
+
+    def _went_stale(self, part: Assignment, event: Event) -> None:
+        self._resolve(part, event, Outcome.STALE, None, 0)
+        self.statistics.outcomes[Outcome.STALE] += 1
+        self._first_ended(part, event.key)
+
+    def _write_letter(self, part: Assignment, letter: Letter) -> None:
+        part.letters[letter.offset] = letter
+        self._out.append(x.WriteLetter(part.partition, part.generation, letter.offset, letter.record, letter.flaw))
+
+    def _letter_written(self, told: x.LetterWritten) -> None:
+        part = self._assignments[told.generation]
+        letter = part.letters.pop(told.offset)
+        part.letter_failures = 0
+        if part.live:
+            self._resolve(part, letter, Outcome.DEAD_LETTERED, None, 0)
+            self.statistics.outcomes[Outcome.DEAD_LETTERED] += 1
+            self.statistics.dead_letters[letter.flaw.reason] += 1
+        else:
+            part.facts.add(letter.offset, letter.epoch, Outcome.DEAD_LETTERED)
+
+    def _letter_failed(self, told: x.LetterFailed, now: Moment) -> None:
+        part = self._assignments[told.generation]
+        letter = part.letters.pop(told.offset)
+        if part.live:
+            part.unwritten[told.offset] = letter
+            part.letter_failures += 1
+            part.letters_due = now.monotonic + self._policy.retry.delay(part.letter_failures, told.chance)
+
+    # ---- answers
+
+    def _request_finished(self, told: x.RequestFinished, now: Moment) -> None:
+        request = self._requests.pop(told.request)
+        events = []
+        for event in request.events:
+            part = self._assignments[event.generation]
+            part.in_flight -= 1
+            if part.live:
+                events.append(event)
+        match told.answer:
+            case Verdicts():
+                self._verdicts(request, told.answer, told.chance, now)
+            case RequestFailed():
+                events = [event for event in events if self._assignments[event.generation].phase is Phase.RUNNING]
+                self._request_failed(_Request(events, request.attempt + 1), told.answer, told.chance, now)
+            case _:
+                assert_never(told.answer)
+
+    def _verdicts(self, request: _Request, answer: Verdicts, chance: float, now: Moment) -> None:
+        assignments, statistics = self._assignments, self.statistics
+        delivered, refused = 0, 0
+        again: list[Event] = []
+        for event, verdict in zip(request.events, answer.verdicts, strict=True):
+            part = assignments[event.generation]
+            kind = verdict.kind
+            if kind is VerdictKind.DELIVERED:
+                delivered += 1
+                self._delivered(part, event, now)
+            elif not part.live:
+                statistics.late_answers += 1
+            elif kind is VerdictKind.REJECTED:
+                refused += 1
+                self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail))
+            else:
+                event.tries += 1
+                if event.tries >= self._policy.retry.max_tries:
+                    self._dead_letter(part, event, Flaw(Reason.NO_VERDICT, verdict.detail or "no verdict on this event"))
+                elif part.phase is Phase.RUNNING:
+                    again.append(event)
+        self._breaker.answered(delivered, refused, now.monotonic)
+        if delivered or refused:
+            self._verdict, self._failures = None, 0
+            self._limit.succeeded()
+        if again:
+            tries = max(event.tries for event in again)
+            self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), 0, again)
+            statistics.retries["no-verdict"] += len(again)
+
+    def _delivered(self, part: Assignment, event: Event, now: Moment) -> None:
+        if not part.live:
+            self.statistics.late_answers += 1
+            part.facts.add(event.offset, event.epoch, Outcome.DELIVERED, event.key, event.time_ms)
+            return
+        self._resolve(part, event, Outcome.DELIVERED, event.key, event.time_ms)
+        self.statistics.delivered(now.wall_ms - event.time_ms)
+        if event.key is not None:
+            for copy in part.window.delivered(event.key, event.time_ms):
+                self._resolve(part, copy, Outcome.DUPLICATE, None, 0)
+                self.statistics.outcomes[Outcome.DUPLICATE] += 1
+
+    def _request_failed(self, request: _Request, failed: RequestFailed, chance: float, now: Moment) -> None:
+        retry, events = self._policy.retry, request.events
+        wait = max(failed.retry_after or 0.0, retry.delay(max(request.attempt, 1), chance))
+        match failed.failure:
+            case Failure.TRANSIENT:
+                if failed.reason == "timeout":
+                    self._limit.congested(now.monotonic)
+            case Failure.THROTTLED:
+                self._limit.congested(now.monotonic)
+                self._hold(wait, now)
+            case Failure.OPERATOR:
+                self._failures += 1
+                wait = max(wait, retry.delay(self._failures, chance))
+                self._hold(wait, now)
+                self._verdict = failed.detail or failed.reason
+            case Failure.TOO_LARGE:
+                self._split(request, now)
+                events = []
+            case _:
+                assert_never(failed.failure)
+        if events:
+            self._retries.add(now.monotonic + wait, request.attempt, events)
+            self.statistics.retries[failed.reason] += len(events)
+        if failed.failure is Failure.OPERATOR and self._policy.stop_on_verdict:
+            self._shut_down(self._verdict, now)
+
+    def _hold(self, seconds: float, now: Moment) -> None:
+        self._hold_until = max(self._hold_until, now.monotonic + seconds)
+
+    def _split(self, request: _Request, now: Moment) -> None:
+        """Halve a request that the vendor found too large; an event too large alone is a dead letter."""
+        events = request.events
+        if len(events) == 1:
+            part = self._assignments[events[0].generation]
+            self._dead_letter(part, events[0], Flaw(Reason.TOO_LARGE, "event: larger than Amazon takes (413)"))
+        elif events:
+            middle = len(events) // 2
+            for half in (events[:middle], events[middle:]):
+                self._retries.add(now.monotonic, 0, half)
+            self.statistics.retries["too-large"] += len(events)
+
+    # ---- facts and commits
+
+    def _append(self, part: Assignment, facts: Facts) -> None:
+        part.flushing, part.flush_due = facts, None
+        self._out.append(x.AppendFacts(part.partition, part.generation, facts))
+
+    @property
+    def _unconfirmed(self) -> int:
+        return sum(len(part.facts) + len(part.flushing or ()) for part in self._assignments.values())
+
+    def _facts_appended(self, told: x.FactsAppended, now: Moment) -> None:
+        part = self._assignments[told.generation]
+        facts, part.flushing, part.failures = part.flushing, None, 0
+        if told.append_ms is not None:
+            self._clock.appended(told.append_ms, now)
+            self._agrees = self._clock.agrees(now)
+        if not part.live or facts is None:
+            return
+        part.tracker.resolve(facts.offsets)
+        part.commit_due = now.monotonic
+        if told.next_offset > part.position.next_offset:
+            part.position = LedgerPosition(part.position.topic_id, told.next_offset)
+        if part.phase is Phase.OPENING:
+            self._open(part, now)
+
+    def _open(self, part: Assignment, now: Moment) -> None:
+        """Start, now that an entry was confirmed, if the clock may be believed; else ask the brokers for the time again."""
+        if self._agrees:
+            part.phase, part.fetching = Phase.RUNNING, False
+            self._out.append(x.Start(part.partition, part.generation, *part.start))
+        else:
+            part.flush_due = now.monotonic + _CLOCK_PROBE_SECONDS
+
+    def _facts_failed(self, told: x.FactsFailed, now: Moment) -> None:
+        """Write them again: facts are a set, so one that was written all the same does no harm."""
+        part = self._assignments[told.generation]
+        facts = part.flushing or Facts()
+        facts.extend(part.facts)
+        part.facts, part.flushing = facts, None
+        part.failures += 1
+        part.flush_due = now.monotonic + self._policy.retry.delay(part.failures, told.chance)
+
+    def _commit_failed(self, generation: int, now: Moment) -> None:
+        part = self._assignments.get(generation)
+        if part is not None and part.live:
+            part.asked_to_commit = 0
+            part.commit_due = now.monotonic + self._policy.retry.cap_seconds / 10
+
+    # ---- the life of an assignment
+
+    def _assigned(self, part: Assignment) -> None:
+        if not self._stopping:
+            self._assignments[part.generation] = part
+            self._out.append(x.Restore(part.partition, part.generation))
+
+    def _restored(self, told: x.Restored) -> None:
+        part = self._assignments.get(told.generation)
+        if part is not None and part.phase is Phase.RESTORING:
+            part.restored(told.recovery)
+            self._append(part, Facts())
+
+    def _restore_failed(self, told: x.RestoreFailed, now: Moment) -> None:
+        part = self._assignments.get(told.generation)
+        if part is None or part.phase is not Phase.RESTORING:
+            return
+        part.failures += 1
+        part.restore_due = now.monotonic + self._policy.retry.delay(part.failures, told.chance)
+        part.refusal = told.sentence if told.needs_operator else None
+        if told.needs_operator and self._policy.stop_on_verdict:
+            self._shut_down(told.sentence, now)
+
+    def _drain(self, generation: int, now: Moment) -> None:
+        """Finish what is in flight; what was not sent is given back."""
+        part = self._assignments.get(generation)
+        if part is None or part.phase in {Phase.DRAINING, Phase.ENDED}:
+            return
+        if part.phase is not Phase.RUNNING:
+            self._end(generation)
+            self._out.append(x.Release(part.partition, generation, 0))
+            return
+        part.phase, part.drain_by = Phase.DRAINING, now.monotonic + self._policy.drain_seconds
+        self._give_back(part)
+
+    def _give_back(self, part: Assignment) -> None:
+        self._batcher.drop(part.generation)
+        self._retries.drop(part.generation)
+        self._unjudged = [poll for poll in self._unjudged if poll.generation != part.generation]
+
+    def _end(self, generation: int) -> None:
+        """From here on nothing of this assignment is committed or sent."""
+        part = self._assignments.get(generation)
+        if part is None or not part.live:
+            return
+        part.phase, part.restore_due = Phase.ENDED, None
+        self.statistics.released += part.held
+        self._give_back(part)
+        part.unwritten, part.letters_due = {}, None
+
+    def _shut_down(self, verdict: str | None, now: Moment) -> None:
+        if not self._stopping:
+            self._stopping, self._stop_verdict = True, verdict
+            self._stop_by = now.monotonic + self._policy.drain_seconds
+            for generation in list(self._assignments):
+                self._drain(generation, now)
+
+    # ---- after every input
+
+    def _settle(self, now: Moment) -> None:
+        if self._unjudged and self._agrees:
+            self._unjudged, polls = [], self._unjudged
+            for poll in polls:
+                self._polled(poll, now)
+        self._dispatch(now)
+        self._probe_clock(now)
+        points: list[x.CommitPoint] = []
+        for part in self._assignments.values():
+            self._try_again(part, now)
+            self._flush(part, now)
+            if part.commits and now.monotonic >= part.commit_due:
+                points.append(self._commit_point(part, now))
+        if points:
+            self._out.append(x.Commit(tuple(points)))
+        self._finish_drains(now)
+        self._settle_fetching()
+        self._expire(now)
+
+    def _dispatch(self, now: Moment) -> None:
+        oldest = now.wall_ms - self._policy.freshness.max_age_ms
+        while self._may_send(now):
+            allowed = self._breaker.allows(now.monotonic)
+            group = None if allowed == 0 else self._next_group(allowed, now.monotonic)
+            if group is None:
+                return
+            events, attempt = group
+            if min(event.time_ms for event in events) < oldest:
+                for event in events:
+                    if event.time_ms < oldest:
+                        self._went_stale(self._assignments[event.generation], event)
+                events = [event for event in events if event.time_ms >= oldest]
+            if events:
+                self._send(events, attempt, now)
+
+    def _next_group(self, allowed: int | None, now: float) -> tuple[list[Event], int] | None:
+        """Take what is sent next: first what waited to be sent again, then a batch that is full or has waited enough."""
+        while (again := self._retries.take(now)) is not None:
+            if allowed is not None and len(again.events) > allowed:
+                self._retries.add(now, again.attempt, again.events[allowed:])
+            if again.events:
+                return again.events[:allowed], again.attempt
+        due = self._batcher.due()
+        if due is None or not (self._batcher.full or due <= now):
+            return None
+        return self._batcher.take(allowed), 0
+
+    def _send(self, events: list[Event], attempt: int, now: Moment) -> None:
+        self._request_number += 1
+        self._requests[self._request_number] = _Request(events, attempt)
+        for event in events:
+            self._assignments[event.generation].in_flight += 1
+        if self._breaker.open:
+            self._breaker.probing(now.monotonic)
+        self._out.append(x.Send(self._request_number, self._policy.envelope.wrap(events), len(events), attempt))
+
+    def _has_room(self) -> bool:
+        return (
+            self._agrees
+            and len(self._requests) < self._limit.value
+            and self._unconfirmed <= self._policy.flush.max_unconfirmed
+        )
+
+    def _may_send(self, now: Moment) -> bool:
+        polled = now.monotonic - now.last_poll <= self._policy.poll_gate_seconds
+        return polled and now.monotonic >= self._hold_until and self._has_room()
+
+    def _next_send(self, now: Moment) -> float | None:
+        """Return when something can be sent that cannot be sent now, for no other reason than time."""
+        due = 0.0 if self._batcher.full else self._batcher.due()
+        times = [time for time in (due, self._retries.due()) if time is not None]
+        if not times or not self._has_room():
+            return None
+        soonest = max(min(times), self._hold_until, self._breaker.due() or 0.0)
+        if now.monotonic - now.last_poll > self._policy.poll_gate_seconds:
+            soonest = max(soonest, now.monotonic + _POLL_GRACE_SECONDS)
+        return soonest
+
+    def _probe_clock(self, now: Moment) -> None:
+        """While the clocks disagree nothing else would ask the brokers for the time."""
+        if self._agrees or now.monotonic < self._probe_at:
+            return
+        self._probe_at = now.monotonic + _CLOCK_PROBE_SECONDS
+        for part in self._assignments.values():
+            if part.phase is Phase.RUNNING and part.flush_due is None and part.flushing is None:
+                part.flush_due = now.monotonic
+                return
+
+    def _try_again(self, part: Assignment, now: Moment) -> None:
+        if part.restore_due is not None and part.restore_due <= now.monotonic:
+            part.restore_due = None
+            self._out.append(x.Restore(part.partition, part.generation))
+        if part.letters_due is not None and part.letters_due <= now.monotonic:
+            letters, part.unwritten, part.letters_due = part.unwritten, {}, None
+            for letter in letters.values():
+                self._write_letter(part, letter)
+
+    def _flush(self, part: Assignment, now: Moment) -> None:
+        if part.flushing is not None:
+            return
+        if part.facts and part.flush_due is None:
+            part.flush_due = now.monotonic + self._policy.flush.interval_seconds
+        most = self._policy.flush.max_facts
+        early = not part.failures and (len(part.facts) >= most or (bool(part.facts) and self._flushes_early(part)))
+        if early or (part.flush_due is not None and now.monotonic >= part.flush_due):
+            facts, part.facts = part.facts.split(most)
+            self._append(part, facts)
+
+    def _flushes_early(self, part: Assignment) -> bool:
+        """Whether nothing more can be learnt that could go into the same entry."""
+        return part.phase in {Phase.DRAINING, Phase.ENDED} and not part.in_flight and not part.letters
+
+    def _commit_point(self, part: Assignment, now: Moment) -> x.CommitPoint:
+        part.asked_to_commit = part.tracker.next_offset
+        part.commit_due = now.monotonic + self._policy.flush.interval_seconds
+        metadata = commit_metadata(part.topic_id, part.position)
+        return x.CommitPoint(part.partition, part.generation, part.asked_to_commit, part.tracker.epoch, metadata)
+
+    def _finish_drains(self, now: Moment) -> None:
+        for part in list(self._assignments.values()):
+            if part.phase is Phase.DRAINING and (part.idle or now.monotonic >= part.drain_by):
+                unresolved = part.held
+                self._end(part.generation)
+                self._out.append(x.Release(part.partition, part.generation, unresolved))
+            if not part.live and part.idle:
+                del self._assignments[part.generation]
+        if self._stop_by is not None and not self.assignments and (not self._assignments or now.monotonic >= self._stop_by):
+            self._stop_by = None
+            self._out.append(x.Stop(self._stop_verdict))
+
+    def _settle_fetching(self) -> None:
+        buffer = self._policy.buffer
+        held = sum(part.held for part in self._assignments.values())
+        size = sum(part.held_bytes for part in self._assignments.values())
+        high = held >= buffer.max_events - buffer.headroom_events or size >= buffer.max_bytes - buffer.headroom_bytes
+        low = held <= buffer.max_events // 2 and size <= buffer.max_bytes // 2
+        self._full = high or (self._full and not low)
+        for part in self._assignments.values():
+            if part.phase not in {Phase.RUNNING, Phase.DRAINING}:
+                continue
+            fetch = (
+                part.phase is Phase.RUNNING
+                and not self._full
+                and self._agrees
+                and len(part.tracker) <= _MAX_AHEAD
+                and not part.letter_failures > 0
+            )
+            if fetch != part.fetching:
+                part.fetching = fetch
+                self._out.append((x.Resume if fetch else x.Pause)(part.partition, part.generation))
+
+    def _expire(self, now: Moment) -> None:
+        if now.monotonic >= self._expire_at:
+            self._expire_at = now.monotonic + _EXPIRY_SECONDS
+            if self._agrees:
+                for part in self._assignments.values():
+                    part.window.seen.expire(now.wall_ms - self._policy.dedupe.window_ms)

@@ -1,0 +1,73 @@
+"""How long to wait before sending again, and what waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from connector.model import Event
+
+__all__ = ["RetryPolicy", "RetryQueue", "Retrying"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Capped exponential backoff with jitter.
+
+    Amazon's guide asks for a start of 1 s, a cap of 60 s and jitter (Ads API concepts, rate limiting). Half of each wait is
+    fixed and half is chance: the members of a group spread out, and none comes back at once.
+    """
+
+    first_seconds: float = 1.0
+    cap_seconds: float = 60.0
+    max_tries: int = 8
+    """Of an event whose request was answered but which got no verdict, or a passing error of its own; then it is a dead
+    letter (about two minutes). A request that fails as a whole is tried without bound."""
+
+    def delay(self, attempt: int, chance: float) -> float:
+        """Return the seconds to wait after the ``attempt``-th failure, from 1; ``chance`` is drawn from [0, 1)."""
+        full = min(self.cap_seconds, self.first_seconds * float(1 << min(attempt - 1, 30)))
+        return full * (0.5 + 0.5 * chance)
+
+
+@dataclass(order=True, slots=True)
+class Retrying:
+    """Events that are sent again together."""
+
+    due: float
+    """Monotonic second, not before which."""
+    number: int
+    """Keeps those of one instant in the order they failed."""
+    attempt: int = field(compare=False)
+    """Failures so far."""
+    events: list[Event] = field(compare=False)
+
+
+class RetryQueue:
+    """Groups of events that wait to be sent again, soonest first."""
+
+    __slots__ = ("_heap", "_number")
+
+    def __init__(self) -> None:
+        self._heap: list[Retrying] = []
+        self._number = 0
+
+    def add(self, due: float, attempt: int, events: list[Event]) -> None:
+        """Let events wait until a monotonic second."""
+        self._number += 1
+        heappush(self._heap, Retrying(due, self._number, attempt, events))
+
+    def due(self) -> float | None:
+        """Return the monotonic second at which the next group may be sent; None if none waits."""
+        return self._heap[0].due if self._heap else None
+
+    def take(self, now: float) -> Retrying | None:
+        """Take the next group whose time has come."""
+        if self._heap and self._heap[0].due <= now:
+            return heappop(self._heap)
+        return None
+
+    def drop(self, generation: int) -> None:
+        """Forget the events of an assignment that ends."""
+        for group in self._heap:
+            group.events = [event for event in group.events if event.generation != generation]

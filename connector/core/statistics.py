@@ -1,0 +1,48 @@
+"""What the pipeline has counted; telemetry reads it.
+
+Conservation holds after every input: records = resolved (all outcomes) + released + buffered + in flight.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+
+from connector.model import Outcome, Reason
+
+__all__ = ["AGE_BOUNDS_SECONDS", "Statistics"]
+
+AGE_BOUNDS_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21_600, 86_400, 259_200, 604_800)
+"""From half a second to seven days, the age at which events turn stale."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counters since the start of the process."""
+
+    records: int = 0
+    """Records taken in, each once per assignment."""
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    already_resolved: int = 0
+    released: int = 0
+    late_answers: int = 0
+    """Verdicts on events whose assignment had ended."""
+    dead_letters: Counter[Reason] = field(default_factory=Counter)
+    retries: Counter[str] = field(default_factory=Counter)
+    """Events sent again, by reason."""
+    event_to_ack: list[int] = field(default_factory=lambda: [0] * (len(AGE_BOUNDS_SECONDS) + 1))
+    """Delivered events by age at the acknowledgement; the last place is beyond all bounds."""
+    event_to_ack_seconds: float = 0.0
+
+    @property
+    def resolved(self) -> int:
+        """Records whose fate is known."""
+        return sum(self.outcomes.values()) + self.already_resolved
+
+    def delivered(self, age_ms: int) -> None:
+        """Count a delivered event by its age at the acknowledgement."""
+        self.outcomes[Outcome.DELIVERED] += 1
+        seconds = age_ms / 1000
+        self.event_to_ack[bisect_left(AGE_BOUNDS_SECONDS, seconds)] += 1
+        self.event_to_ack_seconds += seconds
