@@ -186,6 +186,7 @@ class Start:
     offset: int
     epoch: int
     """Leader epoch of the record before that offset, so that a truncated log is noticed."""
+    topic_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,8 @@ class AppendFacts:
 
     partition: TopicPartition
     generation: int
+    topic_id: str
+    """Of the source topic that the facts are about."""
     facts: Facts
 
 

@@ -472,7 +472,7 @@ class Pipeline:
 
     def _append(self, part: Assignment, facts: Facts) -> None:
         part.flushing, part.flush_due = facts, None
-        self._out.append(x.AppendFacts(part.partition, part.generation, facts))
+        self._out.append(x.AppendFacts(part.partition, part.generation, part.topic_id, facts))
 
     @property
     def _unconfirmed(self) -> int:
@@ -497,7 +497,7 @@ class Pipeline:
         """Start, now that an entry was confirmed, if the clock may be believed; else ask the brokers for the time again."""
         if self._agrees:
             part.phase, part.fetching = Phase.RUNNING, False
-            self._out.append(x.Start(part.partition, part.generation, *part.start))
+            self._out.append(x.Start(part.partition, part.generation, *part.start, part.topic_id))
         else:
             part.flush_due = now.monotonic + _CLOCK_PROBE_SECONDS
 

@@ -1,0 +1,90 @@
+"""From records as polled to the columns the core takes: decode, name, encode, once per record.
+
+Pure: the decoder and the wire contract are given, nothing here waits or asks anybody (but for the decoder's registry, whose
+absence is an exception that the consumer thread answers by pausing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connector.core.dedupe import derived_id, digest
+from connector.errors import RecordError, UnknownSchema
+from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
+from connector.ports import Decoder, Record, WireContract
+
+__all__ = ["DEDUPE_ID_HEADER", "Intake", "Origin"]
+
+DEDUPE_ID_HEADER = "connector.dedupe-id"
+"""On a dead letter, the derived id of its record; on a replayed one, the id it keeps (design: point 8)."""
+
+
+class Origin:
+    """Where records of one assignment stand in Kafka."""
+
+    __slots__ = ("_cluster_id", "_topic_id", "generation", "partition")
+
+    def __init__(self, partition: TopicPartition, generation: int, cluster_id: str, topic_id: str) -> None:
+        self.partition = partition
+        self.generation = generation
+        self._cluster_id = cluster_id
+        self._topic_id = topic_id
+
+    def derived_id(self, record: Record) -> str:
+        """Return the id of a record that has none of its own: what it was replayed with, or where it stands."""
+        for name, value in record.headers() or ():
+            if name == DEDUPE_ID_HEADER and value:
+                return value.decode("utf-8", "replace")
+        _, timestamp = record.timestamp()
+        return derived_id(self._cluster_id, self._topic_id, self.partition.partition, record.offset(), timestamp)
+
+
+class Intake:
+    """Decodes records and encodes events."""
+
+    def __init__(self, decoder: Decoder, contract: WireContract, key_fields: tuple[str, ...]) -> None:
+        self._decode = decoder.decode
+        self._encode = contract.encode
+        self._key_fields = key_fields
+
+    def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
+        """Turn records of one partition into columns.
+
+        Raises:
+            SchemaUnavailable: nothing was taken in; call again later with the same records.
+        """
+        poll = Poll(origin.partition, origin.generation)
+        for record in records:
+            value = record.value()
+            time_ms: int | None = None
+            key: bytes | None = None
+            payload: bytes | Flaw | None = None
+            if value is not None:
+                try:
+                    inputs = self._decode(value)
+                except UnknownSchema as error:
+                    payload = Flaw(Reason.UNKNOWN_SCHEMA, str(error))
+                except RecordError as error:
+                    payload = Flaw(Reason.UNDECODABLE, str(error))
+                else:
+                    time_ms, key, payload = self._read_inputs(origin, record, inputs)
+            epoch = record.leader_epoch()
+            poll.offsets.append(record.offset())
+            poll.epochs.append(UNKNOWN_EPOCH if epoch is None else epoch)
+            poll.times.append(time_ms)
+            poll.keys.append(key)
+            poll.payloads.append(payload)
+            poll.sizes.append(len(value or b"") + len(record.key() or b"") + (len(payload) if type(payload) is bytes else 0))
+            poll.records.append(record)
+        return poll
+
+    def _read_inputs(
+        self, origin: Origin, record: Record, inputs: dict[str, object]
+    ) -> tuple[int | None, bytes | None, bytes | Flaw]:
+        time_ms = inputs.get("timestamp")
+        own_id = inputs.get("clientDedupeId")
+        payload = self._encode(inputs, own_id if type(own_id) is str and own_id else origin.derived_id(record))
+        if type(payload) is not bytes:
+            return time_ms if type(time_ms) is int else None, None, payload
+        key = digest([inputs.get(name) for name in self._key_fields])
+        return time_ms if type(time_ms) is int else None, key, payload

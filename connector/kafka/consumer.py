@@ -1,0 +1,359 @@
+"""The thread that owns the consumer: it polls, decodes and carries out commands, and nobody else touches the client.
+
+It talks to the event loop by two bounded ways: inputs are posted (at most `_POLLS_UNDER_WAY` polls at a time), commands come
+in by a queue that is emptied between two polls. It keeps polling while everything is paused, so that the group never takes a
+slow vendor for a dead member.
+
+Rebalancing: an assignment starts paused at the beginning; the pipeline restores the ledger and says where to seek. A revoke
+waits, inside the callback, until the pipeline has drained and released each partition; commits are made right there, while
+they are still accepted. A generation number names one assignment of one partition: whatever is addressed to an older one is
+not carried out (design: The guarantee, point 9).
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from connector.core import exchange as x
+from connector.errors import SchemaUnavailable
+from connector.intake import Intake, Origin
+from connector.model import UNKNOWN_EPOCH, TopicPartition
+from connector.ports import Record
+
+__all__ = ["PollPolicy", "SourceConsumer", "Watcher"]
+
+_POLLS_UNDER_WAY = 2
+_SEEK_TRIES = 50
+_SEEK_AGAIN_SECONDS = 0.1
+_LAG_EVERY_SECONDS = 5.0
+_SCHEMA_AGAIN_SECONDS = 2.0
+_DRAIN_GRACE_SECONDS = 5.0
+"""Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
+_RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
+_PASSING = frozenset({KafkaError._PARTITION_EOF})  # noqa: SLF001 - the same
+
+Command = x.Start | x.Pause | x.Resume | x.Commit | x.Release
+
+
+class Watcher(Protocol):
+    """Is told what happens on the consumer's thread. Called from that thread."""
+
+    def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
+        """Take note of an error the client reported; it goes on by itself."""
+
+    def schema_unavailable(self, sentence: str | None) -> None:
+        """Take note that records cannot be decoded for now; None when they can again."""
+
+    def lag(self, partition: TopicPartition, end_offset: int) -> None:
+        """Take note of a partition's end offset."""
+
+    def committed(self, partition: TopicPartition, next_offset: int) -> None:
+        """Take note of a commit that the brokers took."""
+
+    def commit_failed(self, partition: TopicPartition, code: str) -> None:
+        """Take note of a commit that the brokers refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollPolicy:
+    """How the thread polls."""
+
+    topics: tuple[str, ...]
+    incremental: bool
+    """Whether assignments change partition by partition: cooperative-sticky, or the KIP-848 protocol."""
+    drain_seconds: float
+    records: int = 1000
+    """Of one poll (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
+    seconds: float = 0.1
+    """One poll waits so long for records, and a command for it."""
+
+
+class SourceConsumer:
+    """Owns the consumer on a thread of its own."""
+
+    def __init__(
+        self,
+        properties: dict[str, Any],
+        policy: PollPolicy,
+        intake: Intake,
+        cluster_id: str,
+        post: Callable[[x.Input | Exception], None],
+        watcher: Watcher,
+    ) -> None:
+        self._consumer = Consumer(properties | {"on_commit": self._on_commit})
+        self._policy = policy
+        self._intake = intake
+        self._cluster_id = cluster_id
+        self._post = post
+        self._watcher = watcher
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._slots = threading.Semaphore(_POLLS_UNDER_WAY)
+        self._generations = itertools.count(1)
+        self._mine: dict[TopicPartition, Origin] = {}
+        self._fetching: set[TopicPartition] = set()
+        self._released: set[int] = set()
+        self._undecoded: list[tuple[Origin, list[Message]]] = []
+        self._undecoded_until = 0.0
+        self._lag_due = 0.0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
+        self.last_poll = time.monotonic()
+        """Monotonic second of the last poll; read by other threads."""
+
+    # ---- called from the event loop
+
+    def start(self) -> None:
+        """Subscribe and begin to poll."""
+        self._thread.start()
+
+    def submit(self, command: Command) -> None:
+        """Have a command carried out between two polls, in order."""
+        self._commands.put(command)
+
+    def polled_handled(self) -> None:
+        """Say that a poll posted was handled: the next may be."""
+        self._slots.release()
+
+    def close(self) -> None:
+        """Leave the group; blocks until the thread has ended."""
+        self._closing.set()
+        self._thread.join()
+
+    def origin(self, partition: TopicPartition) -> Origin | None:
+        """Return where records of a partition that is ours stand."""
+        return self._mine.get(partition)
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        try:
+            self._consumer.subscribe(
+                list(self._policy.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._closing.is_set():
+                self._carry_out_all()
+                self._decode_again()
+                messages = self._consumer.consume(self._policy.records, self._policy.seconds)
+                self.last_poll = time.monotonic()
+                if messages:
+                    self._take_in(messages)
+                self._report_lag()
+            self._consumer.close()
+        except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
+            self._post(error)
+
+    def _carry_out_all(self) -> None:
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return
+            self._carry_out(command, revoking=False)
+
+    def _carry_out(self, command: Command, *, revoking: bool) -> None:
+        match command:
+            case x.Commit(points):
+                self._commit([point for point in points if self._is_mine(point.partition, point.generation)], revoking)
+            case x.Release(_, generation):
+                self._released.add(generation)
+            case x.Start(partition, generation) if self._is_mine(partition, generation):
+                self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
+                self._seek(command)
+            case x.Resume(partition, generation) if self._is_mine(partition, generation):
+                self._fetching.add(partition)
+                if not self._undecoded:
+                    self._consumer.resume([KafkaTopicPartition(*partition)])
+            case x.Pause(partition, generation) if self._is_mine(partition, generation):
+                self._fetching.discard(partition)
+                self._consumer.pause([KafkaTopicPartition(*partition)])
+            case _:
+                pass  # addressed to an assignment that has ended
+
+    def _is_mine(self, partition: TopicPartition, generation: int) -> bool:
+        origin = self._mine.get(partition)
+        return origin is not None and origin.generation == generation
+
+    def _seek(self, command: x.Start) -> None:
+        """Seek; the client refuses for a moment while an assignment settles."""
+        # Without an epoch the client does not validate the offset against the log's history; with it a log truncated below
+        # this offset is reported as such instead of read on from another record (design: point 6).
+        place = _place(command.partition, command.offset, command.epoch)
+        for _ in range(_SEEK_TRIES):
+            try:
+                self._consumer.seek(place)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
+                    raise
+                time.sleep(_SEEK_AGAIN_SECONDS)
+            else:
+                return
+        self._restart(command.partition)
+
+    # ---- records
+
+    def _take_in(self, messages: list[Message]) -> None:
+        columns: dict[TopicPartition, list[Message]] = {}
+        for message in messages:
+            error = message.error()
+            topic, number = message.topic(), message.partition()
+            partition = TopicPartition(topic, number) if topic is not None and number is not None else None
+            if error is not None:
+                self._consumer_error(error, partition)
+            elif partition is not None:
+                columns.setdefault(partition, []).append(message)
+        self._decode([(self._mine[partition], column) for partition, column in columns.items() if partition in self._mine])
+
+    def _decode(self, columns: list[tuple[Origin, list[Message]]]) -> None:
+        """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
+        polls = []
+        for at, (origin, messages) in enumerate(columns):
+            try:
+                polls.append(self._intake.read(origin, cast("list[Record]", messages)))  # its stub types headers wider
+            except SchemaUnavailable as error:
+                self._undecoded = columns[at:]
+                self._undecoded_until = time.monotonic() + _SCHEMA_AGAIN_SECONDS
+                self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._fetching])
+                self._watcher.schema_unavailable(str(error))
+                break
+        while polls and not self._closing.is_set():
+            if self._slots.acquire(timeout=self._policy.seconds):
+                self._post(x.Polled(tuple(polls)))
+                return
+
+    def _decode_again(self) -> None:
+        if not self._undecoded or time.monotonic() < self._undecoded_until:
+            return
+        self._undecoded, columns = [], self._undecoded
+        self._decode(columns)
+        if not self._undecoded:
+            self._watcher.schema_unavailable(None)
+            self._consumer.resume([KafkaTopicPartition(*partition) for partition in self._fetching])
+
+    def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
+        code = error.code()
+        if code in _PASSING:
+            return
+        self._watcher.consumer_error(error.name(), partition)
+        if code in _RESTART and partition in self._mine:
+            self._restart(partition)
+
+    def _restart(self, partition: TopicPartition) -> None:
+        """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
+        # An eager assignment changes as a whole, so all of it begins anew.
+        anew = [partition] if self._policy.incremental else list(self._mine)
+        places = [KafkaTopicPartition(*each, OFFSET_BEGINNING) for each in anew]
+        self._post(x.Lost(tuple(self._mine[each].generation for each in anew)))
+        if self._policy.incremental:
+            self._consumer.incremental_unassign(places)
+            self._consumer.incremental_assign(places)
+        else:
+            self._consumer.assign(places)
+        self._consumer.pause(places)
+        for each in anew:
+            self._begin(each)
+
+    def _report_lag(self) -> None:
+        now = time.monotonic()
+        if now < self._lag_due:
+            return
+        self._lag_due = now + _LAG_EVERY_SECONDS
+        for partition in self._mine:
+            _, end = self._consumer.get_watermark_offsets(KafkaTopicPartition(*partition), cached=True)
+            if end >= 0:
+                self._watcher.lag(partition, end)
+
+    # ---- commits
+
+    def _commit(self, points: list[x.CommitPoint], revoking: bool) -> None:
+        places = [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in points]
+        if not places:
+            return
+        try:
+            if revoking:
+                self._on_commit(None, self._consumer.commit(offsets=places, asynchronous=False))
+            else:
+                self._consumer.commit(offsets=places, asynchronous=True)
+        except KafkaException as error:
+            self._on_commit(error.args[0], places)
+
+    def _on_commit(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
+        for place in places:
+            partition = TopicPartition(place.topic, place.partition)
+            failed = error or place.error
+            if failed is None:
+                self._watcher.committed(partition, place.offset)
+            else:
+                self._watcher.commit_failed(partition, failed.name())
+                if partition in self._mine:
+                    self._post(x.CommitFailed(self._mine[partition].generation))
+
+    # ---- the group
+
+    def _begin(self, partition: TopicPartition) -> None:
+        origin = Origin(partition, next(self._generations), self._cluster_id, "")
+        self._mine[partition] = origin
+        self._fetching.discard(partition)
+        self._undecoded = [(held, messages) for held, messages in self._undecoded if held.partition != partition]
+        self._post(x.Assigned(partition, origin.generation))
+
+    def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
+        for place in places:
+            place.offset = OFFSET_BEGINNING  # paused at once; the pipeline says where to seek
+        if self._policy.incremental:
+            consumer.incremental_assign(places)
+        else:
+            consumer.assign(places)
+        if places:
+            consumer.pause(places)
+        for place in places:
+            self._begin(TopicPartition(place.topic, place.partition))
+
+    def _on_revoke(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
+        if not self._closing.is_set():
+            self._drain([TopicPartition(place.topic, place.partition) for place in places])
+        self._give_up(consumer, places)
+
+    def _drain(self, partitions: list[TopicPartition]) -> None:
+        waiting = {self._mine[partition].generation for partition in partitions if partition in self._mine}
+        self._undecoded = [(origin, messages) for origin, messages in self._undecoded if origin.generation not in waiting]
+        self._post(x.Revoked(tuple(sorted(waiting))))
+        deadline = time.monotonic() + self._policy.drain_seconds + _DRAIN_GRACE_SECONDS
+        while not waiting <= self._released and time.monotonic() < deadline and not self._closing.is_set():
+            try:
+                command = self._commands.get(timeout=self._policy.seconds)
+            except queue.Empty:
+                continue
+            self._carry_out(command, revoking=True)
+
+    def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
+        partitions = [TopicPartition(place.topic, place.partition) for place in places]
+        self._post(x.Lost(tuple(self._mine[partition].generation for partition in partitions if partition in self._mine)))
+        self._give_up(consumer, places)
+
+    def _give_up(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
+        for place in places:
+            partition = TopicPartition(place.topic, place.partition)
+            origin = self._mine.pop(partition, None)
+            self._fetching.discard(partition)
+            if origin is not None:
+                self._released.discard(origin.generation)
+                self._undecoded = [held for held in self._undecoded if held[0] is not origin]
+        if self._policy.incremental:
+            consumer.incremental_unassign(places)
+        else:
+            consumer.unassign()
+
+
+def _place(partition: TopicPartition, offset: int, epoch: int, metadata: str | None = None) -> KafkaTopicPartition:
+    if epoch == UNKNOWN_EPOCH:
+        return KafkaTopicPartition(partition.topic, partition.partition, offset, metadata=metadata)
+    return KafkaTopicPartition(partition.topic, partition.partition, offset, metadata=metadata, leader_epoch=epoch)

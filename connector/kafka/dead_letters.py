@@ -1,0 +1,56 @@
+"""Dead letters: the record byte for byte, and why it was set aside (design: Words, dead letter)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from connector.intake import DEDUPE_ID_HEADER, Origin
+from connector.kafka.producer import Confirmation, ConfirmingProducer
+from connector.model import Flaw, TopicPartition
+from connector.ports import Record
+
+__all__ = ["DeadLetters"]
+
+_MAX_DETAIL_BYTES = 4096
+"""Of the header ``connector.detail``; the letter topic takes 64 KB more than the source's records."""
+
+
+class DeadLetters:
+    """Writes dead letters of one connector."""
+
+    def __init__(self, producer: ConfirmingProducer, group: str, topic_for: Callable[[str], str]) -> None:
+        self._producer = producer
+        self._group = group
+        self._topic_for = topic_for
+
+    def write(self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None]) -> None:
+        """Write a letter; ``report`` is called once it is confirmed, or has failed."""
+        _, timestamp = record.timestamp()
+        headers = [
+            *(record.headers() or ()),
+            *_headers(origin.partition, self._group, origin.derived_id(record), record, flaw),
+        ]
+        self._producer.write(
+            self._topic_for(origin.partition.topic),
+            None,
+            record.value(),
+            report,
+            key=record.key(),
+            headers=headers,
+            timestamp_ms=timestamp,
+        )
+
+
+def _headers(source: TopicPartition, group: str, dedupe_id: str, record: Record, flaw: Flaw) -> list[tuple[str, bytes]]:
+    _, timestamp = record.timestamp()
+    ours = {
+        "connector.reason": flaw.reason.value,
+        "connector.detail": flaw.detail,
+        "connector.topic": source.topic,
+        "connector.partition": str(source.partition),
+        "connector.offset": str(record.offset()),
+        "connector.timestamp": str(timestamp),
+        "connector.group": group,
+        DEDUPE_ID_HEADER: dedupe_id,
+    }
+    return [(name, text.encode()[:_MAX_DETAIL_BYTES]) for name, text in ours.items()]

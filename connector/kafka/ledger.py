@@ -1,0 +1,160 @@
+"""The ledger topic: facts are appended to it, and an assignment is restored from it (design: The ledger)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from connector.avro import ledger_entry
+from connector.core.recovery import (
+    Identity,
+    LedgerPosition,
+    OutOfRange,
+    PartitionState,
+    Recovery,
+    Refusal,
+    Restoration,
+)
+from connector.errors import LedgerRefused, LedgerUnavailable
+from connector.kafka.producer import Confirmation, ConfirmingProducer
+from connector.kafka.topics import Topics, TopicsOfOurs
+from connector.model import Facts, TopicPartition
+
+__all__ = ["Ledger", "LedgerPolicy"]
+
+_READ_SECONDS = 0.5
+_READ_ENTRIES = 500
+_STALLED_SECONDS = 30.0
+"""A ledger that yields nothing for so long cannot be read for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """Whose facts, and what an operator accepted."""
+
+    group: str
+    destination: bytes
+    dedupe_key: bytes
+    accept: frozenset[str]
+    out_of_range: OutOfRange
+
+
+class Ledger:
+    """The ledgers of one connector: one topic for each source topic, one partition for each partition."""
+
+    def __init__(
+        self,
+        policy: LedgerPolicy,
+        topics: Topics,
+        own: TopicsOfOurs,
+        producer: ConfirmingProducer,
+        reader_properties: dict[str, Any],
+        topic_for: Callable[[str], str],
+    ) -> None:
+        self._policy = policy
+        self._topics = topics
+        self._own = own
+        self._producer = producer
+        self._reader_properties = reader_properties
+        self._topic_for = topic_for
+        self._cluster_id: str | None = None
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id, asked once; blocks."""
+        if self._cluster_id is None:
+            self._cluster_id = self._topics.cluster_id()
+        return self._cluster_id
+
+    def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
+        """Append an entry; ``report`` is called once it is confirmed, or has failed."""
+        header = ledger_entry.LedgerHeader(
+            cluster_id=self.cluster_id,
+            source_topic=source.topic,
+            source_topic_id=topic_id,
+            partition=source.partition,
+            group=self._policy.group,
+            destination=self._policy.destination,
+            dedupe_key=self._policy.dedupe_key,
+        )
+        value = ledger_entry.encode(header, facts)
+        self._producer.write(self._topic_for(source.topic), source.partition, value, report)
+
+    def restore(self, source: TopicPartition) -> Recovery:
+        """Read what an assignment starts with; blocks until the ledger partition was read to its end.
+
+        Raises:
+            LedgerRefused: an operator must decide.
+            Unavailable: it cannot be read for now.
+        """
+        topic = self._topics.describe(source.topic)
+        if topic is None:
+            raise LedgerUnavailable(f"topic {source.topic} does not exist")
+        ledger = self._own.ensure(topic)
+        # The commit first, the end second: a ledger that is whole reaches at least to where a commit before it rests.
+        committed = self._topics.committed(self._policy.group, source)
+        first, end = self._topics.offsets(source)
+        place = TopicPartition(ledger.name, source.partition)
+        ledger_first, ledger_end = self._topics.offsets(place)
+        identity = Identity(
+            self.cluster_id,
+            source.topic,
+            topic.topic_id,
+            self._policy.group,
+            self._policy.destination,
+            self._policy.dedupe_key,
+        )
+        restoration = Restoration(identity, self._policy.accept)
+        self._read(place, ledger_first, ledger_end, restoration)
+        state = PartitionState(first, end, committed, LedgerPosition(ledger.topic_id, ledger_end))
+        found = restoration.finish(state, self._policy.out_of_range)
+        if isinstance(found, Refusal):
+            raise LedgerRefused(found.sentence)
+        return found
+
+    def _read(self, place: TopicPartition, first: int, end: int, restoration: Restoration) -> None:
+        if first >= end:
+            return
+        consumer = Consumer(self._reader_properties)
+        try:
+            consumer.assign([KafkaTopicPartition(place.topic, place.partition, first)])
+            progress_at, next_offset = time.monotonic(), first
+            while next_offset < end:
+                for message in consumer.consume(_READ_ENTRIES, _READ_SECONDS):
+                    error, offset = message.error(), message.offset()
+                    if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
+                        raise LedgerUnavailable(f"ledger {place}: {error.name()}")
+                    if error is None:
+                        _take(restoration, place, message.value())
+                    # At the end of the partition the error carries the offset after the last record.
+                    next_offset = max(next_offset, (offset or 0) + (error is None))
+                    progress_at = time.monotonic()
+                if time.monotonic() - progress_at > _STALLED_SECONDS:
+                    raise LedgerUnavailable(f"ledger {place} yields nothing at offset {next_offset}, its end is {end}")
+        except KafkaException as error:
+            raise LedgerUnavailable(f"ledger {place}: {error.args[0].name()}") from error
+        finally:
+            consumer.close()
+
+
+def _take(restoration: Restoration, place: TopicPartition, value: bytes | None) -> None:
+    if value is None:
+        raise LedgerRefused(f"ledger {place} holds a record without a value, which no connector writes")
+    entry = ledger_entry.decode(value)
+    header = entry.header
+    identity = Identity(
+        header.cluster_id,
+        header.source_topic,
+        header.source_topic_id,
+        header.group,
+        header.destination,
+        header.dedupe_key,
+    )
+    refusal = restoration.take(identity, entry.runs, entry.keys, entry.times)
+    if refusal is not None:
+        raise LedgerRefused(f"{place}: {refusal.sentence}")
