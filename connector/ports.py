@@ -6,11 +6,12 @@ A contract suite in ``tests/contract`` runs against each side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from connector.model import Answer, Flaw
 
-__all__ = ["Decoder", "Record", "Sink", "WireContract"]
+__all__ = ["Confirmation", "Decoder", "Record", "Sink", "WireContract"]
 
 
 class Record(Protocol):
@@ -33,6 +34,17 @@ class Record(Protocol):
 
     def timestamp(self) -> tuple[int, int]:
         """Return the kind of the timestamp and its milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What became of a record written to the ledger or the dead letters."""
+
+    error: str | None
+    """The name of Kafka's error code; None when all in-sync replicas have it."""
+    offset: int
+    append_ms: int | None
+    """The brokers' clock, on a topic with ``message.timestamp.type=LogAppendTime``."""
 
 
 class Decoder(Protocol):

@@ -118,7 +118,7 @@ class Pipeline:
         self._clock = Clock(policy.freshness.max_skew_ms)
         self._agrees = True
         self._probe_at = 0.0
-        self._unjudged: list[Poll] = []  # polled while the clocks disagreed; bounded, for polling is paused then
+        self._unjudged: list[Poll] = []  # polled while the clocks disagreed, not taken in; bounded, for polling is paused
         self._full = False
         self._hold_until = 0.0  # monotonic second before which no request starts
         self._verdict: str | None = None  # the sentence that needs an operator
@@ -201,8 +201,7 @@ class Pipeline:
     @property
     def buffered_events(self) -> int:
         """Records neither in flight nor resolved: waiting, in a batch to come, to be sent again, or becoming letters."""
-        unjudged = sum(len(poll.offsets) for poll in self._unjudged)
-        return sum(part.held - part.in_flight for part in self.assignments) + unjudged
+        return sum(part.held - part.in_flight for part in self.assignments)
 
     @property
     def in_flight_requests(self) -> int:
@@ -370,18 +369,13 @@ class Pipeline:
 
     def _request_finished(self, told: x.RequestFinished, now: Moment) -> None:
         request = self._requests.pop(told.request)
-        events = []
         for event in request.events:
-            part = self._assignments[event.generation]
-            part.in_flight -= 1
-            if part.live:
-                events.append(event)
+            self._assignments[event.generation].in_flight -= 1
         match told.answer:
             case Verdicts():
                 self._verdicts(request, told.answer, told.chance, now)
             case RequestFailed():
-                events = [event for event in events if self._assignments[event.generation].phase is Phase.RUNNING]
-                self._request_failed(_Request(events, request.attempt + 1), told.answer, told.chance, now)
+                self._request_failed(request, told.answer, told.chance, now)
             case _:
                 assert_never(told.answer)
 
@@ -428,8 +422,9 @@ class Pipeline:
                 self.statistics.outcomes[Outcome.DUPLICATE] += 1
 
     def _request_failed(self, request: _Request, failed: RequestFailed, chance: float, now: Moment) -> None:
-        retry, events = self._policy.retry, request.events
-        wait = max(failed.retry_after or 0.0, retry.delay(max(request.attempt, 1), chance))
+        retry, attempt = self._policy.retry, request.attempt + 1
+        events = [event for event in request.events if self._assignments[event.generation].phase is Phase.RUNNING]
+        wait = max(failed.retry_after or 0.0, retry.delay(attempt, chance))
         match failed.failure:
             case Failure.TRANSIENT:
                 if failed.reason == "timeout":
@@ -443,12 +438,12 @@ class Pipeline:
                 self._hold(wait, now)
                 self._verdict = failed.detail or failed.reason
             case Failure.TOO_LARGE:
-                self._split(request, now)
+                self._split(events, now, alone=len(request.events) == 1)
                 events = []
             case _:
                 assert_never(failed.failure)
         if events:
-            self._retries.add(now.monotonic + wait, request.attempt, events)
+            self._retries.add(now.monotonic + wait, attempt, events)
             self.statistics.retries[failed.reason] += len(events)
         if failed.failure is Failure.OPERATOR and self._policy.stop_on_verdict:
             self._shut_down(self._verdict, now)
@@ -456,17 +451,18 @@ class Pipeline:
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)
 
-    def _split(self, request: _Request, now: Moment) -> None:
-        """Halve a request that the vendor found too large; an event too large alone is a dead letter."""
-        events = request.events
-        if len(events) == 1:
-            part = self._assignments[events[0].generation]
-            self._dead_letter(part, events[0], Flaw(Reason.TOO_LARGE, "event: larger than Amazon takes (413)"))
-        elif events:
-            middle = len(events) // 2
-            for half in (events[:middle], events[middle:]):
+    def _split(self, events: list[Event], now: Moment, *, alone: bool) -> None:
+        """Halve a request that the vendor found too large; an event that was too large ``alone`` is a dead letter."""
+        if alone:
+            for event in events:
+                flaw = Flaw(Reason.TOO_LARGE, "event: larger than Amazon takes (413)")
+                self._dead_letter(self._assignments[event.generation], event, flaw)
+            return
+        middle = len(events) // 2
+        for half in (events[:middle], events[middle:]):
+            if half:
                 self._retries.add(now.monotonic, 0, half)
-            self.statistics.retries["too-large"] += len(events)
+        self.statistics.retries["too-large"] += len(events)
 
     # ---- facts and commits
 
@@ -519,9 +515,11 @@ class Pipeline:
     # ---- the life of an assignment
 
     def _assigned(self, part: Assignment) -> None:
-        if not self._stopping:
-            self._assignments[part.generation] = part
-            self._out.append(x.Restore(part.partition, part.generation))
+        if self._stopping:
+            self._out.append(x.Release(part.partition, part.generation, 0))
+            return
+        self._assignments[part.generation] = part
+        self._out.append(x.Restore(part.partition, part.generation))
 
     def _restored(self, told: x.Restored) -> None:
         part = self._assignments.get(told.generation)

@@ -108,6 +108,8 @@ class SourceConsumer:
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.last_poll = time.monotonic()
         """Monotonic second of the last poll; read by other threads."""
+        self.joined = False
+        """Whether the group has let us in."""
 
     # ---- called from the event loop
 
@@ -144,6 +146,7 @@ class SourceConsumer:
                 self._decode_again()
                 messages = self._consumer.consume(self._policy.records, self._policy.seconds)
                 self.last_poll = time.monotonic()
+                self.joined = self.joined or bool(self._consumer.memberid())
                 if messages:
                     self._take_in(messages)
                 self._report_lag()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connector.intake import DEDUPE_ID_HEADER, Origin
-from connector.kafka.producer import Confirmation, ConfirmingProducer
+from connector.kafka.producer import ConfirmingProducer
 from connector.model import Flaw, TopicPartition
-from connector.ports import Record
+from connector.ports import Confirmation, Record
 
 __all__ = ["DeadLetters"]
 

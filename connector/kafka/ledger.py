@@ -21,9 +21,10 @@ from connector.core.recovery import (
     Restoration,
 )
 from connector.errors import LedgerRefused, LedgerUnavailable
-from connector.kafka.producer import Confirmation, ConfirmingProducer
+from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.topics import Topics, TopicsOfOurs
 from connector.model import Facts, TopicPartition
+from connector.ports import Confirmation
 
 __all__ = ["Ledger", "LedgerPolicy"]
 

@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
-__all__ = ["Confirmation", "ConfirmingProducer"]
+from connector.ports import Confirmation
+
+__all__ = ["ConfirmingProducer"]
 
 _POLL_SECONDS = 0.1
 _DELIVERY_TIMEOUT_MS = 30_000
 """After which an unconfirmed record counts as failed and is written again; shorter than a drain (40 s)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """What became of a record written."""
-
-    error: str | None
-    """The name of Kafka's error code; None when all in-sync replicas have it."""
-    offset: int
-    append_ms: int | None
-    """The brokers' clock, on a topic with ``message.timestamp.type=LogAppendTime``."""
 
 
 class ConfirmingProducer:

@@ -1,0 +1,237 @@
+"""Reading Amazon's answers: one verdict an event, or why the request as a whole has none.
+
+Total: any status, any headers, any bytes have a reading. The rule behind every choice is the connector's one asymmetry: to
+think an event undelivered costs a second send, to think it delivered that was not loses it (design, section 3). So
+
+* *delivered* is said only of an event whose number stands in ``success`` and nowhere in ``error``;
+* an event in both is judged by the error: rejected keeps a copy, as a dead letter;
+* an event in neither, or an answer that cannot be read, has no verdict: it may have been taken, and is sent again as it was;
+* numbers that only the other contract's counting explains (TRACK reads ``events/v1`` from 0) are read that way when they are
+  complete, and then mean one thing only; incomplete, nothing of the answer is believed.
+
+What is quoted of an answer are Amazon's codes and field paths, by shape: its messages may repeat values of the event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import orjson
+
+from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdict, VerdictKind, Verdicts
+
+__all__ = ["failed_request", "header", "read_answer", "retry_after_seconds"]
+
+
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int, *, first_index: int) -> Answer:
+    """Read the answer to a request of ``count`` events that are numbered from ``first_index``, which is 0 or 1."""
+    if not 200 <= status < 300:
+        return failed_request(status, headers, body)
+    anomalies = dict.fromkeys(_oddities(status, headers, body))
+    answer = _parsed(body)
+    if not isinstance(answer, dict) or not (_ITEMS & answer.keys()):
+        anomalies["body-unreadable" if body else "body-empty"] = None
+        return Verdicts([NO_VERDICT] * count, status, tuple(anomalies))
+    delivered = [index for index, _ in _items(answer, "success", anomalies)]
+    errors = list(_items(answer, "error", anomalies))
+    first = _counted_from(delivered + [index for index, _ in errors], count, first_index, anomalies)
+    if first is None:
+        return Verdicts([NO_VERDICT] * count, status, tuple(anomalies))
+    verdicts = _verdicts(delivered, errors, count, first, anomalies)
+    return Verdicts(verdicts, status, tuple(anomalies))
+
+
+def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailed:
+    """Read an answer that is not of the 2xx kind: whose fault it is, by its status alone."""
+    answer = _parsed(body)
+    code = _code(answer.get("code")) if isinstance(answer, dict) else None
+    failure = _FAILURES.get(status)
+    if failure is None:
+        failure = Failure.OPERATOR if 300 <= status < 500 else Failure.TRANSIENT
+    detail = f"Amazon answered {status}" + (f" {code}" if code else "")
+    if advice := _ADVICE.get(status, "a redirect is never followed: check AMAZON_BASE_URL" if 300 <= status < 400 else ""):
+        detail = f"{detail}; {advice}"
+    return RequestFailed(failure, f"http-{status}", retry_after_seconds(headers), status, detail)
+
+
+def header(headers: Mapping[str, str], name: str) -> str:
+    """Return a header by its lower-case name, empty if there is none."""
+    return next((value for key, value in headers.items() if key.lower() == name), "")
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return the wait asked for, in seconds, at most an hour; None without one that can be read.
+
+    A date is read against the answer's own ``Date``, so that no clock of ours is believed. Garbage and the past are ignored.
+    """
+    text = header(headers, "retry-after").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), MOST_RETRY_AFTER)
+    try:
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(header(headers, "date"))
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return min(wait.total_seconds(), MOST_RETRY_AFTER) if wait.total_seconds() >= 0 else None
+
+
+MOST_RETRY_AFTER: Final = 3600.0
+"""Seconds: a wrong header must not stop the connector for a day; asking once an hour harms nobody."""
+
+_FAILURES: Final = {
+    408: Failure.TRANSIENT,
+    413: Failure.TOO_LARGE,
+    425: Failure.TRANSIENT,
+    429: Failure.THROTTLED,
+}
+"""Statuses whose class does not say it all. Other 3xx and 4xx need an operator, all else passes (AMZ-DOCS rate-limiting)."""
+
+_ADVICE: Final = {
+    400: "check AMAZON_ACCOUNT_ID and AMAZON_DATASET_NAME",  # AMZ-CA README
+    401: "check AMAZON_CLIENT_ID, AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN, or AMAZON_ACCESS_TOKEN",
+    403: "the account needs the permission event_manager_edit, and AMAZON_ACCOUNT_ID must be the advertiser's",
+    404: "check AMAZON_API, AMAZON_REGION and AMAZON_BASE_URL",
+    407: "a proxy asks for credentials",
+    415: "check AMAZON_API and AMAZON_BASE_URL",
+}
+
+_ITEMS: Final = frozenset({"success", "error"})
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _oddities(status: int, headers: Mapping[str, str], body: bytes) -> Iterator[str]:
+    if status != 207:
+        yield "status"
+    if body.startswith(_BYTE_ORDER_MARK):
+        yield "byte-order-mark"
+    if body and "json" not in header(headers, "content-type").lower():
+        yield "content-type"
+
+
+def _items(answer: dict[str, Any], name: str, anomalies: dict[str, None]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the index and the item of each entry of an array that has a readable index."""
+    items = answer.get(name)
+    if items is not None and not isinstance(items, list):
+        anomalies["item-unreadable"] = None
+    for item in items if isinstance(items, list) else ():
+        index = item.get("index") if isinstance(item, dict) else None
+        if type(index) is not int:
+            # A text or a float that is a whole number can mean one event only: httpStatusCode is a text as well.
+            anomalies["index-not-integer" if index is not None else "item-unreadable"] = None
+            if not _WHOLE(str(index)):
+                continue
+            index = int(float(str(index)))
+        yield index, item
+
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,9}(?:\.0)?", re.ASCII).fullmatch
+
+
+def _counted_from(indices: list[int], count: int, first_index: int, anomalies: dict[str, None]) -> int | None:
+    """Return the number of the first event by which to read, None where that is in doubt."""
+    other = 1 - first_index
+    suspicious = other if other < first_index else count  # a number that exists in the other counting only
+    if suspicious not in indices:
+        return first_index
+    anomalies["index-counting"] = None
+    return other if sorted(indices) == list(range(other, other + count)) else None
+
+
+def _verdicts(
+    delivered: Iterable[int],
+    errors: Iterable[tuple[int, dict[str, Any]]],
+    count: int,
+    first_index: int,
+    anomalies: dict[str, None],
+) -> list[Verdict]:
+    verdicts: list[Verdict | None] = [None] * count
+    for index in delivered:
+        position = index - first_index
+        if not 0 <= position < count:
+            anomalies["index-out-of-range"] = None
+            continue
+        if verdicts[position] is not None:
+            anomalies["index-doubled"] = None
+        verdicts[position] = DELIVERED
+    for index, item in errors:
+        position = index - first_index
+        if not 0 <= position < count:
+            anomalies["index-out-of-range"] = None
+            continue
+        before, verdict = verdicts[position], _judged(item)
+        if before is not None:
+            anomalies["success-and-error" if before is DELIVERED else "index-doubled"] = None
+        if before is None or before.kind is not VerdictKind.REJECTED:
+            verdicts[position] = verdict
+    if None in verdicts:
+        anomalies["index-missing"] = None
+    return [verdict or NO_VERDICT for verdict in verdicts]
+
+
+def _judged(item: dict[str, Any]) -> Verdict:
+    """Judge one event by its error item, of either contract's shape or the ancestor's (contract, sections 5.1 and 5.2).
+
+    Retry only if nothing in the item is permanent: a dead letter keeps its copy, a permanent error retried is in vain.
+    """
+    status = _code(item.get("httpStatusCode"))
+    codes, places = [status] if status else [], []
+    for error in (item, *_listed(item.get("errors")), *_listed(item.get("subErrors"))):
+        codes += [code for name in ("code", "errorCode", "errorType") if (code := _code(error.get(name)))]
+        places += [place for name in ("fieldLocation", "fieldName") if (place := _place(error.get(name)))]
+    decisive = [status] if status else codes
+    kind = VerdictKind.RETRY if decisive and all(map(_is_transient, decisive)) else VerdictKind.REJECTED
+    named = list(dict.fromkeys(codes))[:_MOST_NAMED] + list(dict.fromkeys(places))[:_MOST_NAMED]
+    return Verdict(kind, " ".join(named) or "no code that could be read")
+
+
+_MOST_NAMED: Final = 8
+"""Codes, and places, that a detail quotes: it travels in a header. OAS allows 20 errors an item."""
+
+
+def _listed(errors: object) -> list[dict[str, Any]]:
+    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+
+
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,59}|[0-9]{1,3}", re.ASCII).fullmatch
+_STEP: Final = r"[A-Za-z_]{1,40}(?:\[[0-9]{1,3}\])*"
+_PLACE: Final = re.compile(rf"[$./]{{0,2}}{_STEP}(?:[./](?:{_STEP}|[0-9]{{1,3}})){{0,9}}", re.ASCII).fullmatch
+"""By shape: neither an address, a number nor a hash of the event has it, should Amazon quote one here."""
+
+
+def _code(code: object) -> str | None:
+    text = str(code) if type(code) in (str, int) else ""
+    return text if _CODE(text) else None
+
+
+def _place(place: object) -> str | None:
+    return place if isinstance(place, str) and _PLACE(place) else None
+
+
+_TRANSIENT_CODES: Final = frozenset(
+    {
+        "CONFLICT",  # OAS: "please retry"
+        "INTERNAL_ERROR",
+        "TOO_MANY_REQUESTS",
+        # Credentials are never an event's fault (design, section 3, point 12).
+        "FORBIDDEN",
+        "UNAUTHORIZED",
+        "401",
+        "403",
+        "408",
+        "409",
+        "429",
+    }
+)
+
+
+def _is_transient(code: str) -> bool:
+    return code in _TRANSIENT_CODES or (len(code) == 3 and code.startswith("5") and code.isdigit())

@@ -1,0 +1,249 @@
+"""The one file of its room that does I/O: one request out, one raw answer in.
+
+Rules it keeps:
+
+* `AmazonSink.send` never raises for what Amazon or the network does: aiohttp's errors become a `RequestFailed`, by type.
+* One deadline over everything, from connect to last byte, so a server that drips has no hold on us.
+* An answer is at most 4 MB, before and after decompression; what is beyond is cut off, and then reads as what it is.
+* No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
+* One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more.
+* Proxies of the environment are not used: a variable meant for another program must not route customers' data.
+  ``AMAZON_BASE_URL`` is the way to name one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import aiohttp
+
+from connector.amazon.answers import header
+from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postponed, read_token, refresh_form
+from connector.model import Answer, Failure, RequestFailed
+from connector.ports import WireContract
+
+__all__ = ["AmazonSink"]
+
+_MOST_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""500 events echoed at 8 KB each; a real answer is some hundred KB."""
+
+
+class _RawAnswer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class AmazonSink:
+    """``ports.Sink`` over HTTP: a wire contract, a base URL (without trailing slash) and credentials.
+
+    ``timeout_seconds`` is for one request from connect to last byte. ``max_connections`` should not be below the number of
+    requests in flight, or they wait for each other within their deadline. Must be used in one event loop.
+    """
+
+    def __init__(
+        self,
+        contract: WireContract,
+        base_url: str,
+        credentials: Credentials | FixedToken,
+        *,
+        timeout_seconds: float,
+        max_connections: int,
+    ) -> None:
+        self._contract = contract
+        self._url = base_url.rstrip("/") + contract.path
+        self._http = _Http(timeout_seconds, max_connections)
+        self._tokens = (
+            _FixedTokens(credentials) if isinstance(credentials, FixedToken) else _FreshTokens(credentials, self._http)
+        )
+
+    async def send(self, body: bytes, count: int) -> Answer:
+        """Send a request body of ``count`` events, and read what became of them."""
+        token = await self._tokens.current()
+        if isinstance(token, RequestFailed):
+            return token
+        answer = await self._post(token, body)
+        if isinstance(answer, _RawAnswer) and answer.status == _UNAUTHORIZED:
+            answer = await self._again(token, body) or answer
+        if isinstance(answer, RequestFailed):
+            return answer
+        return self._contract.read(answer.status, answer.headers, answer.body, count)
+
+    async def check_token(self) -> RequestFailed | None:
+        """Say why no access token can be had, None if one can. A fixed one is taken on trust: only a request could tell."""
+        token = await self._tokens.current()
+        return token if isinstance(token, RequestFailed) else None
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._tokens.close()
+        await self._http.close()
+
+    async def _again(self, refused: str, body: bytes) -> _RawAnswer | RequestFailed | None:
+        """Send once more with another token; None if there cannot be another."""
+        token = await self._tokens.instead_of(refused)
+        return await self._post(token, body) if isinstance(token, str) else token
+
+    async def _post(self, token: str, body: bytes) -> _RawAnswer | RequestFailed:
+        return await self._http.post(self._url, self._contract.headers(token), body)
+
+
+_UNAUTHORIZED: Final = 401
+
+
+class _FixedTokens:
+    """A token that cannot be renewed."""
+
+    def __init__(self, token: FixedToken) -> None:
+        self._token = token
+
+    async def current(self) -> str | RequestFailed:
+        return self._token.access_token
+
+    async def instead_of(self, _refused: str) -> str | RequestFailed | None:
+        return None
+
+    async def close(self) -> None:
+        pass
+
+
+class _FreshTokens:
+    """The current access token, and the one refresh that may be under way."""
+
+    def __init__(self, credentials: Credentials, http: _Http) -> None:
+        self._credentials = credentials
+        self._http = http
+        self._token: AccessToken | None = None
+        self._refresh: asyncio.Task[AccessToken | RequestFailed] | None = None
+
+    async def current(self) -> str | RequestFailed:
+        """Return a token that is valid by the clock. Ahead of its end a refresh goes on beside, and nobody waits."""
+        now = asyncio.get_running_loop().time()
+        token = self._token
+        if token is not None and now < token.refresh_at:
+            return token.text
+        refresh = self._refreshing()
+        if token is not None and now < token.expires_at:
+            return token.text
+        return await self._outcome(refresh)
+
+    async def instead_of(self, refused: str) -> str | RequestFailed:
+        """Return another token than one that Amazon refused; several requests with it cause one refresh."""
+        if self._token is not None and self._token.text != refused:
+            return self._token.text
+        return await self._outcome(self._refreshing())
+
+    async def close(self) -> None:
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.gather(self._refresh, return_exceptions=True)
+
+    def _refreshing(self) -> asyncio.Task[AccessToken | RequestFailed]:
+        if self._refresh is None or self._refresh.done():
+            self._refresh = asyncio.create_task(self._refresh_once())
+        return self._refresh
+
+    async def _outcome(self, refresh: asyncio.Task[AccessToken | RequestFailed]) -> str | RequestFailed:
+        await asyncio.wait({refresh})  # and not the task itself: a cancelled request would cancel the others' refresh
+        if refresh.cancelled():
+            return RequestFailed(Failure.TRANSIENT, "closed")
+        token = refresh.result()
+        return token.text if isinstance(token, AccessToken) else token
+
+    async def _refresh_once(self) -> AccessToken | RequestFailed:
+        now = asyncio.get_running_loop().time()
+        answer = await self._http.post(self._credentials.token_url, {}, aiohttp.FormData(refresh_form(self._credentials)))
+        token = read_token(*answer, now) if isinstance(answer, _RawAnswer) else _at_the_token_url(answer)
+        if isinstance(token, AccessToken):
+            self._token = token
+        elif self._token is not None:
+            self._token = postponed(self._token, asyncio.get_running_loop().time())
+        return token
+
+
+def _at_the_token_url(failed: RequestFailed) -> RequestFailed:
+    return replace(failed, reason=f"token-{failed.reason}")
+
+
+class _Http:
+    """aiohttp, as we want it: bounded in time and size, without memory, its errors as values."""
+
+    def __init__(self, timeout_seconds: float, max_connections: int) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._max_connections = max_connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> _RawAnswer | RequestFailed:
+        status = 0
+        answered: Mapping[str, str] = {}
+        try:
+            async with self._opened().post(
+                url, data=body, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
+            ) as response:
+                status, answered = response.status, response.headers
+                return _RawAnswer(status, answered, await _read(response))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if status >= 300:
+                # The status says all that we need; it must not be lost with a body that we do not.
+                return _RawAnswer(status, answered, b"")
+            return RequestFailed(Failure.TRANSIENT, _reason(error), status=status or None)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:  # aiohttp wants a running loop, which a constructor has no right to
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_connections),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MOST_ANSWER_BYTES:
+            response.close()  # the rest is not worth a connection
+            break
+    body = body[:_MOST_ANSWER_BYTES]
+    return _inflated(bytes(body)) if header(response.headers, "content-encoding").lower() in _DEFLATED else bytes(body)
+
+
+_DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+"""We ask for none; a proxy may not listen."""
+
+
+def _inflated(body: bytes) -> bytes:
+    """Decompress up to the cap; what does not decompress stays as it is, and will not parse."""
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _MOST_ANSWER_BYTES)
+    except zlib.error:
+        return body
+
+
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (TimeoutError, "timeout"),
+    (aiohttp.ClientSSLError, "tls"),
+    (aiohttp.ServerFingerprintMismatch, "tls"),
+    (aiohttp.ClientConnectorDNSError, "dns"),
+    (aiohttp.ClientConnectorError, "connect"),
+    (aiohttp.ServerDisconnectedError, "disconnected"),
+    (aiohttp.ClientPayloadError, "disconnected"),
+    (aiohttp.ClientOSError, "disconnected"),
+    (aiohttp.ClientResponseError, "not-http"),
+)
+"""The first that fits, so the narrower stand before the wider."""
+
+
+def _reason(error: Exception) -> str:
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "network")

@@ -1,0 +1,54 @@
+"""What was found wrong with one event: rules it breaks, and what was mended without asking.
+
+A broken rule makes the event a dead letter. An adjustment does not: an optional field that Amazon would refuse is left out,
+so that the conversion itself still counts. Neither ever holds a value of the event.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from connector.model import Flaw, Reason
+
+__all__ = ["Adjustment", "Findings"]
+
+_MOST_NAMED: Final = 20
+"""Broken rules a detail names: it travels in a Kafka header, and an event may hold 100,000 bad match keys."""
+
+
+class Adjustment(StrEnum):
+    """Something changed so that Amazon takes the event: a label of a counter."""
+
+    VALUE_ROUNDED = "value-rounded"
+    VALUE_LEFT_OUT = "value-left-out"
+    CURRENCY_LEFT_OUT = "currency-left-out"
+    UNITS_LEFT_OUT = "units-left-out"
+    MATCH_KEY_LEFT_OUT = "match-key-left-out"
+    CONSENT_LEFT_OUT = "consent-left-out"
+    CUSTOM_ATTRIBUTE_LEFT_OUT = "custom-attribute-left-out"
+
+
+class Findings:
+    """Of one event, in the order they were found."""
+
+    __slots__ = ("adjustments", "broken")
+
+    def __init__(self) -> None:
+        self.broken: list[tuple[Reason, str]] = []
+        self.adjustments: list[Adjustment] = []
+
+    def missing(self, name: str) -> None:
+        """Note that a required field is not there, or blank."""
+        self.broken.append((Reason.MISSING_FIELD, f"{name}: required"))
+
+    def invalid(self, name: str, rule: str) -> None:
+        """Note that a field breaks a rule, worded without its value."""
+        self.broken.append((Reason.INVALID_FIELD, f"{name}: {rule}"))
+
+    def flaw(self) -> Flaw:
+        """Return the flaw: reason of the first broken rule, text of all."""
+        named = [rule for _, rule in self.broken[:_MOST_NAMED]]
+        if more := len(self.broken) - len(named):
+            named.append(f"and {more} more")
+        return Flaw(self.broken[0][0], "; ".join(named))

@@ -1,0 +1,372 @@
+"""The rules for fields that both wire contracts share: from the inputs of one event to fields that Amazon takes, or a flaw.
+
+How a field that is not right is judged:
+
+* required, and missing or not what Amazon takes: the event is a dead letter;
+* of the wrong type: a dead letter, whatever the field; the producer means something that we cannot read;
+* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts;
+* optional, but Amazon would book something else without it (value, currency and units of a purchase), or we would drop a
+  customer's denial (consent, limited data use): a dead letter.
+
+`FieldRules.clean` is total and runs once an event. Its straight line costs a few microseconds; the texts of findings are
+made only when there is one. Caches are bounded by count and by the length of what they hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+from math import isfinite
+from typing import Any, Final
+
+import orjson
+
+from connector.amazon.findings import Adjustment, Findings
+from connector.amazon.match_keys import is_ip_address, match_keys
+from connector.amazon.vocabulary import (
+    CONSENT_STATUSES,
+    EVENT_TYPES,
+    MAX_TEXT,
+    PROCESSING_OPTIONS,
+    PURCHASE,
+    constant,
+    country,
+)
+from connector.model import Flaw, Reason
+
+__all__ = ["FieldRules", "Fields", "Limits", "written"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where the two contracts differ in what they take."""
+
+    sources: Mapping[str, str]
+    countries: frozenset[str]
+    currencies: frozenset[str]
+    match_key_types: frozenset[str]
+    most_match_keys: int
+    most_custom_attributes: int
+    custom_value: Callable[[str], object]
+    """Says whether the value of a custom attribute is taken."""
+    amazon_consent_is_a_pair: bool
+    """Whether ``amznUserData`` alone is not enough."""
+
+
+@dataclass(slots=True)
+class Fields:
+    """One event as Amazon takes it, before it has a contract's shape. None: not sent."""
+
+    name: str
+    event_type: str
+    source: str
+    time: str
+    """ISO 8601, whole seconds, UTC."""
+    match_keys: list[dict[str, object]]
+    value: float | None
+    currency: str | None
+    units: int | None
+    country: str
+    limited_data_use: bool
+    consent: dict[str, object] | None
+    custom: list[tuple[str, str]]
+
+
+class FieldRules:
+    """The rules with one contract's limits, and the count of adjustments made under them."""
+
+    def __init__(self, limits: Limits, *, consent_required: bool) -> None:
+        self._limits = limits
+        self._consent_required = consent_required
+        # Every label from the start: the reader, in another thread, never sees the table grow.
+        self.adjustments: Counter[str] = Counter({label.value: 0 for label in Adjustment})
+
+    def clean(self, inputs: Mapping[str, object]) -> Fields | Flaw:
+        """Return the fields to send, or every rule broken. Total: no input raises."""
+        found, get, limits = Findings(), inputs.get, self._limits
+        name = _name(get("name"), found)
+        event_type = _constant(get("eventType"), "eventType", EVENT_TYPES, found)
+        purchase = event_type == PURCHASE
+        source = _constant(get("eventActionSource"), "eventActionSource", limits.sources, found)
+        if (own_id := get("clientDedupeId")) is not None and not isinstance(own_id, str):
+            found.invalid("clientDedupeId", "not a string")
+        fields = Fields(
+            name,
+            event_type,
+            source,
+            _time(get("timestamp"), found),
+            match_keys(get("matchKeys"), limits.match_key_types, limits.most_match_keys, found),
+            None if (value := get("value")) is None else _value(value, purchase, found),
+            None if (currency := get("currencyCode")) is None else _currency(currency, purchase, limits.currencies, found),
+            None if (units := get("unitsSold")) is None else _units(units, purchase, found),
+            _country(get("countryCode"), limits.countries, found),
+            (options := get("dataProcessingOptions")) is not None and _limited_data_use(options, found),
+            self._consent(get("consent"), found),
+            [] if (custom := get("customAttributes")) is None else _custom(custom, limits, found),
+        )
+        if found.broken:
+            return found.flaw()
+        for adjustment in found.adjustments:
+            self.adjustments[adjustment] += 1
+        return fields
+
+    def _consent(self, given: object, found: Findings) -> dict[str, object] | None:
+        broken_before = len(found.broken)
+        consent = None if given is None else _consent(given, self._limits.amazon_consent_is_a_pair, found)
+        if self._consent_required and not consent and len(found.broken) == broken_before:
+            found.broken.append(
+                (Reason.MISSING_CONSENT, "consent: the EU region requires ipAddress, amznUserData, tcf or gpp")
+            )
+        return consent
+
+
+def written(event: dict[str, object], inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
+    """Return the event as JSON; a flaw where a text of it is not Unicode (a lone surrogate), which JSON cannot hold."""
+    try:
+        return orjson.dumps(event)
+    except TypeError:
+        free = {"clientDedupeId": dedupe_id} | {name: inputs.get(name) for name in _FREE_TEXTS}
+        found = Findings()
+        for name in (name for name, value in free.items() if not _is_json(value)):
+            found.invalid(name, "not Unicode text")
+        return found.flaw()
+
+
+_FREE_TEXTS: Final = ("name", "matchKeys", "consent", "customAttributes")
+"""The inputs that reach the request as text of the producer's own; all others become a constant, a number or a time."""
+
+
+def _is_json(value: object) -> bool:
+    try:
+        orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return False
+    return True
+
+
+def _name(name: object, found: Findings) -> str:
+    if isinstance(name, str):
+        if name and not name.isspace():
+            return name
+        found.missing("name")
+    elif name is None:
+        found.missing("name")
+    else:
+        found.invalid("name", "not a string")
+    return ""
+
+
+def _constant(text: object, name: str, table: Mapping[str, str], found: Findings) -> str:
+    """Return the constant spelt by a required field, empty where a rule is broken."""
+    if isinstance(text, str):
+        if spelt := constant(text, table):
+            return spelt
+        if text and not text.isspace():
+            found.invalid(name, "not one of Amazon's constants")
+        else:
+            found.missing(name)
+    elif text is None:
+        found.missing(name)
+    else:
+        found.invalid(name, "not a string")
+    return ""
+
+
+_SECONDS_TO_YEAR_10000: Final = 253_402_300_800
+
+
+def _time(milliseconds: object, found: Findings) -> str:
+    # A bool is an int to isinstance.
+    if type(milliseconds) is int and 0 <= (second := milliseconds // 1000) < _SECONDS_TO_YEAR_10000:
+        return _iso_second(second)
+    if milliseconds is None:
+        found.missing("timestamp")
+    else:
+        found.invalid("timestamp", "not whole milliseconds between 1970 and 9999")
+    return ""
+
+
+@lru_cache(maxsize=8192)
+def _iso_second(second: int) -> str:
+    """Return ``YYYY-MM-DDThh:mm:ssZ``.
+
+    Without milliseconds: SEED's format has none, and whether Amazon takes a fraction is unknown (contract, section 9), while
+    a time that it cannot read costs the event (AMZ-GTM troubleshooting).
+    """
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19] + "Z"
+
+
+def _value(value: object, purchase: bool, found: Findings) -> float | None:
+    if type(value) not in _NUMBERS:
+        found.invalid("value", "not a number")
+        return None
+    amount = _finite(value)
+    if amount is None or (purchase and amount < 0):
+        if purchase:  # without a value Amazon books a default
+            found.invalid("value", "not a finite amount of at least 0, as a purchase needs")
+        else:
+            found.adjustments.append(Adjustment.VALUE_LEFT_OUT)
+        return None
+    if round(amount, 2) != amount:  # OAS EventCreate.value: at most two decimals
+        found.adjustments.append(Adjustment.VALUE_ROUNDED)
+        return float(Decimal(str(value)).quantize(_CENT, ROUND_HALF_UP))
+    return amount
+
+
+_NUMBERS: Final = frozenset({float, int, Decimal})
+"""What Avro's number types decode to; compared by identity, for a bool is an int to isinstance."""
+
+_CENT: Final = Decimal("0.01")
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        amount = float(value)
+    except (OverflowError, ValueError):  # an int beyond a double, a signalling NaN
+        return None
+    return amount if isfinite(amount) else None
+
+
+def _currency(code: object, purchase: bool, currencies: frozenset[str], found: Findings) -> str | None:
+    if not purchase:
+        found.adjustments.append(Adjustment.CURRENCY_LEFT_OUT)
+        return None
+    if isinstance(code, str) and (code in currencies or (code := code[:MAX_TEXT].strip().upper()) in currencies):
+        return code
+    # Without it Amazon books the definition's currency.
+    found.invalid("currencyCode", "not a currency code of this contract")
+    return None
+
+
+_MOST_UNITS: Final = 2**31 - 1
+"""OAS EventCreate.unitsSold: int32. A lower bound is not given; nobody sells less than nothing."""
+
+
+def _units(units: object, purchase: bool, found: Findings) -> int | None:
+    if not purchase:
+        found.adjustments.append(Adjustment.UNITS_LEFT_OUT)
+        return None
+    # 2.0 is what a writer whose units are a double means by 2.
+    amount = units if type(units) is int else _finite(units) if type(units) in _NUMBERS else None
+    if amount is not None and 0 <= amount <= _MOST_UNITS and amount == int(amount):
+        return int(amount)
+    # Without it Amazon books one unit.
+    found.invalid("unitsSold", "not a whole number between 0 and 2147483647")
+    return None
+
+
+def _country(code: object, countries: frozenset[str], found: Findings) -> str:
+    if isinstance(code, str):
+        if code in countries:
+            return code
+        if len(code) <= MAX_TEXT and (read := country(code)) in countries:
+            return read
+        if code and not code.isspace():
+            found.invalid("countryCode", "not an ISO 3166-1 alpha-2 code that this contract takes")
+        else:
+            found.missing("countryCode")
+    elif code is None:
+        found.missing("countryCode")
+    else:
+        found.invalid("countryCode", "not a string")
+    return ""
+
+
+def _limited_data_use(options: object, found: Findings) -> bool:
+    """Say whether the only option there is was asked for. An unknown one may be a denial, and is not dropped."""
+    if not isinstance(options, list):
+        found.invalid("dataProcessingOptions", "not an array")
+        return False
+    for option in options:
+        if not isinstance(option, str) or not constant(option, PROCESSING_OPTIONS):
+            found.invalid("dataProcessingOptions", "only LIMITED_DATA_USE is known")
+            return False
+    return bool(options)
+
+
+def _consent(given: object, needs_pair: bool, found: Findings) -> dict[str, object] | None:
+    """Return the consent in the shape both contracts share; fields are taken flat or nested as on the wire."""
+    if not isinstance(given, dict):
+        found.invalid("consent", "not a record")
+        return None
+    consent: dict[str, object] = {}
+    geo, amazon = _part(given, "geo", found), _part(given, "amazonConsent", found)
+    if address := _text(geo, "ipAddress", found):
+        if is_ip_address(address):
+            consent["geo"] = {"ipAddress": address}
+        else:
+            found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
+    tcf = _text(given, "tcf", found)
+    statuses = _statuses(amazon, needs_pair, found)
+    if tcf:
+        consent["tcf"] = tcf
+        if statuses:  # Amazon uses the TCF text and ignores the other (contract, section 3.4)
+            found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
+    elif statuses:
+        consent["amazonConsent"] = statuses
+    if gpp := _text(given, "gpp", found):
+        consent["gpp"] = gpp
+    return consent or None
+
+
+def _part(given: dict[str, object], name: str, found: Findings) -> dict[str, object]:
+    part = given.get(name)
+    if part is None:
+        return given
+    if isinstance(part, dict):
+        return part
+    found.invalid(f"consent.{name}", "not a record")
+    return {}
+
+
+def _text(part: dict[str, object], name: str, found: Findings) -> str:
+    text = part.get(name)
+    if isinstance(text, str):
+        return text.strip()
+    if text is not None:
+        found.invalid(f"consent.{name}", "not a string")
+    return ""
+
+
+def _statuses(amazon: dict[str, object], needs_pair: bool, found: Findings) -> dict[str, str]:
+    """Return Amazon's own consent signal, empty where it is not whole (OAS: amznUserData is required; SEG-OLD: both are)."""
+    statuses = {}
+    for name in ("amznUserData", "amznAdStorage"):
+        if text := _text(amazon, name, found):
+            if status := constant(text, CONSENT_STATUSES):
+                statuses[name] = status
+            else:
+                found.invalid(f"consent.{name}", "neither GRANTED nor DENIED")
+    if not statuses or len(statuses) == 2 or ("amznUserData" in statuses and not needs_pair):
+        return statuses
+    if "DENIED" in statuses.values():  # a denial is never dropped
+        found.invalid("consent", "amznUserData and amznAdStorage are needed together to say DENIED")
+    else:
+        found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
+    return {}
+
+
+_CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
+"""OAS CreateCustomData.name; SEG-FIRST says the same of events/v1."""
+
+
+def _custom(attributes: object, limits: Limits, found: Findings) -> list[tuple[str, str]]:
+    """Return names and values that Amazon takes, in the order given, up to its limit."""
+    if not isinstance(attributes, dict):
+        found.invalid("customAttributes", "not a map of strings")
+        return []
+    sent: list[tuple[str, str]] = []
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            found.invalid("customAttributes", "not a map of strings")
+            return []
+        if len(sent) < limits.most_custom_attributes and _CUSTOM_NAME(name) and limits.custom_value(value):
+            sent.append((name, value))
+        else:
+            found.adjustments.append(Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT)
+    return sent

@@ -1,0 +1,112 @@
+"""Login with Amazon: what to ask, what the answer says, when to ask again. Pure; ``client`` asks.
+
+An access token lives an hour (contract, section 2). It is refreshed ahead of its end, while requests go on with the old one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from connector.amazon.answers import retry_after_seconds
+from connector.model import Failure, RequestFailed
+
+__all__ = ["AccessToken", "Credentials", "FixedToken", "postponed", "read_token", "refresh_form"]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What Login with Amazon gives access tokens for. Secrets do not show in its ``repr``."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    token_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class FixedToken:
+    """An access token that somebody else renews; we cannot."""
+
+    access_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A token and its times, in seconds of the monotonic clock that was passed in."""
+
+    text: str = field(repr=False)
+    refresh_at: float
+    expires_at: float
+
+
+def refresh_form(credentials: Credentials) -> dict[str, str]:
+    """Return the fields of a refresh, sent form-encoded; with an ``Authorization`` header it would fail (SEG-NEW)."""
+    return {
+        "grant_type": "refresh_token",
+        "refresh_token": credentials.refresh_token,
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret,
+    }
+
+
+def read_token(status: int, headers: Mapping[str, str], body: bytes, now: float) -> AccessToken | RequestFailed:
+    """Read the answer to a refresh sent at ``now``. Total. Nothing of the answer but its OAuth error code is quoted."""
+    answer = _parsed(body)
+    if status == 200:
+        token = _token(answer, now)
+        return token or RequestFailed(Failure.TRANSIENT, "token-unreadable", status=status, detail="no token could be read")
+    if status >= 500 or status < 300 or status in {408, 425, 429}:
+        detail = f"Login with Amazon answered {status}"
+        return RequestFailed(Failure.TRANSIENT, f"token-http-{status}", retry_after_seconds(headers), status, detail)
+    error = answer.get("error")
+    reason = error if isinstance(error, str) and error in _OAUTH_ERRORS else f"token-http-{status}"
+    return RequestFailed(Failure.OPERATOR, reason, None, status, f"Login with Amazon answered {status}; {_ADVICE}")
+
+
+def postponed(token: AccessToken, now: float) -> AccessToken:
+    """Return the token with its next refresh put off, after one that failed while it is still valid."""
+    return AccessToken(token.text, now + _RETRY_SECONDS, token.expires_at)
+
+
+_RETRY_SECONDS: Final = 10.0
+"""Between refreshes that fail ahead of the end: some thirty in the time that is left."""
+
+_REFRESH_AHEAD_SECONDS: Final = 300.0
+"""AMZ-GTM caches a token for 55 of its 60 minutes."""
+
+_DEFAULT_LIFE_SECONDS: Final = 3600.0
+_MOST_LIFE_SECONDS: Final = 86400.0
+"""A life beyond a day is not believed; refreshing too early costs one request."""
+
+_ADVICE: Final = "check AMAZON_CLIENT_ID, AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN, and that the consent still stands"
+
+_OAUTH_ERRORS: Final = frozenset(
+    {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
+)
+"""RFC 6749, section 5.2."""
+
+_HEADER_TEXT: Final = re.compile(r"[!-~]{1,8192}").fullmatch
+"""Printable ASCII, so that nothing can break out of the header that the token is put in."""
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _token(answer: dict[str, Any], now: float) -> AccessToken | None:
+    text, life = answer.get("access_token"), answer.get("expires_in", _DEFAULT_LIFE_SECONDS)
+    if not isinstance(text, str) or not _HEADER_TEXT(text):
+        return None
+    if type(life) not in (int, float) or life <= 0:
+        life = _DEFAULT_LIFE_SECONDS
+    life = min(float(life), _MOST_LIFE_SECONDS)
+    return AccessToken(text, now + max(life - _REFRESH_AHEAD_SECONDS, 0), now + life)

@@ -1,0 +1,131 @@
+"""Amazon's enums, and how people's spelling of them is read.
+
+A constant is recognised by its letters and digits alone: "Add to Shopping Cart", "add-to-shopping-cart" and
+``ADD_TO_SHOPPING_CART`` are one. No two constants of an enum differ in anything else, so nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+__all__ = [
+    "ADS_COUNTRIES",
+    "ADS_CURRENCIES",
+    "ADS_MATCH_KEYS",
+    "ADS_SOURCES",
+    "CONSENT_STATUSES",
+    "EVENTS_CURRENCIES",
+    "EVENTS_MATCH_KEYS",
+    "EVENTS_SOURCES",
+    "EVENT_TYPES",
+    "ISO_COUNTRIES",
+    "MATCH_KEYS",
+    "MAX_TEXT",
+    "PROCESSING_OPTIONS",
+    "PURCHASE",
+    "constant",
+    "country",
+]
+
+MAX_TEXT: Final = 64
+"""Characters of the longest text looked up: far above every constant and label. It bounds what the caches below hold."""
+
+_CACHED: Final = 1024
+"""Spellings remembered; a topic has a few dozen."""
+
+
+@lru_cache(maxsize=_CACHED)
+def _squeeze(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).upper()
+
+
+def _by_letters(*constants: str) -> dict[str, str]:
+    return {spelling: constant for constant in constants for spelling in (constant, _squeeze(constant))}
+
+
+def constant(text: str, table: Mapping[str, str]) -> str | None:
+    """Return the constant of ``table`` that ``text`` spells, None if none."""
+    if spelt := table.get(text):
+        return spelt
+    return table.get(_squeeze(text)) if len(text) <= MAX_TEXT else None
+
+
+_LOCALE: Final = re.compile(r"[a-z]{2,3}[-_]([A-Z]{2})")
+
+
+@lru_cache(maxsize=_CACHED)
+def country(text: str) -> str:
+    """Return ``text`` in the form of a country code: trimmed, in capitals, the country of a locale ("en-US").
+
+    A locale is taken as Segment takes it (SEG-OLD), and only with a lower-case language, or "US-CA" would be Canada.
+    """
+    text = text.strip()
+    locale = _LOCALE.fullmatch(text)
+    return locale[1] if locale else text.upper()
+
+
+PURCHASE: Final = "OFF_AMAZON_PURCHASES"
+"""The only event type with currency and units, and the only one whose value is money."""
+
+EVENT_TYPES: Final = _by_letters(
+    "ADD_TO_SHOPPING_CART",
+    "APPLICATION",
+    "CHECKOUT",
+    "CONTACT",
+    "LEAD",
+    "MOBILE_APP_FIRST_START",
+    PURCHASE,
+    "OTHER",
+    "PAGE_VIEW",
+    "SEARCH",
+    "SIGN_UP",
+    "SUBSCRIBE",
+)
+
+EVENTS_SOURCES: Final = _by_letters("ANDROID", "FIRE_TV", "IOS", "OFFLINE", "WEBSITE")
+
+ADS_SOURCES: Final = EVENTS_SOURCES | _by_letters("MEASUREMENT_ATTRIBUTION_PARTNER")
+"""The spelling of OAS; partners print MEASUREMENT_PARTNER (contract, section 8, number 8)."""
+
+EVENTS_MATCH_KEYS: Final = frozenset(
+    "EMAIL PHONE FIRST_NAME LAST_NAME ADDRESS CITY STATE POSTAL MAID RAMP_ID MATCH_ID".split()  # noqa: SIM905 - a table of codes is read as a table
+)
+
+ADS_MATCH_KEYS: Final = EVENTS_MATCH_KEYS | {"REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"}
+
+MATCH_KEYS: Final = _by_letters(*sorted(ADS_MATCH_KEYS))
+
+CONSENT_STATUSES: Final = _by_letters("GRANTED", "DENIED")
+
+PROCESSING_OPTIONS: Final = _by_letters("LIMITED_DATA_USE")
+
+ISO_COUNTRIES: Final = frozenset(
+    """
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC
+    CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD
+    GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH
+    KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW
+    MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC
+    SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY
+    UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+    """.split()  # noqa: SIM905 - a table of codes is read as a table
+)
+"""ISO 3166-1 alpha-2 as OAS CountryCode lists it; no ``UK``."""
+
+ADS_COUNTRIES: Final = ISO_COUNTRIES | {"ZZ", "OTHER", "OTHER_EEA"}
+
+EVENTS_CURRENCIES: Final = frozenset(
+    "AED AUD BRL CAD CNY DKK EUR GBP INR JPY MXN NOK NZD SAR SEK SGD TRY USD".split()  # noqa: SIM905 - a table of codes is read as a table
+)
+
+ADS_CURRENCIES: Final = frozenset(
+    """
+    AED ARS AUD AZN BBD BGN BHD BMD BND BOB BRL BSD CAD CHF CLP CNY COP CRC CZK DKK DOP DZD EGP EUR GBP GHS GTQ HKD HNL
+    HRK HUF IDR ILS INR JMD JOD JPY KES KRW KWD KYD KZT LBP LKR MAD MUR MXN MXP MYR NAD NGN NOK NZD PAB PEN PHP PKR PLN
+    PYG QAR RON RSD RUB SAR SEK SGD THB TND TRY TTD TWD TZS UAH USD UYU VND XAF XCD XOF XPF ZAR
+    """.split()  # noqa: SIM905 - a table of codes is read as a table
+)
+"""OAS CurrencyCode."""

@@ -1,0 +1,210 @@
+"""librdkafka's properties: what an operator may set, what the guarantee fixes, and what each kind of client is given.
+
+All three clients share the operator's properties; those of a consumer or producer alone go only where they mean something,
+because librdkafka warns of the others. What would break the guarantee is refused by name (`problems`), and what the
+guarantee needs is set last, so that nothing given can override it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from confluent_kafka import Consumer, KafkaException, Producer
+
+from connector.config import Kafka, is_secret
+
+__all__ = ["admin_properties", "consumer_properties", "problems", "producer_properties", "session_timeout_seconds"]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_COMMITS = "offsets are committed only after their facts are in the ledger (design: The guarantee, point 3)"
+_ACKNOWLEDGED = "a fact counts only once all in-sync replicas have it (design: The guarantee, point 3)"
+_NO_TRANSACTION = "the ledger needs no transaction (design: The guarantee, point 3)"
+_OURS = "the connector sets it itself"
+
+_REFUSED = {
+    "enable.auto.commit": _COMMITS,
+    "auto.commit.enable": _COMMITS,
+    "auto.commit.interval.ms": _COMMITS,
+    "enable.auto.offset.store": _COMMITS,
+    "offset.store.method": _COMMITS,
+    "offset.store.path": _COMMITS,
+    "offset.store.sync.interval.ms": _COMMITS,
+    "acks": _ACKNOWLEDGED,
+    "request.required.acks": _ACKNOWLEDGED,
+    "enable.idempotence": _OURS,
+    "delivery.report.only.error": _ACKNOWLEDGED,
+    "message.timeout.ms": "a fact that is not written in time is written again for as long as it takes",
+    "delivery.timeout.ms": "a fact that is not written in time is written again for as long as it takes",
+    "transactional.id": _NO_TRANSACTION,
+    "transaction.timeout.ms": _NO_TRANSACTION,
+    "allow.auto.create.topics": "a misspelt topic would be made, with the settings of none; see LEDGER_AUTO_CREATE",
+    "enable.partition.eof": _OURS,
+    "group.protocol.type": _OURS,
+    "metadata.broker.list": "it is another name for bootstrap.servers: set KAFKA_BOOTSTRAP_SERVERS",
+    "plugin.library.paths": "code that is not the connector's could change what it guarantees",
+}
+
+_FROM_THE_BEGINNING = frozenset({"earliest", "smallest", "beginning"})
+_RESET = (
+    "no committed offset means the beginning of the partition: older than MAX_EVENT_AGE is stale anyway, and to start from "
+    "now set the group's offsets with Kafka's own tool (design: The guarantee, point 10)"
+)
+
+_CONSUMER_ONLY = _words(
+    "group.instance.id partition.assignment.strategy session.timeout.ms heartbeat.interval.ms group.protocol "
+    "group.remote.assignor coordinator.query.interval.ms max.poll.interval.ms queued.min.messages "
+    "queued.max.messages.kbytes fetch.wait.max.ms fetch.queue.backoff.ms fetch.message.max.bytes "
+    "max.partition.fetch.bytes fetch.max.bytes fetch.min.bytes fetch.error.backoff.ms isolation.level check.crcs "
+    "auto.offset.reset consume.callback.max.messages"
+)
+"""Marked C in librdkafka's CONFIGURATION.md, but for the refused."""
+
+_PRODUCER_ONLY = _words(
+    "enable.gapless.guarantee queue.buffering.max.messages queue.buffering.max.kbytes queue.buffering.max.ms linger.ms "
+    "message.send.max.retries retries queue.buffering.backpressure.threshold compression.codec compression.type "
+    "compression.level batch.num.messages batch.size sticky.partitioning.linger.ms request.timeout.ms queuing.strategy "
+    "produce.offset.report partitioner msg_order_cmp"
+)
+"""Marked P there, but for the refused."""
+
+_COMMON = _words(
+    "security.protocol sasl.mechanism sasl.mechanisms sasl.username sasl.password ssl.ca.location ssl.ca.pem "
+    "ssl.key.location ssl.key.password ssl.key.pem ssl.certificate.location ssl.certificate.pem ssl.keystore.location "
+    "ssl.keystore.password ssl.endpoint.identification.algorithm enable.ssl.certificate.verification "
+    "sasl.oauthbearer.method sasl.oauthbearer.client.id sasl.oauthbearer.client.secret sasl.oauthbearer.token.endpoint.url "
+    "sasl.oauthbearer.scope client.id client.rack socket.timeout.ms socket.keepalive.enable "
+    "message.max.bytes receive.message.max.bytes debug"
+)
+"""Where a typo is looked up, beside the lists above. Whether a property exists is for librdkafka to say."""
+
+_ALIASES = {
+    "compression.type": "compression.codec",
+    "linger.ms": "queue.buffering.max.ms",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "max.partition.fetch.bytes": "fetch.message.max.bytes",
+    "retries": "message.send.max.retries",
+    "sasl.mechanism": "sasl.mechanisms",
+}
+"""Of properties that have two names, the one librdkafka's texts may use for the one given."""
+
+_DEFAULT_MAX_POLL_MS = "300000"
+_DEFAULT_SESSION_MS = "45000"
+_FIXED = {"allow.auto.create.topics": False}
+
+
+def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> list[str]:
+    """Return what is wrong with properties given, one sentence each, that begins with the variable and shows no secret.
+
+    librdkafka judges names and values itself, by setting up a client of each kind that knows no broker.
+    """
+    allowed = dict(properties)
+    found = []
+    for name, value in properties.items():
+        if why := _refusal(name, value):
+            found.append(f"{_variable(name)} is refused: {why}")
+            del allowed[name]
+    found += _refused_by_librdkafka(allowed)
+    if not found and float(allowed.get("max.poll.interval.ms", _DEFAULT_MAX_POLL_MS)) <= drain_timeout_seconds * 1_000:
+        found.append("KAFKA_MAX_POLL_INTERVAL_MS does not exceed DRAIN_TIMEOUT: a member would be expelled while it drains")
+    return found
+
+
+def consumer_properties(kafka: Kafka) -> dict[str, str | bool]:
+    """Return what the member of the group is made with."""
+    given = _without(kafka.properties, _PRODUCER_ONLY | {"auto.offset.reset"})
+    if given.get("group.protocol", "classic") == "classic":
+        given.setdefault("partition.assignment.strategy", "cooperative-sticky")
+    return given | {
+        "group.protocol": given.get("group.protocol", "classic"),
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "group.id": kafka.group_id,
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        **_FIXED,
+    }
+
+
+def producer_properties(kafka: Kafka) -> dict[str, str | bool]:
+    """Return what the producer of facts and dead letters is made with."""
+    given = _without(kafka.properties, _CONSUMER_ONLY)
+    return given | {"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", **_FIXED}
+
+
+def admin_properties(kafka: Kafka) -> dict[str, str | bool]:
+    """Return what the admin client is made with."""
+    given = _without(kafka.properties, _CONSUMER_ONLY | _PRODUCER_ONLY)
+    return given | {"bootstrap.servers": kafka.bootstrap_servers, **_FIXED}
+
+
+def session_timeout_seconds(kafka: Kafka) -> float | None:
+    """Return the session time-out of the classic protocol; None where the broker sets it (``group.protocol=consumer``)."""
+    if kafka.properties.get("group.protocol") == "consumer":
+        return None
+    return float(kafka.properties.get("session.timeout.ms", _DEFAULT_SESSION_MS)) / 1_000
+
+
+def _refusal(name: str, value: str) -> str | None:
+    if name.startswith("test."):
+        return "it is for librdkafka's own tests"
+    if name == "auto.offset.reset" and value not in _FROM_THE_BEGINNING:
+        return _RESET
+    if name == "isolation.level" and value == "read_uncommitted":
+        return "events of aborted transactions would be sent"
+    return _REFUSED.get(name)
+
+
+def _refused_by_librdkafka(properties: Mapping[str, str]) -> list[str]:
+    """Return what librdkafka refuses. It names one property at a time, so that one is left out and it is asked again."""
+    kafka = Kafka(bootstrap_servers="", topics=(), group_id="settings", properties=properties)
+    found = []
+    try:
+        Consumer(_quiet(consumer_properties(kafka))).close()
+        Producer(_quiet(producer_properties(kafka)))
+    except KafkaException as refusal:
+        error = refusal.args[0]
+        text = _masked(error.str(), properties)
+        # The text is read to say which variable; that it is refused needs no reading.
+        culprit = next((name for name in properties if _names(text, name) or _names(text, _ALIASES.get(name, name))), None)
+        if culprit is None:
+            return [f"KAFKA_… is refused by the Kafka client: {text}"]
+        found.append(f"{_variable(culprit)} is refused by the Kafka client: {text}{_suggestion(culprit, text)}")
+        found += _refused_by_librdkafka({name: value for name, value in properties.items() if name != culprit})
+    return found
+
+
+def _names(text: str, name: str) -> bool:
+    return f'"{name}"' in text or f"`{name}`" in text
+
+
+def _quiet(properties: Mapping[str, str | bool]) -> dict[str, str | bool | int]:
+    """Return properties of a client that is made only to see whether it can be: no broker to connect to, no log line."""
+    return {"log_level": 0} | {name: value for name, value in properties.items() if name != "bootstrap.servers"}
+
+
+def _suggestion(name: str, text: str) -> str:
+    if not text.startswith("No such"):
+        return ""
+    known = _COMMON | _CONSUMER_ONLY | _PRODUCER_ONLY | {"topic", "group.id", "bootstrap.servers"}
+    close = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {_variable(close[0])}?" if close else ""
+
+
+def _masked(text: str, properties: Mapping[str, str]) -> str:
+    for name, value in properties.items():
+        if is_secret(_variable(name)):
+            text = text.replace(value, "***")
+    return text
+
+
+def _without(properties: Mapping[str, str], names: frozenset[str]) -> dict[str, str | bool]:
+    return {name: value for name, value in properties.items() if name not in names}
+
+
+def _variable(name: str) -> str:
+    return "KAFKA_" + name.upper().replace(".", "_")

@@ -1,0 +1,1 @@
+"""The HTTP server for operators and orchestrators: ``/``, ``/metrics``, ``/livez``, ``/readyz``."""

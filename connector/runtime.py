@@ -1,0 +1,223 @@
+"""The shell around the pipeline: it feeds inputs and carries out commands. It decides nothing.
+
+    consumer thread ──post──▶ inbox ──▶ Pipeline.handle(input, now) ──▶ commands ──▶ consumer thread, sink, ledger, letters
+    reports of the producer ───┘  ▲                                                     │
+                                  └───────────── answers, restores ◀────────────────────┘
+
+The inbox has no bound of its own because what feeds it has: two polls, one answer a request, one report a flush or letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, assert_never, cast
+
+from connector.core import exchange as x
+from connector.core.pipeline import Pipeline
+from connector.core.recovery import Recovery
+from connector.errors import Refused, Unavailable
+from connector.intake import Origin
+from connector.model import Facts, Flaw, Moment, TopicPartition
+from connector.ports import Confirmation, Record, Sink
+from connector.telemetry import Telemetry
+
+__all__ = ["Ledger", "Letters", "Runtime", "Source"]
+
+_RESTORES_AT_ONCE = 4
+_BREATH_SECONDS = 0.005
+"""The shortest sleep: a wake-up time in the past must not become a busy loop."""
+
+
+class Source(Protocol):
+    """The consumer, on a thread of its own."""
+
+    last_poll: float
+
+    def start(self) -> None:
+        """Begin."""
+
+    def submit(self, command: x.Start | x.Pause | x.Resume | x.Commit | x.Release) -> None:
+        """Have a command carried out, in order."""
+
+    def polled_handled(self) -> None:
+        """Say that a poll was handled."""
+
+    def close(self) -> None:
+        """Leave the group; blocks."""
+
+
+class Ledger(Protocol):
+    """Facts are appended to it, assignments restored from it."""
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id."""
+
+    def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
+        """Append; ``report`` is called once, on any thread."""
+
+    def restore(self, source: TopicPartition) -> Recovery:
+        """Read what an assignment starts with; blocks. Raises `Refused` or `Unavailable`."""
+
+
+class Letters(Protocol):
+    """Dead letters are written to it."""
+
+    def write(self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None]) -> None:
+        """Write; ``report`` is called once, on any thread."""
+
+
+class Runtime:
+    """Runs one connector until it is asked to end, or must."""
+
+    def __init__(self, pipeline: Pipeline, sink: Sink, ledger: Ledger, letters: Letters, telemetry: Telemetry) -> None:
+        self._pipeline = pipeline
+        self._sink = sink
+        self._ledger = ledger
+        self._letters = letters
+        self._telemetry = telemetry
+        self._inbox: asyncio.Queue[x.Input | Exception] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._origins: dict[int, Origin] = {}
+        self._partitions: dict[int, TopicPartition] = {}
+        self._stop: x.Stop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, thread_name_prefix="restore")
+
+    def post(self, told: x.Input | Exception) -> None:
+        """Report an input, or the error that must end the process, from any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._inbox.put_nowait, told)
+
+    async def run(self, source: Source) -> str | None:
+        """Run until drained; return the verdict it stops for, None after a requested shutdown."""
+        source.start()
+        try:
+            while self._stop is None:
+                told = await self._next(source)
+                self._observe(told)
+                for command in self._pipeline.handle(told, self._now(source)):
+                    self._carry_out(command, source)
+                if isinstance(told, x.Polled):
+                    source.polled_handled()
+                self._telemetry.needs_operator(self._pipeline.needs_operator())
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.to_thread(source.close)
+            self._restoring.shutdown(wait=False, cancel_futures=True)
+        return self._stop.verdict
+
+    async def _next(self, source: Source) -> x.Input:
+        if self._inbox.empty():
+            wake_at = self._pipeline.wake_at(self._now(source))
+            wait = None if wake_at is None else max(wake_at - time.monotonic(), _BREATH_SECONDS)
+            try:
+                async with asyncio.timeout(wait):
+                    told = await self._inbox.get()
+            except TimeoutError:
+                return x.TimePassed()
+        else:
+            told = self._inbox.get_nowait()
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    def _now(self, source: Source) -> Moment:
+        return Moment(time.time_ns() // 1_000_000, time.monotonic(), source.last_poll)
+
+    def _observe(self, told: x.Input) -> None:
+        match told:
+            case x.Assigned(partition, generation):
+                self._partitions[generation] = partition
+                self._telemetry.assigned(partition)
+            case x.Lost(generations):
+                for generation in generations:
+                    if (lost := self._forget(generation)) is not None:
+                        self._telemetry.lost(lost)
+            case _:
+                pass
+
+    def _forget(self, generation: int) -> TopicPartition | None:
+        self._origins.pop(generation, None)
+        return self._partitions.pop(generation, None)
+
+    # ---- commands
+
+    def _carry_out(self, command: x.Command, source: Source) -> None:
+        match command:
+            case x.Send():
+                self._spawn(self._send(command))
+            case x.AppendFacts():
+                self._append(command)
+            case x.WriteLetter():
+                self._write_letter(command)
+            case x.Restore():
+                self._spawn(self._restore(command))
+            case x.Start(partition, generation):
+                self._origins[generation] = Origin(partition, generation, self._ledger.cluster_id, command.topic_id)
+                source.submit(command)
+            case x.Release(partition, generation, unresolved):
+                self._forget(generation)
+                self._telemetry.released(partition, unresolved)
+                source.submit(command)
+            case x.Commit() | x.Pause() | x.Resume():
+                source.submit(command)
+            case x.Stop():
+                self._stop = command
+            case _:
+                assert_never(command)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.post(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+
+    async def _send(self, command: x.Send) -> None:
+        began = time.monotonic()
+        answer = await self._sink.send(command.body, command.count)
+        self._telemetry.answered(answer, time.monotonic() - began, command.count, command.attempt)
+        self._inbox.put_nowait(x.RequestFinished(command.request, answer, random.random()))  # noqa: S311 - jitter, not a secret
+
+    def _append(self, command: x.AppendFacts) -> None:
+        def report(confirmation: Confirmation) -> None:
+            if confirmation.error is None:
+                self.post(x.FactsAppended(command.generation, confirmation.offset + 1, confirmation.append_ms))
+            else:
+                self._telemetry.facts_failed(command.partition, confirmation.error)
+                self.post(x.FactsFailed(command.generation, random.random()))  # noqa: S311 - jitter, not a secret
+
+        self._ledger.append(command.partition, command.topic_id, command.facts, report)
+
+    def _write_letter(self, command: x.WriteLetter) -> None:
+        def report(confirmation: Confirmation) -> None:
+            if confirmation.error is None:
+                self.post(x.LetterWritten(command.generation, command.offset))
+            else:
+                self._telemetry.letter_failed(command.partition.topic, confirmation.error)
+                self.post(x.LetterFailed(command.generation, command.offset, random.random()))  # noqa: S311 - jitter
+
+        # A letter is written only while its assignment is ours, so its origin is known.
+        self._letters.write(self._origins[command.generation], cast("Record", command.record), command.flaw, report)
+
+    async def _restore(self, command: x.Restore) -> None:
+        began = time.monotonic()
+        try:
+            recovery = await self._loop.run_in_executor(self._restoring, self._ledger.restore, command.partition)
+        except (Refused, Unavailable) as error:
+            needs_operator = isinstance(error, Refused)
+            self._telemetry.restore_failed(command.partition, str(error), needs_operator)
+            chance = random.random()  # noqa: S311 - jitter, not a secret
+            self._inbox.put_nowait(x.RestoreFailed(command.generation, str(error), needs_operator, chance))
+            return
+        self._telemetry.restored(command.partition, recovery, time.monotonic() - began)
+        self._inbox.put_nowait(x.Restored(command.generation, recovery))

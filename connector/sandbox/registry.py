@@ -1,0 +1,161 @@
+"""A stand-in for a Confluent-compatible schema registry: what the official client asks of one, in memory.
+
+It answers the calls that ``SchemaRegistryClient`` of confluent-kafka 2.16 makes to register, look up and fetch Avro schemas,
+with Confluent's error codes. It checks no compatibility, and keeps nothing. Pure: ``server.py`` speaks HTTP for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import orjson
+
+__all__ = ["Registry", "RegistryRefusal"]
+
+
+class RegistryRefusal(Exception):
+    """A call refused: its HTTP status, Confluent's error code, and why."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = int(str(code)[:3])
+
+    @property
+    def body(self) -> dict[str, object]:
+        """Return the answer's body."""
+        return {"error_code": self.code, "message": str(self)}
+
+
+class _Reference(NamedTuple):
+    name: str
+    subject: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    text: str
+    references: tuple[_Reference, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """Write it as a registry does: Avro is the type that is left out."""
+        document: dict[str, object] = {"schema": self.text}
+        if self.references:
+            document["references"] = [reference._asdict() for reference in self.references]
+        return document
+
+
+class Registry:
+    """Subjects, each with its versions; ids count from 1, and equal schemas share one."""
+
+    def __init__(self) -> None:
+        self._ids: dict[_Schema, int] = {}
+        self._schemas: dict[int, _Schema] = {}
+        self._subjects: dict[str, list[int]] = {}
+
+    def register(self, subject: str, schema: str) -> int:
+        """Register an Avro schema without references, and return its id."""
+        return self._register(subject, _Schema(schema))
+
+    def register_document(self, subject: str, document: object) -> dict[str, object]:
+        """Answer ``POST /subjects/{subject}/versions``.
+
+        Raises:
+            RegistryRefusal: 42201 if it is not an Avro schema, or refers to one that is not here.
+        """
+        schema = _read(document)
+        for reference in schema.references:
+            if not 1 <= reference.version <= len(self._subjects.get(reference.subject, ())):
+                raise RegistryRefusal(42201, "Invalid schema: a reference is not registered")
+        return {"id": self._register(subject, schema)}
+
+    def by_id(self, text: str, subject: str | None) -> dict[str, object]:
+        """Answer ``GET /schemas/ids/{id}``, within a subject if one is named.
+
+        Raises:
+            RegistryRefusal: 40403 if there is no such schema.
+        """
+        schema_id = int(text) if text.isascii() and text.isdigit() else 0
+        schema = self._schemas.get(schema_id)
+        if schema is None or (subject is not None and schema_id not in self._subjects.get(subject, ())):
+            raise RegistryRefusal(40403, "Schema not found")
+        return schema.as_json()
+
+    def lookup(self, subject: str, document: object) -> dict[str, object]:
+        """Answer ``POST /subjects/{subject}``: under which id and version a schema is registered there.
+
+        Raises:
+            RegistryRefusal: 40401 for an unknown subject, 40403 for a schema it does not have, 42201 for no schema at all.
+        """
+        versions = self._versions(subject)
+        schema_id = self._ids.get(_read(document), 0)
+        if schema_id not in versions:
+            raise RegistryRefusal(40403, "Schema not found")
+        return self._version(subject, versions.index(schema_id) + 1)
+
+    def by_version(self, subject: str, version: str) -> dict[str, object]:
+        """Answer ``GET /subjects/{subject}/versions/{version}``; a version is a number from 1, or ``latest``.
+
+        Raises:
+            RegistryRefusal: 40401 for an unknown subject, 40402 for an unknown version, 42202 for what is no version.
+        """
+        versions = self._versions(subject)
+        if version in ("latest", "-1"):
+            return self._version(subject, len(versions))
+        if not (version.isascii() and version.isdigit() and int(version) >= 1):
+            raise RegistryRefusal(42202, "The specified version is not a valid version id")
+        if int(version) > len(versions):
+            raise RegistryRefusal(40402, "Version not found")
+        return self._version(subject, int(version))
+
+    def subjects(self) -> list[str]:
+        """Answer ``GET /subjects``."""
+        return sorted(self._subjects)
+
+    def versions(self, subject: str) -> list[int]:
+        """Answer ``GET /subjects/{subject}/versions``.
+
+        Raises:
+            RegistryRefusal: 40401 for an unknown subject.
+        """
+        return list(range(1, len(self._versions(subject)) + 1))
+
+    def _register(self, subject: str, schema: _Schema) -> int:
+        schema_id = self._ids.setdefault(schema, len(self._ids) + 1)
+        self._schemas[schema_id] = schema
+        versions = self._subjects.setdefault(subject, [])
+        if schema_id not in versions:
+            versions.append(schema_id)
+        return schema_id
+
+    def _versions(self, subject: str) -> list[int]:
+        found = self._subjects.get(subject)
+        if found is None:
+            raise RegistryRefusal(40401, f"Subject '{subject}' not found.")
+        return found
+
+    def _version(self, subject: str, version: int) -> dict[str, object]:
+        schema_id = self._subjects[subject][version - 1]
+        return {"subject": subject, "version": version, "id": schema_id} | self._schemas[schema_id].as_json()
+
+
+def _read(document: object) -> _Schema:
+    """Read a schema as the client sends it."""
+    if not isinstance(document, dict) or document.get("schemaType", "AVRO") != "AVRO":
+        raise RegistryRefusal(42201, "Invalid schema: this stand-in knows Avro only")
+    text = document.get("schema")
+    try:
+        orjson.loads(text if isinstance(text, str) else b"")
+    except orjson.JSONDecodeError:
+        raise RegistryRefusal(42201, "Invalid schema: not JSON") from None
+    return _Schema(str(text), tuple(_reference(entry) for entry in document.get("references") or ()))
+
+
+def _reference(entry: object) -> _Reference:
+    match entry:
+        case {"name": str(name), "subject": str(subject), "version": int(version)}:
+            return _Reference(name, subject, version)
+        case _:
+            raise RegistryRefusal(42201, "Invalid schema: a reference needs name, subject and version")

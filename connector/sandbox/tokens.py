@@ -1,0 +1,90 @@
+"""Login with Amazon's token endpoint (amazon-contract.md, section 2), and who may send what; pure."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from connector.sandbox.contract import Contract, Refusal
+
+__all__ = ["Credentials", "Tokens"]
+
+_MAX_TOKENS = 1000
+"""Access tokens known at once; the oldest is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What the sandbox accepts. Invented: they open nothing but a sandbox."""
+
+    client_id: str = "amzn1.application-oa2-client.sandbox"
+    client_secret: str = field(default="sandbox-secret", repr=False)
+    refresh_token: str = field(default="Atzr|sandbox", repr=False)
+    access_token: str = field(default="Atza|sandbox", repr=False)
+    """One that never expires, for a client without Login with Amazon."""
+    account_id: str = "5850000000001"
+
+
+class Tokens:
+    """The access tokens that were given out, and until when they hold."""
+
+    def __init__(self, credentials: Credentials, life_ms: int) -> None:
+        self._credentials = credentials
+        self._life_ms = life_ms
+        self._given = 0
+        self._expiries: dict[str, int] = {}
+
+    def refresh(self, form: Mapping[str, str], *, authorized: bool, now_ms: int) -> dict[str, object] | Refusal:
+        """Answer a token request.
+
+        ``authorized``: it carried an ``Authorization`` header, with which the real endpoint fails.
+        """
+        known = self._credentials
+        if authorized:
+            return Refusal(400, "invalid_request", "A token request must not have an Authorization header.")
+        if form.get("grant_type") != "refresh_token":
+            return Refusal(400, "unsupported_grant_type", "The grant type must be refresh_token.")
+        if form.get("client_id") != known.client_id or not _same(form.get("client_secret", ""), known.client_secret):
+            return Refusal(401, "invalid_client", "Client authentication failed.")
+        if not _same(form.get("refresh_token", ""), known.refresh_token):
+            return Refusal(400, "invalid_grant", "The refresh token is invalid, revoked or expired.")
+        return {
+            "access_token": self._give(now_ms),
+            "token_type": "bearer",
+            "expires_in": self._life_ms // 1000,
+            "refresh_token": known.refresh_token,
+        }
+
+    def refuse(self, contract: Contract, headers: Mapping[str, str], now_ms: int) -> Refusal | None:
+        """Return why a request may not send events; None if it may (sections 1 and 2).
+
+        ``headers``: by name, in any case.
+        """
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not self._holds(token, now_ms):
+            return Refusal(401, "UNAUTHORIZED", "the access token is missing, unknown or expired")
+        if headers.get(contract.client_header) != self._credentials.client_id:
+            return Refusal(401, "UNAUTHORIZED", f"{contract.client_header} is missing or names another client")
+        account = headers.get("Amazon-Ads-AccountId")
+        if account is None:
+            return Refusal(401, "UNAUTHORIZED", "Amazon-Ads-AccountId is missing")
+        if account != self._credentials.account_id:
+            return Refusal(403, "FORBIDDEN", "no right to send events to this account")
+        return None
+
+    def _give(self, now_ms: int) -> str:
+        self._given += 1
+        token = f"{self._credentials.access_token}-{self._given}"
+        self._expiries[token] = now_ms + self._life_ms
+        if len(self._expiries) > _MAX_TOKENS:
+            del self._expiries[next(iter(self._expiries))]
+        return token
+
+    def _holds(self, token: str, now_ms: int) -> bool:
+        return _same(token, self._credentials.access_token) or now_ms < self._expiries.get(token, now_ms)
+
+
+def _same(given: str, known: str) -> bool:
+    # surrogateescape: a header may hold bytes that are no text.
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), known.encode())

@@ -1,0 +1,344 @@
+"""Everything the program can say: each thing its log line and its metric.
+
+Levels: ``info`` what an operator wants to read a day later; ``warning`` unexpected, nothing lost, it goes on by itself;
+``error`` an operator is needed. No line, label or page ever holds a match-key value, a token or an event body: what comes in
+here are names, numbers, codes and sentences of our own.
+
+Counters that change per event are the pipeline's (`core.statistics`); a scrape reads them, so the hot path says nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from connector.core.pipeline import Pipeline
+from connector.core.recovery import Recovery
+from connector.core.statistics import AGE_BOUNDS_SECONDS
+from connector.model import Answer, Outcome, RequestFailed, TopicPartition
+
+__all__ = ["Telemetry", "configure_logging"]
+
+_REPEAT_SECONDS = 10.0
+"""A line that would repeat is written this often, with the number of those left out."""
+_REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+
+
+def configure_logging(level: str, style: str) -> None:
+    """Write structured lines to standard error: ``json`` for machines, ``console`` for people."""
+    renderer: Any = structlog.dev.ConsoleRenderer() if style == "console" else structlog.processors.JSONRenderer()
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    shared: list[Any] = [structlog.processors.add_log_level, stamp, structlog.processors.format_exc_info]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # The libraries' own lines (aiohttp, asyncio, librdkafka) in the same dress.
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[lines], force=True)
+
+
+@runtime_checkable
+class _Adjusting(Protocol):
+    """A wire contract that counts what it left out or rounded."""
+
+    @property
+    def adjustments(self) -> Mapping[str, int]:
+        """How often, by what was adjusted."""
+
+
+class Telemetry:
+    """Speaks for one connector. Safe to call from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = structlog.get_logger()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        self._pipeline: Pipeline | None = None
+        self._contract: _Adjusting | None = None
+        self._committed: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._schema_down: str | None = None
+        self._operator: list[str] = []
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "connector_requests", "Requests by HTTP status or failure.", ["status"], registry=self._registry
+        )
+        self._request_seconds = Histogram(
+            "connector_request_seconds",
+            "One request, from connect to last byte.",
+            buckets=_REQUEST_BOUNDS,
+            registry=self._registry,
+        )
+        self._anomalies = Counter(
+            "connector_response_anomalies", "Oddities of Amazon's answers.", ["kind"], registry=self._registry
+        )
+        self._restore_seconds = Gauge(
+            "connector_ledger_restore_seconds", "The last restore of a partition from the ledger.", registry=self._registry
+        )
+        self._commit_failures = Counter("connector_commit_failures", "Commits refused.", ["code"], registry=self._registry)
+        self._consumer_errors = Counter(
+            "connector_consumer_errors", "Errors of the consumer.", ["code"], registry=self._registry
+        )
+        self._registry.register(self)
+
+    # ---- what is watched
+
+    def watch(self, pipeline: Pipeline, contract: object) -> None:
+        """Read the counters of this pipeline, and of its wire contract if it counts adjustments, at every scrape."""
+        self._pipeline = pipeline
+        self._contract = contract if isinstance(contract, _Adjusting) else None
+
+    def exposition(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    # ---- what happens
+
+    def started(self, version: str, settings: Iterable[tuple[str, str]], notes: Iterable[str]) -> None:
+        """Say what runs, and with which settings (secrets masked)."""
+        self._log.info("started", version=version, settings=dict(settings))
+        for note in notes:
+            self._log.info("note", sentence=note)
+
+    def waiting_for(self, sentence: str) -> None:
+        """Say what must be there before anything can start."""
+        self._seldom("warning", "waiting", sentence, sentence=sentence)
+
+    def assigned(self, partition: TopicPartition) -> None:
+        """Say that the group gave us a partition."""
+        self._log.info("partition_assigned", partition=str(partition))
+
+    def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
+        """Say where a partition starts, and why."""
+        self._restore_seconds.set(seconds)
+        self._committed[partition] = recovery.offset
+        self._log.info(
+            "partition_restored",
+            partition=str(partition),
+            offset=recovery.offset,
+            why=recovery.note,
+            window_keys=len(recovery.seen),
+            seconds=round(seconds, 3),
+        )
+
+    def restore_failed(self, partition: TopicPartition, sentence: str, needs_operator: bool) -> None:
+        """Say that a partition cannot start."""
+        level, event = ("error", "partition_refused") if needs_operator else ("warning", "partition_not_restored")
+        self._seldom(level, event, str(partition), partition=str(partition), sentence=sentence)
+
+    def released(self, partition: TopicPartition, unresolved: int) -> None:
+        """Say that a partition was given up, and how many records were given back with it."""
+        self._log.info("partition_released", partition=str(partition), unresolved=unresolved)
+        self._forget(partition)
+
+    def lost(self, partition: TopicPartition) -> None:
+        """Say that a partition is ours no longer."""
+        self._log.warning("partition_lost", partition=str(partition))
+        self._forget(partition)
+
+    def answered(self, answer: Answer, seconds: float, count: int, attempt: int) -> None:
+        """Count a request; say so when it failed as a whole."""
+        self._request_seconds.observe(seconds)
+        for kind in answer.anomalies:
+            self._anomalies.labels(kind).inc()
+        if isinstance(answer, RequestFailed):
+            self._requests.labels(str(answer.status or answer.reason)).inc()
+            self._seldom(
+                "warning",
+                "request_failed",
+                answer.reason,
+                reason=answer.reason,
+                events=count,
+                attempt=attempt + 1,
+                detail=answer.detail,
+                seconds=round(seconds, 3),
+            )
+        else:
+            self._requests.labels(str(answer.status)).inc()
+
+    def letter_failed(self, topic: str, code: str) -> None:
+        """Say that a dead letter could not be written; its partition waits."""
+        self._seldom("warning", "dead_letter_not_written", code, topic=topic, code=code)
+
+    def facts_failed(self, partition: TopicPartition, code: str) -> None:
+        """Say that facts could not be written; they are written again."""
+        self._seldom("warning", "facts_not_written", code, partition=str(partition), code=code)
+
+    def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
+        """Say what the consumer reported; it goes on by itself."""
+        self._consumer_errors.labels(code).inc()
+        self._seldom("warning", "consumer_error", code, code=code, partition=str(partition) if partition else None)
+
+    def client_error(self, client: str, code: str) -> None:
+        """Say what a Kafka client reported of its connections; it goes on by itself."""
+        self._seldom("warning", "kafka_unreachable", f"{client} {code}", client=client, code=code)
+
+    def schema_unavailable(self, sentence: str | None) -> None:
+        """Say that records cannot be decoded for now, and when they can again."""
+        if sentence is not None:
+            self._seldom("warning", "schema_unavailable", "", sentence=sentence)
+        elif self._schema_down is not None:
+            self._log.info("schema_available")
+        self._schema_down = sentence
+
+    def lag(self, partition: TopicPartition, end_offset: int) -> None:
+        """Take note of a partition's end offset."""
+        self._ends[partition] = end_offset
+
+    def committed(self, partition: TopicPartition, next_offset: int) -> None:
+        """Take note of a commit."""
+        self._committed[partition] = next_offset
+
+    def commit_failed(self, partition: TopicPartition, code: str) -> None:
+        """Say that a commit was refused: no harm, for the facts are in the ledger."""
+        self._commit_failures.labels(code).inc()
+        self._seldom("warning", "commit_refused", code, partition=str(partition), code=code)
+
+    def needs_operator(self, sentences: list[str]) -> None:
+        """Say what an operator must do, once, and that it is done."""
+        for sentence in sentences:
+            if sentence not in self._operator:
+                self._log.error("operator_needed", sentence=sentence)
+        for sentence in self._operator:
+            if sentence not in sentences:
+                self._log.info("operator_no_longer_needed", sentence=sentence)
+        self._operator = sentences
+
+    def draining(self, signal: str) -> None:
+        """Say that the process was asked to end."""
+        self._log.info("draining", signal=signal)
+
+    def stopped(self, verdict: str | None) -> None:
+        """Say that everything is drained, or why it stops."""
+        counts = self._pipeline.statistics if self._pipeline else None
+        outcomes = {outcome.name.lower(): counts.outcomes[outcome] for outcome in Outcome} if counts else {}
+        if verdict is None:
+            self._log.info("stopped", **outcomes)
+        else:
+            self._log.error("stopped", verdict=verdict, **outcomes)
+
+    def failed(self, error: BaseException) -> None:
+        """Say that the process ends for a reason nobody foresaw."""
+        self._log.error("failed", kind=type(error).__name__, exc_info=error)
+
+    # ---- looking at it
+
+    def rows(self) -> list[tuple[str, str, int | None, int | None]]:
+        """Return for each partition of ours: its name, phase, committed offset and lag."""
+        if self._pipeline is None:
+            return []
+        return [
+            (str(part.partition), part.phase.value, self._committed.get(part.partition), self._lag(part.partition))
+            for part in self._pipeline.assignments
+        ]
+
+    def describe(self) -> list[Metric]:
+        """Name no metrics in advance: a scrape before the start must not fail."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what is read at a scrape."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            return
+        counts = pipeline.statistics
+        yield _counter("connector_records", "Records taken in.", counts.records)
+        outcomes = CounterMetricFamily("connector_events", "Records by what became of them.", labels=["outcome"])
+        for outcome in Outcome:
+            outcomes.add_metric([outcome.name.lower()], counts.outcomes[outcome])
+        outcomes.add_metric(["already_resolved"], counts.already_resolved)
+        yield outcomes
+        yield _counters("connector_dead_letters", "Dead letters by reason.", "reason", counts.dead_letters)
+        yield _counters("connector_retries", "Events sent again, by reason.", "reason", counts.retries)
+        yield _counter("connector_released", "Records given back unresolved at a revoke.", counts.released)
+        yield _counter("connector_late_answers", "Verdicts on events of assignments that had ended.", counts.late_answers)
+        if self._contract is not None:
+            adjusted = self._contract.adjustments
+            yield _counters("connector_adjustments", "Optional inputs left out or rounded.", "what", adjusted)
+        yield _gauge("connector_buffered_events", "Records neither in flight nor resolved.", pipeline.buffered_events)
+        yield _gauge("connector_in_flight_events", "Events in requests.", pipeline.in_flight_events)
+        yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.in_flight_requests)
+        yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.concurrency_limit)
+        seen = [part.window.seen for part in pipeline.assignments]
+        yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
+        yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
+        yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", len(pipeline.needs_operator()))
+        paused = GaugeMetricFamily("connector_paused", "Partitions that are not fetched, by reason.", labels=["reason"])
+        schema = {"schema": len(pipeline.assignments) if self._schema_down else 0}
+        for reason, partitions in (pipeline.paused() | schema).items():
+            paused.add_metric([reason], partitions)
+        yield paused
+        yield _ages(counts.event_to_ack, counts.event_to_ack_seconds)
+        yield from self._offsets()
+
+    def _offsets(self) -> Iterable[Metric]:
+        committed = GaugeMetricFamily("connector_committed_offset", "Next offset committed.", labels=["topic", "partition"])
+        lag = GaugeMetricFamily("connector_lag", "Records after the committed offset.", labels=["topic", "partition"])
+        for partition, offset in list(self._committed.items()):
+            labels = [partition.topic, str(partition.partition)]
+            committed.add_metric(labels, offset)
+            if (behind := self._lag(partition)) is not None:
+                lag.add_metric(labels, behind)
+        return committed, lag
+
+    def _lag(self, partition: TopicPartition) -> int | None:
+        committed, end = self._committed.get(partition), self._ends.get(partition)
+        return None if committed is None or end is None else max(0, end - committed)
+
+    def _forget(self, partition: TopicPartition) -> None:
+        self._committed.pop(partition, None)
+        self._ends.pop(partition, None)
+
+    def _seldom(self, level: str, event: str, key: str, **fields: object) -> None:
+        with self._lock:
+            now = self._clock()
+            said_at, left_out = self._said.get((event, key), (float("-inf"), 0))
+            if now - said_at < _REPEAT_SECONDS:
+                self._said[event, key] = (said_at, left_out + 1)
+                return
+            self._said[event, key] = (now, 0)
+        if left_out:
+            fields["left_out"] = left_out
+        getattr(self._log, level)(event, **fields)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    family = CounterMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in list(values.items()):
+        family.add_metric([str(value)], count)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
+
+
+def _ages(counts: list[int], total_seconds: float) -> Metric:
+    buckets, reached = [], 0
+    for bound, count in zip([*map(str, AGE_BOUNDS_SECONDS), "+Inf"], counts, strict=True):
+        reached += count
+        buckets.append((bound, reached))
+    family = HistogramMetricFamily("connector_event_to_ack_seconds", "Age of an event when Amazon acknowledged it.")
+    family.add_metric([], buckets, total_seconds)
+    return family

@@ -1,0 +1,276 @@
+"""The registry's client against a server that speaks the registry's calls, and the schema file."""
+
+import base64
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.avro.decoding import EventDecoder
+from connector.avro.encoding import EventEncoder
+from connector.avro.framing import Framing
+from connector.avro.schemas import UNAVAILABLE_SECONDS, UNKNOWN_SECONDS, Registry, SchemaFile, packaged
+from connector.avro.writer_schema import parse
+from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
+from tests.avro.samples import EVENT, ours, written
+
+NOT_FOUND = 404, {"error_code": 40403, "message": "Schema not found"}
+EVENT_SCHEMA = json.dumps({"type": "record", "name": "E", "fields": [{"name": "name", "type": "string"}]})
+
+
+class Server:
+    """Answers by path; ``answers`` may change, ``asked`` lists the paths, ``authorization`` the headers."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, object]] = {}
+        self.asked: list[str] = []
+        self.authorization: list[str | None] = []
+        server = self
+
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.split("?")[0]
+                server.asked.append(path)
+                server.authorization.append(self.headers["Authorization"])
+                status, content = server.answers.get(path, NOT_FOUND)
+                body = content if isinstance(content, bytes) else json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def stop(self) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(server: Server, clock: Clock) -> Iterator[Registry]:
+    registry = Registry({"url": server.url, "max.retries": "0"}, clock)
+    yield registry
+    registry._client.close()
+
+
+def test_a_record_is_decoded_by_the_schema_of_its_id(server: Server, registry: Registry) -> None:
+    server.answers["/schemas/ids/7"] = 200, {"schema": json.dumps(ours())}
+    decoder = EventDecoder(Framing.CONFLUENT, registry)
+    assert [decoder.decode(written(ours(), EVENT, 7)) for _ in range(3)] == [EVENT] * 3
+    assert server.asked == ["/schemas/ids/7"]
+
+
+def test_referenced_schemas_come_first_and_once(server: Server, registry: Registry) -> None:
+    key = {"type": "record", "name": "Key", "namespace": "shared", "fields": [{"name": "type", "type": "string"}]}
+    keys = {"type": "record", "name": "Keys", "namespace": "shared", "fields": [{"name": "first", "type": "Key"}]}
+    event = {
+        "type": "record",
+        "name": "E",
+        "fields": [{"name": "a", "type": "shared.Key"}, {"name": "b", "type": "shared.Keys"}],
+    }
+    to_key = {"name": "shared.Key", "subject": "key", "version": 1}
+    to_keys = {"name": "shared.Keys", "subject": "keys/all", "version": 2}
+    server.answers["/schemas/ids/1"] = 200, {"schema": json.dumps(event), "references": [to_key, to_keys]}
+    server.answers["/subjects/key/versions/1"] = 200, {"subject": "key", "version": 1, "id": 2, "schema": json.dumps(key)}
+    server.answers["/subjects/keys%2Fall/versions/2"] = (
+        200,
+        {"subject": "keys/all", "version": 2, "id": 3, "schema": json.dumps(keys), "references": [to_key]},
+    )
+    definitions = registry.definitions(1)
+    assert [definition["name"] for definition in definitions] == ["Key", "Keys", "E"]
+    assert parse(definitions).types.keys() == {"shared.Key", "shared.Keys", "E"}
+
+
+def test_an_unknown_id_is_unknown_and_asked_for_again_only_later(server: Server, registry: Registry, clock: Clock) -> None:
+    for _ in range(3):
+        with pytest.raises(UnknownSchema):
+            registry.definitions(9)
+    assert server.asked == ["/schemas/ids/9"]
+    server.answers["/schemas/ids/9"] = 200, {"schema": EVENT_SCHEMA}
+    clock.now += UNKNOWN_SECONDS
+    assert registry.definitions(9)
+
+
+def test_unknown_ids_are_remembered_in_bounded_number(registry: Registry) -> None:
+    registry._unknown = dict.fromkeys(range(1_000), float("inf"))
+    with pytest.raises(UnknownSchema):
+        registry.definitions(5_000)
+    assert registry._unknown.keys() == {5_000}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, {"error_code": 50001, "message": "store"}),
+        (503, b"<html>"),
+        (401, {"error_code": 401, "message": "who"}),
+        (403, {"error_code": 40301, "message": "no"}),
+        (404, b"<html>no such page of a proxy</html>"),
+        (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
+        (302, b""),
+        (200, b""),
+        (200, b"<html>a login page</html>"),
+        (200, {}),
+        (200, []),
+        (200, {"schema": None}),
+        (200, {"schema": {"type": "record"}}),
+        (200, {"schema": EVENT_SCHEMA, "references": [{"name": "gone", "subject": "gone", "version": 1}]}),
+        (200, {"schema": EVENT_SCHEMA, "references": "nonsense"}),
+    ],
+)
+def test_any_other_answer_means_that_the_schema_cannot_be_had_for_now(
+    server: Server, registry: Registry, clock: Clock, answer: Any
+) -> None:
+    server.answers["/schemas/ids/1"] = answer
+    with pytest.raises(SchemaUnavailable):
+        registry.definitions(1)
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
+    clock.now += UNAVAILABLE_SECONDS
+    assert registry.definitions(1) == [json.loads(EVENT_SCHEMA)]
+
+
+def test_a_registry_that_failed_is_left_alone_for_a_moment(server: Server, registry: Registry, clock: Clock) -> None:
+    server.answers["/schemas/ids/1"] = server.answers["/schemas/ids/2"] = 500, {}
+    for schema_id in (1, 2, 1):
+        with pytest.raises(SchemaUnavailable):
+            registry.definitions(schema_id)
+    assert server.asked == ["/schemas/ids/1"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"schema": 'syntax = "proto3";', "schemaType": "PROTOBUF"},
+        {"schema": "{}", "schemaType": "JSON"},
+        {"schema": "{not json"},
+        {"schema": "[" * 100_000},
+    ],
+)
+def test_a_schema_that_is_not_avro_makes_its_records_undecodable(server: Server, registry: Registry, answer: Any) -> None:
+    server.answers["/schemas/ids/1"] = 200, answer
+    with pytest.raises(Undecodable):
+        registry.definitions(1)
+
+
+def test_a_registry_that_is_not_there_is_unavailable(clock: Clock) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        registry = Registry({"url": f"http://127.0.0.1:{free.getsockname()[1]}", "max.retries": "0"}, clock)
+        for ask in (lambda: registry.definitions(1), registry.check):
+            with pytest.raises(SchemaUnavailable):
+                ask()
+    registry._client.close()
+
+
+def test_a_registry_that_does_not_answer_is_waited_for_no_longer_than_told(clock: Clock) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        registry = Registry({"url": url, "max.retries": "0", "timeout": "0.2"}, clock)
+        began = time.monotonic()
+        with pytest.raises(SchemaUnavailable, match="Timeout"):
+            registry.definitions(1)
+        assert time.monotonic() - began < 2
+    registry._client.close()
+
+
+def test_waiting_is_bounded_without_being_told(server: Server) -> None:
+    registry = Registry({"url": server.url})
+    assert (registry._client._rest_client.timeout, registry._client._rest_client.max_retries) == (3.0, 1)
+    registry._client.close()
+
+
+def test_credentials_are_sent_and_never_said(server: Server, clock: Clock) -> None:
+    registry = Registry({"url": server.url, "basic.auth.user.info": "user:secret", "max.retries": "0"}, clock)
+    server.answers["/schemas/ids/1"] = 401, {"error_code": 40101, "message": "user:secret is wrong"}
+    with pytest.raises(SchemaUnavailable) as caught:
+        registry.check()
+    assert server.authorization == ["Basic " + base64.b64encode(b"user:secret").decode()]
+    assert str(caught.value) == "the schema registry answered HTTP 401, code 40101 to the request for schema 1"
+    registry._client.close()
+
+
+@pytest.mark.parametrize("answer", [NOT_FOUND, (200, {"schema": EVENT_SCHEMA}), (200, {"schema": "", "schemaType": "JSON"})])
+def test_a_registry_that_answers_passes_the_check(server: Server, registry: Registry, answer: Any) -> None:
+    server.answers["/schemas/ids/1"] = answer
+    registry.check()
+
+
+@pytest.mark.parametrize(
+    ("properties", "variable"),
+    [
+        ({}, "SCHEMA_REGISTRY_URL"),
+        ({"url": "registry:8081"}, "SCHEMA_REGISTRY_URL"),
+        ({"url": "http://r", "tmeout": "3"}, "SCHEMA_REGISTRY_TMEOUT"),
+        ({"url": "http://r", "max.retries": "a few"}, "SCHEMA_REGISTRY_MAX_RETRIES"),
+        ({"url": "http://r", "basic.auth.user.info": "secret"}, "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO"),
+        ({"url": "http://r", "ssl.ca.location": "no-such-file"}, "SCHEMA_REGISTRY_SSL_CA_LOCATION"),
+        ({"url": "http://r", "bearer.auth.credentials.source": "secret"}, "SCHEMA_REGISTRY_BEARER_AUTH_CREDENTIALS_SOURCE"),
+    ],
+)
+def test_a_senseless_property_is_refused_by_its_variable_without_its_value(
+    properties: dict[str, str], variable: str
+) -> None:
+    with pytest.raises(SettingsError, match=variable) as caught:
+        Registry(properties)
+    assert "secret" not in str(caught.value)
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Registry({"tmeout": "3", "timeout": "soon"})
+    assert len(caught.value.problems) == 3
+
+
+def test_the_schema_file_is_the_schema_of_every_value(tmp_path: Path) -> None:
+    path = tmp_path / "event.avsc"
+    path.write_text(json.dumps(ours()))
+    schemas = SchemaFile(str(path))
+    schemas.check()
+    assert EventDecoder(Framing.PLAIN, schemas).decode(EventEncoder().encode(EVENT)) == EVENT
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b'"string"', b'{"type": "record"}', b"[" * 100_000])
+def test_a_schema_file_that_is_none_is_refused_by_its_variable(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "event.avsc"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match="AVRO_SCHEMA_FILE"):
+        SchemaFile(str(path))
+
+
+def test_our_schemas_are_found_in_a_checkout() -> None:
+    assert packaged("ledger_entry.avsc")["name"] == "LedgerEntry"
