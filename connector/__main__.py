@@ -95,9 +95,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _produce_samples(arguments: argparse.Namespace) -> int:
-    from connector import samples  # noqa: PLC0415 - as said above
+    from connector import demo  # noqa: PLC0415 - as said above
 
-    return samples.run(os.environ, arguments.rate, arguments.count)
+    return demo.produce_samples(os.environ, arguments.rate, arguments.count)
 
 
 def _sandbox(arguments: argparse.Namespace) -> int:

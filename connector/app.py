@@ -126,15 +126,20 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
 
 
 class Connector:
-    """One connector, put together from settings. `run` calls it; so does the demo, with simulated topics of ours."""
+    """One connector, put together from settings.
 
-    def __init__(self, settings: Settings, own_topics: Callable[[Topics], TopicsOfOurs] | None = None) -> None:
+    ``simulated`` makes the topics of ours for a broker that has neither settings of topics nor append times: for the demo
+    and fast tests, never on the path of `run`.
+    """
+
+    def __init__(self, settings: Settings, simulated: Callable[[Topics], TopicsOfOurs] | None = None) -> None:
         self._settings = settings
+        self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
         self._admin = clients.admin(settings.kafka, self.telemetry.client_error, logging.getLogger("librdkafka"))
         self._topics = Topics(self._admin)
-        self._own_topics = own_topics(self._topics) if own_topics else self._real_topics()
+        self._own_topics = simulated(self._topics) if simulated else self._real_topics()
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None
         self._runtime: Runtime | None = None
@@ -231,6 +236,7 @@ class Connector:
                 producer,
                 clients.reader_properties(settings.kafka, telemetry.client_error, logger),
                 settings.ledger.topic_for,
+                append_time=not self._simulated,
             )
             letters = DeadLetters(producer, settings.kafka.group_id, settings.dead_letters.topic_for)
             self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry)

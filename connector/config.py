@@ -331,7 +331,7 @@ def _read_kafka(reader: _Reader) -> Kafka:
         reader.problem("KAFKA_TOPIC", "names a topic twice")
     group = f"amazon-conversions-{reader.peek('AMAZON_ACCOUNT_ID')}"
     if host := _host(reader.peek("AMAZON_BASE_URL")):
-        group += f"-{host}"
+        group += "-" + host.replace(":", "-")  # of an IPv6 address, which the name of a ledger could not have in it
     return Kafka(",".join(servers), topics, reader.text_or("KAFKA_GROUP_ID", group), reader.properties("KAFKA_"))
 
 

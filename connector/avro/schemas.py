@@ -23,7 +23,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from connector.avro.writer_schema import Json, parse
 from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
-__all__ = ["PROPERTIES", "Registry", "SchemaFile", "WriterSchemas", "packaged", "problems"]
+__all__ = ["PROPERTIES", "Registry", "SchemaFile", "WriterSchemas", "packaged", "problems", "register"]
 
 _SCHEMA_NOT_FOUND = (404, 40403)
 _PROBED_ID = 1
@@ -261,3 +261,8 @@ def problems(config: Mapping[str, str]) -> list[str]:
     except SettingsError as error:
         return error.problems
     return []
+
+
+def register(config: Mapping[str, str], subject: str, schema: Json) -> int:
+    """Register a schema and return its id: for producers of samples, which stand where a real producer would."""
+    return SchemaRegistryClient(_parsed(config)).register_schema(subject, Schema(json.dumps(schema), "AVRO"))

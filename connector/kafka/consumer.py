@@ -150,22 +150,23 @@ class SourceConsumer:
                 if messages:
                     self._take_in(messages)
                 self._report_lag()
+            self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
 
-    def _carry_out_all(self) -> None:
+    def _carry_out_all(self, *, leaving: bool = False) -> None:
         while True:
             try:
                 command = self._commands.get_nowait()
             except queue.Empty:
                 return
-            self._carry_out(command, revoking=False)
+            self._carry_out(command, leaving=leaving)
 
-    def _carry_out(self, command: Command, *, revoking: bool) -> None:
+    def _carry_out(self, command: Command, *, leaving: bool) -> None:
         match command:
             case x.Commit(points):
-                self._commit([point for point in points if self._is_mine(point.partition, point.generation)], revoking)
+                self._commit([point for point in points if self._is_mine(point.partition, point.generation)], leaving)
             case x.Release(_, generation):
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
@@ -276,12 +277,12 @@ class SourceConsumer:
 
     # ---- commits
 
-    def _commit(self, points: list[x.CommitPoint], revoking: bool) -> None:
+    def _commit(self, points: list[x.CommitPoint], leaving: bool) -> None:
         places = [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in points]
         if not places:
             return
         try:
-            if revoking:
+            if leaving:
                 self._on_commit(None, self._consumer.commit(offsets=places, asynchronous=False))
             else:
                 self._consumer.commit(offsets=places, asynchronous=True)
@@ -335,7 +336,7 @@ class SourceConsumer:
                 command = self._commands.get(timeout=self._policy.seconds)
             except queue.Empty:
                 continue
-            self._carry_out(command, revoking=True)
+            self._carry_out(command, leaving=True)
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         partitions = [TopicPartition(place.topic, place.partition) for place in places]
@@ -356,7 +357,7 @@ class SourceConsumer:
             consumer.unassign()
 
 
-def _place(partition: TopicPartition, offset: int, epoch: int, metadata: str | None = None) -> KafkaTopicPartition:
+def _place(partition: TopicPartition, offset: int, epoch: int, metadata: str = "") -> KafkaTopicPartition:
     if epoch == UNKNOWN_EPOCH:
         return KafkaTopicPartition(partition.topic, partition.partition, offset, metadata=metadata)
     return KafkaTopicPartition(partition.topic, partition.partition, offset, metadata=metadata, leader_epoch=epoch)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.avro import ledger_entry
 from connector.core.recovery import (
@@ -20,19 +16,14 @@ from connector.core.recovery import (
     Refusal,
     Restoration,
 )
-from connector.errors import LedgerRefused, LedgerUnavailable
+from connector.errors import KafkaUnavailable, LedgerRefused, LedgerUnavailable
 from connector.kafka.producer import ConfirmingProducer
+from connector.kafka.reader import read
 from connector.kafka.topics import Topics, TopicsOfOurs
 from connector.model import Facts, TopicPartition
 from connector.ports import Confirmation
 
 __all__ = ["Ledger", "LedgerPolicy"]
-
-_READ_SECONDS = 0.5
-_READ_ENTRIES = 500
-_STALLED_SECONDS = 30.0
-"""A ledger that yields nothing for so long cannot be read for now."""
-
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
@@ -46,7 +37,10 @@ class LedgerPolicy:
 
 
 class Ledger:
-    """The ledgers of one connector: one topic for each source topic, one partition for each partition."""
+    """The ledgers of one connector: one topic for each source topic, one partition for each partition.
+
+    Without ``append_time`` the brokers have no clock (the simulator reports a constant): the wall clock is believed.
+    """
 
     def __init__(
         self,
@@ -56,7 +50,10 @@ class Ledger:
         producer: ConfirmingProducer,
         reader_properties: dict[str, Any],
         topic_for: Callable[[str], str],
+        *,
+        append_time: bool = True,
     ) -> None:
+        self._append_time = append_time
         self._policy = policy
         self._topics = topics
         self._own = own
@@ -84,7 +81,8 @@ class Ledger:
             dedupe_key=self._policy.dedupe_key,
         )
         value = ledger_entry.encode(header, facts)
-        self._producer.write(self._topic_for(source.topic), source.partition, value, report)
+        told = report if self._append_time else lambda confirmation: report(replace(confirmation, append_ms=None))
+        self._producer.write(self._topic_for(source.topic), source.partition, value, told)
 
     def restore(self, source: TopicPartition) -> Recovery:
         """Read what an assignment starts with; blocks until the ledger partition was read to its end.
@@ -111,36 +109,16 @@ class Ledger:
             self._policy.dedupe_key,
         )
         restoration = Restoration(identity, self._policy.accept)
-        self._read(place, ledger_first, ledger_end, restoration)
+        try:
+            for message in read(self._reader_properties, place, ledger_first, ledger_end):
+                _take(restoration, place, message.value())
+        except KafkaUnavailable as error:
+            raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
         state = PartitionState(first, end, committed, LedgerPosition(ledger.topic_id, ledger_end))
         found = restoration.finish(state, self._policy.out_of_range)
         if isinstance(found, Refusal):
             raise LedgerRefused(found.sentence)
         return found
-
-    def _read(self, place: TopicPartition, first: int, end: int, restoration: Restoration) -> None:
-        if first >= end:
-            return
-        consumer = Consumer(self._reader_properties)
-        try:
-            consumer.assign([KafkaTopicPartition(place.topic, place.partition, first)])
-            progress_at, next_offset = time.monotonic(), first
-            while next_offset < end:
-                for message in consumer.consume(_READ_ENTRIES, _READ_SECONDS):
-                    error, offset = message.error(), message.offset()
-                    if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
-                        raise LedgerUnavailable(f"ledger {place}: {error.name()}")
-                    if error is None:
-                        _take(restoration, place, message.value())
-                    # At the end of the partition the error carries the offset after the last record.
-                    next_offset = max(next_offset, (offset or 0) + (error is None))
-                    progress_at = time.monotonic()
-                if time.monotonic() - progress_at > _STALLED_SECONDS:
-                    raise LedgerUnavailable(f"ledger {place} yields nothing at offset {next_offset}, its end is {end}")
-        except KafkaException as error:
-            raise LedgerUnavailable(f"ledger {place}: {error.args[0].name()}") from error
-        finally:
-            consumer.close()
 
 
 def _take(restoration: Restoration, place: TopicPartition, value: bytes | None) -> None:

@@ -1,0 +1,123 @@
+"""Sample events, with every fate an event can have: for the demo, for compose, and for tests. Seeded, so they repeat.
+
+Nobody's data: identifiers are hashes of numbered addresses at a reserved domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from random import Random  # noqa: TID251 - a seeded generator, not chance
+
+__all__ = ["REFUSED_NAME", "Fate", "Sample", "samples"]
+
+REFUSED_NAME = "refused_by_amazon"
+"""Events of this name are for a sandbox that was told to reject it."""
+
+_DAY_MS = 86_400_000
+_TYPES = ("OFF_AMAZON_PURCHASES", "LEAD", "SIGN_UP", "ADD_TO_SHOPPING_CART", "PAGE_VIEW", "CHECKOUT")
+_COUNTRIES = (("US", "USD"), ("DE", "EUR"), ("GB", "GBP"), ("JP", "JPY"), ("CA", "CAD"))
+_LOOK_BACK = 400
+"""Copies repeat one of the last so many events: some are in flight by then, some delivered."""
+
+
+class Fate(StrEnum):
+    """What must become of a sample."""
+
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    IGNORED = "ignored"
+    UNDECODABLE = "undecodable"
+    REJECTED = "rejected"
+    INVALID_FIELD = "invalid-field"
+    CLEAR_MATCH_KEY = "clear-match-key"
+    IMPLAUSIBLE_TIME = "implausible-time"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One record to produce."""
+
+    key: str
+    """Of the record: the dedupe id where there is one, so that copies meet in one partition."""
+    event: dict[str, object] | None
+    """Inputs of ``schemas/conversion_event.avsc``; None for a record without a value."""
+    fate: Fate
+
+    @property
+    def dedupe_id(self) -> str | None:
+        """The event's own id."""
+        found = self.event.get("clientDedupeId") if self.event is not None else None
+        return found if isinstance(found, str) else None
+
+
+def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iterator[Sample]:
+    """Return ``count`` samples whose times are near ``now_ms``; without ``odd`` all are to be delivered."""
+    random = Random(seed)  # noqa: S311 - sample data
+    recent: list[Sample] = []
+    for number in range(count):
+        draw = random.random() if odd else 1.0
+        if draw < 0.05 and recent:
+            first = random.choice(recent)
+            yield Sample(first.key, first.event, Fate.DUPLICATE)
+            continue
+        sample = _odd(draw, number, random, now_ms) or _good(number, random, now_ms)
+        if sample.fate is Fate.DELIVERED and sample.dedupe_id is not None:
+            recent = [*recent[-_LOOK_BACK:], sample]
+        yield sample
+
+
+def _odd(draw: float, number: int, random: Random, now_ms: int) -> Sample | None:
+    """Return one of the samples that are not delivered, or an event without an id of its own; None for a good one."""
+    good = _good(number, random, now_ms)
+    event = dict(good.event or {})
+    if draw < 0.08:
+        event["timestamp"] = now_ms - 8 * _DAY_MS
+        return Sample(good.key, event, Fate.STALE)
+    if draw < 0.09:
+        event["name"] = REFUSED_NAME
+        return Sample(good.key, event, Fate.REJECTED)
+    if draw < 0.093:
+        return Sample(good.key, event, Fate.UNDECODABLE)
+    if draw < 0.096:
+        event["countryCode"] = "Narnia"
+        return Sample(good.key, event, Fate.INVALID_FIELD)
+    if draw < 0.098:
+        event["matchKeys"] = [{"type": "FIRST_NAME", "value": "not hashed"}]
+        return Sample(good.key, event, Fate.CLEAR_MATCH_KEY)
+    if draw < 0.100:
+        event["timestamp"] = now_ms // 1000  # seconds taken for milliseconds
+        return Sample(good.key, event, Fate.IMPLAUSIBLE_TIME)
+    if draw < 0.102:
+        return Sample(good.key, None, Fate.IGNORED)
+    if draw < 0.150:
+        event["clientDedupeId"] = None
+        return Sample(good.key, event, Fate.DELIVERED)
+    return None
+
+
+def _good(number: int, random: Random, now_ms: int) -> Sample:
+    dedupe_id = f"order-{number:08d}"
+    kind = _TYPES[random.randrange(len(_TYPES))]
+    country, currency = _COUNTRIES[random.randrange(len(_COUNTRIES))]
+    purchase = kind == "OFF_AMAZON_PURCHASES"
+    person = sha256(f"person{random.randrange(10**9)}@example.com".encode()).hexdigest()
+    event: dict[str, object] = {
+        "name": "web_order" if purchase else kind.lower(),
+        "eventType": kind,
+        "eventActionSource": "website",
+        "clientDedupeId": dedupe_id,
+        "timestamp": now_ms - random.randrange(6 * _DAY_MS),
+        "matchKeys": [{"type": "EMAIL", "value": person}, {"type": "MATCH_ID", "value": f"loyalty{number}"}],
+        "value": round(random.uniform(1, 300), 2) if purchase else None,
+        "currencyCode": currency if purchase else None,
+        "unitsSold": random.randrange(1, 5) if purchase else None,
+        "countryCode": country,
+        "dataProcessingOptions": None,
+        "consent": {"ipAddress": None, "amznAdStorage": "GRANTED", "amznUserData": "GRANTED", "tcf": None, "gpp": None},
+        "customAttributes": {"brand": "northwind"} if purchase else None,
+    }
+    return Sample(dedupe_id, event, Fate.DELIVERED)
