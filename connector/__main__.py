@@ -101,9 +101,9 @@ def _produce_samples(arguments: argparse.Namespace) -> int:
 
 
 def _sandbox(arguments: argparse.Namespace) -> int:
-    from connector.sandbox import server  # noqa: PLC0415 - as said above
+    from connector import sandbox  # noqa: PLC0415 - as said above
 
-    return server.run(arguments.host, arguments.port)
+    return sandbox.run(arguments.host, arguments.port)
 
 
 def _settings_text() -> str:

@@ -37,7 +37,17 @@ from connector.ports import WireContract
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry, configure_logging
 
-__all__ = ["FAILED", "NEEDS_OPERATOR", "Connector", "contract_for", "read_settings", "run", "schemas_for", "sink_for"]
+__all__ = [
+    "FAILED",
+    "NEEDS_OPERATOR",
+    "Connector",
+    "contract_for",
+    "own_topics",
+    "read_settings",
+    "run",
+    "schemas_for",
+    "sink_for",
+]
 
 FAILED = 1
 NEEDS_OPERATOR = 3
@@ -45,6 +55,8 @@ NEEDS_OPERATOR = 3
 _TOPIC_AGAIN_SECONDS = 2.0
 _STILL_SECONDS = 60.0
 """Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
+_SAME_SIGNAL_SECONDS = 0.5
+"""Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
 _QUEUE_BYTES = 16_000_000
 """What librdkafka may hold fetched beside us (limits, E: 4 MB is as fast as 256 MB)."""
 
@@ -125,6 +137,17 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
     )
 
 
+def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
+    """Return ledger and dead-letter topics on a real cluster."""
+    return OwnTopics(
+        topics,
+        settings.ledger.topic_for,
+        settings.dead_letters.topic_for,
+        window_ms=settings.dedupe.window_ms,
+        auto_create=settings.ledger.auto_create,
+    )
+
+
 class Connector:
     """One connector, put together from settings.
 
@@ -139,7 +162,7 @@ class Connector:
         self.contract = contract_for(settings.amazon)
         self._admin = clients.admin(settings.kafka, self.telemetry.client_error, logging.getLogger("librdkafka"))
         self._topics = Topics(self._admin)
-        self._own_topics = simulated(self._topics) if simulated else self._real_topics()
+        self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None
         self._runtime: Runtime | None = None
@@ -147,16 +170,6 @@ class Connector:
         self._shutdown = asyncio.Event()
         self.operations = Operations(
             self.health, self.telemetry.exposition, self.telemetry.rows, f"amazon conversions · {settings.kafka.group_id}"
-        )
-
-    def _real_topics(self) -> TopicsOfOurs:
-        settings = self._settings
-        return OwnTopics(
-            self._topics,
-            settings.ledger.topic_for,
-            settings.dead_letters.topic_for,
-            window_ms=settings.dedupe.window_ms,
-            auto_create=settings.ledger.auto_create,
         )
 
     def request_shutdown(self) -> None:
@@ -270,15 +283,16 @@ def run(environ: Mapping[str, str]) -> int:
 
 async def _run(settings: Settings) -> int:
     connector = Connector(settings)
-    signals = 0
+    asked_at: float | None = None
 
     def stop(name: str) -> None:
-        nonlocal signals
-        signals += 1
-        if signals > 1:
+        nonlocal asked_at
+        if asked_at is None:
+            asked_at = time.monotonic()
+            connector.telemetry.draining(name)
+            connector.request_shutdown()
+        elif time.monotonic() - asked_at > _SAME_SIGNAL_SECONDS:
             os._exit(FAILED)  # asked twice: nothing is lost, what was in flight is sent again
-        connector.telemetry.draining(name)
-        connector.request_shutdown()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number.name)

@@ -247,7 +247,8 @@ def produce_samples(environ: Mapping[str, str], rate: float, count: int | None) 
     kafka = Kafka(environ["KAFKA_BOOTSTRAP_SERVERS"], (topic,), "samples", {})
     produced = _Produced()
     with ConfirmingProducer(clients.producer(kafka, _quiet, logging.getLogger("librdkafka"))) as producer:
-        for number, sample in enumerate(samples(count or 2**31, time.time_ns() // 1_000_000)):
+        now_ms = time.time_ns() // 1_000_000
+        for number, sample in enumerate(samples(count or 2**31, now_ms, seed=now_ms)):
             producer.write(topic, None, _value(encoder, schema_id, sample), produced.report, key=sample.key.encode())
             if number % 100 == 0:
                 print(f"produced {produced.confirmed} samples to {topic}, {produced.failed} failed", flush=True)

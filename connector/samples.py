@@ -55,7 +55,10 @@ class Sample:
 
 
 def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iterator[Sample]:
-    """Return ``count`` samples whose times are near ``now_ms``; without ``odd`` all are to be delivered."""
+    """Return ``count`` samples from the six days before ``now_ms``; without ``odd`` all are to be delivered.
+
+    Ids begin with the seed, so that another seed gives other events.
+    """
     random = Random(seed)  # noqa: S311 - sample data
     recent: list[Sample] = []
     for number in range(count):
@@ -64,15 +67,14 @@ def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iter
             first = random.choice(recent)
             yield Sample(first.key, first.event, Fate.DUPLICATE)
             continue
-        sample = _odd(draw, number, random, now_ms) or _good(number, random, now_ms)
+        sample = _one(draw, f"{seed:x}-{number:08d}", random, now_ms)
         if sample.fate is Fate.DELIVERED and sample.dedupe_id is not None:
             recent = [*recent[-_LOOK_BACK:], sample]
         yield sample
 
 
-def _odd(draw: float, number: int, random: Random, now_ms: int) -> Sample | None:
-    """Return one of the samples that are not delivered, or an event without an id of its own; None for a good one."""
-    good = _good(number, random, now_ms)
+def _one(draw: float, name: str, random: Random, now_ms: int) -> Sample:
+    good = _good(name, random, now_ms)
     event = dict(good.event or {})
     if draw < 0.08:
         event["timestamp"] = now_ms - 8 * _DAY_MS
@@ -96,11 +98,11 @@ def _odd(draw: float, number: int, random: Random, now_ms: int) -> Sample | None
     if draw < 0.150:
         event["clientDedupeId"] = None
         return Sample(good.key, event, Fate.DELIVERED)
-    return None
+    return good
 
 
-def _good(number: int, random: Random, now_ms: int) -> Sample:
-    dedupe_id = f"order-{number:08d}"
+def _good(name: str, random: Random, now_ms: int) -> Sample:
+    dedupe_id = f"order-{name}"
     kind = _TYPES[random.randrange(len(_TYPES))]
     country, currency = _COUNTRIES[random.randrange(len(_COUNTRIES))]
     purchase = kind == "OFF_AMAZON_PURCHASES"
@@ -111,7 +113,7 @@ def _good(number: int, random: Random, now_ms: int) -> Sample:
         "eventActionSource": "website",
         "clientDedupeId": dedupe_id,
         "timestamp": now_ms - random.randrange(6 * _DAY_MS),
-        "matchKeys": [{"type": "EMAIL", "value": person}, {"type": "MATCH_ID", "value": f"loyalty{number}"}],
+        "matchKeys": [{"type": "EMAIL", "value": person}, {"type": "MATCH_ID", "value": f"loyalty{name.replace('-', '')}"}],
         "value": round(random.uniform(1, 300), 2) if purchase else None,
         "currencyCode": currency if purchase else None,
         "unitsSold": random.randrange(1, 5) if purchase else None,

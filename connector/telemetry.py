@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Protocol, runtime_checkable
 
 import structlog
@@ -36,7 +36,7 @@ def configure_logging(level: str, style: str) -> None:
     """Write structured lines to standard error: ``json`` for machines, ``console`` for people."""
     renderer: Any = structlog.dev.ConsoleRenderer() if style == "console" else structlog.processors.JSONRenderer()
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    shared: list[Any] = [structlog.processors.add_log_level, stamp, structlog.processors.format_exc_info]
+    shared: list[Any] = [structlog.processors.add_log_level, stamp, structlog.processors.format_exc_info, _event_first]
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -47,6 +47,12 @@ def configure_logging(level: str, style: str) -> None:
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[lines], force=True)
+
+
+def _event_first(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Order a line as people read it: when, how bad, what, and then the rest."""
+    first = {name: fields.pop(name) for name in ("timestamp", "level", "event") if name in fields}
+    return first | dict(fields)
 
 
 @runtime_checkable

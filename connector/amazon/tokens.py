@@ -109,4 +109,4 @@ def _token(answer: dict[str, Any], now: float) -> AccessToken | None:
     if type(life) not in (int, float) or life <= 0:
         life = _DEFAULT_LIFE_SECONDS
     life = min(float(life), _MOST_LIFE_SECONDS)
-    return AccessToken(text, now + max(life - _REFRESH_AHEAD_SECONDS, 0), now + life)
+    return AccessToken(text, now + max(life - _REFRESH_AHEAD_SECONDS, life / 2), now + life)

@@ -25,6 +25,7 @@ from connector.ports import Confirmation
 
 __all__ = ["Ledger", "LedgerPolicy"]
 
+
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
     """Whose facts, and what an operator accepted."""

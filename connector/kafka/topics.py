@@ -5,6 +5,7 @@ Every call asks the brokers and blocks; errors become `KafkaUnavailable` (ask ag
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ _LETTER_HEADROOM_BYTES = 65_536
 """What our headers may add to a record (design: Words, dead letter)."""
 _DEFAULT_SESSION_SECONDS = 45.0
 """Of Kafka, for both protocols; used where the brokers do not say."""
+
+_VISIBLE_TRIES = 20
+_VISIBLE_AGAIN_SECONDS = 0.25
 
 T = TypeVar("T")
 
@@ -175,7 +179,8 @@ class OwnTopics:
         self._ledger_for = ledger_for
         self._letters_for = letters_for
         self._retention_ms = window_ms + _DAY_MS
-        self._auto_create = auto_create
+        self.auto_create = auto_create
+        """Whether missing topics and partitions are made."""
 
     def ensure(self, source: TopicDescription) -> TopicDescription:
         """Make or check the ledger and dead-letter topics of a source topic; return the ledger.
@@ -188,7 +193,7 @@ class OwnTopics:
         ledger = self._make(self._ledger_for(source.name), source, self.ledger_settings(inherited))
         problems = self.ledger_problems(self._topics.settings(ledger.name))
         if problems:
-            raise LedgerRefused(_mend(ledger.name, problems))
+            raise LedgerRefused(self.mend(ledger.name, problems))
         self._make(self._letters_for(source.name), source, letter_settings(inherited))
         return ledger
 
@@ -196,7 +201,7 @@ class OwnTopics:
         found = self._topics.describe(topic)
         if found is not None and found.partitions >= source.partitions:
             return found
-        if not self._auto_create:
+        if not self.auto_create:
             state, verb = ("does not exist", "create") if found is None else (f"has {found.partitions} partitions", "alter")
             raise LedgerRefused(
                 f"topic {topic} {state}, {source.partitions} partitions are needed; LEDGER_AUTO_CREATE=true makes it, or: "
@@ -206,10 +211,12 @@ class OwnTopics:
             self._topics.add_partitions(topic, source.partitions)
         else:
             self._create(topic, source, settings)
-        made = self._topics.describe(topic)
-        if made is None or made.partitions < source.partitions:  # the brokers' metadata may lag behind
-            raise KafkaUnavailable(f"topic {topic} was made but is not visible yet")
-        return made
+        for _ in range(_VISIBLE_TRIES):
+            made = self._topics.describe(topic)
+            if made is not None and made.partitions >= source.partitions:
+                return made
+            time.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind their controller's
+        raise KafkaUnavailable(f"topic {topic} was made but is not visible yet")
 
     def _create(self, topic: str, source: TopicDescription, settings: dict[str, str]) -> None:
         try:
@@ -242,6 +249,15 @@ class OwnTopics:
             del wanted["retention.ms"]
         return {name: value for name, value in wanted.items() if settings.get(name) != value}
 
+    @staticmethod
+    def mend(topic: str, problems: dict[str, str]) -> str:
+        """Say which command mends a ledger's settings."""
+        settings = ",".join(f"{name}={value}" for name, value in problems.items())
+        return (
+            f"the ledger {topic} would lose facts by its settings; mend it with: "
+            f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {settings}"
+        )
+
 
 def letter_settings(source: dict[str, str]) -> dict[str, str]:
     """Return the settings a dead-letter topic is created with: nothing of it leaves by itself."""
@@ -254,11 +270,3 @@ def letter_settings(source: dict[str, str]) -> dict[str, str]:
         "unclean.leader.election.enable": "false",
         "min.insync.replicas": source.get("min.insync.replicas", "1"),
     }
-
-
-def _mend(topic: str, problems: dict[str, str]) -> str:
-    settings = ",".join(f"{name}={value}" for name, value in problems.items())
-    return (
-        f"the ledger {topic} would lose facts by its settings; mend it with: kafka-configs.sh --alter --entity-type topics "
-        f"--entity-name {topic} --add-config {settings}"
-    )

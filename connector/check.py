@@ -1,0 +1,156 @@
+"""`connector check`: what is right and what is wrong, on one screen. It changes nothing and sends no event.
+
+Each line is one thing that must be right before `connector run` can work, in the order in which `run` needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from rich.console import Console
+from rich.text import Text
+
+from connector.app import contract_for, own_topics, read_settings, schemas_for, sink_for
+from connector.config import Settings
+from connector.errors import KafkaUnavailable, SchemaUnavailable
+from connector.kafka import clients
+from connector.kafka.topics import OwnTopics, TopicDescription, Topics
+from connector.telemetry import configure_logging
+
+__all__ = ["Finding", "State", "run"]
+
+
+class State(Enum):
+    """Of one thing looked at."""
+
+    RIGHT = "ok"
+    NOTE = "note"
+    WRONG = "WRONG"
+
+
+_STYLE = {State.RIGHT: "green", State.NOTE: "yellow", State.WRONG: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the screen."""
+
+    state: State
+    what: str
+    sentence: str
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """Look at everything; return 0 if `connector run` can work, 1 if not. Raises `SettingsError`."""
+    settings = read_settings(environ)
+    configure_logging("error", "console")
+    console = Console()
+    wrong = 0
+    for finding in _findings(settings):
+        wrong += finding.state is State.WRONG
+        line = Text.assemble(
+            (f"{finding.state.value:>5}", _STYLE[finding.state]), f"  {finding.what:<14} {finding.sentence}"
+        )
+        console.print(line, soft_wrap=True)
+    console.print(
+        "\nconnector run can work." if not wrong else f"\n{wrong} of these must be mended before connector run can work."
+    )
+    return 1 if wrong else 0
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    given = ", ".join(f"{name}={value}" for name, value in settings.describe() if name in _SHOWN)
+    yield Finding(State.RIGHT, "settings", given)
+    for note in settings.notes:
+        yield Finding(State.NOTE, "settings", note)
+    yield from _kafka(settings)
+    yield _schemas(settings)
+    yield from asyncio.run(_amazon(settings))
+
+
+_SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZON_ACCOUNT_ID")
+
+
+def _kafka(settings: Settings) -> Iterator[Finding]:
+    topics = Topics(clients.admin(settings.kafka, lambda _client, _code: None, logging.getLogger("librdkafka")))
+    servers = settings.kafka.bootstrap_servers
+
+    try:
+        yield Finding(State.RIGHT, "brokers", f"{servers}: cluster {topics.cluster_id()}")
+    except KafkaUnavailable as error:
+        yield Finding(State.WRONG, "brokers", f"{servers} do not answer ({error}); topics were not looked at")
+        return
+    own = own_topics(settings, topics)
+    for name in settings.kafka.topics:
+        try:
+            source = topics.describe(name)
+        except KafkaUnavailable as error:
+            yield Finding(State.WRONG, "source", str(error))
+            continue
+        if source is None:
+            yield Finding(State.WRONG, "source", f"topic {name} does not exist, or may not be described by this client")
+            continue
+        yield _rights("source", source, "READ", f"{source.partitions} partitions, id {source.topic_id}")
+        yield _attempt(
+            "ledger", lambda source=source: _own("ledger", topics, own, source, settings.ledger.topic_for(source.name))
+        )
+        yield _own("dead letters", topics, own, source, settings.dead_letters.topic_for(name))
+
+
+def _rights(what: str, topic: TopicDescription, needed: str, sentence: str) -> Finding:
+    if topic.may and needed not in topic.may and "ALL" not in topic.may:
+        return Finding(
+            State.WRONG, what, f"{topic.name}: this client may not {needed.lower()} it; grant it with kafka-acls.sh"
+        )
+    return Finding(State.RIGHT, what, f"{topic.name}: {sentence}")
+
+
+def _own(what: str, topics: Topics, own: OwnTopics, source: TopicDescription, name: str) -> Finding:
+    try:
+        return _looked_at(what, topics, own, source, name)
+    except KafkaUnavailable as error:
+        return Finding(State.WRONG, what, str(error))
+
+
+def _looked_at(what: str, topics: Topics, own: OwnTopics, source: TopicDescription, name: str) -> Finding:
+    found = topics.describe(name)
+    if found is None:
+        if own.auto_create:
+            return Finding(State.RIGHT, what, f"{name}: not there yet, connector run makes it")
+        return Finding(State.WRONG, what, f"{name}: does not exist, and LEDGER_AUTO_CREATE is false")
+    if found.partitions < source.partitions and not own.auto_create:
+        return Finding(State.WRONG, what, f"{name}: has {found.partitions} partitions, {source.partitions} are needed")
+    problems = own.ledger_problems(topics.settings(name)) if what == "ledger" else {}
+    if problems:
+        return Finding(State.WRONG, what, own.mend(name, problems))
+    return _rights(what, found, "WRITE", f"{found.partitions} partitions, may be written")
+
+
+def _schemas(settings: Settings) -> Finding:
+    what = "registry" if settings.registry is not None else "schema file"
+    try:
+        schemas_for(settings).check()
+    except SchemaUnavailable as error:
+        return Finding(State.WRONG, what, str(error))
+    named = settings.registry.properties["url"] if settings.registry is not None else str(settings.schema_file)
+    return Finding(State.RIGHT, what, named)
+
+
+async def _amazon(settings: Settings) -> list[Finding]:
+    amazon = settings.amazon
+    sink = sink_for(settings, contract_for(amazon))
+    try:
+        failed = await sink.check_token()
+    finally:
+        await sink.close()
+    if failed is not None:
+        return [Finding(State.WRONG, "token", failed.detail or failed.reason)]
+    told = "a fixed one; only a request tells whether it holds" if amazon.access_token else f"{amazon.token_url} gives one"
+    return [
+        Finding(State.RIGHT, "token", told),
+        Finding(State.NOTE, "Amazon", f"{amazon.base_url}: no contract has a test mode, so nothing was sent"),
+    ]

@@ -1,0 +1,375 @@
+"""The client against a real server on loopback, which answers by script."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import math
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import orjson
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.client import AmazonSink, _FreshTokens
+from connector.amazon.tokens import AccessToken, Credentials, FixedToken
+from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdicts
+
+ACCEPTED = orjson.dumps({"success": [{"index": 0}]})
+Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def answering(status: int, body: bytes = b"", **headers: str) -> Reply:
+    async def reply(_request: web.Request) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=status, body=body, content_type="application/json", headers=named)
+
+    return reply
+
+
+def giving(token: str, expires_in: float = 3600) -> Reply:
+    return answering(200, orjson.dumps({"access_token": token, "expires_in": expires_in}))
+
+
+@dataclass
+class Amazon:
+    """Both of Amazon's endpoints: replies in order, the last one again and again; and what they were asked."""
+
+    url: str = ""
+    events: list[Reply] = field(default_factory=lambda: [answering(207, ACCEPTED)])
+    tokens: list[Reply] = field(default_factory=lambda: [giving("first"), giving("second")])
+    requests: list[web.Request] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    refreshes: list[dict[str, str]] = field(default_factory=list)
+
+    async def on_events(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        self.bodies.append(await request.read())
+        return await (self.events.pop(0) if len(self.events) > 1 else self.events[0])(request)
+
+    async def on_token(self, request: web.Request) -> web.StreamResponse:
+        assert "Authorization" not in request.headers
+        self.refreshes.append({name: str(value) for name, value in (await request.post()).items()})
+        return await (self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0])(request)
+
+    def authorizations(self) -> list[str]:
+        return [request.headers["Authorization"] for request in self.requests]
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def amazon(stack: AsyncExitStack) -> Amazon:
+    amazon = Amazon()
+    app = web.Application()
+    app.router.add_post("/adsApi/v1/create/events", amazon.on_events)
+    app.router.add_post("/auth/o2/token", amazon.on_token)
+    server = await stack.enter_async_context(TestServer(app))
+    amazon.url = str(server.make_url("")).rstrip("/")
+    return amazon
+
+
+SinkMaker = Callable[..., AmazonSink]
+
+
+@pytest.fixture
+def sink_to(stack: AsyncExitStack, amazon: Amazon) -> SinkMaker:
+    """Return a maker of sinks that are closed with the test, before the server."""
+
+    def make(*, token: str | None = None, timeout_seconds: float = 5.0, url: str | None = None) -> AmazonSink:
+        refreshed = Credentials("client", "s3cret", "Atzr|refresh", f"{amazon.url}/auth/o2/token")
+        credentials = refreshed if token is None else FixedToken(token)
+        contract = AdsV1("585", "client", "NA")
+        sink = AmazonSink(contract, url or amazon.url, credentials, timeout_seconds=timeout_seconds, max_connections=8)
+        stack.push_async_callback(sink.close)
+        return sink
+
+    return make
+
+
+async def failure(sink: AmazonSink) -> RequestFailed:
+    answer: Answer = await sink.send(b"{}", 1)
+    assert isinstance(answer, RequestFailed), answer
+    return answer
+
+
+async def test_a_request_carries_body_and_headers_of_the_contract(amazon: Amazon, sink_to: SinkMaker) -> None:
+    sink = sink_to()
+    assert await sink.send(b'{"events":[{}]}', 1) == Verdicts([DELIVERED])
+    assert amazon.bodies == [b'{"events":[{}]}']
+    assert amazon.requests[0].headers["Content-Type"] == "application/json"
+    assert amazon.requests[0].headers["Amazon-Ads-AccountId"] == "585"
+    assert amazon.authorizations() == ["Bearer first"]
+    assert amazon.refreshes == [
+        {"grant_type": "refresh_token", "refresh_token": "Atzr|refresh", "client_id": "client", "client_secret": "s3cret"}
+    ]
+
+
+async def test_one_token_serves_many_requests(amazon: Amazon, sink_to: SinkMaker) -> None:
+    sink = sink_to()
+    await asyncio.gather(*(sink.send(b"{}", 1) for _ in range(20)))
+    assert len(amazon.refreshes) == 1
+    assert set(amazon.authorizations()) == {"Bearer first"}
+
+
+async def test_on_401_many_requests_share_one_refresh_and_each_is_sent_once_more(amazon: Amazon, sink_to: SinkMaker) -> None:
+    async def by_token(request: web.Request) -> web.StreamResponse:
+        expired = request.headers["Authorization"] == "Bearer first"
+        return await (answering(401) if expired else answering(207, ACCEPTED))(request)
+
+    amazon.events = [by_token]
+    sink = sink_to()
+    answers = await asyncio.gather(*(sink.send(b"{}", 1) for _ in range(8)))
+    assert answers == [Verdicts([DELIVERED])] * 8
+    assert len(amazon.refreshes) == 2
+    assert sorted(amazon.authorizations()) == ["Bearer first"] * 8 + ["Bearer second"] * 8
+
+
+async def test_a_401_that_comes_after_the_refresh_it_asks_for_causes_no_other(amazon: Amazon, sink_to: SinkMaker) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await go_on.wait()
+        return await answering(401)(request)
+
+    amazon.events = [late, answering(401), answering(207, ACCEPTED)]
+    sink = sink_to()
+    slow = asyncio.create_task(sink.send(b"{}", 1))
+    await arrived.wait()
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    go_on.set()
+    assert await slow == Verdicts([DELIVERED])
+    assert len(amazon.refreshes) == 2
+    assert amazon.authorizations() == ["Bearer first", "Bearer first", "Bearer second", "Bearer second"]
+
+
+async def test_a_second_401_is_the_operators(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(401)]
+    failed = await failure(sink_to())
+    assert (failed.failure, failed.reason) == (Failure.OPERATOR, "http-401")
+    assert len(amazon.requests) == 2
+
+
+async def test_a_refresh_that_is_refused_after_401_says_so(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(401)]
+    amazon.tokens = [giving("first"), answering(400, b'{"error":"invalid_grant"}')]
+    failed = await failure(sink_to())
+    assert (failed.failure, failed.reason) == (Failure.OPERATOR, "invalid_grant")
+
+
+async def test_a_fixed_token_is_never_refreshed(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(401)]
+    sink = sink_to(token="Atza|fixed")
+    assert (await failure(sink)).reason == "http-401"
+    assert amazon.authorizations() == ["Bearer Atza|fixed"]
+    assert amazon.refreshes == []
+
+
+async def test_nothing_is_sent_without_a_token(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.tokens = [answering(503, Retry_After="7"), giving("late")]
+    sink = sink_to()
+    failed = await failure(sink)
+    assert (failed.failure, failed.reason, failed.retry_after) == (Failure.TRANSIENT, "token-http-503", 7.0)
+    assert amazon.requests == []
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+
+
+async def test_a_token_near_its_end_is_used_while_its_refresh_goes_on_beside(amazon: Amazon, sink_to: SinkMaker) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return await giving("second")(request)
+
+    amazon.tokens = [slow]
+    sink = sink_to()
+    assert isinstance(sink._tokens, _FreshTokens)
+    sink._tokens._token = AccessToken("first", refresh_at=0.0, expires_at=math.inf)
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert amazon.authorizations() == ["Bearer first", "Bearer first"]
+    go_on.set()
+    while amazon.authorizations()[-1] != "Bearer second":
+        await sink.send(b"{}", 1)
+    assert len(amazon.refreshes) == 1
+
+
+async def test_a_cancelled_request_does_not_cancel_the_refresh_of_the_others(amazon: Amazon, sink_to: SinkMaker) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await go_on.wait()
+        return await giving("first")(request)
+
+    amazon.tokens = [slow]
+    sink = sink_to()
+    cancelled, waiting = asyncio.create_task(sink.send(b"{}", 1)), asyncio.create_task(sink.send(b"{}", 1))
+    await asked.wait()
+    cancelled.cancel()
+    go_on.set()
+    assert await waiting == Verdicts([DELIVERED])
+    assert len(amazon.refreshes) == 1
+
+
+async def test_the_token_can_be_checked_without_sending(amazon: Amazon, sink_to: SinkMaker) -> None:
+    assert await sink_to().check_token() is None
+    assert await sink_to(token="Atza|fixed").check_token() is None
+    amazon.tokens = [answering(400, b'{"error":"invalid_client"}')]
+    failed = await sink_to().check_token()
+    assert failed is not None
+    assert failed.reason == "invalid_client"
+    assert amazon.requests == []
+
+
+async def test_a_redirect_is_not_followed_and_the_token_stays(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(307, Location=f"{amazon.url}/adsApi/v1/create/events?elsewhere")]
+    failed = await failure(sink_to())
+    assert (failed.failure, failed.reason) == (Failure.OPERATOR, "http-307")
+    assert len(amazon.requests) == 1
+
+
+async def test_no_cookie_is_kept(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(207, ACCEPTED, Set_Cookie="session=1")]
+    sink = sink_to(url=amazon.url.replace("127.0.0.1", "localhost"))  # no jar keeps cookies of a bare address
+    await sink.send(b"{}", 1)
+    await sink.send(b"{}", 1)
+    assert "Cookie" not in amazon.requests[1].headers
+
+
+def dripping(status: int, first: bytes, **headers: str) -> Reply:
+    async def reply(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers=headers)
+        await response.prepare(request)
+        await response.write(first)
+        await asyncio.Event().wait()
+        return response
+
+    return reply
+
+
+async def test_an_answer_that_never_ends_ends_at_the_deadline(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [dripping(207, b'{"success":')]
+    failed = await failure(sink_to(timeout_seconds=0.2))
+    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "timeout")
+
+
+async def test_a_status_that_says_it_all_is_not_lost_with_its_body(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [dripping(429, b"<html>", **{"Retry-After": "9"})]
+    failed = await failure(sink_to(timeout_seconds=0.2))
+    assert (failed.failure, failed.reason, failed.retry_after) == (Failure.THROTTLED, "http-429", 9.0)
+
+
+async def test_an_answer_larger_than_the_cap_is_no_verdict(amazon: Amazon, sink_to: SinkMaker) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=207)
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 65536)
+
+    amazon.events = [endless, answering(207, ACCEPTED)]
+    sink = sink_to()
+    answer = await sink.send(b"{}", 1)
+    assert isinstance(answer, Verdicts)
+    assert answer.verdicts == [NO_VERDICT]
+    assert "body-unreadable" in answer.anomalies
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+
+
+async def test_a_gzip_bomb_is_cut_off(amazon: Amazon, sink_to: SinkMaker) -> None:
+    bomb = zlib.compressobj(wbits=31)
+    body = b"".join(bomb.compress(b" " * 1_000_000) for _ in range(200)) + bomb.flush()
+    assert len(body) < 250_000
+    amazon.events = [answering(207, body, Content_Encoding="gzip")]
+    answer = await sink_to().send(b"{}", 1)
+    assert isinstance(answer, Verdicts)
+    assert answer.verdicts == [NO_VERDICT]
+
+
+@pytest.mark.parametrize(("encoding", "body"), [("gzip", gzip.compress(ACCEPTED)), ("deflate", zlib.compress(ACCEPTED))])
+async def test_a_compressed_answer_is_read_though_none_was_asked_for(
+    amazon: Amazon, sink_to: SinkMaker, encoding: str, body: bytes
+) -> None:
+    amazon.events = [answering(207, body, Content_Encoding=encoding)]
+    assert await sink_to().send(b"{}", 1) == Verdicts([DELIVERED])
+    assert amazon.requests[0].headers["Accept-Encoding"] == "identity"
+
+
+async def test_what_does_not_decompress_is_no_verdict(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(207, b"not gzip", Content_Encoding="gzip")]
+    answer = await sink_to().send(b"{}", 1)
+    assert isinstance(answer, Verdicts)
+    assert answer.verdicts == [NO_VERDICT]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "disconnected"),
+        (b"HTTP/1.1 207 Multi-Status\r\nContent-Length: 1000\r\n\r\n{", "disconnected"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "not-http"),
+        (b"HTTP/1.1 207 Multi-Status\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "not-http"),
+    ],
+)
+async def test_a_broken_connection_passes(stack: AsyncExitStack, sink_to: SinkMaker, raw: bytes, reason: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(raw)
+        writer.close()
+
+    server = await stack.enter_async_context(await asyncio.start_server(talk, "127.0.0.1"))
+    port = server.sockets[0].getsockname()[1]
+    failed = await failure(sink_to(token="Atza|fixed", url=f"http://127.0.0.1:{port}"))
+    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, reason)
+
+
+async def test_nobody_listening_passes(unused_tcp_port: int, sink_to: SinkMaker) -> None:
+    failed = await failure(sink_to(token="Atza|fixed", url=f"http://127.0.0.1:{unused_tcp_port}"))
+    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "connect")
+
+
+async def test_a_server_without_tls_passes(amazon: Amazon, sink_to: SinkMaker) -> None:
+    failed = await failure(sink_to(token="Atza|fixed", url=amazon.url.replace("http:", "https:")))
+    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "tls")
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, amazon: Amazon, sink_to: SinkMaker, unused_tcp_port: int
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_tcp_port}")
+    assert await sink_to().send(b"{}", 1) == Verdicts([DELIVERED])
+
+
+async def test_no_secret_shows_in_a_failure_or_a_repr(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(401, b'{"message":"Bearer first is not good"}')]
+    amazon.tokens = [giving("first"), answering(400, b'{"error":"s3cret","error_description":"Atzr|refresh"}')]
+    sink = sink_to()
+    shown = repr(await failure(sink)) + repr(sink) + repr(vars(sink))
+    for secret in ("first", "s3cret", "Atzr"):
+        assert secret not in shown
+
+
+async def test_closing_while_a_refresh_hangs_does_not_wait_for_it(amazon: Amazon, sink_to: SinkMaker) -> None:
+    asked = asyncio.Event()
+
+    async def hanging(_request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    amazon.tokens = [hanging]
+    sink = sink_to()
+    sending = asyncio.create_task(sink.send(b"{}", 1))
+    await asked.wait()
+    await sink.close()
+    assert await sending == RequestFailed(Failure.TRANSIENT, "closed")

@@ -1,0 +1,148 @@
+"""The two shapes on the wire, beside the examples of the contract's section 10."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from connector.amazon.ads_v1 import DATASET_NAME, AdsV1
+from connector.amazon.events_v1 import EventsV1
+from connector.amazon.regions import REGIONS
+from connector.model import Flaw
+from connector.ports import WireContract
+from tests.amazon.inputs import a_purchase, digest
+
+FULL = a_purchase(
+    dataProcessingOptions=["LIMITED_DATA_USE"],
+    consent={"ipAddress": "203.0.113.9", "amznAdStorage": "GRANTED", "amznUserData": "DENIED", "tcf": None, "gpp": "DBgpp"},
+    customAttributes={"brand": "northwind"},
+)
+
+
+def sent(contract: WireContract, inputs: dict[str, object], dedupe_id: str = "id-1") -> dict[str, object]:
+    payload = contract.encode(inputs, dedupe_id)
+    assert isinstance(payload, bytes), payload
+    event = orjson.loads(payload)
+    assert isinstance(event, dict)
+    return event
+
+
+def test_ads_v1_writes_every_field_in_its_place() -> None:
+    assert sent(AdsV1("585", "client", "NA", "Shop_Events"), FULL) == {
+        "eventDescription": {
+            "name": "web_order",
+            "conversionType": "OFF_AMAZON_PURCHASES",
+            "eventSource": "WEBSITE",
+            "eventIngestionMethod": "SERVER_TO_SERVER",
+            "dataSetName": "Shop_Events",
+        },
+        "eventTime": "2026-03-02T09:15:30Z",
+        "eventId": "id-1",
+        "countryCode": "DE",
+        "matchKeys": [{"type": "EMAIL", "values": [digest("jo@example.com")]}],
+        "value": 59.9,
+        "currencyCode": "EUR",
+        "unitsSold": 2,
+        "dataProcessingOptions": {"options": "LIMITED_DATA_USE"},
+        "consent": {
+            "geo": {"ipAddress": "203.0.113.9"},
+            "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
+            "gpp": "DBgpp",
+        },
+        "customData": [{"name": "brand", "dataType": "STRING", "value": "northwind"}],
+    }
+
+
+def test_events_v1_writes_every_field_in_its_place() -> None:
+    assert sent(EventsV1("585", "client", "NA"), FULL) == {
+        "name": "web_order",
+        "eventType": "OFF_AMAZON_PURCHASES",
+        "eventActionSource": "WEBSITE",
+        "countryCode": "DE",
+        "timestamp": "2026-03-02T09:15:30Z",
+        "clientDedupeId": "id-1",
+        "matchKeys": [{"type": "EMAIL", "values": [digest("jo@example.com")]}],
+        "value": 59.9,
+        "currencyCode": "EUR",
+        "unitsSold": 2,
+        "dataProcessingOptions": ["LIMITED_DATA_USE"],
+        "consent": {
+            "geo": {"ipAddress": "203.0.113.9"},
+            "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
+            "gpp": "DBgpp",
+        },
+        "customAttributes": [{"name": "brand", "value": "northwind"}],
+    }
+
+
+def test_absent_optional_fields_are_not_sent() -> None:
+    bare = a_purchase(value=None, currencyCode=None, unitsSold=None)
+    assert sent(AdsV1("585", "client", "NA"), bare).keys() == {
+        "eventDescription",
+        "eventTime",
+        "eventId",
+        "countryCode",
+        "matchKeys",
+    }
+    assert sent(EventsV1("585", "client", "NA"), bare).keys() == {
+        "name",
+        "eventType",
+        "eventActionSource",
+        "countryCode",
+        "timestamp",
+        "clientDedupeId",
+        "matchKeys",
+    }
+
+
+def test_the_dedupe_id_goes_out_whatever_the_event_says_itself() -> None:
+    for own in (None, "", "order-700123"):
+        assert sent(AdsV1("585", "client", "NA"), a_purchase(clientDedupeId=own), "derived")["eventId"] == "derived"
+
+
+@pytest.mark.parametrize(
+    ("contract", "list_name"),
+    [(AdsV1("585", "client", "NA"), "events"), (EventsV1("585", "client", "NA"), "eventData")],
+    ids=["ads-v1", "events-v1"],
+)
+def test_prefix_events_joined_by_commas_and_suffix_are_a_request(contract: WireContract, list_name: str) -> None:
+    payloads = [contract.encode(a_purchase(), dedupe_id) for dedupe_id in ("a", "b")]
+    request = orjson.loads(
+        contract.prefix + b",".join(payload for payload in payloads if isinstance(payload, bytes)) + contract.suffix
+    )
+    assert len(request[list_name]) == 2
+
+
+def test_headers_name_client_account_and_token_as_each_contract_spells_them() -> None:
+    assert AdsV1("585", "client", "NA").headers("Atza|x") == {
+        "Authorization": "Bearer Atza|x",
+        "Amazon-Ads-ClientId": "client",
+        "Amazon-Ads-AccountId": "585",
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
+    assert EventsV1("585", "client", "NA").headers("Atza|x") == {
+        "Authorization": "Bearer Atza|x",
+        "Amazon-Advertising-API-ClientId": "client",
+        "Amazon-Ads-AccountId": "585",
+        "Content-Type": "application/json",
+    }
+
+
+def test_a_text_that_json_cannot_hold_is_a_flaw_that_names_its_field() -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert "name" in str(contract.encode(a_purchase(name="\ud800"), "id"))
+    assert "clientDedupeId" in str(contract.encode(a_purchase(), "\ud800"))
+    raw = contract.encode(a_purchase(matchKeys=[{"type": "MAID", "value": "x\ud800"}]), "id")
+    assert isinstance(raw, Flaw)
+    assert raw.detail == "matchKeys: not Unicode text"
+
+
+def test_every_region_has_hosts_over_tls() -> None:
+    assert set(REGIONS) == {"NA", "EU", "FE"}
+    assert all(url.startswith("https://") and not url.endswith("/") for region in REGIONS.values() for url in region)
+
+
+@pytest.mark.parametrize(("name", "taken"), [("Shop_Events", True), ("1shop", False), ("", False), ("a b", False)])
+def test_the_name_of_a_data_set_keeps_amazons_pattern(name: str, taken: bool) -> None:
+    assert bool(DATASET_NAME.fullmatch(name)) is taken

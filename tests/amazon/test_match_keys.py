@@ -1,0 +1,148 @@
+"""Match keys: what goes as it came, what is hashed, what is left out, what is refused."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.events_v1 import EventsV1
+from connector.amazon.findings import Adjustment
+from connector.amazon.match_keys import normalised_email
+from connector.model import Flaw, Reason
+from tests.amazon.inputs import a_purchase, digest
+
+HASH = "86e0b9e56c17cc4d12387e1949b85053fbe73bc3ce5a1188713a9d300cc6133d"
+
+
+def keys(*given: object, contract: AdsV1 | EventsV1 | None = None) -> list[tuple[str, str]] | Flaw:
+    """Return types and values sent for the keys given, or the flaw."""
+    payload = (contract or AdsV1("585", "client", "NA")).encode(a_purchase(matchKeys=list(given)), "id")
+    if isinstance(payload, Flaw):
+        return payload
+    return [(key["type"], *key["values"]) for key in orjson.loads(payload)["matchKeys"]]
+
+
+def key(kind: object, value: object) -> dict[str, object]:
+    return {"type": kind, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("given", "normalised"),
+    [
+        ("jo@example.com", "jo@example.com"),
+        ("  Jo.Doe@Example.COM\n", "jo.doe@example.com"),
+        ("jo+shop@example.com", "joshop@example.com"),
+        ("jo_doe@example.com", "jodoe@example.com"),
+        ("jo-doe@example.com", "jo-doe@example.com"),
+        ("j o@example.com", "jo@example.com"),
+        ("josé@example.com", "jos@example.com"),
+        ("jose\u0301@example.com", "jos@example.com"),
+        ("иван@example.ru", ""),
+        ("иван.петров@example.ru", ""),
+        ("jo@пример.рф", ""),
+        ("jo", ""),
+        ("@example.com", ""),
+        ("jo@", ""),
+        ("jo@localhost", ""),
+        ("a@b@example.com", ""),
+        ("+++", ""),
+        ("", ""),
+    ],
+)
+def test_an_email_address_is_normalised_as_amazons_text_says(given: str, normalised: str) -> None:
+    assert normalised_email(given) == normalised
+
+
+def test_a_clear_email_address_is_normalised_and_hashed() -> None:
+    # printf %s jodoe@example.com | sha256sum
+    assert keys(key("EMAIL", " Jo_Doe@Example.com ")) == [("EMAIL", digest("jodoe@example.com"))]
+    assert digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+
+
+def test_a_hash_goes_as_it_came_in_small_letters_and_without_blanks() -> None:
+    assert keys(key("EMAIL", HASH.upper()), key("PHONE", f" {HASH}\n")) == [("EMAIL", HASH), ("PHONE", HASH)]
+
+
+@pytest.mark.parametrize("almost", [HASH[:-1], HASH + "0", HASH[:-1] + "g"])
+def test_what_is_not_quite_a_hash_is_not_taken_for_one(almost: str) -> None:
+    flaw = keys(key("PHONE", almost))
+    assert isinstance(flaw, Flaw)
+    assert flaw.reason is Reason.CLEAR_MATCH_KEY
+
+
+@pytest.mark.parametrize("kind", ["PHONE", "FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE", "POSTAL"])
+def test_a_clear_key_of_a_type_not_yet_normalised_is_refused_and_says_so(kind: str) -> None:
+    assert keys(key("EMAIL", HASH), key(kind, "Müller 12")) == Flaw(
+        Reason.CLEAR_MATCH_KEY, f"matchKeys[1]: {kind} in clear is not yet normalised here: hash it first"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("MAID", "1F7C2c1e-7f0a-4f55-9a43-0f2d8a6b9e10"),
+        ("RAMP_ID", "XY1001x_-Z"),
+        ("MATCH_ID", "loyalty4711"),
+        ("REAL_ID", "Re/al=="),
+        ("MERKLE_ID", "m 1"),
+        ("KANTAR_ID", "k.1"),
+        ("FIP", "203.0.113.9"),
+        ("FIP", "2001:db8::1"),
+    ],
+)
+def test_raw_types_go_as_they_came(kind: str, value: str) -> None:
+    assert keys(key(kind, value)) == [(kind, value)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("EMAIL", "+++"),
+        ("EMAIL", None),
+        ("PHONE", " "),
+        ("PHONE", "+++"),
+        ("MAID", " "),
+        ("MATCH_ID", "has blank"),
+        ("MATCH_ID", "x" * 101),
+        ("FIP", "10.0.0"),
+        ("FIP", "fe80::1%eth0"),
+    ],
+)
+def test_a_key_that_is_nothing_to_match_by_is_left_out_and_an_event_without_one_is_refused(kind: str, value: object) -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert keys(key("EMAIL", HASH), key(kind, value), contract=contract) == [("EMAIL", HASH)]
+    assert contract.adjustments[Adjustment.MATCH_KEY_LEFT_OUT] == 1
+    assert keys(key(kind, value)) == Flaw(Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon could match by")
+
+
+def test_a_type_that_only_the_other_contract_has_is_left_out() -> None:
+    given = [key("EMAIL", HASH), key("FIP", "203.0.113.9")]
+    assert keys(*given, contract=EventsV1("585", "client", "NA")) == [("EMAIL", HASH)]
+
+
+@pytest.mark.parametrize(("contract", "most"), [(AdsV1("585", "client", "NA"), 15), (EventsV1("585", "client", "NA"), 11)])
+def test_keys_beyond_the_contracts_limit_are_left_out(contract: AdsV1 | EventsV1, most: int) -> None:
+    sent = keys(*[key("EMAIL", HASH)] * 20, contract=contract)
+    assert isinstance(sent, list)
+    assert len(sent) == most
+    assert contract.adjustments[Adjustment.MATCH_KEY_LEFT_OUT] == 20 - most
+
+
+def test_types_are_taken_in_any_spelling_and_values_in_the_wires_own_shape() -> None:
+    assert keys(key("first name", HASH), {"type": "Email", "values": [HASH]}) == [("FIRST_NAME", HASH), ("EMAIL", HASH)]
+
+
+@pytest.mark.parametrize(
+    ("given", "detail"),
+    [
+        ("EMAIL", "matchKeys[0]: not a record of type and value"),
+        (key("E-POST", HASH), "matchKeys[0].type: not one of Amazon's match key types"),
+        (key(None, HASH), "matchKeys[0].type: not one of Amazon's match key types"),
+        (key(["EMAIL"], HASH), "matchKeys[0].type: not one of Amazon's match key types"),
+        (key("EMAIL", 7), "matchKeys[0].value: not a string"),
+        ({"type": "EMAIL", "values": [HASH, HASH]}, "matchKeys[0].value: not a string"),
+    ],
+)
+def test_a_key_that_cannot_be_read_is_a_broken_rule(given: object, detail: str) -> None:
+    assert keys(given) == Flaw(Reason.INVALID_FIELD, detail)

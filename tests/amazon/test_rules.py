@@ -1,0 +1,332 @@
+"""The field rules, as tables; and that no input whatever makes them raise."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.events_v1 import EventsV1
+from connector.amazon.findings import Adjustment
+from connector.model import Flaw, Reason
+from tests.amazon.inputs import MARCH, a_purchase, digest
+
+HASHED = [{"type": "EMAIL", "value": digest("jo@example.com")}]
+
+
+def ads(**changes: object) -> Any:
+    return outcome(AdsV1("585", "client", "NA"), changes)
+
+
+def events(**changes: object) -> Any:
+    return outcome(EventsV1("585", "client", "NA"), changes)
+
+
+def outcome(contract: AdsV1 | EventsV1, changes: dict[str, object]) -> Any:
+    """Return what is sent, or the flaw."""
+    payload = contract.encode(a_purchase(**changes), "id")
+    return payload if isinstance(payload, Flaw) else orjson.loads(payload)
+
+
+def adjusted(contract: AdsV1 | EventsV1) -> dict[str, int]:
+    return {label: count for label, count in contract.adjustments.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "detail"),
+    [
+        ({"name": None}, Reason.MISSING_FIELD, "name: required"),
+        ({"name": "  "}, Reason.MISSING_FIELD, "name: required"),
+        ({"name": 7}, Reason.INVALID_FIELD, "name: not a string"),
+        ({"eventType": None}, Reason.MISSING_FIELD, "eventType: required"),
+        ({"eventType": "Purchase"}, Reason.INVALID_FIELD, "eventType: not one of Amazon's constants"),
+        ({"eventType": ["LEAD"]}, Reason.INVALID_FIELD, "eventType: not a string"),
+        ({"eventActionSource": ""}, Reason.MISSING_FIELD, "eventActionSource: required"),
+        ({"eventActionSource": "FIRE_TABLET"}, Reason.INVALID_FIELD, "eventActionSource: not one of Amazon's constants"),
+        ({"clientDedupeId": 9}, Reason.INVALID_FIELD, "clientDedupeId: not a string"),
+        ({"timestamp": None}, Reason.MISSING_FIELD, "timestamp: required"),
+        ({"timestamp": True}, Reason.INVALID_FIELD, "timestamp: not whole milliseconds between 1970 and 9999"),
+        ({"timestamp": -1}, Reason.INVALID_FIELD, "timestamp: not whole milliseconds between 1970 and 9999"),
+        ({"timestamp": 2**70}, Reason.INVALID_FIELD, "timestamp: not whole milliseconds between 1970 and 9999"),
+        ({"matchKeys": None}, Reason.NO_MATCH_KEY, "matchKeys: at least one is required"),
+        ({"matchKeys": []}, Reason.NO_MATCH_KEY, "matchKeys: at least one is required"),
+        ({"matchKeys": {}}, Reason.INVALID_FIELD, "matchKeys: not an array"),
+        ({"value": "59.9"}, Reason.INVALID_FIELD, "value: not a number"),
+        ({"value": True}, Reason.INVALID_FIELD, "value: not a number"),
+        ({"value": -0.01}, Reason.INVALID_FIELD, "value: not a finite amount of at least 0, as a purchase needs"),
+        ({"value": float("nan")}, Reason.INVALID_FIELD, "value: not a finite amount of at least 0, as a purchase needs"),
+        ({"value": 10**400}, Reason.INVALID_FIELD, "value: not a finite amount of at least 0, as a purchase needs"),
+        ({"value": Decimal("sNaN")}, Reason.INVALID_FIELD, "value: not a finite amount of at least 0, as a purchase needs"),
+        ({"currencyCode": "XXX"}, Reason.INVALID_FIELD, "currencyCode: not a currency code of this contract"),
+        ({"currencyCode": 978}, Reason.INVALID_FIELD, "currencyCode: not a currency code of this contract"),
+        ({"unitsSold": -1}, Reason.INVALID_FIELD, "unitsSold: not a whole number between 0 and 2147483647"),
+        ({"unitsSold": 1.5}, Reason.INVALID_FIELD, "unitsSold: not a whole number between 0 and 2147483647"),
+        ({"unitsSold": 2**31}, Reason.INVALID_FIELD, "unitsSold: not a whole number between 0 and 2147483647"),
+        ({"unitsSold": float("inf")}, Reason.INVALID_FIELD, "unitsSold: not a whole number between 0 and 2147483647"),
+        ({"unitsSold": "2"}, Reason.INVALID_FIELD, "unitsSold: not a whole number between 0 and 2147483647"),
+        ({"countryCode": None}, Reason.MISSING_FIELD, "countryCode: required"),
+        (
+            {"countryCode": "UK"},
+            Reason.INVALID_FIELD,
+            "countryCode: not an ISO 3166-1 alpha-2 code that this contract takes",
+        ),
+        (
+            {"countryCode": "USA"},
+            Reason.INVALID_FIELD,
+            "countryCode: not an ISO 3166-1 alpha-2 code that this contract takes",
+        ),
+        (
+            {"countryCode": "US-CA"},
+            Reason.INVALID_FIELD,
+            "countryCode: not an ISO 3166-1 alpha-2 code that this contract takes",
+        ),
+        ({"countryCode": 49}, Reason.INVALID_FIELD, "countryCode: not a string"),
+        ({"dataProcessingOptions": "LIMITED_DATA_USE"}, Reason.INVALID_FIELD, "dataProcessingOptions: not an array"),
+        ({"dataProcessingOptions": ["LDU"]}, Reason.INVALID_FIELD, "dataProcessingOptions: only LIMITED_DATA_USE is known"),
+        ({"dataProcessingOptions": [None]}, Reason.INVALID_FIELD, "dataProcessingOptions: only LIMITED_DATA_USE is known"),
+        ({"consent": "yes"}, Reason.INVALID_FIELD, "consent: not a record"),
+        ({"consent": {"geo": "DE"}}, Reason.INVALID_FIELD, "consent.geo: not a record"),
+        ({"consent": {"tcf": 1}}, Reason.INVALID_FIELD, "consent.tcf: not a string"),
+        ({"consent": {"amznUserData": "yes"}}, Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"),
+        ({"customAttributes": ["brand"]}, Reason.INVALID_FIELD, "customAttributes: not a map of strings"),
+        ({"customAttributes": {"brand": 1}}, Reason.INVALID_FIELD, "customAttributes: not a map of strings"),
+    ],
+)
+def test_a_broken_rule_is_a_flaw_that_names_field_and_rule(changes: dict[str, object], reason: Reason, detail: str) -> None:
+    assert ads(**changes) == Flaw(reason, detail)
+    assert events(**changes) == Flaw(reason, detail)
+
+
+def test_the_reason_is_of_the_first_broken_rule_and_the_detail_names_all() -> None:
+    assert ads(name=None, timestamp="now", countryCode="USA") == Flaw(
+        Reason.MISSING_FIELD,
+        "name: required; timestamp: not whole milliseconds between 1970 and 9999; "
+        "countryCode: not an ISO 3166-1 alpha-2 code that this contract takes",
+    )
+
+
+def test_an_event_of_nothing_names_every_required_field() -> None:
+    flaw = AdsV1("585", "client", "NA").encode({}, "id")
+    assert isinstance(flaw, Flaw)
+    assert [rule.split(":")[0] for rule in flaw.detail.split("; ")] == [
+        "name",
+        "eventType",
+        "eventActionSource",
+        "timestamp",
+        "matchKeys",
+        "countryCode",
+    ]
+
+
+def test_a_detail_is_bounded_however_much_is_broken() -> None:
+    flaw = ads(matchKeys=[{"type": "PHONE", "value": "+49 30 1234567"}] * 100_000)
+    assert len(flaw.detail) < 2000
+    assert flaw.detail.endswith("; and 99980 more")
+
+
+@pytest.mark.parametrize(
+    "spelling", ["Add to Shopping Cart", "add-to-shopping-cart", "ADD_TO_SHOPPING_CART", " addToShoppingCart"]
+)
+def test_a_label_is_taken_for_its_constant(spelling: str) -> None:
+    assert events(eventType=spelling)["eventType"] == "ADD_TO_SHOPPING_CART"
+
+
+@pytest.mark.parametrize(("spelling", "source"), [("website", "WEBSITE"), ("Fire TV", "FIRE_TV"), ("iOS", "IOS")])
+def test_a_source_is_taken_in_any_case(spelling: str, source: str) -> None:
+    assert events(eventActionSource=spelling)["eventActionSource"] == source
+
+
+def test_the_source_of_measurement_partners_is_known_to_ads_v1_alone() -> None:
+    partner = "MEASUREMENT_ATTRIBUTION_PARTNER"
+    assert ads(eventActionSource=partner)["eventDescription"]["eventSource"] == partner
+    assert events(eventActionSource=partner).reason is Reason.INVALID_FIELD
+
+
+@pytest.mark.parametrize(
+    ("spelling", "code"), [("DE", "DE"), ("de", "DE"), (" us ", "US"), ("en-US", "US"), ("pt_BR", "BR")]
+)
+def test_a_country_is_taken_in_small_letters_and_out_of_a_locale(spelling: str, code: str) -> None:
+    assert events(countryCode=spelling)["countryCode"] == code
+
+
+@pytest.mark.parametrize("code", ["ZZ", "OTHER", "OTHER_EEA"])
+def test_countries_that_are_none_are_known_to_ads_v1_alone(code: str) -> None:
+    assert ads(countryCode=code)["countryCode"] == code
+    assert events(countryCode=code).reason is Reason.INVALID_FIELD
+
+
+def test_each_contract_has_its_own_currencies() -> None:
+    assert ads(currencyCode="zar")["currencyCode"] == "ZAR"
+    assert events(currencyCode="ZAR").detail == "currencyCode: not a currency code of this contract"
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (MARCH, "2026-03-02T09:15:30Z"),
+        (MARCH + 999, "2026-03-02T09:15:30Z"),
+        (0, "1970-01-01T00:00:00Z"),
+        (1_709_251_199_000, "2024-02-29T23:59:59Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_a_time_is_iso_8601_in_whole_seconds(milliseconds: int, text: str) -> None:
+    assert ads(timestamp=milliseconds)["eventTime"] == text
+
+
+@pytest.mark.parametrize(
+    ("value", "sent", "rounded"),
+    [
+        (5, 5, False),
+        (0.99, 0.99, False),
+        (0, 0, False),
+        (2.675, 2.68, True),
+        (1.005, 1.01, True),
+        (Decimal("19.90"), 19.9, False),
+        (Decimal("19.995"), 20.0, True),
+        (1e300, 1e300, False),
+        (0.001, 0.0, True),
+    ],
+)
+def test_a_value_has_at_most_two_decimals_and_rounding_is_counted(value: object, sent: float, rounded: bool) -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert outcome(contract, {"value": value})["value"] == sent
+    assert adjusted(contract) == ({Adjustment.VALUE_ROUNDED: 1} if rounded else {})
+
+
+def test_a_value_that_is_not_money_may_be_negative_and_is_left_out_where_it_is_no_number() -> None:
+    contract = AdsV1("585", "client", "NA")
+    lead = {"eventType": "LEAD", "currencyCode": None, "unitsSold": None}
+    assert outcome(contract, {**lead, "value": -3.5})["value"] == -3.5
+    assert "value" not in outcome(contract, {**lead, "value": float("nan")})
+    assert adjusted(contract) == {Adjustment.VALUE_LEFT_OUT: 1}
+
+
+def test_currency_and_units_of_anything_but_a_purchase_are_left_out_and_counted() -> None:
+    contract = EventsV1("585", "client", "NA")
+    event = outcome(contract, {"eventType": "LEAD"})
+    assert "currencyCode" not in event
+    assert "unitsSold" not in event
+    assert adjusted(contract) == {Adjustment.CURRENCY_LEFT_OUT: 1, Adjustment.UNITS_LEFT_OUT: 1}
+
+
+def test_units_of_another_number_type_are_units() -> None:
+    assert ads(unitsSold=2.0)["unitsSold"] == 2
+    assert ads(unitsSold=Decimal(3))["unitsSold"] == 3
+
+
+def test_the_eu_region_needs_consent_and_the_others_do_not() -> None:
+    missing = Flaw(Reason.MISSING_CONSENT, "consent: the EU region requires ipAddress, amznUserData, tcf or gpp")
+    for contract in (AdsV1("585", "client", "EU"), EventsV1("585", "client", "EU")):
+        empty = {"ipAddress": None, "amznAdStorage": "", "amznUserData": None, "tcf": " ", "gpp": None}
+        assert contract.encode(a_purchase(), "id") == missing
+        assert contract.encode(a_purchase(consent=empty), "id") == missing
+        assert isinstance(contract.encode(a_purchase(consent={"tcf": "CQtcf"}), "id"), bytes)
+    assert isinstance(AdsV1("585", "client", "FE").encode(a_purchase(), "id"), bytes)
+
+
+@pytest.mark.parametrize(
+    ("given", "ads_consent", "events_consent"),
+    [
+        (
+            {"geo": {"ipAddress": "2001:db8::1"}},
+            {"geo": {"ipAddress": "2001:db8::1"}},
+            {"geo": {"ipAddress": "2001:db8::1"}},
+        ),
+        (
+            {"amazonConsent": {"amznUserData": "granted", "amznAdStorage": "Denied"}},
+            {"amazonConsent": {"amznUserData": "GRANTED", "amznAdStorage": "DENIED"}},
+            {"amazonConsent": {"amznUserData": "GRANTED", "amznAdStorage": "DENIED"}},
+        ),
+        ({"amznUserData": "GRANTED"}, {"amazonConsent": {"amznUserData": "GRANTED"}}, None),
+        ({"amznAdStorage": "GRANTED"}, None, None),
+        ({"tcf": "CQ", "amznUserData": "GRANTED", "amznAdStorage": "GRANTED"}, {"tcf": "CQ"}, {"tcf": "CQ"}),
+        ({"ipAddress": "not an address", "gpp": "DB"}, {"gpp": "DB"}, {"gpp": "DB"}),
+    ],
+)
+def test_consent_is_taken_flat_or_nested_and_sent_as_amazon_reads_it(
+    given: object, ads_consent: object, events_consent: object
+) -> None:
+    assert ads(consent=given).get("consent") == ads_consent
+    assert events(consent=given).get("consent") == events_consent
+
+
+def test_a_denial_is_never_dropped() -> None:
+    assert ads(consent={"amznAdStorage": "DENIED"}).reason is Reason.INVALID_FIELD
+    assert events(consent={"amznUserData": "DENIED"}).reason is Reason.INVALID_FIELD
+
+
+def test_custom_attributes_amazon_would_refuse_are_left_out_and_counted() -> None:
+    given = {"brand": "northwind", "pri ce": "1", "price": "49.99", "empty": "", "long": "x" * 257}
+    contract = AdsV1("585", "client", "NA")
+    assert outcome(contract, {"customAttributes": given})["customData"] == [
+        {"name": "brand", "dataType": "STRING", "value": "northwind"}
+    ]
+    assert adjusted(contract) == {Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT: 4}
+    assert [item["name"] for item in events(customAttributes=given)["customAttributes"]] == ["brand", "price"]
+
+
+def test_at_most_thirteen_custom_attributes_are_sent() -> None:
+    assert len(ads(customAttributes={f"attr{n}": "x" for n in range(20)})["customData"]) == 13
+
+
+def test_adjustments_of_an_event_that_is_not_sent_are_not_counted() -> None:
+    contract = AdsV1("585", "client", "NA")
+    outcome(contract, {"eventType": "LEAD", "countryCode": None})
+    assert adjusted(contract) == {}
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.decimals()
+    | st.text(st.characters())
+    | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+A_MATCH_KEY = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["EMAIL", "MAID", "FIP", "PHONE"]) | ANYTHING,
+        "value": st.text() | ANYTHING,
+        "values": ANYTHING,
+    },
+)
+CONSENT = st.dictionaries(
+    st.sampled_from(["geo", "amazonConsent", "ipAddress", "amznUserData", "amznAdStorage", "tcf", "gpp"]),
+    st.sampled_from(["GRANTED", "DENIED", "10.0.0.1"]) | ANYTHING,
+)
+LIKELY = {"matchKeys": st.lists(A_MATCH_KEY, max_size=4), "consent": CONSENT}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(data=st.data(), region=st.sampled_from(["NA", "EU"]))
+def test_encode_is_total(data: st.DataObject, region: str) -> None:
+    """Any values of any inputs give an event that JSON can read back, or a flaw with a reason and a text."""
+    names = data.draw(st.lists(st.sampled_from(sorted(a_purchase())), max_size=3))
+    changes = {name: data.draw(LIKELY.get(name, st.nothing()) | ANYTHING, label=name) for name in names}
+    for contract in (AdsV1("585", "client", region), EventsV1("585", "client", region)):
+        payload = contract.encode(a_purchase(**changes), data.draw(st.text(st.characters(), max_size=5)))
+        if isinstance(payload, Flaw):
+            assert payload.detail
+        else:
+            assert orjson.loads(payload)
+
+
+CANARY = "c4n4ry.secret@example.com"
+
+
+@pytest.mark.parametrize("field", sorted(a_purchase()))
+@pytest.mark.parametrize("shape", [CANARY, [CANARY], {CANARY: CANARY}, [{"type": CANARY, "value": CANARY}]])
+def test_no_flaw_holds_a_value(field: str, shape: object) -> None:
+    for flaw in (ads(**{field: shape}), events(**{field: shape})):
+        if isinstance(flaw, Flaw):
+            assert CANARY not in flaw.detail

@@ -1,0 +1,46 @@
+"""What every test has: an environment without connector settings, and a real Apache Kafka for those that ask for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.kafka.cluster import Cluster, ClusterFailed
+
+_SETTINGS = ("KAFKA_", "AMAZON_", "SCHEMA_REGISTRY_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_shell() -> Iterator[None]:
+    """Keep tests and the processes they start away from a real cluster or account that the shell may name."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith(_SETTINGS)]:
+            environment.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Bootstrap servers of an Apache Kafka that topics may be created in: the one named, or one of our own."""
+    if named := os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS"):
+        yield named
+        return
+    try:
+        cluster = Cluster()
+        cluster.start()
+    except ClusterFailed as failure:
+        pytest.fail(str(failure), pytrace=False)
+    try:
+        yield cluster.bootstrap_servers
+    finally:
+        cluster.stop()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by ``-m``
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for `kafka`, so that none can forget it."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "kafka" in item.fixturenames:
+            item.add_marker(pytest.mark.kafka)

@@ -1,0 +1,94 @@
+"""The record: a line an event, in the order of arrival, bounded, and counted."""
+
+from __future__ import annotations
+
+import orjson
+
+from connector.sandbox.record import ACCEPTED, REJECTED, Judgement, Received, Record
+
+
+def request(record: Record, *ids: str | None, verdict: str = ACCEPTED) -> Received:
+    received = record.open("ads-v1", 1000)
+    received.ids, received.verdict = list(ids), verdict
+    received.digests = b"".join(bytes([number]) * 16 for number in range(len(ids)))
+    record.add(received)
+    return received
+
+
+def lines(record: Record, first: int = 0) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in record.lines(first)]
+
+
+def test_a_request_is_in_the_record_before_it_is_answered() -> None:
+    record = Record()
+    received = request(record, "a")
+    assert [line["answer"] for line in lines(record)] == ["pending"]
+    record.close(received, "sent", 1500)
+    assert lines(record) == [
+        {
+            "request": 1,
+            "arrival": 1000,
+            "contract": "ads-v1",
+            "index": 0,
+            "id": "a",
+            "digest": "00" * 16,
+            "verdict": "accepted",
+            "codes": [],
+            "flaws": [],
+            "fault": None,
+            "answer": "sent",
+            "answered": 1500,
+        }
+    ]
+
+
+def test_an_event_with_a_judgement_of_its_own_shows_it() -> None:
+    record = Record()
+    received = request(record, "a", "b")
+    received.judgements[1] = Judgement(REJECTED, ("BAD_REQUEST",), ("eventTime time-form",), "reject")
+    assert [(line["id"], line["verdict"], line["codes"], line["fault"]) for line in lines(record)] == [
+        ("a", "accepted", [], None),
+        ("b", "rejected", ["BAD_REQUEST"], "reject"),
+    ]
+
+
+def test_lines_are_read_from_an_offset() -> None:
+    record = Record()
+    request(record, "a", "b", "c")
+    request(record, "d")
+    assert [[line["id"] for line in lines(record, first)] for first in (0, 2, 3, 4, 9)] == [
+        ["a", "b", "c", "d"],
+        ["c", "d"],
+        ["d"],
+        [],
+        [],
+    ]
+
+
+def test_at_the_bound_the_oldest_requests_leave_and_are_counted_and_offsets_stay() -> None:
+    record = Record(max_lines=3)
+    for event_id in "abcd":
+        request(record, event_id)
+    assert [line["id"] for line in lines(record)] == ["b", "c", "d"]
+    assert [line["id"] for line in lines(record, 2)] == ["c", "d"]
+    status = record.status()
+    assert (status["events"], status["lines"], status["lines_dropped"]) == (4, 3, 1)
+
+
+def test_the_status_counts_ids_accepted_again_but_not_those_refused_before() -> None:
+    record = Record()
+    request(record, "twice", "once", None)
+    request(record, "twice", "failed", None, verdict="not judged")
+    request(record, "twice", "failed")
+    status = record.status()
+    assert (status["distinct_ids"], status["ids_accepted"], status["ids_accepted_again"]) == (3, 3, 1)
+    assert (status["requests"], status["events"], status["accepted"], status["not_judged"]) == (3, 8, 5, 3)
+
+
+def test_a_cleared_record_is_empty_and_goes_on_numbering_requests() -> None:
+    record = Record()
+    request(record, "a")
+    record.clear()
+    assert lines(record) == []
+    assert record.status()["requests"] == 0
+    assert request(record, "b").number == 2

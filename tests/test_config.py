@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from connector.config import DEDUPE_FIELDS, SETTINGS, Settings
+from connector.errors import SettingsError
+from connector.kafka import properties
+
+_CHECKOUT = Path(__file__).parents[1]
+
+_LEAST = {
+    "KAFKA_BOOTSTRAP_SERVERS": "broker:9092",
+    "KAFKA_TOPIC": "conversions",
+    "SCHEMA_REGISTRY_URL": "https://registry:8081",
+    "AMAZON_ACCOUNT_ID": "ENTITY1",
+    "AMAZON_CLIENT_ID": "amzn1.application-oa2-client.example",
+    "AMAZON_ACCESS_TOKEN": "Atza|a-secret-token",
+}
+_LOGIN = {"AMAZON_ACCESS_TOKEN": "", "AMAZON_CLIENT_SECRET": "a-secret", "AMAZON_REFRESH_TOKEN": "Atzr|another-secret"}
+
+
+def _settings(**variables: str) -> Settings:
+    return Settings.from_environment(_LEAST | variables, kafka_problems=properties.problems)
+
+
+def _problems(**variables: str) -> list[str]:
+    with pytest.raises(SettingsError) as refusal:
+        _settings(**variables)
+    return refusal.value.problems
+
+
+def _problem(**variables: str) -> str:
+    problems = _problems(**variables)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_least_that_can_be_given_is_enough() -> None:
+    settings = _settings()
+
+    assert settings.kafka.topics == ("conversions",)
+    assert settings.kafka.group_id == "amazon-conversions-ENTITY1"
+    assert settings.registry
+    assert settings.registry.properties == {"url": "https://registry:8081"}
+    assert settings.schema_file is None
+    assert settings.amazon.api == "ads-v1"
+    assert settings.amazon.base_url == "https://advertising-api.amazon.com"
+    assert settings.amazon.token_url == "https://api.amazon.com/auth/o2/token"
+    assert settings.amazon.timeout_seconds == 35.0
+    assert (settings.freshness.max_age_ms, settings.freshness.max_skew_ms) == (7 * 86_400_000, 300_000)
+    assert settings.dedupe.window_ms == 7 * 86_400_000
+    assert settings.dedupe.key_fields == ("clientDedupeId",)
+    assert (settings.batch.max_events, settings.batch.max_bytes, settings.batch.linger_seconds) == (500, 1_000_000, 1.0)
+    assert settings.sending.max_in_flight == 8
+    assert (settings.buffer.max_events, settings.buffer.max_bytes) == (20_000, 64_000_000)
+    assert settings.ledger.topic_for("conversions") == "conversions.amazon-conversions-ENTITY1.ledger"
+    assert (settings.ledger.flush_interval_seconds, settings.ledger.auto_create) == (1.0, True)
+    assert settings.dead_letters.topic_for("conversions") == "conversions.dead-letter"
+    assert settings.drain_timeout_seconds == 40.0
+    assert (settings.offset_out_of_range, settings.accept, settings.on_verdict) == ("wait", None, "wait")
+    assert (settings.listen.host, settings.listen.port) == ("0.0.0.0", 8080)
+    assert (settings.log.level, settings.log.format) == ("info", "json")
+    assert settings.notes == ()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        _settings().on_verdict = "stop"  # type: ignore[misc] # that is the point
+
+
+def test_empty_environment_names_everything_that_is_missing_at_once() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_environment({})
+
+    assert {problem.split()[0] for problem in refusal.value.problems} == {
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_TOPIC",
+        "SCHEMA_REGISTRY_URL",
+        "AMAZON_ACCOUNT_ID",
+        "AMAZON_CLIENT_ID",
+        "AMAZON_CLIENT_SECRET",
+        "AMAZON_REFRESH_TOKEN",
+    }
+    assert all(problem in str(refusal.value) for problem in refusal.value.problems)
+
+
+def test_empty_variable_is_one_that_is_not_set() -> None:
+    assert _settings(KAFKA_GROUP_ID="", AMAZON_BASE_URL=" ", KAFKA_SASL_MECHANISM="", AMAZON_NONSENSE="") == _settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("1ms", 1),
+        ("1500ms", 1_500),
+        ("30s", 30_000),
+        ("5m", 300_000),
+        ("12h", 43_200_000),
+        ("7d", 604_800_000),
+        ("2 h", 7_200_000),
+    ],
+)
+def test_duration_takes_units_from_milliseconds_to_days(text: str, milliseconds: int) -> None:
+    assert _settings(MAX_CLOCK_SKEW=text).freshness.max_skew_ms == milliseconds
+
+
+@pytest.mark.parametrize("text", ["5", "5 minutes", "1.5h", "-5m", "0s", "m", "5M", "1e3s", "٣s"])
+def test_duration_without_unit_or_sense_is_refused(text: str) -> None:
+    assert _problem(MAX_CLOCK_SKEW=text).startswith(f"MAX_CLOCK_SKEW is {text!r}; it takes a duration")
+
+
+def test_batch_need_not_linger() -> None:
+    assert _settings(BATCH_LINGER="0ms").batch.linger_seconds == 0
+
+
+@pytest.mark.parametrize(("text", "size"), [("900B", 900), ("64KB", 64_000), ("2MB", 2_000_000), ("1 MB", 1_000_000)])
+def test_size_is_decimal(text: str, size: int) -> None:
+    assert _settings(BATCH_MAX_BYTES=text).batch.max_bytes == size
+
+
+@pytest.mark.parametrize("text", ["1", "1GB", "1MiB", "0B", "1.5MB", "kB"])
+def test_size_without_unit_or_sense_is_refused(text: str) -> None:
+    assert _problem(BATCH_MAX_BYTES=text).startswith(f"BATCH_MAX_BYTES is {text!r}; it takes a size")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BATCH_MAX_EVENTS", "0"),
+        ("BATCH_MAX_EVENTS", "501"),
+        ("BATCH_MAX_EVENTS", "many"),
+        ("MAX_IN_FLIGHT", "0"),
+        ("LISTEN_PORT", "65536"),
+        ("AMAZON_API", "v3"),
+        ("AMAZON_REGION", "US"),
+        ("LEDGER_AUTO_CREATE", "yes"),
+        ("OFFSET_OUT_OF_RANGE", "latest"),
+        ("ON_VERDICT", "exit"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("DEDUPE_KEY", "matchKeys"),
+        ("DEDUPE_KEY", "name,name"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "broker:port"),
+        ("KAFKA_TOPIC", "conversions/eu"),
+        ("KAFKA_TOPIC", "conversions,conversions"),
+        ("AMAZON_BASE_URL", "advertising-api.amazon.com"),
+        ("AMAZON_BASE_URL", "ftp://advertising-api.amazon.com"),
+        ("AMAZON_BASE_URL", "https://user:password@advertising-api.amazon.com"),
+        ("AMAZON_TOKEN_URL", "https://"),
+        ("SCHEMA_REGISTRY_URL", "registry:8081"),
+        ("AMAZON_ACCOUNT_ID", "ENTITY 1"),
+        ("LEDGER_TOPIC", "a ledger"),
+        ("LEDGER_TOPIC", "l" * 250),
+        ("DEAD_LETTER_TOPIC", ".."),
+    ],
+)
+def test_senseless_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
+    assert _problems(**{name: value})[0].startswith(f"{name} ")
+
+
+@pytest.mark.parametrize("servers", ["broker", "a:9092,b:9093", "[::1]:9092", "SSL://a:9092", "10.0.0.1:9092 , b:1"])
+def test_bootstrap_servers_are_taken_as_librdkafka_takes_them(servers: str) -> None:
+    assert _settings(KAFKA_BOOTSTRAP_SERVERS=servers).kafka.bootstrap_servers == servers.replace(" ", "")
+
+
+@pytest.mark.parametrize("region", ["EU", "eu"])
+def test_region_decides_both_endpoints(region: str) -> None:
+    amazon = _settings(AMAZON_REGION=region).amazon
+
+    assert amazon.region == "EU"
+    assert amazon.base_url == "https://advertising-api-eu.amazon.com"
+    assert amazon.token_url == "https://api.amazon.co.uk/auth/o2/token"
+
+
+def test_group_of_another_endpoint_is_another_group() -> None:
+    settings = _settings(AMAZON_BASE_URL="https://proxy.example:8443/amazon/")
+
+    assert settings.amazon.base_url == "https://proxy.example:8443/amazon"
+    assert settings.kafka.group_id == "amazon-conversions-ENTITY1-proxy.example"
+    assert _settings(AMAZON_BASE_URL="http://[::1]:8090").kafka.group_id == "amazon-conversions-ENTITY1---1"
+
+
+def test_plain_http_off_this_machine_is_worth_a_note() -> None:
+    assert "AMAZON_BASE_URL is not https" in _settings(AMAZON_BASE_URL="http://sandbox:8080").notes[0]
+    assert _settings(AMAZON_BASE_URL="http://127.0.0.1:8080").notes == ()
+
+
+def test_credentials_are_a_fixed_token_or_a_login_and_not_both() -> None:
+    assert _settings(**_LOGIN).amazon.refresh_token == "Atzr|another-secret"
+    assert "AMAZON_REFRESH_TOKEN" in _problem(AMAZON_REFRESH_TOKEN="Atzr|another-secret")
+    assert _problem(**_LOGIN | {"AMAZON_CLIENT_SECRET": ""}).startswith("AMAZON_CLIENT_SECRET is missing")
+
+
+def test_schemas_come_from_a_registry_or_a_file_and_not_both() -> None:
+    settings = _settings(SCHEMA_REGISTRY_URL="", AVRO_SCHEMA_FILE="/schemas/event.avsc")
+
+    assert settings.registry is None
+    assert settings.schema_file == Path("/schemas/event.avsc")
+    assert "both set" in _problem(AVRO_SCHEMA_FILE="/schemas/event.avsc")
+    assert "both missing" in _problem(SCHEMA_REGISTRY_URL="")
+
+
+def test_other_registry_variables_are_properties_of_its_client() -> None:
+    asked: list[object] = []
+
+    def registry_problems(given: Mapping[str, str]) -> list[str]:
+        asked.append(given)
+        return []
+
+    variables = _LEAST | {"SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO": "user:a-secret"}
+    settings = Settings.from_environment(variables, registry_problems=registry_problems)
+
+    assert settings.registry
+    assert settings.registry.properties["basic.auth.user.info"] == "user:a-secret"
+    assert asked == [settings.registry.properties]
+    assert "SCHEMA_REGISTRY_URL is missing" in _problems(**variables | {"SCHEMA_REGISTRY_URL": ""})[1]
+
+
+def test_what_the_registry_client_refuses_is_among_the_problems() -> None:
+    with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_X is senseless"):
+        Settings.from_environment(_LEAST, registry_problems=lambda _: ["SCHEMA_REGISTRY_X is senseless"])
+
+
+def test_data_set_exists_in_one_contract_only() -> None:
+    assert _settings(AMAZON_DATASET_NAME="web").amazon.dataset_name == "web"
+    assert _problem(AMAZON_DATASET_NAME="web", AMAZON_API="events-v1").startswith(
+        "AMAZON_DATASET_NAME exists in ads-v1 only"
+    )
+
+
+def test_window_below_the_age_limit_is_refused() -> None:
+    assert _problem(DEDUPE_WINDOW="6d").startswith("DEDUPE_WINDOW is below MAX_EVENT_AGE")
+    assert _settings(DEDUPE_WINDOW="6d", MAX_EVENT_AGE="6d").dedupe.window_ms == 6 * 86_400_000
+
+
+def test_buffer_that_holds_less_than_a_batch_is_refused() -> None:
+    assert _problem(BUFFER_MAX_EVENTS="499").startswith("BUFFER_MAX_EVENTS")
+    assert _problem(BUFFER_MAX_BYTES="1KB").startswith("BUFFER_MAX_EVENTS and BUFFER_MAX_BYTES")
+
+
+def test_several_topics_need_their_name_in_that_of_the_ledger() -> None:
+    settings = _settings(KAFKA_TOPIC="web, app", LEDGER_TOPIC="facts-{topic}")
+
+    assert settings.kafka.topics == ("web", "app")
+    assert [settings.ledger.topic_for(topic) for topic in settings.kafka.topics] == ["facts-web", "facts-app"]
+    assert _problems(KAFKA_TOPIC="web,app", LEDGER_TOPIC="facts")[0].startswith("LEDGER_TOPIC needs {topic}")
+    assert _problems(KAFKA_TOPIC="web,app", DEAD_LETTER_TOPIC="dead")[0].startswith("DEAD_LETTER_TOPIC needs {topic}")
+
+
+def test_no_topic_has_two_uses() -> None:
+    assert "'conversions'" in _problem(LEDGER_TOPIC="conversions")
+    assert "'conversions'" in _problem(DEAD_LETTER_TOPIC="conversions")
+    assert "LEDGER_TOPIC too" in _problem(LEDGER_TOPIC="same", DEAD_LETTER_TOPIC="same")
+    assert "KAFKA_TOPIC too" in _problem(KAFKA_TOPIC="a,a.dead-letter")
+
+
+def test_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("Atza|from-a-file\n")
+
+    settings = _settings(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file), KAFKA_SASL_PASSWORD_FILE=str(file))
+
+    assert settings.amazon.access_token == "Atza|from-a-file"
+    assert settings.kafka.properties == {"sasl.password": "Atza|from-a-file"}
+
+
+def test_secret_given_twice_is_refused() -> None:
+    assert "AMAZON_ACCESS_TOKEN too" in _problem(AMAZON_ACCESS_TOKEN_FILE="/run/secrets/token")
+
+
+def test_secret_that_cannot_be_read_is_the_one_problem_there_is(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name in ("missing", "empty", "binary"):
+        problem = _problem(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(tmp_path / name))
+        assert problem.startswith("AMAZON_ACCESS_TOKEN_FILE names a")
+
+
+def test_what_is_no_secret_has_no_file() -> None:
+    assert _problem(AMAZON_ACCOUNT_ID_FILE="/id").startswith("AMAZON_ACCOUNT_ID_FILE is not a setting")
+
+
+def test_property_of_librdkafka_may_end_in_file() -> None:
+    given = _settings(KAFKA_SASL_OAUTHBEARER_ASSERTION_FILE="/assertion").kafka.properties
+    assert given == {"sasl.oauthbearer.assertion.file": "/assertion"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("AMAZON_ACOUNT_ID", "AMAZON_ACCOUNT_ID"),
+        ("AMAZON_REFRESH_TOKEN_FIL", "AMAZON_REFRESH_TOKEN_FILE"),
+        ("KAFKA_TOPICS", "KAFKA_TOPIC"),
+        ("KAFKA_SASL_MECHANSM", "KAFKA_SASL_MECHANISM"),
+        ("KAFKA_SESION_TIMEOUT_MS", "KAFKA_SESSION_TIMEOUT_MS"),
+    ],
+)
+def test_misspelt_variable_is_refused_with_what_was_meant(name: str, meant: str) -> None:
+    problem = _problem(**{name: "x"})
+
+    assert problem.startswith(f"{name} ")
+    assert problem.endswith(f"did you mean {meant}?")
+
+
+def test_unknown_amazon_variable_like_no_other_is_to_be_removed() -> None:
+    assert _problem(AMAZON_XYZZY="x") == "AMAZON_XYZZY is not a setting: remove it"
+
+
+def test_service_links_of_kubernetes_are_ignored_with_one_note() -> None:
+    links = {
+        "KAFKA_SERVICE_HOST": "10.0.0.1",
+        "KAFKA_SERVICE_PORT": "9092",
+        "KAFKA_SERVICE_PORT_BROKER": "9092",
+        "KAFKA_PORT": "tcp://10.0.0.1:9092",
+        "KAFKA_PORT_9092_TCP": "tcp://10.0.0.1:9092",
+        "KAFKA_PORT_9092_TCP_PROTO": "tcp",
+        "KAFKA_PORT_9092_TCP_PORT": "9092",
+        "KAFKA_PORT_9092_TCP_ADDR": "10.0.0.1",
+        "SCHEMA_REGISTRY_SERVICE_HOST": "10.0.0.2",
+        "LISTEN_PORT": "tcp://10.0.0.3:80",
+        "LISTEN_SERVICE_HOST": "10.0.0.3",
+        "OTHER_SERVICE_HOST": "10.0.0.4",
+    }
+
+    settings = _settings(**links)
+
+    assert replace(settings, notes=()) == _settings()
+    assert len(settings.notes) == 1
+    assert "KAFKA_PORT_9092_TCP_ADDR" in settings.notes[0]
+    assert "OTHER" not in settings.notes[0]
+
+
+def test_port_that_is_no_service_link_is_a_misspelt_property() -> None:
+    assert _problem(KAFKA_PORT="9092").startswith("KAFKA_PORT is refused by the Kafka client: No such")
+
+
+def test_all_problems_come_at_once() -> None:
+    problems = _problems(MAX_IN_FLIGHT="x", AMAZON_NONSENSE="x", KAFKA_ACKS="1", KAFKA_NONSENSE="x", DEDUPE_WINDOW="1d")
+
+    assert [problem.split()[0] for problem in problems] == [
+        "MAX_IN_FLIGHT",
+        "KAFKA_ACKS",
+        "KAFKA_NONSENSE",
+        "DEDUPE_WINDOW",
+        "AMAZON_NONSENSE",
+    ]
+
+
+def test_no_secret_is_ever_shown() -> None:
+    secrets = {
+        "KAFKA_SASL_PASSWORD": "hidden-1",
+        "KAFKA_SSL_KEY_PASSWORD": "hidden-2",
+        "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO": "user:hidden-3",
+        "SCHEMA_REGISTRY_URL": "https://user:hidden-4@registry:8081",
+        "AMAZON_CLIENT_SECRET": "hidden-5",
+        "AMAZON_REFRESH_TOKEN": "hidden-6",
+        "AMAZON_ACCESS_TOKEN": "",
+    }
+
+    settings = _settings(**secrets)
+    rows = dict(settings.describe())
+
+    assert "hidden" not in repr(settings)
+    assert "hidden" not in repr(rows)
+    assert rows["KAFKA_SASL_PASSWORD"] == rows["AMAZON_REFRESH_TOKEN"] == "***"
+    assert rows["SCHEMA_REGISTRY_URL"] == "https://***@registry:8081"
+
+
+def test_no_secret_is_shown_in_a_refusal() -> None:
+    refused = " ".join(
+        _problems(AMAZON_ACCESS_TOKEN="hidden token", KAFKA_SASL_PASSWORD="hidden", KAFKA_SECURITY_PROTOCOL="hidden")
+    )
+
+    assert "AMAZON_ACCESS_TOKEN" in refused
+    assert "hidden token" not in refused
+    assert "hidden" not in refused.replace("KAFKA_SECURITY_PROTOCOL", "")
+
+
+def test_effective_values_are_described_by_variable() -> None:
+    rows = dict(_settings(KAFKA_SESSION_TIMEOUT_MS="10000").describe())
+
+    assert rows["KAFKA_TOPIC"] == "conversions"
+    assert rows["KAFKA_GROUP_ID"] == "amazon-conversions-ENTITY1"
+    assert rows["KAFKA_SESSION_TIMEOUT_MS"] == "10000"
+    assert rows["AMAZON_BASE_URL"] == "https://advertising-api.amazon.com"
+    assert rows["BATCH_MAX_BYTES"] == "1MB"
+    assert "ACCEPT" not in rows
+
+
+def test_each_variable_is_declared_once_and_described() -> None:
+    names = [setting.name for setting in SETTINGS]
+
+    assert len(set(names)) == len(names)
+    assert all(setting.meaning for setting in SETTINGS)
+
+
+def test_fields_of_the_dedupe_key_are_inputs_of_the_schema() -> None:
+    schema = orjson.loads((_CHECKOUT / "schemas" / "conversion_event.avsc").read_bytes())
+
+    assert set(DEDUPE_FIELDS) <= {field["name"] for field in schema["fields"]}

@@ -1,0 +1,106 @@
+"""What can be said of the image and the compose file without a container engine: no engine runs in these tests."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from connector.config import Settings
+from connector.kafka import properties
+from connector.sandbox.tokens import Credentials
+
+_CHECKOUT = Path(__file__).parents[1]
+_COMPOSE = _CHECKOUT / "docker-compose.yml"
+_COMMANDS = {"run", "check", "demo", "sandbox", "produce-samples"}
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(_COMPOSE)["services"]
+    return found
+
+
+@pytest.fixture
+def settings(services: dict[str, Any]) -> Settings:
+    return Settings.from_environment(services["connector"]["environment"], kafka_problems=properties.problems)
+
+
+def test_compose_file_keeps_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(_COMPOSE)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_variables_of_the_compose_file_are_settings(settings: Settings) -> None:
+    assert settings.kafka.bootstrap_servers == "kafka:9092"
+
+
+def test_credentials_of_the_compose_file_are_those_of_the_sandbox(settings: Settings) -> None:
+    amazon = settings.amazon
+    given = (amazon.account_id, amazon.client_id, amazon.client_secret, amazon.refresh_token)
+    known = Credentials()
+
+    assert given == (known.account_id, known.client_id, known.client_secret, known.refresh_token)
+
+
+def test_replicas_are_given_longer_than_a_drain_to_end(services: dict[str, Any], settings: Settings) -> None:
+    grace = re.fullmatch(r"(\d+)s", services["connector"]["stop_grace_period"])
+
+    assert grace
+    assert int(grace[1]) > settings.drain_timeout_seconds
+
+
+def test_two_replicas_share_the_partitions_of_the_topic(services: dict[str, Any], settings: Settings) -> None:
+    assert services["connector"]["deploy"]["replicas"] == 2
+    assert f"--topic={settings.kafka.topics[0]}" in services["topics"]["command"]
+
+
+def test_service_that_is_waited_for_until_healthy_can_say_so(services: dict[str, Any]) -> None:
+    for service in services.values():
+        for name, wait in service.get("depends_on", {}).items():
+            assert name in services
+            assert wait["condition"] == "service_completed_successfully" or "test" in services[name]["healthcheck"]
+
+
+def test_our_image_is_built_once_and_given_commands_that_exist(services: dict[str, Any]) -> None:
+    ours = {name: service for name, service in services.items() if service["image"] == "amazon-conversions-connector"}
+
+    assert set(ours) == {"sandbox", "events", "connector"}
+    assert [name for name, service in ours.items() if "build" in service] == ["sandbox"]
+    assert {service["command"][0] for service in ours.values()} <= _COMMANDS
+
+
+def test_images_of_others_are_pinned_to_a_version(services: dict[str, Any]) -> None:
+    images = [service["image"] for service in services.values() if service["image"] != "amazon-conversions-connector"]
+
+    assert images
+    assert all(re.search(r":\d+\.\d+\.\d+$", image) for image in images)
+
+
+def test_all_that_is_copied_into_the_image_is_there_and_nothing_else_is_sent_to_its_build() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (_CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    let_in = re.findall(r"^!(.+)$", (_CHECKOUT / ".dockerignore").read_text(), re.MULTILINE)
+
+    assert sources == set(let_in)
+    assert all((_CHECKOUT / source).exists() for source in sources)
+
+
+def test_image_runs_as_nobody_in_particular_and_ends_by_the_signal_that_drains() -> None:
+    final = (_CHECKOUT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+
+    assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", final, re.MULTILINE)
+    assert "STOPSIGNAL SIGTERM" in final
+    assert 'ENTRYPOINT ["connector"]' in final  # exec form: the signal reaches the connector and not a shell
+    assert "pip" not in final
+
+
+def test_what_the_image_installs_is_checked_by_hash() -> None:
+    assert "--require-hashes --requirement requirements.lock" in (_CHECKOUT / "Dockerfile").read_text()

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pytest
+
+from connector.config import Kafka
+from connector.kafka.properties import (
+    admin_properties,
+    consumer_properties,
+    problems,
+    producer_properties,
+    session_timeout_seconds,
+)
+
+_DRAIN_SECONDS = 40.0
+
+
+def _kafka(**given: str) -> Kafka:
+    return Kafka("broker:9092", ("conversions",), "group", {name.replace("_", "."): value for name, value in given.items()})
+
+
+def _problem(name: str, value: str) -> str:
+    found = problems({name: value}, _DRAIN_SECONDS)
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "true"),
+        ("acks", "all"),
+        ("request.required.acks", "1"),
+        ("enable.idempotence", "false"),
+        ("message.timeout.ms", "1000"),
+        ("transactional.id", "x"),
+        ("delivery.report.only.error", "true"),
+        ("allow.auto.create.topics", "true"),
+        ("test.mock.num.brokers", "3"),
+        ("plugin.library.paths", "x"),
+        ("metadata.broker.list", "x"),
+        ("isolation.level", "read_uncommitted"),
+        ("auto.offset.reset", "latest"),
+        ("auto.offset.reset", "error"),
+    ],
+)
+def test_what_would_break_the_guarantee_is_refused_by_name(name: str, value: str) -> None:
+    assert _problem(name, value).startswith(f"KAFKA_{name.upper().replace('.', '_')} is refused: ")
+
+
+def test_start_from_now_is_refused_with_the_way_to_have_it() -> None:
+    assert "set the group's offsets with Kafka's own tool" in _problem("auto.offset.reset", "latest")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("auto.offset.reset", "earliest"),
+        ("group.instance.id", "member-1"),
+        ("group.protocol", "consumer"),
+        ("partition.assignment.strategy", "range"),
+        ("isolation.level", "read_committed"),
+        ("fetch.min.bytes", "1000"),
+        ("compression.type", "lz4"),
+        ("max.in.flight", "5"),
+        ("log_level", "3"),
+    ],
+)
+def test_what_keeps_the_guarantee_is_taken(name: str, value: str) -> None:
+    assert problems({name: value}, _DRAIN_SECONDS) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fetch.min.bytes", "many"),
+        ("fetch.min.bytes", "0"),
+        ("group.protocol", "new"),
+        ("compression.type", "zip"),
+        ("socket.keepalive.enable", "maybe"),
+        ("ssl_key", "x"),
+    ],
+)
+def test_value_that_librdkafka_does_not_take_is_refused_by_its_variable(name: str, value: str) -> None:
+    assert _problem(name, value).startswith(f"KAFKA_{name.upper().replace('.', '_')} is refused by the Kafka client: ")
+
+
+def test_every_property_at_fault_is_named_and_not_only_the_first() -> None:
+    found = problems({"a.b": "1", "acks": "1", "c.d": "1", "linger.ms": "x"}, _DRAIN_SECONDS)
+
+    assert sorted(problem.split()[0] for problem in found) == ["KAFKA_ACKS", "KAFKA_A_B", "KAFKA_C_D", "KAFKA_LINGER_MS"]
+
+
+def test_session_timeout_belongs_to_the_broker_under_the_new_protocol() -> None:
+    found = problems({"group.protocol": "consumer", "session.timeout.ms": "10000"}, _DRAIN_SECONDS)
+
+    assert found[0].startswith("KAFKA_SESSION_TIMEOUT_MS")
+    assert session_timeout_seconds(_kafka(group_protocol="consumer")) is None
+    assert session_timeout_seconds(_kafka()) == 45.0
+    assert session_timeout_seconds(_kafka(session_timeout_ms="10000")) == 10.0
+
+
+def test_problem_of_several_properties_is_told_without_the_secret() -> None:
+    given = {"security.protocol": "ssl", "ssl.key.pem": "hidden", "ssl.key.password": "PEM"}
+
+    found = problems(given, _DRAIN_SECONDS)
+
+    assert len(found) == 1
+    assert "hidden" not in found[0]
+    assert "PEM" not in found[0].replace("ssl.key.pem", "")
+
+
+def test_drain_longer_than_the_poll_interval_is_refused() -> None:
+    given = {"max.poll.interval.ms": "45000"}
+
+    assert problems(given, 44.0) == []
+    assert problems(given, 45.0)[0].startswith("KAFKA_MAX_POLL_INTERVAL_MS does not exceed DRAIN_TIMEOUT")
+    assert problems({}, 300.0)[0].startswith("KAFKA_MAX_POLL_INTERVAL_MS does not exceed DRAIN_TIMEOUT")
+
+
+def test_member_commits_nothing_by_itself_and_never_jumps() -> None:
+    given = consumer_properties(_kafka(auto_offset_reset="earliest", enable_auto_commit="true", linger_ms="5"))
+
+    assert given == {
+        "bootstrap.servers": "broker:9092",
+        "group.id": "group",
+        "group.protocol": "classic",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "allow.auto.create.topics": False,
+    }
+
+
+def test_new_protocol_has_no_assignor_of_the_client() -> None:
+    assert "partition.assignment.strategy" not in consumer_properties(_kafka(group_protocol="consumer"))
+
+
+def test_facts_wait_for_all_replicas_whatever_is_given() -> None:
+    given = producer_properties(_kafka(acks="0", linger_ms="5", session_timeout_ms="10000"))
+
+    assert (given["acks"], given["linger.ms"]) == ("all", "5")
+    assert "session.timeout.ms" not in given
+
+
+def test_admin_is_given_what_concerns_a_connection_only() -> None:
+    given = admin_properties(_kafka(linger_ms="5", session_timeout_ms="10000", sasl_mechanism="PLAIN"))
+
+    assert given == {"bootstrap.servers": "broker:9092", "sasl.mechanism": "PLAIN", "allow.auto.create.topics": False}
