@@ -95,9 +95,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
             yield Finding(State.WRONG, "source", f"topic {name} does not exist, or may not be described by this client")
             continue
         yield _rights("source", source, "READ", f"{source.partitions} partitions, id {source.topic_id}")
-        yield _attempt(
-            "ledger", lambda source=source: _own("ledger", topics, own, source, settings.ledger.topic_for(source.name))
-        )
+        yield _own("ledger", topics, own, source, settings.ledger.topic_for(name))
         yield _own("dead letters", topics, own, source, settings.dead_letters.topic_for(name))
 
 
