@@ -10,8 +10,8 @@ The flow, and the room each step lives in::
                                                 letters ─▶ dead-letter topic (kafka/dead_letters)
 
 The guarantee: at least once to Amazon, with an idempotency key that makes it effectively once. Nothing is ever lost. The
-offset of a record is committed only after its fate is known and written down in the ledger. One asymmetry rules every choice:
-*a ledger that knows too little costs a second send; a ledger that knows too much loses events.*
+offset of a record is committed only after its fate is known and written down in the ledger. One asymmetry rules every
+choice: *a ledger that knows too little costs a second send; a ledger that knows too much loses events.*
 
 Where to start reading: ``core/pipeline.py`` (its laws, then `Pipeline.handle`), then ``runtime.py``, which feeds it, and
 ``app.py``, which puts everything together. ``model.py`` has the nouns, ``errors.py`` the exceptions, ``ports.py`` what the
