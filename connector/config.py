@@ -379,8 +379,9 @@ def _check_credentials(reader: _Reader, amazon: Amazon) -> None:
     if amazon.access_token and given:
         reader.problem("AMAZON_ACCESS_TOKEN", f"is set, and {' and '.join(given)} too: give a fixed token or those two")
     elif not amazon.access_token:
-        for name in pair.keys() - given:
-            reader.problem(name, "is missing (or give a fixed token: AMAZON_ACCESS_TOKEN)")
+        for name in pair:
+            if name not in given:
+                reader.problem(name, "is missing (or give a fixed token: AMAZON_ACCESS_TOKEN)")
 
 
 def _read_dedupe_key(reader: _Reader) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.avro.schemas import register
 from connector.config import Kafka, Settings
+from connector.errors import SettingsError
 from connector.kafka import clients
 from connector.kafka.dead_letters import reason
 from connector.kafka.embedded import EmbeddedBroker, SimulatedTopics
@@ -44,15 +45,19 @@ _SECONDS = 55.0
 """The demo gives up after so long."""
 _LOOK_SECONDS = 0.1
 _UNDECODABLE = b"not Avro at all"
+_PRODUCER_SETTINGS = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "SCHEMA_REGISTRY_URL")
 
 _FAULTS = sandbox.Faults(seed=7, fail_503=0.05, withhold=0.03, latency_ms=40, reject_names=(REFUSED_NAME,))
 _INTRODUCTION = """[bold]connector demo[/bold]: the pipeline of `connector run`, on simulators
 
   broker   librdkafka's embedded broker: a simulator in memory, not Apache Kafka
-  Amazon   the sandbox: a strict stand-in on loopback; it fails 5 % of the requests, and accepts 3 % without answering
-  events   {count:,} samples: copies (some while the first is in flight), stale, undecodable, rejected by Amazon
+  Amazon   the sandbox, a strict stand-in on loopback: it fails 5 % of the
+           requests, and accepts 3 % without answering
+  events   {count:,} samples: copies (some while the first is in flight), stale,
+           undecodable, rejected by Amazon
 
-For a real broker: `make test` starts Apache Kafka; `connector run --help` lists the settings for yours.
+For a real broker: `make test` starts Apache Kafka, and `connector run --help`
+lists the settings for yours.
 """
 
 
@@ -218,7 +223,7 @@ def _account(produced: _Produced, record: list[dict[str, object]], found: _Found
     end = f"{found.behind:,} records before the end" if found.behind else "to the end of every partition"
     console.print(
         f"lost: {lost}; delivered twice: {len(twice - unanswered)}\n"
-        f"sent again because the sandbox withheld its answer: {len(twice)}, of {len(unanswered)} in such requests\n"
+        f"sent again after a withheld answer: {len(twice):,} (of {len(unanswered):,} events in such requests)\n"
         f"committed: {end}; {produced.fates.total() / seconds:,.0f} records/s",
         highlight=False,
     )
@@ -241,16 +246,28 @@ def _seen(fate: Fate, accepted: Counter[str], found: _Found) -> tuple[str, int]:
 
 
 def produce_samples(environ: Mapping[str, str], rate: float, count: int | None) -> int:
-    """Produce samples at a rate to ``KAFKA_TOPIC``, by the schema registered at ``SCHEMA_REGISTRY_URL``, until stopped."""
-    topic, encoder = environ["KAFKA_TOPIC"], EventEncoder()
-    schema_id = register({"url": environ["SCHEMA_REGISTRY_URL"]}, f"{topic}-value", encoder.schema)
-    kafka = Kafka(environ["KAFKA_BOOTSTRAP_SERVERS"], (topic,), "samples", {})
-    produced = _Produced()
+    """Produce samples at a rate to ``KAFKA_TOPIC``, by the schema registered at ``SCHEMA_REGISTRY_URL``, until stopped.
+
+    Returns the exit code: 1 if one failed. Raises `SettingsError` where one of its three settings is missing.
+    """
+    missing = [name for name in _PRODUCER_SETTINGS if not environ.get(name)]
+    if missing:
+        raise SettingsError([f"{name} is missing: produce-samples needs it" for name in missing])
+    servers, topic, registry = (environ[name] for name in _PRODUCER_SETTINGS)
+    encoder, produced = EventEncoder(), _Produced()
+    schema_id = register({"url": registry}, f"{topic}-value", encoder.schema)
+    kafka = Kafka(servers, (topic,), "samples", {})
     with ConfirmingProducer(clients.producer(kafka, _quiet, logging.getLogger("librdkafka"))) as producer:
         now_ms = time.time_ns() // 1_000_000
         for number, sample in enumerate(samples(count or 2**31, now_ms, seed=now_ms)):
             producer.write(topic, None, _value(encoder, schema_id, sample), produced.report, key=sample.key.encode())
             if number % 100 == 0:
-                print(f"produced {produced.confirmed} samples to {topic}, {produced.failed} failed", flush=True)
+                _say_produced(produced, topic)
             time.sleep(1 / rate)
+    _say_produced(produced, topic)  # by now all are confirmed, or have failed
     return 0 if produced.failed == 0 else 1
+
+
+def _say_produced(produced: _Produced, topic: str) -> None:
+    why = ": does the topic exist?" if produced.failed and not produced.confirmed else ""
+    print(f"produced {produced.confirmed:,} samples to {topic}, {produced.failed:,} failed{why}", flush=True)

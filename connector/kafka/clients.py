@@ -20,6 +20,9 @@ __all__ = ["admin", "consumer_properties", "incremental", "producer", "reader_pr
 Report = Callable[[str, str], None]
 """Takes the kind of client, and the name of the error's code."""
 
+_LARGEST_RECORD_BYTES = 1_000_000_000
+"""The most librdkafka can be told."""
+
 
 def _reporting(client: str, report: Report, logger: logging.Logger) -> dict[str, Any]:
     def on_error(error: KafkaError) -> None:
@@ -35,7 +38,10 @@ def admin(kafka: Kafka, report: Report, logger: logging.Logger) -> AdminClient:
 
 def producer(kafka: Kafka, report: Report, logger: logging.Logger) -> dict[str, Any]:
     """Return the properties of the producer."""
-    return properties.producer_properties(kafka) | _reporting("producer", report, logger)
+    # What a topic takes is its own setting, and a letter may be as large as a source allows; the client's own bound of 1 MB
+    # would hold up a partition whose topic takes more.
+    ours = {"message.max.bytes": _LARGEST_RECORD_BYTES}
+    return ours | properties.producer_properties(kafka) | _reporting("producer", report, logger)
 
 
 def consumer_properties(kafka: Kafka, report: Report, logger: logging.Logger, queue_bytes: int) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""A dead letter is the record byte for byte, with headers that say why and where it stood."""
+
+from __future__ import annotations
+
+from confluent_kafka import TIMESTAMP_CREATE_TIME
+
+from tests.integration.world import (
+    Produced,
+    World,
+    alter_topic,
+    event,
+    eventually,
+    headers_of,
+    now_ms,
+    produce,
+    read_topic,
+    topic_settings,
+)
+
+_HEADERS: list[tuple[str, bytes | None]] = [
+    ("trace", b"\x00\xff"),
+    ("none", None),
+    ("trace", b""),
+    ("connector.reason", b"a producer's own"),
+    ("Ünïcode", "ключ".encode()),
+]
+
+
+def test_letter_is_the_record_byte_for_byte_and_says_why_and_where_it_stood(world: World) -> None:
+    world.create_topic(2)
+    at = now_ms() - 123_456
+    records = [
+        Produced(b"\x01\x00not Avro\xff", b"k\x00\xfe", _HEADERS, at, partition=1),
+        Produced(b"", None, (), at + 1, partition=1),
+    ]
+    produce(world.servers, world.topic, records)
+
+    connector = world.connector()
+    connector.until_resolved(dead_lettered=2)
+    letters = {
+        dict(headers_of(letter))["connector.offset"]: letter for letter in read_topic(world.servers, world.dead_letters)
+    }
+
+    assert letters.keys() == {b"0", b"1"}
+    for offset, record in enumerate(records):
+        letter = letters[str(offset).encode()]
+        assert (letter.value() or b"", letter.key()) == (record.value, record.key)
+        assert letter.timestamp() == (TIMESTAMP_CREATE_TIME, record.timestamp_ms)
+        assert headers_of(letter)[: len(record.headers)] == list(record.headers)
+        added = dict(headers_of(letter)[len(record.headers) :])
+        detail, dedupe_id = added.pop("connector.detail"), added.pop("connector.dedupe-id")
+        assert added == {
+            "connector.reason": b"undecodable",
+            "connector.topic": world.topic.encode(),
+            "connector.partition": b"1",
+            "connector.offset": str(offset).encode(),
+            "connector.timestamp": str(record.timestamp_ms).encode(),
+            "connector.group": world.group.encode(),
+        }
+        assert detail
+        assert dedupe_id
+
+
+def test_letter_as_large_as_the_source_takes_is_written_all_the_same(world: World) -> None:
+    world.create_topic(max_message_bytes="3000000")
+    body = b"\x01" + b"x" * 2_900_000
+    world.produce(Produced(body, b"large", [("h", b"y" * 40_000)]))
+
+    connector = world.connector()
+    connector.until_resolved(dead_lettered=1)
+
+    (letter,) = read_topic(world.servers, world.dead_letters)
+    assert letter.value() == body
+    settings = topic_settings(world.servers, world.dead_letters)
+    assert int(settings["max.message.bytes"]) == 3_000_000 + 65_536
+    assert (settings["cleanup.policy"], settings["retention.ms"], settings["retention.bytes"]) == ("delete", "-1", "-1")
+
+
+def test_letter_that_cannot_be_written_pauses_its_partition_until_it_can(world: World) -> None:
+    world.create_topic(2)
+    connector = world.connector()
+    connector.until_ready()
+    alter_topic(world.servers, world.dead_letters, max_message_bytes="500")
+    world.produce(Produced(b"\x01" + b"x" * 1000, b"large"))
+    world.produce(event("on another partition"), partition=1)
+
+    connector.until_said("dead_letter_not_written", code="MSG_SIZE_TOO_LARGE")
+    eventually(lambda: connector.metrics()['connector_paused{reason="dead_letter"}'] == 1, "it says that it waits")
+    connector.until_resolved(delivered=1)
+    assert 0 not in world.committed()
+
+    alter_topic(world.servers, world.dead_letters, max_message_bytes="1048588")
+    connector.until_resolved(delivered=1, dead_lettered=1)
+    world.until_committed_to_the_end()

@@ -1,0 +1,234 @@
+"""The ledger topic and the commits that rest on it: made, checked, mended, refused, and accepted all the same."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from connector.model import Outcome
+from tests.integration.world import (
+    DAY_MS,
+    ConnectorProcess,
+    World,
+    add_partitions,
+    alter_topic,
+    commit,
+    committed,
+    create_topic,
+    delete_records,
+    delete_topic,
+    describe_topic,
+    event,
+    eventually,
+    read_topic,
+    topic_settings,
+)
+
+
+def test_ledger_is_made_with_as_many_partitions_and_settings_that_lose_no_fact(world: World) -> None:
+    world.create_topic(3)
+
+    world.connector(DEDUPE_WINDOW="10d").until_ready()
+
+    assert describe_topic(world.servers, world.ledger)[1] == 3
+    settings = topic_settings(world.servers, world.ledger)
+    wanted = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(11 * DAY_MS),
+        "retention.bytes": "-1",
+        "message.timestamp.type": "LogAppendTime",
+        "unclean.leader.election.enable": "false",
+        "min.insync.replicas": "1",
+    }
+    assert {name: settings[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mended"),
+    [("retention.ms", ("60000", str(8 * DAY_MS))), ("cleanup.policy", ("compact", "delete"))],
+)
+def test_ledger_that_would_lose_facts_is_refused_until_it_is_mended(
+    world: World, wrong: str, mended: tuple[str, str]
+) -> None:
+    world.create_topic()
+    good = {"retention.ms": str(8 * DAY_MS), "message.timestamp.type": "LogAppendTime"}
+    create_topic(world.servers, world.ledger, **good | {wrong: mended[0]})
+    world.produce(event("1"))
+
+    connector = world.connector()
+    command = f"kafka-configs.sh --alter --entity-type topics --entity-name {world.ledger} --add-config {wrong}={mended[1]}"
+    connector.until_said("operator_needed", sentence=command)
+    status, why = connector.page("/readyz")
+    assert status == 503
+    assert command in why
+    assert connector.metrics()['connector_paused{reason="refused"}'] == 1
+    assert world.sandbox.record() == []
+
+    alter_topic(world.servers, world.ledger, **{wrong: mended[1]})
+    connector.until_resolved(delivered=1)
+    connector.until_ready()
+
+
+def test_ledger_that_nobody_made_is_refused_where_none_may_be_made(world: World) -> None:
+    world.create_topic(2)
+    connector = world.connector(LEDGER_AUTO_CREATE="false")
+    said = connector.until_said("operator_needed", sentence=f"topic {world.ledger} does not exist, 2 partitions are needed")
+
+    create_topic(world.servers, world.ledger, 2, retention_ms="-1", message_timestamp_type="LogAppendTime")
+
+    connector.until_said("operator_needed", sentence=f"topic {world.dead_letters} does not exist")
+    create_topic(world.servers, world.dead_letters, 2)
+    connector.until_ready()
+    assert f"--create --topic {world.ledger} --partitions 2" in said["sentence"]
+
+
+def test_partition_added_while_it_runs_gets_a_ledger_and_is_read_from_its_beginning(world: World) -> None:
+    world.create_topic()
+    connector = world.connector(KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS="500", KAFKA_METADATA_MAX_AGE_MS="1000")
+    world.produce(event("1"))
+    connector.until_resolved(delivered=1)
+
+    add_partitions(world.servers, world.topic, 3)
+    world.produce(event("2"), event("3"), partition=2)
+
+    connector.until_resolved(delivered=3)
+    assert describe_topic(world.servers, world.ledger)[1] == 3
+    eventually(lambda: world.fates().get((2, 1)) == [Outcome.DELIVERED], "its facts are in the ledger")
+    assert world.fates()[2, 0] == [Outcome.DELIVERED]
+
+
+def test_ledger_recreated_while_it_was_stopped_is_refused_and_accept_goes_on_once(world: World) -> None:
+    connector = _stopped_after(world, 2)
+    delete_topic(world.servers, world.ledger)
+    world.produce(event("3"))
+
+    connector.start(world.settings())
+    said = connector.until_said("operator_needed", sentence="the ledger was recreated, but the commit rests on its offset")
+    assert connector.page("/readyz")[0] == 503
+    assert connector.stop() == 0
+    assert world.committed() == {0: 2}
+
+    connector.start(world.settings(ACCEPT=_printed(said["sentence"])))
+    connector.until_resolved(delivered=1)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    connector.start(world.settings())
+    connector.until_ready()
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1}
+
+
+def test_changed_destination_is_refused_and_accept_goes_on_from_there(world: World) -> None:
+    connector = _stopped_after(world, 2)
+    world.produce(event("3"), event("1"))
+    elsewhere = {"AMAZON_BASE_URL": world.sandbox.url.replace("127.0.0.1", "localhost")}
+
+    connector.start(world.settings(**elsewhere))
+    said = connector.until_said("operator_needed", sentence="delivered to another destination")
+    assert "KAFKA_GROUP_ID" in said["sentence"]
+    assert connector.page("/readyz")[0] == 503
+    assert connector.stop() == 0
+
+    connector.start(world.settings(ACCEPT=_printed(said["sentence"]), **elsewhere))
+    connector.until_resolved(delivered=2)  # at the new destination "1" was never delivered, so it is no duplicate
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    connector.start(world.settings(**elsewhere))
+    connector.until_ready()
+
+
+def test_another_account_is_another_destination(world: World) -> None:
+    connector = _stopped_after(world, 1)
+    connector.start(world.settings(AMAZON_ACCOUNT_ID="5850000000002", ON_VERDICT="stop"))
+    assert connector.wait() == 3
+    assert "another destination" in connector.log("stopped")[0]["verdict"]
+
+
+def test_ledger_with_facts_of_another_group_is_refused(world: World) -> None:
+    connector = _stopped_after(world, 1)
+    other_group = f"{world.group}-other"
+    connector.start(world.settings(KAFKA_GROUP_ID=other_group, LEDGER_TOPIC=world.ledger))
+    connector.until_said("operator_needed", sentence="set LEDGER_TOPIC")
+    assert connector.page("/readyz")[0] == 503
+    assert committed(world.servers, other_group, world.topic) == {}
+    assert world.sandbox.accepted() == {"1": 1}
+
+
+def test_source_topic_recreated_while_it_was_stopped_is_read_from_its_beginning(world: World) -> None:
+    connector = _stopped_after(world, 2)
+    (before,) = committed(world.servers, world.group, world.topic).values()
+    delete_topic(world.servers, world.topic)
+    world.create_topic()
+    world.produce(event("new-1"), event("new-2"), event("new-3"), event("1"))
+    # A member that was slow to notice may still commit where it stood: the broker takes it.
+    commit(world.servers, world.group, world.topic, {0: before.offset}, before.metadata or "")
+
+    connector.start(world.settings())
+
+    connector.until_resolved(delivered=3, duplicate=1)
+    connector.until_said("partition_restored", offset=0, why="the topic was recreated since the last commit")
+    assert world.sandbox.accepted() == dict.fromkeys(("1", "2", "new-1", "new-2", "new-3"), 1)
+    world.until_committed_to_the_end()
+
+
+def test_offset_that_an_operator_set_is_used_and_a_rewound_group_sends_nothing_again(world: World) -> None:
+    world.create_topic()
+    world.produce(*(event(f"{number}") for number in range(5)))
+    commit(world.servers, world.group, world.topic, {0: 3})
+
+    connector = world.connector()
+    connector.until_resolved(delivered=2)
+    connector.until_said("partition_restored", offset=3, why="from an offset that an operator set")
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    commit(world.servers, world.group, world.topic, {0: 1})
+
+    connector.start(world.settings())
+    connector.until_resolved(delivered=2, already_resolved=2)
+    connector.until_said("partition_restored", offset=1, why="2 records are resolved in the ledger and not sent again")
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1, "4": 1}
+
+
+def test_offset_outside_the_log_waits_for_an_operator_and_goes_on_from_the_earliest_where_told(world: World) -> None:
+    connector = _stopped_after(world, 1)
+    world.produce(*(event(f"{number}") for number in range(2, 7)))
+    delete_records(world.servers, world.topic, 4)
+
+    connector.start(world.settings())
+    said = connector.until_said("operator_needed", sentence="the committed offset 1 is outside the log (4 to 6)")
+    assert "OFFSET_OUT_OF_RANGE=earliest" in said["sentence"]
+    assert connector.page("/readyz")[0] == 503
+    assert connector.stop() == 0
+    assert world.committed() == {0: 1}
+
+    connector.start(world.settings(OFFSET_OUT_OF_RANGE="earliest"))
+    connector.until_resolved(delivered=2)
+    assert world.sandbox.accepted() == {"1": 1, "5": 1, "6": 1}
+
+
+def test_commit_rests_on_ledger_topic_and_position_that_are_there(world: World) -> None:
+    _stopped_after(world, 2)
+    (place,) = committed(world.servers, world.group, world.topic).values()
+    source_id, ledger_id = (describe_topic(world.servers, topic)[0] for topic in (world.topic, world.ledger))
+    found = re.fullmatch(rf"v1 {source_id} {ledger_id}:(\d+)", place.metadata or "")
+    assert found is not None
+    assert 0 < int(found[1]) <= len(read_topic(world.servers, world.ledger))
+    assert place.leader_epoch == 0
+
+
+def _stopped_after(world: World, count: int) -> ConnectorProcess:
+    """Deliver events "1" to ``count`` on one partition, stop, and return the process."""
+    world.create_topic()
+    world.produce(*(event(f"{number}") for number in range(1, count + 1)))
+    connector = world.connector()
+    connector.until_resolved(delivered=count)
+    assert connector.stop() == 0
+    assert world.committed() == {0: count}
+    return connector
+
+
+def _printed(sentence: str) -> str:
+    """Return the value of ACCEPT that a refusal printed."""
+    found = re.search(r"ACCEPT=(\S+)", sentence)
+    assert found is not None
+    return found[1]

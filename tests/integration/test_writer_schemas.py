@@ -1,0 +1,106 @@
+"""Topics written by others' schemas: the same event arrives, whatever the record's name, order of fields, or types."""
+
+from __future__ import annotations
+
+import copy
+import json
+from decimal import Decimal
+from typing import Any
+
+from connector.avro.encoding import EventEncoder
+from connector.avro.framing import framed
+from tests.avro.samples import ours, with_field
+from tests.integration.world import Produced, World, event, eventually, headers_of, read_topic
+
+_MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+_KIND = {"type": "enum", "name": "Kind", "symbols": ["LEAD", "OFF_AMAZON_PURCHASES"]}
+_DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}
+
+
+def _written_by_others(inputs: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """Return one event as others would write it: schema and inputs, ours first."""
+    reversed_fields = copy.deepcopy(ours())
+    reversed_fields["fields"].reverse()
+    fewer = copy.deepcopy(ours())
+    absent = {"consent", "customAttributes", "dataProcessingOptions"}
+    fewer["fields"] = [field for field in fewer["fields"] if field["name"] not in absent]
+    more = copy.deepcopy(ours())
+    more["fields"].insert(3, {"name": "warehouse", "type": {"type": "map", "values": "long"}})
+    return [
+        (ours(), inputs),
+        (ours() | {"name": "Bestellung", "namespace": "de.example.laden"}, inputs),
+        (reversed_fields, inputs),
+        (with_field("unitsSold", type="int"), inputs),
+        (with_field("eventType", type=_KIND), inputs),
+        (with_field("value", type=["null", _DECIMAL]), inputs | {"value": Decimal("12.50")}),
+        (with_field("timestamp", type=_MICROS), inputs | {"timestamp": inputs["timestamp"] * 1000 + 7}),
+        (fewer, inputs),
+        (more, inputs | {"warehouse": {"shelf": 4}}),
+    ]
+
+
+def test_one_topic_with_the_schemas_of_many_writers_arrives_as_the_same_event(world: World) -> None:
+    writers = _written_by_others(event("bought"))
+    world.create_topic(len(writers))  # a partition each: within one, the second would be a duplicate
+    for partition, (schema, inputs) in enumerate(writers):
+        world.produce(Produced(world.value(inputs, schema), partition=partition))
+
+    connector = world.connector()
+    connector.until_resolved(delivered=len(writers))
+
+    assert world.sandbox.accepted() == {"bought": len(writers)}
+    assert len({line["digest"] for line in world.sandbox.record()}) == 1
+
+
+def test_ids_of_several_schemas_alternate_in_a_partition_and_an_unknown_one_stops_nothing(world: World) -> None:
+    world.create_topic()
+    micros = with_field("timestamp", type=_MICROS)
+    late = event("2") | {"timestamp": event("2")["timestamp"] * 1000}
+    world.produce(
+        event("1"),
+        Produced(world.value(late, micros)),
+        Produced(framed(999_999, world.value(event("lost"))[5:])),
+        event("3"),
+        Produced(world.value(late | {"clientDedupeId": "4"}, micros)),
+    )
+
+    connector = world.connector()
+    connector.until_resolved(delivered=4, dead_lettered=1)
+
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1, "4": 1}
+    (letter,) = read_topic(world.servers, world.dead_letters)
+    assert dict(headers_of(letter))["connector.reason"] == b"unknown-schema"
+
+
+def test_plain_avro_is_read_by_the_schema_of_a_file(world: World) -> None:
+    world.create_topic()
+    schema = with_field("timestamp", type=_MICROS)
+    file = world.directory / "writer.avsc"
+    file.write_text(json.dumps(schema))
+    inputs = event("bought")
+    plain = EventEncoder(schema).encode(inputs | {"timestamp": inputs["timestamp"] * 1000})
+    world.produce(Produced(plain), Produced(world.value(inputs)))  # the second is framed, so it is no plain Avro
+
+    connector = world.connector(AVRO_SCHEMA_FILE=str(file), SCHEMA_REGISTRY_URL=None)
+    connector.until_resolved(delivered=1, dead_lettered=1)
+
+    assert world.sandbox.accepted() == {"bought": 1}
+
+
+def test_while_the_registry_is_down_partitions_wait_and_nothing_is_dead_lettered(world: World) -> None:
+    world.create_topic(2)
+    world.produce(event("1"), event("2"))
+    world.produce(event("3"), partition=1)
+    world.sandbox.set_faults(registry_down=True)
+
+    connector = world.connector()
+    connector.until_said("schema_unavailable", sentence="the schema registry answered HTTP 503")
+    eventually(lambda: connector.metrics()['connector_paused{reason="schema"}'] == 2, "both partitions wait")
+    assert connector.outcomes() == {}
+    assert connector.page("/livez")[0] == 200
+
+    world.sandbox.set_faults()
+    connector.until_said("schema_available")
+    connector.until_resolved(delivered=3)
+    assert connector.metrics()['connector_paused{reason="schema"}'] == 0
+    assert read_topic(world.servers, world.dead_letters) == []

@@ -1,0 +1,614 @@
+"""What the tests of the whole program share: topics of a real Kafka, a sandbox and connectors as processes, and waiting.
+
+Everything is looked at from outside: the processes by HTTP, log and exit code, Kafka by clients of this file's own. Waiting
+is polling with a deadline (`eventually`); nothing here waits for a fixed time. Each test has topics of its own name, so that
+tests share a cluster and see nothing of each other.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+)
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
+
+from connector.avro import ledger_entry
+from connector.avro.encoding import EventEncoder
+from connector.avro.framing import framed
+from connector.model import Outcome
+
+__all__ = [
+    "DAY_MS",
+    "ConnectorProcess",
+    "Produced",
+    "Sandbox",
+    "World",
+    "add_partitions",
+    "alter_topic",
+    "commit",
+    "committed",
+    "create_topic",
+    "delete_records",
+    "delete_topic",
+    "describe_topic",
+    "end_offsets",
+    "event",
+    "eventually",
+    "hashed",
+    "headers_of",
+    "ledger_entries",
+    "ledger_fates",
+    "now_ms",
+    "produce",
+    "read_topic",
+    "topic_settings",
+    "topics",
+]
+
+DAY_MS = 86_400_000
+
+_SECONDS = 30.0
+"""Within which whatever a test waits for must have come true."""
+_LOOK_SECONDS = 0.05
+_ASK_SECONDS = 10.0
+
+_ACCOUNT = "5850000000001"
+_CLIENT = "amzn1.application-oa2-client.sandbox"
+
+T = TypeVar("T")
+
+
+def now_ms() -> int:
+    """Return the wall clock, in milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def eventually(looked_at: Callable[[], T], what: str, seconds: float = _SECONDS) -> T:
+    """Look until something is there (true), and return it; fail with ``what`` was awaited and the last thing seen."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = looked_at()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}; last seen: {found!r}"
+        time.sleep(_LOOK_SECONDS)
+
+
+# ---- events
+
+
+def hashed(text: str) -> str:
+    """Return a match key as a careful producer makes it."""
+    return sha256(text.encode()).hexdigest()
+
+
+def event(dedupe_id: str | None, **changes: Any) -> dict[str, Any]:
+    """Return inputs of ``schemas/conversion_event.avsc`` that Amazon takes, an hour old, but for ``changes``."""
+    return {
+        "name": "web_order",
+        "eventType": "OFF_AMAZON_PURCHASES",
+        "eventActionSource": "WEBSITE",
+        "clientDedupeId": dedupe_id,
+        "timestamp": now_ms() - 3_600_000,
+        "matchKeys": [{"type": "EMAIL", "value": hashed(f"{dedupe_id}@example.com")}],
+        "value": 12.5,
+        "currencyCode": "EUR",
+        "unitsSold": 1,
+        "countryCode": "DE",
+        "dataProcessingOptions": None,
+        "consent": None,
+        "customAttributes": None,
+    } | changes
+
+
+# ---- Kafka
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A record to produce."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    timestamp_ms: int = 0
+    """Milliseconds since 1970 UTC; 0 is now."""
+    partition: int = 0
+
+
+@functools.cache
+def _admin(servers: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": servers, "log_level": 0})
+
+
+def _only(asked: Mapping[Any, Future[T]]) -> T:
+    """Wait for the one thing that was asked for."""
+    (future,) = asked.values()
+    return future.result(_ASK_SECONDS)
+
+
+def create_topic(servers: str, topic: str, partitions: int = 1, **settings: str) -> None:
+    """Create a topic, and wait until it can be written; setting names have underscores for dots."""
+    config = {name.replace("_", "."): value for name, value in settings.items()}
+
+    def created() -> bool:
+        try:
+            _only(_admin(servers).create_topics([NewTopic(topic, partitions, 1, config=config)]))
+        except KafkaException as error:
+            # One that was deleted a moment ago is still there.
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            return False
+        return True
+
+    eventually(created, f"topic {topic} can be created")
+    eventually(lambda: end_offsets(servers, topic).keys() == set(range(partitions)), f"topic {topic} has leaders")
+
+
+def delete_topic(servers: str, topic: str) -> None:
+    """Delete a topic, and wait until it is gone."""
+    _only(_admin(servers).delete_topics([topic]))
+    eventually(lambda: topic not in topics(servers), f"topic {topic} is gone")
+
+
+def topics(servers: str) -> set[str]:
+    """Return the names of all topics."""
+    return set(_admin(servers).list_topics(timeout=_ASK_SECONDS).topics)
+
+
+def describe_topic(servers: str, topic: str) -> tuple[str, int]:
+    """Return a topic's id and its number of partitions."""
+    found = _only(_admin(servers).describe_topics(TopicCollection([topic])))
+    return str(found.topic_id), len(found.partitions)
+
+
+def topic_settings(servers: str, topic: str) -> dict[str, str]:
+    """Return a topic's effective settings."""
+    entries = _only(_admin(servers).describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]))
+    return {name: str(entry.value) for name, entry in entries.items()}
+
+
+def alter_topic(servers: str, topic: str, **settings: str) -> None:
+    """Set a topic's settings; names have underscores for dots."""
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in settings.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    _only(_admin(servers).incremental_alter_configs([resource]))
+
+
+def add_partitions(servers: str, topic: str, partitions: int) -> None:
+    """Give a topic so many partitions in all."""
+    _only(_admin(servers).create_partitions([NewPartitions(topic, partitions)]))
+    eventually(lambda: len(end_offsets(servers, topic)) == partitions, f"topic {topic} has {partitions} partitions")
+
+
+def delete_records(servers: str, topic: str, before: int, partition: int = 0) -> None:
+    """Delete the records of a partition below an offset."""
+    _only(_admin(servers).delete_records([KafkaTopicPartition(topic, partition, before)]))
+
+
+def end_offsets(servers: str, topic: str) -> dict[int, int]:
+    """Return the end offset of every partition that has a leader; empty while the topic is not known everywhere."""
+    admin = _admin(servers)
+    described = admin.list_topics(timeout=_ASK_SECONDS).topics.get(topic)
+    if described is None or not described.partitions:
+        return {}
+    asked = admin.list_offsets({KafkaTopicPartition(topic, number): OffsetSpec.latest() for number in described.partitions})
+    try:
+        return {place.partition: found.result(_ASK_SECONDS).offset for place, found in asked.items()}
+    except KafkaException:
+        return {}
+
+
+def committed(servers: str, group: str, topic: str) -> dict[int, KafkaTopicPartition]:
+    """Return what a group has committed, by partition, with leader epoch and metadata; without those it never committed."""
+    asked = _admin(servers).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+    found = _only(asked).topic_partitions
+    return {place.partition: place for place in found if place.topic == topic and place.offset >= 0}
+
+
+def commit(servers: str, group: str, topic: str, offsets: Mapping[int, int], metadata: str = "") -> None:
+    """Commit as Kafka's own tool does: offsets of a group that nobody is in, and without metadata."""
+    places = [KafkaTopicPartition(topic, partition, offset, metadata) for partition, offset in offsets.items()]
+    properties = {"bootstrap.servers": servers, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+    with closing(Consumer(properties)) as consumer:
+        done = consumer.commit(offsets=places, asynchronous=False)
+        assert done is not None
+        assert [place.error for place in done] == [None] * len(places)
+
+
+def produce(servers: str, topic: str, records: Iterable[Produced]) -> None:
+    """Produce records in order, and wait until all are confirmed."""
+    failures: list[object] = []
+    properties = {"enable.idempotence": True, "linger.ms": 5, "message.max.bytes": 8_000_000, "log_level": 0}
+    producer = Producer(properties | {"bootstrap.servers": servers})
+    for record in records:
+        producer.produce(
+            topic,
+            record.value,
+            record.key,
+            partition=record.partition,
+            timestamp=record.timestamp_ms,
+            headers=list(record.headers),
+            on_delivery=lambda error, _: failures.append(error) if error else None,
+        )
+        producer.poll(0)
+    assert producer.flush(_SECONDS) == 0
+    assert failures == []
+
+
+def read_topic(servers: str, topic: str) -> list[Message]:
+    """Read a topic from its beginning to its end as of now; none if it does not exist."""
+    left = {partition: end for partition, end in end_offsets(servers, topic).items() if end}
+    if not left:
+        return []
+    found: list[Message] = []
+    properties = {
+        "bootstrap.servers": servers,
+        "group.id": "reads-a-topic",
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 20,
+        "enable.auto.commit": False,
+        "log_level": 0,
+    }
+    with closing(Consumer(properties)) as consumer:
+        consumer.assign([KafkaTopicPartition(topic, partition, 0) for partition in left])
+        deadline = time.monotonic() + _SECONDS
+        while left:
+            assert time.monotonic() < deadline, f"topic {topic} cannot be read to its end"
+            for message in consumer.consume(500, 0.05):
+                error, partition = message.error(), message.partition()
+                if error is None:
+                    found.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    left.pop(partition if partition is not None else -1, None)
+    return found
+
+
+def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
+    """Return a record's headers, in order."""
+    return cast("list[tuple[str, bytes | None]]", message.headers() or [])  # its stub types them wider
+
+
+def ledger_entries(servers: str, ledger: str) -> list[ledger_entry.LedgerEntry]:
+    """Return all entries of a ledger."""
+    return [ledger_entry.decode(message.value() or b"") for message in read_topic(servers, ledger)]
+
+
+def ledger_fates(servers: str, ledger: str) -> dict[tuple[int, int], list[Outcome]]:
+    """Return what the ledger says became of each record, by partition and offset; several facts of one are all there."""
+    fates: dict[tuple[int, int], list[Outcome]] = {}
+    for entry in ledger_entries(servers, ledger):
+        facts = entry.facts()
+        for offset, outcome in zip(facts.offsets, facts.outcomes, strict=True):
+            fates.setdefault((entry.header.partition, offset), []).append(outcome)
+    return fates
+
+
+# ---- processes
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _ask(url: str, method: str = "GET", body: object = None) -> tuple[int, str]:
+    """Ask by HTTP; return status and text, also of a refusal."""
+    asked = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), method=method)  # noqa: S310 - the URL is ours, and http
+    try:
+        with urllib.request.urlopen(asked, timeout=_ASK_SECONDS) as answer:  # noqa: S310 - the same
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read().decode()
+
+
+class _Process:
+    """A process of the program under test; its output goes to a file."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def output(self) -> str:
+        """What it wrote so far to both of its streams; over several starts, all of it."""
+        return self._output.read_text("utf-8") if self._output.exists() else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill it; nothing of it runs afterwards."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_SECONDS)
+
+    def wait(self, seconds: float = _SECONDS) -> int:
+        """Wait for its end; return the exit code."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def _spawn(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        assert not self.running
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                env={"PATH": os.environ["PATH"], **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+
+class Sandbox(_Process):
+    """``python -m connector.sandbox`` as a process; it listens once this is made."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        name = f"sandbox-{uuid.uuid4().hex[:8]}"
+        super().__init__(directory / f"{name}.log")
+        port_file = directory / f"{name}.port"
+        self._spawn(["connector.sandbox", "--port", "0", "--port-file", str(port_file), *arguments], {})
+        port = eventually(lambda: port_file.exists() and port_file.read_text(), "the sandbox listens")
+        self.url = f"http://127.0.0.1:{port}"
+        """For ``AMAZON_BASE_URL``."""
+        self.token_url = self.url + "/auth/o2/token"
+        self.registry_url = self.url + "/registry"
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return a line for each event received; `connector.sandbox` documents its fields."""
+        return [json.loads(line) for line in self._asked("/sandbox/record").splitlines()]
+
+    def accepted(self) -> Counter[str]:
+        """Return how often each id was accepted."""
+        return Counter(line["id"] for line in self.record() if line["verdict"] == "accepted")
+
+    def status(self) -> dict[str, Any]:
+        """Return the counts."""
+        counts: dict[str, Any] = json.loads(self._asked("/sandbox/status"))
+        return counts
+
+    def set_faults(self, **plan: Any) -> None:
+        """Set the fault plan; none clears it."""
+        self._asked("/sandbox/faults", "PUT", plan)
+
+    def clear(self) -> None:
+        """Forget what was received, and the faults; schemas stay."""
+        self.set_faults()
+        self._asked("/sandbox/record", "DELETE")
+
+    def register(self, subject: str, schema: Any) -> int:
+        """Register a writer's schema with the stand-in for a registry; return its id."""
+        text = self._asked(f"/registry/subjects/{subject}/versions", "POST", {"schema": json.dumps(schema)})
+        return int(json.loads(text)["id"])
+
+    def stop(self) -> None:
+        """End it."""
+        if self.running:
+            self.terminate()
+            self.wait()
+
+    def _asked(self, path: str, method: str = "GET", body: object = None) -> str:
+        status, text = _ask(self.url + path, method, body)
+        assert status < 300, f"{method} {path}: {status} {text}"
+        return text
+
+
+class ConnectorProcess(_Process):
+    """``connector run`` as a process; it may be started again after it ended."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory / f"connector-{uuid.uuid4().hex[:8]}.log")
+        self.port = 0
+        """Of `/`, `/metrics`, `/livez`, `/readyz`."""
+        self._starts_at = 0
+
+    def start(self, environment: Mapping[str, str]) -> Self:
+        """Start it with these settings, and a port of its own."""
+        self.port = _free_port()
+        self._starts_at = len(self.output)
+        self._spawn(["connector", "run"], {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(self.port), **environment})
+        return self
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Return status and text of a page; status 0 while it does not listen."""
+        try:
+            return _ask(f"http://127.0.0.1:{self.port}{path}")
+        except (urllib.error.URLError, ConnectionError):
+            return 0, ""
+
+    def metrics(self) -> dict[str, float]:
+        """Return every sample by its name as exposed, as ``connector_events_total{outcome="stale"}``; none if silent."""
+        status, text = self.page("/metrics")
+        samples = (line.rsplit(" ", 1) for line in text.splitlines() if status == 200 and not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    def outcomes(self) -> dict[str, int]:
+        """Return ``connector_events_total`` by outcome, those above zero."""
+        prefix = 'connector_events_total{outcome="'
+        found = {name[len(prefix) : -2]: int(value) for name, value in self.metrics().items() if name.startswith(prefix)}
+        return {outcome: count for outcome, count in found.items() if count}
+
+    def log(self, what: str | None = None) -> list[dict[str, Any]]:
+        """Return the lines it wrote since it was last started, those of event ``what`` if one is named."""
+        whole = self.output[self._starts_at :].rpartition("\n")[0].splitlines()
+        lines = [json.loads(line) for line in whole if line.startswith("{")]
+        return [line for line in lines if what in (None, line["event"])]
+
+    def until_said(self, what: str, **fields: Any) -> dict[str, Any]:
+        """Wait for a log line of this event; a field given as text must be within the line's field."""
+
+        def said() -> dict[str, Any] | None:
+            return next((line for line in self.log(what) if all(str(fields[n]) in str(line.get(n)) for n in fields)), None)
+
+        found = eventually(lambda: said() or (not self.running and {}) or said(), f"it says {what} {fields}")
+        assert found is not None
+        return found
+
+    def until_ready(self) -> None:
+        """Wait until ``/readyz`` says so."""
+        eventually(lambda: self.page("/readyz")[0] == 200, "it is ready")
+
+    def until_resolved(self, **outcomes: int) -> None:
+        """Wait until exactly so many records had these outcomes since its start, and no others."""
+        try:
+            eventually(lambda: self.outcomes() == outcomes, f"outcomes {outcomes}")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; outcomes are {self.outcomes()}\n{self.output[-3000:]}") from None
+
+    def stop(self) -> int:
+        """Send SIGTERM and wait; return the exit code."""
+        self.terminate()
+        return self.wait()
+
+
+class World:
+    """A cluster, a sandbox and one source topic's names, for one test; ends the processes it started."""
+
+    def __init__(self, servers: str, sandbox: Sandbox, directory: Path) -> None:
+        self.servers = servers
+        self.sandbox = sandbox
+        self.directory = directory
+        self.topic = f"conversions-{uuid.uuid4().hex[:8]}"
+        self.group = f"group-{self.topic}"
+        self.ledger = f"{self.topic}.{self.group}.ledger"
+        self.dead_letters = f"{self.topic}.dead-letter"
+        self._processes: list[_Process] = []
+        self._writers: dict[str, tuple[int, EventEncoder]] = {}
+
+    def settings(self, **changes: str | None) -> dict[str, str]:
+        """Return settings of a connector that hurries, but for ``changes``; None leaves one out."""
+        settings: dict[str, str | None] = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.servers,
+            "KAFKA_TOPIC": self.topic,
+            "KAFKA_GROUP_ID": self.group,
+            "KAFKA_GROUP_PROTOCOL": "consumer",
+            "SCHEMA_REGISTRY_URL": self.sandbox.registry_url,
+            "AMAZON_ACCOUNT_ID": _ACCOUNT,
+            "AMAZON_CLIENT_ID": _CLIENT,
+            "AMAZON_CLIENT_SECRET": "sandbox-secret",
+            "AMAZON_REFRESH_TOKEN": "Atzr|sandbox",
+            "AMAZON_BASE_URL": self.sandbox.url,
+            "AMAZON_TOKEN_URL": self.sandbox.token_url,
+            "BATCH_LINGER": "20ms",
+            "LEDGER_FLUSH_INTERVAL": "50ms",
+        }
+        return {name: value for name, value in (settings | changes).items() if value is not None}
+
+    def connector(self, **changes: str | None) -> ConnectorProcess:
+        """Start ``connector run``."""
+        process = ConnectorProcess(self.directory)
+        self._processes.append(process)
+        return process.start(self.settings(**changes))
+
+    def another_sandbox(self, *arguments: str) -> Sandbox:
+        """Start a sandbox of this test's own."""
+        sandbox = Sandbox(self.directory, *arguments)
+        self._processes.append(sandbox)
+        return sandbox
+
+    def command(self, *arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+        """Run another command of the program to its end."""
+        environment = {"PATH": os.environ["PATH"], "COLUMNS": "200", **self.settings(**changes)}
+        return subprocess.run(
+            [sys.executable, "-m", "connector", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def create_topic(self, partitions: int = 1, **settings: str) -> None:
+        """Create the source topic."""
+        create_topic(self.servers, self.topic, partitions, **settings)
+
+    def value(self, inputs: Mapping[str, Any], schema: Any = None) -> bytes:
+        """Write an event by a writer's schema (ours if none is given), registered with the sandbox."""
+        schema_id, encoder = self._writer(schema)
+        return framed(schema_id, encoder.encode(inputs))
+
+    def schema_id(self, schema: Any = None) -> int:
+        """Return the id of a writer's schema (ours if none is given), registered with the sandbox."""
+        return self._writer(schema)[0]
+
+    def _writer(self, schema: Any) -> tuple[int, EventEncoder]:
+        text = json.dumps(schema)
+        if text not in self._writers:
+            encoder = EventEncoder(schema)
+            self._writers[text] = (self.sandbox.register(f"{self.topic}-value", encoder.schema), encoder)
+        return self._writers[text]
+
+    def produce(self, *records: Produced | Mapping[str, Any], partition: int = 0) -> None:
+        """Produce records and events to the source topic; an event's key is its dedupe id."""
+        produce(self.servers, self.topic, [self._produced(record, partition) for record in records])
+
+    def _produced(self, record: Produced | Mapping[str, Any], partition: int) -> Produced:
+        if isinstance(record, Produced):
+            return record
+        key = str(record["clientDedupeId"]).encode()
+        return Produced(self.value(record), key, partition=partition)
+
+    def committed(self) -> dict[int, int]:
+        """Return the group's committed offsets by partition."""
+        return {number: place.offset for number, place in committed(self.servers, self.group, self.topic).items()}
+
+    def until_committed_to_the_end(self) -> None:
+        """Wait until the group has committed the end of every partition that has records."""
+        ends = {partition: end for partition, end in end_offsets(self.servers, self.topic).items() if end}
+        eventually(lambda: self.committed() == ends, f"committed offsets are {ends}")
+
+    def fates(self) -> dict[tuple[int, int], list[Outcome]]:
+        """Return what the ledger says, by partition and offset."""
+        return ledger_fates(self.servers, self.ledger)
+
+    def close(self) -> None:
+        """End every process that this test started."""
+        for process in self._processes:
+            process.kill()
