@@ -728,5 +728,7 @@ class Pipeline:
         if now.monotonic >= self._expire_at:
             self._expire_at = now.monotonic + _EXPIRY_SECONDS
             if self._agrees:
+                # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
+                oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
                 for part in self._assignments.values():
-                    part.window.seen.expire(now.wall_ms - self._policy.dedupe.window_ms)
+                    part.window.seen.expire(oldest)

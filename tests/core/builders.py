@@ -1,0 +1,52 @@
+"""Ordinary objects for the tests of the core, with only what matters named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connector.model import Event, Flaw, Moment, Poll, TopicPartition
+
+__all__ = ["DAY_MS", "NOW_MS", "PLACE", "an_event", "at", "key_of", "poll_of"]
+
+DAY_MS = 86_400_000
+NOW_MS = 1_800_000_000_000
+"""The wall clock at monotonic second 0."""
+PLACE = TopicPartition("conversions", 0)
+
+
+def key_of(name: str) -> bytes:
+    """A digest that is easy to tell apart."""
+    return name.encode().ljust(16, b".")
+
+
+def an_event(
+    offset: int = 0, *, payload: bytes = b"{}", generation: int = 1, since: float = 0.0, key: str | None = None
+) -> Event:
+    return Event(
+        generation, offset, 0, NOW_MS, None if key is None else key_of(key), payload, len(payload), f"record {offset}", since
+    )
+
+
+def at(seconds: float, *, skew_ms: int = 0, polled: float | None = None) -> Moment:
+    """The clocks at a monotonic second."""
+    return Moment(NOW_MS + round(seconds * 1000) + skew_ms, seconds, seconds if polled is None else polled)
+
+
+Shape = tuple[int, str | None, bytes | Flaw | None, int | None]
+"""Offset, name of the key, payload, event time."""
+
+
+def poll_of(
+    *shapes: Shape, generation: int = 1, epoch: int = 0, place: TopicPartition = PLACE, sizes: Sequence[int] = ()
+) -> Poll:
+    return Poll(
+        place,
+        generation,
+        [shape[0] for shape in shapes],
+        [epoch] * len(shapes),
+        [shape[3] for shape in shapes],
+        [None if shape[1] is None else key_of(shape[1]) for shape in shapes],
+        [shape[2] for shape in shapes],
+        list(sizes) or [10] * len(shapes),
+        [f"record {shape[0]}" for shape in shapes],
+    )

@@ -1,0 +1,98 @@
+"""Batches are what was added, in order, within the limits."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.core.batching import Batcher, BatchPolicy, Envelope
+from tests.core.builders import an_event
+
+ENVELOPE = Envelope(b'{"e":[', b"]}")
+
+
+def _batcher(*, max_events: int = 3, max_bytes: int = 100, linger: float = 1.0) -> Batcher:
+    return Batcher(BatchPolicy(max_events, max_bytes, linger), ENVELOPE)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 22), max_size=30),
+    max_events=st.integers(1, 5),
+    limits=st.lists(st.sampled_from([None, 1, 2, 9]), min_size=1, max_size=4),
+)
+def test_the_batches_joined_are_what_was_added_and_none_is_over_a_limit(
+    sizes: list[int], max_events: int, limits: list[int | None]
+) -> None:
+    batcher = _batcher(max_events=max_events, max_bytes=30)
+    added = [an_event(offset, payload=b"x" * size) for offset, size in enumerate(sizes)]
+    for event in added:
+        assert batcher.fits(event.payload)
+        batcher.add(event)
+    taken = []
+    turn = 0
+    while len(batcher):
+        limit = limits[turn % len(limits)]
+        batch = batcher.take(limit)
+        assert 1 <= len(batch) <= min(max_events, limit or max_events)
+        assert len(ENVELOPE.wrap(batch)) <= 30
+        taken += batch
+        turn += 1
+    assert taken == added
+    assert not batcher.full
+    assert batcher.take() == []
+
+
+def test_an_event_fits_if_it_can_be_sent_alone() -> None:
+    batcher = _batcher(max_bytes=20)
+    assert batcher.fits(b"x" * 12)
+    assert not batcher.fits(b"x" * 13)
+    assert len(ENVELOPE.wrap([an_event(payload=b"x" * 12)])) == 20
+
+
+def test_a_batch_takes_events_until_the_body_has_exactly_the_allowed_bytes() -> None:
+    batcher = _batcher(max_bytes=8 + 5 + 1 + 6)
+    batcher.add(an_event(0, payload=b"x" * 5))
+    batcher.add(an_event(1, payload=b"x" * 6))
+    batch = batcher.take()
+    assert len(batch) == 2
+    assert len(ENVELOPE.wrap(batch)) == 20
+
+
+def test_it_is_full_by_count() -> None:
+    batcher, full = _batcher(max_events=2), []
+    for offset in range(3):
+        batcher.add(an_event(offset))
+        full.append(batcher.full)
+    assert full == [False, True, True]
+
+
+def test_it_is_full_when_no_further_event_could_join() -> None:
+    batcher, full = _batcher(max_bytes=20), []
+    for payload in (b"x" * 11, b""):  # beside the first, an empty payload and its comma still fit
+        batcher.add(an_event(payload=payload))
+        full.append(batcher.full)
+    assert full == [False, True]
+
+
+def test_it_is_due_when_its_oldest_event_has_waited_for_the_linger() -> None:
+    batcher = _batcher(linger=0.25)
+    assert batcher.due() is None
+    batcher.add(an_event(0, since=4.0))
+    batcher.add(an_event(1, since=9.0))
+    assert batcher.due() == 4.25
+    batcher.take(1)
+    assert batcher.due() == 9.25
+
+
+def test_an_assignment_that_ends_takes_its_events_and_their_bytes_along() -> None:
+    batcher = _batcher(max_events=3, max_bytes=40)  # two bodies of 20 bytes are too large for one request
+    for offset in range(4):
+        batcher.add(an_event(offset, generation=offset % 2, payload=b"x" * 20))
+    batcher.drop(0)
+    assert len(batcher) == 2
+    left = [(batcher.full, [event.offset for event in batcher.take()], batcher.full) for _ in range(2)]
+    assert left == [(True, [1], False), (False, [3], False)]
+
+
+def test_a_body_is_the_payloads_between_prefix_and_suffix() -> None:
+    assert ENVELOPE.wrap([an_event(payload=b"1"), an_event(payload=b"2")]) == b'{"e":[1,2]}'

@@ -1,0 +1,201 @@
+"""Digests, derived ids, the window and the copies that wait."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting, derived_id, digest
+from connector.model import Event
+from tests.core.builders import DAY_MS, NOW_MS, an_event, key_of
+
+A, B = key_of("a"), key_of("b")
+
+_VALUES = st.lists(st.one_of(st.text(min_size=1, max_size=4), st.integers(-9, 99), st.booleans()), min_size=1, max_size=3)
+
+
+@given(one=_VALUES, other=_VALUES)
+def test_two_keys_have_the_same_digest_only_if_they_are_the_same_values_of_the_same_types(
+    one: list[object], other: list[object]
+) -> None:
+    same = [(type(value), value) for value in one] == [(type(value), value) for value in other]
+    assert (digest(one) == digest(other)) == same
+
+
+def test_a_digest_has_sixteen_bytes() -> None:
+    assert len(digest(["x"]) or b"") == 16
+
+
+def test_where_one_field_ends_and_the_next_begins_makes_a_difference() -> None:
+    assert digest(["ab", "c"]) != digest(["a", "bc"])
+    assert digest(["a", "s1:b"]) != digest(["as1:b"])
+
+
+def test_a_number_is_not_its_text() -> None:
+    assert digest([1]) != digest(["1"])
+
+
+def test_a_lone_surrogate_can_be_digested() -> None:
+    assert digest(["\ud800"]) != digest(["\ud801"])
+
+
+def test_without_all_its_fields_there_is_no_key() -> None:
+    assert digest(["a", None]) is None
+    assert digest(["", "a"]) is None
+
+
+def test_a_falsy_value_is_not_a_missing_one() -> None:
+    assert digest([0]) is not None
+    assert digest([False]) is not None
+
+
+def test_the_digest_never_changes_for_it_stands_in_ledgers() -> None:
+    assert (digest(["order-1"]) or b"").hex() == "36e8dfbe1dd616a436aa4a154e65d55d"
+    assert derived_id("cluster", "topic", 3, 14, 1_800_000_000_000) == "d27e0ac20d5387e47b672d3a3df30d1c"
+
+
+def test_a_derived_id_differs_with_every_part_of_the_place() -> None:
+    places = [
+        ("c", "t", 0, 1, 2),
+        ("d", "t", 0, 1, 2),
+        ("c", "u", 0, 1, 2),
+        ("c", "t", 1, 1, 2),
+        ("c", "t", 0, 2, 2),
+        ("c", "t", 0, 1, 3),
+        ("c", "t", 0, 11, 2),
+    ]
+    assert len({derived_id(*place) for place in places}) == len(places)
+
+
+# ---- keys seen
+
+
+def test_a_key_is_forgotten_when_the_youngest_of_its_day_is_older_than_asked_and_not_before() -> None:
+    seen = SeenKeys()
+    day = NOW_MS // DAY_MS
+    seen.add(A, day * DAY_MS)
+    seen.expire((day + 1) * DAY_MS - 1)
+    assert A in seen
+    seen.expire((day + 1) * DAY_MS)
+    assert A not in seen
+    assert len(seen) == 0
+
+
+def test_the_youngest_time_of_a_key_counts_whatever_the_order() -> None:
+    for times in ((0, DAY_MS), (DAY_MS, 0)):
+        seen = SeenKeys()
+        for time_ms in times:
+            seen.add(A, time_ms)
+        seen.expire(DAY_MS)
+        assert A in seen
+        seen.expire(2 * DAY_MS)
+        assert A not in seen
+
+
+def test_packed_keys_are_taken_in_and_an_all_zero_digest_is_no_key() -> None:
+    seen = SeenKeys()
+    seen.add_many(A + bytes(16) + B, [0, 0, DAY_MS])
+    assert A in seen
+    assert B in seen
+    assert bytes(16) not in seen
+    assert len(seen) == 2
+    assert seen.size_bytes == 220
+    seen.expire(DAY_MS)
+    assert A not in seen
+    assert B in seen
+
+
+@given(
+    adds=st.lists(st.tuples(st.sampled_from([A, B]), st.integers(0, 5 * DAY_MS)), max_size=10),
+    oldest=st.integers(0, 6 * DAY_MS),
+)
+def test_no_key_leaves_before_its_window_is_over_and_none_stays_a_day_longer(
+    adds: list[tuple[bytes, int]], oldest: int
+) -> None:
+    seen = SeenKeys()
+    for key, time_ms in adds:
+        seen.add(key, time_ms)
+    seen.expire(oldest)
+    for key in (A, B):
+        youngest = max((time_ms for added, time_ms in adds if added == key), default=None)
+        if youngest is not None and youngest >= oldest:
+            assert key in seen
+        if youngest is None or youngest + DAY_MS <= oldest:
+            assert key not in seen
+
+
+# ---- the window
+
+
+def _window() -> DedupeWindow:
+    return DedupeWindow(SeenKeys())
+
+
+def test_a_key_is_seen_only_after_its_event_was_delivered() -> None:
+    window = _window()
+    assert window.sight(A) is Sighting.FIRST
+    assert window.sight(A) is Sighting.IN_FLIGHT
+    assert A not in window.seen
+    assert list(window.delivered(A, NOW_MS)) == []
+    assert window.sight(A) is Sighting.DUPLICATE
+
+
+def test_copies_of_a_delivered_event_are_duplicates_all_at_once() -> None:
+    window, copies = _window(), [an_event(1), an_event(2)]
+    window.sight(A)
+    for copy in copies:
+        window.wait(A, copy)
+    assert list(window.delivered(A, NOW_MS)) == copies
+
+
+def test_an_event_that_ended_undelivered_makes_room_for_the_next_copy_until_none_waits() -> None:
+    window, first, second = _window(), an_event(1), an_event(2)
+    window.sight(A)
+    window.wait(A, first)
+    window.wait(A, second)
+    assert window.ended(A) is first
+    assert window.sight(A) is Sighting.IN_FLIGHT
+    assert window.ended(A) is second
+    assert window.ended(A) is None
+    assert window.sight(A) is Sighting.FIRST
+
+
+def test_an_event_that_ended_without_copies_leaves_nothing_behind() -> None:
+    window = _window()
+    window.sight(A)
+    assert window.ended(A) is None
+    assert window.sight(A) is Sighting.FIRST
+
+
+def test_keys_do_not_mind_each_other() -> None:
+    window = _window()
+    window.sight(A)
+    assert window.sight(B) is Sighting.FIRST
+    window.delivered(A, NOW_MS)
+    assert window.sight(B) is Sighting.IN_FLIGHT
+
+
+@given(st.lists(st.tuples(st.sampled_from(["sight", "delivered", "ended"]), st.sampled_from([A, B])), max_size=30))
+def test_no_copy_is_ever_lost_or_given_twice(steps: list[tuple[str, bytes]]) -> None:
+    window, waiting, number = _window(), {A: list[Event](), B: list[Event]()}, 0
+    claimed: set[bytes] = set()
+    for step, key in steps:
+        if step == "sight":
+            sighting = window.sight(key)
+            expected = Sighting.DUPLICATE if key in window.seen else Sighting.IN_FLIGHT if key in claimed else Sighting.FIRST
+            assert sighting is expected
+            if sighting is Sighting.IN_FLIGHT:
+                number += 1
+                waiting[key].append(an_event(number))
+                window.wait(key, waiting[key][-1])
+            elif sighting is Sighting.FIRST:
+                claimed.add(key)
+        elif key in claimed and step == "delivered":
+            assert list(window.delivered(key, NOW_MS)) == waiting[key]
+            waiting[key] = []
+            claimed.remove(key)
+        elif key in claimed:
+            copy = window.ended(key)
+            assert copy is (waiting[key].pop(0) if waiting[key] else None)
+            if copy is None:
+                claimed.remove(key)

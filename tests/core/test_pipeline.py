@@ -1,0 +1,946 @@
+"""The rules of the pipeline one at a time, as conversations: what it is told, what it asks for.
+
+The laws under every interleaving are shown in ``test_pipeline_simulation.py``; here stands the example that explains each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connector.core import exchange as x
+from connector.core.assignment import Phase
+from connector.core.batching import BatchPolicy, Envelope
+from connector.core.breaker import BreakerPolicy
+from connector.core.dedupe import DedupePolicy, SeenKeys
+from connector.core.freshness import FreshnessPolicy
+from connector.core.offsets import ResolvedOffsets
+from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
+from connector.core.recovery import LedgerPosition, Recovery
+from connector.core.retry import RetryPolicy
+from connector.model import (
+    DELIVERED,
+    NO_VERDICT,
+    Answer,
+    Facts,
+    Failure,
+    Flaw,
+    Moment,
+    Outcome,
+    Reason,
+    RequestFailed,
+    TopicPartition,
+    Verdict,
+    VerdictKind,
+    Verdicts,
+)
+from tests.core.builders import DAY_MS, NOW_MS, PLACE, Shape, at, key_of, poll_of
+
+WEEK_MS = 7 * DAY_MS
+POLICY = Policy(
+    freshness=FreshnessPolicy(WEEK_MS, 300_000),
+    dedupe=DedupePolicy(WEEK_MS),
+    batch=BatchPolicy(10, 100, 0.0),
+    envelope=Envelope(b"[", b"]"),
+    buffer=BufferPolicy(100, 10_000, 20, 2_000),
+    max_in_flight=4,
+    drain_seconds=40.0,
+    poll_gate_seconds=22.5,
+    flush=FlushPolicy(1.0, 100, 500),
+    retry=RetryPolicy(1.0, 60.0, 3),
+    breaker=BreakerPolicy(5, 60.0),
+)
+REJECTED = Verdict(VerdictKind.REJECTED, "INVALID at matchKeys")
+RETRY = Verdict(VerdictKind.RETRY, "INTERNAL")
+FLAW = Flaw(Reason.INVALID_FIELD, "countryCode: not two letters")
+
+
+class Conversation:
+    """A pipeline, the clock it is told, and the requests it has out."""
+
+    def __init__(self, policy: Policy = POLICY) -> None:
+        self.pipeline = Pipeline(policy)
+        self.now = 0.0
+        self.skew_ms = 0
+        self.last_poll: float | None = None
+        self.ledger_end = 0
+        self.requests: dict[bytes, int] = {}
+
+    @property
+    def moment(self) -> Moment:
+        return at(self.now, skew_ms=self.skew_ms, polled=self.last_poll)
+
+    def tell(self, told: x.Input, *, after: float = 0.0) -> list[x.Command]:
+        self.now += after
+        commands = self.pipeline.handle(told, self.moment)
+        self.requests |= {command.body: command.request for command in commands if isinstance(command, x.Send)}
+        counted = self.pipeline.statistics
+        accounted = counted.resolved + counted.released + self.pipeline.buffered_events + self.pipeline.in_flight_events
+        assert counted.records == accounted
+        return commands
+
+    def wait(self, seconds: float) -> list[x.Command]:
+        return self.tell(x.TimePassed(), after=seconds)
+
+    def start(
+        self, generation: int = 1, *, place: TopicPartition = PLACE, recovery: Recovery | None = None
+    ) -> list[x.Command]:
+        self.tell(x.Assigned(place, generation))
+        self.tell(x.Restored(generation, recovery or a_recovery()))
+        return self.appended(generation)
+
+    def appended(self, generation: int = 1) -> list[x.Command]:
+        self.ledger_end += 10  # another member wrote in between
+        return self.tell(x.FactsAppended(generation, self.ledger_end, NOW_MS + round(self.now * 1000)))
+
+    def poll(self, *shapes: Shape, generation: int = 1, epoch: int = 0, place: TopicPartition = PLACE) -> list[x.Command]:
+        return self.tell(x.Polled((poll_of(*shapes, generation=generation, epoch=epoch, place=place),)))
+
+    def answer(self, body: bytes, answer: Answer, *, chance: float = 0.0) -> list[x.Command]:
+        return self.tell(x.RequestFinished(self.requests[body], answer, chance))
+
+    def verdicts(self, body: bytes, *verdicts: Verdict) -> list[x.Command]:
+        return self.answer(body, Verdicts(list(verdicts)))
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        return {outcome: count for outcome, count in self.pipeline.statistics.outcomes.items() if count}
+
+
+def a_recovery(offset: int = 0, *, seen: tuple[str, ...] = (), resolved: tuple[int, ...] = (), epoch: int = 0) -> Recovery:
+    keys, offsets = SeenKeys(), ResolvedOffsets()
+    for name in seen:
+        keys.add(key_of(name), NOW_MS)
+    for resolved_offset in resolved:
+        offsets.add(resolved_offset, 1, epoch)
+    return Recovery(offset, -1, LedgerPosition("ledger-id", 0), "topic-id", keys, offsets, "note")
+
+
+def good(offset: int, key: str | None = None, *, age_ms: int = 0, payload: bytes | None = None) -> Shape:
+    return offset, key, payload or b"%d" % offset, NOW_MS - age_ms
+
+
+def sends(commands: list[x.Command]) -> list[bytes]:
+    return [command.body for command in commands if isinstance(command, x.Send)]
+
+
+def letters(commands: list[x.Command]) -> list[tuple[int, Reason]]:
+    return [(command.offset, command.flaw.reason) for command in commands if isinstance(command, x.WriteLetter)]
+
+
+def commits(commands: list[x.Command]) -> list[int]:
+    return [point.next_offset for command in commands if isinstance(command, x.Commit) for point in command.points]
+
+
+def written(commands: list[x.Command]) -> list[tuple[int, Outcome]]:
+    facts = [command.facts for command in commands if isinstance(command, x.AppendFacts)]
+    return [fact for entry in facts for fact in zip(entry.offsets, entry.outcomes, strict=True)]
+
+
+def kinds(commands: list[x.Command]) -> list[type]:
+    return [type(command) for command in commands]
+
+
+# ---- from the assignment to the start
+
+
+def test_an_assignment_is_restored_then_proves_the_ledger_writable_then_starts() -> None:
+    talk = Conversation()
+    assert talk.tell(x.Assigned(PLACE, 7)) == [x.Restore(PLACE, 7)]
+    assert talk.pipeline.paused()["restoring"] == 1
+    assert talk.tell(x.Restored(7, a_recovery(30))) == [x.AppendFacts(PLACE, 7, "topic-id", Facts())]
+    assert talk.pipeline.paused()["restoring"] == 1
+    assert talk.appended(7) == [x.Start(PLACE, 7, 30, -1, "topic-id"), x.Resume(PLACE, 7)]
+    assert set(talk.pipeline.paused().values()) == {0}
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_a_ledger_that_cannot_be_read_is_tried_again_with_backoff() -> None:
+    talk = Conversation()
+    talk.tell(x.Assigned(PLACE, 1))
+    assert talk.tell(x.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
+    assert talk.pipeline.needs_operator() == []
+    assert talk.pipeline.wake_at(talk.moment) == 0.5
+    assert talk.wait(0.5) == [x.Restore(PLACE, 1)]
+    talk.tell(x.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0))
+    assert talk.pipeline.wake_at(talk.moment) == 1.5
+
+
+def test_a_ledger_that_must_not_be_trusted_is_refused_aloud_and_still_tried_again() -> None:
+    talk = Conversation()
+    talk.tell(x.Assigned(PLACE, 1))
+    talk.tell(x.RestoreFailed(1, "the ledger was recreated", needs_operator=True, chance=0.0))
+    assert talk.pipeline.needs_operator() == ["the ledger was recreated"]
+    assert talk.pipeline.paused()["refused"] == 1
+    assert talk.pipeline.paused()["restoring"] == 0
+    assert talk.wait(0.5) == [x.Restore(PLACE, 1)]
+    talk.tell(x.Restored(1, a_recovery()))
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_an_opening_entry_that_cannot_be_written_is_tried_again() -> None:
+    talk = Conversation()
+    talk.tell(x.Assigned(PLACE, 1))
+    talk.tell(x.Restored(1, a_recovery()))
+    assert talk.tell(x.FactsFailed(1, 0.0)) == []
+    assert kinds(talk.wait(0.5)) == [x.AppendFacts]
+    assert kinds(talk.appended()) == [x.Start, x.Resume]
+
+
+def test_news_of_a_restore_that_nobody_waits_for_changes_nothing() -> None:
+    talk = Conversation()
+    talk.start()
+    assert talk.tell(x.Restored(1, a_recovery())) == []
+    assert talk.tell(x.Restored(99, a_recovery())) == []
+    assert talk.tell(x.RestoreFailed(1, "late", needs_operator=True, chance=0.0)) == []
+    assert talk.tell(x.RestoreFailed(99, "late", needs_operator=True, chance=0.0)) == []
+    assert talk.pipeline.needs_operator() == []
+
+
+# ---- the path of an event
+
+
+def test_an_event_is_sent_then_written_down_then_committed() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(5))
+    assert talk.poll(good(5, "a"), epoch=3) == [x.Send(1, b"[5]", 1, 0)]
+    assert talk.verdicts(b"[5]", DELIVERED) == []
+    (append,) = talk.wait(1.0)
+    assert append == x.AppendFacts(PLACE, 1, "topic-id", Facts([5], [3], [Outcome.DELIVERED], [key_of("a")], [NOW_MS]))
+    (commit,) = talk.appended()
+    assert commit == x.Commit((x.CommitPoint(PLACE, 1, 6, 3, "v1 topic-id ledger-id:20"),))
+
+
+def test_nothing_is_committed_while_the_facts_are_unconfirmed() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, None, None))
+    assert written(talk.wait(1.0)) == [(0, Outcome.IGNORED)]
+    assert talk.wait(100.0) == []
+    assert commits(talk.appended()) == [1]
+
+
+def test_an_open_record_holds_back_the_commit_of_those_above_it() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), (1, None, None, None))
+    talk.wait(1.0)
+    assert commits(talk.appended()) == []
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.wait(1.0)
+    assert commits(talk.appended()) == [2]
+
+
+def test_the_ledger_position_never_goes_back() -> None:
+    talk = Conversation()
+    talk.start(recovery=replace(a_recovery(), position=LedgerPosition("ledger-id", 50)))
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)
+    (commit,) = talk.appended()
+    assert isinstance(commit, x.Commit)
+    assert commit.points[0].metadata == "v1 topic-id ledger-id:50"
+
+
+def test_a_refused_commit_is_made_again_later() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)
+    talk.appended()
+    assert talk.tell(x.CommitFailed(1)) == []
+    assert talk.pipeline.wake_at(talk.moment) == talk.now + 6.0
+    assert commits(talk.wait(6.0)) == [1]
+    assert talk.tell(x.CommitFailed(99)) == []
+
+
+def test_polls_of_an_assignment_that_is_not_running_are_ignored() -> None:
+    talk = Conversation()
+    assert talk.poll(good(0)) == []
+    talk.tell(x.Assigned(PLACE, 1))
+    assert talk.poll(good(0)) == []
+    assert talk.pipeline.statistics.records == 0
+
+
+def test_a_record_polled_again_after_a_seek_is_taken_in_once() -> None:
+    talk = Conversation()
+    talk.start()
+    assert sends(talk.poll(good(0), good(1))) == [b"[0,1]"]
+    assert talk.poll(good(0), good(1)) == []
+    assert talk.pipeline.statistics.records == 2
+
+
+# ---- the order of the checks
+
+
+def test_a_record_found_in_the_ledger_is_already_resolved_whatever_else_it_is() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(seen=("a",), resolved=(0, 1, 2, 3)))
+    commands = talk.poll((0, None, None, None), (1, None, FLAW, NOW_MS), good(2, age_ms=2 * WEEK_MS), good(3, "a"))
+    assert commits(commands) == [4]
+    assert letters(commands) == []
+    assert talk.pipeline.statistics.already_resolved == 4
+    assert talk.outcomes == {}
+
+
+def test_a_fact_under_another_leader_epoch_resolves_nothing() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(resolved=(0,), epoch=4))
+    assert sends(talk.poll(good(0), epoch=5)) == [b"[0]"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((0, None, Flaw(Reason.UNDECODABLE, ""), None), Reason.UNDECODABLE),
+        ((0, None, b"0", None), Reason.MISSING_FIELD),
+        ((0, None, b"0", NOW_MS // 1000), Reason.IMPLAUSIBLE_TIME),
+        ((0, None, b"0", NOW_MS + 300_001), Reason.IMPLAUSIBLE_TIME),
+        ((0, None, FLAW, NOW_MS // 1000), Reason.IMPLAUSIBLE_TIME),
+        ((0, None, FLAW, NOW_MS), Reason.INVALID_FIELD),
+        ((0, "seen", FLAW, NOW_MS), Reason.INVALID_FIELD),
+        ((0, None, b"x" * 99, NOW_MS), Reason.TOO_LARGE),
+    ],
+)
+def test_the_first_broken_rule_names_the_dead_letter(shape: Shape, reason: Reason) -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(seen=("seen",)))
+    commands = talk.poll(shape)
+    assert letters(commands) == [(0, reason)]
+    assert sends(commands) == []
+    talk.tell(x.LetterWritten(1, 0))
+    assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
+    assert talk.pipeline.statistics.dead_letters == {reason: 1}
+    assert written(talk.wait(1.0)) == [(0, Outcome.DEAD_LETTERED)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "outcome"),
+    [
+        ((0, "seen", None, NOW_MS - 2 * WEEK_MS), Outcome.IGNORED),
+        ((0, None, FLAW, NOW_MS - WEEK_MS - 1), Outcome.STALE),
+        ((0, "seen", b"0", NOW_MS - WEEK_MS - 1), Outcome.STALE),
+        ((0, "seen", b"0", NOW_MS - WEEK_MS), Outcome.DUPLICATE),
+        ((0, "seen", b"x" * 99, NOW_MS), Outcome.DUPLICATE),
+    ],
+)
+def test_what_needs_neither_sending_nor_a_letter_is_a_fact_at_once(shape: Shape, outcome: Outcome) -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(seen=("seen",)))
+    assert talk.poll(shape) == []
+    assert talk.outcomes == {outcome: 1}
+    (append,) = talk.wait(1.0)
+    assert isinstance(append, x.AppendFacts)
+    assert append.facts == Facts([0], [0], [outcome], [None], [0])
+
+
+def test_an_event_of_the_allowed_age_to_the_millisecond_is_sent() -> None:
+    talk = Conversation()
+    talk.start()
+    assert sends(talk.poll(good(0, age_ms=WEEK_MS), good(1, age_ms=-300_000))) == [b"[0,1]"]
+
+
+# ---- copies
+
+
+def test_copies_of_an_event_in_flight_wait_and_are_duplicates_once_it_is_delivered() -> None:
+    talk = Conversation()
+    talk.start()
+    assert sends(talk.poll(good(0, "a"), good(1, "a"), good(2, "a"))) == [b"[0]"]
+    assert talk.pipeline.buffered_events == 2
+    talk.verdicts(b"[0]", DELIVERED)
+    assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 2}
+    assert talk.poll(good(3, "a")) == []
+    assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 3}
+
+
+def test_the_next_copy_takes_the_place_of_a_rejected_event() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "a"), good(1, "a"))
+    commands = talk.verdicts(b"[0]", REJECTED)
+    assert letters(commands) == [(0, Reason.REJECTED)]
+    assert sends(commands) == [b"[1]"]
+
+
+def test_a_rejected_event_does_not_make_its_key_seen() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "a"))
+    talk.verdicts(b"[0]", REJECTED)
+    talk.tell(x.LetterWritten(1, 0))
+    assert sends(talk.poll(good(1, "a"))) == [b"[1]"]
+    (append,) = talk.wait(1.0)
+    assert append == x.AppendFacts(PLACE, 1, "topic-id", Facts([0], [0], [Outcome.DEAD_LETTERED], [None], [0]))
+
+
+def test_a_copy_that_is_too_large_makes_room_for_the_one_after_it() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "a"), good(1, "a", payload=b"x" * 99), good(2, "a"))
+    commands = talk.verdicts(b"[0]", REJECTED)
+    assert letters(commands) == [(0, Reason.REJECTED), (1, Reason.TOO_LARGE)]
+    assert sends(commands) == [b"[2]"]
+
+
+def test_an_event_that_is_too_large_leaves_its_key_to_the_next_copy() -> None:
+    talk = Conversation()
+    talk.start()
+    commands = talk.poll(good(0, "a", payload=b"x" * 99), good(1, "a"))
+    assert letters(commands) == [(0, Reason.TOO_LARGE)]
+    assert sends(commands) == [b"[1]"]
+
+
+def test_an_event_that_turns_stale_before_it_is_sent_again_makes_room_for_a_fresher_copy() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(
+        good(0, "a", age_ms=WEEK_MS - 100), good(1, "a", age_ms=WEEK_MS - 100), good(2, "a"), good(3, age_ms=WEEK_MS - 100)
+    )
+    talk.answer(b"[0,3]", RequestFailed(Failure.TRANSIENT, "connect"))
+    assert sends(talk.wait(0.5)) == [b"[2]"]
+    assert talk.outcomes == {Outcome.STALE: 3}
+
+
+def test_only_the_stale_leave_a_group_that_is_sent_again() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, age_ms=WEEK_MS - 100), good(1))
+    talk.answer(b"[0,1]", RequestFailed(Failure.TRANSIENT, "connect"))
+    assert talk.wait(0.5) == [x.Send(2, b"[1]", 1, 1)]
+    assert talk.outcomes == {Outcome.STALE: 1}
+
+
+# ---- verdicts
+
+
+def test_an_event_without_a_final_verdict_is_tried_again_until_it_is_given_up_as_a_dead_letter() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1), good(2))
+    talk.verdicts(b"[0,1,2]", RETRY, NO_VERDICT, DELIVERED)
+    assert sends(talk.wait(0.5)) == [b"[0,1]"]
+    talk.verdicts(b"[0,1]", RETRY, NO_VERDICT)
+    assert sends(talk.wait(0.5)) == []
+    assert sends(talk.wait(0.5)) == [b"[0,1]"]
+    commands = talk.verdicts(b"[0,1]", RETRY, NO_VERDICT)
+    assert [command.flaw for command in commands if isinstance(command, x.WriteLetter)] == [
+        Flaw(Reason.NO_VERDICT, "INTERNAL"),
+        Flaw(Reason.NO_VERDICT, "no verdict on this event"),
+    ]
+    assert talk.pipeline.statistics.retries == {"no-verdict": 4}
+
+
+def test_a_request_that_fails_as_a_whole_is_tried_without_bound_and_dead_letters_nothing() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    for attempt in range(1, 40):
+        assert talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "http-503")) == []
+        wake = talk.pipeline.wake_at(talk.moment)
+        full = min(60, 2 ** (attempt - 1))
+        (send,) = talk.wait(full / 2)
+        assert isinstance(send, x.Send)
+        assert send.attempt == attempt
+        assert wake is not None
+        assert wake <= talk.now
+    assert talk.pipeline.statistics.retries == {"http-503": 39}
+
+
+def test_the_wait_the_vendor_asked_for_is_kept() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "http-503", retry_after=20.0))
+    assert sends(talk.wait(19.9)) == []
+    assert sends(talk.wait(0.1)) == [b"[0]"]
+
+
+def test_throttled_every_request_of_the_process_waits_and_fewer_go_out_at_once() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    assert talk.pipeline.concurrency_limit == 4
+    talk.answer(b"[0]", RequestFailed(Failure.THROTTLED, "http-429", retry_after=5.0))
+    assert talk.pipeline.concurrency_limit == 2
+    assert talk.poll(good(1)) == []
+    assert talk.pipeline.wake_at(talk.moment) == 5.0
+    assert sends(talk.wait(4.9)) == []
+    assert sends(talk.wait(0.1)) == [b"[0]", b"[1]"]
+
+
+def test_a_time_out_is_a_sign_of_congestion_and_a_lost_connection_is_not() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "connect"))
+    assert talk.pipeline.concurrency_limit == 4
+    talk.wait(0.5)
+    talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "timeout"))
+    assert talk.pipeline.concurrency_limit == 2
+
+
+def test_no_more_requests_go_out_at_once_than_the_limit() -> None:
+    talk = Conversation(replace(POLICY, batch=BatchPolicy(1, 100, 0.0), max_in_flight=2))
+    talk.start()
+    assert sends(talk.poll(good(0), good(1), good(2))) == [b"[0]", b"[1]"]
+    assert talk.pipeline.in_flight_requests == 2
+    assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[2]"]
+
+
+def test_credentials_that_fail_pause_everything_say_so_and_are_tried_again_less_and_less_often() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    failed = RequestFailed(Failure.OPERATOR, "invalid_grant", detail="the refresh token was revoked")
+    assert talk.answer(b"[0]", failed) == []
+    assert talk.pipeline.needs_operator() == ["the refresh token was revoked"]
+    assert talk.pipeline.paused()["operator"] == 1
+    assert talk.poll(good(1)) == []
+    assert sends(talk.wait(0.5)) == [b"[0]", b"[1]"]
+    talk.answer(b"[0]", replace(failed, detail=""))
+    assert talk.pipeline.needs_operator() == ["invalid_grant"]
+    assert sends(talk.wait(0.9)) == []
+    assert sends(talk.wait(0.1)) == [b"[0]"]
+    talk.verdicts(b"[0]", DELIVERED)
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_a_body_too_large_for_the_vendor_is_halved_until_one_event_is_left_which_is_a_dead_letter() -> None:
+    too_large = RequestFailed(Failure.TOO_LARGE, "http-413")
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1), good(2))
+    assert sends(talk.answer(b"[0,1,2]", too_large)) == [b"[0]", b"[1,2]"]
+    assert sends(talk.answer(b"[1,2]", too_large)) == [b"[1]", b"[2]"]
+    assert letters(talk.answer(b"[1]", too_large)) == [(1, Reason.TOO_LARGE)]
+    assert talk.pipeline.statistics.retries == {"too-large": 5}
+
+
+def test_the_one_event_left_of_a_body_too_large_is_no_dead_letter_for_it_was_not_alone() -> None:
+    talk, other = Conversation(), TopicPartition("conversions", 1)
+    talk.start(1)
+    talk.start(2, place=other)
+    talk.last_poll = -100.0  # nothing is sent yet, so that both partitions share a request
+    talk.poll(good(0))
+    talk.poll(good(7), generation=2, place=other)
+    talk.last_poll = None
+    assert sends(talk.wait(0.0)) == [b"[0,7]"]
+    talk.tell(x.Lost((1,)))
+    commands = talk.answer(b"[0,7]", RequestFailed(Failure.TOO_LARGE, "http-413"))
+    assert letters(commands) == []
+    assert sends(commands) == [b"[7]"]
+
+
+# ---- the breaker
+
+
+def test_too_many_rejections_in_a_row_leave_one_probe_a_minute_until_one_is_delivered() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(*[good(offset) for offset in range(5)])
+    talk.poll(*[good(offset) for offset in range(5, 9)])
+    talk.verdicts(b"[0,1,2,3,4]", *[REJECTED] * 5)
+    talk.answer(b"[5,6,7,8]", RequestFailed(Failure.TRANSIENT, "connect"))
+    assert talk.pipeline.paused()["breaker"] == 1
+    assert "5 events in a row" in talk.pipeline.needs_operator()[0]
+    assert talk.pipeline.wake_at(talk.moment) == 60.0
+    assert sends(talk.wait(59.0)) == []
+    assert sends(talk.wait(1.0)) == [b"[5]"]
+    assert sends(talk.wait(59.0)) == []
+    talk.verdicts(b"[5]", REJECTED)
+    assert sends(talk.wait(60.0)) == [b"[6]"]
+    assert sends(talk.verdicts(b"[6]", DELIVERED)) == [b"[7,8]"]
+    assert talk.pipeline.needs_operator() == []
+
+
+# ---- dead letters
+
+
+def test_a_letter_that_cannot_be_written_pauses_its_partition_and_is_written_again() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, FLAW, NOW_MS), (1, None, FLAW, NOW_MS))
+    assert talk.tell(x.LetterFailed(1, 0, 0.0)) == [x.Pause(PLACE, 1)]
+    assert talk.pipeline.paused()["dead_letter"] == 1
+    assert talk.pipeline.wake_at(talk.moment) == 0.5
+    assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
+    assert talk.tell(x.LetterWritten(1, 0)) == [x.Resume(PLACE, 1)]
+    assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
+
+
+def test_a_letter_carries_the_record_as_it_was_polled() -> None:
+    talk = Conversation()
+    talk.start()
+    assert talk.poll((4, None, FLAW, NOW_MS)) == [x.WriteLetter(PLACE, 1, 4, "record 4", FLAW)]
+
+
+# ---- facts
+
+
+def test_facts_of_one_interval_share_an_entry_and_a_full_one_goes_at_once() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 3, 500)))
+    talk.start()
+    assert talk.poll((0, None, None, None), (1, None, None, None)) == []
+    assert [offset for offset, _ in written(talk.poll((2, None, None, None), (3, None, None, None)))] == [0, 1, 2]
+    assert talk.wait(5.0) == []
+    assert commits(talk.appended()) == [3]
+    assert written(talk.wait(1.0)) == [(3, Outcome.IGNORED)]
+
+
+def test_facts_that_could_not_be_written_are_written_again_with_those_learnt_since() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 3, 500)))
+    talk.start()
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)
+    talk.poll(*[(offset, None, None, None) for offset in range(1, 6)])
+    assert talk.tell(x.FactsFailed(1, 0.0)) == []
+    assert talk.pipeline.wake_at(talk.moment) == talk.now + 0.5
+    assert [offset for offset, _ in written(talk.wait(0.5))] == [0, 1, 2]
+    commands = talk.appended()
+    assert commits(commands) == [3]
+    assert [offset for offset, _ in written(commands)] == [3, 4, 5]
+
+
+def test_with_too_many_facts_unconfirmed_nothing_more_is_sent() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 3)))
+    talk.start()
+    talk.poll(*[(offset, None, None, None) for offset in range(4)])
+    talk.wait(1.0)
+    assert talk.pipeline.paused()["ledger"] == 1
+    assert talk.poll(good(4)) == []
+    assert sends(talk.appended()) == [b"[4]"]
+    assert talk.pipeline.paused()["ledger"] == 0
+
+
+# ---- giving partitions back
+
+
+def test_a_revoked_partition_finishes_what_is_in_flight_commits_and_is_released() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "a"), good(1, "a"))
+    talk.last_poll = -100.0
+    talk.poll(good(2))
+    assert talk.tell(x.Revoked((1,))) == [x.Pause(PLACE, 1)]
+    assert talk.pipeline.paused()["draining"] == 1
+    assert talk.tell(x.Revoked((1,))) == []
+    assert talk.pipeline.wake_at(talk.moment) == 40.0
+    assert talk.poll(good(3)) == []
+    assert written(talk.verdicts(b"[0]", DELIVERED)) == [(0, Outcome.DELIVERED), (1, Outcome.DUPLICATE)]
+    assert kinds(talk.appended()) == [x.Commit, x.Release]
+    assert talk.pipeline.statistics.released == 1
+    assert talk.pipeline.assignments == []
+
+
+def test_what_was_not_sent_is_released_at_once() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.last_poll = -100.0
+    talk.poll(good(0), good(1))
+    assert talk.tell(x.Revoked((1,))) == [x.Release(PLACE, 1, 2)]
+    assert talk.pipeline.wake_at(talk.moment) is None
+
+
+def test_a_drain_waits_no_longer_than_it_may_and_what_comes_later_is_still_written_down_but_not_committed() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "a"), good(1))
+    talk.tell(x.Revoked((1,)))
+    assert talk.wait(39.9) == []
+    assert talk.wait(0.1) == [x.Release(PLACE, 1, 2)]
+    assert talk.pipeline.in_flight_events == 0
+    assert written(talk.verdicts(b"[0,1]", DELIVERED, REJECTED)) == [(0, Outcome.DELIVERED)]
+    assert talk.pipeline.statistics.late_answers == 2
+    assert talk.outcomes == {}
+    assert talk.appended() == []
+
+
+def test_while_draining_nothing_is_sent_again() -> None:
+    talk = Conversation(replace(POLICY, batch=BatchPolicy(3, 100, 0.0)))
+    talk.start()
+    talk.poll(good(0, "a"), good(1, "a"), good(2), good(3), good(4))
+    assert sorted(talk.requests) == [b"[0,2,3]", b"[4]"]
+    talk.tell(x.Revoked((1,)))
+    assert talk.answer(b"[4]", RequestFailed(Failure.TRANSIENT, "timeout")) == []
+    commands = talk.verdicts(b"[0,2,3]", REJECTED, RETRY, DELIVERED)
+    assert letters(commands) == [(0, Reason.REJECTED)]
+    assert sends(commands) == []
+    commands = talk.wait(1.0)
+    assert sends(commands) == []
+    assert written(commands) == [(3, Outcome.DELIVERED)]
+    assert talk.appended() == []
+    assert written(talk.tell(x.LetterWritten(1, 0))) == [(0, Outcome.DEAD_LETTERED)]
+    assert talk.appended()[-1] == x.Release(PLACE, 1, 3)  # the copy that waited, and the two without a verdict
+
+
+def test_what_waits_to_be_sent_again_is_not_sent_once_its_partition_is_lost() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "connect"))
+    talk.tell(x.Lost((1,)))
+    assert talk.wait(10.0) == []
+    assert talk.pipeline.wake_at(talk.moment) is None
+
+
+def test_a_letter_that_fails_while_draining_is_written_again() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, FLAW, NOW_MS))
+    talk.tell(x.Revoked((1,)))
+    assert talk.tell(x.LetterFailed(1, 0, 0.0)) == []
+    assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
+
+
+def test_a_lost_partition_commits_nothing_more_but_its_facts_are_still_written() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, None, None), (1, None, FLAW, NOW_MS), (2, None, FLAW, NOW_MS), good(3))
+    assert kinds(talk.tell(x.Lost((1,)))) == []
+    assert talk.pipeline.statistics.released == 3
+    assert written(talk.wait(1.0)) == [(0, Outcome.IGNORED)]
+    talk.answer(b"[3]", RequestFailed(Failure.TRANSIENT, "timeout"))
+    assert talk.tell(x.LetterFailed(1, 2, 0.0)) == []
+    talk.tell(x.LetterWritten(1, 1))
+    assert written(talk.appended()) == [(1, Outcome.DEAD_LETTERED)]
+    assert talk.appended() == []
+    assert talk.pipeline.wake_at(talk.moment) is None
+    assert talk.tell(x.CommitFailed(1)) == []
+    assert talk.tell(x.Lost((1,))) == []
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_partition_revoked_before_it_started_is_released_at_once(restored: bool) -> None:
+    talk = Conversation()
+    talk.tell(x.Assigned(PLACE, 1))
+    if restored:
+        talk.tell(x.Restored(1, a_recovery()))
+    assert talk.tell(x.Revoked((1,))) == [x.Release(PLACE, 1, 0)]
+    if restored:
+        assert talk.appended() == []
+    assert talk.tell(x.Revoked((1,))) == []
+
+
+def test_an_assignment_that_ended_has_no_say_in_the_next_one_of_the_same_partition() -> None:
+    talk = Conversation()
+    talk.start(1)
+    talk.poll(good(0, "a"))
+    talk.tell(x.Lost((1,)))
+    talk.start(2)
+    assert sends(talk.poll(good(0, "a"), generation=2)) == [b"[0]"]
+    first, second = sorted({1, *talk.requests.values()})
+    talk.tell(x.RequestFinished(first, Verdicts([DELIVERED]), 0.0))
+    talk.wait(1.0)
+    assert commits(talk.appended(1)) == []
+    talk.tell(x.RequestFinished(second, Verdicts([DELIVERED]), 0.0))
+    talk.wait(1.0)
+    assert commits(talk.appended(2)) == [1]
+
+
+# ---- the end of the process
+
+
+def test_a_shutdown_drains_every_partition_and_then_stops() -> None:
+    talk, other = Conversation(), TopicPartition("conversions", 1)
+    talk.start(1)
+    talk.tell(x.Assigned(other, 2))
+    talk.poll(good(0))
+    assert talk.tell(x.ShutdownRequested()) == [x.Release(other, 2, 0), x.Pause(PLACE, 1)]
+    assert talk.tell(x.ShutdownRequested()) == []
+    talk.verdicts(b"[0]", DELIVERED)
+    assert talk.appended()[-2:] == [x.Release(PLACE, 1, 0), x.Stop(None)]
+    assert talk.pipeline.wake_at(talk.moment) is None
+
+
+def test_without_assignments_a_shutdown_stops_at_once() -> None:
+    assert Conversation().tell(x.ShutdownRequested()) == [x.Stop(None)]
+
+
+def test_a_partition_assigned_during_a_shutdown_is_given_back_at_once() -> None:
+    talk = Conversation()
+    talk.start(1)
+    talk.poll(good(0))
+    talk.tell(x.ShutdownRequested())
+    other = TopicPartition("conversions", 1)
+    assert talk.tell(x.Assigned(other, 2)) == [x.Release(other, 2, 0)]
+
+
+def test_a_shutdown_ends_in_time_whatever_is_still_under_way() -> None:
+    talk = Conversation()
+    talk.start(1)
+    talk.poll((0, None, None, None), good(1))
+    talk.tell(x.ShutdownRequested())
+    assert x.Stop(None) not in talk.wait(39.9)
+    assert talk.wait(0.1)[-2:] == [x.Release(PLACE, 1, 1), x.Stop(None)]
+
+
+def test_a_shutdown_waits_for_the_answers_to_lost_partitions_but_not_for_ever() -> None:
+    talk = Conversation()
+    talk.start(1)
+    talk.poll(good(0))
+    talk.tell(x.Lost((1,)))
+    assert talk.tell(x.ShutdownRequested()) == []
+    assert talk.pipeline.wake_at(talk.moment) == 40.0
+    assert talk.wait(40.0) == [x.Stop(None)]
+
+
+def test_on_verdict_stop_a_request_that_needs_an_operator_ends_the_process_with_its_sentence() -> None:
+    talk = Conversation(replace(POLICY, stop_on_verdict=True))
+    talk.start()
+    talk.poll(good(0))
+    commands = talk.answer(b"[0]", RequestFailed(Failure.OPERATOR, "http-401", detail="the token is refused"))
+    assert commands == [x.Release(PLACE, 1, 1), x.Stop("the token is refused")]
+
+
+def test_on_verdict_stop_a_ledger_that_must_not_be_trusted_ends_the_process_and_one_that_is_away_does_not() -> None:
+    talk = Conversation(replace(POLICY, stop_on_verdict=True))
+    talk.tell(x.Assigned(PLACE, 1))
+    assert talk.tell(x.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
+    talk.wait(0.5)
+    commands = talk.tell(x.RestoreFailed(1, "recreated", needs_operator=True, chance=0.0))
+    assert commands == [x.Release(PLACE, 1, 0), x.Stop("recreated")]
+
+
+# ---- bounds
+
+
+def test_at_the_bound_all_partitions_pause_and_at_half_of_it_they_resume() -> None:
+    talk = Conversation(replace(POLICY, batch=BatchPolicy(40, 1_000, 0.0)))
+    talk.start()
+    assert x.Pause not in kinds(talk.poll(*[good(offset) for offset in range(79)]))
+    assert x.Pause(PLACE, 1) in talk.poll(good(79))
+    assert talk.pipeline.paused()["buffer_full"] == 1
+    bodies = list(talk.requests)
+    assert [body.count(b",") + 1 for body in bodies] == [40, 39, 1]
+    assert talk.verdicts(bodies[2], DELIVERED) == []
+    assert x.Resume(PLACE, 1) in talk.verdicts(bodies[1], *[DELIVERED] * 39)
+    assert talk.pipeline.paused()["buffer_full"] == 0
+
+
+def test_the_bound_holds_for_bytes_too() -> None:
+    talk = Conversation()
+    talk.start()
+    poll = poll_of(good(0), good(1), sizes=[4_000, 4_000])
+    assert x.Pause(PLACE, 1) in talk.tell(x.Polled((poll,)))
+    assert x.Resume(PLACE, 1) in talk.verdicts(b"[0,1]", DELIVERED, RETRY)
+
+
+def test_a_partition_too_far_ahead_of_its_open_record_pauses_alone() -> None:
+    talk, other = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 10**6, 10**6))), TopicPartition("conversions", 1)
+    talk.start(1)
+    talk.start(2, place=other)
+    commands = talk.poll(good(0), *[(offset, None, None, None) for offset in range(1, _MAX_AHEAD + 1)])
+    assert [command for command in commands if isinstance(command, x.Pause)] == [x.Pause(PLACE, 1)]
+    assert talk.pipeline.paused()["ahead"] == 1
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.wait(1.0)
+    assert x.Resume(PLACE, 1) in talk.appended()
+
+
+# ---- clocks
+
+
+def test_a_batch_waits_for_the_linger() -> None:
+    talk = Conversation(replace(POLICY, batch=BatchPolicy(2, 100, 0.5)))
+    talk.start()
+    assert talk.poll(good(0)) == []
+    assert talk.pipeline.wake_at(talk.moment) == 0.5
+    assert sends(talk.wait(0.5)) == [b"[0]"]
+    assert sends(talk.poll(good(1), good(2))) == [b"[1,2]"]
+
+
+def test_a_full_batch_that_cannot_be_sent_yet_is_due_at_once() -> None:
+    talk = Conversation(replace(POLICY, batch=BatchPolicy(1, 100, 9.0)))
+    talk.start()
+    talk.last_poll = -100.0
+    talk.poll(good(0))
+    assert talk.pipeline.wake_at(talk.moment) == pytest.approx(0.1)
+
+
+def test_no_request_starts_while_the_consumer_thread_stands_still() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.last_poll = -22.6
+    assert talk.poll(good(0)) == []
+    assert talk.pipeline.wake_at(talk.moment) == pytest.approx(0.1)
+    talk.last_poll = -22.4
+    assert sends(talk.wait(0.1)) == [b"[0]"]
+
+
+@pytest.mark.parametrize("skew_ms", [300_001, -300_001])
+def test_a_partition_does_not_start_while_the_clocks_disagree_and_the_brokers_time_is_asked_for_again(skew_ms: int) -> None:
+    talk = Conversation()
+    talk.skew_ms = skew_ms
+    talk.tell(x.Assigned(PLACE, 1))
+    talk.tell(x.Restored(1, a_recovery()))
+    assert talk.appended() == []
+    assert "off the brokers'" in talk.pipeline.needs_operator()[0]
+    assert talk.pipeline.wake_at(talk.moment) == 5.0
+    assert kinds(talk.wait(5.0)) == [x.AppendFacts]
+    talk.skew_ms = 0
+    assert kinds(talk.appended()) == [x.Start, x.Resume]
+
+
+def test_a_clock_that_jumps_pauses_everything_and_what_was_polled_meanwhile_is_judged_when_it_agrees_again() -> None:
+    talk, other = Conversation(), TopicPartition("conversions", 1)
+    talk.start(1)
+    talk.start(2, place=other)
+    talk.skew_ms = WEEK_MS
+    assert talk.poll(good(0), good(1, age_ms=WEEK_MS + 1)) == [
+        x.AppendFacts(PLACE, 1, "topic-id", Facts()),
+        x.Pause(PLACE, 1),
+        x.Pause(other, 2),
+    ]
+    assert talk.pipeline.paused()["clock"] == 2
+    assert talk.outcomes == {}
+    talk.poll(good(0), generation=2, place=other)
+    assert talk.tell(x.Revoked((2,))) == [x.Release(other, 2, 0)]
+    talk.skew_ms = 0
+    commands = talk.wait(1.0)
+    assert sends(commands) == [b"[0]"]
+    assert x.Resume(PLACE, 1) in commands
+    assert talk.outcomes == {Outcome.STALE: 1}
+
+
+def test_while_the_clocks_disagree_the_brokers_time_is_asked_for_every_few_seconds() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.skew_ms = -WEEK_MS
+    assert kinds(talk.wait(0.0)) == [x.AppendFacts, x.Pause]
+    assert talk.wait(5.0) == []  # the last question is still open
+    talk.appended()
+    assert talk.pipeline.wake_at(talk.moment) == 10.0
+    assert kinds(talk.wait(5.0)) == [x.AppendFacts]
+
+
+def test_an_entry_without_an_append_time_says_nothing_about_the_clock() -> None:
+    talk = Conversation()
+    talk.tell(x.Assigned(PLACE, 1))
+    talk.tell(x.Restored(1, a_recovery()))
+    talk.skew_ms = WEEK_MS
+    assert kinds(talk.tell(x.FactsAppended(1, 1, None))) == [x.Start, x.Resume]
+
+
+def test_the_window_forgets_what_is_too_old_for_any_copy_to_be_fresh() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(seen=("a",)))
+    (part,) = talk.pipeline.assignments
+    assert part.phase is Phase.RUNNING
+    talk.wait(7 * 86_400.0 - 100)
+    assert key_of("a") in part.window.seen
+    talk.wait(2 * 86_400.0)
+    assert key_of("a") not in part.window.seen
+
+
+def test_a_clock_set_back_within_the_skew_finds_the_keys_of_events_that_are_fresh_again() -> None:
+    midnight = NOW_MS // DAY_MS * DAY_MS
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, "a", b"0", midnight - 1))
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.skew_ms = 300_000
+    talk.wait((midnight + WEEK_MS - NOW_MS) / 1000 - 100)  # stale by the fast clock, so the window may forget
+    talk.skew_ms = -300_000
+    assert talk.poll((1, "a", b"1", midnight - 1)) == []
+    assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 1}

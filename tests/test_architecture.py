@@ -1,0 +1,120 @@
+"""Who may import whom: the core nothing that does I/O, each outside library one room, the core's parts not each other.
+
+The rooms are design.md's (section 4); lint guards the same line by line, this guards it as a whole.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "connector"
+CORE = sorted((PACKAGE / "core").glob("*.py"))
+
+STANDARD_LIBRARY_OF_THE_CORE = {"__future__", "bisect", "collections", "dataclasses", "enum", "hashlib", "heapq", "typing"}
+"""An allow-list: what is not here has not been looked at. None of it does I/O or knows a clock, a loop or chance."""
+
+CORE_IMPORTS = {
+    "assignment": {"dedupe", "offsets", "recovery"},
+    "batching": set[str](),
+    "breaker": set[str](),
+    "concurrency": set[str](),
+    "dedupe": set[str](),
+    "exchange": {"recovery"},
+    "freshness": set[str](),
+    "offsets": set[str](),
+    "pipeline": {
+        "assignment",
+        "batching",
+        "breaker",
+        "concurrency",
+        "dedupe",
+        "exchange",
+        "freshness",
+        "recovery",
+        "retry",
+        "statistics",
+    },
+    "recovery": {"dedupe", "offsets"},
+    "retry": set[str](),
+    "statistics": set[str](),
+}
+"""Which part of the core may import which: the parts do not know each other, four compose them."""
+
+ROOMS = {
+    "aiohttp": ("amazon/client.py", "operations/", "sandbox/"),
+    "confluent_kafka": ("kafka/",),
+    "confluent_kafka.schema_registry": ("avro/",),
+    "fastavro": ("avro/",),
+    "orjson": ("",),  # turns values into bytes and back: no room of its own
+    "prometheus_client": ("telemetry.py",),
+    "rich": ("__main__.py", "check.py", "demo.py"),
+    "structlog": ("telemetry.py",),
+}
+"""Every outside library, and the only places that may import it; the longest name that fits counts."""
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """Yield the full names of all modules a file imports, also inside functions; of ``from a import b`` both a and a.b."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}: a relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def _places(directory: Path) -> list[str]:
+    return sorted(file.relative_to(PACKAGE).as_posix() for file in directory.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", CORE, ids=lambda file: file.stem)
+def test_the_core_imports_only_what_can_do_neither_io_nor_time_nor_chance(file: Path) -> None:
+    foreign = [
+        name
+        for name in _imports(file)
+        if name.partition(".")[0] not in STANDARD_LIBRARY_OF_THE_CORE
+        and not any(_is_within(name, ours) for ours in ("connector.core", "connector.model", "connector.errors"))
+    ]
+    assert foreign == []
+
+
+def test_the_nouns_and_the_errors_import_nothing_of_ours() -> None:
+    for leaf in ("model.py", "errors.py"):
+        assert [name for name in _imports(PACKAGE / leaf) if _is_within(name, "connector")] == []
+
+
+def test_the_parts_of_the_core_import_only_the_parts_they_compose() -> None:
+    parts = {file.stem for file in CORE} - {"__init__"}
+    found = {
+        file.stem: {part for part in parts for name in _imports(file) if _is_within(name, f"connector.core.{part}")}
+        for file in CORE
+        if file.stem != "__init__"
+    }
+    assert found == CORE_IMPORTS
+
+
+@pytest.mark.parametrize("place", _places(PACKAGE))
+def test_each_outside_library_stays_in_its_room(place: str) -> None:
+    for name in _imports(PACKAGE / place):
+        if name.partition(".")[0] in sys.stdlib_module_names | {"connector"}:
+            continue
+        library = max((library for library in ROOMS if _is_within(name, library)), key=len, default=None)
+        assert library is not None, f"{place} imports {name}, which has no room"
+        assert place.startswith(ROOMS[library]), f"{place} imports {name}, whose room is {ROOMS[library]}"
+
+
+@pytest.mark.parametrize("place", [place for place in _places(PACKAGE / "amazon") if place != "amazon/client.py"])
+def test_what_amazon_wants_is_known_without_a_loop_a_clock_or_a_socket(place: str) -> None:
+    doers = {"asyncio", "logging", "os", "random", "secrets", "socket", "threading", "time"}
+    assert [name for name in _imports(PACKAGE / place) if name.partition(".")[0] in doers] == []
