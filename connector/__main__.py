@@ -7,10 +7,11 @@ import os
 import sys
 
 from connector.config import SETTINGS
-from connector.errors import SettingsError
+from connector.errors import ConnectorError, SettingsError
 
 __all__ = ["main"]
 
+_FAILED = 1
 _SETTINGS_REFUSED = 2
 
 
@@ -23,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
         print("Settings refused:", *(f"  - {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         print("\n`connector run --help` lists every setting.", file=sys.stderr)
         return _SETTINGS_REFUSED
+    except ConnectorError as error:
+        print(f"Failed: {error}", file=sys.stderr)
+        return _FAILED
     return code
 
 

@@ -22,9 +22,10 @@ from connector.avro.framing import Framing
 from connector.config import Amazon, Settings
 from connector.core import exchange as x
 from connector.core.batching import Envelope
+from connector.core.dispatch import DispatchPolicy
 from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
 from connector.core.recovery import OutOfRange
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
 from connector.kafka.consumer import PollPolicy, SourceConsumer
@@ -109,7 +110,7 @@ def ledger_policy(settings: Settings) -> LedgerPolicy:
         settings.kafka.group_id,
         destination=_fingerprint(amazon.api, amazon.base_url, amazon.account_id, amazon.dataset_name or ""),
         dedupe_key=_fingerprint(*settings.dedupe.key_fields),
-        accept=frozenset({settings.accept} if settings.accept else ()),
+        accept=frozenset(filter(None, (settings.accept or "").split(","))),
         out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
     )
 
@@ -120,8 +121,12 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
     return Policy(
         freshness=settings.freshness,
         dedupe=settings.dedupe,
-        batch=settings.batch,
-        envelope=Envelope(contract.prefix, contract.suffix),
+        dispatch=DispatchPolicy(
+            settings.batch,
+            Envelope(contract.prefix, contract.suffix),
+            max_in_flight=settings.sending.max_in_flight,
+            poll_gate_seconds=session_seconds / 2,
+        ),
         # Two polls may be under way when it pauses, and a third half done.
         buffer=BufferPolicy(
             buffer.max_events,
@@ -129,9 +134,7 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             headroom_events=min(3 * poll.records, buffer.max_events // 2),
             headroom_bytes=min(_QUEUE_BYTES, buffer.max_bytes // 2),
         ),
-        max_in_flight=settings.sending.max_in_flight,
         drain_seconds=settings.drain_timeout_seconds,
-        poll_gate_seconds=session_seconds / 2,
         flush=FlushPolicy(settings.ledger.flush_interval_seconds),
         stop_on_verdict=settings.on_verdict == "stop",
     )
@@ -194,7 +197,12 @@ class Connector:
         """Run until it is asked to end, or a verdict stops it; return that verdict."""
         settings = self._settings
         self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), settings.notes)
-        await self.operations.start(settings.listen.host, settings.listen.port)
+        listen = settings.listen
+        try:
+            await self.operations.start(listen.host, listen.port)
+        except OSError as error:
+            where = f"{listen.host}:{listen.port}"
+            raise SettingsError([f"LISTEN_PORT: {where} cannot be listened on: {error.strerror}"]) from error
         sink = sink_for(settings, self.contract)
         try:
             cluster_id = await self._until_there()
@@ -298,6 +306,8 @@ async def _run(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop, number.name)
     try:
         verdict = await connector.run()
+    except SettingsError:
+        raise
     except Exception as error:  # noqa: BLE001 - the last frame: said with its reason, then the exit code
         connector.telemetry.failed(error)
         return FAILED

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from connector.amazon.ads_v1 import DATASET_NAME
 from connector.amazon.regions import REGIONS
 from connector.core.batching import BatchPolicy
 from connector.core.dedupe import DedupePolicy
@@ -369,6 +370,10 @@ def _read_amazon(reader: _Reader) -> Amazon:
     )
     if amazon.dataset_name and api == "events-v1":
         reader.problem("AMAZON_DATASET_NAME", "exists in ads-v1 only: remove it, or AMAZON_API=events-v1")
+    elif amazon.dataset_name and not DATASET_NAME.fullmatch(amazon.dataset_name):
+        reader.problem(
+            "AMAZON_DATASET_NAME", "is no name of a data set: a letter, then letters, digits, _ or -, 100 at most"
+        )
     _check_credentials(reader, amazon)
     return amazon
 
@@ -510,7 +515,7 @@ class _Reader:
         return low
 
     def milliseconds(self, name: str, low: int = 1) -> int:
-        return self._measure(name, _MS, low, "a duration above zero, as 500ms, 30s, 5m, 12h or 7d")
+        return self._measure(name, _MS, low, f"a duration{' above zero' if low else ''}, as 500ms, 30s, 5m, 12h or 7d")
 
     def seconds(self, name: str, low_ms: int = 1) -> float:
         return self.milliseconds(name, low_ms) / 1_000

@@ -34,7 +34,11 @@ _REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 
 def configure_logging(level: str, style: str) -> None:
     """Write structured lines to standard error: ``json`` for machines, ``console`` for people."""
-    renderer: Any = structlog.dev.ConsoleRenderer() if style == "console" else structlog.processors.JSONRenderer()
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if style == "console"
+        else structlog.processors.JSONRenderer()
+    )
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[Any] = [structlog.processors.add_log_level, stamp, structlog.processors.format_exc_info, _event_first]
     structlog.configure(

@@ -183,7 +183,10 @@ _SECONDS_TO_YEAR_10000: Final = 253_402_300_800
 def _time(milliseconds: object, found: Findings) -> str:
     # A bool is an int to isinstance.
     if type(milliseconds) is int and 0 <= (second := milliseconds // 1000) < _SECONDS_TO_YEAR_10000:
-        return _iso_second(second)
+        minute, second = divmod(second, 60)
+        # Without milliseconds: SEED's format has none, and whether Amazon takes a fraction is unknown (contract, section 9),
+        # while a time that it cannot read costs the event (AMZ-GTM troubleshooting).
+        return f"{_iso_minute(minute)}:{second:02}Z"
     if milliseconds is None:
         found.missing("timestamp")
     else:
@@ -191,14 +194,10 @@ def _time(milliseconds: object, found: Findings) -> str:
     return ""
 
 
-@lru_cache(maxsize=8192)
-def _iso_second(second: int) -> str:
-    """Return ``YYYY-MM-DDThh:mm:ssZ``.
-
-    Without milliseconds: SEED's format has none, and whether Amazon takes a fraction is unknown (contract, section 9), while
-    a time that it cannot read costs the event (AMZ-GTM troubleshooting).
-    """
-    return datetime.fromtimestamp(second, UTC).isoformat()[:19] + "Z"
+@lru_cache(maxsize=16_384)
+def _iso_minute(minute: int) -> str:
+    """Return ``YYYY-MM-DDThh:mm``. Of all times that are not stale (seven days) every minute is remembered."""
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat()[:16]
 
 
 def _value(value: object, purchase: bool, found: Findings) -> float | None:

@@ -264,5 +264,12 @@ def problems(config: Mapping[str, str]) -> list[str]:
 
 
 def register(config: Mapping[str, str], subject: str, schema: Json) -> int:
-    """Register a schema and return its id: for producers of samples, which stand where a real producer would."""
-    return SchemaRegistryClient(_parsed(config)).register_schema(subject, Schema(json.dumps(schema), "AVRO"))
+    """Register a schema and return its id: for producers of samples, which stand where a real producer would.
+
+    Raises:
+        SchemaUnavailable: the registry does not take it.
+    """
+    try:
+        return SchemaRegistryClient(_parsed(config)).register_schema(subject, Schema(json.dumps(schema), "AVRO"))
+    except Exception as error:
+        raise SchemaUnavailable(f"the schema registry did not take the schema ({type(error).__name__})") from error

@@ -12,6 +12,7 @@ Start reading at ``pipeline.py``; the others are its parts and do not know each 
     offsets      received, resolved, committable
     dedupe       seen, in flight, waiting
     freshness    stale, implausible, and whether the wall clock may be believed
+    dispatch     what is sent next, and when; composed of:
     batching     when a batch is full
     retry        how long to wait before sending again
     concurrency  how many requests at once

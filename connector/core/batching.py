@@ -37,7 +37,7 @@ class Batcher:
     """Buffered events of all partitions, first in, first out.
 
     Laws: the concatenation of what is taken is what was added; no batch exceeds the policy; nothing waits longer than the
-    linger once `ready` is asked.
+    linger if a batch is taken when `full` or `due`.
     """
 
     __slots__ = ("_bytes", "_overhead", "_policy", "_queue")

@@ -229,7 +229,10 @@ class WriteLetter:
 
 @dataclass(frozen=True, slots=True)
 class AppendFacts:
-    """Append facts to the ledger (an empty entry is legal); answer with `FactsAppended` or `FactsFailed`."""
+    """Append facts to the ledger (an empty entry is legal); answer with `FactsAppended` or `FactsFailed`.
+
+    To be serialised at once: the core goes on adding to the columns of facts that failed.
+    """
 
     partition: TopicPartition
     generation: int

@@ -22,13 +22,10 @@ from typing import assert_never
 
 from connector.core import exchange as x
 from connector.core.assignment import Assignment, Letter, Phase
-from connector.core.batching import Batcher, BatchPolicy, Envelope
-from connector.core.breaker import Breaker, BreakerPolicy
-from connector.core.concurrency import ConcurrencyLimit
 from connector.core.dedupe import DedupePolicy, Sighting
+from connector.core.dispatch import Dispatch, DispatchPolicy, Request
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.recovery import LedgerPosition, commit_metadata
-from connector.core.retry import RetryPolicy, RetryQueue
 from connector.core.statistics import Statistics
 from connector.model import (
     Event,
@@ -48,8 +45,6 @@ __all__ = ["BufferPolicy", "FlushPolicy", "Pipeline", "Policy"]
 
 _MAX_AHEAD = 100_000
 """Offsets received beyond a partition's frontier: with one event stuck, the others go on this far (about 10 MB)."""
-_POLL_GRACE_SECONDS = 0.1
-"""How soon to look again whether the consumer thread has polled."""
 _CLOCK_PROBE_SECONDS = 5.0
 """While the clocks disagree, the brokers' is asked this often (by an empty ledger entry)."""
 _EXPIRY_SECONDS = 60.0
@@ -83,24 +78,12 @@ class Policy:
 
     freshness: FreshnessPolicy
     dedupe: DedupePolicy
-    batch: BatchPolicy
-    envelope: Envelope
+    dispatch: DispatchPolicy
     buffer: BufferPolicy
-    max_in_flight: int
     drain_seconds: float
-    poll_gate_seconds: float
-    """Half the session time-out: no request starts unless the consumer thread polled within it (design: point 7)."""
     flush: FlushPolicy = field(default_factory=FlushPolicy)
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     stop_on_verdict: bool = False
     """``ON_VERDICT=stop``."""
-
-
-@dataclass(slots=True)
-class _Request:
-    events: list[Event]
-    attempt: int
 
 
 class Pipeline:
@@ -109,20 +92,13 @@ class Pipeline:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._assignments: dict[int, Assignment] = {}
-        self._batcher = Batcher(policy.batch, policy.envelope)
-        self._retries = RetryQueue()
-        self._requests: dict[int, _Request] = {}
-        self._request_number = 0
-        self._limit = ConcurrencyLimit(policy.max_in_flight)
-        self._breaker = Breaker(policy.breaker)
+        self._dispatch = Dispatch(policy.dispatch)
+        self._retry = policy.dispatch.retry
         self._clock = Clock(policy.freshness.max_skew_ms)
         self._agrees = True
         self._probe_at = 0.0
         self._unjudged: list[Poll] = []  # polled while the clocks disagreed, not taken in; bounded, for polling is paused
         self._full = False
-        self._hold_until = 0.0  # monotonic second before which no request starts
-        self._verdict: str | None = None  # the sentence that needs an operator
-        self._failures = 0  # requests that failed for the operator's reasons, in a row
         self._stopping = False
         self._stop_by: float | None = None  # monotonic second at which it ends whatever is still under way
         self._stop_verdict: str | None = None
@@ -175,7 +151,7 @@ class Pipeline:
 
     def wake_at(self, now: Moment) -> float | None:
         """Return the monotonic second at which `TimePassed` is to be reported if nothing else happens; None for never."""
-        times = [self._next_send(now), self._stop_by]
+        times = [self._dispatch.due(now) if self._may_send() else None, self._stop_by]
         for part in self._assignments.values():
             times += (part.restore_due, part.letters_due)
             if part.flushing is None:
@@ -206,21 +182,20 @@ class Pipeline:
     @property
     def in_flight_requests(self) -> int:
         """Requests out."""
-        return len(self._requests)
+        return self._dispatch.requests
 
     @property
     def concurrency_limit(self) -> int:
         """Requests that may be out at once."""
-        return self._limit.value
+        return self._dispatch.limit
 
     def needs_operator(self) -> list[str]:
         """Return the sentences that need an operator; while there is one the connector is unready."""
-        sentences = [self._verdict] if self._verdict else []
-        if self._breaker.open:
-            sentences.append(
-                f"Amazon refused {self._policy.breaker.max_consecutive} events in a row: sending is paused, one event a "
-                "minute is tried. Look at the details in the dead-letter topic; an account setting is the usual cause"
-            )
+        if not self.assignments:
+            return []  # a member without partitions waits for nobody
+        sentences = [self._dispatch.verdict] if self._dispatch.verdict else []
+        if self._dispatch.broken:
+            sentences.append(self._breaker_sentence())
         if not self._agrees:
             sentences.append(
                 f"the wall clock is {self._clock.disagreement_ms / 1000:+.0f} s off the brokers': nothing is judged or sent "
@@ -229,14 +204,20 @@ class Pipeline:
         refusals = {part.refusal: None for part in self.assignments if part.refusal}
         return sentences + list(refusals)
 
+    def _breaker_sentence(self) -> str:
+        return (
+            f"Amazon refused {self._policy.dispatch.breaker.max_consecutive} events in a row: sending is paused, one event "
+            "a minute is tried. Look at the dead letters' details; an account setting is the usual cause"
+        )
+
     def paused(self) -> dict[str, int]:
         """Return how many partitions are paused, by reason; what holds for all counts them all."""
         live = self.assignments
         everywhere = {
             "buffer_full": self._full,
             "clock": not self._agrees,
-            "operator": self._verdict is not None,
-            "breaker": self._breaker.open,
+            "operator": self._dispatch.verdict is not None,
+            "breaker": self._dispatch.broken,
             "ledger": self._unconfirmed > self._policy.flush.max_unconfirmed,
         }
         return {
@@ -259,7 +240,7 @@ class Pipeline:
         policy = self._policy.freshness
         oldest, newest = now.wall_ms - policy.max_age_ms, now.wall_ms + policy.max_skew_ms
         tracker, facts, resolved, beyond = part.tracker, part.facts, part.resolved, part.resolved.beyond
-        window, sight, fits, batch = part.window, part.window.sight, self._batcher.fits, self._batcher.add
+        window, sight, fits, batch = part.window, part.window.sight, self._dispatch.fits, self._dispatch.buffer
         generation, since, received, held, already, known = poll.generation, now.monotonic, 0, 0, [], len(facts)
         for offset, epoch, time_ms, key, payload, size, record in zip(
             poll.offsets, poll.epochs, poll.times, poll.keys, poll.payloads, poll.sizes, poll.records, strict=True
@@ -324,7 +305,7 @@ class Pipeline:
         self._first_ended(part, event.key)
 
     def _too_large(self, event: Event) -> Letter:
-        flaw = Flaw(Reason.TOO_LARGE, f"event: larger than a request may be ({self._policy.batch.max_bytes} bytes)")
+        flaw = Flaw(Reason.TOO_LARGE, f"event: larger than a request may be ({self._policy.dispatch.batch.max_bytes} bytes)")
         return Letter(event.offset, event.epoch, flaw, event.record, event.size)
 
     def _first_ended(self, part: Assignment, key: bytes | None) -> None:
@@ -332,8 +313,8 @@ class Pipeline:
         if key is None or part.phase is not Phase.RUNNING:
             return  # after a drain began the copies are given back with the rest
         while (copy := part.window.ended(key)) is not None:
-            if self._batcher.fits(copy.payload):
-                self._batcher.add(copy)
+            if self._dispatch.fits(copy.payload):
+                self._dispatch.buffer(copy)
                 return
             self._write_letter(part, self._too_large(copy))
 
@@ -363,12 +344,12 @@ class Pipeline:
         if part.live:
             part.unwritten[told.offset] = letter
             part.letter_failures += 1
-            part.letters_due = now.monotonic + self._policy.retry.delay(part.letter_failures, told.chance)
+            part.letters_due = now.monotonic + self._retry.delay(part.letter_failures, told.chance)
 
     # ---- answers
 
     def _request_finished(self, told: x.RequestFinished, now: Moment) -> None:
-        request = self._requests.pop(told.request)
+        request = self._dispatch.finish(told.request)
         for event in request.events:
             self._assignments[event.generation].in_flight -= 1
         match told.answer:
@@ -379,7 +360,7 @@ class Pipeline:
             case _:
                 assert_never(told.answer)
 
-    def _verdicts(self, request: _Request, answer: Verdicts, chance: float, now: Moment) -> None:
+    def _verdicts(self, request: Request, answer: Verdicts, chance: float, now: Moment) -> None:
         assignments, statistics = self._assignments, self.statistics
         delivered, refused = 0, 0
         again: list[Event] = []
@@ -396,17 +377,15 @@ class Pipeline:
                 self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail))
             else:
                 event.tries += 1
-                if event.tries >= self._policy.retry.max_tries:
+                if event.tries >= self._retry.max_tries:
                     self._dead_letter(part, event, Flaw(Reason.NO_VERDICT, verdict.detail or "no verdict on this event"))
                 elif part.phase is Phase.RUNNING:
                     again.append(event)
-        self._breaker.answered(delivered, refused, now.monotonic)
-        if delivered or refused:
-            self._verdict, self._failures = None, 0
-            self._limit.succeeded()
+        self._dispatch.answered(delivered, refused, now)
+        if self._dispatch.broken and self._policy.stop_on_verdict:
+            self._shut_down(self._breaker_sentence(), now)
         if again:
-            tries = max(event.tries for event in again)
-            self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), 0, again)
+            self._dispatch.again(again, chance, now)
             statistics.retries["no-verdict"] += len(again)
 
     def _delivered(self, part: Assignment, event: Event, now: Moment) -> None:
@@ -421,48 +400,19 @@ class Pipeline:
                 self._resolve(part, copy, Outcome.DUPLICATE, None, 0)
                 self.statistics.outcomes[Outcome.DUPLICATE] += 1
 
-    def _request_failed(self, request: _Request, failed: RequestFailed, chance: float, now: Moment) -> None:
-        retry, attempt = self._policy.retry, request.attempt + 1
+    def _request_failed(self, request: Request, failed: RequestFailed, chance: float, now: Moment) -> None:
         events = [event for event in request.events if self._assignments[event.generation].phase is Phase.RUNNING]
-        wait = max(failed.retry_after or 0.0, retry.delay(attempt, chance))
-        match failed.failure:
-            case Failure.TRANSIENT:
-                if failed.reason == "timeout":
-                    self._limit.congested(now.monotonic)
-            case Failure.THROTTLED:
-                self._limit.congested(now.monotonic)
-                self._hold(wait, now)
-            case Failure.OPERATOR:
-                self._failures += 1
-                wait = max(wait, retry.delay(self._failures, chance))
-                self._hold(wait, now)
-                self._verdict = failed.detail or failed.reason
-            case Failure.TOO_LARGE:
-                self._split(events, now, alone=len(request.events) == 1)
-                events = []
-            case _:
-                assert_never(failed.failure)
-        if events:
-            self._retries.add(now.monotonic + wait, attempt, events)
-            self.statistics.retries[failed.reason] += len(events)
-        if failed.failure is Failure.OPERATOR and self._policy.stop_on_verdict:
-            self._shut_down(self._verdict, now)
-
-    def _hold(self, seconds: float, now: Moment) -> None:
-        self._hold_until = max(self._hold_until, now.monotonic + seconds)
-
-    def _split(self, events: list[Event], now: Moment, *, alone: bool) -> None:
-        """Halve a request that the vendor found too large; an event that was too large ``alone`` is a dead letter."""
-        if alone:
+        if failed.failure is Failure.TOO_LARGE and len(request.events) == 1:
+            # Only an event that was alone in its request is known to be the one that is too large.
             for event in events:
                 flaw = Flaw(Reason.TOO_LARGE, "event: larger than Amazon takes (413)")
                 self._dead_letter(self._assignments[event.generation], event, flaw)
             return
-        middle = len(events) // 2
-        for half in (events[:middle], events[middle:]):
-            if half:
-                self._retries.add(now.monotonic, 0, half)
-        self.statistics.retries["too-large"] += len(events)
+        self._dispatch.failed(events, request.attempt + 1, failed, chance, now)
+        if events:
+            self.statistics.retries[failed.reason] += len(events)
+        if failed.failure is Failure.OPERATOR and self._policy.stop_on_verdict:
+            self._shut_down(self._dispatch.verdict, now)
 
     # ---- facts and commits
 
@@ -504,13 +454,15 @@ class Pipeline:
         facts.extend(part.facts)
         part.facts, part.flushing = facts, None
         part.failures += 1
-        part.flush_due = now.monotonic + self._policy.retry.delay(part.failures, told.chance)
+        # A drain cannot wait for a long backoff: what is not written down by its end may be sent again.
+        failures = 1 if part.phase is Phase.DRAINING else part.failures
+        part.flush_due = now.monotonic + self._retry.delay(failures, told.chance)
 
     def _commit_failed(self, generation: int, now: Moment) -> None:
         part = self._assignments.get(generation)
         if part is not None and part.live:
             part.asked_to_commit = 0
-            part.commit_due = now.monotonic + self._policy.retry.cap_seconds / 10
+            part.commit_due = now.monotonic + self._retry.cap_seconds / 10
 
     # ---- the life of an assignment
 
@@ -532,7 +484,7 @@ class Pipeline:
         if part is None or part.phase is not Phase.RESTORING:
             return
         part.failures += 1
-        part.restore_due = now.monotonic + self._policy.retry.delay(part.failures, told.chance)
+        part.restore_due = now.monotonic + self._retry.delay(part.failures, told.chance)
         part.refusal = told.sentence if told.needs_operator else None
         if told.needs_operator and self._policy.stop_on_verdict:
             self._shut_down(told.sentence, now)
@@ -550,8 +502,7 @@ class Pipeline:
         self._give_back(part)
 
     def _give_back(self, part: Assignment) -> None:
-        self._batcher.drop(part.generation)
-        self._retries.drop(part.generation)
+        self._dispatch.give_back(part.generation)
         self._unjudged = [poll for poll in self._unjudged if poll.generation != part.generation]
 
     def _end(self, generation: int) -> None:
@@ -578,7 +529,7 @@ class Pipeline:
             self._unjudged, polls = [], self._unjudged
             for poll in polls:
                 self._polled(poll, now)
-        self._dispatch(now)
+        self._send_due(now)
         self._probe_clock(now)
         points: list[x.CommitPoint] = []
         for part in self._assignments.values():
@@ -592,64 +543,24 @@ class Pipeline:
         self._settle_fetching()
         self._expire(now)
 
-    def _dispatch(self, now: Moment) -> None:
+    def _send_due(self, now: Moment) -> None:
         oldest = now.wall_ms - self._policy.freshness.max_age_ms
-        while self._may_send(now):
-            allowed = self._breaker.allows(now.monotonic)
-            group = None if allowed == 0 else self._next_group(allowed, now.monotonic)
-            if group is None:
-                return
-            events, attempt = group
+        while self._may_send() and (taken := self._dispatch.take(now)) is not None:
+            events, attempt = taken
             if min(event.time_ms for event in events) < oldest:
                 for event in events:
                     if event.time_ms < oldest:
                         self._went_stale(self._assignments[event.generation], event)
                 events = [event for event in events if event.time_ms >= oldest]
             if events:
-                self._send(events, attempt, now)
+                request, body = self._dispatch.start(events, attempt, now)
+                for event in events:
+                    self._assignments[event.generation].in_flight += 1
+                self._out.append(x.Send(request.number, body, len(events), attempt))
 
-    def _next_group(self, allowed: int | None, now: float) -> tuple[list[Event], int] | None:
-        """Take what is sent next: first what waited to be sent again, then a batch that is full or has waited enough."""
-        while (again := self._retries.take(now)) is not None:
-            if allowed is not None and len(again.events) > allowed:
-                self._retries.add(now, again.attempt, again.events[allowed:])
-            if again.events:
-                return again.events[:allowed], again.attempt
-        due = self._batcher.due()
-        if due is None or not (self._batcher.full or due <= now):
-            return None
-        return self._batcher.take(allowed), 0
-
-    def _send(self, events: list[Event], attempt: int, now: Moment) -> None:
-        self._request_number += 1
-        self._requests[self._request_number] = _Request(events, attempt)
-        for event in events:
-            self._assignments[event.generation].in_flight += 1
-        if self._breaker.open:
-            self._breaker.probing(now.monotonic)
-        self._out.append(x.Send(self._request_number, self._policy.envelope.wrap(events), len(events), attempt))
-
-    def _has_room(self) -> bool:
-        return (
-            self._agrees
-            and len(self._requests) < self._limit.value
-            and self._unconfirmed <= self._policy.flush.max_unconfirmed
-        )
-
-    def _may_send(self, now: Moment) -> bool:
-        polled = now.monotonic - now.last_poll <= self._policy.poll_gate_seconds
-        return polled and now.monotonic >= self._hold_until and self._has_room()
-
-    def _next_send(self, now: Moment) -> float | None:
-        """Return when something can be sent that cannot be sent now, for no other reason than time."""
-        due = 0.0 if self._batcher.full else self._batcher.due()
-        times = [time for time in (due, self._retries.due()) if time is not None]
-        if not times or not self._has_room():
-            return None
-        soonest = max(min(times), self._hold_until, self._breaker.due() or 0.0)
-        if now.monotonic - now.last_poll > self._policy.poll_gate_seconds:
-            soonest = max(soonest, now.monotonic + _POLL_GRACE_SECONDS)
-        return soonest
+    def _may_send(self) -> bool:
+        """Tell whether events may be judged, and facts about them be held."""
+        return self._agrees and self._unconfirmed <= self._policy.flush.max_unconfirmed
 
     def _probe_clock(self, now: Moment) -> None:
         """While the clocks disagree nothing else would ask the brokers for the time."""

@@ -10,6 +10,7 @@ A commit without that metadata is an operator's, and is used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 _VERSION = "v1"
+_NEWER = re.compile(r"v([2-9]|\d\d+) ")
+"""Metadata of this connector, in a format that this version does not know; an operator's tool leaves it empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,10 @@ class Restoration:
         committed = state.committed
         if committed is not None:
             rests_on = _parse_metadata(committed.metadata)
+            if rests_on is None and _NEWER.match(committed.metadata):
+                return Refusal(
+                    "the group's commits were written by a newer version of this connector: upgrade this member first"
+                )
             if rests_on is None:
                 offset, note = committed.next_offset, "from an offset that an operator set"
             elif rests_on[0] != self.identity.topic_id:
@@ -197,7 +204,8 @@ class Restoration:
         same = rests_on.topic_id == ledger.topic_id
         if same and ledger.next_offset >= rests_on.next_offset:
             return None
-        accept = _accept_value("ledger-lost", rests_on.topic_id, ledger.topic_id)
+        # A ledger cut short keeps its id, so its case is named by the place that is missing.
+        accept = _accept_value("ledger-lost", rests_on.topic_id, ledger.topic_id, str(rests_on.next_offset) if same else "")
         if accept in self.accept:
             return None
         what = f"ends at {ledger.next_offset}" if same else "was recreated"

@@ -21,9 +21,9 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_COMMITS = "offsets are committed only after their facts are in the ledger (design: The guarantee, point 3)"
-_ACKNOWLEDGED = "a fact counts only once all in-sync replicas have it (design: The guarantee, point 3)"
-_NO_TRANSACTION = "the ledger needs no transaction (design: The guarantee, point 3)"
+_COMMITS = "offsets are committed only after their facts are in the ledger"
+_ACKNOWLEDGED = "a fact counts only once all in-sync replicas have it"
+_NO_TRANSACTION = "the ledger needs no transaction"
 _OURS = "the connector sets it itself"
 
 _REFUSED = {
@@ -52,7 +52,7 @@ _REFUSED = {
 _FROM_THE_BEGINNING = frozenset({"earliest", "smallest", "beginning"})
 _RESET = (
     "no committed offset means the beginning of the partition: older than MAX_EVENT_AGE is stale anyway, and to start from "
-    "now set the group's offsets with Kafka's own tool (design: The guarantee, point 10)"
+    "now set the group's offsets with Kafka's own tool"
 )
 
 _CONSUMER_ONLY = _words(

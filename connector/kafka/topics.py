@@ -28,6 +28,8 @@ from connector.model import UNKNOWN_EPOCH, TopicPartition
 __all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs"]
 
 _REQUEST_SECONDS = 15.0
+_FIRST_ANSWER_SECONDS = 5.0
+"""After which brokers that have not even said who they are count as not answering, and an operator is told so."""
 _DAY_MS = 86_400_000
 _LETTER_HEADROOM_BYTES = 65_536
 """What our headers may add to a record (design: Words, dead letter)."""
@@ -74,7 +76,7 @@ class Topics:
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
-        found = _wait("the cluster's id", self._admin.describe_cluster(request_timeout=_REQUEST_SECONDS)).cluster_id
+        found = _wait("the cluster's id", self._admin.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
         if not found:
             raise KafkaUnavailable("the brokers do not name a cluster id")
         return str(found)

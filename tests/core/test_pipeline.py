@@ -6,6 +6,7 @@ The laws under every interleaving are shown in ``test_pipeline_simulation.py``; 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from connector.core.assignment import Phase
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import BreakerPolicy
 from connector.core.dedupe import DedupePolicy, SeenKeys
+from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
@@ -41,16 +43,25 @@ WEEK_MS = 7 * DAY_MS
 POLICY = Policy(
     freshness=FreshnessPolicy(WEEK_MS, 300_000),
     dedupe=DedupePolicy(WEEK_MS),
-    batch=BatchPolicy(10, 100, 0.0),
-    envelope=Envelope(b"[", b"]"),
+    dispatch=DispatchPolicy(
+        BatchPolicy(10, 100, 0.0),
+        Envelope(b"[", b"]"),
+        max_in_flight=4,
+        poll_gate_seconds=22.5,
+        retry=RetryPolicy(1.0, 60.0, 3),
+        breaker=BreakerPolicy(5, 60.0),
+    ),
     buffer=BufferPolicy(100, 10_000, 20, 2_000),
-    max_in_flight=4,
     drain_seconds=40.0,
-    poll_gate_seconds=22.5,
     flush=FlushPolicy(1.0, 100, 500),
-    retry=RetryPolicy(1.0, 60.0, 3),
-    breaker=BreakerPolicy(5, 60.0),
 )
+
+
+def sending(**changes: Any) -> Policy:
+    """Return the policy with another way to send."""
+    return replace(POLICY, dispatch=replace(POLICY.dispatch, **changes))
+
+
 REJECTED = Verdict(VerdictKind.REJECTED, "INVALID at matchKeys")
 RETRY = Verdict(VerdictKind.RETRY, "INTERNAL")
 FLAW = Flaw(Reason.INVALID_FIELD, "countryCode: not two letters")
@@ -481,7 +492,7 @@ def test_a_time_out_is_a_sign_of_congestion_and_a_lost_connection_is_not() -> No
 
 
 def test_no_more_requests_go_out_at_once_than_the_limit() -> None:
-    talk = Conversation(replace(POLICY, batch=BatchPolicy(1, 100, 0.0), max_in_flight=2))
+    talk = Conversation(sending(batch=BatchPolicy(1, 100, 0.0), max_in_flight=2))
     talk.start()
     assert sends(talk.poll(good(0), good(1), good(2))) == [b"[0]", b"[1]"]
     assert talk.pipeline.in_flight_requests == 2
@@ -514,7 +525,7 @@ def test_a_body_too_large_for_the_vendor_is_halved_until_one_event_is_left_which
     assert sends(talk.answer(b"[0,1,2]", too_large)) == [b"[0]", b"[1,2]"]
     assert sends(talk.answer(b"[1,2]", too_large)) == [b"[1]", b"[2]"]
     assert letters(talk.answer(b"[1]", too_large)) == [(1, Reason.TOO_LARGE)]
-    assert talk.pipeline.statistics.retries == {"too-large": 5}
+    assert talk.pipeline.statistics.retries == {"http-413": 5}
 
 
 def test_the_one_event_left_of_a_body_too_large_is_no_dead_letter_for_it_was_not_alone() -> None:
@@ -657,7 +668,7 @@ def test_a_drain_waits_no_longer_than_it_may_and_what_comes_later_is_still_writt
 
 
 def test_while_draining_nothing_is_sent_again() -> None:
-    talk = Conversation(replace(POLICY, batch=BatchPolicy(3, 100, 0.0)))
+    talk = Conversation(sending(batch=BatchPolicy(3, 100, 0.0)))
     talk.start()
     talk.poll(good(0, "a"), good(1, "a"), good(2), good(3), good(4))
     assert sorted(talk.requests) == [b"[0,2,3]", b"[4]"]
@@ -793,6 +804,20 @@ def test_on_verdict_stop_a_request_that_needs_an_operator_ends_the_process_with_
     assert commands == [x.Release(PLACE, 1, 1), x.Stop("the token is refused")]
 
 
+def test_on_verdict_stop_too_many_refusals_in_a_row_end_the_process_once_the_letters_are_written() -> None:
+    talk = Conversation(replace(POLICY, stop_on_verdict=True))
+    talk.start()
+    talk.poll(*[good(offset) for offset in range(5)])
+    talk.answer(b"[0,1,2,3,4]", Verdicts([REJECTED] * 5))
+    assert [part.phase for part in talk.pipeline.assignments] == [Phase.DRAINING]
+    for offset in range(5):
+        talk.tell(x.LetterWritten(1, offset))
+    commands = talk.tell(x.FactsAppended(1, 2, None))
+    assert kinds(commands)[-2:] == [x.Release, x.Stop]
+    assert isinstance(commands[-1], x.Stop)
+    assert "in a row" in (commands[-1].verdict or "")
+
+
 def test_on_verdict_stop_a_ledger_that_must_not_be_trusted_ends_the_process_and_one_that_is_away_does_not() -> None:
     talk = Conversation(replace(POLICY, stop_on_verdict=True))
     talk.tell(x.Assigned(PLACE, 1))
@@ -806,7 +831,7 @@ def test_on_verdict_stop_a_ledger_that_must_not_be_trusted_ends_the_process_and_
 
 
 def test_at_the_bound_all_partitions_pause_and_at_half_of_it_they_resume() -> None:
-    talk = Conversation(replace(POLICY, batch=BatchPolicy(40, 1_000, 0.0)))
+    talk = Conversation(sending(batch=BatchPolicy(40, 1_000, 0.0)))
     talk.start()
     assert x.Pause not in kinds(talk.poll(*[good(offset) for offset in range(79)]))
     assert x.Pause(PLACE, 1) in talk.poll(good(79))
@@ -842,7 +867,7 @@ def test_a_partition_too_far_ahead_of_its_open_record_pauses_alone() -> None:
 
 
 def test_a_batch_waits_for_the_linger() -> None:
-    talk = Conversation(replace(POLICY, batch=BatchPolicy(2, 100, 0.5)))
+    talk = Conversation(sending(batch=BatchPolicy(2, 100, 0.5)))
     talk.start()
     assert talk.poll(good(0)) == []
     assert talk.pipeline.wake_at(talk.moment) == 0.5
@@ -851,7 +876,7 @@ def test_a_batch_waits_for_the_linger() -> None:
 
 
 def test_a_full_batch_that_cannot_be_sent_yet_is_due_at_once() -> None:
-    talk = Conversation(replace(POLICY, batch=BatchPolicy(1, 100, 9.0)))
+    talk = Conversation(sending(batch=BatchPolicy(1, 100, 9.0)))
     talk.start()
     talk.last_poll = -100.0
     talk.poll(good(0))

@@ -114,13 +114,20 @@ def test_a_commit_of_ours_is_where_it_starts() -> None:
 
 @pytest.mark.parametrize(
     "metadata",
-    ["", "set by hand", "v2 topic-id ledger-id:4", "v1 topic-id ledger-id", "v1 topic-id ledger-id:x", "v1 a b c:1"],
+    ["", "set by hand", "v1 topic-id ledger-id", "v1 topic-id ledger-id:x", "v1 a b c:1"],
 )
 def test_a_commit_without_our_metadata_is_an_operators_and_is_used(metadata: str) -> None:
     found = _recovered(_restoration(MINE).finish(_state(CommittedOffset(5, 9, metadata)), WAIT))
     assert (found.offset, found.epoch) == (5, UNKNOWN_EPOCH)
     assert "operator" in found.note
     assert "4 records are resolved" in found.note
+
+
+def test_a_commit_of_a_newer_version_is_refused_and_never_guessed() -> None:
+    found = _restoration(MINE).finish(_state(CommittedOffset(5, 9, "v2 topic-id ledger-id:4 more")), WAIT)
+
+    assert isinstance(found, Refusal)
+    assert "upgrade this member first" in found.sentence
 
 
 def test_an_operators_offset_beyond_all_facts_needs_no_word_about_them() -> None:

@@ -17,6 +17,7 @@ from connector.core import exchange as x
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import BreakerPolicy
 from connector.core.dedupe import DedupePolicy
+from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
 from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
 from connector.core.recovery import (
@@ -124,7 +125,9 @@ class World:
         self._owner: list[tuple[_Member, int] | None] = [None for _ in self._log]
         self._tries: dict[tuple[int, int], int] = {}
         self._members: list[_Member] = []
-        self.oracle = Oracle(self._log, drain_seconds=self._policy.drain_seconds, max_tries=self._policy.retry.max_tries)
+        self.oracle = Oracle(
+            self._log, drain_seconds=self._policy.drain_seconds, max_tries=self._policy.dispatch.retry.max_tries
+        )
 
     # ---- time
 
@@ -205,7 +208,7 @@ class World:
             raise Violation(f"conservation: {counted.records} records, {accounted} accounted for")
         if pipeline.buffered_events + pipeline.in_flight_events > self._policy.buffer.max_events:
             raise Violation(f"L5: {pipeline.buffered_events} buffered, {pipeline.in_flight_events} in flight")
-        if pipeline.in_flight_requests > self._policy.max_in_flight:
+        if pipeline.in_flight_requests > self._policy.dispatch.max_in_flight:
             raise Violation(f"L5: {pipeline.in_flight_requests} requests at once")
 
     def _carry_out(self, member: _Member, command: x.Command) -> None:
@@ -506,7 +509,9 @@ class World:
         for payload in body[1:-1].split(b","):
             partition, offset = payload.split()[:2]
             rows.append(next(row for row in self._log[int(partition)] if row.offset == int(offset)))
-        if [row.payload for row in rows] != body[1:-1].split(b",") or not 1 <= len(rows) <= self._policy.batch.max_events:
+        if [row.payload for row in rows] != body[1:-1].split(b",") or not 1 <= len(
+            rows
+        ) <= self._policy.dispatch.batch.max_events:
             raise Violation(f"{command.count} events in {body!r}")
         moment = self._moment(member)
         if self._now - member.last_poll > _GATE_SECONDS:
@@ -571,15 +576,17 @@ def _policy(dice: Random) -> Policy:
     return Policy(
         freshness=FreshnessPolicy(MAX_AGE_MS, MAX_SKEW_MS),
         dedupe=DedupePolicy(MAX_AGE_MS),
-        batch=BatchPolicy(dice.choice((1, 3, 8)), _MAX_BYTES, dice.choice((0.0, 0.2))),
-        envelope=Envelope(b"[", b"]"),
+        dispatch=DispatchPolicy(
+            BatchPolicy(dice.choice((1, 3, 8)), _MAX_BYTES, dice.choice((0.0, 0.2))),
+            Envelope(b"[", b"]"),
+            max_in_flight=dice.choice((1, 2, 4)),
+            poll_gate_seconds=_GATE_SECONDS,
+            retry=RetryPolicy(0.3, 4.0, 3),
+            breaker=BreakerPolicy(dice.choice((6, 30)), 3.0),
+        ),
         buffer=BufferPolicy(dice.choice((24, 40, 100)), 100_000, _POLL_EVENTS * _POLLS_AHEAD),
-        max_in_flight=dice.choice((1, 2, 4)),
         drain_seconds=dice.choice((0.5, 5.0)),
-        poll_gate_seconds=_GATE_SECONDS,
         flush=FlushPolicy(dice.choice((0.1, 0.5)), dice.choice((2, 8, 100)), dice.choice((10, 40))),
-        retry=RetryPolicy(0.3, 4.0, 3),
-        breaker=BreakerPolicy(dice.choice((6, 30)), 3.0),
     )
 
 

@@ -53,7 +53,7 @@ def test_ledger_that_would_lose_facts_is_refused_until_it_is_mended(
 ) -> None:
     world.create_topic()
     good = {"retention.ms": str(8 * DAY_MS), "message.timestamp.type": "LogAppendTime"}
-    create_topic(world.servers, world.ledger, **good | {wrong: mended[0]})
+    create_topic(world.servers, world.ledger, 1, **good | {wrong: mended[0]})
     world.produce(event("1"))
 
     connector = world.connector()

@@ -1,0 +1,85 @@
+"""``connector check`` says what is right and what is wrong, and changes nothing."""
+
+from __future__ import annotations
+
+import re
+
+from tests.integration.world import World, committed, create_topic, event, topic_settings, topics
+
+
+def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: World) -> None:
+    world.create_topic(2)
+    world.produce(event("1"))
+    before = topics(world.servers)
+
+    checked = world.command("check")
+
+    assert checked.returncode == 0, checked.stdout
+    found = _findings(checked.stdout)
+    assert {what for what, state in found.items() if state == "ok"} == {
+        "settings",
+        "brokers",
+        "source",
+        "ledger",
+        "dead letters",
+        "registry",
+        "token",
+    }
+    assert "WRONG" not in found.values()
+    assert "connector run can work" in checked.stdout
+    assert topics(world.servers) == before
+    assert committed(world.servers, world.group, world.topic) == {}
+    assert world.sandbox.record() == []
+
+
+def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: World) -> None:
+    world.create_topic(2)
+    create_topic(world.servers, world.ledger, 2, cleanup_policy="compact")
+    before = topics(world.servers), topic_settings(world.servers, world.ledger)
+    world.sandbox.set_faults(registry_down=True)
+
+    checked = world.command("check", AMAZON_CLIENT_SECRET="not the secret")
+
+    assert checked.returncode == 1
+    found = _findings(checked.stdout)
+    assert {what for what, state in found.items() if state == "WRONG"} == {"ledger", "registry", "token"}
+    assert "kafka-configs.sh --alter" in checked.stdout
+    assert "cleanup.policy=delete" in checked.stdout
+    assert "3 of these must be mended" in checked.stdout
+    assert "not the secret" not in checked.stdout + checked.stderr
+    assert (topics(world.servers), topic_settings(world.servers, world.ledger)) == before
+
+
+def test_missing_source_topic_is_wrong(world: World) -> None:
+    before = topics(world.servers)
+    checked = world.command("check")
+    assert checked.returncode == 1
+    assert f"topic {world.topic} does not exist" in checked.stdout
+    assert topics(world.servers) == before
+
+
+def test_topics_that_may_not_be_made_and_are_not_there_or_too_small_are_wrong(world: World) -> None:
+    world.create_topic(2)
+    create_topic(world.servers, world.ledger, 1, retention_ms="-1", message_timestamp_type="LogAppendTime")
+    checked = world.command("check", LEDGER_AUTO_CREATE="false")
+    assert checked.returncode == 1
+    assert f"{world.ledger}: has 1 partitions, 2 are needed" in checked.stdout
+    assert f"{world.dead_letters}: does not exist, and LEDGER_AUTO_CREATE is false" in checked.stdout
+
+
+def test_brokers_that_do_not_answer_are_wrong_and_the_rest_is_looked_at_all_the_same(world: World) -> None:
+    checked = world.command("check", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert checked.returncode == 1
+    found = _findings(checked.stdout)
+    assert (found["brokers"], found["registry"], found["token"]) == ("WRONG", "ok", "ok")
+
+
+def test_refused_settings_end_it_with_code_2(world: World) -> None:
+    checked = world.command("check", KAFKA_TOPIC=None)
+    assert checked.returncode == 2
+    assert "KAFKA_TOPIC is missing" in checked.stderr
+
+
+def _findings(screen: str) -> dict[str, str]:
+    """Return the state of each thing looked at; of several lines about one, the last."""
+    return {found[2].strip(): found[1] for found in re.finditer(r"^ *(ok|note|WRONG)  (.{14}) ", screen, re.MULTILINE)}

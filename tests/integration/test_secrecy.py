@@ -1,0 +1,77 @@
+"""Match keys, tokens and events leave by the request and by the dead letter's own bytes, and by no other door."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.avro.framing import framed
+from tests.integration.world import (
+    DAY_MS,
+    Produced,
+    World,
+    event,
+    eventually,
+    hashed,
+    headers_of,
+    now_ms,
+    read_topic,
+)
+
+_PERSON = "canary-person"
+_EMAIL = "canary@example.com"
+_TOKENS = ("Atza|sandbox", "Atzr|sandbox", "sandbox-secret")
+_SECRETS = (_PERSON, _EMAIL, "canary", hashed(_EMAIL), hashed(_PERSON), hashed(_PERSON).upper(), "203.0.113.77", *_TOKENS)
+
+
+@pytest.mark.parametrize("api", ["ads-v1", "events-v1"])
+def test_no_match_key_token_or_event_body_shows_in_logs_pages_metrics_headers_or_ledger(world: World, api: str) -> None:
+    world.create_topic()
+    world.produce(*_telling(world))
+    world.sandbox.set_faults(
+        reject_names=["refused"],
+        next=[{"fault": "status", "status": status} for status in (401, 400)] + [{"fault": "html"}, {"fault": "withhold"}],
+    )
+
+    connector = world.connector(AMAZON_API=api, LOG_LEVEL="debug")
+    eventually(lambda: connector.page("/readyz")[1].startswith("Amazon"), "an operator is needed")
+    pages = "".join(connector.page(path)[1] for path in ("/", "/readyz", "/livez"))
+    connector.until_resolved(delivered=2, duplicate=1, stale=1, dead_lettered=7)
+    pages += "".join(connector.page(path)[1] for path in ("/", "/metrics", "/readyz", "/livez"))
+    assert connector.stop() == 0
+
+    letters = read_topic(world.servers, world.dead_letters)
+    headers = b"".join(name.encode() + b"=" + (value or b"") for letter in letters for name, value in headers_of(letter))
+    ledger = b"".join(
+        (entry.value() or b"") + (entry.key() or b"") + repr(entry.headers()).encode()
+        for entry in read_topic(world.servers, world.ledger)
+    )
+    assert len(letters) == 7
+    for door, text in (("log", connector.output), ("page", pages), ("header", headers.decode()), ("ledger", repr(ledger))):
+        assert text
+        assert [secret for secret in _SECRETS if secret in text] == [], door
+
+
+def _telling(world: World) -> list[Produced]:
+    """Return records with values of a person in every place that an error could quote."""
+    told = {
+        "matchKeys": [{"type": "EMAIL", "value": hashed(_PERSON)}, {"type": "EMAIL", "value": _EMAIL}],
+        "consent": {"ipAddress": "203.0.113.77", "amznAdStorage": None, "amznUserData": None, "tcf": None, "gpp": None},
+        "customAttributes": {"note": "canary"},
+    }
+    events = [
+        event("1", **told),
+        event("1", **told),
+        event(None, **told),
+        event("2", **told | {"timestamp": now_ms() - 8 * DAY_MS}),
+        event("3", **told | {"name": "refused"}),
+        event("4", **told | {"matchKeys": [{"type": "FIRST_NAME", "value": _PERSON}]}),
+        event("5", **told | {"matchKeys": [{"type": "canary", "value": _PERSON}], "countryCode": "canary"}),
+        event("6", **told | {"eventType": "canary", "currencyCode": "canary", "eventActionSource": "canary"}),
+        event("7", **told | {"timestamp": now_ms() // 1000}),
+    ]
+    whole = world.value(events[0])
+    return [
+        *(Produced(world.value(each), _PERSON.encode()) for each in events),
+        Produced(whole[:-3], _PERSON.encode()),
+        Produced(framed(999_999, whole[5:]), _PERSON.encode()),
+    ]

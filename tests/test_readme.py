@@ -1,0 +1,175 @@
+"""README against the code: what it lists of settings, metrics, commands, codes, lines and targets is what there is."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from connector import app, telemetry
+from connector.__main__ import _SETTINGS_REFUSED, _parser
+from connector.config import SETTINGS, Setting
+from connector.core.pipeline import Pipeline
+from connector.errors import SettingsError
+from connector.kafka.consumer import PollPolicy
+from connector.model import Outcome, Reason
+
+_CHECKOUT = Path(__file__).parents[1]
+_README = (_CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+_ENVIRONMENT = {
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+    "KAFKA_TOPIC": "conversions",
+    "SCHEMA_REGISTRY_URL": "https://registry",
+    "AMAZON_ACCOUNT_ID": "1",
+    "AMAZON_CLIENT_ID": "client",
+    "AMAZON_ACCESS_TOKEN": "token",
+}
+
+
+def _rows(first_header: str, text: str = _README) -> list[list[str]]:
+    """Return the cells of the table whose first header cell is this one, without its two header lines."""
+    _, _, rest = text.partition(f"\n| {first_header} |")
+    assert rest, f"README has no table {first_header!r}"
+    lines = rest.split("\n")[2:]
+    table = lines[: next(at for at, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def _codes(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def _pipeline() -> Pipeline:
+    settings = app.read_settings(_ENVIRONMENT)
+    poll = PollPolicy(("conversions",), incremental=True, drain_seconds=40)
+    return Pipeline(app.pipeline_policy(settings, app.contract_for(settings.amazon), poll, 45))
+
+
+def _default(setting: Setting) -> str:
+    if setting.required:
+        return "required"
+    return f"`{setting.default}`" if setting.default else "-"
+
+
+def test_settings_are_those_of_the_code_in_its_order_with_defaults_and_meanings() -> None:
+    assert _rows("variable") == [[f"`{one.name}`", _default(one), one.meaning] for one in SETTINGS]
+
+
+def test_metrics_are_those_exposed() -> None:
+    said = telemetry.Telemetry()
+    said.watch(_pipeline(), app.contract_for(app.read_settings(_ENVIRONMENT).amazon))
+    exposed = re.findall(r"^# TYPE (\S+) ", said.exposition().decode(), re.MULTILINE)
+
+    named = [name.partition("{")[0] for first, _ in _rows("metric") for name in _codes(first)]
+
+    assert sorted(named) == sorted(name for name in exposed if not name.endswith("_created"))
+
+
+def test_reasons_of_a_pause_are_those_of_the_pipeline_and_the_registry() -> None:
+    (meaning,) = [meaning for name, meaning in _rows("metric") if "connector_paused" in name]
+
+    assert sorted(_codes(meaning)) == sorted([*_pipeline().paused(), "schema"])
+
+
+def test_outcomes_are_those_of_the_code() -> None:
+    (meaning,) = [meaning for name, meaning in _rows("metric") if "connector_events_total" in name]
+
+    assert sorted(_codes(meaning)) == sorted([*(outcome.name.lower() for outcome in Outcome), "already_resolved"])
+
+
+def test_metrics_in_alerts_exist() -> None:
+    exposed = {name.partition("{")[0] for first, _ in _rows("metric") for name in _codes(first)}
+    (alerts,) = re.findall(r"\*\*Alerts to set\*\*.*?```\n(.*?)```", _README, re.DOTALL)
+
+    used = {name.removesuffix("_bucket") for name in re.findall(r"connector_\w+", alerts)}
+
+    assert used
+    assert used <= exposed
+
+
+def test_commands_are_those_of_the_parser() -> None:
+    (commands,) = [one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction)]
+
+    assert sorted(cell for first, _ in _rows("command") for cell in _codes(first)) == sorted(
+        f"connector {name}" for name in commands.choices
+    )
+
+
+def test_exit_codes_are_those_of_the_code() -> None:
+    (named,) = re.findall(r"\*\*Exit codes\*\*(.*?)\n\n", _README, re.DOTALL)
+
+    assert [int(code) for code in re.findall(r"`(\d)`", named)] == [0, app.FAILED, _SETTINGS_REFUSED, app.NEEDS_OPERATOR]
+
+
+def test_reasons_of_dead_letters_are_those_of_the_code() -> None:
+    assert [first for first, _ in _rows("reason")] == [f"`{reason.value}`" for reason in Reason]
+
+
+def test_log_events_are_those_telemetry_writes() -> None:
+    tree = ast.parse(Path(telemetry.__file__).read_text(encoding="utf-8"))
+    (speaker,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Telemetry"]
+    texts = {node.value for node in ast.walk(speaker) if isinstance(node, ast.Constant)}
+    named = {name for _, events in _rows("level") for name in _codes(events)}
+
+    assert _written(speaker) <= named
+    assert named <= texts
+
+
+def _written(speaker: ast.ClassDef) -> set[str]:
+    """Return the event of every line that is written under a literal name."""
+    found = set()
+    for call in ast.walk(speaker):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        at = {"info": 0, "warning": 0, "error": 0, "_seldom": 1}.get(call.func.attr)
+        if at is not None and isinstance(event := call.args[at], ast.Constant):
+            found.add(str(event.value))
+    assert found
+    return found
+
+
+def test_make_targets_are_those_of_the_makefile() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (_CHECKOUT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert [first for first, _ in _rows("target")] == [f"`make {target}`" for target in targets]
+
+
+def test_first_screen_has_two_commands() -> None:
+    (block,) = re.findall(r"## Try it\n\n```\n(.*?)```", _README, re.DOTALL)
+
+    assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make demo", "make test"]
+
+
+def test_links_lead_somewhere() -> None:
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", _README) if "://" not in target]
+
+    assert targets
+    assert [target for target in targets if not (_CHECKOUT / target).exists()] == []
+
+
+def test_modules_run_by_name_exist() -> None:
+    modules = set(re.findall(r"python -m ([a-z_.]+)", _README))
+
+    assert modules
+    for module in modules:
+        place = _CHECKOUT.joinpath(*module.split("."))
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+
+
+@pytest.mark.parametrize("variable", sorted(set(re.findall(r"\b(?:KAFKA|AMAZON|SCHEMA_REGISTRY)_[A-Z_]*[A-Z]\b", _README))))
+def test_variable_named_is_known(variable: str) -> None:
+    unknown = ("is not a setting", "No such configuration property", "knows no property")
+
+    assert [problem for problem in _problems({variable: "anything"}) if any(text in problem for text in unknown)] == []
+
+
+def _problems(more: dict[str, str]) -> list[str]:
+    try:
+        app.read_settings(_ENVIRONMENT | more)
+    except SettingsError as error:
+        return error.problems
+    return []
