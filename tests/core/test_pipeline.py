@@ -543,6 +543,16 @@ def test_the_one_event_left_of_a_body_too_large_is_no_dead_letter_for_it_was_not
     assert sends(commands) == [b"[7]"]
 
 
+def test_a_member_without_partitions_waits_for_no_operator() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.answer(b"[0]", RequestFailed(Failure.OPERATOR, "http-401", detail="the token is refused"))
+    assert talk.pipeline.needs_operator() == ["the token is refused"]
+    talk.tell(x.Lost((1,)))
+    assert talk.pipeline.needs_operator() == []
+
+
 # ---- the breaker
 
 

@@ -109,7 +109,7 @@ def test_retry_after_is_waited_for_and_being_throttled_is_not_unready(world: Wor
     assert second["arrival"] - first["answered"] >= 3000
 
 
-@pytest.mark.parametrize("fault", ["withhold", "truncated", "fail_500_after_accept"])
+@pytest.mark.parametrize("fault", ["withhold", "fail_500_after_accept"])
 def test_events_whose_answer_was_lost_are_sent_again_unchanged(world: World, fault: str) -> None:
     world.create_topic()
     world.sandbox.set_faults(next=[{"fault": fault}])

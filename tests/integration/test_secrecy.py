@@ -46,6 +46,7 @@ def test_no_match_key_token_or_event_body_shows_in_logs_pages_metrics_headers_or
         for entry in read_topic(world.servers, world.ledger)
     )
     assert len(letters) == 7
+    assert any(hashed(_PERSON).encode() in (letter.value() or b"") for letter in letters)  # the letters themselves tell all
     for door, text in (("log", connector.output), ("page", pages), ("header", headers.decode()), ("ledger", repr(ledger))):
         assert text
         assert [secret for secret in _SECRETS if secret in text] == [], door

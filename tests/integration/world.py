@@ -483,23 +483,28 @@ class ConnectorProcess(_Process):
         return [line for line in lines if what in (None, line["event"])]
 
     def until_said(self, what: str, **fields: Any) -> dict[str, Any]:
-        """Wait for a log line of this event; a field given as text must be within the line's field."""
+        """Wait for a log line of this event, and return it; a field given as text may be part of the line's."""
 
-        def said() -> dict[str, Any] | None:
-            return next((line for line in self.log(what) if all(str(fields[n]) in str(line.get(n)) for n in fields)), None)
+        def fits(line: dict[str, Any]) -> bool:
+            return all(line.get(n) == v or (isinstance(v, str) and v in str(line.get(n))) for n, v in fields.items())
 
-        found = eventually(lambda: said() or (not self.running and {}) or said(), f"it says {what} {fields}")
-        assert found is not None
-        return found
+        def said() -> dict[str, Any]:
+            return next((line for line in self.log(what) if fits(line)), {})
+
+        return self._eventually(said, f"it says {what} {fields}")
 
     def until_ready(self) -> None:
         """Wait until ``/readyz`` says so."""
-        eventually(lambda: self.page("/readyz")[0] == 200, "it is ready")
+        self._eventually(lambda: self.page("/readyz")[0] == 200, "it is ready")
 
     def until_resolved(self, **outcomes: int) -> None:
         """Wait until exactly so many records had these outcomes since its start, and no others."""
+        self._eventually(lambda: self.outcomes() == outcomes, f"outcomes {outcomes}")
+
+    def _eventually(self, looked_at: Callable[[], T], what: str) -> T:
+        """Wait; a failure shows what it wrote last, and what it counted."""
         try:
-            eventually(lambda: self.outcomes() == outcomes, f"outcomes {outcomes}")
+            return eventually(looked_at, what)
         except AssertionError as late:
             raise AssertionError(f"{late}; outcomes are {self.outcomes()}\n{self.output[-3000:]}") from None
 
