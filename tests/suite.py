@@ -42,7 +42,7 @@ _CHECKS = (
     Step("types", ("mypy",)),
 )
 
-_FAST = (*_CHECKS, Step("tests without Apache Kafka", ("pytest", "-m", "not kafka")))
+_FAST = (*_CHECKS, Step("tests without Apache Kafka", ("pytest", "-n", "2", "-m", "not kafka")))
 
 _FULL = (
     *_CHECKS,

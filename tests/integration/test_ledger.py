@@ -10,6 +10,7 @@ from connector.model import Outcome
 from tests.integration.world import (
     DAY_MS,
     ConnectorProcess,
+    Produced,
     World,
     add_partitions,
     alter_topic,
@@ -21,6 +22,7 @@ from tests.integration.world import (
     describe_topic,
     event,
     eventually,
+    produce,
     read_topic,
     topic_settings,
 )
@@ -100,7 +102,10 @@ def test_partition_added_while_it_runs_gets_a_ledger_and_is_read_from_its_beginn
 
 def test_ledger_recreated_while_it_was_stopped_is_refused_and_accept_goes_on_once(world: World) -> None:
     connector = _stopped_after(world, 2)
+    entries = [Produced(entry.value()) for entry in read_topic(world.servers, world.ledger)]
     delete_topic(world.servers, world.ledger)
+    create_topic(world.servers, world.ledger, retention_ms="-1", message_timestamp_type="LogAppendTime")
+    produce(world.servers, world.ledger, entries)  # as long as before: only its id tells
     world.produce(event("3"))
 
     connector.start(world.settings())
