@@ -6,7 +6,6 @@ Each line is one thing that must be right before `connector run` can work, in th
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -76,7 +75,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(clients.admin(settings.kafka, lambda _client, _code: None, logging.getLogger("librdkafka")))
+    topics = Topics(clients.admin(settings.kafka))
     servers = settings.kafka.bootstrap_servers
 
     try:
@@ -146,7 +145,7 @@ async def _amazon(settings: Settings) -> list[Finding]:
     finally:
         await sink.close()
     if failed is not None:
-        return [Finding(State.WRONG, "token", failed.detail or failed.reason)]
+        return [Finding(State.WRONG, "token", failed.detail or f"{amazon.token_url} gives none ({failed.reason})")]
     told = "a fixed one; only a request tells whether it holds" if amazon.access_token else f"{amazon.token_url} gives one"
     return [
         Finding(State.RIGHT, "token", told),

@@ -1,6 +1,7 @@
 """Makes Kafka's clients: the operator's properties, our defaults, and where they report trouble.
 
-An ``error_cb`` is always set: without one a fatal error comes out of ``poll`` as a bare ``KafkaError`` (seen with 2.16).
+Where a client is polled, an ``error_cb`` is set: without one a fatal error comes out of ``poll`` as a bare ``KafkaError``
+(seen with 2.16).
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ def _reporting(client: str, report: Report, logger: logging.Logger) -> dict[str,
     return {"error_cb": on_error, "logger": logger}
 
 
-def admin(kafka: Kafka, report: Report, logger: logging.Logger) -> AdminClient:
-    """Make the admin client."""
-    return AdminClient(properties.admin_properties(kafka) | _reporting("admin", report, logger))
+def admin(kafka: Kafka) -> AdminClient:
+    """Make the admin client.
+
+    Nobody polls it, so reports given to callbacks would only pile up; each call says by itself what went wrong.
+    """
+    return AdminClient(properties.admin_properties(kafka) | {"log_level": 0})
 
 
 def producer(kafka: Kafka, report: Report, logger: logging.Logger) -> dict[str, Any]:
