@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         help="produce sample events to KAFKA_TOPIC (for docker compose)",
         description="Produce sample events, at a steady rate, to KAFKA_TOPIC, with the schema in the registry.",
     )
-    samples.add_argument("--rate", type=float, default=20.0, help="events per second (default: 20)")
+    samples.add_argument("--rate", type=_positive, default=20.0, help="events per second (default: 20)")
     samples.add_argument("--count", type=int, default=None, help="how many; the default is to go on until stopped")
     samples.set_defaults(run=_produce_samples)
     sandbox = commands.add_parser(
@@ -75,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--port", type=int, default=8090, help="port to listen on; 0 takes a free one (default: 8090)")
     sandbox.set_defaults(run=_sandbox)
     return parser
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError("must be above zero")
+    return number
 
 
 # The commands import what they need: `--help` should not load Kafka's client, nor `sandbox` the pipeline.

@@ -58,13 +58,18 @@ _STILL_SECONDS = 60.0
 """Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
 _SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
+_LAST_SECONDS = 5.0
+"""After a drain nothing should be on its way; what is, its next owner finds or writes again."""
 _QUEUE_BYTES = 16_000_000
 """What librdkafka may hold fetched beside us (limits, E: 4 MB is as fast as 256 MB)."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Parse the environment; raises `SettingsError` with every problem, those of the two libraries included."""
-    return Settings.from_environment(environ, kafka_problems=properties.problems, registry_problems=schemas.problems)
+    settings = Settings.from_environment(environ, kafka_problems=properties.problems, registry_problems=schemas.problems)
+    if settings.schema_file is not None:
+        schemas.SchemaFile(str(settings.schema_file))  # refused now, not when the first record comes
+    return settings
 
 
 def contract_for(amazon: Amazon) -> WireContract:
@@ -110,7 +115,7 @@ def ledger_policy(settings: Settings) -> LedgerPolicy:
         settings.kafka.group_id,
         destination=_fingerprint(amazon.api, amazon.base_url, amazon.account_id, amazon.dataset_name or ""),
         dedupe_key=_fingerprint(*settings.dedupe.key_fields),
-        accept=frozenset(filter(None, (settings.accept or "").split(","))),
+        accept=frozenset((settings.accept or "").replace(" ", "").split(",")) - {""},
         out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
     )
 
@@ -146,6 +151,7 @@ def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
         topics,
         settings.ledger.topic_for,
         settings.dead_letters.topic_for,
+        servers=settings.kafka.bootstrap_servers,
         window_ms=settings.dedupe.window_ms,
         auto_create=settings.ledger.auto_create,
     )
@@ -181,6 +187,10 @@ class Connector:
         if self._runtime is not None:
             self._runtime.post(x.ShutdownRequested())
 
+    def _failed(self, error: Exception) -> None:
+        if self._runtime is not None:
+            self._runtime.post(error)
+
     def health(self) -> Health:
         """Say what the probes say."""
         if self._waiting is not None or self._source is None or self.pipeline is None:
@@ -188,9 +198,12 @@ class Connector:
         silent = time.monotonic() - self._source.last_poll
         still = self._settings.drain_timeout_seconds + _STILL_SECONDS
         not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > still else None
+        refused = self._source.refused
         waiting = [] if self._source.joined else [f"has not joined group {self._settings.kafka.group_id} yet"]
         restoring = self.pipeline.paused()["restoring"]
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
+        if refused is not None and time.monotonic() - refused[0] < _STILL_SECONDS:
+            waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
         return Health(not_live, (*waiting, *self.pipeline.needs_operator()))
 
     async def run(self) -> str | None:
@@ -243,13 +256,19 @@ class Connector:
         session_seconds = properties.session_timeout_seconds(settings.kafka)
         if session_seconds is None:
             session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
-        poll = PollPolicy(settings.kafka.topics, clients.incremental(settings.kafka), settings.drain_timeout_seconds)
+        poll = PollPolicy(
+            settings.kafka.topics,
+            clients.incremental(settings.kafka),
+            settings.drain_timeout_seconds,
+            names_itself=clients.names_itself(settings.kafka),
+        )
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
         decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))
         intake = Intake(decoder, self.contract, settings.dedupe.key_fields)
         logger = logging.getLogger("librdkafka")
-        with ConfirmingProducer(clients.producer(settings.kafka, telemetry.client_error, logger)) as producer:
+        reported = clients.producer_properties(settings.kafka, telemetry.client_error, logger)
+        with ConfirmingProducer(reported, last_seconds=_LAST_SECONDS, failed=self._failed) as producer:
             ledger = Ledger(
                 ledger_policy(settings),
                 self._topics,

@@ -92,7 +92,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DEAD_LETTER_TOPIC", "<topic>.dead-letter", "several source topics need {topic} in the name"),
     Setting("DRAIN_TIMEOUT", "40s", "how long a revoke or SIGTERM waits for what is in flight"),
     Setting("OFFSET_OUT_OF_RANGE", "wait", "or earliest: what a committed offset outside the log leads to"),
-    Setting("ACCEPT", "", "optional: the value a refusal printed, bound to that case and without effect afterwards"),
+    Setting(
+        "ACCEPT",
+        "",
+        "optional: the value a refusal printed (several with commas), bound to that case and without effect afterwards",
+    ),
     Setting("ON_VERDICT", "wait", "or stop: exit 3 when an operator is needed"),
     Setting("LISTEN_HOST", "0.0.0.0", "of /, /metrics, /livez, /readyz"),  # noqa: S104 # probes and scrapes come from outside
     Setting("LISTEN_PORT", "8080", "the same; 0 takes a free one"),

@@ -11,8 +11,9 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -44,6 +45,7 @@ _PARTITIONS = 6
 _SECONDS = 55.0
 """The demo gives up after so long."""
 _LOOK_SECONDS = 0.1
+_SAMPLES_AT_ONCE = 1000
 _UNDECODABLE = b"not Avro at all"
 _PRODUCER_SETTINGS = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "SCHEMA_REGISTRY_URL")
 
@@ -142,7 +144,9 @@ def _quiet(_client: str, _code: str) -> None:
 def _produce(settings: Settings, registered: Callable[[str, str], int], count: int) -> _Produced:
     encoder, produced = EventEncoder(), _Produced()
     schema_id = registered(f"{_TOPIC}-value", json.dumps(encoder.schema))
-    with ConfirmingProducer(clients.producer(settings.kafka, _quiet, logging.getLogger("librdkafka"))) as producer:
+    with ConfirmingProducer(
+        clients.producer_properties(settings.kafka, _quiet, logging.getLogger("librdkafka"))
+    ) as producer:
         for sample in samples(count, time.time_ns() // 1_000_000):
             produced.add(sample)
             value = _value(encoder, schema_id, sample)
@@ -257,15 +261,24 @@ def produce_samples(environ: Mapping[str, str], rate: float, count: int | None) 
     encoder, produced = EventEncoder(), _Produced()
     schema_id = register({"url": registry}, f"{topic}-value", encoder.schema)
     kafka = Kafka(servers, (topic,), "samples", {})
-    with ConfirmingProducer(clients.producer(kafka, _quiet, logging.getLogger("librdkafka"))) as producer:
-        now_ms = time.time_ns() // 1_000_000
-        for number, sample in enumerate(samples(count or 2**31, now_ms, seed=now_ms)):
-            producer.write(topic, None, _value(encoder, schema_id, sample), produced.report, key=sample.key.encode())
-            if number % 100 == 0:
-                _say_produced(produced, topic)
-            time.sleep(1 / rate)
+    with ConfirmingProducer(clients.producer_properties(kafka, _quiet, logging.getLogger("librdkafka"))) as producer:
+        try:
+            for number, sample in enumerate(islice(_endless_samples(), count)):
+                producer.write(topic, None, _value(encoder, schema_id, sample), produced.report, key=sample.key.encode())
+                if number % 100 == 0:
+                    _say_produced(produced, topic)
+                time.sleep(1 / rate)
+        except KeyboardInterrupt:
+            print("stopped")
     _say_produced(produced, topic)  # by now all are confirmed, or have failed
     return 0 if produced.failed == 0 else 1
+
+
+def _endless_samples() -> Iterator[Sample]:
+    """Yield samples whose times keep up with the clock, or those of a long run would all be stale in the end."""
+    while True:
+        now_ms = time.time_ns() // 1_000_000
+        yield from samples(_SAMPLES_AT_ONCE, now_ms, seed=now_ms)
 
 
 def _say_produced(produced: _Produced, topic: str) -> None:

@@ -1,7 +1,4 @@
-"""What the parts ask of each other: the Protocols that the real adapters and the fakes both keep.
-
-A contract suite in ``tests/contract`` runs against each side.
-"""
+"""What the parts ask of each other: the Protocols that adapters keep."""
 
 from __future__ import annotations
 

@@ -63,6 +63,9 @@ class Ledger(Protocol):
     def restore(self, source: TopicPartition) -> Recovery:
         """Read what an assignment starts with; blocks. Raises `Refused` or `Unavailable`."""
 
+    def abandon(self) -> None:
+        """End every restore under way."""
+
 
 class Letters(Protocol):
     """Dead letters are written to it."""
@@ -108,6 +111,7 @@ class Runtime:
         finally:
             for task in self._tasks:
                 task.cancel()
+            self._ledger.abandon()
             await asyncio.to_thread(source.close)
             self._restoring.shutdown(wait=False, cancel_futures=True)
         return self._stop.verdict
@@ -209,10 +213,16 @@ class Runtime:
         # A letter is written only while its assignment is ours, so its origin is known.
         self._letters.write(self._origins[command.generation], cast("Record", command.record), command.flaw, report)
 
+    def _restore_wanted(self, command: x.Restore) -> Recovery:
+        """Restore, unless the assignment ended while this waited for its turn."""
+        if command.generation not in self._partitions:
+            raise Unavailable(f"{command.partition} is not ours any more")
+        return self._ledger.restore(command.partition)
+
     async def _restore(self, command: x.Restore) -> None:
         began = time.monotonic()
         try:
-            recovery = await self._loop.run_in_executor(self._restoring, self._ledger.restore, command.partition)
+            recovery = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command)
         except (Refused, Unavailable) as error:
             needs_operator = isinstance(error, Refused)
             self._telemetry.restore_failed(command.partition, str(error), needs_operator)

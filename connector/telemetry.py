@@ -165,7 +165,9 @@ class Telemetry:
         for kind in answer.anomalies:
             self._anomalies.labels(kind).inc()
         if isinstance(answer, RequestFailed):
-            self._requests.labels(str(answer.status or answer.reason)).inc()
+            # Of the endpoint itself the status; of all else (network, token endpoint) the reason says whose it is.
+            of_endpoint = answer.reason == f"http-{answer.status}"
+            self._requests.labels(str(answer.status) if of_endpoint else answer.reason).inc()
             self._seldom(
                 "warning",
                 "request_failed",
@@ -286,7 +288,7 @@ class Telemetry:
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
         yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", len(pipeline.needs_operator()))
-        paused = GaugeMetricFamily("connector_paused", "Partitions that are not fetched, by reason.", labels=["reason"])
+        paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": len(pipeline.assignments) if self._schema_down else 0}
         for reason, partitions in (pipeline.paused() | schema).items():
             paused.add_metric([reason], partitions)

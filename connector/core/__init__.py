@@ -5,7 +5,7 @@
    arguments; decisions leave as commands. No set is iterated where order shows: a seed must replay.
 3. Nothing here knows that Kafka's client, Avro, HTTP or asyncio exist.
 
-Start reading at ``pipeline.py``; the others are its parts and do not know each other:
+Start reading at ``pipeline.py``; the others are its parts:
 
     exchange     what the shell reports, what it is asked to do
     assignment   one partition while it is ours
@@ -18,4 +18,5 @@ Start reading at ``pipeline.py``; the others are its parts and do not know each 
     concurrency  how many requests at once
     breaker      when too many dead letters in a row mean that something else is wrong
     recovery     where an assignment starts, or why it must not
+    statistics   what was counted
 """

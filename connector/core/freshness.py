@@ -47,8 +47,8 @@ class FreshnessPolicy:
 class Clock:
     """Whether the wall clock agrees with the brokers'.
 
-    A ledger append's time is the brokers' clock. Found within `max_skew_ms` of the wall clock it is an anchor; from then on
-    the wall clock must agree with the anchor plus monotonic time elapsed.
+    A ledger append's time is the brokers' clock, and every append confirmed is a new anchor: from then on the wall clock
+    must agree, within `max_skew_ms`, with the anchor plus monotonic time elapsed.
     """
 
     __slots__ = ("_anchor", "_max_skew_ms", "disagreement_ms")

@@ -234,7 +234,7 @@ class Pipeline:
         part = self._assignments.get(poll.generation)
         if part is None or part.phase is not Phase.RUNNING:
             return
-        if not self._agrees:
+        if not self._agrees or self._unjudged:  # in order: what came before waits still
             self._unjudged.append(poll)
             return
         policy = self._policy.freshness
@@ -378,6 +378,7 @@ class Pipeline:
             else:
                 event.tries += 1
                 if event.tries >= self._retry.max_tries:
+                    refused += 1  # to the breaker: an endpoint without verdicts must not empty the topic into the letters
                     self._dead_letter(part, event, Flaw(Reason.NO_VERDICT, verdict.detail or "no verdict on this event"))
                 elif part.phase is Phase.RUNNING:
                     again.append(event)
@@ -407,6 +408,7 @@ class Pipeline:
             for event in events:
                 flaw = Flaw(Reason.TOO_LARGE, "event: larger than Amazon takes (413)")
                 self._dead_letter(self._assignments[event.generation], event, flaw)
+            self._dispatch.answered(0, len(events), now)
             return
         self._dispatch.failed(events, request.attempt + 1, failed, chance, now)
         if events:

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from connector.config import Kafka
 from connector.kafka import properties
 
-__all__ = ["admin", "consumer_properties", "incremental", "producer", "reader_properties"]
+__all__ = ["admin", "consumer_properties", "incremental", "names_itself", "producer_properties", "reader_properties"]
 
 Report = Callable[[str, str], None]
 """Takes the kind of client, and the name of the error's code."""
@@ -40,7 +40,7 @@ def admin(kafka: Kafka) -> AdminClient:
     return AdminClient(properties.admin_properties(kafka) | {"log_level": 0})
 
 
-def producer(kafka: Kafka, report: Report, logger: logging.Logger) -> dict[str, Any]:
+def producer_properties(kafka: Kafka, report: Report, logger: logging.Logger) -> dict[str, Any]:
     """Return the properties of the producer."""
     # What a topic takes is its own setting, and a letter may be as large as a source allows; the client's own bound of 1 MB
     # would hold up a partition whose topic takes more.
@@ -67,3 +67,8 @@ def incremental(kafka: Kafka) -> bool:
     """Tell whether assignments change partition by partition."""
     given = properties.consumer_properties(kafka)
     return given["group.protocol"] == "consumer" or given.get("partition.assignment.strategy") == "cooperative-sticky"
+
+
+def names_itself(kafka: Kafka) -> bool:
+    """Tell whether a member has an id before the group has let it in."""
+    return properties.consumer_properties(kafka)["group.protocol"] == "consumer"

@@ -24,7 +24,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import exchange as x
-from connector.errors import SchemaUnavailable
+from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 from connector.ports import Record
@@ -35,10 +35,20 @@ _POLLS_UNDER_WAY = 2
 _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _LAG_EVERY_SECONDS = 5.0
+_JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
+_OPERATOR = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - the same
+    }
+)
 _PASSING = frozenset({KafkaError._PARTITION_EOF})  # noqa: SLF001 - the same
 
 Command = x.Start | x.Pause | x.Resume | x.Commit | x.Release
@@ -71,6 +81,8 @@ class PollPolicy:
     incremental: bool
     """Whether assignments change partition by partition: cooperative-sticky, or the KIP-848 protocol."""
     drain_seconds: float
+    names_itself: bool = False
+    """Whether a member has an id before the group has let it in: the KIP-848 protocol."""
     records: int = 1000
     """Of one poll (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
     seconds: float = 0.1
@@ -103,13 +115,17 @@ class SourceConsumer:
         self._released: set[int] = set()
         self._undecoded: list[tuple[Origin, list[Message]]] = []
         self._undecoded_until = 0.0
+        self._held_for_schema = False
         self._lag_due = 0.0
+        self._waiting_since = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.last_poll = time.monotonic()
         """Monotonic second of the last poll; read by other threads."""
         self.joined = False
         """Whether the group has let us in."""
+        self.refused: tuple[float, str] | None = None
+        """The monotonic second and the code of the last error that an operator must look at."""
 
     # ---- called from the event loop
 
@@ -130,10 +146,6 @@ class SourceConsumer:
         self._closing.set()
         self._thread.join()
 
-    def origin(self, partition: TopicPartition) -> Origin | None:
-        """Return where records of a partition that is ours stand."""
-        return self._mine.get(partition)
-
     # ---- the thread
 
     def _run(self) -> None:
@@ -146,7 +158,7 @@ class SourceConsumer:
                 self._decode_again()
                 messages = self._consumer.consume(self._policy.records, self._policy.seconds)
                 self.last_poll = time.monotonic()
-                self.joined = self.joined or bool(self._consumer.memberid())
+                self.joined = self.joined or self._let_in()
                 if messages:
                     self._take_in(messages)
                 self._report_lag()
@@ -154,6 +166,16 @@ class SourceConsumer:
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
+
+    def _let_in(self) -> bool:
+        """Tell whether the group has let us in although it assigned nothing.
+
+        A KIP-848 member names itself and is not told of an empty assignment (seen with Apache Kafka 4.4): one that was
+        neither refused nor given anything for `_JOIN_SECONDS` is taken for a spare.
+        """
+        if self._policy.names_itself:
+            return self.refused is None and time.monotonic() - self._waiting_since > _JOIN_SECONDS
+        return bool(self._consumer.memberid())
 
     def _carry_out_all(self, *, leaving: bool = False) -> None:
         while True:
@@ -174,7 +196,7 @@ class SourceConsumer:
                 self._seek(command)
             case x.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
-                if not self._undecoded:
+                if not self._held_for_schema:
                     self._consumer.resume([KafkaTopicPartition(*partition)])
             case x.Pause(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.discard(partition)
@@ -205,16 +227,17 @@ class SourceConsumer:
     # ---- records
 
     def _take_in(self, messages: list[Message]) -> None:
-        columns: dict[TopicPartition, list[Message]] = {}
+        columns: dict[TopicPartition, tuple[Origin, list[Message]]] = {}
         for message in messages:
             error = message.error()
             topic, number = message.topic(), message.partition()
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None:
                 self._consumer_error(error, partition)
-            elif partition is not None:
-                columns.setdefault(partition, []).append(message)
-        self._decode([(self._mine[partition], column) for partition, column in columns.items() if partition in self._mine])
+            elif partition in self._mine:
+                columns.setdefault(partition, (self._mine[partition], []))[1].append(message)
+        # An error among them may have begun a partition anew: what was read before belongs to the assignment that ended.
+        self._decode([column for partition, column in columns.items() if self._mine.get(partition) is column[0]])
 
     def _decode(self, columns: list[tuple[Origin, list[Message]]]) -> None:
         """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
@@ -225,6 +248,7 @@ class SourceConsumer:
             except SchemaUnavailable as error:
                 self._undecoded = columns[at:]
                 self._undecoded_until = time.monotonic() + _SCHEMA_AGAIN_SECONDS
+                self._held_for_schema = True
                 self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._fetching])
                 self._watcher.schema_unavailable(str(error))
                 break
@@ -234,11 +258,12 @@ class SourceConsumer:
                 return
 
     def _decode_again(self) -> None:
-        if not self._undecoded or time.monotonic() < self._undecoded_until:
+        if not self._held_for_schema or time.monotonic() < self._undecoded_until:
             return
         self._undecoded, columns = [], self._undecoded
         self._decode(columns)
-        if not self._undecoded:
+        if not self._undecoded:  # also where the partitions that waited were revoked meanwhile
+            self._held_for_schema = False
             self._watcher.schema_unavailable(None)
             self._consumer.resume([KafkaTopicPartition(*partition) for partition in self._fetching])
 
@@ -246,6 +271,10 @@ class SourceConsumer:
         code = error.code()
         if code in _PASSING:
             return
+        if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
+            raise KafkaUnavailable(f"the group lets this member in no more: {error.name()}")
+        if code in _OPERATOR:
+            self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
         if code in _RESTART and partition in self._mine:
             self._restart(partition)
@@ -310,6 +339,7 @@ class SourceConsumer:
         self._post(x.Assigned(partition, origin.generation))
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
+        self.joined = True
         for place in places:
             place.offset = OFFSET_BEGINNING  # paused at once; the pipeline says where to seek
         if self._policy.incremental:
@@ -339,6 +369,7 @@ class SourceConsumer:
             self._carry_out(command, leaving=True)
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
+        self.joined, self._waiting_since = False, time.monotonic()
         partitions = [TopicPartition(place.topic, place.partition) for place in places]
         self._post(x.Lost(tuple(self._mine[partition].generation for partition in partitions if partition in self._mine)))
         self._give_up(consumer, places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,7 @@ class Ledger:
         self._reader_properties = reader_properties
         self._topic_for = topic_for
         self._cluster_id: str | None = None
+        self._abandoned = threading.Event()
 
     @property
     def cluster_id(self) -> str:
@@ -84,6 +86,10 @@ class Ledger:
         value = ledger_entry.encode(header, facts)
         told = report if self._append_time else lambda confirmation: report(replace(confirmation, append_ms=None))
         self._producer.write(self._topic_for(source.topic), source.partition, value, told)
+
+    def abandon(self) -> None:
+        """End every restore under way, for the process ends."""
+        self._abandoned.set()
 
     def restore(self, source: TopicPartition) -> Recovery:
         """Read what an assignment starts with; blocks until the ledger partition was read to its end.
@@ -111,7 +117,7 @@ class Ledger:
         )
         restoration = Restoration(identity, self._policy.accept)
         try:
-            for message in read(self._reader_properties, place, ledger_first, ledger_end):
+            for message in read(self._reader_properties, place, ledger_first, ledger_end, self._abandoned):
                 _take(restoration, place, message.value())
         except KafkaUnavailable as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error

@@ -17,17 +17,26 @@ from connector.ports import Confirmation
 
 __all__ = ["ConfirmingProducer"]
 
+Failed = Callable[[Exception], None]
+
 _POLL_SECONDS = 0.1
 _DELIVERY_TIMEOUT_MS = 30_000
-"""After which an unconfirmed record counts as failed and is written again; shorter than a drain (40 s)."""
+"""After which an unconfirmed record counts as failed and is written again; below the default of ``DRAIN_TIMEOUT``."""
 
 
 class ConfirmingProducer:
-    """Writes records and reports, on its own thread, what became of each."""
+    """Writes records and reports, on its own thread, what became of each.
 
-    def __init__(self, properties: dict[str, Any]) -> None:
+    ``last_seconds`` is how long its end waits for what is on its way; ``failed`` is told what ended the reporting thread.
+    """
+
+    def __init__(
+        self, properties: dict[str, Any], *, last_seconds: float = _DELIVERY_TIMEOUT_MS / 1000, failed: Failed | None = None
+    ) -> None:
         fixed = {"acks": "all", "enable.idempotence": False, "delivery.timeout.ms": _DELIVERY_TIMEOUT_MS, "linger.ms": 5}
         self._producer = Producer(properties | fixed)
+        self._last_seconds = last_seconds
+        self._failed = failed
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="producer-reports", daemon=True)
 
@@ -72,9 +81,14 @@ class ConfirmingProducer:
             report(Confirmation(error.args[0].name(), -1, None))
 
     def _serve(self) -> None:
-        while not self._closing.is_set():
-            self._producer.poll(_POLL_SECONDS)
-        self._producer.flush(_DELIVERY_TIMEOUT_MS / 1000)
+        try:
+            while not self._closing.is_set():
+                self._producer.poll(_POLL_SECONDS)
+            self._producer.flush(self._last_seconds)
+        except Exception as error:
+            if self._failed is None:
+                raise
+            self._failed(error)  # without reports nothing would ever be confirmed again
 
 
 def _confirmation(error: KafkaError | None, message: Message) -> Confirmation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
@@ -21,10 +22,13 @@ _STALLED_SECONDS = 30.0
 """A partition that yields nothing for so long cannot be read for now."""
 
 
-def read(properties: dict[str, Any], place: TopicPartition, first: int, end: int) -> Iterator[Message]:
+def read(
+    properties: dict[str, Any], place: TopicPartition, first: int, end: int, abandoned: Event | None = None
+) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.
 
     ``properties`` must enable ``enable.partition.eof``: an end behind a transaction's marker is noticed by it.
+    Setting ``abandoned`` from another thread ends it, as if the partition could not be read.
 
     Raises:
         KafkaUnavailable: it cannot be read to the end for now.
@@ -45,6 +49,8 @@ def read(properties: dict[str, Any], place: TopicPartition, first: int, end: int
                 progress_at = time.monotonic()
                 if error is None and (offset or 0) < end:
                     yield message
+            if abandoned is not None and abandoned.is_set():
+                raise KafkaUnavailable(f"{place}: nobody waits for it any more")
             if time.monotonic() - progress_at > _STALLED_SECONDS:
                 raise KafkaUnavailable(f"{place} yields nothing at offset {next_offset}, its end is {end}")
     except KafkaException as error:

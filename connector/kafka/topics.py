@@ -36,6 +36,8 @@ _LETTER_HEADROOM_BYTES = 65_536
 _DEFAULT_SESSION_SECONDS = 45.0
 """Of Kafka, for both protocols; used where the brokers do not say."""
 
+_ENTRY_BYTES = 524_288
+"""Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
 
@@ -174,10 +176,12 @@ class OwnTopics:
         ledger_for: Callable[[str], str],
         letters_for: Callable[[str], str],
         *,
+        servers: str,
         window_ms: int,
         auto_create: bool,
     ) -> None:
         self._topics = topics
+        self._servers = servers
         self._ledger_for = ledger_for
         self._letters_for = letters_for
         self._retention_ms = window_ms + _DAY_MS
@@ -205,9 +209,11 @@ class OwnTopics:
             return found
         if not self.auto_create:
             state, verb = ("does not exist", "create") if found is None else (f"has {found.partitions} partitions", "alter")
+            given = "".join(f" --config {name}={value}" for name, value in settings.items()) if found is None else ""
             raise LedgerRefused(
                 f"topic {topic} {state}, {source.partitions} partitions are needed; LEDGER_AUTO_CREATE=true makes it, or: "
-                f"kafka-topics.sh --{verb} --topic {topic} --partitions {source.partitions}"
+                f"kafka-topics.sh --bootstrap-server {self._servers} --{verb} --topic {topic} "
+                f"--partitions {source.partitions}{given}"
             )
         if found is not None:
             self._topics.add_partitions(topic, source.partitions)
@@ -226,7 +232,7 @@ class OwnTopics:
         except KafkaUnavailable as error:
             if _code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION}:
                 raise
-            # Some managed clusters refuse these two; the effective values are checked afterwards all the same.
+            # Some managed clusters refuse these two; what elections they allow is checked afterwards all the same.
             refused = {"unclean.leader.election.enable", "min.insync.replicas"}
             fewer = {name: value for name, value in settings.items() if name not in refused}
             self._topics.create(topic, source.partitions, source.replication, fewer)
@@ -249,15 +255,17 @@ class OwnTopics:
         retention = int(settings.get("retention.ms", "0"))
         if retention < 0 or retention >= self._retention_ms:
             del wanted["retention.ms"]
+        if int(settings.get("max.message.bytes", _ENTRY_BYTES)) < _ENTRY_BYTES:
+            wanted["max.message.bytes"] = str(_ENTRY_BYTES)
         return {name: value for name, value in wanted.items() if settings.get(name) != value}
 
-    @staticmethod
-    def mend(topic: str, problems: dict[str, str]) -> str:
+    def mend(self, topic: str, problems: dict[str, str]) -> str:
         """Say which command mends a ledger's settings."""
         settings = ",".join(f"{name}={value}" for name, value in problems.items())
         return (
             f"the ledger {topic} would lose facts by its settings; mend it with: "
-            f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {settings}"
+            f"kafka-configs.sh --bootstrap-server {self._servers} --alter --entity-type topics "
+            f"--entity-name {topic} --add-config {settings}"
         )
 
 

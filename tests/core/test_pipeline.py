@@ -979,3 +979,17 @@ def test_a_clock_set_back_within_the_skew_finds_the_keys_of_events_that_are_fres
     talk.skew_ms = -300_000
     assert talk.poll((1, "a", b"1", midnight - 1)) == []
     assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 1}
+
+
+def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that_came_after() -> None:
+    talk = Conversation()
+    talk.start()
+    part = talk.pipeline.assignments[0]
+    skewed = Moment(NOW_MS + 300_001, talk.moment.monotonic, talk.moment.monotonic)
+    agreeing = Moment(NOW_MS + 299_999, talk.moment.monotonic, talk.moment.monotonic)
+    talk.pipeline._clock.appended(NOW_MS, talk.moment)
+    talk.pipeline.handle(x.Polled((poll_of(good(0), good(1)),)), skewed)
+    talk.pipeline.handle(x.Polled((poll_of(good(2), good(3)),)), agreeing)
+
+    assert talk.pipeline.statistics.records == 4
+    assert part.held == 4

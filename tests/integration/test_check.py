@@ -43,7 +43,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: Worl
     assert checked.returncode == 1
     found = _findings(checked.stdout)
     assert {what for what, state in found.items() if state == "WRONG"} == {"ledger", "registry", "token"}
-    assert "kafka-configs.sh --alter" in checked.stdout
+    assert f"kafka-configs.sh --bootstrap-server {world.servers} --alter" in checked.stdout
     assert "cleanup.policy=delete" in checked.stdout
     assert "3 of these must be mended" in checked.stdout
     assert "not the secret" not in checked.stdout + checked.stderr

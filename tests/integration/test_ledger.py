@@ -59,7 +59,8 @@ def test_ledger_that_would_lose_facts_is_refused_until_it_is_mended(
     world.produce(event("1"))
 
     connector = world.connector()
-    command = f"kafka-configs.sh --alter --entity-type topics --entity-name {world.ledger} --add-config {wrong}={mended[1]}"
+    alter = f"kafka-configs.sh --bootstrap-server {world.servers} --alter --entity-type topics --entity-name {world.ledger}"
+    command = f"{alter} --add-config {wrong}={mended[1]}"
     connector.until_said("operator_needed", sentence=command)
     status, why = connector.page("/readyz")
     assert status == 503

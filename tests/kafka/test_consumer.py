@@ -1,0 +1,179 @@
+"""The consumer's thread without a broker: a client that is an ordinary object, driven step by step by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from connector.core import exchange as x
+from connector.errors import KafkaUnavailable, SchemaUnavailable
+from connector.intake import Intake, Origin
+from connector.kafka.consumer import PollPolicy, SourceConsumer
+from connector.model import Poll, TopicPartition
+from connector.ports import Record
+
+ZERO, ONE = TopicPartition("conversions", 0), TopicPartition("conversions", 1)
+
+
+class FakeMessage:
+    """A record, or an error of a partition, as the client hands it out."""
+
+    def __init__(self, partition: TopicPartition, offset: int, error: KafkaError | None = None) -> None:
+        self._partition, self._offset, self._error = partition, offset, error
+
+    def topic(self) -> str:
+        return self._partition.topic
+
+    def partition(self) -> int:
+        return self._partition.partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+
+class FakeClient:
+    """Notes which partitions it was told to pause and to resume."""
+
+    def __init__(self) -> None:
+        self.paused: set[TopicPartition] = set()
+
+    def pause(self, places: list[KafkaTopicPartition]) -> None:
+        self.paused |= {TopicPartition(place.topic, place.partition) for place in places}
+
+    def resume(self, places: list[KafkaTopicPartition]) -> None:
+        self.paused -= {TopicPartition(place.topic, place.partition) for place in places}
+
+    def seek(self, place: KafkaTopicPartition) -> None:
+        pass
+
+    def incremental_assign(self, places: list[KafkaTopicPartition]) -> None:
+        pass
+
+    def incremental_unassign(self, places: list[KafkaTopicPartition]) -> None:
+        self.resume(places)
+
+    def commit(self, offsets: list[KafkaTopicPartition], *, asynchronous: bool) -> list[KafkaTopicPartition]:
+        return [] if asynchronous else offsets
+
+
+class FakeIntake(Intake):
+    """Makes a poll of offsets alone, unless the registry is down."""
+
+    def __init__(self) -> None:
+        self.down = False
+
+    def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
+        if self.down:
+            raise SchemaUnavailable("the registry does not answer")
+        return Poll(origin.partition, origin.generation, [record.offset() for record in records])
+
+
+class Silent:
+    """A watcher that notes nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+class Scene:
+    """A `SourceConsumer` with two partitions that are fetched."""
+
+    def __init__(self) -> None:
+        self.posted: list[Any] = []
+        self.intake, self.client = FakeIntake(), FakeClient()
+        policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01)
+        settings = {"group.id": "test", "bootstrap.servers": "localhost:1", "log_level": 0}
+        self.source = SourceConsumer(settings, policy, self.intake, "cluster", self._post, Silent())
+        self.source._consumer = cast("Any", self.client)
+        self.source._on_assign(cast("Any", self.client), [KafkaTopicPartition(*ZERO), KafkaTopicPartition(*ONE)])
+        for partition, generation in ((ZERO, 1), (ONE, 2)):
+            self.start(partition, generation)
+
+    def _post(self, told: object) -> None:
+        self.posted.append(told)
+
+    def start(self, partition: TopicPartition, generation: int) -> None:
+        self.source._carry_out(x.Start(partition, generation, 0, -1, "topic-id"), leaving=False)
+        self.source._carry_out(x.Resume(partition, generation), leaving=False)
+
+    def take(self, *messages: FakeMessage) -> None:
+        self.source._take_in(cast("Any", list(messages)))
+
+    def polled(self) -> list[tuple[TopicPartition, int, list[int]]]:
+        polls = [poll for told in self.posted if isinstance(told, x.Polled) for poll in told.polls]
+        return [(poll.partition, poll.generation, poll.offsets) for poll in polls]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def error(code: int, *, fatal: bool = False) -> KafkaError:
+    return KafkaError(code, "", fatal)
+
+
+def test_records_are_posted_under_the_assignment_they_were_read_for(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ONE, 7), FakeMessage(ZERO, 1))
+
+    assert scene.polled() == [(ZERO, 1, [0, 1]), (ONE, 2, [7])]
+
+
+def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the_new_assignment(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._LOG_TRUNCATION)), FakeMessage(ONE, 7))
+
+    assert scene.polled() == [(ONE, 2, [7])]
+    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3)]
+
+
+def test_records_that_cannot_be_decoded_for_now_are_kept_in_order_and_nothing_else_is_fetched(scene: Scene) -> None:
+    scene.intake.down = True
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ONE, 7))
+    assert scene.client.paused == {ZERO, ONE}
+
+    scene.intake.down = False
+    scene.source._undecoded_until = 0.0
+    scene.source._decode_again()
+
+    assert scene.polled() == [(ZERO, 1, [0]), (ONE, 2, [7])]
+    assert scene.client.paused == set()
+
+
+def test_partitions_that_stay_are_fetched_again_though_the_one_that_waited_for_a_schema_was_revoked(scene: Scene) -> None:
+    scene.intake.down = True
+    scene.take(FakeMessage(ZERO, 0))
+    scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    assert ONE in scene.client.paused
+
+    scene.intake.down = False
+    scene.source._undecoded_until = 0.0
+    scene.source._decode_again()
+
+    assert scene.client.paused == set()
+    assert scene.polled() == []
+
+
+def test_a_command_addressed_to_an_assignment_that_ended_is_not_carried_out(scene: Scene) -> None:
+    scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source._carry_out(x.Pause(ZERO, 1), leaving=False)
+
+    assert scene.client.paused == set()
+
+
+def test_a_fatal_error_of_the_group_ends_the_thread_with_its_reason(scene: Scene) -> None:
+    with pytest.raises(KafkaUnavailable, match="FENCED_INSTANCE_ID"):
+        scene.take(FakeMessage(ZERO, -1, error(KafkaError.FENCED_INSTANCE_ID, fatal=True)))
+
+
+def test_a_right_taken_away_is_said_to_need_an_operator_and_polling_goes_on(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, -1, error(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+
+    assert scene.source.refused is not None
+    assert scene.source.refused[1] == "TOPIC_AUTHORIZATION_FAILED"
