@@ -60,7 +60,7 @@ class Ledger(Protocol):
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
         """Append; ``report`` is called once, on any thread."""
 
-    def restore(self, source: TopicPartition) -> Recovery:
+    def restore(self, source: TopicPartition, *, truncated: bool = False) -> Recovery:
         """Read what an assignment starts with; blocks. Raises `Refused` or `Unavailable`."""
 
     def abandon(self) -> None:
@@ -217,7 +217,7 @@ class Runtime:
         """Restore, unless the assignment ended while this waited for its turn."""
         if command.generation not in self._partitions:
             raise Unavailable(f"{command.partition} is not ours any more")
-        return self._ledger.restore(command.partition)
+        return self._ledger.restore(command.partition, truncated=command.truncated)
 
     async def _restore(self, command: x.Restore) -> None:
         began = time.monotonic()

@@ -48,6 +48,8 @@ class Assignment:
 
     partition: TopicPartition
     generation: int
+    truncated: bool = False
+    """Whether its committed offset is of a log that was cut since."""
     phase: Phase = Phase.RESTORING
     tracker: OffsetTracker = field(default_factory=lambda: OffsetTracker(0))
     resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)

@@ -47,6 +47,8 @@ class Assigned:
 
     partition: TopicPartition
     generation: int
+    truncated: bool = False
+    """Whether the log was found to lack what our position rests on, so that the committed offset cannot be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ class Restore:
 
     partition: TopicPartition
     generation: int
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,8 @@ class Pipeline:
                 self._letter_failed(told, now)
             case x.CommitFailed(generation):
                 self._commit_failed(generation, now)
-            case x.Assigned(partition, generation):
-                self._assigned(Assignment(partition, generation))
+            case x.Assigned(partition, generation, truncated):
+                self._assigned(Assignment(partition, generation, truncated))
             case x.Restored():
                 self._restored(told)
             case x.RestoreFailed():
@@ -473,7 +473,7 @@ class Pipeline:
             self._out.append(x.Release(part.partition, part.generation, 0))
             return
         self._assignments[part.generation] = part
-        self._out.append(x.Restore(part.partition, part.generation))
+        self._out.append(x.Restore(part.partition, part.generation, part.truncated))
 
     def _restored(self, told: x.Restored) -> None:
         part = self._assignments.get(told.generation)
@@ -577,7 +577,7 @@ class Pipeline:
     def _try_again(self, part: Assignment, now: Moment) -> None:
         if part.restore_due is not None and part.restore_due <= now.monotonic:
             part.restore_due = None
-            self._out.append(x.Restore(part.partition, part.generation))
+            self._out.append(x.Restore(part.partition, part.generation, part.truncated))
         if part.letters_due is not None and part.letters_due <= now.monotonic:
             letters, part.unwritten, part.letters_due = part.unwritten, {}, None
             for letter in letters.values():

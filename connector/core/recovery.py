@@ -168,8 +168,12 @@ class Restoration:
                 self.facts += length
         return None
 
-    def finish(self, state: PartitionState, out_of_range: OutOfRange) -> Recovery | Refusal:
-        """Say where to start, after the last entry."""
+    def finish(self, state: PartitionState, out_of_range: OutOfRange, *, truncated: bool = False) -> Recovery | Refusal:
+        """Say where to start, after the last entry.
+
+        ``truncated``: the log was cut below our position and grew again, so that the committed offset names another record;
+        that is handled like an offset out of range (design: point 6).
+        """
         offset, epoch, note, ours = state.first_offset, UNKNOWN_EPOCH, "no committed offset: from the beginning", False
         committed = state.committed
         if committed is not None:
@@ -187,7 +191,7 @@ class Restoration:
                 if refusal is not None:
                     return refusal
                 offset, epoch, note, ours = committed.next_offset, committed.epoch, "from the committed offset", True
-        if not state.first_offset <= offset <= state.end_offset:
+        if (truncated and ours) or not state.first_offset <= offset <= state.end_offset:
             if not out_of_range.to_earliest:
                 return Refusal(
                     f"the committed offset {offset} is outside the log ({state.first_offset} to {state.end_offset}): "

@@ -277,9 +277,9 @@ class SourceConsumer:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
         if code in _RESTART and partition in self._mine:
-            self._restart(partition)
+            self._restart(partition, truncated=code == KafkaError._LOG_TRUNCATION)  # noqa: SLF001 - librdkafka's own codes are named so
 
-    def _restart(self, partition: TopicPartition) -> None:
+    def _restart(self, partition: TopicPartition, *, truncated: bool = False) -> None:
         """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
         # An eager assignment changes as a whole, so all of it begins anew.
         anew = [partition] if self._policy.incremental else list(self._mine)
@@ -292,7 +292,7 @@ class SourceConsumer:
             self._consumer.assign(places)
         self._consumer.pause(places)
         for each in anew:
-            self._begin(each)
+            self._begin(each, truncated=truncated and each == partition)
 
     def _report_lag(self) -> None:
         now = time.monotonic()
@@ -331,12 +331,12 @@ class SourceConsumer:
 
     # ---- the group
 
-    def _begin(self, partition: TopicPartition) -> None:
+    def _begin(self, partition: TopicPartition, *, truncated: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
         self._fetching.discard(partition)
         self._undecoded = [(held, messages) for held, messages in self._undecoded if held.partition != partition]
-        self._post(x.Assigned(partition, origin.generation))
+        self._post(x.Assigned(partition, origin.generation, truncated))
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True

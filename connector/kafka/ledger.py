@@ -91,7 +91,7 @@ class Ledger:
         """End every restore under way, for the process ends."""
         self._abandoned.set()
 
-    def restore(self, source: TopicPartition) -> Recovery:
+    def restore(self, source: TopicPartition, *, truncated: bool = False) -> Recovery:
         """Read what an assignment starts with; blocks until the ledger partition was read to its end.
 
         Raises:
@@ -122,7 +122,7 @@ class Ledger:
         except KafkaUnavailable as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
         state = PartitionState(first, end, committed, LedgerPosition(ledger.topic_id, ledger_end))
-        found = restoration.finish(state, self._policy.out_of_range)
+        found = restoration.finish(state, self._policy.out_of_range, truncated=truncated)
         if isinstance(found, Refusal):
             raise LedgerRefused(found.sentence)
         return found

@@ -981,6 +981,12 @@ def test_a_clock_set_back_within_the_skew_finds_the_keys_of_events_that_are_fres
     assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 1}
 
 
+def test_a_partition_whose_log_was_cut_is_restored_as_such() -> None:
+    talk = Conversation()
+
+    assert talk.tell(x.Assigned(PLACE, 1, truncated=True)) == [x.Restore(PLACE, 1, truncated=True)]
+
+
 def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that_came_after() -> None:
     talk = Conversation()
     talk.start()

@@ -123,6 +123,17 @@ def test_a_commit_without_our_metadata_is_an_operators_and_is_used(metadata: str
     assert "4 records are resolved" in found.note
 
 
+def test_a_committed_offset_of_a_log_that_was_cut_is_handled_like_one_out_of_range() -> None:
+    committed = CommittedOffset(5, 9, commit_metadata(MINE.topic_id, LedgerPosition("ledger-id", 0)))
+
+    refused = _restoration(MINE).finish(_state(committed), WAIT, truncated=True)
+    anew = _restoration(MINE).finish(_state(committed), OutOfRange(to_earliest=True), truncated=True)
+
+    assert isinstance(refused, Refusal)
+    assert "truncated" in refused.sentence
+    assert _recovered(anew).offset == _state(committed).first_offset
+
+
 def test_a_commit_of_a_newer_version_is_refused_and_never_guessed() -> None:
     found = _restoration(MINE).finish(_state(CommittedOffset(5, 9, "v2 topic-id ledger-id:4 more")), WAIT)
 

@@ -130,7 +130,7 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
     scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._LOG_TRUNCATION)), FakeMessage(ONE, 7))
 
     assert scene.polled() == [(ONE, 2, [7])]
-    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3)]
+    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True)]
 
 
 def test_records_that_cannot_be_decoded_for_now_are_kept_in_order_and_nothing_else_is_fetched(scene: Scene) -> None:
