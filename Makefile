@@ -35,7 +35,7 @@ lock: ## resolve again within pyproject's bounds (needs uv)
 		--group test -c requirements.lock -o tests/requirements.lock
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
