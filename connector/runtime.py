@@ -215,19 +215,26 @@ class Runtime:
 
     def _restore_wanted(self, command: x.Restore) -> Recovery:
         """Restore, unless the assignment ended while this waited for its turn."""
-        if command.generation not in self._partitions:
+        if not self._is_ours(command):
             raise Unavailable(f"{command.partition} is not ours any more")
         return self._ledger.restore(command.partition, truncated=command.truncated)
+
+    def _is_ours(self, command: x.Restore) -> bool:
+        return command.generation in self._partitions
 
     async def _restore(self, command: x.Restore) -> None:
         began = time.monotonic()
         try:
             recovery = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command)
         except (Refused, Unavailable) as error:
+            if not self._is_ours(command):
+                return
             needs_operator = isinstance(error, Refused)
             self._telemetry.restore_failed(command.partition, str(error), needs_operator)
             chance = random.random()  # noqa: S311 - jitter, not a secret
             self._inbox.put_nowait(x.RestoreFailed(command.generation, str(error), needs_operator, chance))
             return
+        if not self._is_ours(command):
+            return  # or its gauges would stand for a partition that is another member's
         self._telemetry.restored(command.partition, recovery, time.monotonic() - began)
         self._inbox.put_nowait(x.Restored(command.generation, recovery))
