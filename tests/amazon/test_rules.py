@@ -118,13 +118,13 @@ def test_an_event_of_nothing_names_every_required_field() -> None:
         "eventType",
         "eventActionSource",
         "timestamp",
-        "matchKeys",
         "countryCode",
+        "matchKeys",
     ]
 
 
 def test_a_detail_is_bounded_however_much_is_broken() -> None:
-    flaw = ads(matchKeys=[{"type": "PHONE", "value": "+49 30 1234567"}] * 100_000)
+    flaw = ads(matchKeys=[{"type": "TELEFON", "value": "+49 30 1234567"}] * 100_000)
     assert len(flaw.detail) < 2000
     assert flaw.detail.endswith("; and 99980 more")
 
