@@ -4,7 +4,8 @@ How a field that is not right is judged:
 
 * required, and missing or not what Amazon takes: the event is a dead letter;
 * of the wrong type: a dead letter, whatever the field; the producer means something that we cannot read;
-* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts;
+* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts; so is a bad custom
+  attribute, of whatever type;
 * optional, but Amazon would book something else without it (value, currency and units of a purchase), or we would drop a
   customer's denial (consent, limited data use): a dead letter.
 
@@ -398,52 +399,54 @@ _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 def _custom(attributes: object, typed: object, limits: Limits, found: Findings) -> list[tuple[str, str, str]]:
     """Return names, types and values that Amazon takes, up to its limit: typed ones first, each name once.
 
-    Whether Amazon takes a name twice is unknown; the one whose type was given is meant.
+    Whether Amazon takes a name twice is unknown; the one whose type was given is meant. A bad one costs itself alone.
     """
     sent: dict[str, tuple[str, str, str]] = {}
-    for name, kind, value in (*_typed(typed, limits, found), *_untyped(attributes, found)):
+    for name, given, value in (*_typed(typed, found), *_untyped(attributes, found)):
+        text, kind = _read(value, given, limits.custom_is_typed)
         if (
             len(sent) < limits.most_custom_attributes
+            and isinstance(name, str)
             and name not in sent
             and kind
             and _CUSTOM_NAME(name)
-            and limits.custom_value(value)
+            and limits.custom_value(text)
         ):
-            sent[name] = (name, kind, value)
+            sent[name] = (name, kind, text)
         else:
             found.adjustments.append(Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT)
     return list(sent.values())
 
 
-def _untyped(attributes: object, found: Findings) -> list[tuple[str, str, str]]:
-    if attributes is None:
-        return []
-    if not isinstance(attributes, dict) or not all(isinstance(text, str) for pair in attributes.items() for text in pair):
-        found.invalid("customAttributes", "not a map of strings")
-        return []
-    return [(name, "STRING", value) for name, value in attributes.items()]
-
-
-def _typed(attributes: object, limits: Limits, found: Findings) -> list[tuple[str, str, str]]:
-    """Return what ``customData`` holds; the type is empty where Amazon would refuse it, or the value does not have it."""
+def _typed(attributes: object, found: Findings) -> list[tuple[object, object, object]]:
     if attributes is None:
         return []
     if not isinstance(attributes, list):
         found.invalid("customData", "not an array")
         return []
-    read = []
-    for position, attribute in enumerate(attributes):
-        name, given, value = (
-            map(attribute.get, ("name", "dataType", "value")) if isinstance(attribute, dict) else (None,) * 3
-        )
-        if type(value) is int:
-            given, value = given or "INTEGER", str(value)
-        if not isinstance(name, str) or not isinstance(value, str) or not isinstance(given, str | None):
-            found.invalid(f"customData[{position}]", "not a record of name, value and dataType")
-            continue
-        kind = constant(given, CUSTOM_TYPES) if given and limits.custom_is_typed else "STRING"
-        read.append((name, "" if kind is None or (kind == "INTEGER" and not _is_int32(value)) else kind, value))
-    return read
+    records = (each if isinstance(each, dict) else {} for each in attributes)
+    return [(each.get("name"), each.get("dataType"), each.get("value")) for each in records]
+
+
+def _untyped(attributes: object, found: Findings) -> list[tuple[object, object, object]]:
+    if attributes is None:
+        return []
+    if not isinstance(attributes, dict):
+        found.invalid("customAttributes", "not a map")
+        return []
+    return [(name, None, value) for name, value in attributes.items() if value is not None]
+
+
+def _read(value: object, given: object, typed: bool) -> tuple[str, str]:
+    """Return the text of a custom attribute's value, and its type; no type where Amazon would refuse it."""
+    if type(value) is int and value.bit_length() < 64:  # a long
+        given, value = given or "INTEGER", str(value)
+    if not isinstance(value, str) or not isinstance(given, str | None):
+        return "", ""
+    if not (typed and given):
+        return value, "STRING"
+    kind = constant(given, CUSTOM_TYPES)
+    return value, "" if kind is None or (kind == "INTEGER" and not _is_int32(value)) else kind
 
 
 def _is_int32(digits: str) -> bool:
