@@ -75,8 +75,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 def contract_for(amazon: Amazon) -> WireContract:
     """Return the wire contract that was chosen."""
     if amazon.api == "events-v1":
-        return EventsV1(amazon.account_id, amazon.client_id, amazon.region)
-    return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name)
+        return EventsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.without_consent)
+    return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name, amazon.without_consent)
 
 
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from connector.amazon.ads_v1 import DATASET_NAME
 from connector.amazon.regions import REGIONS
+from connector.amazon.rules import WithoutConsent
 from connector.core.batching import BatchPolicy
 from connector.core.breaker import DeadLetterPolicy
 from connector.core.dedupe import DedupePolicy
@@ -79,6 +80,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AMAZON_BASE_URL", "<by region>", "another endpoint (the sandbox, a proxy)"),
     Setting("AMAZON_TOKEN_URL", "<by region>", "another token endpoint"),
     Setting("AMAZON_DATASET_NAME", "", "optional, ads-v1 only"),
+    Setting(
+        "AMAZON_MISSING_CONSENT",
+        "dead-letter",
+        "or denied, or send: an event without consent in region EU is sent as denied, or as it is",
+    ),
     Setting("AMAZON_TIMEOUT", "35s", "of one request, from connect to last byte (Amazon promises 30 s at p99)"),
     Setting("MAX_EVENT_AGE", "7d", "older is stale"),
     Setting("MAX_CLOCK_SKEW", "5m", "further in the future is a dead letter"),
@@ -195,6 +201,7 @@ class Amazon:
     """Without a slash at its end."""
     token_url: str
     dataset_name: str | None
+    without_consent: WithoutConsent
     timeout_seconds: float
 
 
@@ -406,6 +413,7 @@ def _read_amazon(reader: _Reader) -> Amazon:
         base_url=reader.url("AMAZON_BASE_URL", REGIONS[region].base_url),
         token_url=reader.url("AMAZON_TOKEN_URL", REGIONS[region].token_url),
         dataset_name=reader.optional("AMAZON_DATASET_NAME"),
+        without_consent=WithoutConsent(reader.choice("AMAZON_MISSING_CONSENT", tuple(WithoutConsent))),
         timeout_seconds=reader.seconds("AMAZON_TIMEOUT"),
     )
     if amazon.dataset_name and api == "events-v1":

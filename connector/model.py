@@ -75,7 +75,6 @@ class Reason(StrEnum):
     IMPLAUSIBLE_TIME = "implausible-time"
     MISSING_FIELD = "missing-field"
     INVALID_FIELD = "invalid-field"
-    CLEAR_MATCH_KEY = "clear-match-key"
     NO_MATCH_KEY = "no-match-key"
     MISSING_CONSENT = "missing-consent"
     TOO_LARGE = "too-large"

@@ -59,6 +59,7 @@ ROOMS = {
     "confluent_kafka.schema_registry": ("avro/",),
     "fastavro": ("avro/",),
     "orjson": ("",),  # turns values into bytes and back: no room of its own
+    "phonenumbers": ("amazon/normalisation.py",),
     "prometheus_client": ("telemetry.py",),
     "rich": ("__main__.py", "check.py", "demo.py"),
     "structlog": ("telemetry.py",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from connector.amazon.rules import WithoutConsent
 from connector.config import DEDUPE_FIELDS, SETTINGS, Settings
 from connector.errors import SettingsError
 from connector.kafka import properties
@@ -233,6 +234,13 @@ def test_data_set_exists_in_one_contract_only() -> None:
     assert _problem(AMAZON_DATASET_NAME="web", AMAZON_API="events-v1").startswith(
         "AMAZON_DATASET_NAME exists in ads-v1 only"
     )
+
+
+def test_what_becomes_of_events_without_consent_is_one_of_three() -> None:
+    assert _settings().amazon.without_consent is WithoutConsent.DEAD_LETTER
+    assert _settings(AMAZON_MISSING_CONSENT="Denied").amazon.without_consent is WithoutConsent.DENIED
+    assert _settings(AMAZON_MISSING_CONSENT="send").amazon.without_consent is WithoutConsent.SEND
+    assert _problem(AMAZON_MISSING_CONSENT="drop").startswith("AMAZON_MISSING_CONSENT is 'drop'")
 
 
 def test_window_below_the_age_limit_is_refused() -> None:

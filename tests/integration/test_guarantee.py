@@ -38,7 +38,7 @@ _UNWRITTEN_SECONDS = _FLUSH_SECONDS + 1.0
 """What was acknowledged so shortly before the kill may not have been in the ledger yet (design: point 7). A flush is due
 every `_FLUSH_SECONDS`; the rest is for an append, on a loaded machine."""
 
-_LETTERS = {Fate.UNDECODABLE, Fate.REJECTED, Fate.INVALID_FIELD, Fate.CLEAR_MATCH_KEY, Fate.IMPLAUSIBLE_TIME}
+_LETTERS = {Fate.UNDECODABLE, Fate.REJECTED, Fate.INVALID_FIELD, Fate.NO_MATCH_KEY, Fate.IMPLAUSIBLE_TIME}
 _OUTCOMES = {
     Fate.DELIVERED: Outcome.DELIVERED,
     Fate.DUPLICATE: Outcome.DUPLICATE,
