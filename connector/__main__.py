@@ -8,6 +8,7 @@ import sys
 
 from connector.config import SETTINGS
 from connector.errors import ConnectorError, SettingsError
+from connector.sandbox import arguments as sandbox_arguments
 
 __all__ = ["main"]
 
@@ -67,13 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     samples.add_argument("--count", type=int, default=None, help="how many; the default is to go on until stopped")
     samples.set_defaults(run=_produce_samples)
     sandbox = commands.add_parser(
-        "sandbox",
-        help="run the stand-in for Amazon's endpoint alone",
-        description="A strict stand-in for Amazon's endpoint, its tokens, and a schema registry; with faults on request.",
+        "sandbox", help="run the stand-in for Amazon's endpoint alone", description=sandbox_arguments.DESCRIPTION
     )
-    sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    sandbox.add_argument("--port", type=int, default=8090, help="port to listen on; 0 takes a free one (default: 8090)")
-    sandbox.set_defaults(run=_sandbox)
+    sandbox_arguments.add_arguments(sandbox)
+    sandbox.set_defaults(run=sandbox_arguments.run_with)
     return parser
 
 
@@ -84,7 +82,7 @@ def _positive(text: str) -> float:
     return number
 
 
-# The commands import what they need: `--help` should not load Kafka's client, nor `sandbox` the pipeline.
+# The commands import what they need: neither `--help` nor `sandbox` should load Kafka's client and the pipeline.
 
 
 def _run(_arguments: argparse.Namespace) -> int:
@@ -109,12 +107,6 @@ def _produce_samples(arguments: argparse.Namespace) -> int:
     from connector import demo  # noqa: PLC0415 - as said above
 
     return demo.produce_samples(os.environ, arguments.rate, arguments.count)
-
-
-def _sandbox(arguments: argparse.Namespace) -> int:
-    from connector import sandbox  # noqa: PLC0415 - as said above
-
-    return sandbox.run(arguments.host, arguments.port)
 
 
 def _settings_text() -> str:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from connector.sandbox import Faults, Limits, Options, RunningSandbox, serve
-from connector.sandbox.tokens import Credentials
+from connector.sandbox.tokens import Credentials, fingerprint
 from tests.sandbox.examples import ADS_BODY, ADS_LEAD, ADS_NOW, ADS_PURCHASE, EVENTS_BODY, EVENTS_NOW, HASH, put
 
 KNOWN = Credentials()
@@ -122,10 +122,13 @@ async def test_the_record_has_a_line_for_every_event(http: aiohttp.ClientSession
         "arrival": ADS_NOW,
         "answered": ADS_NOW,
         "contract": "ads-v1",
+        "account": KNOWN.account_id,
+        "token": fingerprint(KNOWN.access_token),
         "index": 0,
         "id": "order-700124",
         "digest": "",
         "verdict": "accepted",
+        "counted": True,
         "codes": [],
         "flaws": [],
         "fault": None,
@@ -300,7 +303,7 @@ async def test_a_refresh_with_an_authorization_header_or_as_json_is_refused(http
 
 
 async def test_token_requests_fail_as_planned(http: aiohttp.ClientSession) -> None:
-    plan = [{"fault": "status", "status": 500}, {"fault": "html"}, {"fault": "throttle_429", "retry_after": 2}]
+    plan = [{"fault": "status", "status": 500}, {"fault": "token_html"}, {"fault": "token_429", "retry_after": 2}]
     await set_faults(http, {"token_next": plan})
     found = []
     for _ in range(4):
@@ -471,7 +474,7 @@ async def test_faults_are_read_back_with_every_default_and_a_bad_plan_changes_no
         assert response.status == 400
     async with http.get("/sandbox/faults") as response:
         plan = await response.json()
-    assert (plan["seed"], plan["withhold"], plan["next"][0]["times"]) == (4, 0.0, 2)
+    assert (plan["seed"], plan["latency_ms"], plan["next"][0]["times"]) == (4, 0, 2)
     assert Faults.parse(plan).next[0].fault == "empty"
 
 
