@@ -9,6 +9,7 @@ import sys
 from connector.config import SETTINGS
 from connector.errors import ConnectorError, SettingsError
 from connector.sandbox import arguments as sandbox_arguments
+from connector.trial import EVENT_NAME, EVENT_TYPE, Trial
 
 __all__ = ["main"]
 
@@ -51,6 +52,16 @@ def _parser() -> argparse.ArgumentParser:
         help="say what is right and what is wrong, and change nothing",
         description="Look at settings, brokers, topics and rights, registry, schema and token. Changes nothing.",
     )
+    check.add_argument(
+        "--send-test-event",
+        action="store_true",
+        help="then send one real event, which counts, and say what Amazon's answer means; asks first",
+    )
+    check.add_argument("--yes", action="store_true", help="send the test event without asking")
+    check.add_argument("--event-name", default=EVENT_NAME, help="of the test event (default: %(default)s)")
+    check.add_argument(
+        "--event-type", default=EVENT_TYPE, help="of the test event, one of Amazon's standard types (default: %(default)s)"
+    )
     check.set_defaults(run=_check)
     demo = commands.add_parser(
         "demo",
@@ -91,10 +102,11 @@ def _run(_arguments: argparse.Namespace) -> int:
     return app.run(os.environ)
 
 
-def _check(_arguments: argparse.Namespace) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     from connector import check  # noqa: PLC0415 - as said above
 
-    return check.run(os.environ)
+    trial = Trial(arguments.event_name, arguments.event_type, agreed=arguments.yes)
+    return check.run(os.environ, trial if arguments.send_test_event else None)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
