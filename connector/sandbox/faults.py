@@ -239,6 +239,11 @@ class Faults:
                 return RequestFault(name, retry_after=self.retry_after if "429" in name else None)
         return None
 
+    @property
+    def of_events(self) -> bool:
+        """Whether anything happens to events by themselves."""
+        return bool(self.chances or self.reject_names or self.poison_names)
+
     def of_event(
         self, ordinal: int, index: int, identity: bytes, name: str | None, request: RequestFault | None = None
     ) -> EventFault | None:
@@ -252,8 +257,6 @@ class Faults:
             return EventFault("reject", self.reject_code)
         if name is not None and name in self.poison_names:
             return EventFault("poison")
-        if not self.chances:
-            return None
         # What is wrong with an event itself is wrong each time it comes; what happens to it on its way is drawn anew.
         for one in EVENT_FAULTS:
             chance = self.chances.get(one, 0.0)

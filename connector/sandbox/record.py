@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import orjson
 
+from connector.sandbox.checks import moment_ms
+
 __all__ = ["ACCEPTED", "MAX_LINES", "NOT_JUDGED", "PENDING", "REJECTED", "Judgement", "Received", "Record"]
 
 MAX_LINES = 1_000_000
@@ -72,8 +74,8 @@ class Received:
     ids: list[str | None] = field(default_factory=list)
     digests: bytes = b""
     """`DIGEST_BYTES` for each event."""
-    times: list[int] = field(default_factory=list)
-    """When the events happened, in milliseconds since 1970 UTC, where they were judged."""
+    times: list[str] = field(default_factory=list)
+    """When the events happened, as they say it, where they were judged."""
     judgements: dict[int, Judgement] = field(default_factory=dict)
     """By position, from 0."""
     answer: str = PENDING
@@ -135,8 +137,12 @@ class Received:
 
 _Key = tuple[str | None, str]
 """Account and dedupe id: what Amazon keeps one event of."""
-_Place = tuple[int, int, int]
-"""When the event happened, the number of its request, and its position there: the smallest counts."""
+_Place = tuple[str, int, int]
+"""When the event happened, as it says it, the number of its request, and its position there."""
+
+
+def _when(place: _Place) -> int:
+    return moment_ms(place[0]) or 0
 
 
 class Record:
@@ -179,14 +185,14 @@ class Record:
 
     def _count(self, received: Received) -> None:
         """Find out which of the accepted events Amazon would count."""
-        for index, (event_id, time_ms) in enumerate(zip(received.ids, received.times, strict=True)):
+        for index, (event_id, time) in enumerate(zip(received.ids, received.times, strict=True)):
             if event_id is None or received.verdict_of(index) != ACCEPTED:
                 continue
-            key, place = (received.account, event_id), (time_ms, received.number, index)
+            key, place = (received.account, event_id), (time, received.number, index)
             before = self._counted.setdefault(key, place)
             if before is not place:
                 self._tally["filtered"] += 1
-                self._counted[key] = min(before, place)
+                self._counted[key] = min(before, place, key=_when)  # of equals the first
 
     def _leave(self) -> None:
         """Forget the oldest request."""
@@ -194,7 +200,7 @@ class Record:
         self._lines -= len(gone.ids)
         self._dropped += len(gone.ids)
         for event_id in gone.ids:
-            if event_id is not None and self._counted.get((gone.account, event_id), (0, 0, 0))[1] == gone.number:
+            if event_id is not None and self._counted.get((gone.account, event_id), ("", 0, 0))[1] == gone.number:
                 del self._counted[gone.account, event_id]
 
     def close(self, received: Received, answer: str, status: int | None, answered_ms: int) -> None:

@@ -188,7 +188,7 @@ class _Sandbox:
             fault=turn.fault,
         )
         received.verdict, received.judgements = NOT_JUDGED if judged.sunk else ACCEPTED, judged.judgements
-        received.times = events.times_ms(contract)
+        received.times = events.times(contract)
         self.record.add(received)
         self.record.count("clear_match_keys", judged.clear_match_keys)
         if judged.sunk:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import orjson
 
-from connector.sandbox.checks import Flaw, Rule, moment_ms
+from connector.sandbox.checks import Flaw, Rule
 from connector.sandbox.contract import Contract, Limits, judge
 from connector.sandbox.faults import EventFault, Faults, RequestFault
 from connector.sandbox.record import ACCEPTED, DIGEST_BYTES, REJECTED, Judgement
@@ -28,10 +28,10 @@ class Events:
     ids: list[str | None]
     digests: list[bytes]
 
-    def times_ms(self, contract: Contract) -> list[int]:
-        """Return the events' own times, in milliseconds since 1970 UTC; 0 for one without a time that can be read."""
+    def times(self, contract: Contract) -> list[str]:
+        """Return when the events happened, as they say it; empty for one that does not."""
         texts = (event.get(contract.time_field) if type(event) is dict else None for event in self.parsed)
-        return [(moment_ms(text) if type(text) is str else None) or 0 for text in texts]
+        return [text if type(text) is str else "" for text in texts]
 
 
 @dataclass(slots=True)
@@ -83,10 +83,13 @@ def judge_events(
     ``now_ms``: milliseconds since 1970 UTC; ``ordinal``: the request's, within the fault plan; ``fault``: the request's.
     """
     judged = Judged()
+    may_afflict = faults.of_events or fault is not None
     for index, event in enumerate(events.parsed):
         flaws = judge(contract, event, now_ms, limits)
         if not flaws:
-            of_event = faults.of_event(ordinal, index, events.digests[index], contract.name_of(event), fault)
+            of_event = None
+            if may_afflict:
+                of_event = faults.of_event(ordinal, index, events.digests[index], contract.name_of(event), fault)
             if of_event is None:
                 judged.success.append(_accepted(contract, index, events.canonical[index]))
             else:

@@ -14,7 +14,7 @@ def request(
     received = record.open("ads-v1", 1000, account, "4f0c")
     received.ids, received.verdict = list(ids), verdict
     received.digests = b"".join(bytes([number]) * 16 for number in range(len(ids)))
-    received.times = list(times) or [0] * len(ids)
+    received.times = [f"2026-08-20T18:04:{second:02}Z" for second in times or [0] * len(ids)]
     record.add(received)
     return received
 
@@ -98,11 +98,11 @@ def test_the_status_counts_ids_accepted_again_but_not_those_refused_before() -> 
 
 def test_of_accepted_events_with_one_id_the_one_that_happened_first_is_counted() -> None:
     record = Record()
-    request(record, "a", "b", None, times=(2000, 2000, 2000))
+    request(record, "a", "b", None, times=(20, 20, 20))
     assert counted(record) == [True, True, True]
-    request(record, "a", "b", None, times=(1000, 3000, 2000))
+    request(record, "a", "b", None, times=(10, 30, 20))
     assert counted(record) == [False, True, True, True, False, True]
-    request(record, "b", "b", times=(2000, 2000))
+    request(record, "b", "b", times=(20, 20))
     assert counted(record) == [False, True, True, True, False, True, False, False]
     assert (record.status()["counted"], record.status()["filtered"]) == (4, 4)
 
