@@ -19,7 +19,7 @@ from connector.amazon.tokens import Credentials, FixedToken
 from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.config import Amazon, Settings
+from connector.config import Amazon, Secret, Settings
 from connector.core import exchange as x
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
@@ -93,7 +93,8 @@ def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:
     if amazon.access_token is not None:
         credentials = FixedToken(amazon.access_token)
     else:
-        secret, token = amazon.client_secret or "", amazon.refresh_token or ""  # config refuses one without the other
+        none = Secret("")  # config refuses one without the other
+        secret, token = amazon.client_secret or none, amazon.refresh_token or none
         credentials = Credentials(amazon.client_id, secret, token, amazon.token_url)
     return AmazonSink(
         contract,
@@ -131,6 +132,8 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             Envelope(contract.prefix, contract.suffix),
             max_in_flight=settings.sending.max_in_flight,
             poll_gate_seconds=session_seconds / 2,
+            max_per_second=settings.sending.max_per_second,
+            breaker=settings.dead_letters.policy,
         ),
         # Two polls may be under way when it pauses, and a third half done.
         buffer=BufferPolicy(

@@ -284,6 +284,7 @@ class Telemetry:
         yield _gauge("connector_in_flight_events", "Events in requests.", pipeline.in_flight_events)
         yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.in_flight_requests)
         yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.concurrency_limit)
+        yield _gauge("connector_batch_bytes_limit", "Size that request bodies stay below.", pipeline.batch_bytes_limit)
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))

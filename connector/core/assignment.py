@@ -73,6 +73,8 @@ class Assignment:
     """On their way to the dead-letter topic, by offset."""
     unwritten: dict[int, Letter] = field(default_factory=dict)
     """Failed to be written, and to be written again."""
+    parked: dict[int, Letter] = field(default_factory=dict)
+    """Held back while there are too many of them; a drain gives them back."""
     letter_failures: int = 0
     """Since a letter was last written; while there are any, nothing more is taken in."""
     letters_due: float | None = None

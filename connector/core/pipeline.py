@@ -8,7 +8,7 @@ L2  A record is resolved by exactly one of: delivered, duplicate, stale, ignored
 L3  A key counts as seen only once Amazon acknowledged its event.
 L4  After an assignment has ended nothing of it is committed or sent; facts about what was sent are still written down.
 L5  Every buffer has a bound. At the bound the pipeline pauses, it never drops.
-L6  A verdict on a request never dead-letters an event; a verdict on an event stops no other (but for the breaker).
+L6  What fails for all alike never dead-letters an event; a verdict on an event stops no other (but for the breaker).
 L7  Nothing is judged by a clock that disagrees with the brokers'.
 
 The loop over a poll and the loop over verdicts are plain and make one `Event` per record that is kept; everything else
@@ -37,6 +37,7 @@ from connector.model import (
     Poll,
     Reason,
     RequestFailed,
+    Verdict,
     VerdictKind,
     Verdicts,
 )
@@ -160,6 +161,8 @@ class Pipeline:
                 times.append(part.drain_by)
             if part.commits:
                 times.append(part.commit_due)
+            if part.parked:
+                times.append(self._dispatch.breaker.letter_due())
         if self._assignments:
             times.append(self._expire_at if self._agrees else self._probe_at)
         return min((time for time in times if time is not None), default=None)
@@ -189,12 +192,17 @@ class Pipeline:
         """Requests that may be out at once."""
         return self._dispatch.limit
 
+    @property
+    def batch_bytes_limit(self) -> int:
+        """The size that bodies stay below: the policy's, or less since Amazon found one too large."""
+        return self._dispatch.most_bytes
+
     def needs_operator(self) -> list[str]:
         """Return the sentences that need an operator; while there is one the connector is unready."""
         if not self.assignments:
             return []  # a member without partitions waits for nobody
         sentences = [self._dispatch.verdict] if self._dispatch.verdict else []
-        if self._dispatch.broken:
+        if self._dispatch.breaker.open:
             sentences.append(self._breaker_sentence())
         if not self._agrees:
             sentences.append(
@@ -206,8 +214,9 @@ class Pipeline:
 
     def _breaker_sentence(self) -> str:
         return (
-            f"Amazon refused {self._policy.dispatch.breaker.max_consecutive} events in a row: sending is paused, one event "
-            "a minute is tried. Look at the dead letters' details; an account setting is the usual cause"
+            f"{self._dispatch.breaker.why}: consumption is paused, one event a minute is tried. Look at the dead letters' "
+            "reasons; a setting or a producer is the usual cause. To let them all become dead letters, raise "
+            "DEAD_LETTER_MAX_CONSECUTIVE and DEAD_LETTER_MAX_RATIO (0: no limit) and restart"
         )
 
     def paused(self) -> dict[str, int]:
@@ -217,7 +226,8 @@ class Pipeline:
             "buffer_full": self._full,
             "clock": not self._agrees,
             "operator": self._dispatch.verdict is not None,
-            "breaker": self._dispatch.broken,
+            "breaker": self._dispatch.breaker.open,
+            "outage": self._dispatch.away,
             "ledger": self._unconfirmed > self._policy.flush.max_unconfirmed,
         }
         return {
@@ -266,7 +276,7 @@ class Pipeline:
             part.held_bytes += size
             if not isinstance(payload, bytes) or time_ms is None:
                 flaw = payload if isinstance(payload, Flaw) else Flaw(Reason.MISSING_FIELD, "timestamp: missing")
-                self._write_letter(part, Letter(offset, epoch, flaw, record, size))
+                self._write_letter(part, Letter(offset, epoch, flaw, record, size), now)
                 continue
             event = Event(generation, offset, epoch, time_ms, key, payload, size, record, since)
             if key is not None:
@@ -282,8 +292,8 @@ class Pipeline:
             if fits(payload):
                 batch(event)
             else:
-                self._write_letter(part, self._too_large(event))
-                self._first_ended(part, key)
+                self._write_letter(part, self._too_large(event), now)
+                self._first_ended(part, key, now)
         part.held += held
         tracker.resolve(already)
         statistics, outcomes = self.statistics, facts.outcomes[known:]
@@ -300,15 +310,15 @@ class Pipeline:
         part.held -= 1
         part.held_bytes -= held.size
 
-    def _dead_letter(self, part: Assignment, event: Event, flaw: Flaw) -> None:
-        self._write_letter(part, Letter(event.offset, event.epoch, flaw, event.record, event.size))
-        self._first_ended(part, event.key)
+    def _dead_letter(self, part: Assignment, event: Event, flaw: Flaw, now: Moment) -> None:
+        self._write_letter(part, Letter(event.offset, event.epoch, flaw, event.record, event.size), now)
+        self._first_ended(part, event.key, now)
 
     def _too_large(self, event: Event) -> Letter:
         flaw = Flaw(Reason.TOO_LARGE, f"event: larger than a request may be ({self._policy.dispatch.batch.max_bytes} bytes)")
         return Letter(event.offset, event.epoch, flaw, event.record, event.size)
 
-    def _first_ended(self, part: Assignment, key: bytes | None) -> None:
+    def _first_ended(self, part: Assignment, key: bytes | None, now: Moment) -> None:
         """Let the next copy of an event that ended undelivered take its place; its freshness is judged when it is sent."""
         if key is None or part.phase is not Phase.RUNNING:
             return  # after a drain began the copies are given back with the rest
@@ -316,14 +326,23 @@ class Pipeline:
             if self._dispatch.fits(copy.payload):
                 self._dispatch.buffer(copy)
                 return
-            self._write_letter(part, self._too_large(copy))
+            self._write_letter(part, self._too_large(copy), now)
 
-    def _went_stale(self, part: Assignment, event: Event) -> None:
+    def _went_stale(self, part: Assignment, event: Event, now: Moment) -> None:
         self._resolve(part, event, Outcome.STALE, None, 0)
         self.statistics.outcomes[Outcome.STALE] += 1
-        self._first_ended(part, event.key)
+        self._first_ended(part, event.key, now)
 
-    def _write_letter(self, part: Assignment, letter: Letter) -> None:
+    def _write_letter(self, part: Assignment, letter: Letter, now: Moment) -> None:
+        """Write a letter, or hold it back while there are too many."""
+        breaker = self._dispatch.breaker
+        breaker.dead_lettered(now.monotonic)
+        if breaker.open:
+            part.parked[letter.offset] = letter
+        else:
+            self._put_letter(part, letter)
+
+    def _put_letter(self, part: Assignment, letter: Letter) -> None:
         part.letters[letter.offset] = letter
         self._out.append(x.WriteLetter(part.partition, part.generation, letter.offset, letter.record, letter.flaw))
 
@@ -361,33 +380,58 @@ class Pipeline:
                 assert_never(told.answer)
 
     def _verdicts(self, request: Request, answer: Verdicts, chance: float, now: Moment) -> None:
-        assignments, statistics = self._assignments, self.statistics
+        assignments = self._assignments
         delivered, refused = 0, 0
-        again: list[Event] = []
+        open_events: list[tuple[Event, Verdict]] = []
         for event, verdict in zip(request.events, answer.verdicts, strict=True):
             part = assignments[event.generation]
             kind = verdict.kind
             if kind is VerdictKind.DELIVERED:
                 delivered += 1
                 self._delivered(part, event, now)
-            elif not part.live:
-                statistics.late_answers += 1
+                continue
+            refused += kind is VerdictKind.REJECTED
+            if not part.live:
+                self.statistics.late_answers += 1
             elif kind is VerdictKind.REJECTED:
-                refused += 1
-                self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail))
+                self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail), now)
             else:
-                event.tries += 1
-                if event.tries >= self._retry.max_tries:
-                    refused += 1  # to the breaker: an endpoint without verdicts must not empty the topic into the letters
-                    self._dead_letter(part, event, Flaw(Reason.NO_VERDICT, verdict.detail or "no verdict on this event"))
-                elif part.phase is Phase.RUNNING:
-                    again.append(event)
-        self._dispatch.answered(delivered, refused, now)
-        if self._dispatch.broken and self._policy.stop_on_verdict:
-            self._shut_down(self._breaker_sentence(), now)
+                open_events.append((event, verdict))
+        if delivered or refused:
+            self._dispatch.answered(request, delivered, now)
+            self._own_tries(request, open_events, chance, now)
+        elif self._dispatch.proven(request) and (len(request.events) == 1 or all(event.tries for event in request.events)):
+            self._own_tries(request, open_events, chance, now)  # of all that were sent, these alone get no verdict
+        else:
+            self._no_verdict_at_all(request, open_events, chance, now)
+
+    def _own_tries(self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment) -> None:
+        """Send again what got no final verdict while others got theirs, a bounded number of times."""
+        again: list[Event] = []
+        for event, verdict in open_events:
+            part = self._assignments[event.generation]
+            event.tries += 1
+            if event.tries >= self._retry.max_tries:
+                flaw = Flaw(Reason.NO_VERDICT, verdict.detail or "no verdict on this event")
+                self._dead_letter(part, event, flaw, now)
+            elif part.phase is Phase.RUNNING:
+                again.append(event)
         if again:
-            self._dispatch.again(again, chance, now)
-            statistics.retries["no-verdict"] += len(again)
+            self._dispatch.again(request, again, chance, now)
+            self.statistics.retries["no-verdict"] += len(again)
+
+    def _no_verdict_at_all(
+        self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment
+    ) -> None:
+        """Send all again: an answer without a final verdict says nothing about any one event (design: point 12)."""
+        events = [event for event, _ in open_events if self._assignments[event.generation].phase is Phase.RUNNING]
+        if any(verdict.kind is VerdictKind.RETRY for _, verdict in open_events):
+            passing = RequestFailed(Failure.TRANSIENT, "retry-all")
+            self._dispatch.failed(request, events, passing, chance, now)
+        else:
+            self._dispatch.unjudged(request, events, chance, now)
+        if events:
+            self.statistics.retries["no-verdict"] += len(events)
 
     def _delivered(self, part: Assignment, event: Event, now: Moment) -> None:
         if not part.live:
@@ -403,18 +447,17 @@ class Pipeline:
 
     def _request_failed(self, request: Request, failed: RequestFailed, chance: float, now: Moment) -> None:
         events = [event for event in request.events if self._assignments[event.generation].phase is Phase.RUNNING]
-        if failed.failure is Failure.TOO_LARGE and len(request.events) == 1:
-            # Only an event that was alone in its request is known to be the one that is too large.
-            for event in events:
+        if self._dispatch.at_fault(request, failed):
+            if failed.failure is Failure.TOO_LARGE:
                 flaw = Flaw(Reason.TOO_LARGE, "event: larger than Amazon takes (413)")
-                self._dead_letter(self._assignments[event.generation], event, flaw)
-            self._dispatch.answered(0, len(events), now)
+            else:
+                flaw = Flaw(Reason.REJECTED, f"{failed.detail or failed.reason}, to a request of this event alone")
+            for event in events:
+                self._dead_letter(self._assignments[event.generation], event, flaw, now)
             return
-        self._dispatch.failed(events, request.attempt + 1, failed, chance, now)
+        self._dispatch.failed(request, events, failed, chance, now)
         if events:
             self.statistics.retries[failed.reason] += len(events)
-        if failed.failure is Failure.OPERATOR and self._policy.stop_on_verdict:
-            self._shut_down(self._dispatch.verdict, now)
 
     # ---- facts and commits
 
@@ -504,6 +547,7 @@ class Pipeline:
         self._give_back(part)
 
     def _give_back(self, part: Assignment) -> None:
+        part.parked = {}
         self._dispatch.give_back(part.generation)
         self._unjudged = [poll for poll in self._unjudged if poll.generation != part.generation]
 
@@ -531,6 +575,8 @@ class Pipeline:
             self._unjudged, polls = [], self._unjudged
             for poll in polls:
                 self._polled(poll, now)
+        if self._policy.stop_on_verdict and (verdict := self._stopping_verdict()) is not None:
+            self._shut_down(verdict, now)
         self._send_due(now)
         self._probe_clock(now)
         points: list[x.CommitPoint] = []
@@ -545,20 +591,23 @@ class Pipeline:
         self._settle_fetching()
         self._expire(now)
 
+    def _stopping_verdict(self) -> str | None:
+        return self._breaker_sentence() if self._dispatch.breaker.open else self._dispatch.stops
+
     def _send_due(self, now: Moment) -> None:
         oldest = now.wall_ms - self._policy.freshness.max_age_ms
         while self._may_send() and (taken := self._dispatch.take(now)) is not None:
-            events, attempt = taken
+            events = taken.events
             if min(event.time_ms for event in events) < oldest:
                 for event in events:
                     if event.time_ms < oldest:
-                        self._went_stale(self._assignments[event.generation], event)
-                events = [event for event in events if event.time_ms >= oldest]
-            if events:
-                request, body = self._dispatch.start(events, attempt, now)
-                for event in events:
+                        self._went_stale(self._assignments[event.generation], event, now)
+                taken.events = [event for event in events if event.time_ms >= oldest]
+            if taken.events:
+                request, body = self._dispatch.start(taken, now)
+                for event in request.events:
                     self._assignments[event.generation].in_flight += 1
-                self._out.append(x.Send(request.number, body, len(events), attempt))
+                self._out.append(x.Send(request.number, body, len(request.events), request.attempt))
 
     def _may_send(self) -> bool:
         """Tell whether events may be judged, and facts about them be held."""
@@ -581,7 +630,14 @@ class Pipeline:
         if part.letters_due is not None and part.letters_due <= now.monotonic:
             letters, part.unwritten, part.letters_due = part.unwritten, {}, None
             for letter in letters.values():
-                self._write_letter(part, letter)
+                self._put_letter(part, letter)
+        self._let_through(part, now)
+
+    def _let_through(self, part: Assignment, now: Moment) -> None:
+        """Write the letters held back: all of them, or one as a probe while there are too many."""
+        breaker = self._dispatch.breaker
+        while part.parked and (not breaker.open or breaker.lets_a_letter_through(now.monotonic)):
+            self._put_letter(part, part.parked.pop(next(iter(part.parked))))
 
     def _flush(self, part: Assignment, now: Moment) -> None:
         if part.flushing is not None:
@@ -623,6 +679,9 @@ class Pipeline:
         high = held >= buffer.max_events - buffer.headroom_events or size >= buffer.max_bytes - buffer.headroom_bytes
         low = held <= buffer.max_events // 2 and size <= buffer.max_bytes // 2
         self._full = high or (self._full and not low)
+        # With nothing left to probe by, the breaker must see what comes next, or it would never close.
+        probes = not self._dispatch.nothing_new or any(part.parked for part in self._assignments.values())
+        too_many_letters = self._dispatch.breaker.open and probes
         for part in self._assignments.values():
             if part.phase not in {Phase.RUNNING, Phase.DRAINING}:
                 continue
@@ -630,6 +689,7 @@ class Pipeline:
                 part.phase is Phase.RUNNING
                 and not self._full
                 and self._agrees
+                and not too_many_letters
                 and len(part.tracker) <= _MAX_AHEAD
                 and not part.letter_failures > 0
             )
