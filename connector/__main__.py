@@ -8,6 +8,8 @@ import sys
 
 from connector.config import SETTINGS
 from connector.errors import ConnectorError, SettingsError
+from connector.sandbox import arguments as sandbox_arguments
+from connector.trial import EVENT_NAME, EVENT_TYPE, Trial
 
 __all__ = ["main"]
 
@@ -50,6 +52,16 @@ def _parser() -> argparse.ArgumentParser:
         help="say what is right and what is wrong, and change nothing",
         description="Look at settings, brokers, topics and rights, registry, schema and token. Changes nothing.",
     )
+    check.add_argument(
+        "--send-test-event",
+        action="store_true",
+        help="then send one real event, which counts, and say what Amazon's answer means; asks first",
+    )
+    check.add_argument("--yes", action="store_true", help="send the test event without asking")
+    check.add_argument("--event-name", default=EVENT_NAME, help="of the test event (default: %(default)s)")
+    check.add_argument(
+        "--event-type", default=EVENT_TYPE, help="of the test event, one of Amazon's standard types (default: %(default)s)"
+    )
     check.set_defaults(run=_check)
     demo = commands.add_parser(
         "demo",
@@ -67,13 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     samples.add_argument("--count", type=int, default=None, help="how many; the default is to go on until stopped")
     samples.set_defaults(run=_produce_samples)
     sandbox = commands.add_parser(
-        "sandbox",
-        help="run the stand-in for Amazon's endpoint alone",
-        description="A strict stand-in for Amazon's endpoint, its tokens, and a schema registry; with faults on request.",
+        "sandbox", help="run the stand-in for Amazon's endpoint alone", description=sandbox_arguments.DESCRIPTION
     )
-    sandbox.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    sandbox.add_argument("--port", type=int, default=8090, help="port to listen on; 0 takes a free one (default: 8090)")
-    sandbox.set_defaults(run=_sandbox)
+    sandbox_arguments.add_arguments(sandbox)
+    sandbox.set_defaults(run=sandbox_arguments.run_with)
     return parser
 
 
@@ -84,7 +93,7 @@ def _positive(text: str) -> float:
     return number
 
 
-# The commands import what they need: `--help` should not load Kafka's client, nor `sandbox` the pipeline.
+# The commands import what they need: neither `--help` nor `sandbox` should load Kafka's client and the pipeline.
 
 
 def _run(_arguments: argparse.Namespace) -> int:
@@ -93,10 +102,11 @@ def _run(_arguments: argparse.Namespace) -> int:
     return app.run(os.environ)
 
 
-def _check(_arguments: argparse.Namespace) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     from connector import check  # noqa: PLC0415 - as said above
 
-    return check.run(os.environ)
+    trial = Trial(arguments.event_name, arguments.event_type, agreed=arguments.yes)
+    return check.run(os.environ, trial if arguments.send_test_event else None)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -109,12 +119,6 @@ def _produce_samples(arguments: argparse.Namespace) -> int:
     from connector import demo  # noqa: PLC0415 - as said above
 
     return demo.produce_samples(os.environ, arguments.rate, arguments.count)
-
-
-def _sandbox(arguments: argparse.Namespace) -> int:
-    from connector import sandbox  # noqa: PLC0415 - as said above
-
-    return sandbox.run(arguments.host, arguments.port)
 
 
 def _settings_text() -> str:

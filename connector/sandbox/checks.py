@@ -42,8 +42,6 @@ class Rule(Enum):
     CLEAR_MATCH_KEY = ("clear-match-key", "FIELD_VALUE_IS_INVALID", "is not hashed: a person's data in clear")
     UPPER_CASE_HASH = ("upper-case-hash", "FIELD_VALUE_IS_INVALID", "must be 64 lower-case hex digits")
     NOT_AN_ADDRESS = ("not-an-address", "FIELD_VALUE_IS_INVALID", "is not a full IPv4 or IPv6 address")
-    FAULT_REJECT = ("fault-reject", "INVALID_INPUT", "rejected on request of the sandbox's faults")
-    FAULT_RETRY = ("fault-retry", "INTERNAL_ERROR", "failed on request of the sandbox's faults")
 
     def __init__(self, label: str, code: str, message: str) -> None:
         self.label = label
