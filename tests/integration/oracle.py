@@ -10,8 +10,8 @@ fault study, by their names there:
 I1   Every valid record was accepted, or lies in the dead letters with a reason; both only where an answer was not read.
 I2   Every record below a committed offset had its fact in the ledger when it was committed, and below the position that the
      commit says it rests on. Commits of a partition never go back, unless an operator set them.
-I3   An id is accepted again only because its answer was not read, or because a process was interrupted before the fact was
-     in the ledger; no more often than could be under way, and with the same payload. A clean stop excuses nothing.
+I3   An id is accepted again only because its answer was not read, or because a process was interrupted while it was in
+     flight (so many can be) or before its fact was in the ledger, and with the same payload. A clean stop excuses nothing.
 I4   A *delivered* fact is about a record that was accepted before, and names its event's key and time.
 I5   A *duplicate* fact is about a record of whose id another record was accepted before.
 I9   Records taken in are resolved, already resolved, released, buffered or in flight, at every scrape.
@@ -177,7 +177,9 @@ class Interruption:
     partitions: frozenset[int] | None = None
     """Those it may have had; None is any."""
     at_most: int | None = None
-    """Events that could be under way then: in requests, or acknowledged and not yet in the ledger."""
+    """Events that could be in requests then."""
+    unwritten_ms: int | None = None
+    """How long before it an event may have been acknowledged without its fact being in the ledger; None is any time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -421,8 +423,10 @@ def _i2(account: Account) -> Iterator[Breach]:
 
 
 def second_acceptances(account: Account) -> dict[str, list[str]]:
-    """Return for every id that was accepted more often than its partitions need why each further time was: ``unread``,
-    ``interrupted``, or ``no excuse``."""
+    """Return for every id that was accepted more often than its partitions need why each further time was.
+
+    ``unread``: its answer was; ``in flight`` or ``unwritten`` when a process was interrupted; ``no excuse``.
+    """
     return {event_id: [why for why, _ in found] for event_id, found in _repeats(account).items()}
 
 
@@ -470,16 +474,21 @@ def _excuses(account: Account, first: Mapping[str, Any], again: Mapping[str, Any
             if fact.fate is Fate.DELIVERED and first["arrival"] <= fact.append_ms + _CLOCK_MS
         ]
         known = bool(written) and min(written) < each.began_ms - _CLOCK_MS
-        under_way = first["arrival"] <= each.ended_ms + _ARRIVES_LATE_MS
-        if mine and under_way and not known and again["arrival"] >= each.began_ms:
-            yield "interrupted", number
+        begun = first["arrival"] <= each.ended_ms + _ARRIVES_LATE_MS
+        late = each.unwritten_ms is None or not _answered_by(first, each.began_ms - each.unwritten_ms)
+        if mine and begun and late and not known and again["arrival"] >= each.began_ms:
+            yield "in flight" if not _answered_by(first, each.began_ms) else "unwritten", number
+
+
+def _answered_by(line: Mapping[str, Any], when_ms: int) -> bool:
+    return line["answered"] is not None and line["answered"] <= when_ms
 
 
 def _i3(account: Account) -> Iterator[Breach]:
     by_interruption = Counter[int]()
     for event_id, found in _repeats(account).items():
         for why, interruption in found:
-            if interruption is not None:
+            if interruption is not None and why == "in flight":
                 by_interruption[interruption] += 1
             if why == "no excuse":
                 times = [(line["request"], line["arrival"], line["answer"]) for line in account.accepted[event_id]]
@@ -488,7 +497,7 @@ def _i3(account: Account) -> Iterator[Breach]:
         bound = account.interruptions[number].at_most
         if bound is not None and count > bound:
             yield Breach(
-                "I3", f"interruption {number} let {count} events be accepted again, only {bound} could be under way"
+                "I3", f"interruption {number} let {count} events in flight be accepted again, only {bound} could be"
             )
     for event_id, lines in account.accepted.items():
         contents = {record.value for record in account.by_id.get(event_id, ())}

@@ -74,7 +74,15 @@ def _source(offset: int, wanted: Fate, value: bytes | None = b"value", **more: A
 
 
 def _line(event_id: str, arrival: int = 100, answer: str = "sent", verdict: str = "accepted", digest: str = "d") -> Any:
-    return {"request": 1, "id": event_id, "arrival": arrival, "answer": answer, "verdict": verdict, "digest": digest}
+    return {
+        "request": 1,
+        "id": event_id,
+        "arrival": arrival,
+        "answer": answer,
+        "verdict": verdict,
+        "digest": digest,
+        "answered": arrival + 5,
+    }
 
 
 def _letter(offset: int, reason: str, dedupe_id: str, **changes: Any) -> Letter:
@@ -202,8 +210,13 @@ _BREACHES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "more accepted again than could be under way": (
         "I3",
-        _again(_line("a"), _line("a", 140), interruptions=[Interruption(120, 120, at_most=0)]),
-        "interruption 0 let 1 events",
+        _again(_line("a", 118), _line("a", 140), interruptions=[Interruption(120, 120, at_most=0)]),
+        "interruption 0 let 1 events in flight",
+    ),
+    "accepted again though its fact should have been written": (
+        "I3",
+        _again(_line("a"), _line("a", 140), interruptions=[Interruption(120, 120, unwritten_ms=10)]),
+        "a was accepted again",
     ),
     "accepted again with another payload": (
         "I3",
@@ -295,7 +308,10 @@ _EXCUSED: dict[str, dict[str, Any]] = {
     "nothing is wrong": {},
     "its answer was withheld": _again(_line("a", answer="withheld"), _line("a", 140)),
     "a process died before the fact was written": _again(
-        _line("a"), _line("a", 140), interruptions=[Interruption(120, 120, frozenset({0}), at_most=1)]
+        _line("a"), _line("a", 140), interruptions=[Interruption(120, 120, frozenset({0}), at_most=0, unwritten_ms=20)]
+    ),
+    "a process died with it in flight": _again(
+        _line("a", 118), _line("a", 140), interruptions=[Interruption(120, 120, at_most=1, unwritten_ms=0)]
     ),
     "a request reached the sandbox just after its process died": _again(
         _line("a", 125), _line("a", 149), interruptions=[Interruption(120, 120)]
@@ -342,7 +358,7 @@ def test_copies_in_two_partitions_are_two_events() -> None:
 def test_it_says_why_each_further_acceptance_was_needed() -> None:
     lines = [_line("a", 100, "withheld"), _line("a", 110), _line("a", 130), _line("a", 145)]
     account = replace(_SOUND, **_again(*lines, interruptions=[Interruption(120, 120)]))
-    assert second_acceptances(account) == {"a": ["unread", "interrupted", "no excuse"]}
+    assert second_acceptances(account) == {"a": ["unread", "unwritten", "no excuse"]}
 
 
 def test_of_many_breaches_of_a_kind_it_shows_the_first() -> None:
