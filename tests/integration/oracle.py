@@ -354,8 +354,8 @@ def _right(record: Source) -> set[Fate]:
 
 
 def _unread(line: Mapping[str, Any]) -> bool:
-    """Tell whether whoever sent this cannot know the verdict: anything but an answer that was sent as it should be."""
-    return bool(line["answer"] != "sent")
+    """Tell whether whoever sent this cannot know the verdict: its answer was not sent as it should be, or left it out."""
+    return bool(line["answer"] != "sent" or line["fault"] == "omit")
 
 
 def _may_be_undecided(account: Account, event_id: str) -> bool:

@@ -82,6 +82,7 @@ def _line(event_id: str, arrival: int = 100, answer: str = "sent", verdict: str 
         "verdict": verdict,
         "digest": digest,
         "answered": arrival + 5,
+        "fault": None,
     }
 
 
@@ -307,6 +308,7 @@ def test_every_invariant_can_be_broken() -> None:
 _EXCUSED: dict[str, dict[str, Any]] = {
     "nothing is wrong": {},
     "its answer was withheld": _again(_line("a", answer="withheld"), _line("a", 140)),
+    "an answer left it out": _again(_line("a") | {"fault": "omit"}, _line("a", 140)),
     "a process died before the fact was written": _again(
         _line("a"), _line("a", 140), interruptions=[Interruption(120, 120, frozenset({0}), at_most=0, unwritten_ms=20)]
     ),
