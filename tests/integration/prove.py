@@ -1,8 +1,8 @@
 """Kills the connector over and over, at random, and shows what it cost: ``python -m tests.integration.prove --rounds 50``.
 
-A round is one topic, a group of two members, traffic that does not stop, a sandbox that fails in every way it can, and several
-deaths: at a random point of a batch's life (`failpoints`), or by SIGKILL from outside at a random moment. At its end the
-oracle judges all evidence. What is drawn repeats with the seed, what the machine makes of it does not.
+A round is one topic, a group of two members, traffic that does not stop, a sandbox that fails in every way it can, and
+several deaths: at a random point of a batch's life (`failpoints`), or by SIGKILL from outside at a random moment. At its end
+the oracle judges all evidence. What is drawn repeats with the seed, what the machine makes of it does not.
 
 Exit code 0 only if nothing was lost and every second acceptance is excused.
 """
@@ -126,9 +126,12 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
         producer.end()
     ends = end_offsets(world.servers, world.topic)
     eventually(lambda: world.committed() == ends, f"{protocol}: committed offsets are {ends}", _DONE_SECONDS)
+    # One that was just started hears SIGTERM only once it is up.
+    eventually(lambda: all(member.process.page("/readyz")[0] == 200 for member in members), "both are ready", _DONE_SECONDS)
     last = [member.process.metrics() for member in members]
     lost = [each for member in members for each in _sessions_lost(member)]
-    assert [member.process.stop() for member in members] == [0, 0]
+    for member in members:
+        assert member.process.stop() == 0, member.process.output[-3000:]
     interruptions = [*(death.interruption for death in found), *lost]
     account = account_of(world, producer.records, scrapes=scrapes, last_scrapes=last, interruptions=interruptions)
     return Round(protocol, account, found, judge(account))
