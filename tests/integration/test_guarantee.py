@@ -34,7 +34,7 @@ _WANTED = {
     SampleFate.STALE: Fate.STALE,
     SampleFate.IGNORED: Fate.IGNORED,
 }
-"""What is not in here becomes a dead letter. Which of several copies is delivered, the oracle judges by what was accepted."""
+"""What is not in here becomes a dead letter. Which of several copies is delivered, is judged by what was accepted."""
 
 
 def _source(world: World, sample: Sample) -> Source:
