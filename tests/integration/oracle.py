@@ -16,7 +16,7 @@ I4   A *delivered* fact is about a record that was accepted before, and names it
 I5   A *duplicate* fact is about a record of whose id another record was accepted before.
 I9   Records taken in are resolved, already resolved, released, buffered or in flight, at every scrape.
 I12  A dead letter is its record byte for byte, then our headers; letters and *dead-lettered* facts match.
-end  Every record has a fact, of the fate it was made for, and everything is committed.
+end  Every record has a fact, of the fate it was made for, and no second one that need not be; everything is committed.
 
 Nothing here imports the program under test (`tests/test_architecture.py` sees to it): formats are read by this file's own
 readers, from their documentation.
@@ -179,7 +179,8 @@ class Interruption:
     at_most: int | None = None
     """Events that could be in requests then."""
     unwritten_ms: int | None = None
-    """How long before it an event may have been acknowledged without its fact being in the ledger; None is any time."""
+    """How long an acknowledged event's fact may take to the ledger: so long before it some had none yet, so long after it
+    those of the interrupted may still come. None is any time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -641,7 +642,6 @@ def _end(account: Account) -> Iterator[Breach]:
         mine = (account.cluster_id, account.topic, account.group, entry.partition)
         if (header["cluster_id"], header["source_topic"], header["group"], header["partition"]) != mine:
             yield Breach("end", f"ledger {entry[:2]} is about another cluster, topic, group or partition")
-    repeats = bool(account.interruptions) or account.writes_repeated
     for place, record in account.counted.items():
         facts = account.facts.get(place, [])
         wrong = account.fates(place) - _right(record)
@@ -649,8 +649,11 @@ def _end(account: Account) -> Iterator[Breach]:
             yield Breach("end", f"{_named(record)} has no fact")
         if wrong:
             yield Breach("end", f"{_named(record)} ended as {_shown(wrong)}")
-        if len(facts) > 1 and not repeats:
-            yield Breach("end", f"{_named(record)} has {len(facts)} facts, and nothing was interrupted")
+        needless = [fact for fact in facts[:-1] if not _may_be_unknown(account, fact)]
+        if needless:
+            yield Breach(
+                "end", f"{_named(record)} was resolved again after its fact at ledger offset {needless[0].ledger_offset}"
+            )
     produced = {record.place for record in account.records}
     for place in account.facts:
         if place not in produced:
@@ -660,6 +663,15 @@ def _end(account: Account) -> Iterator[Breach]:
         for partition, end in _ends(account.counted).items():
             if last.get(partition) != end:
                 yield Breach("end", f"partition {partition} is committed to {last.get(partition)}, its end is {end}")
+
+
+def _may_be_unknown(account: Account, fact: Fact) -> bool:
+    """Tell whether a member may resolve a record again that has this fact: it was written while another was interrupted."""
+    return account.writes_repeated or any(
+        each.began_ms - _CLOCK_MS <= fact.append_ms
+        and (each.unwritten_ms is None or fact.append_ms <= each.ended_ms + each.unwritten_ms)
+        for each in account.interruptions
+    )
 
 
 def _ends(places: Iterable[Place]) -> dict[int, int]:

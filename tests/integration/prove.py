@@ -20,6 +20,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -40,6 +41,8 @@ _OUTSIDE = "from outside"
 _PATIENCE_SECONDS = 20.0
 """A point that is not passed for so long (no letter was due) is given up, and the process killed from outside."""
 _DONE_SECONDS = 120.0
+_HEARS_LATE_MS = 5000
+"""After its session ended a member may learn of it so late, on a loaded machine."""
 _FAULTS = {
     "latency_ms": 40,
     "delay": 0.1,
@@ -109,6 +112,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
     members = [Mortal(world.unstarted(), settings) for _ in range(2)]
     producer = _Producer(world, Traffic(world, _PARTITIONS, dice.randrange(1 << 16)))
     found: list[Death] = []
+    lost: list[Interruption] = []
     scrapes: list[Mapping[str, float]] = []
     try:
         members[1].start()
@@ -116,6 +120,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
         while len(found) < deaths:
             where, interruption = _die(members[0], point, dice, scrapes)
             other = members[1].kill() if dice.random() < 0.2 else None  # both are gone
+            lost += [each for member in members if not member.process.running for each in _sessions_lost(member)]
             point = _draw(members[0], dice, plain=len(found) + 1 + bool(other) >= deaths)
             found.append(Death(where, interruption, now_ms()))
             if other is not None:
@@ -129,7 +134,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
     # One that was just started hears SIGTERM only once it is up.
     eventually(lambda: all(member.process.page("/readyz")[0] == 200 for member in members), "both are ready", _DONE_SECONDS)
     last = [member.process.metrics() for member in members]
-    lost = [each for member in members for each in _sessions_lost(member)]
+    lost += [each for member in members for each in _sessions_lost(member)]
     for member in members:
         assert member.process.stop() == 0, member.process.output[-3000:]
     interruptions = [*(death.interruption for death in found), *lost]
@@ -178,9 +183,9 @@ def _until_moving(world: World, scrapes: list[Mapping[str, float]], members: Seq
 def _sessions_lost(member: Mortal) -> Iterator[Interruption]:
     """Yield the losses of partitions that a living member spoke of: the machine was too slow for a session this short."""
     for line in member.process.log("partition_lost"):
-        at_ms = round(time.mktime(time.strptime(line["timestamp"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone) * 1000
+        at_ms = round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000)
         partition = int(line["partition"].rpartition("-")[2])
-        yield Interruption(at_ms - SESSION_MS - 5000, at_ms + 1000, frozenset({partition}))
+        yield Interruption(at_ms - SESSION_MS - _HEARS_LATE_MS, at_ms, frozenset({partition}))
 
 
 @dataclass(slots=True)

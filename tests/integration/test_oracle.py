@@ -285,7 +285,23 @@ _BREACHES: dict[str, tuple[str, dict[str, Any], str]] = {
     "a fact twice": (
         "end",
         {"ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 160, _Fact(2, Fate.STALE))]},
-        "record 0/2 (made to be stale) has 2 facts",
+        "record 0/2 (made to be stale) was resolved again after its fact at ledger offset 1",
+    ),
+    "a fact twice, though the first was there when a process died": (
+        "end",
+        {
+            "ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 250, _Fact(2, Fate.STALE))],
+            "interruptions": [Interruption(200, 200)],
+        },
+        "record 0/2 (made to be stale) was resolved again",
+    ),
+    "a fact twice, long after a process died": (
+        "end",
+        {
+            "ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 160, _Fact(2, Fate.STALE))],
+            "interruptions": [Interruption(95, 95, unwritten_ms=20)],
+        },
+        "record 0/2 (made to be stale) was resolved again",
     ),
     "another group's ledger": (
         "end",
@@ -318,6 +334,10 @@ _EXCUSED: dict[str, dict[str, Any]] = {
     "a request reached the sandbox just after its process died": _again(
         _line("a", 125), _line("a", 149), interruptions=[Interruption(120, 120)]
     ),
+    "a fact was written as its process died": {
+        "ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 250, _Fact(2, Fate.STALE))],
+        "interruptions": [Interruption(149, 149, unwritten_ms=20)],
+    },
     "a letter was written, and its process died": _two_letters() | {"interruptions": [Interruption(120, 120)]},
     "an operator set the group back": {"commits": [_commit(7, 2), _commit(0, 0, metadata=""), _commit(7, 2)]},
     "an operator skipped records": {
