@@ -81,6 +81,9 @@ class Point:
     """The passage at which the matrix kills: one in the middle of its traffic."""
     draining: bool = False
     """Whether it is passed only after SIGTERM."""
+    shows: str = ""
+    """What a death there cannot but leave to be seen from outside: ``broken off``, ``sent again``, ``already resolved`` or
+    ``second letter``; nothing where it depends."""
 
 
 # ---- ways to wrap
@@ -233,16 +236,28 @@ POINTS = {
     "unsent": Point(
         (4,), "a request is to be sent, nothing of it is out", _SENT_AGAIN, _before(client.AmazonSink, "send"), 5
     ),
-    "half-sent": Point((5,), "half a request's body is out", "the sandbox takes nothing of it", _half_a_request_out, nth=5),
-    "unread": Point((6,), "accepted, the answer's headers are in", _SENT_AGAIN, _before(client, "_read"), nth=8),
+    "half-sent": Point(
+        (5,),
+        "half a request's body is out",
+        "the sandbox takes nothing of it",
+        _half_a_request_out,
+        nth=5,
+        shows="broken off",
+    ),
+    "unread": Point(
+        (6,), "accepted, the answer's headers are in", _SENT_AGAIN, _before(client, "_read"), nth=8, shows="sent again"
+    ),
     "unresolved": Point(
         (7,),
         "an answer was read, nothing of it is resolved",
         _SENT_AGAIN,
         _before(pipeline.Pipeline, "handle", _handled(exchange.RequestFinished)),
         nth=5,
+        shows="sent again",
     ),
-    "half-resolved": Point((8,), "half of an answer's events are resolved", _SENT_AGAIN, _half_of_the_verdicts, nth=4),
+    "half-resolved": Point(
+        (8,), "half of an answer's events are resolved", _SENT_AGAIN, _half_of_the_verdicts, nth=4, shows="sent again"
+    ),
     "letter-queued": Point(
         (9,),
         "a letter is with the client, not yet with the brokers",
@@ -255,6 +270,7 @@ POINTS = {
         "a letter is with the brokers, the client does not know",
         "there may be a second letter",
         _in_report(dead_letters.DeadLetters, "write", 4),
+        shows="second letter",
     ),
     "facts-unwritten": Point(
         (10,),
@@ -262,6 +278,7 @@ POINTS = {
         _SENT_AGAIN,
         _before(ledger.Ledger, "append", _has_facts),
         nth=5,
+        shows="sent again",
     ),
     "facts-queued": Point(
         (10,),
@@ -269,6 +286,7 @@ POINTS = {
         _SENT_AGAIN,
         _after(ledger.Ledger, "append", _has_facts),
         nth=5,
+        shows="sent again",
     ),
     "facts-unconfirmed": Point(
         (11,),
@@ -276,6 +294,7 @@ POINTS = {
         _FROM_THE_LEDGER,
         _in_report(ledger.Ledger, "append", 4, _has_facts),
         nth=5,
+        shows="already resolved",
     ),
     "uncommitted": Point(
         (11,),
@@ -283,6 +302,7 @@ POINTS = {
         _FROM_THE_LEDGER,
         _before(consumer.SourceConsumer, "_commit", _stays),
         nth=3,
+        shows="already resolved",
     ),
     "commit-queued": Point(
         (11, 12),
@@ -325,6 +345,7 @@ POINTS = {
         _before(pipeline.Pipeline, "handle", _handled_in_a_drain(exchange.RequestFinished)),
         nth=1,
         draining=True,
+        shows="sent again",
     ),
     "drain-written": Point(
         (15,),
@@ -341,6 +362,7 @@ POINTS = {
         _before(consumer.SourceConsumer, "_commit", _leaves),
         nth=1,
         draining=True,
+        shows="already resolved",
     ),
 }
 """Every point, in the order in which a batch passes them."""

@@ -7,6 +7,7 @@ is, and hands all evidence to the oracle: nothing lost, nothing sent twice but w
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import pytest
 from tests.integration.accounts import account_of, assert_account_closes, produce_all
 from tests.integration.failpoints import POINTS
 from tests.integration.kills import DRAIN_SECONDS, Mortal, prepare
-from tests.integration.oracle import Interruption, Source
+from tests.integration.oracle import Account, Interruption, Source, second_acceptances
 from tests.integration.traffic import REFUSED_NAME, Traffic
 from tests.integration.world import World, end_offsets, eventually
 
 _PARTITIONS = 3
 _WAVE = 130
+_PLACE = ("connector.partition", "connector.offset")
 _CONNECTOR = Path(__file__).parents[2] / "connector"
 
 _either_protocol = pytest.mark.parametrize("protocol", ["classic", "consumer"])
@@ -36,6 +38,7 @@ class _Case:
         self.interruptions: list[Interruption] = []
         self._records: list[Source] = []
         self._scrapes: list[Mapping[str, float]] = []
+        self._account: Account
         self._traffic = Traffic(world, _PARTITIONS, seed=5)
         self.answer_after(40)
 
@@ -66,10 +69,22 @@ class _Case:
         eventually(self._is_done, "everything is committed")
         last = self.process.metrics()
         assert self.process.stop() == 0
-        account = account_of(
+        self._account = account_of(
             self.world, self._records, scrapes=self._scrapes, last_scrapes=[last], interruptions=self.interruptions
         )
-        assert_account_closes(account)
+        assert_account_closes(self._account)
+
+    def seen(self) -> dict[str, int]:
+        """Return how much there is to be seen of what `Point.shows` may name."""
+        account = self._account
+        excuses = Counter(why for found in second_acceptances(account).values() for why in found)
+        places = {tuple(value for name, value in letter.headers if name in _PLACE) for letter in account.letters}
+        return {
+            "broken off": self.world.sandbox.status()["broken_off"],
+            "sent again": excuses["in flight"] + excuses["unwritten"],
+            "already resolved": int(account.last_scrapes[0]['connector_events_total{outcome="already_resolved"}']),
+            "second letter": len(account.letters) - len(places),
+        }
 
     def _is_done(self) -> bool:
         assert self.process.running, self.process.output[-3000:]
@@ -100,6 +115,8 @@ def test_killed_at(point: str, protocol: str, world: World) -> None:
     case.answer_after(40)
     case.mortal.start()
     case.account_closes()
+    if POINTS[point].shows:
+        assert case.seen()[POINTS[point].shows], "the death left its trace"
 
 
 @_either_protocol
