@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -301,6 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = parser.parse_args(arguments)
     first = found.seed if found.seed is not None else Random().randrange(1 << 30)
     tally, broken = Tally(), 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the table of the rounds so far is printed all the same
     with _servers() as servers, tempfile.TemporaryDirectory(prefix="prove-") as directory:
         sandbox = Sandbox(Path(directory))
         try:
