@@ -302,7 +302,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = parser.parse_args(arguments)
     first = found.seed if found.seed is not None else Random().randrange(1 << 30)
     tally, broken = Tally(), 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the table of the rounds so far is printed all the same
     with _servers() as servers, tempfile.TemporaryDirectory(prefix="prove-") as directory:
         sandbox = Sandbox(Path(directory))
         try:
@@ -342,4 +341,5 @@ def _play_and_say(tally: Tally, servers: str, sandbox: Sandbox, directory: Path,
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the table of the rounds so far is printed all the same
     sys.exit(main())
