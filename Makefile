@@ -26,7 +26,7 @@ types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
 
 prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and show what it cost (a quarter of an hour; needs Java)
-	$(BIN)/python -m tests.integration.prove --rounds 30
+	$(BIN)/python -m tests.integration.prove --rounds 20
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput
