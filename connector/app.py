@@ -169,8 +169,7 @@ class Connector:
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
-        self._admin = clients.admin(settings.kafka)
-        self._topics = Topics(self._admin)
+        self._topics = Topics(lambda: clients.admin(settings.kafka))
         self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None

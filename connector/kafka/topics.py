@@ -38,6 +38,8 @@ _DEFAULT_SESSION_SECONDS = 45.0
 
 _ENTRY_BYTES = 524_288
 """Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
+_COORDINATOR_SECONDS = 5.0
+"""How long a group may be expected to stay with its coordinator: the restores of one rebalance share a client."""
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
 
@@ -71,10 +73,22 @@ def _code(error: KafkaUnavailable) -> int | None:
 
 
 class Topics:
-    """Asks the brokers."""
+    """Asks the brokers, by clients it has made."""
 
-    def __init__(self, admin: AdminClient) -> None:
-        self._admin = admin
+    def __init__(self, make: Callable[[], AdminClient]) -> None:
+        self._make = make
+        self._admin = self._for_groups = make()
+        self._for_groups_since = time.monotonic()
+
+    def _client_for_groups(self) -> AdminClient:
+        """Return a client to ask about groups: a young one.
+
+        A client looks for the coordinator of a group once, and asks that broker for ever, also when the group has moved to
+        another one (librdkafka 2.16: nothing leaves its cache of coordinators but what was not used for 15 minutes; tried).
+        """
+        if time.monotonic() - self._for_groups_since > _COORDINATOR_SECONDS:
+            self._for_groups, self._for_groups_since = self._make(), time.monotonic()
+        return self._for_groups
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
@@ -106,7 +120,8 @@ class Topics:
 
     def committed(self, group: str, partition: TopicPartition) -> CommittedOffset | None:
         """Return what a group has committed for a partition; None if it never has."""
-        asked = self._admin.list_consumer_group_offsets(
+        client = self._client_for_groups()  # in a name: it must outlive what it is asked
+        asked = client.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [KafkaTopicPartition(*partition)])], request_timeout=_REQUEST_SECONDS
         )
         (found,) = _wait(f"committed offset of {partition}", asked[group]).topic_partitions
