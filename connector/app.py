@@ -58,6 +58,8 @@ _STILL_SECONDS = 60.0
 """Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
 _SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
+_MAX_SILENCE_SECONDS = 5.0
+"""A leader that fails is replaced sooner; and what is sent while nothing can be written down may be sent again."""
 _LAST_SECONDS = 5.0
 """After a drain nothing should be on its way; what is, its next owner finds or writes again."""
 _QUEUE_BYTES = 16_000_000
@@ -140,7 +142,9 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             headroom_bytes=min(_QUEUE_BYTES, buffer.max_bytes // 2),
         ),
         drain_seconds=settings.drain_timeout_seconds,
-        flush=FlushPolicy(settings.ledger.flush_interval_seconds),
+        flush=FlushPolicy(
+            settings.ledger.flush_interval_seconds, max_silence_seconds=min(_MAX_SILENCE_SECONDS, session_seconds / 2)
+        ),
         stop_on_verdict=settings.on_verdict == "stop",
     )
 
