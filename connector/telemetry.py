@@ -244,7 +244,7 @@ class Telemetry:
 
     def failed(self, error: BaseException) -> None:
         """Say that the process ends for a reason nobody foresaw."""
-        self._log.error("failed", kind=type(error).__name__, exc_info=error)
+        self._log.error("failed", kind=type(error).__name__, sentence=str(error), exc_info=error)
 
     # ---- looking at it
 

@@ -121,7 +121,10 @@ class SourceConsumer:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.last_poll = time.monotonic()
-        """Monotonic second of the last poll; read by other threads."""
+        """Monotonic second at which the last poll that has ended began; read by other threads.
+
+        Not its end: where the process slept in the middle of one, what the group has decided meanwhile is told by the next.
+        """
         self.joined = False
         """Whether the group has let us in."""
         self.refused: tuple[float, str] | None = None
@@ -156,8 +159,9 @@ class SourceConsumer:
             while not self._closing.is_set():
                 self._carry_out_all()
                 self._decode_again()
+                began = time.monotonic()
                 messages = self._consumer.consume(self._policy.records, self._policy.seconds)
-                self.last_poll = time.monotonic()
+                self.last_poll = began
                 self.joined = self.joined or self._let_in()
                 if messages:
                     self._take_in(messages)
@@ -272,7 +276,11 @@ class SourceConsumer:
         if code in _PASSING:
             return
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
-            raise KafkaUnavailable(f"the group lets this member in no more: {error.name()}")
+            # The code is _FATAL then, whatever the brokers said; only the text has it.
+            raise KafkaUnavailable(
+                f"the group lets this member in no more: {error.name()}, {error.str()}. "
+                "If KAFKA_GROUP_INSTANCE_ID is set, no other process may have the same"
+            )
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)

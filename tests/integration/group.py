@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,7 +29,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.integration.accounts import account_of
 from tests.integration.oracle import Account, Breach, Fate, Interruption, Source, judge, second_acceptances
-from tests.integration.world import DAY_MS, ConnectorProcess, Sandbox, World, event, eventually, forget_clients, now_ms
+from tests.integration.world import DAY_MS, ConnectorProcess, World, event, eventually, forget_clients, now_ms
 
 __all__ = ["PROTOCOLS", "Group", "Load", "Outcome", "Sample", "lines_of"]
 
@@ -79,6 +81,12 @@ class Load:
         self._thread.join()
         assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
         assert self.failures == []
+
+    def abandon(self) -> None:
+        """Produce no more, whatever is confirmed."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def ends(self) -> dict[int, int]:
         """Return the end offset of every partition that has records."""
@@ -191,7 +199,7 @@ class Group:
     world: World
     protocol: str
     partitions: int = 6
-    rate: float = 60.0
+    rate: float = 40.0
     seed: int = 1
     settings: dict[str, str] = field(default_factory=dict)
     members: list[ConnectorProcess] = field(default_factory=list)
@@ -200,9 +208,8 @@ class Group:
     """What happened, and when."""
 
     def __post_init__(self) -> None:
-        self.sandbox: Sandbox = self.world.another_sandbox()
+        self.sandbox = self.world.sandbox
         self.sandbox.set_faults(latency_ms=60)
-        self.world.sandbox = self.sandbox
         self.world.create_topic(self.partitions)
         self.load = Load(self.world, self.partitions, self.rate, self.seed)
         self.settings = PROTOCOLS[self.protocol] | {"BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s"} | self.settings
@@ -281,7 +288,7 @@ class Group:
 
         eventually(shared, f"{len(self.running)} members share {self.partitions} partitions ({self.protocol})", seconds)
 
-    def flows(self, seconds: float = 60.0) -> None:
+    def flows(self, seconds: float = 90.0) -> None:
         """Wait until events of every partition that are produced from now on reach the sandbox."""
         since = now_ms()
         eventually(
@@ -310,6 +317,24 @@ class Group:
             writes_repeated=True,
         )
         return self._outcome(account)
+
+    def close(self) -> None:
+        """End whatever is still there."""
+        self._finished.set()
+        self.load.abandon()
+        self.world.close()
+        self.sandbox.kill()
+
+    def committed_by_metrics(self, scrapes: Sequence[Mapping[str, float]]) -> dict[int, int]:
+        """Return ``connector_committed_offset`` by partition, over members; each partition must be named by one alone."""
+        found: dict[int, int] = {}
+        for scrape in scrapes:
+            for name, value in scrape.items():
+                if name.startswith("connector_committed_offset{"):
+                    (partition,) = map(int, re.findall(r'partition="(\d+)"', name))
+                    assert partition not in found, f"two members show an offset of partition {partition}"
+                    found[partition] = int(value)
+        return found
 
     def committed(self) -> dict[int, int]:
         """Return what is committed; nothing while the brokers do not say."""

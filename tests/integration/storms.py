@@ -10,21 +10,64 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from tests.integration.group import Group
+from tests.integration.group import Group, Outcome
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
-from tests.integration.world import eventually, now_ms
+from tests.integration.world import Sandbox, World, eventually, now_ms
 
-__all__ = ["coordinator_of", "leader_of", "until_in_sync"]
+__all__ = [
+    "bring_back",
+    "churn",
+    "cut_off",
+    "freeze",
+    "groups",
+    "kill_coordinators",
+    "kill_leaders",
+    "rolling_restart",
+    "set_session",
+    "settle",
+]
 
 _NODES = (1, 2, 3)
+_MOST_LINES_A_MINUTE = 300
+"""A line that repeats is written every ten seconds (README); libraries' own lines, of six clients, are in it too."""
+_LATE_MS = 25_000
+"""A session, a take-over and a restore take less, on a loaded machine."""
+_ASK_SECONDS = 20.0
 _TOLD_MS = 3_000
 """By then a member that hears from the brokers again knows what it lost: a heartbeat's time, on a loaded machine."""
+
+
+@contextmanager
+def groups(cluster: Cluster, directory: Path, protocols: Collection[str], **fields: Any) -> Iterator[list[Group]]:
+    """Make a group of each protocol; end what they started."""
+    worlds = [World(cluster.bootstrap_servers, Sandbox(directory), directory) for _ in protocols]
+    made = [Group(world, protocol, **fields) for world, protocol in zip(worlds, protocols, strict=True)]
+    try:
+        yield made
+    finally:
+        for group in made:
+            group.close()
+
+
+def settle(group: Group) -> Outcome:
+    """End the load, and hold the group to everything that must be true then."""
+    outcome = group.finish()
+    outcome.check()
+    assert outcome.lost == 0
+    for metrics in outcome.account.last_scrapes:
+        assert metrics["connector_operator_needed"] == 0
+    assert group.committed_by_metrics(outcome.account.last_scrapes) == group.load.ends()
+    assert outcome.lines < _MOST_LINES_A_MINUTE, "a member floods its log"
+    return outcome
 
 
 # ---- brokers
@@ -109,6 +152,39 @@ def bring_back(cluster: Cluster, number: int) -> None:
     cluster.restart(number)
     cluster.wait_until_complete()
     until_in_sync(cluster)
+
+
+def freeze(groups: Sequence[Group]) -> None:
+    """Stop each group's last member with requests out and events waiting, until another has taken its partitions over and
+    sent what waited; then let it go on, while answers still come (group settings: ``MAX_IN_FLIGHT=2``)."""
+    for group in groups:
+        zombie = group.members[-1]
+        # One slot waits for an answer that comes after the zombie knows what it lost, the other is free when it wakes.
+        group.sandbox.set_faults(latency_ms=1_500, next=[{"fault": "delay", "ms": _LATE_MS, "times": 2}])
+        eventually(lambda zombie=zombie: _is_loaded(zombie.metrics()), "requests are out and events wait", 60)  # type: ignore[misc]
+        strike([group], "SIGSTOP")
+        group.stop(zombie)
+        group.sandbox.set_faults(latency_ms=20)
+    for group in groups:
+        group.flows()
+    for group in groups:
+        began = group.faults[-1][1]
+        strike([group], "SIGCONT")
+        group.go_on(group.members[-1])
+        group.interrupted(began, now_ms())
+
+
+def _is_loaded(metrics: Mapping[str, float]) -> bool:
+    return metrics.get("connector_in_flight_requests") == 2 and metrics["connector_buffered_events"] >= 20
+
+
+def set_session(world: World, milliseconds: int) -> None:
+    """Set the session time-out of a KIP-848 group, which its brokers hold."""
+    entry = ConfigEntry("consumer.session.timeout.ms", str(milliseconds), incremental_operation=AlterConfigOpType.SET)
+    admin = AdminClient({"bootstrap.servers": world.servers, "log_level": 0})
+    resource = ConfigResource(ConfigResource.Type.GROUP, world.group, incremental_configs=[entry])
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result(_ASK_SECONDS)
 
 
 def strike(groups: Sequence[Group], name: str) -> None:
