@@ -113,6 +113,8 @@ class SourceConsumer:
         self._mine: dict[TopicPartition, Origin] = {}
         self._fetching: set[TopicPartition] = set()
         self._released: set[int] = set()
+        self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
+        self._committing = False
         self._undecoded: list[tuple[Origin, list[Message]]] = []
         self._undecoded_until = 0.0
         self._held_for_schema = False
@@ -165,8 +167,10 @@ class SourceConsumer:
                 self.joined = self.joined or self._let_in()
                 if messages:
                     self._take_in(messages)
+                self._commit([])  # what waited for the answer to the last
                 self._report_lag()
             self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
+            self._commit_and_wait([])
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
@@ -192,8 +196,10 @@ class SourceConsumer:
     def _carry_out(self, command: Command, *, leaving: bool) -> None:
         match command:
             case x.Commit(points):
-                self._commit([point for point in points if self._is_mine(point.partition, point.generation)], leaving)
+                (self._commit_and_wait if leaving else self._commit)(list(points))
             case x.Release(_, generation):
+                if leaving:
+                    self._commit_and_wait([])
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
@@ -314,19 +320,46 @@ class SourceConsumer:
 
     # ---- commits
 
-    def _commit(self, points: list[x.CommitPoint], leaving: bool) -> None:
-        places = [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in points]
+    def _commit(self, points: list[x.CommitPoint]) -> None:
+        """Commit, one request at a time.
+
+        Those that the client puts off, while it knows no coordinator, it makes up for in any order, and the committed
+        offset would go back (seen with librdkafka 2.16).
+        """
+        self._uncommitted |= {point.partition: point for point in points}
+        places = [] if self._committing else self._take_uncommitted()
         if not places:
             return
         try:
-            if leaving:
-                self._on_commit(None, self._consumer.commit(offsets=places, asynchronous=False))
-            else:
-                self._consumer.commit(offsets=places, asynchronous=True)
+            self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            self._on_commit(error.args[0], places)
+            self._committed(error.args[0], places)
+        else:
+            self._committing = True
+
+    def _commit_and_wait(self, points: list[x.CommitPoint]) -> None:
+        """Commit before a partition is given up, with what was waiting for its turn."""
+        self._uncommitted |= {point.partition: point for point in points}
+        places = self._take_uncommitted()
+        if not places:
+            return
+        try:
+            done = self._consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            self._committed(error.args[0], places)
+        else:
+            self._committed(None, done or [])
+
+    def _take_uncommitted(self) -> list[KafkaTopicPartition]:
+        points, self._uncommitted = self._uncommitted, {}
+        mine = [point for point in points.values() if self._is_mine(point.partition, point.generation)]
+        return [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in mine]
 
     def _on_commit(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
+        self._committing = False
+        self._committed(error, places)
+
+    def _committed(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             failed = error or place.error
