@@ -224,7 +224,7 @@ class Group:
     def join(self, count: int = 1, **changes: str | None) -> ConnectorProcess:
         """Start members; return the last."""
         for _ in range(count):
-            self.members.append(self.world.connector(**self.settings, **changes))
+            self.members.append(self.world.connector(**(self.settings | changes)))
         return self.members[-1]
 
     def begin(self) -> None:
