@@ -37,6 +37,8 @@ _SEEK_AGAIN_SECONDS = 0.1
 _LAG_EVERY_SECONDS = 5.0
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
+_LEAVE_SECONDS = 10.0
+"""With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
@@ -146,10 +148,14 @@ class SourceConsumer:
         """Say that a poll posted was handled: the next may be."""
         self._slots.release()
 
-    def close(self) -> None:
-        """Leave the group; blocks until the thread has ended."""
+    def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
+        """Leave the group; block until the thread has ended, or for so long, and tell whether it has.
+
+        The client's own close has no bound: where the brokers are gone it may wait for ever (seen with librdkafka 2.16).
+        """
         self._closing.set()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     # ---- the thread
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -215,3 +216,10 @@ def test_a_right_taken_away_is_said_to_need_an_operator_and_polling_goes_on(scen
 
     assert scene.source.refused is not None
     assert scene.source.refused[1] == "TOPIC_AUTHORIZATION_FAILED"
+
+
+def test_client_that_does_not_end_without_brokers_holds_up_nobody(scene: Scene) -> None:
+    scene.source._thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    scene.source.start()
+
+    assert scene.source.close(seconds=0.2) is False
