@@ -151,7 +151,8 @@ class SourceConsumer:
     def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
         """Leave the group; block until the thread has ended, or for so long, and tell whether it has.
 
-        The client's own close has no bound: where the brokers are gone it may wait for ever (seen with librdkafka 2.16).
+        A commit that is waited for has no bound of its own: where no coordinator comes back it never returns (seen with
+        librdkafka 2.16). What it would have committed is found in the ledger.
         """
         self._closing.set()
         self._thread.join(seconds)
