@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast lint types prove bench lock clean
+.PHONY: help install demo test test-fast lint types prove storms bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,9 @@ test: $(VENV)/.test-tools ## start a real Apache Kafka; lint, type check and eve
 
 test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (under a minute)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite --fast
+
+storms: $(VENV)/.test-tools ## brokers and members fail for half an hour under load, with an account of what came of it
+	$(BIN)/python -m tests.integration.storms
 
 lint: $(VENV)/.test-tools ## ruff, format and rules
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -58,6 +58,8 @@ _STILL_SECONDS = 60.0
 """Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
 _SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
+_MAX_SILENCE_SECONDS = 5.0
+"""A leader that fails is replaced sooner; and what is sent while nothing can be written down may be sent again."""
 _LAST_SECONDS = 5.0
 """After a drain nothing should be on its way; what is, its next owner finds or writes again."""
 _QUEUE_BYTES = 16_000_000
@@ -143,7 +145,9 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             headroom_bytes=min(_QUEUE_BYTES, buffer.max_bytes // 2),
         ),
         drain_seconds=settings.drain_timeout_seconds,
-        flush=FlushPolicy(settings.ledger.flush_interval_seconds),
+        flush=FlushPolicy(
+            settings.ledger.flush_interval_seconds, max_silence_seconds=min(_MAX_SILENCE_SECONDS, session_seconds / 2)
+        ),
         stop_on_verdict=settings.on_verdict == "stop",
     )
 
@@ -172,8 +176,7 @@ class Connector:
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
-        self._admin = clients.admin(settings.kafka)
-        self._topics = Topics(self._admin)
+        self._topics = Topics(lambda: clients.admin(settings.kafka))
         self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None

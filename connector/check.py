@@ -133,7 +133,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(clients.admin(settings.kafka))
+    topics = Topics(lambda: clients.admin(settings.kafka))
     servers = settings.kafka.bootstrap_servers
 
     try:

@@ -191,7 +191,7 @@ class _Found:
 
 def _look(settings: Settings) -> _Found:
     logger = logging.getLogger("librdkafka")
-    topics = Topics(clients.admin(settings.kafka))
+    topics = Topics(lambda: clients.admin(settings.kafka))
     reader = clients.reader_properties(settings.kafka, _quiet, logger)
     found = _Found()
     for number in range(_PARTITIONS):

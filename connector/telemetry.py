@@ -50,7 +50,31 @@ def configure_logging(level: str, style: str) -> None:
     # The libraries' own lines (aiohttp, asyncio, librdkafka) in the same dress.
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    lines.addFilter(_Seldom())
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[lines], force=True)
+
+
+class _Seldom(logging.Filter):
+    """Lets a line of librdkafka pass every `_REPEAT_SECONDS` for each thing it says, as a warning.
+
+    Each client says every failed attempt to connect, to each broker, for as long as there is none: two lines a second. What
+    needs an operator is said by lines of our own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to write it."""
+        if record.name != "librdkafka":
+            return True
+        what = record.getMessage().partition(" ")[0]  # "FAIL", "REQTMOUT"
+        if record.created - self._said_at.get(what, 0.0) < _REPEAT_SECONDS:
+            return False
+        self._said_at[what] = record.created
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 def _event_first(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -233,6 +257,10 @@ class Telemetry:
         """Say that the process was asked to end."""
         self._log.info("draining", signal=signal)
 
+    def group_not_left(self) -> None:
+        """Say that the brokers did not take leave of us: the group misses us when the session ends."""
+        self._log.warning("group_not_left")
+
     def stopped(self, verdict: str | None) -> None:
         """Say that everything is drained, or why it stops."""
         counts = self._pipeline.statistics if self._pipeline else None
@@ -244,7 +272,7 @@ class Telemetry:
 
     def failed(self, error: BaseException) -> None:
         """Say that the process ends for a reason nobody foresaw."""
-        self._log.error("failed", kind=type(error).__name__, exc_info=error)
+        self._log.error("failed", kind=type(error).__name__, sentence=str(error), exc_info=error)
 
     # ---- looking at it
 

@@ -64,6 +64,8 @@ class Assignment:
     """Known, not yet on their way to the ledger."""
     flushing: Facts | None = None
     """On their way, not confirmed."""
+    unconfirmed_since: float | None = None
+    """Monotonic second of the first attempt to write what is on its way; None with nothing on its way."""
     flush_due: float | None = None
     """Monotonic second of the next flush; None with nothing to flush."""
     failures: int = 0

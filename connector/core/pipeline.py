@@ -71,6 +71,9 @@ class FlushPolicy:
     """Of one entry; about 0.25 MB, below any sensible ``max.message.bytes``."""
     max_unconfirmed: int = 50_000
     """With more facts than this unconfirmed nothing more is sent."""
+    max_silence_seconds: float = 5.0
+    """With facts under way so long, and none confirmed of any partition, nothing more is sent: whoever cannot reach the
+    brokers may have lost its partitions to another member, and all it sends without writing it down is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class Pipeline:
         self._retry = policy.dispatch.retry
         self._clock = Clock(policy.freshness.max_skew_ms)
         self._agrees = True
+        self._confirmed_at = float("-inf")  # monotonic second at which an append to the ledger was last confirmed
+        self._silent = False  # whether the ledger has not answered for longer than it may
         self._probe_at = 0.0
         self._unjudged: list[Poll] = []  # polled while the clocks disagreed, not taken in; bounded, for polling is paused
         self._full = False
@@ -131,7 +136,7 @@ class Pipeline:
             case x.Assigned(partition, generation, truncated):
                 self._assigned(Assignment(partition, generation, truncated))
             case x.Restored():
-                self._restored(told)
+                self._restored(told, now)
             case x.RestoreFailed():
                 self._restore_failed(told, now)
             case x.Revoked(generations):
@@ -228,7 +233,7 @@ class Pipeline:
             "operator": self._dispatch.verdict is not None,
             "breaker": self._dispatch.breaker.open,
             "outage": self._dispatch.away,
-            "ledger": self._unconfirmed > self._policy.flush.max_unconfirmed,
+            "ledger": self._silent or self._unconfirmed > self._policy.flush.max_unconfirmed,
         }
         return {
             "restoring": sum(part.phase in {Phase.RESTORING, Phase.OPENING} and not part.refusal for part in live),
@@ -461,8 +466,10 @@ class Pipeline:
 
     # ---- facts and commits
 
-    def _append(self, part: Assignment, facts: Facts) -> None:
+    def _append(self, part: Assignment, facts: Facts, now: Moment) -> None:
         part.flushing, part.flush_due = facts, None
+        if part.unconfirmed_since is None:
+            part.unconfirmed_since = now.monotonic
         self._out.append(x.AppendFacts(part.partition, part.generation, part.topic_id, facts))
 
     @property
@@ -472,6 +479,7 @@ class Pipeline:
     def _facts_appended(self, told: x.FactsAppended, now: Moment) -> None:
         part = self._assignments[told.generation]
         facts, part.flushing, part.failures = part.flushing, None, 0
+        part.unconfirmed_since, self._confirmed_at = None, now.monotonic
         if told.append_ms is not None:
             self._clock.appended(told.append_ms, now)
             self._agrees = self._clock.agrees(now)
@@ -518,11 +526,11 @@ class Pipeline:
         self._assignments[part.generation] = part
         self._out.append(x.Restore(part.partition, part.generation, part.truncated))
 
-    def _restored(self, told: x.Restored) -> None:
+    def _restored(self, told: x.Restored, now: Moment) -> None:
         part = self._assignments.get(told.generation)
         if part is not None and part.phase is Phase.RESTORING:
             part.restored(told.recovery)
-            self._append(part, Facts())
+            self._append(part, Facts(), now)
 
     def _restore_failed(self, told: x.RestoreFailed, now: Moment) -> None:
         part = self._assignments.get(told.generation)
@@ -571,6 +579,7 @@ class Pipeline:
     # ---- after every input
 
     def _settle(self, now: Moment) -> None:
+        self._silent = self._is_silent(now)
         if self._unjudged and self._agrees:
             self._unjudged, polls = [], self._unjudged
             for poll in polls:
@@ -610,8 +619,15 @@ class Pipeline:
                 self._out.append(x.Send(request.number, body, len(request.events), request.attempt))
 
     def _may_send(self) -> bool:
-        """Tell whether events may be judged, and facts about them be held."""
-        return self._agrees and self._unconfirmed <= self._policy.flush.max_unconfirmed
+        """Tell whether events may be judged, and facts about them be held and written down."""
+        return self._agrees and not self._silent and self._unconfirmed <= self._policy.flush.max_unconfirmed
+
+    def _is_silent(self, now: Moment) -> bool:
+        """Tell whether the ledger has not answered for longer than it may. One partition's trouble does not silence it."""
+        since = min(
+            (p.unconfirmed_since for p in self._assignments.values() if p.unconfirmed_since is not None), default=None
+        )
+        return since is not None and now.monotonic - max(since, self._confirmed_at) > self._policy.flush.max_silence_seconds
 
     def _probe_clock(self, now: Moment) -> None:
         """While the clocks disagree nothing else would ask the brokers for the time."""
@@ -648,7 +664,7 @@ class Pipeline:
         early = not part.failures and (len(part.facts) >= most or (bool(part.facts) and self._flushes_early(part)))
         if early or (part.flush_due is not None and now.monotonic >= part.flush_due):
             facts, part.facts = part.facts.split(most)
-            self._append(part, facts)
+            self._append(part, facts, now)
 
     def _flushes_early(self, part: Assignment) -> bool:
         """Whether nothing more can be learnt that could go into the same entry."""

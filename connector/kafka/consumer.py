@@ -37,6 +37,8 @@ _SEEK_AGAIN_SECONDS = 0.1
 _LAG_EVERY_SECONDS = 5.0
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
+_LEAVE_SECONDS = 10.0
+"""With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
@@ -114,6 +116,8 @@ class SourceConsumer:
         self._sought: set[TopicPartition] = set()
         self._fetching: set[TopicPartition] = set()
         self._released: set[int] = set()
+        self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
+        self._committing = False
         self._undecoded: list[tuple[Origin, list[Message]]] = []
         self._undecoded_until = 0.0
         self._held_for_schema = False
@@ -122,7 +126,10 @@ class SourceConsumer:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.last_poll = time.monotonic()
-        """Monotonic second of the last poll; read by other threads."""
+        """Monotonic second at which the last poll that has ended began; read by other threads.
+
+        Not its end: where the process slept in the middle of one, what the group has decided meanwhile is told by the next.
+        """
         self.joined = False
         """Whether the group has let us in."""
         self.refused: tuple[float, str] | None = None
@@ -142,10 +149,15 @@ class SourceConsumer:
         """Say that a poll posted was handled: the next may be."""
         self._slots.release()
 
-    def close(self) -> None:
-        """Leave the group; blocks until the thread has ended."""
+    def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
+        """Leave the group; block until the thread has ended, or for so long, and tell whether it has.
+
+        A commit that is waited for has no bound of its own: where no coordinator comes back it never returns (seen with
+        librdkafka 2.16). What it would have committed is found in the ledger.
+        """
         self._closing.set()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     # ---- the thread
 
@@ -157,13 +169,16 @@ class SourceConsumer:
             while not self._closing.is_set():
                 self._carry_out_all()
                 self._decode_again()
+                began = time.monotonic()
                 messages = self._consumer.consume(self._policy.records, self._policy.seconds)
-                self.last_poll = time.monotonic()
+                self.last_poll = began
                 self.joined = self.joined or self._let_in()
                 if messages:
                     self._take_in(messages)
+                self._commit([])  # what waited for the answer to the last
                 self._report_lag()
             self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
+            self._commit_and_wait([])
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
@@ -189,8 +204,10 @@ class SourceConsumer:
     def _carry_out(self, command: Command, *, leaving: bool) -> None:
         match command:
             case x.Commit(points):
-                self._commit([point for point in points if self._is_mine(point.partition, point.generation)], leaving)
+                (self._commit_and_wait if leaving else self._commit)(list(points))
             case x.Release(_, generation):
+                if leaving:
+                    self._commit_and_wait([])
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
@@ -274,7 +291,11 @@ class SourceConsumer:
         if code in _PASSING:
             return
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
-            raise KafkaUnavailable(f"the group lets this member in no more: {error.name()}")
+            # The code is _FATAL then, whatever the brokers said; only the text has it.
+            raise KafkaUnavailable(
+                f"the group lets this member in no more: {error.name()}, {error.str()}. "
+                "If KAFKA_GROUP_INSTANCE_ID is set, no other process may have the same"
+            )
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
@@ -308,19 +329,46 @@ class SourceConsumer:
 
     # ---- commits
 
-    def _commit(self, points: list[x.CommitPoint], leaving: bool) -> None:
-        places = [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in points]
+    def _commit(self, points: list[x.CommitPoint]) -> None:
+        """Commit, one request at a time.
+
+        Those that the client puts off, while it knows no coordinator, it makes up for in any order, and the committed
+        offset would go back (seen with librdkafka 2.16).
+        """
+        self._uncommitted |= {point.partition: point for point in points}
+        places = [] if self._committing else self._take_uncommitted()
         if not places:
             return
         try:
-            if leaving:
-                self._on_commit(None, self._consumer.commit(offsets=places, asynchronous=False))
-            else:
-                self._consumer.commit(offsets=places, asynchronous=True)
+            self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            self._on_commit(error.args[0], places)
+            self._committed(error.args[0], places)
+        else:
+            self._committing = True
+
+    def _commit_and_wait(self, points: list[x.CommitPoint]) -> None:
+        """Commit before a partition is given up, with what was waiting for its turn."""
+        self._uncommitted |= {point.partition: point for point in points}
+        places = self._take_uncommitted()
+        if not places:
+            return
+        try:
+            done = self._consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            self._committed(error.args[0], places)
+        else:
+            self._committed(None, done or [])
+
+    def _take_uncommitted(self) -> list[KafkaTopicPartition]:
+        points, self._uncommitted = self._uncommitted, {}
+        mine = [point for point in points.values() if self._is_mine(point.partition, point.generation)]
+        return [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in mine]
 
     def _on_commit(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
+        self._committing = False
+        self._committed(error, places)
+
+    def _committed(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             failed = error or place.error

@@ -38,6 +38,8 @@ _DEFAULT_SESSION_SECONDS = 45.0
 
 _ENTRY_BYTES = 524_288
 """Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
+_CLIENT_SECONDS = 5.0
+"""How long brokers may be expected to keep their offices: the questions of one rebalance share a client."""
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
 
@@ -71,21 +73,34 @@ def _code(error: KafkaUnavailable) -> int | None:
 
 
 class Topics:
-    """Asks the brokers."""
+    """Asks the brokers, by clients it has made."""
 
-    def __init__(self, admin: AdminClient) -> None:
-        self._admin = admin
+    def __init__(self, make: Callable[[], AdminClient]) -> None:
+        self._make = make
+        self._made, self._made_at = make(), time.monotonic()
+
+    def _client(self) -> AdminClient:
+        """Return a young client; whoever asks it must keep it in a name meanwhile, or it ends and the answer never comes.
+
+        An old one asks brokers that are not there any more, or not in charge, as long as it lives: it looks for the
+        coordinator of a group once, and for a controller hardly ever (librdkafka 2.16; tried: 15 s a call and no answer).
+        """
+        if time.monotonic() - self._made_at > _CLIENT_SECONDS:
+            self._made, self._made_at = self._make(), time.monotonic()
+        return self._made
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
-        found = _wait("the cluster's id", self._admin.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
+        client = self._client()
+        found = _wait("the cluster's id", client.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
         if not found:
             raise KafkaUnavailable("the brokers do not name a cluster id")
         return str(found)
 
     def describe(self, topic: str) -> TopicDescription | None:
         """Describe a topic; None if it does not exist."""
-        asked = self._admin.describe_topics(
+        client = self._client()
+        asked = client.describe_topics(
             TopicCollection([topic]), include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
         )
         try:
@@ -100,13 +115,15 @@ class Topics:
     def settings(self, topic: str) -> dict[str, str]:
         """Return a topic's effective settings."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        asked = self._admin.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
+        client = self._client()
+        asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
         entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
         return {name: str(entry.value) for name, entry in entries.items()}
 
     def committed(self, group: str, partition: TopicPartition) -> CommittedOffset | None:
         """Return what a group has committed for a partition; None if it never has."""
-        asked = self._admin.list_consumer_group_offsets(
+        client = self._client()
+        asked = client.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [KafkaTopicPartition(*partition)])], request_timeout=_REQUEST_SECONDS
         )
         (found,) = _wait(f"committed offset of {partition}", asked[group]).topic_partitions
@@ -119,10 +136,10 @@ class Topics:
 
     def offsets(self, partition: TopicPartition) -> tuple[int, int]:
         """Return a partition's first offset and its end offset."""
-        place = KafkaTopicPartition(*partition)
+        client, place = self._client(), KafkaTopicPartition(*partition)
         bounds = []
         for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-            asked = self._admin.list_offsets(
+            asked = client.list_offsets(
                 {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_REQUEST_SECONDS
             )
             offset = _wait(f"offsets of {partition}", asked[place]).offset
@@ -134,8 +151,9 @@ class Topics:
     def session_seconds(self, group: str) -> float:
         """Return the session time-out of a KIP-848 group, as the brokers hold it."""
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
+        client = self._client()
         try:
-            asked = self._admin.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
+            asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
             entry = _wait("settings of the group", asked[resource]).get("consumer.session.timeout.ms")
         except (KafkaUnavailable, KafkaException):  # brokers before 4.0 have no settings of groups
             return _DEFAULT_SESSION_SECONDS
@@ -144,15 +162,17 @@ class Topics:
     def create(self, topic: str, partitions: int, replication: int, settings: dict[str, str]) -> None:
         """Create a topic; another member having done so meanwhile is as good."""
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replication, config=settings)
+        client = self._client()
         try:
-            _wait(f"creating topic {topic}", self._admin.create_topics([new], request_timeout=_REQUEST_SECONDS)[topic])
+            _wait(f"creating topic {topic}", client.create_topics([new], request_timeout=_REQUEST_SECONDS)[topic])
         except KafkaUnavailable as error:
             if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
     def add_partitions(self, topic: str, partitions: int) -> None:
         """Give a topic as many partitions; another member having done so meanwhile is as good."""
-        asked = self._admin.create_partitions([NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS)
+        client = self._client()
+        asked = client.create_partitions([NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS)
         try:
             _wait(f"adding partitions to topic {topic}", asked[topic])
         except KafkaUnavailable as error:

@@ -840,6 +840,37 @@ def test_with_too_many_facts_unconfirmed_nothing_more_is_sent() -> None:
     assert talk.pipeline.paused()["ledger"] == 0
 
 
+def test_while_no_fact_is_confirmed_for_long_nothing_more_is_sent() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=5.0)))
+    talk.start()
+    talk.poll(good(0))
+    talk.verdicts(b"[0]", DELIVERED)
+    assert written(talk.wait(1.0)) == [(0, Outcome.DELIVERED)]
+    assert sends(talk.poll(good(1))) == [b"[1]"]  # the brokers may be slow
+    talk.wait(5.1)
+    assert sends(talk.poll(good(2))) == []
+    assert talk.pipeline.paused()["ledger"] == 1
+    assert written(talk.tell(x.FactsFailed(1, 0.0), after=25.0)) == []
+    assert written(talk.wait(60.0)) == [(0, Outcome.DELIVERED)]
+    assert talk.pipeline.paused()["ledger"] == 1  # that it is tried again is no answer
+    assert sends(talk.appended()) == [b"[2]"]
+    assert talk.pipeline.paused()["ledger"] == 0
+
+
+def test_a_ledger_partition_that_does_not_answer_holds_up_nobody_while_another_does() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=5.0)))
+    other = TopicPartition(PLACE.topic, 1)
+    talk.start()
+    talk.start(2, place=other)
+    talk.poll((0, None, None, None))
+    talk.wait(4.0)
+    talk.poll((0, None, None, None), generation=2, place=other)
+    talk.wait(1.0)
+    talk.wait(4.0)
+    talk.appended(2)
+    assert sends(talk.poll(good(1), generation=2, place=other)) == [b"[1]"]
+
+
 # ---- giving partitions back
 
 

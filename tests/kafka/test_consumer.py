@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -39,10 +40,12 @@ class FakeMessage:
 
 
 class FakeClient:
-    """Notes which partitions it was told to pause and to resume."""
+    """Notes which partitions it was told to pause and to resume, and what to commit."""
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
+        self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
+        """Offsets by partition, and whether it was waited for."""
 
     def pause(self, places: list[KafkaTopicPartition]) -> None:
         self.paused |= {TopicPartition(place.topic, place.partition) for place in places}
@@ -60,6 +63,8 @@ class FakeClient:
         self.resume(places)
 
     def commit(self, offsets: list[KafkaTopicPartition], *, asynchronous: bool) -> list[KafkaTopicPartition]:
+        committed = {TopicPartition(place.topic, place.partition): place.offset for place in offsets}
+        self.commits.append((committed, not asynchronous))
         return [] if asynchronous else offsets
 
 
@@ -178,6 +183,40 @@ def test_a_command_addressed_to_an_assignment_that_ended_is_not_carried_out(scen
     assert scene.client.paused == set()
 
 
+def commit(scene: Scene, partition: TopicPartition, generation: int, offset: int, *, leaving: bool = False) -> None:
+    point = x.CommitPoint(partition, generation, offset, 0, "")
+    scene.source._carry_out(x.Commit((point,)), leaving=leaving)
+
+
+def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partition(scene: Scene) -> None:
+    for partition, generation, offset in ((ZERO, 1, 10), (ZERO, 1, 20), (ONE, 2, 7), (ZERO, 1, 30)):
+        commit(scene, partition, generation, offset)
+    assert scene.client.commits == [({ZERO: 10}, False)]
+
+    scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
+    scene.source._commit([])
+
+    assert scene.client.commits[1:] == [({ZERO: 30, ONE: 7}, False)]
+
+
+def test_what_waits_for_its_turn_to_be_committed_is_committed_before_its_partition_is_given_up(scene: Scene) -> None:
+    commit(scene, ZERO, 1, 10)
+    commit(scene, ZERO, 1, 20)
+    scene.source._carry_out(x.Release(ZERO, 1, 0), leaving=True)
+
+    assert scene.client.commits == [({ZERO: 10}, False), ({ZERO: 20}, True)]
+
+
+def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_partition_is_lost(scene: Scene) -> None:
+    commit(scene, ZERO, 1, 10)
+    commit(scene, ZERO, 1, 20)
+    scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
+    scene.source._commit([])
+
+    assert scene.client.commits == [({ZERO: 10}, False)]
+
+
 def test_a_fatal_error_of_the_group_ends_the_thread_with_its_reason(scene: Scene) -> None:
     with pytest.raises(KafkaUnavailable, match="FENCED_INSTANCE_ID"):
         scene.take(FakeMessage(ZERO, -1, error(KafkaError.FENCED_INSTANCE_ID, fatal=True)))
@@ -188,3 +227,10 @@ def test_a_right_taken_away_is_said_to_need_an_operator_and_polling_goes_on(scen
 
     assert scene.source.refused is not None
     assert scene.source.refused[1] == "TOPIC_AUTHORIZATION_FAILED"
+
+
+def test_client_that_does_not_end_without_brokers_holds_up_nobody(scene: Scene) -> None:
+    scene.source._thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    scene.source.start()
+
+    assert scene.source.close(seconds=0.2) is False
