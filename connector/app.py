@@ -33,6 +33,7 @@ from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.topics import OwnTopics, Topics, TopicsOfOurs
+from connector.kafka.watch import SourceWatch
 from connector.operations.server import Health, Operations
 from connector.ports import WireContract
 from connector.runtime import Runtime
@@ -291,7 +292,8 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
-            return await runtime.run(self._source)
+            with SourceWatch(self._topics, settings.kafka.topics, self._source.partitions, runtime.post, telemetry.lag):
+                return await runtime.run(self._source)
 
 
 def _settle_garbage() -> None:

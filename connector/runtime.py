@@ -40,7 +40,7 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def submit(self, command: x.Start | x.Pause | x.Resume | x.Commit | x.Release) -> None:
+    def submit(self, command: x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release) -> None:
         """Have a command carried out, in order."""
 
     def polled_handled(self) -> None:
@@ -169,7 +169,7 @@ class Runtime:
                 self._forget(generation)
                 self._telemetry.released(partition, unresolved)
                 source.submit(command)
-            case x.Commit() | x.Pause() | x.Resume():
+            case x.Commit() | x.Pause() | x.Resume() | x.StartOver():
                 source.submit(command)
             case x.Stop():
                 self._stop = command

@@ -78,6 +78,7 @@ class Telemetry:
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
         self._pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
+        self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._schema_down: str | None = None
@@ -134,7 +135,9 @@ class Telemetry:
     def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
         """Say where a partition starts, and why."""
         self._restore_seconds.set(seconds)
-        self._committed[partition] = recovery.offset
+        self._starts[partition] = recovery.offset
+        if recovery.committed:
+            self._committed[partition] = recovery.offset
         self._log.info(
             "partition_restored",
             partition=str(partition),
@@ -299,18 +302,21 @@ class Telemetry:
     def _offsets(self) -> Iterable[Metric]:
         committed = GaugeMetricFamily("connector_committed_offset", "Next offset committed.", labels=["topic", "partition"])
         lag = GaugeMetricFamily("connector_lag", "Records after the committed offset.", labels=["topic", "partition"])
-        for partition, offset in list(self._committed.items()):
+        for partition in list(self._starts):
             labels = [partition.topic, str(partition.partition)]
-            committed.add_metric(labels, offset)
+            if (offset := self._committed.get(partition)) is not None:
+                committed.add_metric(labels, offset)
             if (behind := self._lag(partition)) is not None:
                 lag.add_metric(labels, behind)
         return committed, lag
 
     def _lag(self, partition: TopicPartition) -> int | None:
-        committed, end = self._committed.get(partition), self._ends.get(partition)
-        return None if committed is None or end is None else max(0, end - committed)
+        done = self._committed.get(partition, self._starts.get(partition))  # before the first commit, from where it starts
+        end = self._ends.get(partition)
+        return None if done is None or end is None else max(0, end - done)
 
     def _forget(self, partition: TopicPartition) -> None:
+        self._starts.pop(partition, None)
         self._committed.pop(partition, None)
         self._ends.pop(partition, None)
 

@@ -52,7 +52,8 @@ def consumer_properties(kafka: Kafka, report: Report, logger: logging.Logger, qu
     """Return the properties of the member of the group; ``queue_bytes`` bounds what the client holds beside us."""
     # Above 100,000 records/s the default back-off of 1 s leaves the consumer idle for almost half the time (limits, E).
     ours = {"fetch.queue.backoff.ms": 10, "queued.max.messages.kbytes": queue_bytes // 1024}
-    return ours | properties.consumer_properties(kafka) | _reporting("consumer", report, logger)
+    given = properties.consumer_properties(kafka) | {"enable.partition.eof": True}
+    return ours | given | _reporting("consumer", report, logger)
 
 
 def reader_properties(kafka: Kafka, report: Report, logger: logging.Logger) -> dict[str, Any]:

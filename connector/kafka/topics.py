@@ -5,8 +5,9 @@ Every call asks the brokers and blocks; errors become `KafkaUnavailable` (ask ag
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -130,6 +131,19 @@ class Topics:
                 raise KafkaUnavailable(f"offsets of {partition}: the brokers do not know them")
             bounds.append(offset)
         return bounds[0], bounds[1]
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the end offsets that the brokers know, as a monitor of lag asks for them."""
+        asked = self._admin.list_offsets(
+            {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_REQUEST_SECONDS,
+        )
+        found = {}
+        for place, future in asked.items():
+            with contextlib.suppress(KafkaUnavailable):
+                found[TopicPartition(place.topic, place.partition)] = _wait("end offset", future).offset
+        return {partition: end for partition, end in found.items() if end >= 0}
 
     def session_seconds(self, group: str) -> float:
         """Return the session time-out of a KIP-848 group, as the brokers hold it."""
