@@ -177,3 +177,23 @@ def test_a_right_taken_away_is_said_to_need_an_operator_and_polling_goes_on(scen
 
     assert scene.source.refused is not None
     assert scene.source.refused[1] == "TOPIC_AUTHORIZATION_FAILED"
+
+
+def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> None:
+    scene.intake.down = True
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(KafkaError._PARTITION_EOF)))
+    scene.intake.down = False
+    scene.source._undecoded_until = 0.0
+    scene.source._decode_again()
+    scene.take(FakeMessage(ONE, 7))
+
+    ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, x.Polled) for poll in told.polls]
+    assert ends == [([0], 3), ([7], 0)]
+
+
+def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
+    scene.source._carry_out(x.StartOver(ZERO, 1), leaving=False)
+    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=False)]
+    posted = len(scene.posted)
+    scene.source._carry_out(x.StartOver(ZERO, 1), leaving=False)
+    assert len(scene.posted) == posted
