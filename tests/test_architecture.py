@@ -126,3 +126,9 @@ def test_each_outside_library_stays_in_its_room(place: str) -> None:
 def test_what_amazon_wants_is_known_without_a_loop_a_clock_or_a_socket(place: str) -> None:
     doers = {"asyncio", "logging", "os", "random", "secrets", "socket", "threading", "time"}
     assert [name for name in _imports(PACKAGE / place) if name.partition(".")[0] in doers] == []
+
+
+def test_the_oracle_shares_no_code_with_what_it_judges() -> None:
+    oracle = Path(__file__).parent / "integration" / "oracle.py"
+    ours = [name for name in _imports(oracle) if any(_is_within(name, package) for package in ("connector", "tests"))]
+    assert ours == []

@@ -4,6 +4,8 @@
         cluster.bootstrap_servers   # "127.0.0.1:20411,127.0.0.1:18734,127.0.0.1:29120"
         cluster.kill(1)             # SIGKILL; `restart(1)` brings the node back with what it had on disk
         cluster.pause(2)            # SIGSTOP: its connections stay open and answer nothing; `resume(2)`
+        cluster.shut_down(3)        # SIGTERM: it hands over what it leads first, as in a rolling restart
+        cluster.link()              # another way to the same nodes, which can be cut
 
 ``python -m tests.integration.kafka.cluster [--nodes 3]`` runs one in the foreground and prints its address.
 
@@ -34,6 +36,8 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.integration.kafka.link import Link
+
 __all__ = ["Cluster", "ClusterFailed"]
 
 _HERE = Path(__file__).parent
@@ -45,6 +49,9 @@ _START_SECONDS = 90.0
 
 _STOP_SECONDS = 5.0
 """A controlled shutdown takes a second or two; one that waits for a controller which is gone never ends."""
+
+_SHUT_DOWN_SECONDS = 30.0
+"""A node that hands over what it leads, on a loaded machine."""
 
 _JAVA_FLAGS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """A small node that starts fast: no server-grade garbage collector, no optimising compiler."""
@@ -68,12 +75,16 @@ class Cluster:
 
     def __init__(self, nodes: int = 1) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
-        ports = _free_ports(2 * nodes)
-        self._ports, controllers = ports[:nodes], ports[nodes:]
+        ports = _free_ports(4 * nodes)
+        self._ports, controllers, self._linked, self._links = (ports[at::4] for at in range(4))
         cluster_id = _cluster_id()
         self._nodes = [
-            _Node(self._directory / f"node-{number}", cluster_id, _server_properties(number, self._ports, controllers))
-            for number in range(1, nodes + 1)
+            _Node(
+                self._directory / f"node-{number}",
+                cluster_id,
+                _server_properties(number, self._ports, controllers) | _listeners(*ports),
+            )
+            for number, ports in enumerate(zip(self._ports, controllers, self._linked, self._links, strict=True), start=1)
         ]
 
     @property
@@ -118,6 +129,16 @@ class Cluster:
     def kill(self, number: int) -> None:
         """SIGKILL node ``number``, counted from 1, and return when it is gone."""
         self._nodes[number - 1].kill()
+
+    def shut_down(self, number: int) -> None:
+        """SIGTERM node ``number``, and return when it has handed over what it leads and is gone."""
+        node = self._nodes[number - 1]
+        node.signal(signal.SIGTERM)
+        node.reap(_SHUT_DOWN_SECONDS)
+
+    def link(self) -> Link:
+        """Return a way to the nodes that can be cut: a context, one at a time."""
+        return Link(list(zip(self._links, self._linked, strict=True)))
 
     def restart(self, number: int) -> None:
         """Start a killed node on its old port with what it had on disk; `wait_until_complete` waits for it."""
@@ -224,8 +245,6 @@ def _server_properties(number: int, ports: list[int], controllers: list[int]) ->
         "node.id": str(number),
         "controller.quorum.voters": voters,
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{_LOOPBACK}:{ports[number - 1]},CONTROLLER://{_LOOPBACK}:{controllers[number - 1]}",
-        "advertised.listeners": f"PLAINTEXT://{_LOOPBACK}:{ports[number - 1]}",
         "offsets.topic.replication.factor": replicas,
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": replicas,
@@ -241,6 +260,17 @@ def _server_properties(number: int, ports: list[int], controllers: list[int]) ->
         "group.consumer.session.timeout.ms": "6000",
         "group.consumer.min.heartbeat.interval.ms": "500",
         "group.consumer.heartbeat.interval.ms": "1000",
+    }
+
+
+def _listeners(port: int, controller: int, linked: int, link: int) -> dict[str, str]:
+    """Return what makes a node listen on a port of its own and on one behind a link, and send those who come by it there."""
+    plain = f"PLAINTEXT://{_LOOPBACK}:{port}"
+    return {
+        "listeners": f"{plain},CONTROLLER://{_LOOPBACK}:{controller},LINK://{_LOOPBACK}:{linked}",
+        "advertised.listeners": f"{plain},LINK://{_LOOPBACK}:{link}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LINK:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
     }
 
 

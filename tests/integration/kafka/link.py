@@ -1,0 +1,132 @@
+"""A way to the brokers that can be cut: one forwarder a node, which the nodes advertise to whoever comes by it.
+
+    with Cluster(nodes=3) as cluster, cluster.link() as link:
+        link.bootstrap_servers      # a client that is given these speaks to every node through the link, others do not
+        link.cut()                  # nothing passes and nobody is told: bytes wait, as in TCP's retransmissions
+        link.cut(reset=True)        # connections are reset, and new ones as soon as they are made
+        link.mend()                 # what waits arrives, late
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any, Self
+
+__all__ = ["Link"]
+
+_LOOPBACK = "127.0.0.1"
+_CHUNK_BYTES = 65_536
+_ANSWER_SECONDS = 10.0
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Link:
+    """Forwards each of its ports to a port of a node; for as long as the context lasts."""
+
+    def __init__(self, ports: Sequence[tuple[int, int]]) -> None:
+        self._ports = ports
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="link", daemon=True)
+        self._whole = asyncio.Event()
+        self._resets = False
+        self._servers: list[asyncio.Server] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its own addresses, comma-separated."""
+        return ",".join(f"{_LOOPBACK}:{port}" for port, _ in self._ports)
+
+    def cut(self, *, reset: bool = False) -> None:
+        """Let nothing pass: silently, or with a reset of every connection."""
+        self._do(self._cut(reset))
+
+    def mend(self) -> None:
+        """Let everything pass again."""
+        self._do(self._mend())
+
+    def __enter__(self) -> Self:
+        """Listen."""
+        self._thread.start()
+        self._do(self._listen())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Reset what is open and stop."""
+        self._do(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, asked: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(asked, self._loop).result(_ANSWER_SECONDS)
+
+    async def _listen(self) -> None:
+        self._whole.set()
+        for port, node in self._ports:
+            self._servers.append(await asyncio.start_server(self._forwarder(node), _LOOPBACK, port))
+
+    async def _cut(self, reset: bool) -> None:
+        self._whole.clear()
+        self._resets = reset
+        if reset:
+            self._reset_all()
+
+    async def _mend(self) -> None:
+        self._resets = False
+        self._whole.set()
+
+    async def _stop(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._reset_all()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _reset_all(self) -> None:
+        for writer in self._writers:
+            _reset(writer)
+        self._writers.clear()
+
+    def _forwarder(self, node: int) -> Any:
+        async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if self._resets:
+                _reset(writer)
+                return
+            self._writers.add(writer)
+            try:
+                await self._whole.wait()
+                there, back = await asyncio.open_connection(_LOOPBACK, node)
+            except OSError:  # the node is down: its clients see what they would see without us
+                _reset(writer)
+                return
+            self._writers.add(back)
+            await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
+            self._writers -= {writer, back}
+
+        return forward
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass bytes on while the link is whole; an end or a reset passes as well."""
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(_CHUNK_BYTES):
+                await self._whole.wait()
+                writer.write(chunk)
+                await writer.drain()
+        await self._whole.wait()
+        writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    found: socket.socket | None = writer.get_extra_info("socket")
+    if found is not None:
+        with contextlib.suppress(OSError):  # it is closed
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+    writer.transport.abort()
