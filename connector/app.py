@@ -25,7 +25,7 @@ from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
 from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
 from connector.core.recovery import OutOfRange
-from connector.errors import KafkaUnavailable, SettingsError
+from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
 from connector.kafka.consumer import PollPolicy, SourceConsumer
@@ -33,7 +33,7 @@ from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.topics import OwnTopics, Topics, TopicsOfOurs
-from connector.kafka.watch import SourceWatch
+from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, Watch, Watched
 from connector.operations.server import Health, Operations
 from connector.ports import WireContract
 from connector.runtime import Runtime
@@ -44,6 +44,7 @@ __all__ = [
     "NEEDS_OPERATOR",
     "Connector",
     "contract_for",
+    "ledger_policy",
     "own_topics",
     "read_settings",
     "run",
@@ -158,6 +159,15 @@ def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
     )
 
 
+def watched(settings: Settings) -> Watched:
+    """Return what is looked at while it runs."""
+    sources = settings.kafka.topics
+    rights: dict[str, tuple[str, ...]] = dict.fromkeys(sources, SOURCE_RIGHTS)
+    rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
+    rights |= {settings.dead_letters.topic_for(source): LETTER_RIGHTS for source in sources}
+    return Watched(sources, rights, settings.kafka.group_id)
+
+
 class Connector:
     """One connector, put together from settings.
 
@@ -205,7 +215,7 @@ class Connector:
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         if refused is not None and time.monotonic() - refused[0] < _STILL_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
-        return Health(not_live, (*waiting, *self.pipeline.needs_operator()))
+        return Health(not_live, (*waiting, *self.telemetry.lacks, *self.pipeline.needs_operator()))
 
     async def run(self) -> str | None:
         """Run until it is asked to end, or a verdict stops it; return that verdict."""
@@ -237,6 +247,8 @@ class Connector:
                 missing = [
                     t for t in self._settings.kafka.topics if await asyncio.to_thread(self._topics.describe, t) is None
                 ]
+            except KafkaDenied as error:
+                self._waiting = str(error)
             except KafkaUnavailable as error:
                 self._waiting = f"the brokers do not answer: {error}"
             else:
@@ -292,7 +304,7 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
-            with SourceWatch(self._topics, settings.kafka.topics, self._source.partitions, runtime.post, telemetry.lag):
+            with Watch(self._topics, watched(settings), self._source.partitions, runtime.post, telemetry):
                 return await runtime.run(self._source)
 
 

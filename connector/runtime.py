@@ -19,7 +19,7 @@ from typing import Protocol, assert_never, cast
 from connector.core import exchange as x
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
-from connector.errors import Refused, Unavailable
+from connector.errors import KafkaDenied, Refused, Unavailable
 from connector.intake import Origin
 from connector.model import Facts, Flaw, Moment, TopicPartition
 from connector.ports import Confirmation, Record, Sink
@@ -229,7 +229,7 @@ class Runtime:
         except (Refused, Unavailable) as error:
             if not self._is_ours(command):
                 return
-            needs_operator = isinstance(error, Refused)
+            needs_operator = isinstance(error, Refused | KafkaDenied)
             self._telemetry.restore_failed(command.partition, str(error), needs_operator)
             chance = random.random()  # noqa: S311 - jitter, not a secret
             self._inbox.put_nowait(x.RestoreFailed(command.generation, str(error), needs_operator, chance))

@@ -83,6 +83,8 @@ class Telemetry:
         self._ends: dict[TopicPartition, int] = {}
         self._schema_down: str | None = None
         self._operator: list[str] = []
+        self.lacks: list[str] = []
+        """Sentences on the rights that the brokers do not grant us; they wait for an operator, too."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "connector_requests", "Requests by HTTP status or failure.", ["status"], registry=self._registry
@@ -213,6 +215,11 @@ class Telemetry:
         """Take note of a partition's end offset."""
         self._ends[partition] = end_offset
 
+    def lacking(self, sentences: list[str]) -> None:
+        """Say which rights the brokers do not grant us, once, and that they do again."""
+        self.lacks, before = sentences, self.lacks
+        self._operator_needed(before, sentences)
+
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Take note of a commit."""
         self._committed[partition] = next_offset
@@ -224,13 +231,16 @@ class Telemetry:
 
     def needs_operator(self, sentences: list[str]) -> None:
         """Say what an operator must do, once, and that it is done."""
-        for sentence in sentences:
-            if sentence not in self._operator:
+        self._operator, before = sentences, self._operator
+        self._operator_needed(before, sentences)
+
+    def _operator_needed(self, before: list[str], now: list[str]) -> None:
+        for sentence in now:
+            if sentence not in before:
                 self._log.error("operator_needed", sentence=sentence)
-        for sentence in self._operator:
-            if sentence not in sentences:
+        for sentence in before:
+            if sentence not in now:
                 self._log.info("operator_no_longer_needed", sentence=sentence)
-        self._operator = sentences
 
     def draining(self, signal: str) -> None:
         """Say that the process was asked to end."""
@@ -290,7 +300,8 @@ class Telemetry:
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
-        yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", len(pipeline.needs_operator()))
+        waiting = len(self.lacks) + len(pipeline.needs_operator())
+        yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": len(pipeline.assignments) if self._schema_down else 0}
         for reason, partitions in (pipeline.paused() | schema).items():
