@@ -165,7 +165,7 @@ def watched(settings: Settings) -> Watched:
     rights: dict[str, tuple[str, ...]] = dict.fromkeys(sources, SOURCE_RIGHTS)
     rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
     rights |= {settings.dead_letters.topic_for(source): LETTER_RIGHTS for source in sources}
-    return Watched(sources, rights, settings.kafka.group_id)
+    return Watched(sources, rights)
 
 
 class Connector:
@@ -180,8 +180,7 @@ class Connector:
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
-        self._admin = clients.admin(settings.kafka)
-        self._topics = Topics(self._admin)
+        self._topics = Topics(clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None

@@ -80,7 +80,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(clients.admin(settings.kafka))
+    topics = Topics(clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     servers = settings.kafka.bootstrap_servers
 
     try:

@@ -132,7 +132,7 @@ class LedgerReader:
             Unavailable: it cannot be read for now.
         """
         # The commit first, the end second: a ledger that is whole reaches at least to where a commit before it rests.
-        committed = self._topics.committed(self._policy.group, source)
+        committed = self._topics.committed(source)
         first, end = self._topics.offsets(source)
         identity = Identity(
             cluster_id,

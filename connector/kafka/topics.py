@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -95,10 +95,11 @@ def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
 
 
 class Topics:
-    """Asks the brokers."""
+    """Asks the brokers; of the group's offsets by a consumer of that group that never joins it."""
 
-    def __init__(self, admin: AdminClient) -> None:
+    def __init__(self, admin: AdminClient, offsets: Consumer) -> None:
         self._admin = admin
+        self._offsets = offsets
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
@@ -128,18 +129,20 @@ class Topics:
         entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
         return {name: str(entry.value) for name, entry in entries.items()}
 
-    def committed(self, group: str, partition: TopicPartition) -> CommittedOffset | None:
-        """Return what a group has committed for a partition; None if it never has."""
-        asked = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, [KafkaTopicPartition(*partition)])], request_timeout=_REQUEST_SECONDS
-        )
-        (found,) = _wait(f"committed offset of {partition}", asked[group]).topic_partitions
+    def committed(self, partition: TopicPartition) -> CommittedOffset | None:
+        """Return what the group has committed for a partition; None if it never has."""
+        # Not by the admin client: it asks one coordinator for ever, also when the group has moved to another, and that one's
+        # refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka 2.16, seen; its issue 5040).
+        try:
+            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_REQUEST_SECONDS)
+        except KafkaException as error:
+            raise unavailable(f"committed offset of {partition}", error.args[0]) from error
         if found.error is not None:
-            raise KafkaUnavailable(f"committed offset of {partition}: {found.error.name()}")
+            raise unavailable(f"committed offset of {partition}", found.error)
         if found.offset < 0:
             return None
-        epoch = UNKNOWN_EPOCH if found.leader_epoch is None else found.leader_epoch
-        return CommittedOffset(found.offset, epoch, found.metadata or "")
+        epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one
+        return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
     def offsets(self, partition: TopicPartition) -> tuple[int, int]:
         """Return a partition's first offset and its end offset."""
@@ -179,7 +182,10 @@ class Topics:
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 
     def group_may(self, group: str) -> frozenset[str]:
-        """Return the operations on a group that this client is authorised to; empty where the brokers do not say."""
+        """Return the operations on a group that this client is authorised to; empty where the brokers do not say.
+
+        For a young client only: it asks the same coordinator for ever.
+        """
         asked = self._admin.describe_consumer_groups(
             [group], include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
         )

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.security import PASSWORD, USER, Right, grant, revoke
-from tests.integration.world import Sandbox, World, event, eventually
+from tests.integration.world import Sandbox, World, event
 
 pytestmark = pytest.mark.kafka
 
@@ -143,9 +143,11 @@ def test_right_taken_away_while_it_runs_is_named_and_given_back_it_goes_on(secur
     for number, right in enumerate(lost, start=1):
         revoke(secured.servers, [right])
         named = f"{right.kind} {right.name}: this client may not"
-        eventually(lambda named=named: named in connector.page("/readyz")[1], f"{right} is named")
-        secured.produce(event(f"{number}"), event(f"bad-{number}", countryCode="Narnia"))
         connector.until_said("operator_needed", sentence=named)
+        secured.produce(event(f"{number}"), event(f"bad-{number}", countryCode="Narnia"))
+        status, why = connector.page("/readyz")
+        assert status == 503
+        assert named in why
         assert connector.metrics()["connector_operator_needed"] >= 1
 
         grant(secured.servers, [right])

@@ -68,6 +68,7 @@ __all__ = [
     "end_offsets",
     "event",
     "eventually",
+    "forget_clients",
     "hashed",
     "headers_of",
     "ledger_entries",
@@ -155,6 +156,11 @@ def _admin(servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": servers, "log_level": 0})
 
 
+def forget_clients() -> None:
+    """Ask by new clients from now on: an old one does not notice that a group has moved to another coordinator."""
+    _admin.cache_clear()
+
+
 def _only(asked: Mapping[Any, Future[T]]) -> T:
     """Wait for the one thing that was asked for."""
     (future,) = asked.values()
@@ -167,7 +173,7 @@ def create_topic(servers: str, topic: str, partitions: int = 1, **settings: str)
 
     def created() -> bool:
         try:
-            _only(_admin(servers).create_topics([NewTopic(topic, partitions, 1, config=config)]))
+            _only(_admin(servers).create_topics([NewTopic(topic, partitions, -1, config=config)]))
         except KafkaException as error:
             # One that was deleted a moment ago is still there.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:

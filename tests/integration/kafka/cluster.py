@@ -276,6 +276,9 @@ def _server_properties(number: int, ports: list[int], controllers: list[int]) ->
         "min.insync.replicas": in_sync,
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
+        # By default a killed node is missed after 9 s, and what it led has no leader so long.
+        "broker.session.timeout.ms": "6000",
+        "broker.heartbeat.interval.ms": "1000",
         # Under KIP-848 the broker sets the time-outs of members: by default a killed one is missed after 45 s only.
         "group.consumer.min.session.timeout.ms": "3000",
         "group.consumer.session.timeout.ms": "6000",

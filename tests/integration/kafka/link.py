@@ -1,10 +1,10 @@
 """A way to the brokers that can be cut: one forwarder a node, which the nodes advertise to whoever comes by it.
 
-    with Cluster(nodes=3) as cluster, cluster.link() as link:
-        link.bootstrap_servers      # a client that is given these speaks to every node through the link, others do not
-        link.cut()                  # nothing passes and nobody is told: bytes wait, as in TCP's retransmissions
-        link.cut(reset=True)        # connections are reset, and new ones as soon as they are made
-        link.mend()                 # what waits arrives, late
+with Cluster(nodes=3) as cluster, cluster.link() as link:
+    link.bootstrap_servers      # a client that is given these speaks to every node through the link, others do not
+    link.cut()                  # nothing passes and nobody is told: bytes wait, as in TCP's retransmissions
+    link.cut(reset=True)        # connections are reset, and new ones as soon as they are made
+    link.mend()                 # what waits arrives, late
 """
 
 from __future__ import annotations

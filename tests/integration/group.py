@@ -1,0 +1,406 @@
+"""One consumer group under load: a steady producer, members that come and go, and everything the oracle wants to see.
+
+    group = Group(world, "consumer", partitions=6)
+    group.join(2)                   # two members; the load begins when they have all partitions
+    ...                             # whatever may happen to them or to the brokers
+    outcome = group.finish()        # the load ends, everything is resolved and committed, members leave, the account is made
+
+What happened is read from outside: the members' pages, logs and processes, the sandbox's record, the brokers' topics.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from tests.integration.accounts import account_of
+from tests.integration.oracle import Account, Breach, Fate, Interruption, Source, judge, second_acceptances
+from tests.integration.world import DAY_MS, ConnectorProcess, Sandbox, World, event, eventually, forget_clients, now_ms
+
+__all__ = ["PROTOCOLS", "Group", "Load", "Outcome", "Sample", "lines_of"]
+
+PROTOCOLS: dict[str, dict[str, str]] = {
+    "classic": {
+        "KAFKA_GROUP_PROTOCOL": "classic",
+        "KAFKA_SESSION_TIMEOUT_MS": "6000",
+        "KAFKA_HEARTBEAT_INTERVAL_MS": "500",  # a rebalance is heard of at a heartbeat
+    },
+    "consumer": {"KAFKA_GROUP_PROTOCOL": "consumer"},
+}
+"""Settings by group protocol; what the second's members get from the brokers instead stands in the cluster's properties."""
+
+_TICK_SECONDS = 0.02
+_LOOK_SECONDS = 0.5
+_FLUSH_SECONDS = 60.0
+_RECENT = 50
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Load:
+    """A thread that produces a mix of every fate at a steady rate, to all partitions, whatever befalls the brokers."""
+
+    def __init__(self, world: World, partitions: int, rate: float, seed: int) -> None:
+        self.records: list[Source] = []
+        """The producer's list: what the brokers confirmed, with its place."""
+        self.failures: list[str] = []
+        self._world = world
+        self._partitions = partitions
+        self._rate = rate
+        self._chance = random.Random(seed)
+        self._recent = [deque[Source](maxlen=_RECENT) for _ in range(partitions)]
+        self._number = 0
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        # Idempotent: a retry through a broker's death must not write a record twice, or the list would lack it.
+        properties = {"bootstrap.servers": world.servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
+        self._producer = Producer(properties | {"error_cb": lambda _: None})
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Produce no more, and wait until everything is confirmed."""
+        if self._ending.is_set():
+            return
+        self._ending.set()
+        self._thread.join()
+        assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
+        assert self.failures == []
+
+    def ends(self) -> dict[int, int]:
+        """Return the end offset of every partition that has records."""
+        return dict(sorted((record.partition, record.offset + 1) for record in sorted(self.records, key=_place)))
+
+    def _run(self) -> None:
+        began, produced = time.monotonic(), 0
+        while not self._ending.is_set():
+            due = int((time.monotonic() - began) * self._rate)
+            for _ in range(due - produced):
+                self._produce(self._next())
+            produced = due
+            self._producer.poll(_TICK_SECONDS)
+
+    def _produce(self, record: Source) -> None:
+        def confirmed(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self.failures.append(error.name())
+            else:
+                self.records.append(replace(record, offset=message.offset() or 0))
+
+        self._producer.produce(
+            self._world.topic,
+            record.value,
+            record.key,
+            partition=record.partition,
+            timestamp=record.timestamp_ms,
+            on_delivery=confirmed,
+        )
+
+    def _next(self) -> Source:
+        self._number += 1
+        partition = self._chance.randrange(self._partitions)
+        record = replace(self._made(partition), partition=partition, timestamp_ms=now_ms())
+        if record.event_id is not None and record.wanted is Fate.DELIVERED:
+            self._recent[partition].append(record)
+        return record
+
+    def _made(self, partition: int) -> Source:
+        chance, name = self._chance.random(), f"event-{self._number}"
+        if chance < 0.07 and self._recent[partition]:
+            return self._chance.choice(self._recent[partition])
+        if chance < 0.10:
+            return Source(wanted=Fate.DEAD_LETTERED, reason="undecodable", value=b"not Avro", key=name.encode())
+        if chance < 0.12:
+            return Source(wanted=Fate.IGNORED, value=None, key=name.encode())
+        if chance < 0.15:
+            return self._event(name, Fate.DEAD_LETTERED, reason="invalid-field", countryCode="Narnia")
+        if chance < 0.19:
+            return self._event(name, Fate.STALE, timestamp=now_ms() - 8 * DAY_MS)
+        return self._event(None if chance < 0.24 else name, Fate.DELIVERED)
+
+    def _event(self, event_id: str | None, wanted: Fate, reason: str | None = None, **changes: Any) -> Source:
+        inputs = event(event_id, **changes)
+        key = (event_id or f"event-{self._number}").encode()
+        time_ms = inputs["timestamp"]
+        return Source(
+            wanted=wanted,
+            reason=reason,
+            value=self._world.value(inputs),
+            key=key,
+            event_id=event_id,
+            event_time_ms=time_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How a member was at some moment."""
+
+    at_ms: int
+    member: int
+    """Its number in the group, in the order of joining."""
+    ready: bool
+    why: str
+    """What ``/readyz`` says."""
+    cpu_seconds: float
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    account: Account
+    breaches: list[Breach]
+    lost: int
+    twice: Counter[str]
+    """Further acceptances, by excuse."""
+    moved: int
+    """Assignments of a partition beyond the first."""
+    gone: int
+    """Partitions lost without a drain."""
+    refused: Counter[str]
+    """Commits refused, by code."""
+    recoveries: list[float]
+    """For each fault and partition the seconds from the fault until an event produced after it reached Amazon."""
+    lines: int
+    """The most log lines a member wrote in a minute."""
+
+    def check(self) -> None:
+        """Fail with every breach of the oracle's invariants."""
+        assert not self.breaches, "\n".join(f"{invariant}: {what}" for invariant, what in self.breaches)
+
+
+@dataclass
+class Group:
+    """A group of one protocol, with its own topic, sandbox and load."""
+
+    world: World
+    protocol: str
+    partitions: int = 6
+    rate: float = 60.0
+    seed: int = 1
+    settings: dict[str, str] = field(default_factory=dict)
+    members: list[ConnectorProcess] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    faults: list[tuple[str, int]] = field(default_factory=list)
+    """What happened, and when."""
+
+    def __post_init__(self) -> None:
+        self.sandbox: Sandbox = self.world.another_sandbox()
+        self.sandbox.set_faults(latency_ms=60)
+        self.world.sandbox = self.sandbox
+        self.world.create_topic(self.partitions)
+        self.load = Load(self.world, self.partitions, self.rate, self.seed)
+        self.settings = PROTOCOLS[self.protocol] | {"BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s"} | self.settings
+        self._interruptions: list[Interruption] = []
+        self._scrapes: list[dict[str, float]] = []
+        self._stopped: set[int] = set()
+        self._finished = threading.Event()
+        self._watch = threading.Thread(target=self._look, name="watch", daemon=True)
+
+    # ---- members
+
+    def join(self, count: int = 1, **changes: str | None) -> ConnectorProcess:
+        """Start members; return the last."""
+        for _ in range(count):
+            self.members.append(self.world.connector(**self.settings, **changes))
+        return self.members[-1]
+
+    def begin(self) -> None:
+        """Start the load, once the members share all partitions."""
+        self.until_shared()
+        self.load.start()
+        self._watch.start()
+        eventually(lambda: len(self.sandbox.accepted()) >= self.rate, "events reach the sandbox")
+
+    def leave(self, member: ConnectorProcess, seconds: float = 30.0) -> None:
+        """SIGTERM; it must drain and exit 0."""
+        member.terminate()
+        code = member.wait(seconds)
+        assert code == 0, f"exit code {code} after SIGTERM\n{member.output[-3000:]}"
+
+    def kill(self, member: ConnectorProcess) -> None:
+        """SIGKILL."""
+        began = now_ms()
+        member.kill()
+        self.interrupted(began, now_ms())
+
+    def stop(self, member: ConnectorProcess) -> None:
+        """SIGSTOP."""
+        self._stopped.add(self.members.index(member))
+        os.kill(pid_of(member), signal.SIGSTOP)
+
+    def go_on(self, member: ConnectorProcess) -> None:
+        """SIGCONT."""
+        os.kill(pid_of(member), signal.SIGCONT)
+        self._stopped.discard(self.members.index(member))
+
+    def interrupted(self, began_ms: int, ended_ms: int, partitions: frozenset[int] | None = None) -> None:
+        """Note that a member may have lost partitions without a drain between the two moments."""
+        self._interruptions.append(Interruption(began_ms, ended_ms, partitions))
+
+    def struck(self, name: str) -> None:
+        """Note a fault, to measure the recovery from it."""
+        self.faults.append((name, now_ms()))
+
+    @property
+    def running(self) -> list[ConnectorProcess]:
+        """Members that have not ended."""
+        return [member for member in self.members if member.running]
+
+    def held(self, member: ConnectorProcess) -> frozenset[int]:
+        """Return the partitions a member works on, from its page."""
+        _, page = member.page("/")
+        rows = [row.split("<td>") for row in page.split("<tr>")[1:]]
+        names = [row[1] for row in rows if len(row) > 2 and row[2] == "running"]
+        return frozenset(int(name.rpartition("-")[2]) for name in names)
+
+    def until_shared(self, seconds: float = 60.0) -> None:
+        """Wait until every partition is worked on by exactly one running member, and each has about as many as another."""
+
+        def shared() -> bool:
+            held = [self.held(member) for member in self.running]
+            counts = [len(each) for each in held]
+            return (
+                sorted(p for each in held for p in each) == list(range(self.partitions)) and max(counts) - min(counts) <= 1
+            )
+
+        eventually(shared, f"{len(self.running)} members share {self.partitions} partitions ({self.protocol})", seconds)
+
+    def flows(self, seconds: float = 60.0) -> None:
+        """Wait until events of every partition that are produced from now on reach the sandbox."""
+        since = now_ms()
+        eventually(
+            lambda: len(self._arrivals(since)) == self.partitions, f"every partition moves ({self.protocol})", seconds
+        )
+
+    # ---- the end
+
+    def finish(self, seconds: float = 120.0) -> Outcome:
+        """End the load, wait until all is resolved and committed, have the members leave, and make the account."""
+        self.load.stop()
+        ends = self.load.ends()
+        eventually(lambda: self.committed() == ends, f"{self.protocol}: committed offsets are {ends}", seconds)
+        self._finished.set()
+        self._watch.join()
+        last = [member.metrics() for member in self.running]
+        for member in self.running:
+            self.leave(member)
+        self._note_losses()
+        account = account_of(
+            self.world,
+            self.load.records,
+            scrapes=self._scrapes,
+            last_scrapes=last,
+            interruptions=self._interruptions,
+            writes_repeated=True,
+        )
+        return self._outcome(account)
+
+    def committed(self) -> dict[int, int]:
+        """Return what is committed; nothing while the brokers do not say."""
+        try:
+            return self.world.committed()
+        except (KafkaException, TimeoutError):
+            forget_clients()  # a client goes on asking a coordinator that the group has left
+            return {}
+
+    def _outcome(self, account: Account) -> Outcome:
+        letters = {letter.value for letter in account.letters}
+        found = [line for member in self.members for line in lines_of(member)]
+        refused = Counter[str]()
+        for line in found:
+            if line["event"] == "commit_refused":
+                refused[line["code"]] += 1 + line.get("left_out", 0)
+        return Outcome(
+            account=account,
+            breaches=judge(account),
+            lost=sum(
+                event_id not in account.accepted and not any(record.value in letters for record in records)
+                for event_id, records in account.by_id.items()
+            ),
+            twice=Counter(why for found in second_acceptances(account).values() for why in found),
+            moved=sum(line["event"] == "partition_assigned" for line in found) - self.partitions,
+            gone=sum(line["event"] == "partition_lost" for line in found),
+            refused=refused,
+            recoveries=[(arrival - at) / 1000 for _, at in self.faults for arrival in self._arrivals(at, account).values()],
+            lines=max((_most_in_a_minute(lines_of(member)) for member in self.members), default=0),
+        )
+
+    def _arrivals(self, since_ms: int, account: Account | None = None) -> dict[int, int]:
+        """Return by partition when the first event produced after a moment reached the sandbox."""
+        records = account.received if account is not None else self.sandbox.record()
+        accepted = {line["id"]: line["arrival"] for line in reversed(records) if line["verdict"] == "accepted"}
+        first: dict[int, int] = {}
+        for record in list(self.load.records):
+            arrival = accepted.get(record.event_id or "")
+            if arrival is not None and record.timestamp_ms >= since_ms and arrival >= since_ms:
+                first[record.partition] = min(arrival, first.get(record.partition, arrival))
+        return first
+
+    def _note_losses(self) -> None:
+        """What a member says it lost was interrupted: from when the brokers may have given it away until that line."""
+        for member in self.members:
+            for line in lines_of(member):
+                if line["event"] == "partition_lost":
+                    at, partition = stamp_ms(line), int(line["partition"].rpartition("-")[2])
+                    self.interrupted(at - _LOSS_NOTICED_MS, at, frozenset({partition}))
+
+    # ---- watching
+
+    def _look(self) -> None:
+        while not self._finished.wait(_LOOK_SECONDS):
+            for number, member in enumerate(list(self.members)):
+                if member.running and number not in self._stopped:
+                    with suppress(OSError, TimeoutError):
+                        self._sample(number, member)
+
+    def _sample(self, number: int, member: ConnectorProcess) -> None:
+        status, why = member.page("/readyz")
+        if scrape := member.metrics():
+            self._scrapes.append(scrape)
+        fields = Path(f"/proc/{pid_of(member)}/stat").read_text().rpartition(")")[2].split()
+        cpu = (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+        self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
+
+
+_LOSS_NOTICED_MS = 8_000
+"""So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
+
+
+def pid_of(member: ConnectorProcess) -> int:
+    assert member._process is not None
+    return member._process.pid
+
+
+def lines_of(member: ConnectorProcess) -> list[dict[str, Any]]:
+    """Return the log lines of all its starts."""
+    return [json.loads(line) for line in member.output.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def stamp_ms(line: dict[str, Any]) -> int:
+    """Return when a line was written."""
+    return round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000)
+
+
+def _most_in_a_minute(lines: list[dict[str, Any]]) -> int:
+    stamps = [stamp_ms(line) for line in lines]
+    return max((sum(at <= other < at + 60_000 for other in stamps) for at in stamps), default=0)
+
+
+def _place(record: Source) -> tuple[int, int]:
+    return record.partition, record.offset
