@@ -34,6 +34,7 @@ from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.topics import OwnTopics, Topics, TopicsOfOurs
 from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, Watch, Watched
+from connector.model import TopicPartition
 from connector.operations.server import Health, Operations
 from connector.ports import WireContract
 from connector.runtime import Runtime
@@ -58,6 +59,8 @@ NEEDS_OPERATOR = 3
 _TOPIC_AGAIN_SECONDS = 2.0
 _STILL_SECONDS = 60.0
 """Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
+_REFUSED_SECONDS = 15.0
+"""After the client's last word that it is refused: it tries to connect again, and is refused again, every 10 s."""
 _SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
 _LAST_SECONDS = 5.0
@@ -212,7 +215,7 @@ class Connector:
         waiting = [] if self._source.joined else [f"has not joined group {self._settings.kafka.group_id} yet"]
         restoring = self.pipeline.paused()["restoring"]
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
-        if refused is not None and time.monotonic() - refused[0] < _STILL_SECONDS:
+        if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
         return Health(not_live, (*waiting, *self.telemetry.lacks, *self.pipeline.needs_operator()))
 
@@ -243,24 +246,29 @@ class Connector:
         while not self._shutdown.is_set():
             try:
                 cluster_id = await asyncio.to_thread(self._topics.cluster_id)
-                missing = [
-                    t for t in self._settings.kafka.topics if await asyncio.to_thread(self._topics.describe, t) is None
-                ]
+                self._waiting = await asyncio.to_thread(self._missing)
             except KafkaDenied as error:
                 self._waiting = str(error)
             except KafkaUnavailable as error:
                 self._waiting = f"the brokers do not answer: {error}"
             else:
-                if not missing:
-                    self._waiting = None
+                if self._waiting is None:
                     return cluster_id
-                self._waiting = f"source topic {', '.join(missing)} does not exist (or may not be described)"
             self.telemetry.waiting_for(self._waiting)
             try:
                 async with asyncio.timeout(_TOPIC_AGAIN_SECONDS):
                     await self._shutdown.wait()
             except TimeoutError:
                 continue
+        return None
+
+    def _missing(self) -> str | None:
+        """Say what must be there and is not; blocks."""
+        sources = self._settings.kafka.topics
+        if missing := [topic for topic in sources if self._topics.describe(topic) is None]:
+            return f"source topic {', '.join(missing)} does not exist (or may not be described)"
+        # Whether the group may be used: one that may not is fatal to a KIP-848 member, which would start and end for ever.
+        self._topics.committed(TopicPartition(sources[0], 0))
         return None
 
     async def _run_pipeline(self, cluster_id: str, sink: AmazonSink) -> str | None:

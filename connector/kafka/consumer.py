@@ -288,7 +288,7 @@ class SourceConsumer:
     def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
         code = error.code()
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
-            raise KafkaUnavailable(f"the group lets this member in no more: {error.name()}")
+            raise KafkaUnavailable(f"the group lets this member in no more: {error.name()} ({error.str()})")
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
