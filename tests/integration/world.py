@@ -456,11 +456,11 @@ class ConnectorProcess(_Process):
         """Of `/`, `/metrics`, `/livez`, `/readyz`."""
         self._starts_at = 0
 
-    def start(self, environment: Mapping[str, str]) -> Self:
-        """Start it with these settings, and a port of its own."""
+    def start(self, environment: Mapping[str, str], program: Sequence[str] = ("connector", "run")) -> Self:
+        """Start it with these settings, and a port of its own; ``program`` is what follows ``python -m``."""
         self.port = _free_port()
         self._starts_at = len(self.output)
-        self._spawn(["connector", "run"], {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(self.port), **environment})
+        self._spawn(program, {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(self.port), **environment})
         return self
 
     def page(self, path: str) -> tuple[int, str]:
@@ -555,9 +555,13 @@ class World:
 
     def connector(self, **changes: str | None) -> ConnectorProcess:
         """Start ``connector run``."""
+        return self.unstarted().start(self.settings(**changes))
+
+    def unstarted(self) -> ConnectorProcess:
+        """Return a process that is ended with the test, once it was started."""
         process = ConnectorProcess(self.directory)
         self._processes.append(process)
-        return process.start(self.settings(**changes))
+        return process
 
     def another_sandbox(self, *arguments: str) -> Sandbox:
         """Start a sandbox of this test's own."""
