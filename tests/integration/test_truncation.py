@@ -25,56 +25,59 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-def test_log_that_was_cut_below_the_position_stops_its_partition_and_nothing_is_skipped(
-    cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path
-) -> None:
+@pytest.fixture
+def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
     _one_sandbox.clear()
     world = World(cluster.bootstrap_servers, _one_sandbox, tmp_path)
+    yield world
+    world.close()
+
+
+def test_log_that_was_cut_below_the_position_stops_its_partition_and_nothing_is_skipped(
+    cluster: Cluster, world: World
+) -> None:
     shorter, longer = f"{world.topic}-shorter", f"{world.topic}-longer"
     for topic in (shorter, longer):
         _create(world.servers, topic)
     settings = {"KAFKA_TOPIC": f"{shorter},{longer}", "KAFKA_GROUP_PROTOCOL": "classic"}
-    try:
-        connector = world.connector(**settings)
-        for topic in (shorter, longer):
-            _produce(world, topic, "kept", 5)
-        connector.until_resolved(delivered=10)
-        cluster.kill(_LAGS)
-        for topic in (shorter, longer):
-            _produce(world, topic, "cut", 5)
-        connector.until_resolved(delivered=20)
-        eventually(lambda: _committed(world, shorter, longer) == [10, 10], "all is committed", 60)
-        # What the leader alone has goes with it.
-        cluster.kill(_LEADS)
-        cluster.restart(_LAGS)
-        eventually(lambda: _ends(world, shorter, longer) == [5, 5], "the one that lagged leads", 90)
-        _produce(world, longer, "new", 8)  # ends behind our position again: other records stand there now
-        cluster.restart(_LEADS)
-        cluster.wait_until_complete()
+    connector = world.connector(**settings)
+    for topic in (shorter, longer):
+        _produce(world, topic, "kept", 5)
+    connector.until_resolved(delivered=10)
+    cluster.kill(_LAGS)
+    for topic in (shorter, longer):
+        _produce(world, topic, "cut", 5)
+    connector.until_resolved(delivered=20)
+    eventually(lambda: _committed(world, shorter, longer) == [10, 10], "all is committed", 60)
+    # What the leader alone has goes with it.
+    cluster.kill(_LEADS)
+    cluster.restart(_LAGS)
+    eventually(lambda: _ends(world, shorter, longer) == [5, 5], "the one that lagged leads", 90)
+    _produce(world, longer, "new", 8)  # ends behind our position again: other records stand there now
+    cluster.restart(_LEADS)
+    cluster.wait_until_complete()
 
-        for topic in (shorter, longer):
-            connector.until_said("operator_needed", sentence="the committed offset 10 is outside the log (0 to")
-            eventually(functools.partial(_refused, connector, topic), f"{topic} is refused", 90)
-        assert connector.page("/readyz")[0] == 503
-        assert _committed(world, shorter, longer) == [10, 10]
-        assert connector.stop() == 0
+    for topic in (shorter, longer):
+        connector.until_said("operator_needed", sentence="the committed offset 10 is outside the log (0 to")
+        eventually(functools.partial(_refused, connector, topic), f"{topic} is refused", 90)
+    assert connector.page("/readyz")[0] == 503
+    assert _committed(world, shorter, longer) == [10, 10]
+    assert connector.stop() == 0
 
-        connector.start(world.settings(OFFSET_OUT_OF_RANGE="earliest", **settings))
-        # The kept are found in the ledger; the new are not taken for the cut ones that stood there before.
-        eventually(lambda: connector.outcomes() == {"delivered": 8, "already_resolved": 10}, "the new are delivered", 60)
-        expected = [f"{topic}-kept-{n}" for topic in (shorter, longer) for n in range(5)]
-        expected += [f"{topic}-cut-{n}" for topic in (shorter, longer) for n in range(5)]
-        expected += [f"{longer}-new-{n}" for n in range(8)]
-        assert world.sandbox.accepted() == dict.fromkeys(expected, 1)
-        eventually(lambda: _committed(world, shorter, longer) == [5, 13], "all of what is left is committed", 60)
-    finally:
-        world.close()
+    connector.start(world.settings(OFFSET_OUT_OF_RANGE="earliest", **settings))
+    # The kept are found in the ledger; the new are not taken for the cut ones that stood there before.
+    eventually(lambda: connector.outcomes() == {"delivered": 8, "already_resolved": 10}, "the new are delivered", 60)
+    expected = [f"{topic}-kept-{n}" for topic in (shorter, longer) for n in range(5)]
+    expected += [f"{topic}-cut-{n}" for topic in (shorter, longer) for n in range(5)]
+    expected += [f"{longer}-new-{n}" for n in range(8)]
+    assert world.sandbox.accepted() == dict.fromkeys(expected, 1)
+    eventually(lambda: _committed(world, shorter, longer) == [5, 13], "all of what is left is committed", 60)
 
 
 def _create(servers: str, topic: str) -> None:
-    """Create a topic on the two nodes that die; its leader need not wait for the other, and the other may lead without it."""
+    """Create a topic on the two nodes that die: neither waits for the other, and either may lead without it."""
     config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
-    new = NewTopic(topic, replica_assignment=[[_LEADS, _LAGS]], config=config)
+    new = NewTopic(topic, 1, replica_assignment=[[_LEADS, _LAGS]], config=config)
     AdminClient({"bootstrap.servers": servers}).create_topics([new])[topic].result(30)
     eventually(lambda: end_offsets(servers, topic) == {0: 0}, f"topic {topic} has a leader")
 
