@@ -78,7 +78,8 @@ def _create(servers: str, topic: str) -> None:
     """Create a topic on the two nodes that die: neither waits for the other, and either may lead without it."""
     config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
     new = NewTopic(topic, 1, replica_assignment=[[_LEADS, _LAGS]], config=config)
-    AdminClient({"bootstrap.servers": servers}).create_topics([new])[topic].result(30)
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    admin.create_topics([new])[topic].result(30)
     eventually(lambda: end_offsets(servers, topic) == {0: 0}, f"topic {topic} has a leader")
 
 
