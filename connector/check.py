@@ -190,9 +190,7 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
     for topic, there in known.items():
         if not there:
             # Not wrong: subjects may be named by other strategies, and records name their schema by its id.
-            yield Finding(
-                State.NOTE, "registry", f"it has no subject {topic}-value: no producer registered a schema by that name"
-            )
+            yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
 
 
 async def _amazon(settings: Settings) -> list[Finding]:
