@@ -119,8 +119,8 @@ def _ledger(own: OwnTopics, source: TopicDescription, name: str) -> tuple[TopicD
     except (KafkaUnavailable, LedgerRefused) as error:
         return None, Finding(State.WRONG, "ledger", str(error))
     if found is None:
-        return None, Finding(State.RIGHT, "ledger", f"{name}: connector run makes it, or its missing partitions")
-    return found, _topic("ledger", found, LEDGER_RIGHTS, f"{found.partitions} partitions, loses no fact")
+        return None, Finding(State.RIGHT, "ledger", f"{name}: not there yet, connector run makes it")
+    return found, _topic("ledger", found, LEDGER_RIGHTS, f"{_partitions(found, source)}, loses no fact")
 
 
 def _letters(own: OwnTopics, source: TopicDescription, name: str) -> Finding:
@@ -129,8 +129,13 @@ def _letters(own: OwnTopics, source: TopicDescription, name: str) -> Finding:
     except (KafkaUnavailable, LedgerRefused) as error:
         return Finding(State.WRONG, "dead letters", str(error))
     if found is None:
-        return Finding(State.RIGHT, "dead letters", f"{name}: connector run makes it, or its missing partitions")
-    return _topic("dead letters", found, LETTER_RIGHTS, f"{found.partitions} partitions, may be written")
+        return Finding(State.RIGHT, "dead letters", f"{name}: not there yet, connector run makes it")
+    return _topic("dead letters", found, LETTER_RIGHTS, f"{_partitions(found, source)}, may be written")
+
+
+def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
+    more = source.partitions - topic.partitions
+    return f"{topic.partitions} partitions" + (f", connector run adds {more}" if more > 0 else "")
 
 
 def _start(
@@ -145,12 +150,13 @@ def _start(
     cluster_id = topics.cluster_id()
     refusals: dict[str, None] = {}
     committed = 0
-    for number in range(source.partitions if ledger is None else min(source.partitions, ledger.partitions)):
-        partition = TopicPartition(source.name, number)
+    for number in range(source.partitions):
+        there = ledger if ledger is not None and number < ledger.partitions else None
         try:
-            committed += reader.recover(cluster_id, partition, source, ledger, newest=_NEWEST).committed
+            found = reader.recover(cluster_id, TopicPartition(source.name, number), source, there, newest=_NEWEST)
+            committed += found.committed
         except LedgerRefused as error:
-            refusals[str(error) if ledger is not None else _LEDGER_GONE] = None
+            refusals[str(error) if there is not None else _LEDGER_GONE] = None
         except Unavailable as error:
             refusals[str(error)] = None
             break  # what one partition lacks the others do, and each would be waited for

@@ -261,7 +261,7 @@ class OwnTopics:
         return ledger
 
     def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
-        """Look at the ledger, or at the topic of ``letters``, and change nothing; None where `ensure` would make it.
+        """Look at the ledger, or at the topic of ``letters``, and change nothing; None where it is not there yet.
 
         Raises:
             LedgerRefused, KafkaUnavailable: as `ensure` would.
@@ -272,8 +272,7 @@ class OwnTopics:
         if found is None or found.partitions < source.partitions:
             settings = letter_settings(inherited) if letters else self.ledger_settings(inherited)
             self._make_missing(topic, found, source, settings, rehearsal=True)
-            return None
-        if not letters:
+        if found is not None and not letters:
             self._refuse_what_loses_facts(found, inherited)
         return found
 

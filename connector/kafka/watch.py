@@ -56,7 +56,7 @@ class Watch:
         topics: Topics,
         watched: Watched,
         partitions: Callable[[], list[TopicPartition]],
-        post: Callable[[x.TopicSeen], None],
+        post: Callable[[x.TopicSeen | Exception], None],
         watcher: Watcher,
     ) -> None:
         self._topics = topics
@@ -65,7 +65,7 @@ class Watch:
         self._post = post
         self._watcher = watcher
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="source-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def __enter__(self) -> None:
         """Begin."""
@@ -81,6 +81,9 @@ class Watch:
                 self._look()
             except KafkaUnavailable:
                 continue  # the consumer says so, too
+            except Exception as error:  # noqa: BLE001 - nobody else would notice a recreated topic
+                self._post(error)
+                return
 
     def _look(self) -> None:
         lacking = [*self._lacking_of_topics(), *self._lacking_of_group()]
@@ -112,6 +115,8 @@ class Watch:
             self._topics.committed(TopicPartition(self._watched.sources[0], 0))
         except KafkaDenied as error:
             yield str(error)
+        except KafkaUnavailable:
+            return  # a group without a coordinator for now; what was seen of the topics counts all the same
 
 
 def lacking_sentence(what: str, operations: Iterable[str]) -> str:

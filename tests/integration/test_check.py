@@ -64,6 +64,15 @@ def test_schema_that_no_producer_registered_is_a_note_and_committed_partitions_a
     assert "no subject" not in world.command("check").stdout
 
 
+def test_ledger_that_run_would_give_more_partitions_is_right(world: World) -> None:
+    world.create_topic(3)
+    create_topic(world.servers, world.ledger, 1, retention_ms="-1", message_timestamp_type="LogAppendTime")
+    checked = world.command("check")
+    assert checked.returncode == 0
+    assert f"{world.ledger}: 1 partitions, connector run adds 2, loses no fact" in checked.stdout
+    assert f"{world.topic}: 0 partitions where the group committed" in checked.stdout
+
+
 def test_missing_source_topic_is_wrong(world: World) -> None:
     before = topics(world.servers)
     checked = world.command("check")
