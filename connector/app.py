@@ -25,7 +25,7 @@ from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
 from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
 from connector.core.recovery import OutOfRange
-from connector.errors import KafkaUnavailable, SettingsError
+from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
 from connector.kafka.consumer import PollPolicy, SourceConsumer
@@ -33,6 +33,8 @@ from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.topics import OwnTopics, Topics, TopicsOfOurs
+from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, Watch, Watched
+from connector.model import TopicPartition
 from connector.operations.server import Health, Operations
 from connector.ports import WireContract
 from connector.runtime import Runtime
@@ -43,6 +45,7 @@ __all__ = [
     "NEEDS_OPERATOR",
     "Connector",
     "contract_for",
+    "ledger_policy",
     "own_topics",
     "read_settings",
     "run",
@@ -56,6 +59,8 @@ NEEDS_OPERATOR = 3
 _TOPIC_AGAIN_SECONDS = 2.0
 _STILL_SECONDS = 60.0
 """Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
+_REFUSED_SECONDS = 15.0
+"""After the client's last word that it is refused: it tries to connect again, and is refused again, every 10 s."""
 _SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
 _MAX_SILENCE_SECONDS = 5.0
@@ -164,6 +169,15 @@ def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
     )
 
 
+def watched(settings: Settings) -> Watched:
+    """Return what is looked at while it runs."""
+    sources = settings.kafka.topics
+    rights: dict[str, tuple[str, ...]] = dict.fromkeys(sources, SOURCE_RIGHTS)
+    rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
+    rights |= {settings.dead_letters.topic_for(source): LETTER_RIGHTS for source in sources}
+    return Watched(sources, rights)
+
+
 class Connector:
     """One connector, put together from settings.
 
@@ -176,7 +190,7 @@ class Connector:
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
-        self._topics = Topics(lambda: clients.admin(settings.kafka))
+        self._topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None
@@ -208,9 +222,9 @@ class Connector:
         waiting = [] if self._source.joined else [f"has not joined group {self._settings.kafka.group_id} yet"]
         restoring = self.pipeline.paused()["restoring"]
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
-        if refused is not None and time.monotonic() - refused[0] < _STILL_SECONDS:
+        if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
-        return Health(not_live, (*waiting, *self.pipeline.needs_operator()))
+        return Health(not_live, (*waiting, *self.telemetry.lacks, *self.pipeline.needs_operator()))
 
     async def run(self) -> str | None:
         """Run until it is asked to end, or a verdict stops it; return that verdict."""
@@ -239,22 +253,29 @@ class Connector:
         while not self._shutdown.is_set():
             try:
                 cluster_id = await asyncio.to_thread(self._topics.cluster_id)
-                missing = [
-                    t for t in self._settings.kafka.topics if await asyncio.to_thread(self._topics.describe, t) is None
-                ]
+                self._waiting = await asyncio.to_thread(self._missing)
+            except KafkaDenied as error:
+                self._waiting = str(error)
             except KafkaUnavailable as error:
                 self._waiting = f"the brokers do not answer: {error}"
             else:
-                if not missing:
-                    self._waiting = None
+                if self._waiting is None:
                     return cluster_id
-                self._waiting = f"source topic {', '.join(missing)} does not exist (or may not be described)"
             self.telemetry.waiting_for(self._waiting)
             try:
                 async with asyncio.timeout(_TOPIC_AGAIN_SECONDS):
                     await self._shutdown.wait()
             except TimeoutError:
                 continue
+        return None
+
+    def _missing(self) -> str | None:
+        """Say what must be there and is not; blocks."""
+        sources = self._settings.kafka.topics
+        if missing := [topic for topic in sources if self._topics.describe(topic) is None]:
+            return f"source topic {', '.join(missing)} does not exist (or may not be described)"
+        # Whether the group may be used: one that may not is fatal to a KIP-848 member, which would start and end for ever.
+        self._topics.committed(TopicPartition(sources[0], 0))
         return None
 
     async def _run_pipeline(self, cluster_id: str, sink: AmazonSink) -> str | None:
@@ -297,7 +318,8 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
-            return await runtime.run(self._source)
+            with Watch(self._topics, watched(settings), self._source.partitions, runtime.post, telemetry):
+                return await runtime.run(self._source)
 
 
 def _settle_garbage() -> None:

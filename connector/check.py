@@ -6,6 +6,7 @@ Each line is one thing that must be right before `connector run` can work, in th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -17,12 +18,15 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from connector.app import contract_for, own_topics, read_settings, schemas_for, sink_for
+from connector.app import contract_for, ledger_policy, own_topics, read_settings, sink_for
+from connector.avro import schemas
 from connector.config import Settings
-from connector.errors import KafkaUnavailable, SchemaUnavailable, SettingsError
+from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
 from connector.kafka import clients
-from connector.kafka.topics import OwnTopics, TopicDescription, Topics
-from connector.model import Answer, Flaw
+from connector.kafka.ledger import LedgerReader
+from connector.kafka.topics import OwnTopics, TopicDescription, Topics, missing
+from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
+from connector.model import Answer, Flaw, TopicPartition
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
 from connector.trial import Trial, meaning_of
@@ -125,7 +129,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     for note in settings.notes:
         yield Finding(State.NOTE, "settings", note)
     yield from _kafka(settings)
-    yield _schemas(settings)
+    yield from _schemas(settings)
     yield from asyncio.run(_amazon(settings))
 
 
@@ -133,7 +137,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(lambda: clients.admin(settings.kafka))
+    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     servers = settings.kafka.bootstrap_servers
 
     try:
@@ -149,50 +153,107 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
             yield Finding(State.WRONG, "source", str(error))
             continue
         if source is None:
-            yield Finding(State.WRONG, "source", f"topic {name} does not exist, or may not be described by this client")
+            yield Finding(State.WRONG, "source", f"topic {name} does not exist")
             continue
-        yield _rights("source", source, "READ", f"{source.partitions} partitions, id {source.topic_id}")
-        yield _own("ledger", topics, own, source, settings.ledger.topic_for(name))
-        yield _own("dead letters", topics, own, source, settings.dead_letters.topic_for(name))
+        yield _topic("source", source, SOURCE_RIGHTS, f"{source.partitions} partitions, id {source.topic_id}")
+        ledger, finding = _ledger(own, source, settings.ledger.topic_for(name))
+        yield finding
+        yield _letters(own, source, settings.dead_letters.topic_for(name))
+        if finding.state is not State.WRONG:
+            yield from _start(settings, topics, source, ledger)
+    yield _group(topics, settings.kafka.group_id)
 
 
-def _rights(what: str, topic: TopicDescription, needed: str, sentence: str) -> Finding:
-    if topic.may and needed not in topic.may and "ALL" not in topic.may:
-        return Finding(
-            State.WRONG, what, f"{topic.name}: this client may not {needed.lower()} it; grant it with kafka-acls.sh"
-        )
+def _topic(what: str, topic: TopicDescription, rights: tuple[str, ...], sentence: str) -> Finding:
+    if lacking := topic.lacks(*rights):
+        return Finding(State.WRONG, what, lacking_sentence(f"topic {topic.name}", lacking))
     return Finding(State.RIGHT, what, f"{topic.name}: {sentence}")
 
 
-def _own(what: str, topics: Topics, own: OwnTopics, source: TopicDescription, name: str) -> Finding:
+def _ledger(own: OwnTopics, source: TopicDescription, name: str) -> tuple[TopicDescription | None, Finding]:
     try:
-        return _looked_at(what, topics, own, source, name)
-    except KafkaUnavailable as error:
-        return Finding(State.WRONG, what, str(error))
-
-
-def _looked_at(what: str, topics: Topics, own: OwnTopics, source: TopicDescription, name: str) -> Finding:
-    found = topics.describe(name)
+        found = own.rehearse(source, letters=False)
+    except (KafkaUnavailable, LedgerRefused) as error:
+        return None, Finding(State.WRONG, "ledger", str(error))
     if found is None:
-        if own.auto_create:
-            return Finding(State.RIGHT, what, f"{name}: not there yet, connector run makes it")
-        return Finding(State.WRONG, what, f"{name}: does not exist, and LEDGER_AUTO_CREATE is false")
-    if found.partitions < source.partitions and not own.auto_create:
-        return Finding(State.WRONG, what, f"{name}: has {found.partitions} partitions, {source.partitions} are needed")
-    problems = own.ledger_problems(topics.settings(name)) if what == "ledger" else {}
-    if problems:
-        return Finding(State.WRONG, what, own.mend(name, problems))
-    return _rights(what, found, "WRITE", f"{found.partitions} partitions, may be written")
+        return None, Finding(State.RIGHT, "ledger", f"{name}: not there yet, connector run makes it")
+    return found, _topic("ledger", found, LEDGER_RIGHTS, f"{_partitions(found, source)}, loses no fact")
 
 
-def _schemas(settings: Settings) -> Finding:
-    what = "registry" if settings.registry is not None else "schema file"
+def _letters(own: OwnTopics, source: TopicDescription, name: str) -> Finding:
     try:
-        schemas_for(settings).check()
+        found = own.rehearse(source, letters=True)
+    except (KafkaUnavailable, LedgerRefused) as error:
+        return Finding(State.WRONG, "dead letters", str(error))
+    if found is None:
+        return Finding(State.RIGHT, "dead letters", f"{name}: not there yet, connector run makes it")
+    return _topic("dead letters", found, LETTER_RIGHTS, f"{_partitions(found, source)}, may be written")
+
+
+def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
+    more = source.partitions - topic.partitions
+    return f"{topic.partitions} partitions" + (f", connector run adds {more}" if more > 0 else "")
+
+
+def _start(
+    settings: Settings, topics: Topics, source: TopicDescription, ledger: TopicDescription | None
+) -> Iterator[Finding]:
+    """Look whether each partition could start: at its committed offset, and at the newest entries of its ledger."""
+    reader = LedgerReader(
+        ledger_policy(settings),
+        topics,
+        clients.reader_properties(settings.kafka, lambda *_: None, logging.getLogger("librdkafka")),
+    )
+    cluster_id = topics.cluster_id()
+    refusals: dict[str, None] = {}
+    committed = 0
+    for number in range(source.partitions):
+        there = ledger if ledger is not None and number < ledger.partitions else None
+        try:
+            found = reader.recover(cluster_id, TopicPartition(source.name, number), source, there, newest=_NEWEST)
+            committed += found.committed
+        except LedgerRefused as error:
+            refusals[str(error) if there is not None else _LEDGER_GONE] = None
+        except Unavailable as error:
+            refusals[str(error)] = None
+            break  # what one partition lacks the others do, and each would be waited for
+    yield from (Finding(State.WRONG, "start", refusal) for refusal in refusals)
+    if not refusals:
+        rest = "the others at their beginning" if committed < source.partitions else "none at its beginning"
+        yield Finding(State.RIGHT, "start", f"{source.name}: {committed} partitions where the group committed, {rest}")
+
+
+_NEWEST = 100
+"""Entries of each partition of a ledger that are looked at; `run` reads all."""
+_LEDGER_GONE = "the group has committed, but the ledger that this rests on is not there; connector run says how to go on"
+
+
+def _group(topics: Topics, group: str) -> Finding:
+    try:
+        lacking = missing(topics.group_may(group), ("READ",))
+    except KafkaUnavailable as error:
+        return Finding(State.WRONG, "group", str(error))
+    if lacking:
+        return Finding(State.WRONG, "group", lacking_sentence(f"group {group}", lacking))
+    return Finding(State.RIGHT, "group", group)
+
+
+def _schemas(settings: Settings) -> Iterator[Finding]:
+    if settings.registry is None:
+        yield Finding(State.RIGHT, "schema file", str(settings.schema_file))  # read with the settings
+        return
+    registry = schemas.Registry(settings.registry.properties)
+    try:
+        registry.check()
+        known = {topic: registry.knows(f"{topic}-value") for topic in settings.kafka.topics}
     except SchemaUnavailable as error:
-        return Finding(State.WRONG, what, str(error))
-    named = settings.registry.properties["url"] if settings.registry is not None else str(settings.schema_file)
-    return Finding(State.RIGHT, what, named)
+        yield Finding(State.WRONG, "registry", str(error))
+        return
+    yield Finding(State.RIGHT, "registry", settings.registry.properties["url"])
+    for topic, there in known.items():
+        if not there:
+            # Not wrong: subjects may be named by other strategies, and records name their schema by its id.
+            yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
 
 
 async def _amazon(settings: Settings) -> list[Finding]:

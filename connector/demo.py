@@ -191,12 +191,12 @@ class _Found:
 
 def _look(settings: Settings) -> _Found:
     logger = logging.getLogger("librdkafka")
-    topics = Topics(lambda: clients.admin(settings.kafka))
+    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     reader = clients.reader_properties(settings.kafka, _quiet, logger)
     found = _Found()
     for number in range(_PARTITIONS):
         source = TopicPartition(_TOPIC, number)
-        committed = topics.committed(_GROUP, source)
+        committed = topics.committed(source)
         found.behind += topics.offsets(source)[1] - (committed.next_offset if committed is not None else 0)
         place = TopicPartition(settings.dead_letters.topic_for(_TOPIC), number)
         for letter in read(reader, place, *topics.offsets(place)):

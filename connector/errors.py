@@ -8,6 +8,7 @@ ConnectorError
   * Unavailable                the surroundings, for now: pause, say so, go on trying
       + SchemaUnavailable      the registry does not answer, or not with a schema
       + KafkaUnavailable       a broker does not answer, or refuses
+          + KafkaDenied        this client lacks a right
       + LedgerUnavailable      the ledger, or its end, cannot be read
   * Refused                    going on could lose events: an operator must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 __all__ = [
     "ConnectorError",
+    "KafkaDenied",
     "KafkaUnavailable",
     "LedgerRefused",
     "LedgerUnavailable",
@@ -66,6 +68,10 @@ class SchemaUnavailable(Unavailable):
 
 class KafkaUnavailable(Unavailable):
     """The cluster cannot be asked for now."""
+
+
+class KafkaDenied(KafkaUnavailable):
+    """The brokers answer, but this client lacks a right; it is tried again, and an operator is told."""
 
 
 class LedgerUnavailable(Unavailable):

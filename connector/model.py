@@ -112,6 +112,8 @@ class Poll:
     """Bytes each record holds in memory while it is unresolved: payload, and key and value as polled."""
     records: list[object] = field(default_factory=list)
     """The records as polled, opaque: they travel to the dead-letter topic byte for byte."""
+    reached: int = 0
+    """Where the log ended after them for a reader of committed records: below it stands no other record. 0 where unknown."""
 
 
 @dataclass(slots=True, eq=False)

@@ -19,7 +19,7 @@ from typing import Protocol, assert_never, cast
 from connector.core import exchange as x
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
-from connector.errors import Refused, Unavailable
+from connector.errors import KafkaDenied, Refused, Unavailable
 from connector.intake import Origin
 from connector.model import Facts, Flaw, Moment, TopicPartition
 from connector.ports import Confirmation, Record, Sink
@@ -40,7 +40,7 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def submit(self, command: x.Start | x.Pause | x.Resume | x.Commit | x.Release) -> None:
+    def submit(self, command: x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release) -> None:
         """Have a command carried out, in order."""
 
     def polled_handled(self) -> None:
@@ -170,7 +170,7 @@ class Runtime:
                 self._forget(generation)
                 self._telemetry.released(partition, unresolved)
                 source.submit(command)
-            case x.Commit() | x.Pause() | x.Resume():
+            case x.Commit() | x.Pause() | x.Resume() | x.StartOver():
                 source.submit(command)
             case x.Stop():
                 self._stop = command
@@ -230,7 +230,7 @@ class Runtime:
         except (Refused, Unavailable) as error:
             if not self._is_ours(command):
                 return
-            needs_operator = isinstance(error, Refused)
+            needs_operator = isinstance(error, Refused | KafkaDenied)
             self._telemetry.restore_failed(command.partition, str(error), needs_operator)
             chance = random.random()  # noqa: S311 - jitter, not a secret
             self._inbox.put_nowait(x.RestoreFailed(command.generation, str(error), needs_operator, chance))

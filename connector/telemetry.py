@@ -102,10 +102,13 @@ class Telemetry:
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
         self._pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
+        self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._schema_down: str | None = None
         self._operator: list[str] = []
+        self.lacks: list[str] = []
+        """Sentences on the rights that the brokers do not grant us; they wait for an operator, too."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "connector_requests", "Requests by HTTP status or failure.", ["status"], registry=self._registry
@@ -158,7 +161,9 @@ class Telemetry:
     def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
         """Say where a partition starts, and why."""
         self._restore_seconds.set(seconds)
-        self._committed[partition] = recovery.offset
+        self._starts[partition] = recovery.offset
+        if recovery.committed:
+            self._committed[partition] = recovery.offset
         self._log.info(
             "partition_restored",
             partition=str(partition),
@@ -234,6 +239,11 @@ class Telemetry:
         """Take note of a partition's end offset."""
         self._ends[partition] = end_offset
 
+    def lacking(self, sentences: list[str]) -> None:
+        """Say which rights the brokers do not grant us, once, and that they do again."""
+        self.lacks, before = sentences, self.lacks
+        self._operator_needed(before, sentences)
+
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Take note of a commit."""
         self._committed[partition] = next_offset
@@ -245,13 +255,16 @@ class Telemetry:
 
     def needs_operator(self, sentences: list[str]) -> None:
         """Say what an operator must do, once, and that it is done."""
-        for sentence in sentences:
-            if sentence not in self._operator:
+        self._operator, before = sentences, self._operator
+        self._operator_needed(before, sentences)
+
+    def _operator_needed(self, before: list[str], now: list[str]) -> None:
+        for sentence in now:
+            if sentence not in before:
                 self._log.error("operator_needed", sentence=sentence)
-        for sentence in self._operator:
-            if sentence not in sentences:
+        for sentence in before:
+            if sentence not in now:
                 self._log.info("operator_no_longer_needed", sentence=sentence)
-        self._operator = sentences
 
     def draining(self, signal: str) -> None:
         """Say that the process was asked to end."""
@@ -316,7 +329,8 @@ class Telemetry:
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
-        yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", len(pipeline.needs_operator()))
+        waiting = len(self.lacks) + len(pipeline.needs_operator())
+        yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": len(pipeline.assignments) if self._schema_down else 0}
         for reason, partitions in (pipeline.paused() | schema).items():
@@ -328,18 +342,21 @@ class Telemetry:
     def _offsets(self) -> Iterable[Metric]:
         committed = GaugeMetricFamily("connector_committed_offset", "Next offset committed.", labels=["topic", "partition"])
         lag = GaugeMetricFamily("connector_lag", "Records after the committed offset.", labels=["topic", "partition"])
-        for partition, offset in list(self._committed.items()):
+        for partition in list(self._starts):
             labels = [partition.topic, str(partition.partition)]
-            committed.add_metric(labels, offset)
+            if (offset := self._committed.get(partition)) is not None:
+                committed.add_metric(labels, offset)
             if (behind := self._lag(partition)) is not None:
                 lag.add_metric(labels, behind)
         return committed, lag
 
     def _lag(self, partition: TopicPartition) -> int | None:
-        committed, end = self._committed.get(partition), self._ends.get(partition)
-        return None if committed is None or end is None else max(0, end - committed)
+        done = self._committed.get(partition, self._starts.get(partition))  # before the first commit, from where it starts
+        end = self._ends.get(partition)
+        return None if done is None or end is None else max(0, end - done)
 
     def _forget(self, partition: TopicPartition) -> None:
+        self._starts.pop(partition, None)
         self._committed.pop(partition, None)
         self._ends.pop(partition, None)
 

@@ -25,6 +25,7 @@ from connector.errors import SchemaUnavailable, SettingsError, Undecodable, Unkn
 
 __all__ = ["PROPERTIES", "Registry", "SchemaFile", "WriterSchemas", "packaged", "problems", "register"]
 
+_NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = (404, 40403)
 _PROBED_ID = 1
 """Any id will do to see whether the registry answers; the first it ever gave is the likeliest to exist."""
@@ -181,6 +182,24 @@ class Registry:
             self._asked(_PROBED_ID)
         except (UnknownSchema, Undecodable):
             return
+
+    def knows(self, subject: str) -> bool:
+        """Tell whether a schema is registered under this name.
+
+        Raises:
+            SchemaUnavailable: the registry does not answer, or refuses.
+        """
+        try:
+            self._client.get_latest_version(subject)
+        except SchemaRegistryError as error:
+            if error.http_status_code == _NOT_FOUND:
+                return False
+            raise _refused(error, f"the newest schema of {subject}") from None
+        except Exception as error:  # noqa: BLE001 - as below
+            raise SchemaUnavailable(f"the schema registry did not answer ({type(error).__name__})") from None
+        finally:
+            self._client.clear_caches()
+        return True
 
     def _asked(self, schema_id: int) -> list[Json]:
         try:

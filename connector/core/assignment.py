@@ -102,7 +102,7 @@ class Assignment:
     def restored(self, recovery: Recovery) -> None:
         """Take over what the ledger says."""
         self.phase = Phase.OPENING
-        self.tracker = OffsetTracker(recovery.offset)
+        self.tracker = OffsetTracker(recovery.offset, recovery.epoch)
         self.asked_to_commit = recovery.offset
         self.start = (recovery.offset, recovery.epoch)
         self.resolved, self.window = recovery.resolved, DedupeWindow(recovery.seen)

@@ -35,8 +35,10 @@ __all__ = [
     "Send",
     "ShutdownRequested",
     "Start",
+    "StartOver",
     "Stop",
     "TimePassed",
+    "TopicSeen",
     "WriteLetter",
 ]
 
@@ -144,6 +146,14 @@ class CommitFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicSeen:
+    """The brokers describe a source topic; an id other than before means that it was recreated."""
+
+    topic: str
+    topic_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownRequested:
     """The process is asked to end: finish what is in flight, then `Stop`."""
 
@@ -166,6 +176,7 @@ Input = (
     | FactsAppended
     | FactsFailed
     | CommitFailed
+    | TopicSeen
     | ShutdownRequested
     | TimePassed
 )
@@ -190,6 +201,14 @@ class Start:
     epoch: int
     """Leader epoch of the record before that offset, so that a truncated log is noticed."""
     topic_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartOver:
+    """End an assignment (`Lost`) and begin it anew (`Assigned`): what it stands on is not there any more."""
+
+    partition: TopicPartition
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,4 +301,4 @@ class Stop:
     """The sentence that needs an operator (``ON_VERDICT=stop``); None after a requested shutdown."""
 
 
-Command = Restore | Start | Pause | Resume | Send | WriteLetter | AppendFacts | Commit | Release | Stop
+Command = Restore | Start | StartOver | Pause | Resume | Send | WriteLetter | AppendFacts | Commit | Release | Stop

@@ -1,7 +1,8 @@
 """Which offsets were received, which are resolved, and which next offset may be committed.
 
 Only received records count: a gap (compaction, a transaction's marker) is not a record, so nothing here synthesises a
-range (parallel-consumer, ``PartitionState``). ``next_offset`` is offset + 1, the only thing ever committed.
+range (parallel-consumer, ``PartitionState``), and only the end of the log, once read to, says that nothing else came.
+``next_offset`` is offset + 1, the only thing ever committed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ class OffsetTracker:
     Law: every received offset below ``next_offset`` is resolved, and ``next_offset`` never goes back.
     """
 
-    __slots__ = ("_last", "_received", "_resolved", "_runs", "_start", "epoch", "next_offset")
+    __slots__ = ("_last", "_reached", "_received", "_resolved", "_runs", "_start", "epoch", "next_offset")
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, epoch: int = UNKNOWN_EPOCH) -> None:
         self.next_offset = start
-        self.epoch = UNKNOWN_EPOCH
+        self.epoch = epoch
         """Leader epoch of the last record below ``next_offset``."""
         self._start = start
         self._last = start - 1
+        self._reached = start
         self._received: deque[int] = deque()
         self._resolved: set[int] = set()
         self._runs: deque[tuple[int, int]] = deque()  # (first offset, epoch) wherever the epoch changes
@@ -42,9 +44,10 @@ class OffsetTracker:
         """Take in a received offset; False below the start, where all is committed.
 
         Raises:
-            OutOfOrder: it is not above all before it. It may have been tracked before, but if it lay in a gap the frontier
-                may pass it, or have passed it. A client that reads on from one seek never goes back (librdkafka did until
-                2.4, its issue 4686, on a needless resume), so not to believe the harmless case costs nothing.
+            OutOfOrder: it is not above all before it, or below an end of the log that was read to. It may have been tracked
+                before, but if it lay in a gap the frontier may pass it, or have passed it. A client that reads on from one
+                seek never goes back (librdkafka did until 2.4, its issue 4686, on a needless resume), so not to believe the
+                harmless case costs nothing.
         """
         if offset <= self._last:
             if offset < self._start:
@@ -69,6 +72,19 @@ class OffsetTracker:
             resolved.discard(last)
         if last != UNKNOWN_EPOCH:
             self._advance(last)
+        if not received:
+            self.next_offset = max(self.next_offset, self._reached)
+
+    def reach(self, end: int) -> None:
+        """Note that the log was read to its end: behind the last record received stand only markers of transactions.
+
+        The frontier passes them, or a lag would be shown for ever. It keeps the epoch of the record before them, which may
+        be older than theirs: a leader that changed in between is then taken for a truncated log, which stops and loses
+        nothing; without an epoch a truncated one would be missed.
+        """
+        self._reached = max(self._reached, end)
+        self._last = max(self._last, end - 1)
+        self.resolve(())
 
     def _advance(self, last: int) -> None:
         self.next_offset = last + 1

@@ -145,6 +145,8 @@ class Pipeline:
             case x.Lost(generations):
                 for generation in generations:
                     self._end(generation)
+            case x.TopicSeen():
+                self._topic_seen(told)
             case x.ShutdownRequested():
                 self._shut_down(None, now)
             case x.TimePassed():
@@ -301,6 +303,7 @@ class Pipeline:
                 self._first_ended(part, key, now)
         part.held += held
         tracker.resolve(already)
+        tracker.reach(poll.reached)
         statistics, outcomes = self.statistics, facts.outcomes[known:]
         statistics.records += received
         statistics.already_resolved += len(already)
@@ -531,6 +534,12 @@ class Pipeline:
         if part is not None and part.phase is Phase.RESTORING:
             part.restored(told.recovery)
             self._append(part, Facts(), now)
+
+    def _topic_seen(self, told: x.TopicSeen) -> None:
+        """Start over on a recreated topic; a classic consumer reads on in it from its old offset (tried)."""
+        for part in self._assignments.values():
+            if part.phase is Phase.RUNNING and part.partition.topic == told.topic and part.topic_id != told.topic_id:
+                self._out.append(x.StartOver(part.partition, part.generation))
 
     def _restore_failed(self, told: x.RestoreFailed, now: Moment) -> None:
         part = self._assignments.get(told.generation)

@@ -106,6 +106,8 @@ class Recovery:
     resolved: ResolvedOffsets
     note: str
     """Why it starts there, for one log line."""
+    committed: bool = True
+    """Whether that is what the group has committed."""
 
 
 def commit_metadata(topic_id: str, position: LedgerPosition) -> str:
@@ -206,7 +208,8 @@ class Restoration:
             note += f"; ACCEPT={','.join(self.accepted)}"
         # Runs below the start are never asked for; eight days of them are 0.7 million at one flush a second.
         resolved = self.resolved if self.resolved.beyond > offset else ResolvedOffsets()
-        return Recovery(offset, epoch, state.ledger, self.identity.topic_id, self.seen, resolved, note)
+        used = committed is not None and committed.next_offset == offset
+        return Recovery(offset, epoch, state.ledger, self.identity.topic_id, self.seen, resolved, note, used)
 
     def _ledger_lost(self, rests_on: LedgerPosition, ledger: LedgerPosition) -> Refusal | None:
         if rests_on.next_offset == 0:

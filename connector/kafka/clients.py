@@ -10,13 +10,21 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient
 
 from connector.config import Kafka
 from connector.kafka import properties
 
-__all__ = ["admin", "consumer_properties", "incremental", "names_itself", "producer_properties", "reader_properties"]
+__all__ = [
+    "admin",
+    "consumer_properties",
+    "incremental",
+    "names_itself",
+    "offsets_reader",
+    "producer_properties",
+    "reader_properties",
+]
 
 Report = Callable[[str, str], None]
 """Takes the kind of client, and the name of the error's code."""
@@ -52,15 +60,27 @@ def consumer_properties(kafka: Kafka, report: Report, logger: logging.Logger, qu
     """Return the properties of the member of the group; ``queue_bytes`` bounds what the client holds beside us."""
     # Above 100,000 records/s the default back-off of 1 s leaves the consumer idle for almost half the time (limits, E).
     ours = {"fetch.queue.backoff.ms": 10, "queued.max.messages.kbytes": queue_bytes // 1024}
-    return ours | properties.consumer_properties(kafka) | _reporting("consumer", report, logger)
+    given = properties.consumer_properties(kafka) | {"enable.partition.eof": True}
+    return ours | given | _reporting("consumer", report, logger)
 
 
 def reader_properties(kafka: Kafka, report: Report, logger: logging.Logger) -> dict[str, Any]:
     """Return the properties of the consumer that reads a ledger: no member of any group."""
-    ours = {"group.protocol": "classic", "enable.partition.eof": True}
+    return _of_no_member(kafka) | {"enable.partition.eof": True} | _reporting("ledger reader", report, logger)
+
+
+def offsets_reader(kafka: Kafka) -> Consumer:
+    """Make the consumer that reads the group's offsets; it subscribes to nothing, so it is no member.
+
+    Nobody polls it, as the admin client.
+    """
+    return Consumer(_of_no_member(kafka) | {"log_level": 0})
+
+
+def _of_no_member(kafka: Kafka) -> dict[str, Any]:
     dropped = {"group.instance.id", "partition.assignment.strategy", "group.remote.assignor"}
     given = {name: value for name, value in properties.consumer_properties(kafka).items() if name not in dropped}
-    return given | ours | _reporting("ledger reader", report, logger)
+    return given | {"group.protocol": "classic"}
 
 
 def incremental(kafka: Kafka) -> bool:

@@ -34,7 +34,6 @@ __all__ = ["PollPolicy", "SourceConsumer", "Watcher"]
 _POLLS_UNDER_WAY = 2
 _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
-_LAG_EVERY_SECONDS = 5.0
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
 _LEAVE_SECONDS = 10.0
@@ -51,9 +50,9 @@ _OPERATOR = frozenset(
         KafkaError._AUTHENTICATION,  # noqa: SLF001 - the same
     }
 )
-_PASSING = frozenset({KafkaError._PARTITION_EOF})  # noqa: SLF001 - the same
+_END = KafkaError._PARTITION_EOF  # noqa: SLF001 - the same
 
-Command = x.Start | x.Pause | x.Resume | x.Commit | x.Release
+Command = x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release
 
 
 class Watcher(Protocol):
@@ -64,9 +63,6 @@ class Watcher(Protocol):
 
     def schema_unavailable(self, sentence: str | None) -> None:
         """Take note that records cannot be decoded for now; None when they can again."""
-
-    def lag(self, partition: TopicPartition, end_offset: int) -> None:
-        """Take note of a partition's end offset."""
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Take note of a commit that the brokers took."""
@@ -89,6 +85,16 @@ class PollPolicy:
     """Of one poll (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
     seconds: float = 0.1
     """One poll waits so long for records, and a command for it."""
+
+
+@dataclass(slots=True)
+class _Column:
+    """What one poll yielded of one partition."""
+
+    origin: Origin
+    messages: list[Message]
+    reached: int = 0
+    """Where the log ended after them; 0 where it goes on."""
 
 
 class SourceConsumer:
@@ -118,10 +124,9 @@ class SourceConsumer:
         self._released: set[int] = set()
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
         self._committing = False
-        self._undecoded: list[tuple[Origin, list[Message]]] = []
+        self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
         self._held_for_schema = False
-        self._lag_due = 0.0
         self._waiting_since = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
@@ -144,6 +149,10 @@ class SourceConsumer:
     def submit(self, command: Command) -> None:
         """Have a command carried out between two polls, in order."""
         self._commands.put(command)
+
+    def partitions(self) -> list[TopicPartition]:
+        """Return the partitions that are ours at this moment."""
+        return list(self._mine)
 
     def polled_handled(self) -> None:
         """Say that a poll posted was handled: the next may be."""
@@ -176,7 +185,6 @@ class SourceConsumer:
                 if messages:
                     self._take_in(messages)
                 self._commit([])  # what waited for the answer to the last
-                self._report_lag()
             self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
             self._commit_and_wait([])
             self._consumer.close()
@@ -213,6 +221,8 @@ class SourceConsumer:
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
                 self._sought.add(partition)
                 self._seek(command)
+            case x.StartOver(partition, generation) if self._is_mine(partition, generation):
+                self._restart(partition)
             case x.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
                 if not self._held_for_schema:
@@ -246,24 +256,32 @@ class SourceConsumer:
     # ---- records
 
     def _take_in(self, messages: list[Message]) -> None:
-        columns: dict[TopicPartition, tuple[Origin, list[Message]]] = {}
+        columns: dict[TopicPartition, _Column] = {}
         for message in messages:
             error = message.error()
             topic, number = message.topic(), message.partition()
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
-            if error is not None:
+            if error is not None and error.code() != _END:
                 self._consumer_error(error, partition)
             elif partition in self._sought:  # before, it is paused; a record of it all the same would be read again
-                columns.setdefault(partition, (self._mine[partition], []))[1].append(message)
+                column = columns.setdefault(partition, _Column(self._mine[partition], []))
+                if error is None:
+                    column.messages.append(message)
+                else:
+                    column.reached = message.offset() or 0
         # An error among them may have begun a partition anew: what was read before belongs to the assignment that ended.
-        self._decode([column for partition, column in columns.items() if self._mine.get(partition) is column[0]])
+        self._decode([column for partition, column in columns.items() if self._mine.get(partition) is column.origin])
 
-    def _decode(self, columns: list[tuple[Origin, list[Message]]]) -> None:
+    def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
         polls = []
-        for at, (origin, messages) in enumerate(columns):
+        for at, column in enumerate(columns):
             try:
-                polls.append(self._intake.read(origin, cast("list[Record]", messages)))  # its stub types headers wider
+                poll = self._intake.read(
+                    column.origin, cast("list[Record]", column.messages)
+                )  # its stub types headers wider
+                poll.reached = column.reached
+                polls.append(poll)
             except SchemaUnavailable as error:
                 self._undecoded = columns[at:]
                 self._undecoded_until = time.monotonic() + _SCHEMA_AGAIN_SECONDS
@@ -288,8 +306,6 @@ class SourceConsumer:
 
     def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
         code = error.code()
-        if code in _PASSING:
-            return
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
             # The code is _FATAL then, whatever the brokers said; only the text has it.
             raise KafkaUnavailable(
@@ -316,16 +332,6 @@ class SourceConsumer:
         self._consumer.pause(places)
         for each in anew:
             self._begin(each, truncated=truncated and each == partition)
-
-    def _report_lag(self) -> None:
-        now = time.monotonic()
-        if now < self._lag_due:
-            return
-        self._lag_due = now + _LAG_EVERY_SECONDS
-        for partition in self._mine:
-            _, end = self._consumer.get_watermark_offsets(KafkaTopicPartition(*partition), cached=True)
-            if end >= 0:
-                self._watcher.lag(partition, end)
 
     # ---- commits
 
@@ -386,7 +392,7 @@ class SourceConsumer:
         self._mine[partition] = origin
         self._sought.discard(partition)
         self._fetching.discard(partition)
-        self._undecoded = [(held, messages) for held, messages in self._undecoded if held.partition != partition]
+        self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
         self._post(x.Assigned(partition, origin.generation, truncated))
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
@@ -409,7 +415,7 @@ class SourceConsumer:
 
     def _drain(self, partitions: list[TopicPartition]) -> None:
         waiting = {self._mine[partition].generation for partition in partitions if partition in self._mine}
-        self._undecoded = [(origin, messages) for origin, messages in self._undecoded if origin.generation not in waiting]
+        self._undecoded = [column for column in self._undecoded if column.origin.generation not in waiting]
         self._post(x.Revoked(tuple(sorted(waiting))))
         deadline = time.monotonic() + self._policy.drain_seconds + _DRAIN_GRACE_SECONDS
         while not waiting <= self._released and time.monotonic() < deadline and not self._closing.is_set():
@@ -433,7 +439,7 @@ class SourceConsumer:
             self._fetching.discard(partition)
             if origin is not None:
                 self._released.discard(origin.generation)
-                self._undecoded = [held for held in self._undecoded if held[0] is not origin]
+                self._undecoded = [column for column in self._undecoded if column.origin is not origin]
         if self._policy.incremental:
             consumer.incremental_unassign(places)
         else:

@@ -17,14 +17,14 @@ from connector.core.recovery import (
     Refusal,
     Restoration,
 )
-from connector.errors import KafkaUnavailable, LedgerRefused, LedgerUnavailable
+from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused, LedgerUnavailable
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.reader import read
-from connector.kafka.topics import Topics, TopicsOfOurs
+from connector.kafka.topics import TopicDescription, Topics, TopicsOfOurs
 from connector.model import Facts, TopicPartition
 from connector.ports import Confirmation
 
-__all__ = ["Ledger", "LedgerPolicy"]
+__all__ = ["Ledger", "LedgerPolicy", "LedgerReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,9 @@ class Ledger:
         self._topics = topics
         self._own = own
         self._producer = producer
-        self._reader_properties = reader_properties
         self._topic_for = topic_for
         self._cluster_id: str | None = None
-        self._abandoned = threading.Event()
+        self._reader = LedgerReader(policy, topics, reader_properties)
 
     @property
     def cluster_id(self) -> str:
@@ -89,7 +88,7 @@ class Ledger:
 
     def abandon(self) -> None:
         """End every restore under way, for the process ends."""
-        self._abandoned.set()
+        self._reader.abandoned.set()
 
     def restore(self, source: TopicPartition, *, truncated: bool = False) -> Recovery:
         """Read what an assignment starts with; blocks until the ledger partition was read to its end.
@@ -101,14 +100,42 @@ class Ledger:
         topic = self._topics.describe(source.topic)
         if topic is None:
             raise LedgerUnavailable(f"topic {source.topic} does not exist")
-        ledger = self._own.ensure(topic)
+        return self._reader.recover(self.cluster_id, source, topic, self._own.ensure(topic), truncated=truncated)
+
+
+class LedgerReader:
+    """Says where a partition starts and what is known of it; changes nothing."""
+
+    def __init__(self, policy: LedgerPolicy, topics: Topics, properties: dict[str, Any]) -> None:
+        self._policy = policy
+        self._topics = topics
+        self._properties = properties
+        self.abandoned = threading.Event()
+        """Set, it ends every reading under way."""
+
+    def recover(
+        self,
+        cluster_id: str,
+        source: TopicPartition,
+        topic: TopicDescription,
+        ledger: TopicDescription | None,
+        *,
+        truncated: bool = False,
+        newest: int | None = None,
+    ) -> Recovery:
+        """Read a ledger partition to its end; blocks. Of ``newest`` entries only, to look whether it could start.
+
+        Without a ``ledger`` it is as if there were an empty one.
+
+        Raises:
+            LedgerRefused: an operator must decide.
+            Unavailable: it cannot be read for now.
+        """
         # The commit first, the end second: a ledger that is whole reaches at least to where a commit before it rests.
-        committed = self._topics.committed(self._policy.group, source)
+        committed = self._topics.committed(source)
         first, end = self._topics.offsets(source)
-        place = TopicPartition(ledger.name, source.partition)
-        ledger_first, ledger_end = self._topics.offsets(place)
         identity = Identity(
-            self.cluster_id,
+            cluster_id,
             source.topic,
             topic.topic_id,
             self._policy.group,
@@ -116,16 +143,27 @@ class Ledger:
             self._policy.dedupe_key,
         )
         restoration = Restoration(identity, self._policy.accept)
-        try:
-            for message in read(self._reader_properties, place, ledger_first, ledger_end, self._abandoned):
-                _take(restoration, place, message.value())
-        except KafkaUnavailable as error:
-            raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
-        state = PartitionState(first, end, committed, LedgerPosition(ledger.topic_id, ledger_end))
+        position = LedgerPosition("", 0)
+        if ledger is not None:
+            place = TopicPartition(ledger.name, source.partition)
+            ledger_first, ledger_end = self._topics.offsets(place)
+            position = LedgerPosition(ledger.topic_id, ledger_end)
+            since = ledger_first if newest is None else max(ledger_first, ledger_end - newest)
+            self._take_all(restoration, place, since, ledger_end)
+        state = PartitionState(first, end, committed, position)
         found = restoration.finish(state, self._policy.out_of_range, truncated=truncated)
         if isinstance(found, Refusal):
             raise LedgerRefused(found.sentence)
         return found
+
+    def _take_all(self, restoration: Restoration, place: TopicPartition, first: int, end: int) -> None:
+        try:
+            for message in read(self._properties, place, first, end, self.abandoned):
+                _take(restoration, place, message.value())
+        except KafkaDenied:
+            raise
+        except KafkaUnavailable as error:
+            raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
 
 def _take(restoration: Restoration, place: TopicPartition, value: bytes | None) -> None:

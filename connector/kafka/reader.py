@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.errors import KafkaUnavailable
+from connector.kafka.topics import unavailable
 from connector.model import TopicPartition
 
 __all__ = ["read"]
@@ -43,7 +44,7 @@ def read(
             for message in consumer.consume(_READ_RECORDS, _READ_SECONDS):
                 error, offset = message.error(), message.offset()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
-                    raise KafkaUnavailable(f"{place}: {error.name()}")
+                    raise unavailable(str(place), error)
                 # At the end of the partition the error carries the offset after the last record.
                 next_offset = max(next_offset, (offset or 0) + (error is None))
                 progress_at = time.monotonic()
@@ -54,6 +55,6 @@ def read(
             if time.monotonic() - progress_at > _STALLED_SECONDS:
                 raise KafkaUnavailable(f"{place} yields nothing at offset {next_offset}, its end is {end}")
     except KafkaException as error:
-        raise KafkaUnavailable(f"{place}: {error.args[0].name()}") from error
+        raise unavailable(str(place), error.args[0]) from error
     finally:
         consumer.close()

@@ -5,14 +5,15 @@ Every call asks the brokers and blocks; errors become `KafkaUnavailable` (ask ag
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -22,10 +23,10 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
 
 from connector.core.recovery import CommittedOffset
-from connector.errors import KafkaUnavailable, LedgerRefused
+from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 
-__all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs"]
+__all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs", "missing", "unavailable"]
 
 _REQUEST_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
@@ -40,6 +41,13 @@ _ENTRY_BYTES = 524_288
 """Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
 _CLIENT_SECONDS = 5.0
 """How long brokers may be expected to keep their offices: the questions of one rebalance share a client."""
+_DENIED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
 
@@ -57,12 +65,23 @@ class TopicDescription:
     may: frozenset[str]
     """Operations this client is authorised to, as Kafka names them; empty where the broker did not say."""
 
+    def lacks(self, *operations: str) -> list[str]:
+        """Return those of these operations that this client may not do."""
+        return missing(self.may, operations)
+
+
+def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
+    """Translate an error of Kafka's client."""
+    if error.code() in _DENIED:
+        return KafkaDenied(f"{what}: this client may not ({error.name()}); grant it the rights that README lists")
+    return KafkaUnavailable(f"{what}: {error.name()}")
+
 
 def _wait(what: str, future: Future[T]) -> T:
     try:
         return future.result(timeout=_REQUEST_SECONDS)
     except KafkaException as error:
-        raise KafkaUnavailable(f"{what}: {error.args[0].name()}") from error
+        raise unavailable(what, error.args[0]) from error
     except TimeoutError as error:
         raise KafkaUnavailable(f"{what}: no answer within {_REQUEST_SECONDS:.0f} s") from error
 
@@ -72,12 +91,18 @@ def _code(error: KafkaUnavailable) -> int | None:
     return cause.args[0].code() if isinstance(cause, KafkaException) else None
 
 
-class Topics:
-    """Asks the brokers, by clients it has made."""
+def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
+    """Return the operations that are not among those a client may do; none where nothing is known of them."""
+    return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]
 
-    def __init__(self, make: Callable[[], AdminClient]) -> None:
+
+class Topics:
+    """Asks the brokers by clients it has made; of the group's offsets by a consumer of that group that never joins it."""
+
+    def __init__(self, make: Callable[[], AdminClient], offsets: Consumer) -> None:
         self._make = make
         self._made, self._made_at = make(), time.monotonic()
+        self._offsets = offsets
 
     def _client(self) -> AdminClient:
         """Return a young client; whoever asks it must keep it in a name meanwhile, or it ends and the answer never comes.
@@ -120,19 +145,20 @@ class Topics:
         entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
         return {name: str(entry.value) for name, entry in entries.items()}
 
-    def committed(self, group: str, partition: TopicPartition) -> CommittedOffset | None:
-        """Return what a group has committed for a partition; None if it never has."""
-        client = self._client()
-        asked = client.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, [KafkaTopicPartition(*partition)])], request_timeout=_REQUEST_SECONDS
-        )
-        (found,) = _wait(f"committed offset of {partition}", asked[group]).topic_partitions
+    def committed(self, partition: TopicPartition) -> CommittedOffset | None:
+        """Return what the group has committed for a partition; None if it never has."""
+        # Not by the admin client: it asks one coordinator for ever, also when the group has moved to another, and that one's
+        # refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka 2.16, seen; its issue 5040).
+        try:
+            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_REQUEST_SECONDS)
+        except KafkaException as error:
+            raise unavailable(f"committed offset of {partition}", error.args[0]) from error
         if found.error is not None:
-            raise KafkaUnavailable(f"committed offset of {partition}: {found.error.name()}")
+            raise unavailable(f"committed offset of {partition}", found.error)
         if found.offset < 0:
             return None
-        epoch = UNKNOWN_EPOCH if found.leader_epoch is None else found.leader_epoch
-        return CommittedOffset(found.offset, epoch, found.metadata or "")
+        epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one
+        return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
     def offsets(self, partition: TopicPartition) -> tuple[int, int]:
         """Return a partition's first offset and its end offset."""
@@ -148,6 +174,20 @@ class Topics:
             bounds.append(offset)
         return bounds[0], bounds[1]
 
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the end offsets that the brokers know, as a monitor of lag asks for them."""
+        client = self._client()
+        asked = client.list_offsets(
+            {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_REQUEST_SECONDS,
+        )
+        found = {}
+        for place, future in asked.items():
+            with contextlib.suppress(KafkaUnavailable):
+                found[TopicPartition(place.topic, place.partition)] = _wait("end offset", future).offset
+        return {partition: end for partition, end in found.items() if end >= 0}
+
     def session_seconds(self, group: str) -> float:
         """Return the session time-out of a KIP-848 group, as the brokers hold it."""
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
@@ -159,20 +199,37 @@ class Topics:
             return _DEFAULT_SESSION_SECONDS
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 
-    def create(self, topic: str, partitions: int, replication: int, settings: dict[str, str]) -> None:
-        """Create a topic; another member having done so meanwhile is as good."""
+    def group_may(self, group: str) -> frozenset[str]:
+        """Return the operations on a group that this client is authorised to; empty where the brokers do not say."""
+        client = self._client()
+        asked = client.describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
+        )
+        found = _wait(f"group {group}", asked[group])
+        return frozenset(AclOperation(operation).name for operation in found.authorized_operations or ())
+
+    def create(
+        self, topic: str, partitions: int, replication: int, settings: dict[str, str], *, rehearsal: bool = False
+    ) -> None:
+        """Create a topic; another member having done so meanwhile is as good. A ``rehearsal`` only asks whether it may."""
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replication, config=settings)
         client = self._client()
+        asked = client.create_topics([new], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal)
         try:
-            _wait(f"creating topic {topic}", client.create_topics([new], request_timeout=_REQUEST_SECONDS)[topic])
+            _wait(f"creating topic {topic}", asked[topic])
         except KafkaUnavailable as error:
             if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
-    def add_partitions(self, topic: str, partitions: int) -> None:
-        """Give a topic as many partitions; another member having done so meanwhile is as good."""
+    def add_partitions(self, topic: str, partitions: int, *, rehearsal: bool = False) -> None:
+        """Give a topic as many partitions; another member having done so meanwhile is as good.
+
+        A ``rehearsal`` only asks whether it may.
+        """
         client = self._client()
-        asked = client.create_partitions([NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS)
+        asked = client.create_partitions(
+            [NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal
+        )
         try:
             _wait(f"adding partitions to topic {topic}", asked[topic])
         except KafkaUnavailable as error:
@@ -217,16 +274,52 @@ class OwnTopics:
         """
         inherited = self._topics.settings(source.name)
         ledger = self._make(self._ledger_for(source.name), source, self.ledger_settings(inherited))
-        problems = self.ledger_problems(self._topics.settings(ledger.name))
-        if problems:
-            raise LedgerRefused(self.mend(ledger.name, problems))
+        self._refuse_what_loses_facts(ledger, inherited)
         self._make(self._letters_for(source.name), source, letter_settings(inherited))
         return ledger
+
+    def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
+        """Look at the ledger, or at the topic of ``letters``, and change nothing; None where it is not there yet.
+
+        Raises:
+            LedgerRefused, KafkaUnavailable: as `ensure` would.
+        """
+        inherited = self._topics.settings(source.name)
+        topic = (self._letters_for if letters else self._ledger_for)(source.name)
+        found = self._topics.describe(topic)
+        if found is None or found.partitions < source.partitions:
+            settings = letter_settings(inherited) if letters else self.ledger_settings(inherited)
+            self._make_missing(topic, found, source, settings, rehearsal=True)
+        if found is not None and not letters:
+            self._refuse_what_loses_facts(found, inherited)
+        return found
+
+    def _refuse_what_loses_facts(self, ledger: TopicDescription, source: dict[str, str]) -> None:
+        problems = self.ledger_problems(self._topics.settings(ledger.name), source, ledger.replication)
+        if problems:
+            raise LedgerRefused(self.mend(ledger.name, problems))
 
     def _make(self, topic: str, source: TopicDescription, settings: dict[str, str]) -> TopicDescription:
         found = self._topics.describe(topic)
         if found is not None and found.partitions >= source.partitions:
             return found
+        self._make_missing(topic, found, source, settings)
+        for _ in range(_VISIBLE_TRIES):
+            made = self._topics.describe(topic)
+            if made is not None and made.partitions >= source.partitions:
+                return made
+            time.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind their controller's
+        raise KafkaUnavailable(f"topic {topic} was made but is not visible yet")
+
+    def _make_missing(
+        self,
+        topic: str,
+        found: TopicDescription | None,
+        source: TopicDescription,
+        settings: dict[str, str],
+        *,
+        rehearsal: bool = False,
+    ) -> None:
         if not self.auto_create:
             state, verb = ("does not exist", "create") if found is None else (f"has {found.partitions} partitions", "alter")
             given = "".join(f" --config {name}={value}" for name, value in settings.items()) if found is None else ""
@@ -236,26 +329,20 @@ class OwnTopics:
                 f"--partitions {source.partitions}{given}"
             )
         if found is not None:
-            self._topics.add_partitions(topic, source.partitions)
+            self._topics.add_partitions(topic, source.partitions, rehearsal=rehearsal)
         else:
-            self._create(topic, source, settings)
-        for _ in range(_VISIBLE_TRIES):
-            made = self._topics.describe(topic)
-            if made is not None and made.partitions >= source.partitions:
-                return made
-            time.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind their controller's
-        raise KafkaUnavailable(f"topic {topic} was made but is not visible yet")
+            self._create(topic, source, settings, rehearsal=rehearsal)
 
-    def _create(self, topic: str, source: TopicDescription, settings: dict[str, str]) -> None:
+    def _create(self, topic: str, source: TopicDescription, settings: dict[str, str], *, rehearsal: bool) -> None:
         try:
-            self._topics.create(topic, source.partitions, source.replication, settings)
+            self._topics.create(topic, source.partitions, source.replication, settings, rehearsal=rehearsal)
         except KafkaUnavailable as error:
             if _code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION}:
                 raise
             # Some managed clusters refuse these two; what elections they allow is checked afterwards all the same.
             refused = {"unclean.leader.election.enable", "min.insync.replicas"}
             fewer = {name: value for name, value in settings.items() if name not in refused}
-            self._topics.create(topic, source.partitions, source.replication, fewer)
+            self._topics.create(topic, source.partitions, source.replication, fewer, rehearsal=rehearsal)
 
     def ledger_settings(self, source: dict[str, str]) -> dict[str, str]:
         """Return the settings a ledger is created with."""
@@ -268,10 +355,17 @@ class OwnTopics:
             "min.insync.replicas": source.get("min.insync.replicas", "1"),
         }
 
-    def ledger_problems(self, settings: dict[str, str]) -> dict[str, str]:
-        """Return the settings that would lose facts, with the values that would not."""
-        wanted = self.ledger_settings(settings)
-        del wanted["min.insync.replicas"]
+    def ledger_problems(self, settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
+        """Return the settings that would lose facts, with the values that would not.
+
+        A fact must be on as many replicas as the record it is about before its offset is committed: else the loss of a
+        broker that the source survives would take facts. More than there are replicas could not be written at all.
+        """
+        wanted = self.ledger_settings(source)
+        in_sync = min(int(wanted["min.insync.replicas"]), replication)
+        wanted["min.insync.replicas"] = str(in_sync)
+        if int(settings.get("min.insync.replicas", "1")) >= in_sync:
+            del wanted["min.insync.replicas"]
         retention = int(settings.get("retention.ms", "0"))
         if retention < 0 or retention >= self._retention_ms:
             del wanted["retention.ms"]

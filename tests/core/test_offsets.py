@@ -23,6 +23,7 @@ class _TrackerBesideNaiveSets(RuleBasedStateMachine):
         self.received: dict[int, int] = {}
         self.resolved: set[int] = set()
         self.highest = self.START - 1
+        self.end = self.frontier = self.START
         self.before = self.START
 
     @rule(gap=st.integers(1, 3), epoch=st.integers(-1, 2))
@@ -40,6 +41,12 @@ class _TrackerBesideNaiveSets(RuleBasedStateMachine):
             with pytest.raises(OutOfOrder, match=f"offset {offset} was received after offset {self.highest}"):
                 self.tracker.track(offset, 9)
 
+    @rule(markers=st.integers(0, 2))
+    def read_to_the_end(self, markers: int) -> None:
+        self.end = max(self.highest + 1 + markers, self.end)
+        self.highest = self.end - 1
+        self.tracker.reach(self.end)
+
     @precondition(lambda self: len(self.resolved) < len(self.received))
     @rule(data=st.data())
     def resolve(self, data: st.DataObject) -> None:
@@ -55,7 +62,9 @@ class _TrackerBesideNaiveSets(RuleBasedStateMachine):
             if offset not in self.resolved:
                 break
             below.append(offset)
-        assert self.tracker.next_offset == (below[-1] + 1 if below else self.START)
+        everything = len(below) == len(self.received)
+        self.frontier = max(self.frontier, below[-1] + 1 if below else self.START, self.end if everything else self.START)
+        assert self.tracker.next_offset == self.frontier
         assert self.tracker.epoch == (self.received[below[-1]] if below else UNKNOWN_EPOCH)
         assert len(self.tracker) == len(self.received) - len(below)
 
@@ -130,3 +139,18 @@ def test_an_unknown_epoch_equals_only_an_unknown_epoch() -> None:
     assert resolved.covers(1, UNKNOWN_EPOCH)
     assert not resolved.covers(1, 3)
     assert not resolved.covers(2, UNKNOWN_EPOCH)
+
+
+def test_the_end_of_the_log_is_passed_once_nothing_before_it_is_open_and_keeps_the_epoch_of_the_record_before() -> None:
+    tracker = OffsetTracker(4, epoch=2)
+    tracker.reach(6)
+    assert (tracker.next_offset, tracker.epoch) == (6, 2)
+    tracker.track(6, 3)
+    tracker.track(7, 3)
+    tracker.reach(9)
+    tracker.resolve([7])
+    assert tracker.next_offset == 6
+    tracker.resolve([6])
+    assert (tracker.next_offset, tracker.epoch) == (9, 3)
+    tracker.reach(8)
+    assert tracker.next_offset == 9

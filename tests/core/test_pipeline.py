@@ -55,7 +55,7 @@ POLICY = Policy(
     ),
     buffer=BufferPolicy(100, 10_000, 20, 2_000),
     drain_seconds=40.0,
-    flush=FlushPolicy(1.0, 100, 500),
+    flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=600.0),
 )
 
 
@@ -258,6 +258,31 @@ def test_the_ledger_position_never_goes_back() -> None:
     (commit,) = talk.appended()
     assert isinstance(commit, x.Commit)
     assert commit.points[0].metadata == "v1 topic-id ledger-id:50"
+
+
+def test_the_end_of_the_log_is_committed_once_what_stands_before_it_is_written_down() -> None:
+    talk = Conversation()
+    talk.start()
+    poll = poll_of((5, None, None, None))
+    poll.reached = 7
+    talk.tell(x.Polled((poll,)))
+    assert commits(talk.wait(1.0)) == []
+    assert commits(talk.appended()) == [7]
+
+
+def test_the_end_of_the_log_is_not_taken_for_that_of_polls_that_still_wait_for_the_clock() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.skew_ms = 600_000
+    end = poll_of()
+    end.reached = 7
+    talk.tell(x.Polled((poll_of((5, None, None, None)),)))
+    assert commits(talk.tell(x.Polled((end,)))) == []
+    talk.skew_ms = 0
+    assert commits(talk.wait(10.0)) == []
+    assert commits(talk.appended()) == []  # the clock's probe
+    assert commits(talk.wait(1.0)) == []
+    assert commits(talk.appended()) == [7]
 
 
 def test_a_refused_commit_is_made_again_later() -> None:
@@ -1244,3 +1269,16 @@ def test_nothing_is_forgotten_by_a_clock_that_is_not_believed() -> None:
     talk.skew_ms = 30 * DAY_MS
     talk.wait(61.0)
     assert key_of("known") in talk.pipeline.assignments[0].window.seen
+
+
+def test_a_partition_of_a_topic_that_was_recreated_starts_over_and_others_go_on() -> None:
+    talk = Conversation()
+    other = TopicPartition("other", 0)
+    talk.start(1)
+    talk.start(2, place=other)
+    talk.tell(x.Assigned(TopicPartition("conversions", 1), 3))  # its restore will find out by itself
+
+    assert talk.tell(x.TopicSeen("conversions", "topic-id")) == []
+    assert talk.tell(x.TopicSeen("conversions", "new-id")) == [x.StartOver(PLACE, 1)]
+    talk.tell(x.Lost((1,)))
+    assert talk.tell(x.TopicSeen("conversions", "new-id")) == []

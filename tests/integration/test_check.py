@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.integration.world import World, committed, create_topic, event, topic_settings, topics
+from tests.integration.world import World, commit, committed, create_topic, event, topic_settings, topics
 
 
 def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: World) -> None:
@@ -22,6 +22,8 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
         "source",
         "ledger",
         "dead letters",
+        "start",
+        "group",
         "registry",
         "token",
     }
@@ -50,6 +52,27 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: Worl
     assert (topics(world.servers), topic_settings(world.servers, world.ledger)) == before
 
 
+def test_schema_that_no_producer_registered_is_a_note_and_committed_partitions_are_counted(world: World) -> None:
+    world.create_topic(2)
+    commit(world.servers, world.group, world.topic, {1: 0})
+    checked = world.command("check")
+    assert checked.returncode == 0
+    assert f"no subject {world.topic}-value" in checked.stdout
+    assert f"{world.topic}: 1 partitions where the group committed, the others at their beginning" in checked.stdout
+
+    world.schema_id()
+    assert "no subject" not in world.command("check").stdout
+
+
+def test_ledger_that_run_would_give_more_partitions_is_right(world: World) -> None:
+    world.create_topic(3)
+    create_topic(world.servers, world.ledger, 1, retention_ms="-1", message_timestamp_type="LogAppendTime")
+    checked = world.command("check")
+    assert checked.returncode == 0
+    assert f"{world.ledger}: 1 partitions, connector run adds 2, loses no fact" in checked.stdout
+    assert f"{world.topic}: 0 partitions where the group committed" in checked.stdout
+
+
 def test_missing_source_topic_is_wrong(world: World) -> None:
     before = topics(world.servers)
     checked = world.command("check")
@@ -63,8 +86,8 @@ def test_topics_that_may_not_be_made_and_are_not_there_or_too_small_are_wrong(wo
     create_topic(world.servers, world.ledger, 1, retention_ms="-1", message_timestamp_type="LogAppendTime")
     checked = world.command("check", LEDGER_AUTO_CREATE="false")
     assert checked.returncode == 1
-    assert f"{world.ledger}: has 1 partitions, 2 are needed" in checked.stdout
-    assert f"{world.dead_letters}: does not exist, and LEDGER_AUTO_CREATE is false" in checked.stdout
+    assert f"topic {world.ledger} has 1 partitions, 2 partitions are needed" in checked.stdout
+    assert f"topic {world.dead_letters} does not exist, 2 partitions are needed" in checked.stdout
 
 
 def test_brokers_that_do_not_answer_are_wrong_and_the_rest_is_looked_at_all_the_same(world: World) -> None:

@@ -234,3 +234,23 @@ def test_client_that_does_not_end_without_brokers_holds_up_nobody(scene: Scene) 
     scene.source.start()
 
     assert scene.source.close(seconds=0.2) is False
+
+
+def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> None:
+    scene.intake.down = True
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(KafkaError._PARTITION_EOF)))
+    scene.intake.down = False
+    scene.source._undecoded_until = 0.0
+    scene.source._decode_again()
+    scene.take(FakeMessage(ONE, 7))
+
+    ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, x.Polled) for poll in told.polls]
+    assert ends == [([0], 3), ([7], 0)]
+
+
+def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
+    scene.source._carry_out(x.StartOver(ZERO, 1), leaving=False)
+    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=False)]
+    posted = len(scene.posted)
+    scene.source._carry_out(x.StartOver(ZERO, 1), leaving=False)
+    assert len(scene.posted) == posted

@@ -6,6 +6,8 @@
         cluster.pause(2)            # SIGSTOP: its connections stay open and answer nothing; `resume(2)`
         cluster.shut_down(3)        # SIGTERM: it hands over what it leads first, as in a rolling restart
         cluster.link()              # another way to the same nodes, which can be cut
+    with Cluster(secured=True) as cluster:
+        cluster.secured_servers     # TLS, SASL/PLAIN and rights; those who come by `bootstrap_servers` may do everything
 
 ``python -m tests.integration.kafka.cluster [--nodes 3]`` runs one in the foreground and prints its address.
 
@@ -36,6 +38,7 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.integration.kafka import security
 from tests.integration.kafka.link import Link
 
 __all__ = ["Cluster", "ClusterFailed"]
@@ -73,19 +76,35 @@ class Cluster:
         ClusterFailed: from `start`, if Java or Maven is missing, or the nodes do not answer in time.
     """
 
-    def __init__(self, nodes: int = 1) -> None:
+    def __init__(self, nodes: int = 1, *, secured: bool = False) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
-        ports = _free_ports(4 * nodes)
-        self._ports, controllers, self._linked, self._links = (ports[at::4] for at in range(4))
+        self._secured = secured
+        ports = _free_ports(5 * nodes)
+        self._ports, controllers, self._linked, self._links, self._secured_ports = (ports[at::5] for at in range(5))
         cluster_id = _cluster_id()
         self._nodes = [
             _Node(
                 self._directory / f"node-{number}",
                 cluster_id,
-                _server_properties(number, self._ports, controllers) | _listeners(*ports),
+                self._made_secure(_server_properties(number, self._ports, controllers) | _listeners(*ports), number),
             )
             for number, ports in enumerate(zip(self._ports, controllers, self._linked, self._links, strict=True), start=1)
         ]
+
+    def _made_secure(self, properties: dict[str, str], number: int) -> dict[str, str]:
+        if not self._secured:
+            return properties
+        return security.secured(properties, f"{_LOOPBACK}:{self._secured_ports[number - 1]}", self._directory)
+
+    @property
+    def secured_servers(self) -> str:
+        """The addresses at which nodes want TLS and SASL, and grant rights."""
+        return ",".join(f"{_LOOPBACK}:{port}" for port in self._secured_ports)
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate that the nodes' TLS is trusted by."""
+        return security.certificate(self._directory)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -96,6 +115,8 @@ class Cluster:
         """Start all nodes and return when the metadata of the cluster names every one."""
         try:
             libraries = _libraries()
+            if self._secured:
+                security.make_keys(_program("keytool", "Java"), self._directory)
             for node in self._nodes:
                 node.format(libraries)
             for node in self._nodes:

@@ -1,0 +1,202 @@
+"""A ledger that cannot be written, was cut, or is somebody else's; and `check` tells it before `run` does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from connector.avro import ledger_entry
+from connector.avro.ledger_entry import LedgerEntry
+from connector.model import Outcome
+from tests.integration.world import (
+    ConnectorProcess,
+    Produced,
+    World,
+    alter_topic,
+    committed,
+    create_topic,
+    delete_records,
+    delete_topic,
+    end_offsets,
+    event,
+    eventually,
+    ledger_entries,
+    produce,
+    read_topic,
+)
+
+_GOOD = {"retention_ms": "-1", "message_timestamp_type": "LogAppendTime"}
+
+
+# ---- not writable
+
+
+# Raising min.insync.replicas does not do: the brokers ask for no more replicas in sync than there are (Kafka 4).
+_NO_ROOM, _ROOM = {"max_message_bytes": "60"}, {"max_message_bytes": "1048588"}
+
+
+def test_ledger_that_cannot_be_written_holds_back_every_commit_and_recovers(world: World) -> None:
+    world.create_topic()
+    connector = world.connector()
+    world.produce(event("before"))
+    connector.until_resolved(delivered=1)
+    world.until_committed_to_the_end()
+
+    alter_topic(world.servers, world.ledger, **_NO_ROOM)
+    world.produce(event("meanwhile"), event("meanwhile"))
+    connector.until_said("facts_not_written")
+    eventually(lambda: world.sandbox.accepted().get("meanwhile") == 1, "it is delivered all the same")
+    assert world.committed() == {0: 1}
+    alter_topic(world.servers, world.ledger, **_ROOM)
+
+    connector.until_resolved(delivered=2, duplicate=1)
+    eventually(lambda: world.committed() == {0: 3}, "it goes on", 60)
+    assert world.sandbox.accepted() == {"before": 1, "meanwhile": 1}
+    assert connector.stop() == 0
+
+
+def test_facts_unconfirmed_are_bounded_and_so_are_those_of_an_entry(world: World) -> None:
+    many = 60_000
+    world.create_topic()
+    connector = world.connector()
+    connector.until_ready()
+    alter_topic(world.servers, world.ledger, **_NO_ROOM)
+    world.produce(*[Produced(None, b"no value")] * many, event("beyond the bound"))
+
+    eventually(lambda: connector.outcomes() == {"ignored": many}, "all are taken in", 60)
+    eventually(lambda: connector.metrics()['connector_paused{reason="ledger"}'] == 1, "it says what it waits for")
+    assert world.sandbox.record() == []  # an event sent now would be one more fact
+    assert world.committed() == {}
+    alter_topic(world.servers, world.ledger, **_ROOM)
+
+    connector.until_resolved(ignored=many, delivered=1)
+    eventually(lambda: world.committed() == {0: many + 1}, "all is committed", 60)
+    lengths = [len(entry.facts()) for entry in ledger_entries(world.servers, world.ledger)]
+    assert sum(lengths) == many + 1
+    assert max(lengths) == 10_000
+    assert connector.stop() == 0
+
+
+# ---- cut, by an operator or by retention
+
+
+def test_facts_that_were_deleted_leave_the_commit_standing_and_their_keys_are_forgotten(world: World) -> None:
+    connector = _stopped_after(world, 3)
+    delete_records(world.servers, world.ledger, end_offsets(world.servers, world.ledger)[0])
+    world.produce(event("4"), event("1"))
+
+    connector.start(world.settings())
+
+    # The end of the ledger is where the commit rests, so nothing is refused; what the window forgot is sent again.
+    connector.until_resolved(delivered=2)
+    assert world.sandbox.accepted() == {"1": 2, "2": 1, "3": 1, "4": 1}
+
+
+def test_ledger_that_is_gone_is_told_by_check_and_refused_by_run(world: World) -> None:
+    connector = _stopped_after(world, 2)
+    delete_topic(world.servers, world.ledger)
+
+    assert "the ledger that this rests on is not there" in _wrong(world)
+    connector.start(world.settings())
+    connector.until_said("operator_needed", sentence="the ledger was recreated, but the commit rests on its offset")
+    assert "the ledger was recreated, but the commit rests on its offset" in _wrong(world)
+    assert world.committed() == {0: 2}
+
+
+# ---- somebody else's, or of another time
+
+
+def test_entry_of_a_newer_format_is_refused_and_never_skipped(world: World) -> None:
+    connector = _stopped_after(world, 1)
+    produce(world.servers, world.ledger, [Produced(b"\x02what only a newer version knows")])
+    world.produce(event("2"))
+
+    connector.start(world.settings())
+
+    connector.until_said("operator_needed", sentence="a ledger entry has format 2, this version reads format 1")
+    assert "upgrade this member first" in _wrong(world)
+    assert world.sandbox.accepted() == {"1": 1}
+    assert world.committed() == {0: 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"cluster_id": "another-cluster"}, {"source_topic": "another-topic"}, {"group": "another-group"}],
+    ids=["cluster", "topic", "group"],
+)
+def test_entry_of_another_cluster_topic_or_group_is_refused(world: World, other: dict[str, Any]) -> None:
+    connector = _stopped_after(world, 1)
+    entry = ledger_entries(world.servers, world.ledger)[-1]
+    _append(world, replace(entry, header=replace(entry.header, **other)))
+    world.produce(event("2"))
+
+    connector.start(world.settings())
+
+    connector.until_said("operator_needed", sentence="give this connector a ledger of its own: set LEDGER_TOPIC")
+    assert "give this connector a ledger of its own" in _wrong(world)
+    assert world.sandbox.accepted() == {"1": 1}
+
+
+def test_changed_destination_is_told_by_check(world: World) -> None:
+    _stopped_after(world, 1)
+    assert _wrong(world) == ""
+    assert "this group delivered to another destination so far" in _wrong(world, AMAZON_ACCOUNT_ID="5850000000002")
+
+
+def test_facts_of_another_log_resolve_nothing_but_their_keys_count(world: World) -> None:
+    world.create_topic()
+    connector = world.connector()
+    world.produce(event("1"))
+    connector.until_resolved(delivered=1)
+    assert connector.stop() == 0
+    (entry,) = [entry for entry in ledger_entries(world.servers, world.ledger) if entry.runs]
+    # As if offsets 1 and 2 had been resolved in a topic of the same name, and 3 under a leader epoch that lost it.
+    runs = [run._replace(first_offset=1, length=2, outcome=Outcome.IGNORED) for run in entry.runs]
+    _append(world, LedgerEntry(replace(entry.header, source_topic_id="gone"), runs, b"", entry.times[:0]))
+    runs = [run._replace(first_offset=3, outcome=Outcome.IGNORED, epoch=7) for run in entry.runs]
+    _append(world, LedgerEntry(entry.header, runs, b"", entry.times[:0]))
+    world.produce(event("2"), event("3"), event("4"), event("1"))
+
+    connector.start(world.settings())
+
+    connector.until_resolved(delivered=3, duplicate=1)
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1, "4": 1}
+
+
+# ---- settings
+
+
+def test_no_more_replicas_in_sync_are_asked_of_the_ledger_than_it_has(world: World) -> None:
+    world.create_topic(min_insync_replicas="2")  # of one replica: it could not be written, but it can be read
+    create_topic(world.servers, world.ledger, 1, min_insync_replicas="1", **_GOOD)
+    # More replicas in sync than there are replicas cannot be asked of the ledger: one is as good as it gets.
+    assert _wrong(world) == ""
+    alter_topic(world.servers, world.ledger, cleanup_policy="compact")
+    assert "cleanup.policy=delete" in _wrong(world)
+    assert "min.insync.replicas" not in _wrong(world)
+
+
+def _stopped_after(world: World, count: int) -> ConnectorProcess:
+    """Deliver events "1" to ``count`` on one partition, stop, and return the process."""
+    world.create_topic()
+    world.produce(*(event(f"{number}") for number in range(1, count + 1)))
+    connector = world.connector()
+    connector.until_resolved(delivered=count)
+    assert connector.stop() == 0
+    assert world.committed() == {0: count}
+    return connector
+
+
+def _append(world: World, entry: LedgerEntry) -> None:
+    produce(world.servers, world.ledger, [Produced(ledger_entry.encode(entry.header, entry.facts()))])
+
+
+def _wrong(world: World, **changes: str) -> str:
+    """Return what `check` finds wrong, having changed nothing."""
+    before = committed(world.servers, world.group, world.topic), len(read_topic(world.servers, world.ledger))
+    screen = world.command("check", **changes).stdout
+    assert (committed(world.servers, world.group, world.topic), len(read_topic(world.servers, world.ledger))) == before
+    return "\n".join(re.findall(r"^ *WRONG  .*", screen, re.MULTILINE))

@@ -1,0 +1,176 @@
+"""What can happen to the source topic itself: gaps, partitions added, a log that is cut, another topic of the same name.
+
+The oracle is outside: what was produced, what the sandbox accepted, what the group committed.
+"""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.integration.world import (
+    Produced,
+    World,
+    add_partitions,
+    create_topic,
+    delete_topic,
+    describe_topic,
+    end_offsets,
+    event,
+    eventually,
+    read_topic,
+)
+
+_PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
+_SOON = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500", "KAFKA_METADATA_MAX_AGE_MS": "1000"}
+"""Metadata is refreshed at once, not after minutes."""
+
+
+# ---- gaps
+
+
+class _Transactions:
+    """A producer of the source topic that writes in transactions."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._producer = Producer(
+            {"bootstrap.servers": world.servers, "transactional.id": world.topic, "linger.ms": 0, "log_level": 0}
+        )
+        self._producer.init_transactions(30)
+
+    def begin(self, *dedupe_ids: str) -> None:
+        self._producer.begin_transaction()
+        for dedupe_id in dedupe_ids:
+            self._producer.produce(self._world.topic, self._world.value(event(dedupe_id)), partition=0)
+        assert self._producer.flush(30) == 0
+
+    def commit(self, *dedupe_ids: str) -> None:
+        self.begin(*dedupe_ids)
+        self.end()
+
+    def end(self) -> None:
+        self._producer.commit_transaction(30)
+
+    def abort(self, *dedupe_ids: str) -> None:
+        self.begin(*dedupe_ids)
+        self._producer.abort_transaction(30)
+
+
+@_PROTOCOLS
+def test_only_committed_transactions_are_sent_and_the_commit_reaches_the_end_of_the_log(world: World, protocol: str) -> None:
+    world.create_topic()
+    transactions = _Transactions(world)
+    transactions.abort("aborted-1")
+    transactions.commit("1", "2")
+    transactions.abort("aborted-2", "aborted-3")
+    connector = world.connector(KAFKA_GROUP_PROTOCOL=protocol)
+    connector.until_resolved(delivered=2)
+    world.until_committed_to_the_end()  # 8: behind the last record stand three aborted ones and two markers
+    assert world.committed() == {0: 8}
+
+    transactions.begin("3")
+    world.produce(event("behind an open transaction"))
+    eventually(lambda: connector.metrics().get(_of_partition("connector_lag", world), 0) == 2, "the lag is shown")
+    assert connector.outcomes() == {"delivered": 2}
+    assert world.committed() == {0: 8}
+    transactions.end()
+
+    connector.until_resolved(delivered=4)
+    world.until_committed_to_the_end()
+    eventually(lambda: connector.metrics()[_of_partition("connector_lag", world)] == 0, "no lag is shown")
+    assert connector.stop() == 0
+    connector.start(world.settings(KAFKA_GROUP_PROTOCOL=protocol))
+    transactions.commit("4")
+    connector.until_resolved(delivered=1)
+    world.until_committed_to_the_end()
+    assert world.sandbox.accepted() == dict.fromkeys(("1", "2", "3", "4", "behind an open transaction"), 1)
+
+
+def test_partition_with_aborted_transactions_only_is_committed_to_its_end(world: World) -> None:
+    world.create_topic()
+    _Transactions(world).abort("aborted-1", "aborted-2")
+
+    connector = world.connector()
+
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    assert connector.log("stopped")[0]["delivered"] == 0
+    assert world.sandbox.record() == []
+
+
+def test_holes_that_compaction_left_are_passed(world: World) -> None:
+    world.create_topic(
+        cleanup_policy="compact", segment_ms="100", min_cleanable_dirty_ratio="0.01", max_compaction_lag_ms="100"
+    )
+    for number in range(6):  # each overwrites the one before, but for every third
+        key = b"kept" + bytes([number]) if number % 3 == 0 else b"overwritten"
+        world.produce(Produced(world.value(event(f"{number}")), key))
+
+    def compacted() -> list[int | None]:
+        world.produce(Produced(None, b"rolls the segment"))
+        left = [message.offset() for message in read_topic(world.servers, world.topic) if message.value() is not None]
+        return left if len(left) == 3 else []
+
+    assert eventually(compacted, "the log is compacted", 60) == [0, 3, 5]
+    connector = world.connector()
+    eventually(lambda: connector.outcomes().get("delivered") == 3, "what is left is delivered")
+    world.until_committed_to_the_end()
+    assert world.sandbox.accepted() == {"0": 1, "3": 1, "5": 1}
+
+
+def _of_partition(metric: str, world: World, partition: int = 0) -> str:
+    return f'{metric}{{partition="{partition}",topic="{world.topic}"}}'
+
+
+# ---- partitions added
+
+
+@_PROTOCOLS
+def test_partitions_added_under_load_start_with_a_ledger_and_lose_nothing(world: World, protocol: str) -> None:
+    world.create_topic(1)
+    world.sandbox.set_faults(latency_ms=50)
+    connector = world.connector(KAFKA_GROUP_PROTOCOL=protocol, BATCH_MAX_EVENTS="10", **_SOON)
+    expected = [f"first-{number}" for number in range(200)]
+    world.produce(*map(event, expected))
+
+    add_partitions(world.servers, world.topic, 3)
+    for partition in range(3):
+        some = [f"later-{partition}-{number}" for number in range(50)]
+        world.produce(*map(event, some), partition=partition)
+        expected += some
+
+    eventually(lambda: len(world.sandbox.accepted()) == len(expected), "everything is accepted", 45)
+    world.until_committed_to_the_end()
+    assert world.sandbox.accepted() == dict.fromkeys(expected, 1)
+    assert describe_topic(world.servers, world.ledger)[1] == 3
+    assert connector.stop() == 0
+    assert all(len(fates) == 1 for fates in world.fates().values())
+
+
+# ---- another topic of the same name
+
+
+@_PROTOCOLS
+@pytest.mark.parametrize("more", [2, 8], ids=["shorter", "longer"])
+def test_topic_recreated_while_it_runs_is_read_from_its_beginning(world: World, protocol: str, more: int) -> None:
+    world.create_topic()
+    world.produce(*(event(f"old-{number}") for number in range(5)))
+    connector = world.connector(KAFKA_GROUP_PROTOCOL=protocol, **_SOON)
+    connector.until_resolved(delivered=5)
+    world.until_committed_to_the_end()
+
+    delete_topic(world.servers, world.topic)
+    create_topic(world.servers, world.topic)
+    # Where it is longer than our position, a classic consumer would read on from there and skip what comes before.
+    world.produce(*(event(f"new-{number}") for number in range(more)), event("old-0"))
+
+    expected = dict.fromkeys([f"old-{n}" for n in range(5)] + [f"new-{n}" for n in range(more)], 1)
+    eventually(lambda: world.sandbox.accepted() == expected, "each is accepted once")
+    # With a topic the brokers delete what was committed for it, but a late commit of ours may come after that.
+    eventually(lambda: [line["offset"] for line in connector.log("partition_restored")] == [0, 0], "it started twice")
+    eventually(lambda: world.committed() == end_offsets(world.servers, world.topic), "all of the new one is committed")
+    assert connector.outcomes()["delivered"] == len(expected)
+    assert connector.stop() == 0
+    connector.start(world.settings(KAFKA_GROUP_PROTOCOL=protocol))
+    connector.until_said("partition_restored", offset=more + 1, why="from the committed offset")

@@ -1,0 +1,102 @@
+"""A source log that an unclean election cut below our position: two of three brokers die, and the one that lagged leads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.integration.kafka.cluster import Cluster
+from tests.integration.world import ConnectorProcess, Produced, Sandbox, World, end_offsets, event, eventually, produce
+
+pytestmark = pytest.mark.kafka
+
+_LEADS, _LAGS = 1, 2
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster(nodes=3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
+    _one_sandbox.clear()
+    world = World(cluster.bootstrap_servers, _one_sandbox, tmp_path)
+    yield world
+    world.close()
+
+
+def test_log_that_was_cut_below_the_position_stops_its_partition_and_nothing_is_skipped(
+    cluster: Cluster, world: World
+) -> None:
+    shorter, longer = f"{world.topic}-shorter", f"{world.topic}-longer"
+    for topic in (shorter, longer):
+        _create(world.servers, topic)
+    settings = {"KAFKA_TOPIC": f"{shorter},{longer}", "KAFKA_GROUP_PROTOCOL": "classic"}
+    connector = world.connector(**settings)
+    for topic in (shorter, longer):
+        _produce(world, topic, "kept", 5)
+    connector.until_resolved(delivered=10)
+    cluster.kill(_LAGS)
+    for topic in (shorter, longer):
+        _produce(world, topic, "cut", 5)
+    connector.until_resolved(delivered=20)
+    eventually(lambda: _committed(world, shorter, longer) == [10, 10], "all is committed", 60)
+    # What the leader alone has goes with it.
+    cluster.kill(_LEADS)
+    cluster.restart(_LAGS)
+    eventually(lambda: _ends(world, shorter, longer) == [5, 5], "the one that lagged leads", 90)
+    _produce(world, longer, "new", 8)  # ends behind our position again: other records stand there now
+    cluster.restart(_LEADS)
+    cluster.wait_until_complete()
+
+    for topic in (shorter, longer):
+        connector.until_said("operator_needed", sentence="the committed offset 10 is outside the log (0 to")
+        eventually(functools.partial(_refused, connector, topic), f"{topic} is refused", 90)
+    assert connector.page("/readyz")[0] == 503
+    assert _committed(world, shorter, longer) == [10, 10]
+    assert connector.stop() == 0
+
+    connector.start(world.settings(OFFSET_OUT_OF_RANGE="earliest", **settings))
+    # The kept are found in the ledger; the new are not taken for the cut ones that stood there before.
+    eventually(lambda: connector.outcomes() == {"delivered": 8, "already_resolved": 10}, "the new are delivered", 60)
+    expected = [f"{topic}-kept-{n}" for topic in (shorter, longer) for n in range(5)]
+    expected += [f"{topic}-cut-{n}" for topic in (shorter, longer) for n in range(5)]
+    expected += [f"{longer}-new-{n}" for n in range(8)]
+    assert world.sandbox.accepted() == dict.fromkeys(expected, 1)
+    eventually(lambda: _committed(world, shorter, longer) == [5, 13], "all of what is left is committed", 60)
+
+
+def _create(servers: str, topic: str) -> None:
+    """Create a topic on the two nodes that die: neither waits for the other, and either may lead without it."""
+    config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
+    new = NewTopic(topic, 1, replica_assignment=[[_LEADS, _LAGS]], config=config)
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    admin.create_topics([new])[topic].result(30)
+    eventually(lambda: end_offsets(servers, topic) == {0: 0}, f"topic {topic} has a leader")
+
+
+def _produce(world: World, topic: str, what: str, count: int) -> None:
+    produce(world.servers, topic, [Produced(world.value(event(f"{topic}-{what}-{n}"))) for n in range(count)])
+
+
+def _ends(world: World, *topics: str) -> list[int | None]:
+    return [end_offsets(world.servers, topic).get(0) for topic in topics]
+
+
+def _committed(world: World, *topics: str) -> list[int]:
+    # Not by the admin client: it does not follow a group to another coordinator.
+    properties = {"bootstrap.servers": world.servers, "group.id": world.group, "log_level": 0}
+    with closing(Consumer(properties)) as consumer:
+        return [place.offset for place in consumer.committed([TopicPartition(topic, 0) for topic in topics], timeout=30)]
+
+
+def _refused(connector: ConnectorProcess, topic: str) -> bool:
+    return any(line["partition"] == f"{topic}-0" for line in connector.log("partition_refused"))
