@@ -18,7 +18,6 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -302,6 +301,8 @@ class Group:
         self.load.stop()
         ends = self.load.ends()
         eventually(lambda: self.committed() == ends, f"{self.protocol}: committed offsets are {ends}", seconds)
+        # A commit is known to the brokers first; and a member that has just lost a partition shows it no more.
+        eventually(lambda: self._shown() == list(ends.items()), f"{self.protocol}: members show what is committed", seconds)
         self._finished.set()
         self._watch.join()
         last = [member.metrics() for member in self.running]
@@ -325,16 +326,11 @@ class Group:
         self.world.close()
         self.sandbox.kill()
 
-    def committed_by_metrics(self, scrapes: Sequence[Mapping[str, float]]) -> dict[int, int]:
-        """Return ``connector_committed_offset`` by partition, over members; each partition must be named by one alone."""
-        found: dict[int, int] = {}
-        for scrape in scrapes:
-            for name, value in scrape.items():
-                if name.startswith("connector_committed_offset{"):
-                    (partition,) = map(int, re.findall(r'partition="(\d+)"', name))
-                    assert partition not in found, f"two members show an offset of partition {partition}"
-                    found[partition] = int(value)
-        return found
+    def _shown(self) -> list[tuple[int, int]]:
+        """Return ``connector_committed_offset`` by partition as the members show it; where two show one, both."""
+        names = [item for member in self.running for item in member.metrics().items()]
+        shown = [(re.findall(r'partition="(\d+)"', name), value) for name, value in names if name.startswith(_COMMITTED)]
+        return sorted((int(partition), int(value)) for (partition,), value in shown)
 
     def committed(self) -> dict[int, int]:
         """Return what is committed; nothing while the brokers do not say."""
@@ -403,6 +399,7 @@ class Group:
         self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
 
 
+_COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
 """So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
 
