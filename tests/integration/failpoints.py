@@ -31,6 +31,7 @@ from connector.core import dedupe, exchange, pipeline
 from connector.core.assignment import Phase
 from connector.intake import Intake
 from connector.kafka import consumer, dead_letters, ledger
+from connector.model import Outcome
 
 __all__ = ["POINTS", "Point", "main"]
 
@@ -212,6 +213,10 @@ def _has_facts(_ledger: object, _source: object, _topic_id: object, facts: Any, 
     return bool(len(facts))
 
 
+def _has_deliveries(_ledger: object, _source: object, _topic_id: object, facts: Any, _report: object) -> bool:
+    return Outcome.DELIVERED in facts.outcomes
+
+
 def _stays(_consumer: object, points: Any, leaving: bool) -> bool:
     return bool(points) and not leaving
 
@@ -276,24 +281,23 @@ POINTS = {
         (10,),
         "facts are to be appended, none is out",
         _SENT_AGAIN,
-        _before(ledger.Ledger, "append", _has_facts),
-        nth=5,
+        _before(ledger.Ledger, "append", _has_deliveries),
+        nth=3,
         shows="sent again",
     ),
     "facts-queued": Point(
         (10,),
         "facts are with the client, not yet with the brokers",
         _SENT_AGAIN,
-        _after(ledger.Ledger, "append", _has_facts),
-        nth=5,
-        shows="sent again",
+        _after(ledger.Ledger, "append", _has_deliveries),
+        nth=3,
     ),
     "facts-unconfirmed": Point(
         (11,),
         "facts are in the ledger, the client does not know",
         _FROM_THE_LEDGER,
-        _in_report(ledger.Ledger, "append", 4, _has_facts),
-        nth=5,
+        _in_report(ledger.Ledger, "append", 4, _has_deliveries),
+        nth=3,
         shows="already resolved",
     ),
     "uncommitted": Point(

@@ -14,8 +14,9 @@ __all__ = ["IN_FLIGHT", "Mortal", "prepare"]
 BATCH = 8
 IN_FLIGHT = 4
 _FLUSH_MS = 50
-_UNWRITTEN_MS = _FLUSH_MS + 1000
-"""An acknowledgement so shortly before a death may not be in the ledger yet: a flush, and an append on a loaded machine."""
+_UNWRITTEN_MS = _FLUSH_MS + 10_000
+"""An acknowledgement so shortly before a death may not be in the ledger yet: a flush, and an append by a broker that stood
+still for seconds, as one does on a loaded machine. A fact that was there before the death is never excused."""
 SESSION_MS = 2000
 """After which a killed member's partitions are given to another: by default 45 s."""
 DRAIN_SECONDS = 3
