@@ -22,7 +22,7 @@ from typing import assert_never
 
 from connector.core import exchange as x
 from connector.core.assignment import Assignment, Letter, Phase
-from connector.core.dedupe import DedupePolicy, Sighting
+from connector.core.dedupe import DedupePolicy, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.recovery import LedgerPosition, commit_metadata
@@ -49,6 +49,8 @@ _CLOCK_PROBE_SECONDS = 5.0
 """While the clocks disagree, the brokers' is asked this often (by an empty ledger entry)."""
 _EXPIRY_SECONDS = 60.0
 """How often the windows forget what is too old."""
+_SWEEP_SECONDS = 0.05
+"""Between two steps of a sweep over a window, so that the loop turns meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Pipeline:
         self._stop_by: float | None = None  # monotonic second at which it ends whatever is still under way
         self._stop_verdict: str | None = None
         self._expire_at = 0.0
+        self._left: list[SeenKeys] = []  # windows of assignments that ended; freed like a sweep, for it takes as long
         self._out: list[x.Command] = []
         self.statistics = Statistics()
 
@@ -160,7 +163,7 @@ class Pipeline:
                 times.append(part.drain_by)
             if part.commits:
                 times.append(part.commit_due)
-        if self._assignments:
+        if self._assignments or self._left:
             times.append(self._expire_at if self._agrees else self._probe_at)
         return min((time for time in times if time is not None), default=None)
 
@@ -612,6 +615,8 @@ class Pipeline:
                 self._out.append(x.Release(part.partition, part.generation, unresolved))
             if not part.live and part.idle:
                 del self._assignments[part.generation]
+                self._left.append(part.window.seen)
+                self._expire_at = now.monotonic
         if self._stop_by is not None and not self.assignments and (not self._assignments or now.monotonic >= self._stop_by):
             self._stop_by = None
             self._out.append(x.Stop(self._stop_verdict))
@@ -638,10 +643,10 @@ class Pipeline:
                 self._out.append((x.Resume if fetch else x.Pause)(part.partition, part.generation))
 
     def _expire(self, now: Moment) -> None:
-        if now.monotonic >= self._expire_at:
-            self._expire_at = now.monotonic + _EXPIRY_SECONDS
-            if self._agrees:
-                # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
-                oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
-                for part in self._assignments.values():
-                    part.window.seen.expire(oldest)
+        if now.monotonic < self._expire_at or not self._agrees:
+            return
+        # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
+        oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
+        more = [part.window.seen.expire(oldest) for part in self._assignments.values()]
+        self._left = [seen for seen in self._left if seen.free()]
+        self._expire_at = now.monotonic + (_SWEEP_SECONDS if any(more) or self._left else _EXPIRY_SECONDS)
