@@ -112,7 +112,7 @@ class SeenKeys:
                 self.add(key, time_ms)
 
     def expire(self, oldest_ms: int) -> bool:
-        """Forget the days whose youngest possible key is older than this event time, in some shards; tell if more is to do."""
+        """Forget the days whose youngest possible key is older than this event time, a step a call; tell if more is left."""
         if self._swept == 0:
             self._oldest_day = oldest_ms // _DAY_MS  # for the whole sweep, also where midnight passes in its midst
             if min(self._days, default=self._oldest_day) >= self._oldest_day:
@@ -130,7 +130,7 @@ class SeenKeys:
         return False
 
     def free(self) -> bool:
-        """Forget the keys of some shards, of a window that nobody asks any more; tell if more is to do."""
+        """Forget the keys of some shards, of a window that nobody asks any more; tell if more is left."""
         freed = 0
         while self._shards and freed < _KEYS_AT_ONCE:
             freed += len(self._shards.pop())

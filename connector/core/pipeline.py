@@ -55,7 +55,10 @@ _SWEEP_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class BufferPolicy:
-    """How much may be held unresolved, in all, and what polls already under way may still add when it pauses."""
+    """How much may be held unresolved, in all, and what polls already under way may still add when it pauses.
+
+    With polls under way that hold no more than the headroom, the most is never exceeded.
+    """
 
     max_events: int
     max_bytes: int
@@ -181,6 +184,11 @@ class Pipeline:
     def buffered_events(self) -> int:
         """Records neither in flight nor resolved: waiting, in a batch to come, to be sent again, or becoming letters."""
         return sum(part.held - part.in_flight for part in self.assignments)
+
+    @property
+    def held_bytes(self) -> int:
+        """Size of the records buffered and in flight."""
+        return sum(part.held_bytes for part in self.assignments)
 
     @property
     def in_flight_requests(self) -> int:

@@ -360,6 +360,12 @@ class _Process:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The id of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         assert self._process is not None
