@@ -310,7 +310,7 @@ def _damaged(dice: Random, values: Sequence[bytes]) -> bytes:
 def records(count: int, seed: int) -> Counter[str]:
     """Damage so many records; return how often each fate was met. Raises `Broken`, or whatever a record led to."""
     dice = Random(seed)
-    contracts = (AdsV1("account", "client", "NA"), EventsV1("account", "client", "EU"))
+    contracts: tuple[WireContract, ...] = (AdsV1("account", "client", "NA"), EventsV1("account", "client", "EU"))
     benches = [(Bench(contract), contract) for contract in contracts]
     offsets = [0, 0]
     corpora = _corpora(dice)

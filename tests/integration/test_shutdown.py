@@ -29,9 +29,8 @@ def _ends(connector: ConnectorProcess, within: float = _LEAVING_SECONDS) -> None
 
 def test_a_slow_vendor_is_waited_for_and_nothing_is_sent_twice(world: World) -> None:
     names = [f"bought-{number}" for number in range(60)]
-    world.create_topic(2)
-    for partition in range(2):
-        world.produce(*map(event, names[partition::2]), partition=partition)
+    world.create_topic()
+    world.produce(*map(event, names))
     world.sandbox.set_faults(latency_ms=2_500)
     slowly = {"BATCH_MAX_EVENTS": "5", "MAX_IN_FLIGHT": "4"}
     connector = world.connector(**slowly)
