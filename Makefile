@@ -32,7 +32,7 @@ bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe w
 	$(BIN)/python -m tests.benchmarks.window
 
 storm: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
-	$(BIN)/python -m tests.benchmarks.storm --picture storm.svg
+	$(BIN)/python -m tests.benchmarks.storm --picture tests/benchmarks/storm.svg
 
 rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, static and dynamic members: the account
 	$(BIN)/python -m tests.integration.rolling

@@ -196,7 +196,8 @@ def _picture(storm: Storm) -> str:
     shown = f"every request answered 429 for {until:.0f} s (shaded), {span:.0f} s in all"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-5 0 {_WIDTH + 10} {height}" font-family="sans-serif" '
-        f'font-size="13">{"".join(drawn)}<text y="{height - 10}">{shown}</text></svg>\n'
+        f'font-size="13"><rect x="-5" width="{_WIDTH + 10}" height="{height}" fill="#fff"/>'
+        f'{"".join(drawn)}<text y="{height - 10}">{shown}</text></svg>\n'
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.rolling import roll
-from tests.integration.world import ConnectorProcess, Sandbox, World, _free_port, alter_topic, event, eventually
+from tests.integration.world import ConnectorProcess, Sandbox, World, alter_topic, event, eventually
 
 _LEAVING_SECONDS = 15.0
 """For an end that waits for nothing: the group is left and the interpreter ends, on a machine with other things to do."""
@@ -80,7 +80,7 @@ def _topic_missing(world: World) -> ConnectorProcess:
 
 
 def _brokers_away(world: World) -> ConnectorProcess:
-    connector = world.connector(KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{_free_port()}")
+    connector = world.connector(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     connector.until_said("waiting")
     return connector
 
