@@ -28,6 +28,7 @@ _AT_ONCE = 20_000
 """Records given to the producer in one go; its queue holds 100,000."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PERIOD_SECONDS = 1.0
+_FILL_SECONDS = 120.0
 _DRAIN_SECONDS = 900.0
 
 
@@ -78,11 +79,13 @@ def fill(world: World, events: int, **changes: object) -> None:
 
 
 def ride_out(world: World, sandbox: Sandbox, events: int, seconds: float, **settings: str) -> Storm:
-    """Start a connector into a storm of so many seconds, then let it drain the topic."""
+    """Start a connector into a storm that lasts so many seconds from when the buffer is full; then let it drain the topic."""
     sandbox.set_faults(throttle_429=1.0, retry_after=None)
     connector = world.connector(**settings)
     began = time.monotonic()
-    throttled = watch(connector, began, lambda sample: sample.seconds >= seconds, seconds + 60)
+    throttled = watch(connector, began, lambda sample: sample.full, _FILL_SECONDS)
+    until = throttled[-1].seconds + seconds
+    throttled += watch(connector, began, lambda sample: sample.seconds >= until, seconds + _FILL_SECONDS)
     sandbox.set_faults()
     drained = watch(connector, began, lambda sample: sample.delivered == events, _DRAIN_SECONDS)
     world.until_committed_to_the_end()

@@ -34,15 +34,16 @@ def test_a_slow_vendor_is_waited_for_and_nothing_is_sent_twice(world: World) -> 
     world.sandbox.set_faults(latency_ms=2_500)
     slowly = {"BATCH_MAX_EVENTS": "5", "MAX_IN_FLIGHT": "4"}
     connector = world.connector(**slowly)
-    eventually(lambda: len({line["request"] for line in world.sandbox.record()}) == 4, "four requests are out")
+    eventually(lambda: len(world.sandbox.record()) >= 20, "four requests are out", 60)
 
     _ends(connector)
-    assert len(world.sandbox.accepted()) == 20, "what was out was waited for, and nothing more was sent"
-    assert sum(line["unresolved"] for line in connector.log("partition_released")) == 40
+    record = world.sandbox.record()
+    assert {line["answer"] for line in record} == {"sent"}, "every request that was out was waited for"
+    assert connector.log("partition_released")[0]["unresolved"] == len(names) - len(record) > 0
 
     world.sandbox.set_faults()
     connector.start(world.settings(**slowly))
-    connector.until_resolved(delivered=40)
+    connector.until_resolved(delivered=len(names) - len(record))
     assert world.sandbox.accepted() == dict.fromkeys(names, 1)
     assert connector.stop() == 0
 
