@@ -79,7 +79,7 @@ def fill(world: World, events: int, **changes: object) -> None:
 
 
 def ride_out(world: World, sandbox: Sandbox, events: int, seconds: float, **settings: str) -> Storm:
-    """Start a connector into a storm that lasts so many seconds from when the buffer is full; then let it drain the topic."""
+    """Start a connector into a storm that lasts so many seconds once the buffer is full, then let it drain the topic."""
     sandbox.set_faults(throttle_429=1.0, retry_after=None)
     connector = world.connector(**settings)
     began = time.monotonic()

@@ -21,7 +21,7 @@ def _check(storm: Storm, most_events: int, most_bytes: int) -> None:
     samples = storm.throttled + storm.drained
     assert max(sample.held_events for sample in samples) <= most_events
     assert max(sample.held_bytes for sample in samples) <= most_bytes
-    assert len(storm.full) >= 5, "the buffer was full"
+    assert len(storm.full) >= 3, "the buffer was full"
     assert storm.full[-1].throttled >= 2, "the storm was one"
     assert storm.full[-1].resident_bytes - storm.full[0].resident_bytes < _GROWTH_BYTES
     assert storm.full[-1].files <= storm.full[0].files + 8  # connections come and go
