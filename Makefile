@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast lint types prove storms bench lock clean
+.PHONY: help install demo test test-fast lint types prove storms storm rolling fuzz bench bench-window lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 install: $(VENV)/.installed ## install into .venv, so that .venv/bin/connector is the command
 
@@ -33,6 +33,19 @@ prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and s
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput
+
+bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe window of up to 10 million keys
+	$(BIN)/python -m tests.benchmarks.window
+
+storm: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
+	$(BIN)/python -m tests.benchmarks.storm --picture tests/benchmarks/storm.svg
+
+rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, static and dynamic members: the account
+	$(BIN)/python -m tests.integration.rolling
+
+fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answers (some minutes)
+	$(BIN)/python -X faulthandler -m tests.fuzz records
+	$(BIN)/python -X faulthandler -m tests.fuzz answers
 
 lock: ## resolve again within pyproject's bounds (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

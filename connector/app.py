@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from importlib.metadata import version
 
@@ -28,7 +29,7 @@ from connector.core.recovery import OutOfRange
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
-from connector.kafka.consumer import PollPolicy, SourceConsumer
+from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.producer import ConfirmingProducer
@@ -47,6 +48,8 @@ __all__ = [
     "contract_for",
     "ledger_policy",
     "own_topics",
+    "pipeline_policy",
+    "poll_policy",
     "read_settings",
     "run",
     "schemas_for",
@@ -142,12 +145,11 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             max_per_second=settings.sending.max_per_second,
             breaker=settings.dead_letters.policy,
         ),
-        # Two polls may be under way when it pauses, and a third half done.
         buffer=BufferPolicy(
             buffer.max_events,
             buffer.max_bytes,
-            headroom_events=min(3 * poll.records, buffer.max_events // 2),
-            headroom_bytes=min(_QUEUE_BYTES, buffer.max_bytes // 2),
+            headroom_events=MOST_POLLS_AFTER_A_PAUSE * poll.records,
+            headroom_bytes=buffer.max_bytes * 3 // 8,
         ),
         drain_seconds=settings.drain_timeout_seconds,
         flush=FlushPolicy(
@@ -155,6 +157,21 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
         ),
         stop_on_verdict=settings.on_verdict == "stop",
     )
+
+
+def poll_policy(settings: Settings) -> PollPolicy:
+    """Return how the consumer polls: so little at a time that the polls under way when it pauses fit into the buffer."""
+    buffer = settings.buffer
+    usual = PollPolicy(
+        settings.kafka.topics,
+        clients.incremental(settings.kafka),
+        settings.drain_timeout_seconds,
+        names_itself=clients.names_itself(settings.kafka),
+    )
+    # A quarter of the buffer for each. A record holds up to twice the bytes that a poll counts, for its event as encoded is
+    # beside it, and the last one of a poll may be of any size: hence the larger headroom for bytes.
+    records = min(usual.records, max(1, buffer.max_events // (4 * MOST_POLLS_AFTER_A_PAUSE)))
+    return replace(usual, records=records, size=max(1, buffer.max_bytes // (8 * MOST_POLLS_AFTER_A_PAUSE)))
 
 
 def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
@@ -283,12 +300,7 @@ class Connector:
         session_seconds = properties.session_timeout_seconds(settings.kafka)
         if session_seconds is None:
             session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
-        poll = PollPolicy(
-            settings.kafka.topics,
-            clients.incremental(settings.kafka),
-            settings.drain_timeout_seconds,
-            names_itself=clients.names_itself(settings.kafka),
-        )
+        poll = poll_policy(settings)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
         decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))

@@ -94,8 +94,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("BATCH_MAX_BYTES", "1MB", "size of a request that a batch stays below"),
     Setting("BATCH_LINGER", "1s", "how long a batch waits for more events"),
     Setting("MAX_IN_FLIGHT", "8", "requests at once; the adaptive limit stays at or below it"),
-    Setting("BUFFER_MAX_EVENTS", "20000", "events held unresolved, at which fetching pauses"),
-    Setting("BUFFER_MAX_BYTES", "64MB", "their size, at which fetching pauses"),
+    Setting("BUFFER_MAX_EVENTS", "20000", "most events held unresolved; fetching pauses before"),
+    Setting("BUFFER_MAX_BYTES", "64MB", "most bytes of them; the same"),
     Setting(
         "AMAZON_MAX_REQUESTS_PER_SECOND", "", "optional: of this process; Amazon's own limit is unknown, and is adapted to"
     ),
@@ -146,6 +146,8 @@ _BYTES = {"B": 1, "KB": 1_000, "MB": 1_000_000}
 _MAX_EVENTS = 500
 """Of one request, in both wire contracts (amazon-contract.md, ``eventData`` and ``events``)."""
 
+_LEAST_BUFFER = 12
+"""Three polls under way of one record each are a quarter of it."""
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 """What Kafka takes for the name of a topic (org.apache.kafka.common.internals.Topic)."""
 
@@ -338,7 +340,7 @@ def _read(reader: _Reader) -> Settings:
             reader.seconds("BATCH_LINGER", 0),
         ),
         sending=Sending(reader.whole("MAX_IN_FLIGHT"), reader.rate("AMAZON_MAX_REQUESTS_PER_SECOND")),
-        buffer=BufferPolicy(reader.whole("BUFFER_MAX_EVENTS"), reader.size("BUFFER_MAX_BYTES")),
+        buffer=BufferPolicy(reader.whole("BUFFER_MAX_EVENTS", _LEAST_BUFFER), reader.size("BUFFER_MAX_BYTES")),
         ledger=Ledger(
             _read_topic_template(reader, "LEDGER_TOPIC", f"{{topic}}.{kafka.group_id}.ledger", kafka),
             reader.seconds("LEDGER_FLUSH_INTERVAL"),

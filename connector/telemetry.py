@@ -322,6 +322,7 @@ class Telemetry:
             adjusted = self._contract.adjustments
             yield _counters("connector_adjustments", "Optional inputs left out or rounded.", "what", adjusted)
         yield _gauge("connector_buffered_events", "Records neither in flight nor resolved.", pipeline.buffered_events)
+        yield _gauge("connector_held_bytes", "Size of records buffered and in flight.", pipeline.held_bytes)
         yield _gauge("connector_in_flight_events", "Events in requests.", pipeline.in_flight_events)
         yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.in_flight_requests)
         yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.concurrency_limit)

@@ -22,7 +22,7 @@ from typing import assert_never
 
 from connector.core import exchange as x
 from connector.core.assignment import Assignment, Letter, Phase
-from connector.core.dedupe import DedupePolicy, Sighting
+from connector.core.dedupe import DedupePolicy, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.recovery import LedgerPosition, commit_metadata
@@ -50,11 +50,16 @@ _CLOCK_PROBE_SECONDS = 5.0
 """While the clocks disagree, the brokers' is asked this often (by an empty ledger entry)."""
 _EXPIRY_SECONDS = 60.0
 """How often the windows forget what is too old."""
+_SWEEP_SECONDS = 0.05
+"""Between two steps of a sweep over a window, so that the loop turns meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class BufferPolicy:
-    """How much may be held unresolved, in all, and what polls already under way may still add when it pauses."""
+    """How much may be held unresolved, in all, and what polls already under way may still add when it pauses.
+
+    With polls under way that hold no more than the headroom, the most is never exceeded.
+    """
 
     max_events: int
     max_bytes: int
@@ -109,6 +114,7 @@ class Pipeline:
         self._stop_by: float | None = None  # monotonic second at which it ends whatever is still under way
         self._stop_verdict: str | None = None
         self._expire_at = 0.0
+        self._left: list[SeenKeys] = []  # windows of assignments that ended; freed like a sweep, for it takes as long
         self._out: list[x.Command] = []
         self.statistics = Statistics()
 
@@ -170,7 +176,7 @@ class Pipeline:
                 times.append(part.commit_due)
             if part.parked:
                 times.append(self._dispatch.breaker.letter_due())
-        if self._assignments:
+        if self._assignments or self._left:
             times.append(self._expire_at if self._agrees else self._probe_at)
         return min((time for time in times if time is not None), default=None)
 
@@ -188,6 +194,11 @@ class Pipeline:
     def buffered_events(self) -> int:
         """Records neither in flight nor resolved: waiting, in a batch to come, to be sent again, or becoming letters."""
         return sum(part.held - part.in_flight for part in self.assignments)
+
+    @property
+    def held_bytes(self) -> int:
+        """Size of the records buffered and in flight."""
+        return sum(part.held_bytes for part in self.assignments)
 
     @property
     def in_flight_requests(self) -> int:
@@ -693,6 +704,8 @@ class Pipeline:
                 self._out.append(x.Release(part.partition, part.generation, unresolved))
             if not part.live and part.idle:
                 del self._assignments[part.generation]
+                self._left.append(part.window.seen)
+                self._expire_at = now.monotonic
         if self._stop_by is not None and not self.assignments and (not self._assignments or now.monotonic >= self._stop_by):
             self._stop_by = None
             self._out.append(x.Stop(self._stop_verdict))
@@ -723,10 +736,10 @@ class Pipeline:
                 self._out.append((x.Resume if fetch else x.Pause)(part.partition, part.generation))
 
     def _expire(self, now: Moment) -> None:
-        if now.monotonic >= self._expire_at:
-            self._expire_at = now.monotonic + _EXPIRY_SECONDS
-            if self._agrees:
-                # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
-                oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
-                for part in self._assignments.values():
-                    part.window.seen.expire(oldest)
+        if now.monotonic < self._expire_at or not self._agrees:
+            return
+        # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
+        oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
+        more = [part.window.seen.expire(oldest) for part in self._assignments.values()]
+        self._left = [seen for seen in self._left if seen.free()]
+        self._expire_at = now.monotonic + (_SWEEP_SECONDS if any(more) or self._left else _EXPIRY_SECONDS)

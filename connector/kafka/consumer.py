@@ -29,9 +29,15 @@ from connector.intake import Intake, Origin
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 from connector.ports import Record
 
-__all__ = ["PollPolicy", "SourceConsumer", "Watcher"]
+__all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer", "Watcher"]
 
 _POLLS_UNDER_WAY = 2
+MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
+"""Polls that may still be handled from the one on that makes the pipeline pause: those posted, and one not posted yet."""
+_RECORDS_AT_ONCE = 100
+"""Asked of the client at once: as many calls for a poll as can be afforded, for what it holds is known between them only."""
+_EVENT_BYTES = 1_000
+"""What an event takes as encoded beyond what its values take: names, punctuation."""
 _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _JOIN_SECONDS = 10.0
@@ -82,7 +88,9 @@ class PollPolicy:
     names_itself: bool = False
     """Whether a member has an id before the group has let it in: the KIP-848 protocol."""
     records: int = 1000
-    """Of one poll (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
+    """Of one poll at most (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
+    size: int = 1_000_000
+    """Bytes after which a poll takes no further records, with `_EVENT_BYTES` counted for each beside its value."""
     seconds: float = 0.1
     """One poll waits so long for records, and a command for it."""
 
@@ -127,6 +135,7 @@ class SourceConsumer:
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
         self._held_for_schema = False
+        self._largest = policy.size  # bytes of the largest of the records last polled; at first, the worst
         self._waiting_since = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
@@ -178,12 +187,8 @@ class SourceConsumer:
             while not self._closing.is_set():
                 self._carry_out_all()
                 self._decode_again()
-                began = time.monotonic()
-                messages = self._consumer.consume(self._policy.records, self._policy.seconds)
-                self.last_poll = began
+                self._poll()
                 self.joined = self.joined or self._let_in()
-                if messages:
-                    self._take_in(messages)
                 self._commit([])  # what waited for the answer to the last
             self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
             self._commit_and_wait([])
@@ -255,8 +260,26 @@ class SourceConsumer:
 
     # ---- records
 
-    def _take_in(self, messages: list[Message]) -> None:
-        columns: dict[TopicPartition, _Column] = {}
+    def _poll(self) -> None:
+        """Poll, decode and post; a poll ends by its size too, or a few large records would be more than the buffer holds."""
+        columns: dict[Origin, _Column] = {}
+        records, size, seconds = 0, 0, self._policy.seconds
+        while records < self._policy.records and size < self._policy.size:
+            # The next records are taken to be as large as the last.
+            fitting = (self._policy.size - size) // self._largest
+            asked = max(1, min(_RECORDS_AT_ONCE, self._policy.records - records, fitting))
+            began = time.monotonic()
+            found = self._consumer.consume(asked, seconds)
+            self.last_poll = began
+            self._take_in(found, columns)
+            if len(found) < asked:
+                break
+            self._largest = max(map(len, found)) + _EVENT_BYTES
+            records, size, seconds = records + len(found), size + sum(map(len, found)) + len(found) * _EVENT_BYTES, 0.0
+        # A rebalance or an error meanwhile may have ended an assignment: what was read before belongs to it.
+        self._decode([column for origin, column in columns.items() if self._mine.get(origin.partition) is origin])
+
+    def _take_in(self, messages: list[Message], columns: dict[Origin, _Column]) -> None:
         for message in messages:
             error = message.error()
             topic, number = message.topic(), message.partition()
@@ -264,13 +287,12 @@ class SourceConsumer:
             if error is not None and error.code() != _END:
                 self._consumer_error(error, partition)
             elif partition in self._sought:  # before, it is paused; a record of it all the same would be read again
-                column = columns.setdefault(partition, _Column(self._mine[partition], []))
+                origin = self._mine[partition]
+                column = columns.setdefault(origin, _Column(origin, []))
                 if error is None:
                     column.messages.append(message)
                 else:
                     column.reached = message.offset() or 0
-        # An error among them may have begun a partition anew: what was read before belongs to the assignment that ended.
-        self._decode([column for partition, column in columns.items() if self._mine.get(partition) is column.origin])
 
     def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""

@@ -6,6 +6,7 @@ The laws under every interleaving are shown in ``test_pipeline_simulation.py``; 
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -1228,6 +1229,23 @@ def test_the_window_forgets_what_is_too_old_for_any_copy_to_be_fresh() -> None:
     assert key_of("a") in part.window.seen
     talk.wait(2 * 86_400.0)
     assert key_of("a") not in part.window.seen
+
+
+def test_a_large_window_is_swept_in_steps_and_freed_in_steps_once_its_partition_is_another_members() -> None:
+    recovery, dice = a_recovery(), Random(5)
+    recovery.seen.add_many(dice.randbytes(16 * 30_000), [NOW_MS] * 30_000)
+    talk = Conversation()
+    talk.start(recovery=recovery)
+    talk.wait(8.1 * 86_400)
+    assert 0 < len(recovery.seen) < 30_000
+    assert talk.pipeline.wake_at(talk.moment) == pytest.approx(talk.now + 0.05)
+    left = len(recovery.seen)
+    talk.tell(x.Lost((1,)))
+    assert 0 < len(recovery.seen) < left
+    while len(recovery.seen):
+        assert talk.pipeline.wake_at(talk.moment) == pytest.approx(talk.now + 0.05)
+        talk.wait(0.05)
+    assert talk.pipeline.wake_at(talk.moment) is None
 
 
 def test_a_clock_set_back_within_the_skew_finds_the_keys_of_events_that_are_fresh_again() -> None:

@@ -23,8 +23,11 @@ ZERO, ONE = TopicPartition("conversions", 0), TopicPartition("conversions", 1)
 class FakeMessage:
     """A record, or an error of a partition, as the client hands it out."""
 
-    def __init__(self, partition: TopicPartition, offset: int, error: KafkaError | None = None) -> None:
-        self._partition, self._offset, self._error = partition, offset, error
+    def __init__(self, partition: TopicPartition, offset: int, error: KafkaError | None = None, *, size: int = 1) -> None:
+        self._partition, self._offset, self._error, self._size = partition, offset, error, size
+
+    def __len__(self) -> int:
+        return self._size
 
     def topic(self) -> str:
         return self._partition.topic
@@ -40,12 +43,24 @@ class FakeMessage:
 
 
 class FakeClient:
-    """Notes which partitions it was told to pause and to resume, and what to commit."""
+    """Hands out records in order, and notes what it was told to pause, to resume and to commit."""
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
         self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
         """Offsets by partition, and whether it was waited for."""
+        self.waiting: list[FakeMessage | Callable[[], None]] = []
+        """Records; a callback among them is served by the call that reaches it, as the client serves a rebalance."""
+
+    def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
+        found: list[FakeMessage] = []
+        while self.waiting and len(found) < count:
+            next_one = self.waiting.pop(0)
+            if isinstance(next_one, FakeMessage):
+                found.append(next_one)
+            else:
+                next_one()
+        return found
 
     def pause(self, places: list[KafkaTopicPartition]) -> None:
         self.paused |= {TopicPartition(place.topic, place.partition) for place in places}
@@ -93,7 +108,7 @@ class Scene:
     def __init__(self) -> None:
         self.posted: list[Any] = []
         self.intake, self.client = FakeIntake(), FakeClient()
-        policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01)
+        policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01, records=250, size=1_000_000)
         settings = {"group.id": "test", "bootstrap.servers": "localhost:1", "log_level": 0}
         self.source = SourceConsumer(settings, policy, self.intake, "cluster", self._post, Silent())
         self.source._consumer = cast("Any", self.client)
@@ -108,8 +123,9 @@ class Scene:
         self.source._carry_out(x.Start(partition, generation, 0, -1, "topic-id"), leaving=False)
         self.source._carry_out(x.Resume(partition, generation), leaving=False)
 
-    def take(self, *messages: FakeMessage) -> None:
-        self.source._take_in(cast("Any", list(messages)))
+    def take(self, *messages: FakeMessage | Callable[[], None]) -> None:
+        self.client.waiting += messages
+        self.source._poll()
 
     def polled(self) -> list[tuple[TopicPartition, int, list[int]]]:
         polls = [poll for told in self.posted if isinstance(told, x.Polled) for poll in told.polls]
@@ -147,6 +163,33 @@ def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for
     scene.start(ZERO, 3)
     scene.take(FakeMessage(ZERO, 500))
     assert scene.polled() == [(ZERO, 3, [500])]
+
+
+def test_a_poll_ends_at_its_number_of_records(scene: Scene) -> None:
+    scene.take(*[FakeMessage(ZERO, offset) for offset in range(400)])
+
+    assert scene.polled() == [(ZERO, 1, list(range(250)))]
+
+
+def test_a_poll_of_large_records_ends_by_its_size_with_one_at_most_above_it(scene: Scene) -> None:
+    scene.client.waiting += [FakeMessage(ZERO, offset, size=900_000) for offset in range(6)]
+    for _ in range(3):
+        scene.take()
+        scene.source.polled_handled()
+
+    assert [len(offsets) for _, _, offsets in scene.polled()] == [2, 2, 2]
+
+
+def test_records_read_before_their_partition_was_given_up_and_given_back_in_one_poll_belong_to_neither(scene: Scene) -> None:
+    place = [KafkaTopicPartition(*ZERO)]
+
+    def rebalance() -> None:
+        scene.source._on_lost(cast("Any", scene.client), place)
+        scene.source._on_assign(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+
+    scene.take(*[FakeMessage(ZERO, offset) for offset in range(100)], rebalance, FakeMessage(ONE, 7))
+
+    assert scene.polled() == [(ONE, 2, [7])]
 
 
 def test_records_that_cannot_be_decoded_for_now_are_kept_in_order_and_nothing_else_is_fetched(scene: Scene) -> None:
