@@ -47,7 +47,10 @@ class FakeClient:
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
         self.waiting: list[FakeMessage | Callable[[], None]] = []
-        """Records; a callback among them is served by the call that reaches it, as the client serves a rebalance."""
+        """Records; a callback among them is served by the call that reaches it, as the client serves a rebalance.
+
+        What that call had found before is dropped, which is the client's doing too.
+        """
 
     def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
         found: list[FakeMessage] = []
@@ -56,6 +59,7 @@ class FakeClient:
             if isinstance(next_one, FakeMessage):
                 found.append(next_one)
             else:
+                found.clear()
                 next_one()
         return found
 
