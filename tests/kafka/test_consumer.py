@@ -50,7 +50,10 @@ class FakeClient:
         self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
         """Offsets by partition, and whether it was waited for."""
         self.waiting: list[FakeMessage | Callable[[], None]] = []
-        """Records; a callback among them is served by the call that reaches it, as the client serves a rebalance."""
+        """Records; a callback among them is served by the call that reaches it, as the client serves a rebalance.
+
+        What that call had found before is dropped, which is the client's doing too.
+        """
 
     def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
         found: list[FakeMessage] = []
@@ -59,6 +62,7 @@ class FakeClient:
             if isinstance(next_one, FakeMessage):
                 found.append(next_one)
             else:
+                found.clear()
                 next_one()
         return found
 
