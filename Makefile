@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast storms lint types bench lock clean
+.PHONY: help install demo test test-fast storms lint types prove bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ lint: $(VENV)/.test-tools ## ruff, format and rules
 
 types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
+
+prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and show what it cost (a quarter of an hour; needs Java)
+	$(BIN)/python -m tests.integration.prove --rounds 20
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 
+from connector.errors import OutOfOrder
 from connector.model import UNKNOWN_EPOCH
 
 __all__ = ["OffsetTracker", "ResolvedOffsets"]
@@ -21,12 +22,13 @@ class OffsetTracker:
     Law: every received offset below ``next_offset`` is resolved, and ``next_offset`` never goes back.
     """
 
-    __slots__ = ("_last", "_received", "_resolved", "_runs", "epoch", "next_offset")
+    __slots__ = ("_last", "_received", "_resolved", "_runs", "_start", "epoch", "next_offset")
 
     def __init__(self, start: int) -> None:
         self.next_offset = start
         self.epoch = UNKNOWN_EPOCH
         """Leader epoch of the last record below ``next_offset``."""
+        self._start = start
         self._last = start - 1
         self._received: deque[int] = deque()
         self._resolved: set[int] = set()
@@ -37,9 +39,20 @@ class OffsetTracker:
         return len(self._received)
 
     def track(self, offset: int, epoch: int) -> bool:
-        """Take in a received offset; False if it was tracked before (polled again after a seek)."""
+        """Take in a received offset; False below the start, where all is committed.
+
+        Raises:
+            OutOfOrder: it is not above all before it. It may have been tracked before, but if it lay in a gap the frontier
+                may pass it, or have passed it. A client that reads on from one seek never goes back (librdkafka did until
+                2.4, its issue 4686, on a needless resume), so not to believe the harmless case costs nothing.
+        """
         if offset <= self._last:
-            return False
+            if offset < self._start:
+                return False
+            raise OutOfOrder(
+                f"offset {offset} was received after offset {self._last} of the same partition and assignment: the process "
+                "ends, and its next start reads again from the committed offset"
+            )
         self._last = offset
         self._received.append(offset)
         if not self._runs or self._runs[-1][1] != epoch:

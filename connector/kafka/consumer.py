@@ -113,6 +113,7 @@ class SourceConsumer:
         self._slots = threading.Semaphore(_POLLS_UNDER_WAY)
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
+        self._sought: set[TopicPartition] = set()
         self._fetching: set[TopicPartition] = set()
         self._released: set[int] = set()
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
@@ -210,6 +211,7 @@ class SourceConsumer:
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
+                self._sought.add(partition)
                 self._seek(command)
             case x.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
@@ -251,7 +253,7 @@ class SourceConsumer:
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None:
                 self._consumer_error(error, partition)
-            elif partition in self._mine:
+            elif partition in self._sought:  # before, it is paused; a record of it all the same would be read again
                 columns.setdefault(partition, (self._mine[partition], []))[1].append(message)
         # An error among them may have begun a partition anew: what was read before belongs to the assignment that ended.
         self._decode([column for partition, column in columns.items() if self._mine.get(partition) is column[0]])
@@ -382,6 +384,7 @@ class SourceConsumer:
     def _begin(self, partition: TopicPartition, *, truncated: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
+        self._sought.discard(partition)
         self._fetching.discard(partition)
         self._undecoded = [(held, messages) for held, messages in self._undecoded if held.partition != partition]
         self._post(x.Assigned(partition, origin.generation, truncated))
@@ -426,6 +429,7 @@ class SourceConsumer:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             origin = self._mine.pop(partition, None)
+            self._sought.discard(partition)
             self._fetching.discard(partition)
             if origin is not None:
                 self._released.discard(origin.generation)

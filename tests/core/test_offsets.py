@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
+from connector.errors import OutOfOrder
 from connector.model import UNKNOWN_EPOCH
 
 
@@ -31,7 +33,12 @@ class _TrackerBesideNaiveSets(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 8))
     def receive_again(self, back: int) -> None:
-        assert not self.tracker.track(self.highest - back, 9)
+        offset = self.highest - back
+        if offset < self.START:
+            assert not self.tracker.track(offset, 9)
+        else:
+            with pytest.raises(OutOfOrder, match=f"offset {offset} was received after offset {self.highest}"):
+                self.tracker.track(offset, 9)
 
     @precondition(lambda self: len(self.resolved) < len(self.received))
     @rule(data=st.data())

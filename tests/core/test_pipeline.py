@@ -21,6 +21,7 @@ from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.core.retry import RetryPolicy
+from connector.errors import OutOfOrder
 from connector.model import (
     DELIVERED,
     NO_VERDICT,
@@ -273,12 +274,19 @@ def test_polls_of_an_assignment_that_is_not_running_are_ignored() -> None:
     assert talk.pipeline.statistics.records == 0
 
 
-def test_a_record_polled_again_after_a_seek_is_taken_in_once() -> None:
+def test_a_record_below_the_start_is_not_taken_in_for_all_there_is_committed() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(offset=1))
+    assert sends(talk.poll(good(0), good(1))) == [b"[1]"]
+    assert talk.pipeline.statistics.records == 1
+
+
+def test_a_record_that_comes_after_a_later_one_ends_the_process_rather_than_being_taken_for_known() -> None:
     talk = Conversation()
     talk.start()
-    assert sends(talk.poll(good(0), good(1))) == [b"[0,1]"]
-    assert talk.poll(good(0), good(1)) == []
-    assert talk.pipeline.statistics.records == 2
+    talk.poll(good(0), good(2))
+    with pytest.raises(OutOfOrder, match="offset 1 was received after offset 2"):
+        talk.poll(good(1))
 
 
 # ---- the order of the checks

@@ -30,6 +30,7 @@ from connector.core.recovery import (
     Restoration,
 )
 from connector.core.retry import RetryPolicy
+from connector.errors import OutOfOrder
 from connector.model import (
     DELIVERED,
     NO_VERDICT,
@@ -102,6 +103,8 @@ class _Member:
     positions: dict[int, int] = field(default_factory=dict)
     """By generation."""
     fetching: dict[int, bool] = field(default_factory=dict)
+    went_back: set[int] = field(default_factory=set)
+    """Generations whose records were once polled again."""
 
 
 class World:
@@ -410,8 +413,9 @@ class World:
 
     def _fetch(self, member: _Member, generation: int, room: int) -> list[Row]:
         position = member.positions[generation]
-        if self._chance(0.02):
+        if self._chance(0.002):  # a client that goes back, as librdkafka's did (issue 4686)
             position = max(0, position - 3)
+            member.went_back.add(generation)
         log = self._log[self.oracle.assignments[generation].partition]
         rows = [row for row in log if row.offset >= position and row.born <= self._now][: self._dice.randint(1, room)]
         if rows:
@@ -424,7 +428,12 @@ class World:
         member.polls_ahead -= 1
         for generation, rows in polls:
             self.oracle.polled(generation, rows)
-        self._tell(member, x.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
+        try:
+            self._tell(member, x.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
+        except OutOfOrder:
+            if member.went_back.isdisjoint(generation for generation, _ in polls):
+                raise
+            self._crash(member)
 
     # ---- the ledger
 

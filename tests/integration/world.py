@@ -76,6 +76,7 @@ __all__ = [
     "now_ms",
     "produce",
     "read_topic",
+    "set_group",
     "topic_settings",
     "topics",
 ]
@@ -215,6 +216,16 @@ def alter_topic(servers: str, topic: str, **settings: str) -> None:
         for name, value in settings.items()
     ]
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    _only(_admin(servers).incremental_alter_configs([resource]))
+
+
+def set_group(servers: str, group: str, **settings: int) -> None:
+    """Set a KIP-848 group's settings; names have underscores for dots."""
+    entries = [
+        ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET)
+        for name, value in settings.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=entries)
     _only(_admin(servers).incremental_alter_configs([resource]))
 
 
@@ -456,11 +467,11 @@ class ConnectorProcess(_Process):
         """Of `/`, `/metrics`, `/livez`, `/readyz`."""
         self._starts_at = 0
 
-    def start(self, environment: Mapping[str, str]) -> Self:
-        """Start it with these settings, and a port of its own."""
+    def start(self, environment: Mapping[str, str], program: Sequence[str] = ("connector", "run")) -> Self:
+        """Start it with these settings, and a port of its own; ``program`` is what follows ``python -m``."""
         self.port = _free_port()
         self._starts_at = len(self.output)
-        self._spawn(["connector", "run"], {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(self.port), **environment})
+        self._spawn(program, {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(self.port), **environment})
         return self
 
     def page(self, path: str) -> tuple[int, str]:
@@ -555,9 +566,13 @@ class World:
 
     def connector(self, **changes: str | None) -> ConnectorProcess:
         """Start ``connector run``."""
+        return self.unstarted().start(self.settings(**changes))
+
+    def unstarted(self) -> ConnectorProcess:
+        """Return a process that is ended with the test, once it was started."""
         process = ConnectorProcess(self.directory)
         self._processes.append(process)
-        return process.start(self.settings(**changes))
+        return process
 
     def another_sandbox(self, *arguments: str) -> Sandbox:
         """Start a sandbox of this test's own."""

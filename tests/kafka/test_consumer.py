@@ -138,6 +138,17 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
     assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True)]
 
 
+def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
+    scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source._on_assign(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.take(FakeMessage(ZERO, 900))
+    assert scene.polled() == []
+
+    scene.start(ZERO, 3)
+    scene.take(FakeMessage(ZERO, 500))
+    assert scene.polled() == [(ZERO, 3, [500])]
+
+
 def test_records_that_cannot_be_decoded_for_now_are_kept_in_order_and_nothing_else_is_fetched(scene: Scene) -> None:
     scene.intake.down = True
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ONE, 7))
