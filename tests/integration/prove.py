@@ -39,8 +39,9 @@ _PARTITIONS = 4
 _WAVE = 12
 _WAVE_SECONDS = 0.1
 _OUTSIDE = "from outside"
+_START_SECONDS = 60.0
 _PATIENCE_SECONDS = 20.0
-"""A point that is not passed for so long (no letter was due) is given up, and the process killed from outside."""
+"""A point that is not passed for so long by a member with partitions is given up, and the process killed from outside."""
 _DONE_SECONDS = 120.0
 _HEARS_LATE_MS = 5000
 """After its session ended a member may learn of it so late, on a loaded machine."""
@@ -146,17 +147,21 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
 def _draw(member: Mortal, dice: Random, *, plain: bool = False) -> str | None:
     """Start a member; return the point it is to die at, None if it dies from outside or not at all."""
     point = None if plain or dice.random() < 0.25 else dice.choice(list(POINTS))
-    member.start(point, None if point is None else dice.randint(1, 3 * POINTS[point].nth))
+    member.start(point, None if point is None else dice.randint(1, 2 * POINTS[point].nth))
     return point
 
 
 def _die(member: Mortal, point: str | None, dice: Random, scrapes: list[Mapping[str, float]]) -> tuple[str, Interruption]:
     """See a member die, as it was drawn; or from outside, if it never comes to its point."""
-    ends_by = time.monotonic() + (_PATIENCE_SECONDS if point else dice.uniform(0.5, 8.0))
-    drains_at = time.monotonic() + dice.uniform(2.0, 6.0)
+    began = time.monotonic()
+    ends_by = began + (_START_SECONDS + _PATIENCE_SECONDS if point else dice.uniform(0.5, 8.0))
+    works = False
+    drains_at = began + dice.uniform(2.0, 6.0)
     asked = not (point and POINTS[point].draining)
     while member.process.running and time.monotonic() < ends_by:
         scrapes.append(member.process.metrics())
+        if point and not works and member.held():
+            works, ends_by = True, time.monotonic() + _PATIENCE_SECONDS
         if not asked and time.monotonic() > drains_at and member.held():
             member.process.terminate()
             asked = True

@@ -22,6 +22,8 @@ from tests.integration.world import World, end_offsets, eventually
 
 _PARTITIONS = 3
 _WAVE = 130
+_SLOW_SECONDS = 90.0
+"""For a machine on which the program takes half a minute to start."""
 _PLACE = ("connector.partition", "connector.offset")
 _CONNECTOR = Path(__file__).parents[2] / "connector"
 
@@ -62,11 +64,11 @@ class _Case:
 
     def dies(self) -> None:
         """Wait for the death."""
-        self.interruptions.append(self.mortal.until_dead())
+        self.interruptions.append(self.mortal.until_dead(_SLOW_SECONDS))
 
     def account_closes(self) -> None:
         """Let the process finish and stop it, and look at all there is."""
-        eventually(self._is_done, "everything is committed")
+        eventually(self._is_done, "everything is committed", _SLOW_SECONDS)
         last = self.process.metrics()
         assert self.process.stop() == 0
         self._account = account_of(
