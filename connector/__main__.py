@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import time
+from datetime import UTC, datetime
 
 from connector.config import SETTINGS
 from connector.errors import ConnectorError, SettingsError
@@ -26,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
         return _SETTINGS_REFUSED
     except ConnectorError as error:
         print(f"Failed: {error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
         return _FAILED
     return code
 
@@ -51,6 +57,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Look at settings, brokers, topics and rights, registry, schema and token. Changes nothing.",
     )
     check.set_defaults(run=_check)
+    audit = commands.add_parser(
+        "audit",
+        help="say what became of every record of the source topics, and change nothing",
+        description="Read source topics, ledger and dead letters, and account for every offset: delivered, dead-lettered, "
+        "duplicate, stale, ignored, pending (not committed yet), or unaccounted. May run beside live connectors. Changes "
+        "nothing. Settings come from the environment, as those of `run`.",
+        epilog="Exit codes: 0 the account closes; 1 records or dead letters are missing, or it failed; 2 settings refused.",
+    )
+    audit.add_argument(
+        "--since",
+        type=_time_ms,
+        metavar="TIME",
+        help="only records from this time on: 2026-11-22T10:00Z, or 2h (ago); the default is all there are",
+    )
+    audit.add_argument("--json", action="store_true", help="write the account as JSON, for machines")
+    audit.set_defaults(run=_audit)
     demo = commands.add_parser(
         "demo",
         help="the whole pipeline on simulators, with a reconciliation at the end",
@@ -84,6 +106,24 @@ def _positive(text: str) -> float:
     return number
 
 
+_AGO_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _time_ms(text: str) -> int:
+    """Read a point in time: ISO 8601, in UTC where it names no zone, or a duration before now."""
+    if ago := re.fullmatch(r"(\d{1,9})([smhd])", text):
+        return _now_ms() - int(ago[1]) * _AGO_MS[ago[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a time (2026-11-22T10:00Z) nor a duration (2h)") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 # The commands import what they need: `--help` should not load Kafka's client, nor `sandbox` the pipeline.
 
 
@@ -97,6 +137,12 @@ def _check(_arguments: argparse.Namespace) -> int:
     from connector import check  # noqa: PLC0415 - as said above
 
     return check.run(os.environ)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from connector import audit  # noqa: PLC0415 - as said above
+
+    return audit.run(os.environ, now_ms=_now_ms(), since_ms=arguments.since, as_json=arguments.json)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,39 @@
+"""The command line: what it takes, what it says of itself, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import pytest
+
+from connector import audit
+from connector.__main__ import _time_ms, main
+
+
+def test_time_is_iso_8601_in_utc_unless_it_names_a_zone() -> None:
+    assert _time_ms("2026-11-22T10:00Z") == _time_ms("2026-11-22T10:00") == 1_795_341_600_000
+    assert _time_ms("2026-11-22T12:00+02:00") == 1_795_341_600_000
+    assert _time_ms("2026-11-22") == 1_795_305_600_000
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("2h", 7_200), ("3d", 259_200), ("5m", 300)])
+def test_duration_is_before_now(text: str, seconds: int) -> None:
+    before = time.time_ns() // 1_000_000
+    assert before <= _time_ms(text) + seconds * 1_000 <= time.time_ns() // 1_000_000
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2 hours", "-2h", "10:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="neither a time"):
+        _time_ms(text)
+
+
+def test_interrupted_command_says_so_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "run", interrupted)
+
+    assert main(["audit"]) == 1
+    assert capsys.readouterr().err == "Interrupted.\n"
