@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from connector.config import SETTINGS
 from connector.errors import ConnectorError, SettingsError
+from connector.model import Reason
 
 __all__ = ["main"]
 
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--json", action="store_true", help="write the account as JSON, for machines")
     audit.set_defaults(run=_audit)
+    _add_replay(commands)
     demo = commands.add_parser(
         "demo",
         help="the whole pipeline on simulators, with a reconciliation at the end",
@@ -97,6 +99,54 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--port", type=int, default=8090, help="port to listen on; 0 takes a free one (default: 8090)")
     sandbox.set_defaults(run=_sandbox)
     return parser
+
+
+def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    replay = commands.add_parser(
+        "replay",
+        help="put dead letters of this group back on the source topic",
+        description="Put dead letters of this group back on the source topic: key, value, timestamp and headers as they "
+        "were, with the id they had. Shows what it would do and asks first. Each record is replayed once, however often this "
+        "is run, killed, or run twice at once; what was delivered after all is left out. Every reader of the source topic "
+        "gets the copies. Mend the cause first: events that are refused again become dead letters again. Settings come from "
+        "the environment, as those of `run`.",
+        epilog="TIME is 2026-11-22T10:00Z, or 2h (ago). Exit codes: 0 done; 1 declined, interrupted or failed; 2 settings "
+        "refused, or nobody to ask and no --yes.",
+    )
+    replay.add_argument(
+        "--reason",
+        action="append",
+        choices=[reason.value for reason in Reason],
+        metavar="REASON",
+        help="only letters of this reason; may be given several times ("
+        + ", ".join(reason.value for reason in Reason)
+        + ")",
+    )
+    replay.add_argument(
+        "--since",
+        type=_time_ms,
+        metavar="TIME",
+        help="only what was dead-lettered at or after this time, by the ledger; letters older than the ledger are left out",
+    )
+    replay.add_argument("--until", type=_time_ms, metavar="TIME", help="only what was dead-lettered before this time")
+    replay.add_argument("--limit", type=_count, metavar="N", help="at most so many of each topic, to try the first ones")
+    replay.add_argument(
+        "--max-replays",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="how often one event may be replayed in all (default: 1); the guard against going round in circles",
+    )
+    replay.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
+    replay.add_argument("--yes", action="store_true", help="do not ask")
+    replay.set_defaults(run=_replay)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 def _positive(text: str) -> float:
@@ -143,6 +193,21 @@ def _audit(arguments: argparse.Namespace) -> int:
     from connector import audit  # noqa: PLC0415 - as said above
 
     return audit.run(os.environ, now_ms=_now_ms(), since_ms=arguments.since, as_json=arguments.json)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from connector import replay  # noqa: PLC0415 - as said above
+
+    asked = replay.Asked(
+        reasons=frozenset(arguments.reason or ()),
+        since_ms=arguments.since,
+        until_ms=arguments.until,
+        max_replays=arguments.max_replays,
+        limit=arguments.limit,
+        dry_run=arguments.dry_run,
+        yes=arguments.yes,
+    )
+    return replay.run(os.environ, asked, now_ms=_now_ms())
 
 
 def _demo(arguments: argparse.Namespace) -> int:

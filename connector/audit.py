@@ -30,8 +30,7 @@ from connector.app import ledger_policy, read_settings
 from connector.avro import ledger_entry
 from connector.config import Settings
 from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
-from connector.core.recovery import parse_metadata
-from connector.errors import KafkaUnavailable, LedgerRefused
+from connector.errors import KafkaUnavailable
 from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.survey import Survey
 from connector.kafka.topics import TopicDescription
@@ -94,10 +93,8 @@ def audit(settings: Settings, bar: ProgressBar, *, now_ms: int, since_ms: int | 
         LedgerRefused: the ledger is another's, or of an unknown format.
     """
     survey = Survey(settings.kafka, bar.advance)
-    cluster_id = survey.topics.cluster_id()
     return [
-        _TopicAuditor(settings, survey, bar, survey.source(topic), cluster_id).audit(now_ms, since_ms)
-        for topic in settings.kafka.topics
+        _TopicAuditor(settings, survey, bar, survey.source(topic)).audit(now_ms, since_ms) for topic in settings.kafka.topics
     ]
 
 
@@ -107,14 +104,14 @@ class _TopicAuditor:
     survey: Survey
     bar: ProgressBar
     source: TopicDescription
-    cluster_id: str
     accounts: dict[int, PartitionAccount] = field(default_factory=dict)
     keys: DeliveredKeys = field(default_factory=DeliveredKeys)
     facts_of_another_topic: int = 0
 
     def audit(self, now_ms: int, since_ms: int | None) -> TopicAudit:
         places = [TopicPartition(self.source.name, number) for number in range(self.source.partitions)]
-        commits = {place: self._next_offset(place) for place in places}
+        group = self.settings.kafka.group_id
+        commits = {place: self.survey.next_offset(group, place, self.source.topic_id) for place in places}
         bounds = {place: self._bounds(place, since_ms) for place in places}
         for place, (first, end) in bounds.items():
             self.accounts[place.partition] = PartitionAccount(first, end, commits[place])
@@ -125,7 +122,7 @@ class _TopicAuditor:
         ledger = self.survey.bounds(self.settings.ledger.topic_for(self.source.name))
         self.bar.phase(f"{self.source.name}: ledger", _total(ledger))
         for place, (first, end) in ledger.items():
-            self._read_ledger(place, first, end, ledger_policy(self.settings))
+            self._read_ledger(place, (first, end), ledger_policy(self.settings))
         letters = self.survey.bounds(self.settings.dead_letters.topic_for(self.source.name))
         self.bar.phase(f"{self.source.name}: dead letters", _total(letters))
         self._read_letters(letters)
@@ -137,14 +134,6 @@ class _TopicAuditor:
             self.facts_of_another_topic,
             any(first > 0 for first, _ in letters.values()),
         )
-
-    def _next_offset(self, place: TopicPartition) -> int | None:
-        """Return the committed offset, as a connector that is assigned the partition takes it (design: point 6)."""
-        committed = self.survey.topics.committed(self.settings.kafka.group_id, place)
-        if committed is None:
-            return None
-        rests_on = parse_metadata(committed.metadata)
-        return committed.next_offset if rests_on is None or rests_on[0] == self.source.topic_id else None
 
     def _bounds(self, place: TopicPartition, since_ms: int | None) -> tuple[int, int]:
         first, end = self.survey.topics.offsets(place, stable=True)
@@ -178,16 +167,10 @@ class _TopicAuditor:
             else:
                 return
 
-    def _read_ledger(self, place: TopicPartition, first: int, end: int, policy: LedgerPolicy) -> None:
+    def _read_ledger(self, place: TopicPartition, bounds: tuple[int, int], policy: LedgerPolicy) -> None:
         account = self.accounts.get(place.partition)
-        for message in self.survey.read(place, first, end):
-            entry = ledger_entry.decode(message.value() or b"")
+        for _, entry in self.survey.entries(self.source.name, policy.group, place, bounds):
             header = entry.header
-            if (header.cluster_id, header.source_topic, header.group) != (self.cluster_id, self.source.name, policy.group):
-                raise LedgerRefused(
-                    f"ledger {place} holds facts of topic {header.source_topic!r}, group {header.group!r}, cluster "
-                    f"{header.cluster_id!r}: set LEDGER_TOPIC to the ledger of group {policy.group!r}"
-                )
             if (header.destination, header.dedupe_key) == (policy.destination, policy.dedupe_key):
                 self._take_keys(entry)
             if header.source_topic_id != self.source.topic_id or account is None:
@@ -213,7 +196,7 @@ class _TopicAuditor:
             if letter is None or (letter.group, letter.source.topic) != (group, name):
                 continue
             account = self.accounts.get(letter.source.partition)
-            if account is not None and letter.may_stand_in(self.cluster_id, self.source.topic_id):
+            if account is not None and letter.may_stand_in(self.survey.cluster_id, self.source.topic_id):
                 account.take_letter(letter.offset)
 
 

@@ -51,6 +51,7 @@ CORE_IMPORTS = {
         "statistics",
     },
     "recovery": {"dedupe", "offsets"},
+    "replay": {"letters"},
     "retry": set[str](),
     "statistics": set[str](),
 }

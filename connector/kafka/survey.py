@@ -12,9 +12,12 @@ from typing import cast
 
 from confluent_kafka import Message
 
+from connector.avro import ledger_entry
+from connector.avro.ledger_entry import LedgerEntry
 from connector.config import Kafka
 from connector.core.letters import Headers, Letter
-from connector.errors import KafkaUnavailable
+from connector.core.recovery import parse_metadata
+from connector.errors import KafkaUnavailable, LedgerRefused
 from connector.kafka import clients
 from connector.kafka.reader import read
 from connector.kafka.topics import TopicDescription, Topics
@@ -30,11 +33,12 @@ def _unreported(_client: str, _code: str) -> None:
 
 
 class Survey:
-    """Reads; ``advance`` is told, every few hundred, how many offsets were passed."""
+    """Reads; ``advance`` is told, every few hundred, how many offsets were passed. Making one asks the brokers."""
 
     def __init__(self, kafka: Kafka, advance: Callable[[int], None] = lambda _: None) -> None:
         self.topics = Topics(clients.admin(kafka))
         self.advance = advance
+        self.cluster_id = self.topics.cluster_id()
         self._properties = clients.reader_properties(kafka, _unreported, logging.getLogger("librdkafka"))
 
     def source(self, topic: str) -> TopicDescription:
@@ -43,6 +47,17 @@ class Survey:
         if found is None:
             raise KafkaUnavailable(f"topic {topic} does not exist, or may not be described by this client")
         return found
+
+    def next_offset(self, group: str, place: TopicPartition, topic_id: str) -> int | None:
+        """Return the committed offset of a source partition, as a connector that is assigned it takes it; None without one.
+
+        That of a topic of the same name that was deleted is not used (design: The guarantee, point 6).
+        """
+        committed = self.topics.committed(group, place)
+        if committed is None:
+            return None
+        rests_on = parse_metadata(committed.metadata)
+        return committed.next_offset if rests_on is None or rests_on[0] == topic_id else None
 
     def bounds(self, topic: str) -> dict[TopicPartition, tuple[int, int]]:
         """Return first and end offset of every partition; none if the topic does not exist."""
@@ -64,6 +79,25 @@ class Survey:
                 told = at
             yield message
         self.advance(max(end - told, 0))
+
+    def entries(
+        self, source: str, group: str, place: TopicPartition, bounds: tuple[int, int]
+    ) -> Iterator[tuple[int, LedgerEntry]]:
+        """Yield the entries of a ledger partition, each with the time it was appended.
+
+        Raises:
+            KafkaUnavailable: it cannot be read to its end for now.
+            LedgerRefused: it is another's ledger, or of an unknown format.
+        """
+        for message in self.read(place, *bounds):
+            entry = ledger_entry.decode(message.value() or b"")
+            header = entry.header
+            if (header.cluster_id, header.source_topic, header.group) != (self.cluster_id, source, group):
+                raise LedgerRefused(
+                    f"ledger {place} holds facts of topic {header.source_topic!r}, group {header.group!r}, cluster "
+                    f"{header.cluster_id!r}: set LEDGER_TOPIC to the ledger of group {group!r}"
+                )
+            yield message.timestamp()[1], entry
 
     def letters(
         self, bounds: dict[TopicPartition, tuple[int, int]]
