@@ -106,10 +106,10 @@ def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "replay",
         help="put dead letters of this group back on the source topic",
         description="Put dead letters of this group back on the source topic: key, value, timestamp and headers as they "
-        "were, with the id they had. Shows what it would do and asks first. Each record is replayed once, however often this "
-        "is run, killed, or run twice at once; what was delivered after all is left out. Every reader of the source topic "
-        "gets the copies. Mend the cause first: events that are refused again become dead letters again. Settings come from "
-        "the environment, as those of `run`.",
+        "were, with the id they had. Shows what it would do and asks first. Each record is replayed once, however often "
+        "this is run, killed, or run twice at once; what was delivered after all is left out. Every reader of the source "
+        "topic gets the copies. Mend the cause first: events that are refused again become dead letters again. Settings "
+        "come from the environment, as those of `run`.",
         epilog="TIME is 2026-11-22T10:00Z, or 2h (ago). Exit codes: 0 done; 1 declined, interrupted or failed; 2 settings "
         "refused, or nobody to ask and no --yes.",
     )

@@ -1,9 +1,10 @@
-"""``connector replay`` puts dead letters back on the source topic: byte for byte, each record once, whatever happens to it."""
+"""``connector replay`` puts dead letters back on the source topic: byte for byte, each record once, whatever happens."""
 
 from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -29,6 +30,8 @@ from tests.integration.world import (
 )
 
 _NOTHING = b"not Avro at all"
+_SLOWLY = {"KAFKA_BATCH_NUM_MESSAGES": "1"}
+"""A request for each record, so that a run can be caught in the middle."""
 _HEADERS: list[tuple[str, bytes | None]] = [
     ("trace", b"\x00\xff"),
     ("none", None),
@@ -228,23 +231,25 @@ def test_old_events_and_marks_that_may_be_gone_are_warned_of(world: World) -> No
     assert "1 of them stand before the first record" in said
 
 
+def _until_written(world: World, process: subprocess.Popen[str], end: int) -> None:
+    """Wait until a replay has brought the source to this end, of whatever part of it readers see; or until it has ended."""
+
+    def written() -> bool:
+        return process.poll() is not None or sum(end_offsets(world.servers, world.topic).values()) > end
+
+    eventually(written, "it has written some")
+
+
 def test_killed_half_way_and_run_again_each_record_is_there_once(world: World) -> None:
-    count = 6_000
+    count = 2_000
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n, partition=n % 2) for n in range(count)), partitions=2)
-    ends = sum(end_offsets(world.servers, world.topic).values())
     kills = 0
-    for part in (0.1, 0.3, 0.6):
-        process = _spawn(world)
-        eventually(
-            lambda process=process, part=part: (
-                process.poll() is not None  # type: ignore[misc]
-                or sum(end_offsets(world.servers, world.topic).values()) > ends + count * part
-            ),
-            "it has written some",
-        )
+    for part in (0.1, 0.4, 0.7):
+        process = _spawn(world, **_SLOWLY)
+        _until_written(world, process, sum(end_offsets(world.servers, world.topic).values()) + int(count * part / 2))
         kills += process.poll() is None
         process.kill()
-        process.wait()
+        process.communicate()
 
     said = _replay(world)
 
@@ -257,8 +262,41 @@ def test_killed_half_way_and_run_again_each_record_is_there_once(world: World) -
     assert _audit(world)[0] == 0
 
 
+def test_run_that_slept_while_another_did_its_work_writes_nothing_more(world: World) -> None:
+    count = 2_000
+    _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
+    sleeper = _spawn(world, **_SLOWLY)
+    _until_written(world, sleeper, count + 700)
+    assert sleeper.poll() is None
+    sleeper.send_signal(signal.SIGSTOP)
+
+    _replay(world)
+    sleeper.send_signal(signal.SIGCONT)
+    out, errors = sleeper.communicate(timeout=60)
+
+    assert (sleeper.returncode, "another replay took over" in errors) == (1, True), errors
+    assert "Run it again for the rest" in out
+    assert _origins(world) == {f"{world.topic}-0@{n}": 1 for n in range(count)}
+
+
+def test_interrupted_it_says_what_it_did_and_leaves_nothing_half_done(world: World) -> None:
+    count = 2_000
+    _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
+    process = _spawn(world, **_SLOWLY)
+    _until_written(world, process, count + 700)
+
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, errors) == (1, "Interrupted.\n")
+    written = sum(_origins(world).values())
+    assert f"replayed {written:,} of 2,000 dead letters. Run it again for the rest" in out
+    _replay(world)
+    assert _origins(world) == {f"{world.topic}-0@{n}": 1 for n in range(count)}
+
+
 def test_two_operators_at_once_replay_each_record_once(world: World) -> None:
-    count = 4_000
+    count = 2_000
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
 
     both = [_spawn(world), _spawn(world)]
@@ -308,10 +346,12 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(world: World, changes: dict[
     assert "Traceback" not in done.stderr
 
 
-def _spawn(world: World, *, yes: bool = True, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def _spawn(
+    world: World, *, yes: bool = True, stdin: int = subprocess.DEVNULL, **changes: str | None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "connector", "replay", *(["--yes"] if yes else [])],
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **world.settings()},
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **world.settings(**changes)},
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
