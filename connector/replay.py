@@ -21,9 +21,11 @@ reader of the source topic gets the copy, so another group that delivered the re
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -98,13 +100,35 @@ def _agreed(console: Console, count: int) -> bool:
 
 def _write(replays: list[_TopicReplay], console: Console) -> int:
     try:
-        with ProgressBar() as bar:
+        with ProgressBar() as bar, _interrupted_between_batches() as interrupted:
             for one in replays:
-                one.write(bar)
+                one.write(bar, interrupted)
     finally:  # also of a run that is interrupted or fails: what was done is done
         for one in replays:
             one.say_written(console)
     return _DONE
+
+
+@contextmanager
+def _interrupted_between_batches() -> Iterator[Callable[[], bool]]:
+    """Let an interrupt wait for the batch under way, so that what was written is known to the last record.
+
+    In the midst of one it would also come out of librdkafka's callbacks as a ``SystemError`` (seen with 2.16). A second one
+    does not wait.
+    """
+    asked = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(slots=True)
@@ -236,7 +260,7 @@ class _TopicReplay:
 
     # ---- write
 
-    def write(self, bar: ProgressBar) -> None:
+    def write(self, bar: ProgressBar, interrupted: Callable[[], bool]) -> None:
         """Take the name, look at what was replayed meanwhile, and write the rest."""
         if not self.plan.chosen:
             return
@@ -249,6 +273,8 @@ class _TopicReplay:
         bar.phase(f"{self.topic}: replaying", len(left))
         records = self._records(left)
         while batch := list(_batch(records)):
+            if interrupted():
+                raise KeyboardInterrupt
             producer.write(batch)
             self.written += len(batch)
             bar.advance(len(batch))

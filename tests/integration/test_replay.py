@@ -30,8 +30,6 @@ from tests.integration.world import (
 )
 
 _NOTHING = b"not Avro at all"
-_SLOWLY = {"KAFKA_BATCH_NUM_MESSAGES": "1"}
-"""A request for each record, so that a run can be caught in the middle."""
 _HEADERS: list[tuple[str, bytes | None]] = [
     ("trace", b"\x00\xff"),
     ("none", None),
@@ -245,7 +243,7 @@ def test_killed_half_way_and_run_again_each_record_is_there_once(world: World) -
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n, partition=n % 2) for n in range(count)), partitions=2)
     kills = 0
     for part in (0.1, 0.4, 0.7):
-        process = _spawn(world, **_SLOWLY)
+        process = _spawn(world, slowly=True)
         _until_written(world, process, sum(end_offsets(world.servers, world.topic).values()) + int(count * part / 2))
         kills += process.poll() is None
         process.kill()
@@ -265,7 +263,7 @@ def test_killed_half_way_and_run_again_each_record_is_there_once(world: World) -
 def test_run_that_slept_while_another_did_its_work_writes_nothing_more(world: World) -> None:
     count = 2_000
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
-    sleeper = _spawn(world, **_SLOWLY)
+    sleeper = _spawn(world, slowly=True)
     _until_written(world, sleeper, count + 700)
     assert sleeper.poll() is None
     sleeper.send_signal(signal.SIGSTOP)
@@ -282,7 +280,7 @@ def test_run_that_slept_while_another_did_its_work_writes_nothing_more(world: Wo
 def test_interrupted_it_says_what_it_did_and_leaves_nothing_half_done(world: World) -> None:
     count = 2_000
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
-    process = _spawn(world, **_SLOWLY)
+    process = _spawn(world, slowly=True)
     _until_written(world, process, count + 700)
 
     process.send_signal(signal.SIGINT)
@@ -332,6 +330,25 @@ def test_on_a_terminal_it_asks_first(world: World, answer: str, code: int, copie
     assert sum(_origins(world).values()) == copies
 
 
+def test_what_another_run_replayed_while_it_asked_is_not_replayed_again(world: World) -> None:
+    _dead_lettered(world, Produced(_NOTHING), Produced(_NOTHING), Produced(_NOTHING))
+    ours, theirs = pty.openpty()
+    process = _spawn(world, yes=False, stdin=theirs)
+    os.close(theirs)
+    assert process.stdout is not None
+    with closing(os.fdopen(ours, "w")) as terminal:
+        said = ""
+        while "[y/N]" not in said:
+            said += process.stdout.read(1) or pytest.fail(said)
+        _replay(world, "--limit", "2")
+        terminal.write("y\n")
+        terminal.flush()
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert "replayed 1 of 3 dead letters; 2 were replayed by another run meanwhile" in out
+    assert _origins(world) == {f"{world.topic}-0@{n}": 1 for n in range(3)}
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -347,11 +364,13 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(world: World, changes: dict[
 
 
 def _spawn(
-    world: World, *, yes: bool = True, stdin: int = subprocess.DEVNULL, **changes: str | None
+    world: World, *, yes: bool = True, slowly: bool = False, stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[str]:
+    """Start a replay; ``slowly``, with a request for each record, it can be caught in the middle."""
+    changes = {"KAFKA_BATCH_NUM_MESSAGES": "1"} if slowly else {}
     return subprocess.Popen(
         [sys.executable, "-m", "connector", "replay", *(["--yes"] if yes else [])],
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **world.settings(**changes)},
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **world.settings(), **changes},
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
