@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -45,6 +46,8 @@ _HOUR_MS = 3_600_000
 """What the reading itself, and clocks of producers, may take: facts this much younger than the ledger's retention may be
 deleted by the time they are asked for."""
 _PLACES = 10
+_SHOWN = 5
+"""Places named in the JSON for each partition, and in a sentence."""
 _FATES = (Outcome.DELIVERED, Outcome.DEAD_LETTERED, Outcome.DUPLICATE, Outcome.STALE, Outcome.IGNORED)
 
 
@@ -244,8 +247,8 @@ def _topic_as_json(one: TopicAudit) -> dict[str, Any]:
 
 
 _COUNTS = ("pending", "letter_only", "forgotten", "unaccounted", "letters_missing", "facts_again", "facts_elsewhere")
-_ALWAYS = ("pending", "unaccounted", "letters_missing")
-"""Columns of the table; the others are there where a partition has one."""
+_ALWAYS = ("delivered", "dead-lettered", "duplicate", "stale", "ignored", "pending", "unaccounted")
+"""Rows of the table; the others are there where there is one."""
 _NOTES = {
     "letter_only": "have a dead letter but no fact",
     "forgotten": "are older than the ledger's retention: their facts, if there were any, are deleted",
@@ -256,12 +259,12 @@ _NOTES = {
 
 def _show(settings: Settings, audits: list[TopicAudit], now_ms: int) -> None:
     console = Console()
+    console.print(f"group {settings.kafka.group_id}, as of {_time(now_ms)}", soft_wrap=True, highlight=False)
     for one in audits:
-        console.print(_table(one), highlight=False)
+        console.print(f"\n{one.topic}", style="bold", soft_wrap=True, highlight=False)
+        console.print(_by_partition(one), _by_fate(one), highlight=False)
         for sentence in _notes(one):
             console.print(sentence, soft_wrap=True, highlight=False)
-    console.print(f"as of {_time(now_ms)}, group {settings.kafka.group_id}", soft_wrap=True, highlight=False)
-    for one in audits:
         for sentence in _wrong(one):
             console.print(sentence, style="red", soft_wrap=True, highlight=False)
     if all(one.closes for one in audits):
@@ -271,26 +274,32 @@ def _show(settings: Settings, audits: list[TopicAudit], now_ms: int) -> None:
         console.print("the account does not close", style="bold red")
 
 
-def _table(one: TopicAudit) -> Table:
-    totals = one.partitions.values()
-    more = [name for name in ("letter_only", "forgotten") if any(getattr(each, name) for each in totals)]
-    gaps = ["gaps"] if any(each.gaps for each in totals) else []
-    names = [*_ALWAYS[:1], *more, *_ALWAYS[1:], *gaps]
-    table = Table(title=f"{one.topic}: what became of every record")
-    for name in ("partition", "offsets", "committed", "records"):
+def _by_partition(one: TopicAudit) -> Table:
+    """Return a table that is narrow enough for any terminal; the fates of each partition are in the JSON."""
+    table = Table(box=SIMPLE)
+    for name in ("partition", "first", "end", "committed", "resolved", "pending", "missing"):
         table.add_column(name, justify="right")
-    for name in (*(outcome.name.lower() for outcome in _FATES), *names):
-        table.add_column(name.replace("_", " "), justify="right")
     for number, each in one.partitions.items():
-        counts = [each.fates[outcome] for outcome in _FATES] + [getattr(each, name) for name in names]
-        committed = "-" if each.next_offset is None else f"{each.next_offset:,}"
-        offsets = f"{each.first_offset:,} to {each.end_offset:,}"
-        table.add_row(str(number), offsets, committed, f"{each.records:,}", *(f"{count:,}" for count in counts))
-    sums = [sum(each.fates[outcome] for each in totals) for outcome in _FATES]
-    sums += [sum(getattr(each, name) for each in totals) for name in names]
+        missing = each.unaccounted + (0 if one.letters_deleted else each.letters_missing)
+        counts = (each.first_offset, each.end_offset, each.next_offset, sum(each.fates.values()), each.pending, missing)
+        cells = ["-" if count is None else f"{count:,}" for count in counts]
+        table.add_row(str(number), *cells, style="red" if missing else None)
+    return table
+
+
+def _by_fate(one: TopicAudit) -> Table:
+    totals = one.partitions.values()
+    rows = {outcome.name.lower().replace("_", "-"): sum(each.fates[outcome] for each in totals) for outcome in _FATES}
+    for name in ("pending", "letter_only", "forgotten", "unaccounted", "letters_missing", "gaps"):
+        rows[name.replace("_", " ")] = sum(getattr(each, name) for each in totals)
+    table = Table(box=SIMPLE)
+    table.add_column("fate")
+    table.add_column("records", justify="right")
+    for name, count in rows.items():
+        if count or name in _ALWAYS:
+            table.add_row(name, f"{count:,}")
     table.add_section()
-    records = sum(each.records for each in totals)
-    table.add_row("all", "", "", f"{records:,}", *(f"{count:,}" for count in sums), style="bold")
+    table.add_row("records in all", f"{sum(each.records for each in totals):,}")
     return table
 
 
@@ -335,7 +344,7 @@ def _wrong(one: TopicAudit) -> list[str]:
 
 
 def _listed(count: int, what: str, places: list[str]) -> str:
-    return f"{count:,} {what}: {', '.join(places[:_PLACES])}{', …' if count > _PLACES else ''}"
+    return f"{count:,} {what}: {', '.join(places[:_SHOWN])}{', …' if count > _SHOWN else ''}"
 
 
 def _time(ms: int) -> str:

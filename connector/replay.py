@@ -29,6 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -232,8 +233,9 @@ class _TopicReplay:
 
     def show(self, console: Console) -> None:
         """Say what will be replayed, and what will not and why."""
-        title = f"{self.settings.dead_letters.topic_for(self.topic)}: dead letters of group {self.settings.kafka.group_id}"
-        table = Table("", "reason", title=title)
+        letters, group = self.settings.dead_letters.topic_for(self.topic), self.settings.kafka.group_id
+        console.print(f"\n{letters}: dead letters of group {group}", style="bold", soft_wrap=True, highlight=False)
+        table = Table("", "reason", box=SIMPLE)
         table.add_column("letters", justify="right")
         chosen = self.plan.chosen
         for reason, count in sorted(Counter(candidate.letter.reason for candidate in chosen).items()):
