@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from connector import audit
+from connector import audit, replay
 from connector.__main__ import _time_ms, main
+from connector.model import Reason
 
 
 def test_time_is_iso_8601_in_utc_unless_it_names_a_zone() -> None:
@@ -37,3 +38,42 @@ def test_interrupted_command_says_so_and_fails(monkeypatch: pytest.MonkeyPatch, 
 
     assert main(["audit"]) == 1
     assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_replay_is_told_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[replay.Asked] = []
+
+    def run(_environ: object, asked: replay.Asked, *, now_ms: int) -> int:
+        assert now_ms > 0
+        told.append(asked)
+        return 0
+
+    monkeypatch.setattr(replay, "run", run)
+    many = ["--reason", "rejected", "--reason", "no-verdict", "--since", "2026-11-22T10:00Z", "--until", "2026-11-22T11:00Z"]
+
+    assert main(["replay"]) == 0
+    assert main(["replay", *many, "--limit", "3", "--max-replays", "2", "--dry-run", "--yes"]) == 0
+
+    hour_ms = 3_600_000
+    since = 1_795_341_600_000
+    assert told == [
+        replay.Asked(),
+        replay.Asked(frozenset({"rejected", "no-verdict"}), since, since + hour_ms, 2, 3, dry_run=True, yes=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--reason", "bad-luck"], ["--limit", "0"], ["--max-replays", "none"], ["--since", "soon"]]
+)
+def test_what_replay_does_not_take_ends_it_with_code_2(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", *wrong])
+    assert ended.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_help_of_replay_names_every_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", "--help"])
+    shown = "".join(capsys.readouterr().out.split())
+    assert [reason for reason in Reason if reason.value not in shown] == []

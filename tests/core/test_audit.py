@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
@@ -180,6 +180,7 @@ def _worlds(draw: st.DrawFn) -> _World:
 _ORDER = (DELIVERED, DEAD_LETTERED, DUPLICATE, STALE, IGNORED)
 
 
+@settings(deadline=None)
 @given(_worlds())
 def test_every_offset_is_accounted_for_once(world: _World) -> None:
     account = PartitionAccount(world.first, world.end, world.next_offset)
@@ -238,6 +239,7 @@ def test_copies_are_deliveries_of_a_key_beyond_its_first() -> None:
     assert keys.copies() == Copies(across_partitions=3, within_a_partition=2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 3), st.integers(0, 5))))
 def test_copies_are_those_of_a_naive_count(deliveries: list[tuple[bytes, int, int]]) -> None:
     keys, places = DeliveredKeys(), dict[bytes, set[tuple[int, int]]]()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.dedupe import derived_id
@@ -79,6 +79,7 @@ _HEADERS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_HEADERS)
 def test_replayed_record_has_its_own_headers_as_they_were_then_id_origin_and_count(record: list[_Header]) -> None:
     if [name for name, _ in record[-3:]] == list(REPLAY_HEADERS):
@@ -96,6 +97,7 @@ def test_replayed_record_has_its_own_headers_as_they_were_then_id_origin_and_cou
     assert replay_of(written) == (_ID, "conversions-3@41")
 
 
+@settings(deadline=None)
 @given(_HEADERS)
 def test_replayed_twice_the_marks_do_not_pile_up_and_the_id_stays(record: list[_Header]) -> None:
     if [name for name, _ in record[-3:]] == list(REPLAY_HEADERS):

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.dedupe import derived_id
@@ -196,6 +196,7 @@ def test_every_reason_is_a_phrase_of_its_own() -> None:
 _FACTS = st.tuples(st.integers(0, 9), st.integers(1, 4), st.sampled_from(list(Outcome)), st.integers(0, 1))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["group", "another"])), max_size=15),
     st.lists(_FACTS, max_size=6),
