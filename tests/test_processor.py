@@ -12,7 +12,8 @@ import pytest
 from connector.amazon.ads_v1 import AdsV1
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.intake import DEDUPE_ID_HEADER, Intake, Origin
+from connector.core.letters import DEDUPE_ID_HEADER
+from connector.intake import Intake, Origin
 from connector.model import Poll, TopicPartition
 from tests.avro.samples import AT_MS, EVENT, Known, ours, written
 

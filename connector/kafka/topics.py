@@ -160,19 +160,24 @@ class Topics:
         epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one
         return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
-    def offsets(self, partition: TopicPartition) -> tuple[int, int]:
-        """Return a partition's first offset and its end offset."""
+    def offsets(self, partition: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
+        """Return a partition's first offset and its end offset; ``stable``: the end before the first open transaction."""
+        isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        first, end = (self._offset(partition, spec, isolation) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
+        if first < 0 or end < 0:
+            raise KafkaUnavailable(f"offsets of {partition}: the brokers do not know them")
+        return first, end
+
+    def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
+        """Return the first offset whose record is from this time or later; None if there is none."""
+        found = self._offset(partition, OffsetSpec.for_timestamp(time_ms), IsolationLevel.READ_UNCOMMITTED)
+        return None if found < 0 else found
+
+    def _offset(self, partition: TopicPartition, spec: OffsetSpec, isolation: IsolationLevel) -> int:
         client, place = self._client(), KafkaTopicPartition(*partition)
-        bounds = []
-        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-            asked = client.list_offsets(
-                {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_REQUEST_SECONDS
-            )
-            offset = _wait(f"offsets of {partition}", asked[place]).offset
-            if offset < 0:
-                raise KafkaUnavailable(f"offsets of {partition}: the brokers do not know them")
-            bounds.append(offset)
-        return bounds[0], bounds[1]
+        asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=_REQUEST_SECONDS)
+        offset: int = _wait(f"offsets of {partition}", asked[place]).offset
+        return offset
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offsets that the brokers know, as a monitor of lag asks for them."""
