@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ __all__ = [
     "FAILED",
     "NEEDS_OPERATOR",
     "Connector",
+    "HostClock",
     "contract_for",
     "own_topics",
     "read_settings",
@@ -155,6 +157,18 @@ def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
         window_ms=settings.dedupe.window_ms,
         auto_create=settings.ledger.auto_create,
     )
+
+
+class HostClock:
+    """The clocks of this host; a ``ports.Clock``."""
+
+    def wall_ms(self) -> int:
+        """Return the milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Return the seconds since some fixed point."""
+        return time.monotonic()
 
 
 class Connector:
@@ -279,7 +293,7 @@ class Connector:
                 append_time=not self._simulated,
             )
             letters = DeadLetters(producer, settings.kafka.group_id, settings.dead_letters.topic_for)
-            self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry)
+            self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry, HostClock(), random.random)
             self._source = SourceConsumer(
                 clients.consumer_properties(settings.kafka, telemetry.client_error, logger, _QUEUE_BYTES),
                 poll,
