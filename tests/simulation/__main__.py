@@ -30,7 +30,9 @@ def main() -> int:
         counts.update(seeds=1, records=result.records, inputs=result.inputs, checks=result.checks)
         faults += result.faults
     took = time.monotonic() - began
-    print(f"{int(last or first) - int(first) + 1:,} seeds in {took:.0f} s, {failed} failed: {seconds / 3600:,.1f} virtual hours,")
+    print(
+        f"{int(last or first) - int(first) + 1:,} seeds in {took:.0f} s, {failed} failed: {seconds / 3600:,.1f} virtual hours,"
+    )
     print(f"{counts['records']:,} records, {counts['inputs']:,} inputs handled, {counts['checks']:,} checks,")
     print(f"{faults.total():,} faults: " + ", ".join(f"{what} {count:,}" for what, count in sorted(faults.items())))
     return 1 if failed else 0

@@ -191,6 +191,11 @@ class Cluster:
     def wall_ms(self) -> int:
         return START_MS + round(self.loop.time() * 1000)
 
+    def truncate(self, place: TopicPartition, kept: int, grown: Sequence[Row]) -> None:
+        """Lose all but the first ``kept`` records, as by an unclean election, and let others grow in their place."""
+        log = self.topics[place.topic].partitions[place.partition]
+        log[kept:] = [a_source_record(place.topic, row) for row in grown]
+
     # ---- logs
 
     def bounds(self, place: TopicPartition) -> tuple[int, int]:
@@ -373,7 +378,9 @@ class MemberClient(_Client):
 
     def wants(self) -> list[TopicPartition]:
         topics = self._cluster.topics
-        return [TopicPartition(name, n) for name in self._topics if name in topics for n in range(len(topics[name].partitions))]
+        return [
+            TopicPartition(name, n) for name in self._topics if name in topics for n in range(len(topics[name].partitions))
+        ]
 
     def hear(self, what: Callable[[], None]) -> None:
         """Be told at the next poll, or a little later."""
@@ -469,7 +476,7 @@ class MemberClient(_Client):
         self._cluster.dice.shuffle(places)
         for place in places:
             position, epoch = self._positions[place]
-            log = self._cluster.topics[place.topic].partitions[place.partition]
+            log = self._cluster.visible(place)
             first, end = self._cluster.bounds(place)
             position = first if position == OFFSET_BEGINNING else position
             if _cut(log, position, epoch):
@@ -478,7 +485,7 @@ class MemberClient(_Client):
                 found.append(Stored(place, position, failure=KafkaError(KafkaError._AUTO_OFFSET_RESET)))
             else:
                 room = most - len(found)
-                records = [stored for stored in self._cluster.visible(place) if stored.at >= position][:room]
+                records = [stored for stored in log if stored.at >= position][:room]
                 records = records[: self._cluster.dice.randint(1, 8)]
                 found += records
                 if records:
@@ -673,7 +680,9 @@ class ProducerClient(_Client):
         fails = cluster.chance(odds.append if partition >= 0 else odds.letter)
         if fails:
             cluster.journal.happened("write of unknown outcome")
-            cluster.loop.call_later(cluster.delay(2.0), self._report, on_delivery, KafkaError(KafkaError._MSG_TIMED_OUT), draft)
+            cluster.loop.call_later(
+                cluster.delay(2.0), self._report, on_delivery, KafkaError(KafkaError._MSG_TIMED_OUT), draft
+            )
             if cluster.dice.random() < 0.5:
                 cluster.loop.call_later(cluster.delay(8.0), self._arrive, place, draft, None)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -33,12 +34,33 @@ from tests.simulation.records import UNKNOWN_SCHEMA_ID
 from tests.simulation.vendor import BASE_URL, TOKEN_URL, Transport, Vendor
 from tests.simulation.virtual_time import PROCESS, Killed, Process
 
-__all__ = ["LEDGER", "LETTERS", "SOURCE", "Member", "Plan", "Registry"]
+__all__ = [
+    "DEDUPE_KEY",
+    "DESTINATION",
+    "GROUP",
+    "LEDGER",
+    "LEDGER_SETTINGS",
+    "LETTERS",
+    "SOURCE",
+    "Member",
+    "Plan",
+    "Registry",
+]
 
 SOURCE = "conversions"
 GROUP = "group-1"
+DESTINATION = b"d" * 16
+DEDUPE_KEY = b"k" * 16
 LEDGER = "conversions.group-1.ledger"
 LETTERS = "conversions.dead-letter"
+LEDGER_SETTINGS = {
+    "cleanup.policy": "delete",
+    "retention.ms": "691200000",
+    "retention.bytes": "-1",
+    "message.timestamp.type": "LogAppendTime",
+    "unclean.leader.election.enable": "false",
+    "min.insync.replicas": "1",
+}
 _LAST_SECONDS = 5.0
 
 
@@ -80,10 +102,18 @@ class Registry:
             raise UnknownSchema(f"schema {schema_id} is unknown")
         return [_schema()]
 
+    def check(self) -> None:
+        """The connector asks this in ``connector check`` only."""
+
 
 @cache
 def _schema() -> Any:
     return packaged("conversion_event.avsc")
+
+
+@cache
+def _prototype() -> EventDecoder:
+    return EventDecoder(Framing.CONFLUENT, Registry())
 
 
 class Observer:
@@ -181,22 +211,20 @@ class Member:
         topics = Topics(cast("Any", AdminClient(properties)))
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", "secret", "refresh", TOKEN_URL)
-        sink = AmazonSink(
-            contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8
-        )
+        sink = AmazonSink(contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8)
         sink._http = sink._tokens._http = cast("Any", self.transport)  # type: ignore[union-attr]  # of `_FreshTokens`
         own = OwnTopics(
             topics, lambda _: LEDGER, lambda _: LETTERS, servers="simulated", window_ms=604_800_000, auto_create=True
         )
         producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
         producer.__enter__()
-        policy = LedgerPolicy(GROUP, b"d" * 16, b"k" * 16, frozenset(), OutOfRange(to_earliest=True))
+        policy = LedgerPolicy(GROUP, DESTINATION, DEDUPE_KEY, frozenset(), OutOfRange(to_earliest=True))
         ledger = Ledger(policy, topics, own, producer, properties, lambda _: LEDGER)
         ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
-        intake = Intake(EventDecoder(Framing.CONFLUENT, self._registry), contract, ("clientDedupeId",))
+        intake = Intake(self._decoder(), contract, ("clientDedupeId",))
         source = SourceConsumer(
             properties | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
         )
@@ -210,6 +238,12 @@ class Member:
                 await asyncio.to_thread(producer.__exit__, None, None, None)
                 await sink.close()
         return verdict
+
+    def _decoder(self) -> EventDecoder:
+        """A decoder that knows no schema yet; what it knows of ours is worked out once for all."""
+        decoder = copy(_prototype())
+        decoder._schemas, decoder._plans = self._registry, {}
+        return decoder
 
     def _failed(self, error: Exception) -> None:
         if self._runtime is not None:

@@ -39,7 +39,7 @@ from connector.model import (
     VerdictKind,
 )
 from tests.simulation.cluster import Cluster, Commit, Stored
-from tests.simulation.member import LEDGER, LETTERS, SOURCE, Member, Observer
+from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, Member, Observer
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
 from tests.simulation.vendor import Acceptance
 from tests.simulation.virtual_time import Process
@@ -122,6 +122,10 @@ class Oracle(Observer):
         self._logs = [list(log) for log in logs]
         self._rows = {(row.partition, row.offset, row.epoch): row for log in logs for row in log}
         self._names = {row.name: row for log in logs for row in log}
+        self._places: dict[tuple[int, int], list[Row]] = defaultdict(list)
+        for log in logs:
+            for row in log:
+                self._places[row.partition, row.offset].append(row)
         self._policy = policy
         self._gate_seconds = gate_seconds
         self._complain = complain
@@ -142,16 +146,28 @@ class Oracle(Observer):
         self._asked: set[tuple[Row, Outcome]] = set()
         self._letters: dict[Row, set[str]] = defaultdict(set)
         self.cluster: Cluster | None = None
+        self._topic_id = ""
 
-    def check(self, holds: bool, complaint: str) -> None:
-        """Object unless it holds."""
+    def watch(self, cluster: Cluster) -> None:
+        """Look at this cluster."""
+        self.cluster, self._topic_id = cluster, cluster.topics[SOURCE].topic_id
+
+    def check(self, holds: bool, complaint: str, *what: object) -> None:
+        """Object unless it holds; ``what`` goes into the complaint's braces."""
         self.checks += 1
         if not holds:
-            self._complain(complaint)
+            self._complain(complaint.format(*what))
 
     def find(self, name: str) -> Row | None:
         """Find a record by the name that travels in its payload."""
         return self._names.get(name)
+
+    def truncated(self, partition: int, kept: int, grown: Sequence[Row]) -> None:
+        """A log lost all but its first records, and others grow in their place: what is gone needs no fate."""
+        self._logs[partition][kept:] = grown
+        for row in grown:
+            self._rows[row.partition, row.offset, row.epoch] = self._names[row.name] = row
+            self._places[row.partition, row.offset].append(row)
 
     def happened(self, what: str) -> None:
         self.faults[what] += 1
@@ -208,7 +224,9 @@ class Oracle(Observer):
         if part.running and part.draining_since is None and part.end is None:
             for offset, epoch in zip(poll.offsets, poll.epochs, strict=True):
                 row = self._rows.get((part.partition, offset, epoch))
-                self.check(row is not None, f"I1: a record that is not in the log: {part.partition}/{offset} epoch {epoch}")
+                self.check(
+                    row is not None, "I1: a record that is not in the log: {}/{} epoch {}", part.partition, offset, epoch
+                )
                 if row is not None:
                     part.received.add(row)
 
@@ -224,7 +242,7 @@ class Oracle(Observer):
                 if isinstance(answer, RequestFailed) and answer.failure is Failure.TOO_LARGE and len(sent) == 1:
                     part.alone_too_large.add(row)
             elif verdict.kind is VerdictKind.DELIVERED:
-                self.check(self._accepted[row] > 0, f"I4: {row} taken for delivered, and was never accepted")
+                self.check(self._accepted[row] > 0, "I4: {} taken for delivered, and was never accepted", row)
                 self._told_delivered(part, row)
             elif verdict.kind is VerdictKind.REJECTED:
                 part.refused.add(row)
@@ -245,8 +263,8 @@ class Oracle(Observer):
         match command:
             case x.Restore(_, generation):
                 self._restoring(self._owned(name, generation, "restore"))
-            case x.Start(generation=generation, offset=offset):
-                self._started(self._owned(name, generation, "start"), offset)
+            case x.Start(generation=generation, offset=offset, epoch=epoch):
+                self._started(self._owned(name, generation, "start"), offset, epoch)
             case x.Pause(_, generation) | x.Resume(_, generation):
                 self._owned(name, generation, "pause or resume")
             case x.Send():
@@ -265,18 +283,18 @@ class Oracle(Observer):
 
     def _owned(self, name: str, generation: int, what: str) -> Part:
         part = self._parts[name, generation]
-        self.check(part.end is None, f"L4: {what} after assignment {name}/{generation} ended ({part.end})")
+        self.check(part.end is None, "L4: {} after assignment {}/{} ended ({})", what, name, generation, part.end)
         return part
 
     def _check_counts(self, member: Member) -> None:
         pipeline, counted = member.pipeline, member.pipeline.statistics
         held = pipeline.buffered_events + pipeline.in_flight_events
         accounted = counted.resolved + counted.released + held
-        self.check(counted.records == accounted, f"I9: {counted.records} records, {accounted} accounted for")
-        self.check(held <= self._policy.buffer.max_events, f"L5: {held} events held")
+        self.check(counted.records == accounted, "I9: {} records, {} accounted for", counted.records, accounted)
+        self.check(held <= self._policy.buffer.max_events, "L5: {} events held", held)
         most = self._policy.dispatch.max_in_flight
-        self.check(pipeline.in_flight_requests <= most, f"L5: {pipeline.in_flight_requests} requests at once")
-        self.check(member.transport.open <= most, f"L5: {member.transport.open} requests at once at the vendor")
+        self.check(pipeline.in_flight_requests <= most, "L5: {} requests at once", pipeline.in_flight_requests)
+        self.check(member.transport.open <= most, "L5: {} requests at once at the vendor", member.transport.open)
 
     # ---- the life of an assignment
 
@@ -288,12 +306,13 @@ class Oracle(Observer):
                 if row.key is not None and any(outcome is Outcome.DELIVERED for _, outcome in facts):
                     part.known_keys.add(row.key)
 
-    def _started(self, part: Part, offset: int) -> None:
-        self.check(not part.running, f"assignment {part.generation} started twice")
+    def _started(self, part: Part, offset: int, epoch: int) -> None:
+        self.check(not part.running, "assignment {} started twice", part.generation)
         part.running, part.committed = True, offset
         for row in self._logs[part.partition]:
-            if row.offset < offset:
-                self.check(bool(self._facts[row]), f"I1: started at {offset}, beyond {row}, whose fate is not known")
+            # A log that was cut below a commit is noticed by the epoch that the seek carries.
+            if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
+                self.check(bool(self._facts[row]), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
 
     def taken_away(self, process: Process, partition: int) -> None:
         """The group gave a partition of a member to another; the member has not heard of it."""
@@ -309,23 +328,23 @@ class Oracle(Observer):
 
     def _released(self, part: Part, unresolved: int, now: Moment) -> None:
         began, drain_seconds = part.draining_since, self._policy.drain_seconds
-        self.check(began is not None, f"assignment {part.generation} released unasked")
+        self.check(began is not None, "assignment {} released unasked", part.generation)
         took = now.monotonic - (began or 0.0)
         # A stalled loop is late, but not by more than a turn.
-        self.check(took <= drain_seconds + 0.1, f"L4: the drain of {part.generation} took {took:.1f} s")
+        self.check(took <= drain_seconds + 0.1, "L4: the drain of {} took {:.1f} s", part.generation, took)
         part.end = End.TIMED_OUT if took >= drain_seconds - _INSTANT else End.GRACEFUL
         if part.end is End.GRACEFUL:
-            self.check(not part.in_flight, f"released with {part.in_flight} in flight")
+            self.check(not part.in_flight, "released with {} in flight", part.in_flight)
             for row, outcome in part.told:
-                self.check(self._has_fact(row, outcome), f"I3: released before {outcome!r} of {row} was written down")
+                self.check(self._has_fact(row, outcome), "I3: released before {!r} of {} was written down", outcome, row)
         open_rows = len(part.received - part.resolved - {row for row, _ in part.told})
-        self.check(unresolved <= open_rows, f"I9: released {unresolved} of {open_rows} open records")
+        self.check(unresolved <= open_rows, "I9: released {} of {} open records", unresolved, open_rows)
 
     def _stopped(self, member: Member, now: Moment) -> None:
         self.check(member.stopping, "stopped unasked")
         took = now.monotonic - member.asked_to_stop_at
         for part in self._parts_of(member):
-            self.check(part.end is not None, f"stopped without a release of {part.generation}")
+            self.check(part.end is not None, "stopped without a release of {}", part.generation)
             if took >= self._policy.drain_seconds - 0.1:
                 part.forgotten = True
 
@@ -337,46 +356,46 @@ class Oracle(Observer):
         self.check(abs(now.wall_ms - true_ms) <= MAX_SKEW_MS + _CONFIRM_MS, "L7: sent by a clock that disagrees")
         client = member.client
         stood = now.monotonic - (client.polled_at if client else 0.0)
-        self.check(stood <= self._gate_seconds + _INSTANT, f"L4: sent although nothing was polled for {stood:.1f} s")
+        self.check(stood <= self._gate_seconds + _INSTANT, "L4: sent although nothing was polled for {:.1f} s", stood)
         self.check(now.monotonic >= self._hold_until[name] - _INSTANT, "sent although Amazon asked to wait")
         batch = self._policy.dispatch.batch
-        self.check(len(command.body) <= batch.max_bytes, f"L5: a body of {len(command.body)} bytes")
+        self.check(len(command.body) <= batch.max_bytes, "L5: a body of {} bytes", len(command.body))
         sent: list[tuple[Part, Row]] = []
         for event in orjson.loads(command.body)["events"]:
             row = self.find(event["eventDescription"]["name"])
             part = None if row is None else self._current.get((name, row.partition))
             if row is None or part is None:
-                self.check(False, f"L4: {row} sent without an assignment")
+                self.check(False, "L4: {} sent without an assignment", row)
                 continue
             sent.append((part, row))
-        self.check(command.count == len(sent) <= batch.max_events, f"{command.count} events said, {len(sent)} sent")
+        self.check(command.count == len(sent) <= batch.max_events, "{} events said, {} sent", command.count, len(sent))
         for part, row in sent:
             self._check_sent(part, row, now)
             part.in_flight.append(row)
         self._requests[name, command.request] = sent
 
     def _check_sent(self, part: Part, row: Row, now: Moment) -> None:
-        self.check(part.end is None, f"I7: {row} sent after its assignment ended")
-        self.check(part.draining_since is None, f"I7: {row} sent after its revoke")
-        self.check(row in part.received, f"{row} sent but never received by assignment {part.generation}")
-        self.check(row not in part.resolved, f"I3: {row} sent although its fate was known")
-        self.check(row.nature in _SENDABLE, f"{row} sent")
-        self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, f"{row} sent stale")
-        self.check(row not in part.in_flight, f"I3: {row} sent twice at once")
+        self.check(part.end is None, "I7: {} sent after its assignment ended", row)
+        self.check(part.draining_since is None, "I7: {} sent after its revoke", row)
+        self.check(row in part.received, "{} sent but never received by assignment {}", row, part.generation)
+        self.check(row not in part.resolved, "I3: {} sent although its fate was known", row)
+        self.check(row.nature in _SENDABLE, "{} sent", row)
+        self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "{} sent stale", row)
+        self.check(row not in part.in_flight, "I3: {} sent twice at once", row)
         if row.key is not None:
-            self.check(row.key not in part.known_keys, f"I3: {row} sent although its key was delivered")
-            self.check(all(other.key != row.key for other in part.in_flight), f"L3: {row} sent while a copy is in flight")
+            self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
+            self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
 
     def received(self, process: Process, rows: list[Row], events: list[dict[str, Any]], body: bytes) -> None:
         """The vendor sees a request: each event as it always was, under an id of its own."""
         self.check(len(rows) == len(events), "an event at the vendor that is in no log")
         for row, event in zip(rows, events, strict=True):
             payload, event_id = orjson.dumps(event), event["eventId"]
-            self.check(self._payloads.setdefault(row, payload) == payload, f"I3: {row} sent again with other bytes")
+            self.check(self._payloads.setdefault(row, payload) == payload, "I3: {} sent again with other bytes", row)
             if row.dedupe_id is not None:
-                self.check(event_id == row.dedupe_id, f"I3: {row} sent as {event_id!r}")
+                self.check(event_id == row.dedupe_id, "I3: {} sent as {!r}", row, event_id)
             else:
-                self.check(self._ids.setdefault(event_id, row) is row, f"I3: {row} shares its derived id")
+                self.check(self._ids.setdefault(event_id, row) is row, "I3: {} shares its derived id", row)
 
     def accepted(self, acceptance: Acceptance) -> None:
         """The vendor took an event in."""
@@ -387,16 +406,16 @@ class Oracle(Observer):
     def _letter_asked(self, part: Part, command: x.WriteLetter) -> None:
         record: Any = command.record
         row, reason = record.row, command.flaw.reason
-        self.check(row in part.received, f"a letter of {row}, never received")
-        self.check(row not in part.resolved, f"a letter of {row}, whose fate was known")
-        self.check(reason in _REASONS.get(row.nature, set()) | _ALWAYS, f"L6: {row} dead-lettered as {reason}")
+        self.check(row in part.received, "a letter of {}, never received", row)
+        self.check(row not in part.resolved, "a letter of {}, whose fate was known", row)
+        self.check(reason in _REASONS.get(row.nature, set()) | _ALWAYS, "L6: {} dead-lettered as {}", row, reason)
         if reason is Reason.REJECTED:
-            self.check(row in part.refused, f"L6: {row} was not rejected")
+            self.check(row in part.refused, "L6: {} was not rejected", row)
         if reason is Reason.NO_VERDICT:
             tries, most = part.inconclusive[row], self._policy.dispatch.retry.max_tries
-            self.check(tries >= most, f"L6: {row} given up after {tries} tries")
+            self.check(tries >= most, "L6: {} given up after {} tries", row, tries)
         if reason is Reason.TOO_LARGE and row.nature is Nature.HEAVY:
-            self.check(row in part.alone_too_large, f"L6: {row} was not refused alone")
+            self.check(row in part.alone_too_large, "L6: {} was not refused alone", row)
 
     def _facts_asked(self, part: Part, facts: Facts, now: Moment) -> None:
         """Facts are on their way to the ledger: each must be true already."""
@@ -405,46 +424,50 @@ class Oracle(Observer):
         ):
             row = self._rows.get((part.partition, offset, epoch))
             if row is None:
-                self.check(False, f"a fact about {part.partition}/{offset} epoch {epoch}, which is no record")
+                self.check(False, "a fact about {}/{} epoch {}, which is no record", part.partition, offset, epoch)
                 continue
-            self.check(row in part.received, f"a fact about {row}, never received by assignment {part.generation}")
+            self.check(row in part.received, "a fact about {}, never received by assignment {}", row, part.generation)
             fates = _FATES.get(row.nature, set(Outcome) - {Outcome.IGNORED})
-            self.check(outcome in fates, f"{row} cannot be {outcome!r}")
+            self.check(outcome in fates, "{} cannot be {!r}", row, outcome)
             self._check_truth(row, outcome)
             if outcome is Outcome.DELIVERED:
-                self.check(key == row.key and time_ms == row.time_ms, f"L3: {row} delivered with another's key or time")
+                self.check(key == row.key and time_ms == row.time_ms, "L3: {} delivered with another's key or time", row)
             else:
-                self.check(key is None and time_ms == 0, f"L3: a key is marked by {outcome!r} of {row}")
+                self.check(key is None and time_ms == 0, "L3: a key is marked by {!r} of {}", outcome, row)
             self._asked.add((row, outcome))
 
     def _check_truth(self, row: Row, outcome: Outcome) -> None:
         if outcome is Outcome.DELIVERED:
-            self.check(row in self._delivered, f"I4: {row} said to be delivered, and nobody acknowledged it")
+            self.check(row in self._delivered, "I4: {} said to be delivered, and nobody acknowledged it", row)
         elif outcome is Outcome.DUPLICATE:
             others = self._acknowledged[row.partition, row.key or b""] - {row}
-            self.check(bool(others), f"I5: {row} said to be a duplicate, and no other copy was acknowledged")
+            self.check(bool(others), "I5: {} said to be a duplicate, and no other copy was acknowledged", row)
         elif outcome is Outcome.STALE:
             age = (self.cluster.wall_ms() if self.cluster else 0) - row.time_ms
-            self.check(age > MAX_AGE_MS - MAX_SKEW_MS - _CONFIRM_MS, f"L7: {row} said to be stale at {age} ms")
+            self.check(age > MAX_AGE_MS - MAX_SKEW_MS - _CONFIRM_MS, "L7: {} said to be stale at {} ms", row, age)
         elif outcome is Outcome.DEAD_LETTERED:
-            self.check(bool(self._letters[row]), f"I1: {row} said to be dead-lettered, and no letter is there")
+            self.check(bool(self._letters[row]), "I1: {} said to be dead-lettered, and no letter is there", row)
 
     def wrote(self, stored: Stored) -> None:
         """A record is in the ledger or in the dead-letter topic."""
         if stored.topic() == LEDGER:
             self._entry_written(stored)
         else:
-            self.check(stored.topic() == LETTERS, f"a record in {stored.topic()}")
+            self.check(stored.topic() == LETTERS, "a record in {}", stored.topic())
             self._letter_written(stored)
 
     def _entry_written(self, stored: Stored) -> None:
         entry = ledger_entry.decode(stored.value() or b"")
-        self.check(entry.header.partition == stored.partition(), f"an entry of partition {entry.header.partition} elsewhere")
+        if entry.header.destination != DESTINATION or entry.header.source_topic_id != self._topic_id:
+            return  # of an earlier life
+        self.check(
+            entry.header.partition == stored.partition(), "an entry of partition {} elsewhere", entry.header.partition
+        )
         for run in entry.runs:
             for offset in range(run.first_offset, run.first_offset + run.length):
                 row = self._rows.get((entry.header.partition, offset, run.epoch))
                 if row is None or (row, run.outcome) not in self._asked:
-                    self.check(False, f"I1: the ledger holds a fact that nobody asked for: {offset} {run}")
+                    self.check(False, "I1: the ledger holds a fact that nobody asked for: {} {}", offset, run)
                 else:
                     self._facts[row].append((stored.offset(), run.outcome))
 
@@ -452,39 +475,37 @@ class Oracle(Observer):
         headers = stored.headers() or []
         named = dict(headers)
         place = (int(named["connector.partition"] or 0), int(named["connector.offset"] or 0))
-        found = [row for row in self._logs[place[0]] if row.offset == place[1] and row.value == stored.value()]
-        self.check(bool(found), f"I1: the letter of {place} is not its record")
+        found = [row for row in self._places[place] if row.value == stored.value()]
+        self.check(bool(found), "I1: the letter of {} is not its record", place)
         for row in found:
             same = stored.key() == row.record_key and headers[: len(row.headers)] == row.headers
-            self.check(same and stored.timestamp()[1] == row.timestamp_ms, f"I1: the letter of {row} is not its record")
+            self.check(same and stored.timestamp()[1] == row.timestamp_ms, "I1: the letter of {} is not its record", row)
             self._letters[row].add((named["connector.reason"] or b"").decode())
 
     def asked_to_commit(self, process: Process, place: TopicPartition, commit: Commit) -> None:
         """A commit is asked for: it must rest on facts below the ledger position it names."""
         part = self._current[process.name, place.partition]
         next_offset = commit.next_offset
-        self.check(part.running, f"I7: commit of {place} before its assignment started")
-        self.check(next_offset >= part.committed, f"I2: commit went back from {part.committed} to {next_offset}")
+        self.check(part.running, "I7: commit of {} before its assignment started", place)
+        self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
         part.committed = next_offset
         topics = self.cluster.topics if self.cluster else {}
         version, topic_id, position = commit.metadata.split(" ")
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
-        self.check(named, f"I2: metadata {commit.metadata!r}")
-        below = [row for row in self._logs[part.partition] if row.offset < next_offset]
-        right = bool(below) and below[-1].offset == next_offset - 1
-        self.check(right, f"I2: {next_offset} is not the next offset of a record")
-        if right:
-            self.check(below[-1].epoch == commit.epoch, f"I2: commit under epoch {commit.epoch} after {below[-1]}")
-        for row in below:
+        self.check(named, "I2: metadata {!r}", commit.metadata)
+        last = self._rows.get((part.partition, next_offset - 1, commit.epoch))
+        self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", next_offset, commit.epoch)
+        # A commit from before its log was cut is about the records it had then: they are of older epochs.
+        for row in [row for row in self._logs[part.partition] if row.offset < next_offset and row.epoch <= commit.epoch]:
             facts = self._facts[row]
-            self.check(bool(facts), f"I2: commit of {next_offset} passes {row}, whose fate is not in the ledger")
+            self.check(bool(facts), "I2: commit of {} passes {}, whose fate is not in the ledger", next_offset, row)
             if facts:
-                self.check(facts[0][0] < int(rests_on), f"I2: commit rests on {position}, the fact of {row} stands above")
+                self.check(facts[0][0] < int(rests_on), "I2: commit rests on {}, the fact of {} stands above", position, row)
 
     def commits_what_it_has_not(self, process: Process, place: TopicPartition) -> None:
         """A commit of a partition that was given up."""
-        self.check(False, f"I7: {process.name} commits {place}, which it has given up")
+        self.check(False, "I7: {} commits {}, which it has given up", process.name, place)
 
     def _has_fact(self, row: Row, outcome: Outcome) -> bool:
         return any(written is outcome for _, written in self._facts[row])
@@ -498,15 +519,15 @@ class Oracle(Observer):
     def finished(self) -> None:
         """Everything has drained: nothing is lost, and nothing accepted twice without an excuse."""
         for row in self.pending():
-            self.check(False, f"I1: lost: {row}")
+            self.check(False, "I1: lost: {}", row)
         for part in self._parts.values():
             for row, outcome in part.told:
                 written = part.forgotten or self._has_fact(row, outcome)
-                self.check(written, f"I3: {outcome!r} of {row} was never written down")
+                self.check(written, "I3: {!r} of {} was never written down", outcome, row)
         unexcused: Counter[tuple[int, bytes | int]] = Counter()
         for row, parts in self._settled.items():
             for part in parts:
                 if not part.taken_away and not part.forgotten and part.end is not End.TIMED_OUT:
                     unexcused[row.partition, row.offset if row.key is None else row.key] += 1
         for identity, count in unexcused.items():
-            self.check(count == 1, f"I3: accepted {count} times without an excuse: {identity}")
+            self.check(count == 1, "I3: accepted {} times without an excuse: {}", count, identity)

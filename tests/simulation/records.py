@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 from hashlib import sha256
@@ -22,7 +22,7 @@ START_MS = 1_800_000_000_000
 MAX_AGE_MS = 7 * 86_400_000
 MAX_SKEW_MS = 300_000
 UNKNOWN_SCHEMA_ID = 99
-WRITERS = (1, 2, 3)
+WRITERS = (1, 2)
 """Ids of one schema, so that the registry is asked more than once."""
 
 
@@ -66,17 +66,14 @@ class Row:
     dedupe_id: str | None
     value: bytes | None
     record_key: bytes | None
-    headers: list[tuple[str, bytes | None]] = field(default_factory=list)
+    headers: list[tuple[str, bytes | None]]
+    key: bytes | None
+    """The digest of its dedupe key."""
 
     @property
     def name(self) -> str:
         """The event's name: it travels in the payload, so the vendor can tell copies apart."""
         return name_of(self.partition, self.offset, self.epoch)
-
-    @property
-    def key(self) -> bytes | None:
-        """The digest of its dedupe key."""
-        return digest([self.dedupe_id])
 
     @property
     def timestamp_ms(self) -> int:
@@ -118,13 +115,23 @@ def _person(number: int) -> str:
     return sha256(f"person{number}@example.com".encode()).hexdigest()
 
 
-def rows(dice: Random, partition: int, *, most: int, heavy: int, huge: int) -> list[Row]:
+def rows(
+    dice: Random,
+    partition: int,
+    *,
+    most: int,
+    heavy: int,
+    huge: int,
+    offset: int = 0,
+    epoch: int = 0,
+    born: float = 0.0,
+) -> list[Row]:
     """Make the records of one partition: gaps, copies, epochs that change, events that turn stale on the way.
 
     ``heavy`` and ``huge`` are sizes of payload that Amazon, and a request, do not take.
     """
     made: list[Row] = []
-    offset, epoch, born = dice.randint(0, 2), 0, 0.0
+    offset += dice.randint(0, 2)
     weights = dict(_WEIGHTS) | {Nature.REJECTED: dice.choice((8, 8, 100))}
     natures = dice.choices(list(weights), list(weights.values()), k=dice.randint(5, most))
     for nature in natures:
@@ -152,7 +159,7 @@ def a_row(
         value = framed(schema, _encoder().encode(event))
     headers: list[tuple[str, bytes | None]] = [("trace", b"%d" % offset)] if dice.random() < 0.2 else []
     record_key = None if dedupe_id is None else dedupe_id.encode()
-    return Row(partition, offset, epoch, born, nature, time_ms, dedupe_id, value, record_key, headers)
+    return Row(partition, offset, epoch, born, nature, time_ms, dedupe_id, value, record_key, headers, digest([dedupe_id]))
 
 
 def _event(name: str, dedupe_id: str | None, time_ms: int, person: int, padding: int) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class Vendor:
                 acceptance.contradicted = True
                 errors.append(_error(index, self.dice.choice(("400", "500")), "INVALID_ARGUMENT"))
             case 2:
-                success.append({"index": count + self.dice.randint(0, 5)})
+                success.append({"index": count + self.dice.randint(1, 5)})
             case 3:
                 success.append({"index": str(index)})
             case _:

@@ -7,9 +7,9 @@
                ▲  witness                        │
                └───── Vendor ◀──── Transport ◀── amazon/client, ads_v1, answers, tokens (real)
 
-The first part of a run is chaos, the second is calm: in the calm everything must drain, and every process must end when it is
-asked to. `Oracle` objects when a law breaks. Everything is drawn from one generator, and one thread runs at a time, so that a
-seed tells the same story every time (``test_simulation.py`` compares whole traces).
+The first part of a run is chaos, the second is calm: in the calm everything must drain, and every process must end when it
+is asked to. `Oracle` objects when a law breaks. Everything is drawn from one generator, and one thread runs at a time, so
+that a seed tells the same story every time (``test_simulation.py`` compares whole traces).
 
 ``python -m tests.simulation --seeds 1-1000`` looks for a failing seed; ``--trace`` tells one seed's story.
 """
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, fields
 from random import Random
 from typing import TypeVar
 
+from connector.avro import ledger_entry
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import BreakerPolicy
 from connector.core.dedupe import DedupePolicy
@@ -31,23 +32,25 @@ from connector.core.freshness import FreshnessPolicy
 from connector.core.pipeline import BufferPolicy, FlushPolicy, Policy
 from connector.core.retry import RetryPolicy
 from connector.kafka.consumer import PollPolicy
-from connector.model import TopicPartition
-from tests.simulation.cluster import Cluster, Odds
-from tests.simulation.member import SOURCE, Member, Plan, Registry
+from connector.model import Facts, Outcome, TopicPartition
+from tests.simulation.cluster import Cluster, Commit, Odds, Stored
+from tests.simulation.member import DEDUPE_KEY, DESTINATION, GROUP, LEDGER, LEDGER_SETTINGS, SOURCE, Member, Plan, Registry
 from tests.simulation.oracle import Oracle, Violation
-from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, rows
+from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Row, rows
 from tests.simulation.seams import simulated
 from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
-from tests.simulation.virtual_time import PROCESS, VirtualLoop
+from tests.simulation.virtual_time import VirtualLoop
 
 __all__ = ["Result", "World", "run"]
 
-_CHAOS_SECONDS = 25.0
+_CHAOS_SECONDS = 15.0
 _CALM_SECONDS = 400.0
 _GATE_SECONDS = 3.0
 _MAX_BYTES = 3_000
-_RECORDS = 40
+_RECORDS = 30
 """At most, of one partition."""
+_GROWN = 8
+"""At most, where a log was cut."""
 _POLL_RECORDS = 12
 _END_SECONDS = 20.0
 """Beyond the drain: for the producer's last reports, and leaving the group."""
@@ -77,6 +80,7 @@ class _Mischief:
     shutdown: float
     clock: float
     registry: float
+    truncate: float
     join: float
 
 
@@ -97,11 +101,14 @@ class World:
         incremental = self._plan.poll.incremental
         self._cluster = Cluster(loop, dice, _draw(dice, _MOST_ODDS, often), self._oracle, incremental=incremental)
         self._cluster.create_source(SOURCE, logs)
-        self._oracle.cluster = self._cluster
+        self._oracle.watch(self._cluster)
+        if dice.random() < 0.2:
+            self._earlier_life(logs)
         self._vendor = Vendor(loop, dice, _draw(dice, _MOST_VENDOR_ODDS, often), self._oracle, self._oracle.find)
         self._registry = Registry()
         self._members: list[Member] = []
         self._joined = 0
+        self._epochs = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._result.records = sum(map(len, logs))
         loop.failed = lambda error: self._complain(f"a thread ended: {error!r}", error)
@@ -141,7 +148,7 @@ class World:
         for _ in range(self._dice.randint(1, 2)):
             self._join()
         while self._loop.time() < _CHAOS_SECONDS:
-            await asyncio.sleep(self._dice.uniform(0.3, 4.0))
+            await asyncio.sleep(self._dice.uniform(0.2, 2.5))
             self._do_harm()
         self._calm_down()
         while not self._drained():
@@ -175,7 +182,49 @@ class World:
             for commit in (self._cluster.committed.get(place),)
         )
 
+    def _earlier_life(self, logs: list[list[Row]]) -> None:
+        """The ledger has facts of a topic of this name that was deleted, or of another destination; so may have the group."""
+        dice, topic_id = self._dice, self._cluster.topics[SOURCE].topic_id
+        ledger = self._cluster.create(LEDGER, len(logs), LEDGER_SETTINGS)
+        for number, log in enumerate(logs):
+            of_topic, of_destination = dice.choice((("old-id", DESTINATION), (topic_id, b"e" * 16)))
+            header = ledger_entry.LedgerHeader("cluster-1", SOURCE, of_topic, number, GROUP, of_destination, DEDUPE_KEY)
+            facts = Facts()
+            for row in log[: dice.randint(1, len(log))]:
+                key = row.key if of_destination != DESTINATION else b"o" * 16
+                facts.add(row.offset, row.epoch, Outcome.DELIVERED, key, row.time_ms)
+            value = ledger_entry.encode(header, facts)
+            self._cluster.append(TopicPartition(LEDGER, number), Stored(None, -1, value))
+            if of_topic == "old-id" and dice.random() < 0.5:
+                commit = Commit(log[-1].offset + 1, 0, f"v1 old-id {ledger.topic_id}:1")
+                self._cluster.committed[TopicPartition(SOURCE, number)] = commit
+        self._happened("ledger of an earlier life")
+
     # ---- harm
+
+    def _truncate(self) -> None:
+        """An unclean election loses the last records of a partition; others are written in their place."""
+        place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
+        visible = self._cluster.visible(place)
+        if not visible:
+            return
+        self._happened("log truncated")
+        kept = max(1, len(visible) - self._dice.randint(1, 6))
+        stump = visible[kept - 1]
+        self._epochs += 1
+        grown = rows(
+            self._dice,
+            place.partition,
+            most=_GROWN,
+            heavy=HEAVY_BODY,
+            huge=_MAX_BYTES,
+            offset=stump.at + 1,
+            epoch=self._epochs * 100,
+            born=self._loop.time() + self._dice.choice((0.0, 0.5)),
+        )
+        self._cluster.truncate(place, kept, grown)
+        self._oracle.truncated(place.partition, kept, grown)
+        self._result.records += len(grown)
 
     def _do_harm(self) -> None:
         odds, dice = self._mischief_odds, self._dice
@@ -186,6 +235,8 @@ class World:
         if dice.random() < odds.join and len(self._members) < 3:
             self._happened("another member joins")
             self._join()
+        if dice.random() < odds.truncate:
+            self._truncate()
         if dice.random() < odds.registry:
             self._happened("registry away")
             self._registry.away = not self._registry.away
@@ -213,9 +264,7 @@ class World:
         self._joined += 1
         name = f"process-{self._joined}"
         say = None if self._say is None else lambda text: self._tell(f"{name} {text}")
-        member = Member(
-            name, self._plan, self._cluster, self._vendor, self._registry, self._oracle, self._dice, say
-        )
+        member = Member(name, self._plan, self._cluster, self._vendor, self._registry, self._oracle, self._dice, say)
         member.process.on_crash = lambda: self._crash(member)
         self._members.append(member)
         member.start()
@@ -298,7 +347,7 @@ _MOST_VENDOR_ODDS = VendorOdds(
     connect=0.2, status=0.3, withheld=0.15, spoiled=0.15, missing=0.1, odd=0.1, slow=0.3, token=0.3
 )
 _MOST_MISCHIEF = _Mischief(
-    rebalance=0.4, evict=0.3, crash=0.2, crash_at_step=0.3, shutdown=0.15, clock=0.25, registry=0.2, join=0.15
+    rebalance=0.4, evict=0.3, crash=0.2, crash_at_step=0.3, shutdown=0.15, clock=0.25, registry=0.2, truncate=0.2, join=0.15
 )
 
 T = TypeVar("T", Odds, VendorOdds, _Mischief)
@@ -332,7 +381,7 @@ def _plan(dice: Random) -> Plan:
         drain_seconds=drain_seconds,
         names_itself=dice.random() < 0.3,
         records=_POLL_RECORDS,
-        seconds=dice.choice((0.1, 0.5)),
+        seconds=dice.choice((0.1, 0.5, 1.0)),
     )
     return Plan(policy, poll, timeout_seconds=dice.choice((1.5, 4.0)))
 
