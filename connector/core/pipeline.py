@@ -463,7 +463,8 @@ class Pipeline:
     def _commit_failed(self, generation: int, now: Moment) -> None:
         part = self._assignments.get(generation)
         if part is not None and part.live:
-            part.asked_to_commit = 0
+            # Not below its start: the failure may be of an older assignment's commit, and nothing of this one is resolved.
+            part.asked_to_commit = part.start[0]
             part.commit_due = now.monotonic + self._retry.cap_seconds / 10
 
     # ---- the life of an assignment

@@ -265,6 +265,14 @@ def test_a_refused_commit_is_made_again_later() -> None:
     assert talk.tell(x.CommitFailed(99)) == []
 
 
+def test_a_commit_refused_late_of_an_older_assignment_does_not_commit_the_start_of_this_one() -> None:
+    """It would go without the leader epoch that notices a log cut below it."""
+    talk = Conversation()
+    talk.start(recovery=replace(a_recovery(5), epoch=3))
+    talk.tell(x.CommitFailed(1))
+    assert commits(talk.wait(6.0)) == []
+
+
 def test_polls_of_an_assignment_that_is_not_running_are_ignored() -> None:
     talk = Conversation()
     assert talk.poll(good(0)) == []

@@ -189,6 +189,9 @@ class Oracle(Observer):
                 self._parts[name, generation] = self._current[name, partition.partition] = part
                 if member.stopping:
                     part.draining_since = now.monotonic
+                # One that begins a partition anew may have been taken for dead before, and not know.
+                owner = self.cluster.group.owners.get(partition) if self.cluster else None
+                part.taken_away = owner is not member.client
             case x.Revoked(generations):
                 for generation in generations:
                     self._draining(self._parts[name, generation], now)
@@ -524,10 +527,10 @@ class Oracle(Observer):
             for row, outcome in part.told:
                 written = part.forgotten or self._has_fact(row, outcome)
                 self.check(written, "I3: {!r} of {} was never written down", outcome, row)
-        unexcused: Counter[tuple[int, bytes | int]] = Counter()
+        unexcused: Counter[tuple[int, bytes] | Row] = Counter()
         for row, parts in self._settled.items():
             for part in parts:
-                if not part.taken_away and not part.forgotten and part.end is not End.TIMED_OUT:
-                    unexcused[row.partition, row.offset if row.key is None else row.key] += 1
+                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL}:
+                    unexcused[row if row.key is None else (row.partition, row.key)] += 1
         for identity, count in unexcused.items():
             self.check(count == 1, "I3: accepted {} times without an excuse: {}", count, identity)

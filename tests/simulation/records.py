@@ -149,7 +149,7 @@ def a_row(
     time_ms = _time(dice, nature, born)
     value: bytes | None = None
     if nature is Nature.GARBAGE:
-        value = framed(WRITERS[0], b"\xff" * 9)
+        value = framed(WRITERS[0], b"\xff" * 9 + name_of(partition, offset, epoch).encode())
     elif nature is not Nature.EMPTY:
         padding = {Nature.HEAVY: heavy, Nature.HUGE: huge}.get(nature, 0)
         event = _event(name_of(partition, offset, epoch), dedupe_id, time_ms, offset, padding)

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from connector.avro import ledger_entry
 from connector.core.batching import BatchPolicy, Envelope
@@ -39,7 +39,7 @@ from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Row, rows
 from tests.simulation.seams import simulated
 from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
-from tests.simulation.virtual_time import VirtualLoop
+from tests.simulation.virtual_time import Killed, VirtualLoop
 
 __all__ = ["Result", "World", "run"]
 
@@ -51,7 +51,7 @@ _RECORDS = 30
 """At most, of one partition."""
 _GROWN = 8
 """At most, where a log was cut."""
-_POLL_RECORDS = 12
+_POLL_RECORDS = 6
 _END_SECONDS = 20.0
 """Beyond the drain: for the producer's last reports, and leaving the group."""
 
@@ -112,12 +112,19 @@ class World:
         self._tasks: set[asyncio.Task[None]] = set()
         self._result.records = sum(map(len, logs))
         loop.failed = lambda error: self._complain(f"a thread ended: {error!r}", error)
+        loop.set_exception_handler(self._not_retrieved)
 
     def _complain(self, complaint: str, cause: BaseException | None = None) -> None:
         if not self._failed.done():
             violation = Violation(f"at {self._loop.time():.3f}: {complaint}")
             violation.__cause__ = cause
             self._failed.set_exception(violation)
+
+    def _not_retrieved(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that nobody looked at is one, but for the end of a process."""
+        error = context.get("exception")
+        if not isinstance(error, Killed):
+            self._complain(f"{context['message']}: {error!r}", error)
 
     def _tell(self, text: str) -> None:
         if self._say is not None:
@@ -137,7 +144,10 @@ class World:
             story.cancel()
             for member in self._members:
                 member.crash()
-            await asyncio.gather(story, *self._tasks, return_exceptions=True)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
             self._failed.cancel()
         result = self._result
         result.seconds, result.inputs, result.checks = self._loop.time(), self._oracle.inputs, self._oracle.checks
@@ -371,7 +381,7 @@ def _plan(dice: Random) -> Plan:
             retry=RetryPolicy(0.3, 4.0, 3),
             breaker=BreakerPolicy(dice.choice((6, 30)), 3.0),
         ),
-        buffer=BufferPolicy(dice.choice((40, 60, 150)), 200_000, 3 * _POLL_RECORDS),
+        buffer=BufferPolicy(dice.choice((20, 30, 90)), 200_000, 3 * _POLL_RECORDS),
         drain_seconds=drain_seconds,
         flush=FlushPolicy(dice.choice((0.1, 0.5)), dice.choice((2, 8, 100)), dice.choice((10, 40))),
     )
