@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEEDS ?= 1-3000
 
-.PHONY: help install demo test test-fast lint types bench lock clean
+.PHONY: help install demo test test-fast lint types bench simulate lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +28,9 @@ types: $(VENV)/.test-tools ## mypy, strict
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput
+
+simulate: $(VENV)/.test-tools ## play the whole connector on virtual time, with faults, from seeds: SEEDS=1-3000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 lock: ## resolve again within pyproject's bounds (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

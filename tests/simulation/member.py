@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ LEDGER_SETTINGS = {
     "min.insync.replicas": "1",
 }
 _LAST_SECONDS = 5.0
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +200,8 @@ class Member:
 
     def _look(self, told: x.Input, commands: list[x.Command], now: Moment) -> None:
         if self._say is not None:
-            self._say(f"< {told}")
-            for command in commands:
-                self._say(f"> {command}")
+            for sign, said in (("<", told), *((">", command) for command in commands)):
+                self._say(f"{sign} {_ADDRESS.sub('', repr(said))}")
         self._observer.handled(self, told, commands, now)
         self.process.step()
 

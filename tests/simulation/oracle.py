@@ -11,6 +11,7 @@ I5  a duplicate fact only where another copy was acknowledged
 I6  in the calm everything drains
 I7  nothing is committed or sent for a partition after it is known to be given up
 I9  records in = resolved + released + buffered + in flight, after every input
+I13 no request before the time that Amazon asked to wait
 """
 
 from __future__ import annotations
@@ -310,7 +311,7 @@ class Oracle(Observer):
                     part.known_keys.add(row.key)
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
-        self.check(not part.running, "assignment {} started twice", part.generation)
+        self.check(not part.running, "L4: assignment {} started twice", part.generation)
         part.running, part.committed = True, offset
         for row in self._logs[part.partition]:
             # A log that was cut below a commit is noticed by the epoch that the seek carries.
@@ -331,23 +332,23 @@ class Oracle(Observer):
 
     def _released(self, part: Part, unresolved: int, now: Moment) -> None:
         began, drain_seconds = part.draining_since, self._policy.drain_seconds
-        self.check(began is not None, "assignment {} released unasked", part.generation)
+        self.check(began is not None, "L4: assignment {} released unasked", part.generation)
         took = now.monotonic - (began or 0.0)
         # A stalled loop is late, but not by more than a turn.
         self.check(took <= drain_seconds + 0.1, "L4: the drain of {} took {:.1f} s", part.generation, took)
         part.end = End.TIMED_OUT if took >= drain_seconds - _INSTANT else End.GRACEFUL
         if part.end is End.GRACEFUL:
-            self.check(not part.in_flight, "released with {} in flight", part.in_flight)
+            self.check(not part.in_flight, "I3: released with {} in flight", part.in_flight)
             for row, outcome in part.told:
                 self.check(self._has_fact(row, outcome), "I3: released before {!r} of {} was written down", outcome, row)
         open_rows = len(part.received - part.resolved - {row for row, _ in part.told})
         self.check(unresolved <= open_rows, "I9: released {} of {} open records", unresolved, open_rows)
 
     def _stopped(self, member: Member, now: Moment) -> None:
-        self.check(member.stopping, "stopped unasked")
+        self.check(member.stopping, "L4: stopped unasked")
         took = now.monotonic - member.asked_to_stop_at
         for part in self._parts_of(member):
-            self.check(part.end is not None, "stopped without a release of {}", part.generation)
+            self.check(part.end is not None, "L4: stopped without a release of {}", part.generation)
             if took >= self._policy.drain_seconds - 0.1:
                 part.forgotten = True
 
@@ -360,7 +361,7 @@ class Oracle(Observer):
         client = member.client
         stood = now.monotonic - (client.polled_at if client else 0.0)
         self.check(stood <= self._gate_seconds + _INSTANT, "L4: sent although nothing was polled for {:.1f} s", stood)
-        self.check(now.monotonic >= self._hold_until[name] - _INSTANT, "sent although Amazon asked to wait")
+        self.check(now.monotonic >= self._hold_until[name] - _INSTANT, "I13: sent although Amazon asked to wait")
         batch = self._policy.dispatch.batch
         self.check(len(command.body) <= batch.max_bytes, "L5: a body of {} bytes", len(command.body))
         sent: list[tuple[Part, Row]] = []
@@ -371,7 +372,7 @@ class Oracle(Observer):
                 self.check(False, "L4: {} sent without an assignment", row)
                 continue
             sent.append((part, row))
-        self.check(command.count == len(sent) <= batch.max_events, "{} events said, {} sent", command.count, len(sent))
+        self.check(command.count == len(sent) <= batch.max_events, "I1: {} events said, {} sent", command.count, len(sent))
         for part, row in sent:
             self._check_sent(part, row, now)
             part.in_flight.append(row)
@@ -380,10 +381,10 @@ class Oracle(Observer):
     def _check_sent(self, part: Part, row: Row, now: Moment) -> None:
         self.check(part.end is None, "I7: {} sent after its assignment ended", row)
         self.check(part.draining_since is None, "I7: {} sent after its revoke", row)
-        self.check(row in part.received, "{} sent but never received by assignment {}", row, part.generation)
+        self.check(row in part.received, "I7: {} sent but never received by assignment {}", row, part.generation)
         self.check(row not in part.resolved, "I3: {} sent although its fate was known", row)
-        self.check(row.nature in _SENDABLE, "{} sent", row)
-        self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "{} sent stale", row)
+        self.check(row.nature in _SENDABLE, "L2: {} sent", row)
+        self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "L2: {} sent stale", row)
         self.check(row not in part.in_flight, "I3: {} sent twice at once", row)
         if row.key is not None:
             self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
@@ -391,7 +392,7 @@ class Oracle(Observer):
 
     def received(self, process: Process, rows: list[Row], events: list[dict[str, Any]], body: bytes) -> None:
         """The vendor sees a request: each event as it always was, under an id of its own."""
-        self.check(len(rows) == len(events), "an event at the vendor that is in no log")
+        self.check(len(rows) == len(events), "I1: an event at the vendor that is in no log")
         for row, event in zip(rows, events, strict=True):
             payload, event_id = orjson.dumps(event), event["eventId"]
             self.check(self._payloads.setdefault(row, payload) == payload, "I3: {} sent again with other bytes", row)
@@ -409,8 +410,8 @@ class Oracle(Observer):
     def _letter_asked(self, part: Part, command: x.WriteLetter) -> None:
         record: Any = command.record
         row, reason = record.row, command.flaw.reason
-        self.check(row in part.received, "a letter of {}, never received", row)
-        self.check(row not in part.resolved, "a letter of {}, whose fate was known", row)
+        self.check(row in part.received, "I7: a letter of {}, never received", row)
+        self.check(row not in part.resolved, "L2: a letter of {}, whose fate was known", row)
         self.check(reason in _REASONS.get(row.nature, set()) | _ALWAYS, "L6: {} dead-lettered as {}", row, reason)
         if reason is Reason.REJECTED:
             self.check(row in part.refused, "L6: {} was not rejected", row)
@@ -427,11 +428,11 @@ class Oracle(Observer):
         ):
             row = self._rows.get((part.partition, offset, epoch))
             if row is None:
-                self.check(False, "a fact about {}/{} epoch {}, which is no record", part.partition, offset, epoch)
+                self.check(False, "L2: a fact about {}/{} epoch {}, which is no record", part.partition, offset, epoch)
                 continue
-            self.check(row in part.received, "a fact about {}, never received by assignment {}", row, part.generation)
+            self.check(row in part.received, "I7: a fact about {}, never received by assignment {}", row, part.generation)
             fates = _FATES.get(row.nature, set(Outcome) - {Outcome.IGNORED})
-            self.check(outcome in fates, "{} cannot be {!r}", row, outcome)
+            self.check(outcome in fates, "L2: {} cannot be {!r}", row, outcome)
             self._check_truth(row, outcome)
             if outcome is Outcome.DELIVERED:
                 self.check(key == row.key and time_ms == row.time_ms, "L3: {} delivered with another's key or time", row)
@@ -456,7 +457,7 @@ class Oracle(Observer):
         if stored.topic() == LEDGER:
             self._entry_written(stored)
         else:
-            self.check(stored.topic() == LETTERS, "a record in {}", stored.topic())
+            self.check(stored.topic() == LETTERS, "I1: a record in {}", stored.topic())
             self._letter_written(stored)
 
     def _entry_written(self, stored: Stored) -> None:
@@ -464,7 +465,7 @@ class Oracle(Observer):
         if entry.header.destination != DESTINATION or entry.header.source_topic_id != self._topic_id:
             return  # of an earlier life
         self.check(
-            entry.header.partition == stored.partition(), "an entry of partition {} elsewhere", entry.header.partition
+            entry.header.partition == stored.partition(), "I1: an entry of partition {} elsewhere", entry.header.partition
         )
         for run in entry.runs:
             for offset in range(run.first_offset, run.first_offset + run.length):
