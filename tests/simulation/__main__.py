@@ -1,4 +1,4 @@
-"""``python -m tests.simulation --seeds 1-1000 [--trace]``: play seeds, and print for each that fails how to play it again."""
+"""``python -m tests.simulation --seeds 1-1000 [--trace]``: play seeds; print for each that fails how to play it again."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def main() -> int:
         counts.update(seeds=1, records=result.records, inputs=result.inputs, checks=result.checks)
         faults += result.faults
     took = time.monotonic() - began
-    print(
-        f"{int(last or first) - int(first) + 1:,} seeds in {took:.0f} s, {failed} failed: {seconds / 3600:,.1f} virtual hours,"
-    )
+    print(f"{counts['seeds'] + failed:,} seeds in {took:.0f} s, {failed} failed: {seconds / 3600:,.1f} virtual hours,")
     print(f"{counts['records']:,} records, {counts['inputs']:,} inputs handled, {counts['checks']:,} checks,")
     print(f"{faults.total():,} faults: " + ", ".join(f"{what} {count:,}" for what, count in sorted(faults.items())))
     return 1 if failed else 0

@@ -6,9 +6,8 @@ played; ``test_bugs.py`` demands that each is found within so many seeds, and th
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -85,7 +84,6 @@ def hunt(bug: Bug, seeds: Iterable[int]) -> Found | None:
 # ---- what is committed
 
 
-_start = Dispatch.start
 _resolve = Pipeline._resolve
 _advance = OffsetTracker._advance
 
@@ -329,10 +327,6 @@ def _never_pause(self: Pipeline) -> None:
         if part.phase is Phase.RUNNING and not part.fetching:
             part.fetching = True
             self._out.append(x.Resume(part.partition, part.generation))
-
-
-def _token_for_ever(self: Any, refused: str) -> Any:
-    return asyncio.sleep(0, refused)
 
 
 BUGS: tuple[Bug, ...] = (

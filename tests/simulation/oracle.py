@@ -274,7 +274,7 @@ class Oracle(Observer):
             case x.Send():
                 self._sent(member, command, now)
             case x.AppendFacts():
-                self._facts_asked(self._parts[name, command.generation], command.facts, now)
+                self._facts_asked(self._parts[name, command.generation], command.facts)
             case x.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
             case x.Release(_, generation, unresolved):
@@ -390,7 +390,7 @@ class Oracle(Observer):
             self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
             self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
 
-    def received(self, process: Process, rows: list[Row], events: list[dict[str, Any]], body: bytes) -> None:
+    def received(self, rows: list[Row], events: list[dict[str, Any]]) -> None:
         """The vendor sees a request: each event as it always was, under an id of its own."""
         self.check(len(rows) == len(events), "I1: an event at the vendor that is in no log")
         for row, event in zip(rows, events, strict=True):
@@ -421,7 +421,7 @@ class Oracle(Observer):
         if reason is Reason.TOO_LARGE and row.nature is Nature.HEAVY:
             self.check(row in part.alone_too_large, "L6: {} was not refused alone", row)
 
-    def _facts_asked(self, part: Part, facts: Facts, now: Moment) -> None:
+    def _facts_asked(self, part: Part, facts: Facts) -> None:
         """Facts are on their way to the ledger: each must be true already."""
         for offset, epoch, outcome, key, time_ms in zip(
             facts.offsets, facts.epochs, facts.outcomes, facts.keys, facts.times, strict=True

@@ -1,8 +1,9 @@
 """Where the simulation meets the connector: the names of the world outside that the connector's modules imported.
 
-While `simulated` lasts, the Kafka room's modules have fakes where they imported Kafka's clients, ``threading``, ``queue`` and
-``time``; the code between is the connector's own, unchanged. What a shell must be given anyway (clock, dice, admin client,
-transport, registry) it is given (`tests.simulation.member`). ``test_seams.py`` sees to it that no module is forgotten.
+While `simulated` lasts, the Kafka room's modules have fakes where they imported Kafka's clients, ``threading``,
+``queue`` and ``time``; the code between is the connector's own, unchanged. What a shell must be given anyway (clock,
+dice, admin client, transport, registry) it is given (`tests.simulation.member`). ``test_seams.py`` sees to it that no
+module is forgotten.
 """
 
 from __future__ import annotations

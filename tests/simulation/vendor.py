@@ -63,7 +63,7 @@ class Acceptance:
 class Witness(Protocol):
     """Is told what the vendor sees; the oracle is one."""
 
-    def received(self, process: Process, rows: list[Row], events: list[dict[str, Any]], body: bytes) -> None:
+    def received(self, rows: list[Row], events: list[dict[str, Any]]) -> None:
         """A request is at the door."""
 
     def accepted(self, acceptance: Acceptance) -> None:
@@ -116,7 +116,7 @@ class Vendor:
         events = orjson.loads(body)["events"]
         rows = [self._find(event["eventDescription"]["name"]) for event in events]
         known = [row for row in rows if row is not None]
-        self.witness.received(process, known, events, body)
+        self.witness.received(known, events)
         if headers["Authorization"].removeprefix("Bearer ") not in self._tokens:
             return _refusal(401, "UNAUTHORIZED")
         if self.chance(self.odds.status):

@@ -193,7 +193,7 @@ class World:
         )
 
     def _earlier_life(self, logs: list[list[Row]]) -> None:
-        """The ledger has facts of a topic of this name that was deleted, or of another destination; so may have the group."""
+        """The ledger has facts of a topic of this name that was deleted, or of another destination; so may the group."""
         dice, topic_id = self._dice, self._cluster.topics[SOURCE].topic_id
         ledger = self._cluster.create(LEDGER, len(logs), LEDGER_SETTINGS)
         for number, log in enumerate(logs):
