@@ -122,8 +122,23 @@ class Topic:
     first: list[int] = field(default_factory=list)
     """The first offset of each partition."""
 
+    ends: list[int] = field(default_factory=list)
+    """The offset after which nothing is yet, where that is beyond the last record: a transaction's marker has one."""
+
     def __post_init__(self) -> None:
         self.first = [0] * len(self.partitions)
+        self.ends = [0] * len(self.partitions)
+
+    def gap(self, partition: int) -> None:
+        """Let an offset be one that no record has."""
+        log = self.partitions[partition]
+        self.ends[partition] = (log[-1].at + 1 if log else 0) + 1
+
+    def cut_start(self, partition: int, before: int) -> None:
+        """Delete the records below an offset."""
+        self.first[partition] = before
+        self.ends[partition] = max(self.ends[partition], before)
+        self.partitions[partition] = [stored for stored in self.partitions[partition] if stored.at >= before]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +219,8 @@ class Cluster:
         """Return first and end offset of a partition, as of now."""
         topic = self.topics[place.topic]
         visible = self.visible(place)
-        return topic.first[place.partition], visible[-1].at + 1 if visible else topic.first[place.partition]
+        first = topic.first[place.partition]
+        return first, max(visible[-1].at + 1 if visible else first, topic.ends[place.partition])
 
     def visible(self, place: TopicPartition) -> list[Stored]:
         """Return the records of a partition that have been produced by now."""
@@ -222,7 +238,7 @@ class Cluster:
         kind, written = (TIMESTAMP_LOG_APPEND_TIME, self.wall_ms()) if by_broker else draft.written
         stored = Stored(
             place,
-            log[-1].at + 1 if log else 0,
+            max(log[-1].at + 1 if log else 0, topic.ends[place.partition]),
             draft.content,
             draft.record_key,
             draft.fields,

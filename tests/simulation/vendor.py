@@ -7,7 +7,7 @@ JSON, or as what proxies make of them. The vendor is honest in one thing: what i
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -27,6 +27,7 @@ TOKEN_URL = "https://vendor.invalid/token"
 HEAVY_BODY = 2_300
 """Bytes of a body above which the vendor answers 413."""
 _PATIENCE = 3
+_SPOILS = ("truncated", "empty", "html", "fail_500_after_accept", "from_1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Vendor:
         self._tries: Counter[str] = Counter()
         self._tokens: set[str] = set()
         self._given = 0
+        self.planned: deque[str] = deque()
+        """What goes wrong with the next requests, by the names of ``connector.sandbox``'s faults; ``none`` is one, too."""
 
     def chance(self, odds: float) -> bool:
         return not self.calm and self.dice.random() < odds
@@ -117,7 +120,12 @@ class Vendor:
         rows = [self._find(event["eventDescription"]["name"]) for event in events]
         known = [row for row in rows if row is not None]
         self.witness.received(known, events)
-        if headers["Authorization"].removeprefix("Bearer ") not in self._tokens:
+        planned = self.planned.popleft() if self.planned else None
+        if planned == "fail_503":
+            return _refusal(503, "INTERNAL_ERROR")
+        if planned == "throttle_429":
+            return _RawAnswer(429, {"Retry-After": "7"}, b'{"message":"Too Many Requests"}')
+        if planned == "unauthorized" or headers["Authorization"].removeprefix("Bearer ") not in self._tokens:
             return _refusal(401, "UNAUTHORIZED")
         if self.chance(self.odds.status):
             return self._refuse()
@@ -125,10 +133,13 @@ class Vendor:
         if heavy or any(row.nature is Nature.HEAVY for row in known):
             return _refusal(413, "CONTENT_TOO_LARGE")
         answer = self._judge(process, known)
-        if self.chance(self.odds.withheld):
+        if planned == "withhold" or self.chance(self.odds.withheld):
             self.witness.happened("answer withheld")
             return None
-        return self._spoil(answer)
+        if planned is None and self.chance(self.odds.spoiled):
+            self.witness.happened("answer spoiled")
+            planned = self.dice.choice(_SPOILS)
+        return self._spoil(answer, planned)
 
     def _refuse(self) -> _RawAnswer:
         status = self.dice.choice((400, 401, 403, 408, 429, 429, 429, 500, 502, 503, 503))
@@ -181,27 +192,26 @@ class Vendor:
                 success.append({"index": None, "event": "?"})
         self.witness.happened("odd item in an answer")
 
-    def _spoil(self, answer: dict[str, Any]) -> _RawAnswer:
+    def _spoil(self, answer: dict[str, Any], how: str | None) -> _RawAnswer:
         body, headers = orjson.dumps(answer), {"Content-Type": "application/json"}
-        if not self.chance(self.odds.spoiled):
-            return _RawAnswer(207, headers, body)
-        self.witness.happened("answer spoiled")
-        match self.dice.randrange(5):
-            case 0:
+        match how:
+            case "truncated":
                 return _RawAnswer(207, headers, body[: self.dice.randrange(len(body))])
-            case 1:
+            case "empty":
                 return _RawAnswer(200, headers, b"")
-            case 2:
+            case "html":
                 return _RawAnswer(200, {"Content-Type": "text/html"}, b"<html>welcome</html>")
-            case 3:
+            case "fail_500_after_accept":
                 return _refusal(500, "INTERNAL_ERROR")
-            case _:  # counted from 1, as the other contract does: to be seen only where the answer is complete
+            case "from_1":  # counted from 1, as the other contract does: to be seen only where the answer is complete
                 items = (*answer["success"], *answer["error"])
                 if [type(item["index"]) for item in items] == [int] * len(items):
                     complete = sorted(item["index"] for item in items) == list(range(len(items)))
                     for item in items:
                         item["index"] += complete
                 return _RawAnswer(207, headers, orjson.dumps(answer))
+            case _:
+                return _RawAnswer(207, headers, body)
 
 
 def _error(index: int, status: str, code: str) -> dict[str, Any]:
