@@ -696,6 +696,11 @@ class ProducerClient(_Client):
         cluster, odds = self._cluster, self._cluster.odds
         if cluster.chance(odds.queue_full):
             raise BufferError
+        if topic not in cluster.topics:
+            self._underway += 1
+            error, nothing = KafkaError(KafkaError._UNKNOWN_TOPIC), Stored(None, -1)
+            cluster.loop.call_later(cluster.delay(2.0), self._report, on_delivery, error, nothing)
+            return
         count = len(cluster.topics[topic].partitions)
         place = TopicPartition(topic, partition if partition >= 0 else crc32(key or b"") % count)
         draft = Stored(None, -1, value, key, headers, (TIMESTAMP_CREATE_TIME, timestamp))
