@@ -1,4 +1,4 @@
-"""Two Kafkas for the same tests: a real one, and the simulation's. Only the clients differ; the connector's parts are its own.
+"""Two Kafkas for the same tests: a real one, and the simulation's. Only the clients differ; the parts are the connector's.
 
 Everything is awaited with a deadline (`until`), which on the fake is virtual.
 """
@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar, cast
 from confluent_kafka import Message, Producer
 
 from connector import app
+from connector.config import Settings
 from connector.core import exchange as x
 from connector.errors import SchemaUnavailable
 from connector.intake import Intake, Origin
@@ -137,7 +138,7 @@ class KafkaStage(Protocol):
         """Wait until a source has polled so many times more."""
 
 
-def _settings(topic: str, group: str, servers: str, **changes: str) -> app.Settings:
+def _settings(topic: str, group: str, servers: str, **changes: str) -> Settings:
     return app.read_settings(
         {
             "KAFKA_BOOTSTRAP_SERVERS": servers,

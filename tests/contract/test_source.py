@@ -15,7 +15,8 @@ def assigned(stage: KafkaStage, member: Member, partitions: int = 1) -> dict[int
 
     def mine() -> dict[int, int]:
         given = {told.partition.partition: told.generation for told in member.of(x.Assigned)}
-        gone = {generation for told in (*member.of(x.Revoked), *member.of(x.Lost)) for generation in told.generations}
+        ended: list[x.Revoked | x.Lost] = [*member.of(x.Revoked), *member.of(x.Lost)]
+        gone = {generation for told in ended for generation in told.generations}
         return {partition: generation for partition, generation in given.items() if generation not in gone}
 
     stage.until(lambda: len(mine()) == partitions, f"{partitions} partitions are assigned")
