@@ -31,7 +31,7 @@ from connector.kafka import clients
 from connector.kafka.dead_letters import reason
 from connector.kafka.embedded import EmbeddedBroker, SimulatedTopics
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.reader import read
+from connector.kafka.reader import committed, read
 from connector.kafka.topics import Topics
 from connector.model import Outcome, TopicPartition
 from connector.ports import Confirmation
@@ -196,8 +196,8 @@ def _look(settings: Settings) -> _Found:
     found = _Found()
     for number in range(_PARTITIONS):
         source = TopicPartition(_TOPIC, number)
-        committed = topics.committed(_GROUP, source)
-        found.behind += topics.offsets(source)[1] - (committed.next_offset if committed is not None else 0)
+        commit = committed(reader, source)
+        found.behind += topics.offsets(source)[1] - (commit.next_offset if commit is not None else 0)
         place = TopicPartition(settings.dead_letters.topic_for(_TOPIC), number)
         for letter in read(reader, place, *topics.offsets(place)):
             found.letters[reason(letter)] += 1

@@ -18,8 +18,8 @@ from connector.core.recovery import (
     Restoration,
 )
 from connector.errors import KafkaUnavailable, LedgerRefused, LedgerUnavailable
+from connector.kafka import reader
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.reader import read
 from connector.kafka.topics import Topics, TopicsOfOurs
 from connector.model import Facts, TopicPartition
 from connector.ports import Confirmation
@@ -103,7 +103,7 @@ class Ledger:
             raise LedgerUnavailable(f"topic {source.topic} does not exist")
         ledger = self._own.ensure(topic)
         # The commit first, the end second: a ledger that is whole reaches at least to where a commit before it rests.
-        committed = self._topics.committed(self._policy.group, source)
+        committed = reader.committed(self._reader_properties, source)
         first, end = self._topics.offsets(source)
         place = TopicPartition(ledger.name, source.partition)
         ledger_first, ledger_end = self._topics.offsets(place)
@@ -117,7 +117,7 @@ class Ledger:
         )
         restoration = Restoration(identity, self._policy.accept)
         try:
-            for message in read(self._reader_properties, place, ledger_first, ledger_end, self._abandoned):
+            for message in reader.read(self._reader_properties, place, ledger_first, ledger_end, self._abandoned):
                 _take(restoration, place, message.value())
         except KafkaUnavailable as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error

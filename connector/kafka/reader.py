@@ -1,4 +1,4 @@
-"""Reads a stretch of a partition from first to end offset, outside of any group."""
+"""Reads what a group has committed, and a stretch of a partition from first to end offset; joins no group."""
 
 from __future__ import annotations
 
@@ -10,16 +10,42 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
+from connector.core.recovery import CommittedOffset
 from connector.errors import KafkaUnavailable
-from connector.model import TopicPartition
+from connector.model import UNKNOWN_EPOCH, TopicPartition
 
-__all__ = ["read"]
+__all__ = ["committed", "read"]
 
 _READ_SECONDS = 0.05
 """One call waits so long for ``_READ_RECORDS``, even at the end of the partition: short, or each restore pays for it."""
 _READ_RECORDS = 500
+_REQUEST_SECONDS = 15.0
 _STALLED_SECONDS = 30.0
 """A partition that yields nothing for so long cannot be read for now."""
+
+
+def committed(properties: dict[str, Any], partition: TopicPartition) -> CommittedOffset | None:
+    """Return what the group of ``properties`` has committed for a partition, None if it never has; blocks.
+
+    Asked by a consumer and not by the admin client, whose question ends the process with a segmentation fault when the
+    broker is not, or not yet, the group's coordinator (librdkafka 5040; seen with 2.16 on a cluster just started).
+
+    Raises:
+        KafkaUnavailable: the brokers do not say for now.
+    """
+    consumer = Consumer(properties)
+    try:
+        (found,) = consumer.committed([KafkaTopicPartition(*partition)], timeout=_REQUEST_SECONDS)
+    except KafkaException as error:
+        raise KafkaUnavailable(f"committed offset of {partition}: {error.args[0].name()}") from error
+    finally:
+        consumer.close()
+    if found.error is not None:
+        raise KafkaUnavailable(f"committed offset of {partition}: {found.error.name()}")
+    if found.offset < 0:
+        return None
+    epoch: int | None = found.leader_epoch  # its stub says that it is never None
+    return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
 
 def read(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -21,9 +20,8 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
 
-from connector.core.recovery import CommittedOffset
 from connector.errors import KafkaUnavailable, LedgerRefused
-from connector.model import UNKNOWN_EPOCH, TopicPartition
+from connector.model import TopicPartition
 
 __all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs"]
 
@@ -103,19 +101,6 @@ class Topics:
         asked = self._admin.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
         entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
         return {name: str(entry.value) for name, entry in entries.items()}
-
-    def committed(self, group: str, partition: TopicPartition) -> CommittedOffset | None:
-        """Return what a group has committed for a partition; None if it never has."""
-        asked = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, [KafkaTopicPartition(*partition)])], request_timeout=_REQUEST_SECONDS
-        )
-        (found,) = _wait(f"committed offset of {partition}", asked[group]).topic_partitions
-        if found.error is not None:
-            raise KafkaUnavailable(f"committed offset of {partition}: {found.error.name()}")
-        if found.offset < 0:
-            return None
-        epoch = UNKNOWN_EPOCH if found.leader_epoch is None else found.leader_epoch
-        return CommittedOffset(found.offset, epoch, found.metadata or "")
 
     def offsets(self, partition: TopicPartition) -> tuple[int, int]:
         """Return a partition's first offset and its end offset."""

@@ -665,6 +665,24 @@ class ReaderClient(_Client):
             found = [Stored(self._place, self._position, failure=KafkaError(KafkaError._PARTITION_EOF))]
         return found
 
+    def committed(self, places: list[Place], timeout: float) -> list[Place]:
+        """Of the one group that there is."""
+        self._process.step()
+        self._take_a_while()
+        self._process.step()
+        if self._cluster.chance(self._cluster.odds.admin):
+            self._cluster.journal.happened("brokers do not answer")
+            raise failure(KafkaError._TIMED_OUT)
+        return [self._committed(TopicPartition(place.topic, place.partition)) for place in places]
+
+    def _committed(self, place: TopicPartition) -> Place:
+        commit = self._cluster.committed.get(place)
+        if commit is None:
+            return Place(*place, -1001)
+        if commit.epoch < 0:
+            return Place(*place, commit.next_offset, metadata=commit.metadata)
+        return Place(*place, commit.next_offset, metadata=commit.metadata, leader_epoch=commit.epoch)
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -810,29 +828,6 @@ class AdminClient:
             return {key: SimpleNamespace(value=value) for key, value in self._cluster.topics[name].settings.items()}
 
         return {resource: self._ask(partial(settings, resource.name)) for resource in resources}
-
-    def list_consumer_group_offsets(self, asked: list[Any], request_timeout: float) -> dict[str, _Answer]:
-        def offsets(places: list[Place]) -> SimpleNamespace:
-            found = []
-            for place in places:
-                commit = self._cluster.committed.get(TopicPartition(place.topic, place.partition))
-                if commit is None:
-                    found.append(Place(place.topic, place.partition, -1001))
-                elif commit.epoch < 0:
-                    found.append(Place(place.topic, place.partition, commit.next_offset, metadata=commit.metadata))
-                else:
-                    found.append(
-                        Place(
-                            place.topic,
-                            place.partition,
-                            commit.next_offset,
-                            metadata=commit.metadata,
-                            leader_epoch=commit.epoch,
-                        )
-                    )
-            return SimpleNamespace(topic_partitions=found)
-
-        return {group.group_id: self._ask(partial(offsets, group.topic_partitions)) for group in asked}
 
     def list_offsets(self, asked: dict[Place, Any], *, isolation_level: Any, request_timeout: float) -> dict[Place, _Answer]:
         def offset(place: Place, spec: Any) -> SimpleNamespace:

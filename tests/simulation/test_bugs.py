@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.bugs import BUGS, Bug, hunt
 
-_SEEDS = range(1, 61)
+_SEEDS = range(1, 101)
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))

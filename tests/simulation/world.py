@@ -43,11 +43,11 @@ from tests.simulation.virtual_time import Killed, VirtualLoop
 
 __all__ = ["Result", "World", "run"]
 
-_CHAOS_SECONDS = 15.0
+_CHAOS_SECONDS = 10.0
 _CALM_SECONDS = 400.0
 _GATE_SECONDS = 3.0
 _MAX_BYTES = 3_000
-_RECORDS = 30
+_RECORDS = 20
 """At most, of one partition."""
 _GROWN = 8
 """At most, where a log was cut."""
