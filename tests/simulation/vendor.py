@@ -147,7 +147,7 @@ class Vendor:
         if status == 502:
             return _RawAnswer(502, {"Content-Type": "text/html"}, b"<html>bad gateway</html>")
         if status == 429:
-            wait = self.dice.choice((None, "0", "2", "3", "soon", "-1"))
+            wait = self.dice.choice((None, "0", "3", "4", "5", "soon", "-1"))
             return _RawAnswer(429, {} if wait is None else {"Retry-After": wait}, b'{"message":"Too Many Requests"}')
         return _refusal(status, "INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST")
 
