@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from connector.core.recovery import LedgerPosition, Recovery, commit_metadata
-from connector.errors import Refused, Unavailable
+from connector.errors import KafkaUnavailable, Refused, Unavailable
 from connector.intake import Origin
 from connector.kafka.ledger import Ledger
 from connector.model import Facts, Flaw, Outcome, Reason, TopicPartition
@@ -16,12 +17,21 @@ from tests.contract.kafka_stage import KafkaStage
 from tests.contract.test_source import assigned, polled, start
 
 _DAY_MS = 86_400_000
+_SECONDS = 30.0
 _NOW_MS = 1_800_000_000_000
 KEY = b"k" * 16
 
 
 def restored(stage: KafkaStage, ledger: Ledger, partition: int = 0, *, truncated: bool = False) -> Recovery:
-    return stage.blocking(lambda: ledger.restore(TopicPartition(stage.topic, partition), truncated=truncated))
+    """Restore; where the brokers do not answer for now, ask again, as the pipeline does."""
+    place = TopicPartition(stage.topic, partition)
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            return stage.blocking(lambda: ledger.restore(place, truncated=truncated))
+        except KafkaUnavailable:  # a cluster that was just started has no coordinator yet
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
 
 def appended(stage: KafkaStage, ledger: Ledger, topic_id: str, facts: Facts, partition: int = 0) -> Confirmation:
