@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEEDS ?= 1-3000
 
-.PHONY: help install demo test test-fast lint types prove storms storm rolling fuzz bench bench-window lock clean
+.PHONY: help install demo test test-fast lint types simulate prove storms storm rolling fuzz bench bench-window lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -46,6 +47,9 @@ rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protoco
 fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records
 	$(BIN)/python -X faulthandler -m tests.fuzz answers
+
+simulate: $(VENV)/.test-tools ## play the whole connector on virtual time, with faults, from seeds: SEEDS=1-3000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 lock: ## resolve again within pyproject's bounds (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ __all__ = [
     "FAILED",
     "NEEDS_OPERATOR",
     "Connector",
+    "HostClock",
     "contract_for",
     "ledger_policy",
     "own_topics",
@@ -195,6 +197,18 @@ def watched(settings: Settings) -> Watched:
     return Watched(sources, rights)
 
 
+class HostClock:
+    """The clocks of this host; a ``ports.Clock``."""
+
+    def wall_ms(self) -> int:
+        """Return the milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Return the seconds since some fixed point."""
+        return time.monotonic()
+
+
 class Connector:
     """One connector, put together from settings.
 
@@ -318,7 +332,7 @@ class Connector:
                 append_time=not self._simulated,
             )
             letters = DeadLetters(producer, settings.kafka.group_id, settings.dead_letters.topic_for)
-            self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry)
+            self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry, HostClock(), random.random)
             self._source = SourceConsumer(
                 clients.consumer_properties(settings.kafka, telemetry.client_error, logger, _QUEUE_BYTES),
                 poll,

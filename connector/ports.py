@@ -8,7 +8,17 @@ from typing import Protocol
 
 from connector.model import Answer, Flaw
 
-__all__ = ["Confirmation", "Decoder", "Record", "Sink", "WireContract"]
+__all__ = ["Clock", "Confirmation", "Decoder", "Record", "Sink", "WireContract"]
+
+
+class Clock(Protocol):
+    """The clocks of the host."""
+
+    def wall_ms(self) -> int:
+        """Return the milliseconds since 1970 UTC."""
+
+    def monotonic(self) -> float:
+        """Return the seconds since some fixed point."""
 
 
 class Record(Protocol):

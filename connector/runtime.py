@@ -10,8 +10,6 @@ The inbox has no bound of its own because what feeds it has: two polls, one answ
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, assert_never, cast
@@ -22,7 +20,7 @@ from connector.core.recovery import Recovery
 from connector.errors import KafkaDenied, Refused, Unavailable
 from connector.intake import Origin
 from connector.model import Facts, Flaw, Moment, TopicPartition
-from connector.ports import Confirmation, Record, Sink
+from connector.ports import Clock, Confirmation, Record, Sink
 from connector.telemetry import Telemetry
 
 __all__ = ["Ledger", "Letters", "Runtime", "Source"]
@@ -75,9 +73,24 @@ class Letters(Protocol):
 
 
 class Runtime:
-    """Runs one connector until it is asked to end, or must."""
+    """Runs one connector until it is asked to end, or must.
 
-    def __init__(self, pipeline: Pipeline, sink: Sink, ledger: Ledger, letters: Letters, telemetry: Telemetry) -> None:
+    ``chance`` draws from [0, 1), for the jitter of what is tried again. Clock and chance are given, so that a run can be
+    repeated from a seed; ``clock.monotonic`` must be the clock of the event loop.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sink: Sink,
+        ledger: Ledger,
+        letters: Letters,
+        telemetry: Telemetry,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._chance = chance
         self._pipeline = pipeline
         self._sink = sink
         self._ledger = ledger
@@ -120,7 +133,7 @@ class Runtime:
     async def _next(self, source: Source) -> x.Input:
         if self._inbox.empty():
             wake_at = self._pipeline.wake_at(self._now(source))
-            wait = None if wake_at is None else max(wake_at - time.monotonic(), _BREATH_SECONDS)
+            wait = None if wake_at is None else max(wake_at - self._clock.monotonic(), _BREATH_SECONDS)
             try:
                 async with asyncio.timeout(wait):
                     told = await self._inbox.get()
@@ -133,7 +146,7 @@ class Runtime:
         return told
 
     def _now(self, source: Source) -> Moment:
-        return Moment(time.time_ns() // 1_000_000, time.monotonic(), source.last_poll)
+        return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll)
 
     def _observe(self, told: x.Input) -> None:
         match told:
@@ -188,10 +201,10 @@ class Runtime:
             self.post(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
 
     async def _send(self, command: x.Send) -> None:
-        began = time.monotonic()
+        began = self._clock.monotonic()
         answer = await self._sink.send(command.body, command.count)
-        self._telemetry.answered(answer, time.monotonic() - began, command.count, command.attempt)
-        self._inbox.put_nowait(x.RequestFinished(command.request, answer, random.random()))  # noqa: S311 - jitter, not a secret
+        self._telemetry.answered(answer, self._clock.monotonic() - began, command.count, command.attempt)
+        self._inbox.put_nowait(x.RequestFinished(command.request, answer, self._chance()))
 
     def _append(self, command: x.AppendFacts) -> None:
         def report(confirmation: Confirmation) -> None:
@@ -199,7 +212,7 @@ class Runtime:
                 self.post(x.FactsAppended(command.generation, confirmation.offset + 1, confirmation.append_ms))
             else:
                 self._telemetry.facts_failed(command.partition, confirmation.error)
-                self.post(x.FactsFailed(command.generation, random.random()))  # noqa: S311 - jitter, not a secret
+                self.post(x.FactsFailed(command.generation, self._chance()))
 
         self._ledger.append(command.partition, command.topic_id, command.facts, report)
 
@@ -209,7 +222,7 @@ class Runtime:
                 self.post(x.LetterWritten(command.generation, command.offset))
             else:
                 self._telemetry.letter_failed(command.partition.topic, confirmation.error)
-                self.post(x.LetterFailed(command.generation, command.offset, random.random()))  # noqa: S311 - jitter
+                self.post(x.LetterFailed(command.generation, command.offset, self._chance()))
 
         # A letter is written only while its assignment is ours, so its origin is known.
         self._letters.write(self._origins[command.generation], cast("Record", command.record), command.flaw, report)
@@ -224,7 +237,7 @@ class Runtime:
         return command.generation in self._partitions
 
     async def _restore(self, command: x.Restore) -> None:
-        began = time.monotonic()
+        began = self._clock.monotonic()
         try:
             recovery = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command)
         except (Refused, Unavailable) as error:
@@ -232,10 +245,10 @@ class Runtime:
                 return
             needs_operator = isinstance(error, Refused | KafkaDenied)
             self._telemetry.restore_failed(command.partition, str(error), needs_operator)
-            chance = random.random()  # noqa: S311 - jitter, not a secret
+            chance = self._chance()
             self._inbox.put_nowait(x.RestoreFailed(command.generation, str(error), needs_operator, chance))
             return
         if not self._is_ours(command):
             return  # or its gauges would stand for a partition that is another member's
-        self._telemetry.restored(command.partition, recovery, time.monotonic() - began)
+        self._telemetry.restored(command.partition, recovery, self._clock.monotonic() - began)
         self._inbox.put_nowait(x.Restored(command.generation, recovery))

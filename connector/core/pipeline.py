@@ -416,13 +416,21 @@ class Pipeline:
                 self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail), now)
             else:
                 open_events.append((event, verdict))
+        alone = len(request.events) == 1
         if delivered or refused:
             self._dispatch.answered(request, delivered, now)
             self._own_tries(request, open_events, chance, now)
-        elif self._dispatch.proven(request) and (len(request.events) == 1 or all(event.tries for event in request.events)):
+        elif self._dispatch.proven(request) and (alone or all(event.tries for event in request.events)):
             self._own_tries(request, open_events, chance, now)  # of all that were sent, these alone get no verdict
+        elif alone and open_events and self._is_hopeless(request, open_events[0][1]):
+            event, verdict = open_events[0]
+            flaw = Flaw(Reason.NO_VERDICT, verdict.detail)
+            self._dead_letter(self._assignments[event.generation], event, flaw, now)
         else:
             self._no_verdict_at_all(request, open_events, chance, now)
+
+    def _is_hopeless(self, request: Request, verdict: Verdict) -> bool:
+        return verdict.kind is VerdictKind.RETRY and request.attempt + 1 >= self._retry.max_alone
 
     def _own_tries(self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment) -> None:
         """Send again what got no final verdict while others got theirs, a bounded number of times."""
@@ -528,7 +536,8 @@ class Pipeline:
     def _commit_failed(self, generation: int, now: Moment) -> None:
         part = self._assignments.get(generation)
         if part is not None and part.live:
-            part.asked_to_commit = 0
+            # Not below its start: the failure may be of an older assignment's commit, and nothing of this one is resolved.
+            part.asked_to_commit = part.start[0]
             part.commit_due = now.monotonic + self._retry.cap_seconds / 10
 
     # ---- the life of an assignment

@@ -23,6 +23,9 @@ class RetryPolicy:
     max_tries: int = 8
     """Of an event that got no verdict, or a passing error of its own, while others got theirs; then it is a dead letter
     (about two minutes). What fails for all alike is tried without bound."""
+    max_alone: int = 64
+    """The same of an event that Amazon names as one to retry, while nothing else is there to be sent (about an hour): copies
+    that wait for it may fill the buffer, and then no other event ever shows whether it is this one or Amazon."""
 
     def delay(self, attempt: int, chance: float) -> float:
         """Return the seconds to wait after the ``attempt``-th failure, from 1; ``chance`` is drawn from [0, 1)."""

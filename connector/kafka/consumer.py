@@ -44,6 +44,8 @@ _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
 _LEAVE_SECONDS = 10.0
 """With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
+_COMMIT_SECONDS = 30.0
+"""How long a commit may be without an answer before the next one is tried all the same."""
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
@@ -131,7 +133,7 @@ class SourceConsumer:
         self._fetching: set[TopicPartition] = set()
         self._released: set[int] = set()
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
-        self._committing = False
+        self._committing_until: float | None = None
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
         self._held_for_schema = False
@@ -364,15 +366,15 @@ class SourceConsumer:
         offset would go back (seen with librdkafka 2.16).
         """
         self._uncommitted |= {point.partition: point for point in points}
-        places = [] if self._committing else self._take_uncommitted()
+        waits = self._committing_until is not None and time.monotonic() < self._committing_until
+        places = [] if waits else self._take_uncommitted()
         if not places:
             return
+        self._committing_until = time.monotonic() + _COMMIT_SECONDS  # before the call: its answer may be served within
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            self._committed(error.args[0], places)
-        else:
-            self._committing = True
+            self._on_commit(error.args[0], places)
 
     def _commit_and_wait(self, points: list[x.CommitPoint]) -> None:
         """Commit before a partition is given up, with what was waiting for its turn."""
@@ -393,7 +395,7 @@ class SourceConsumer:
         return [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in mine]
 
     def _on_commit(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
-        self._committing = False
+        self._committing_until = None
         self._committed(error, places)
 
     def _committed(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:

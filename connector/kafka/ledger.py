@@ -18,8 +18,8 @@ from connector.core.recovery import (
     Restoration,
 )
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused, LedgerUnavailable
+from connector.kafka import reader
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.reader import read
 from connector.kafka.topics import TopicDescription, Topics, TopicsOfOurs
 from connector.model import Facts, TopicPartition
 from connector.ports import Confirmation
@@ -158,7 +158,7 @@ class LedgerReader:
 
     def _take_all(self, restoration: Restoration, place: TopicPartition, first: int, end: int) -> None:
         try:
-            for message in read(self._properties, place, first, end, self.abandoned):
+            for message in reader.read(self._properties, place, first, end, self.abandoned):
                 _take(restoration, place, message.value())
         except KafkaDenied:
             raise

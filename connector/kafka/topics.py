@@ -79,11 +79,13 @@ def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
 
 def _wait(what: str, future: Future[T]) -> T:
     try:
-        return future.result(timeout=_REQUEST_SECONDS)
+        # Longer than the client waits: one that is freed with a question under way takes the process with it (seen with
+        # confluent-kafka 2.16), and a young client replaces it soon.
+        return future.result(timeout=2 * _REQUEST_SECONDS)
     except KafkaException as error:
         raise unavailable(what, error.args[0]) from error
     except TimeoutError as error:
-        raise KafkaUnavailable(f"{what}: no answer within {_REQUEST_SECONDS:.0f} s") from error
+        raise KafkaUnavailable(f"{what}: no answer within {2 * _REQUEST_SECONDS:.0f} s") from error
 
 
 def _code(error: KafkaUnavailable) -> int | None:

@@ -298,6 +298,14 @@ def test_a_refused_commit_is_made_again_later() -> None:
     assert talk.tell(x.CommitFailed(99)) == []
 
 
+def test_a_commit_refused_late_of_an_older_assignment_does_not_commit_the_start_of_this_one() -> None:
+    """It would go without the leader epoch that notices a log cut below it."""
+    talk = Conversation()
+    talk.start(recovery=replace(a_recovery(5), epoch=3))
+    talk.tell(x.CommitFailed(1))
+    assert commits(talk.wait(6.0)) == []
+
+
 def test_polls_of_an_assignment_that_is_not_running_are_ignored() -> None:
     talk = Conversation()
     assert talk.poll(good(0)) == []
@@ -657,6 +665,17 @@ def test_answers_without_a_verdict_on_anything_dead_letter_nothing_and_are_soon_
     talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)
     assert talk.pipeline.needs_operator() == []
     assert talk.outcomes == {Outcome.DELIVERED: 2}
+
+
+def test_one_event_that_amazon_wants_retried_for_ever_is_given_up_at_last_though_nothing_else_is_there() -> None:
+    talk = Conversation(sending(retry=RetryPolicy(1.0, 60.0, 3, max_alone=10)))
+    talk.start()
+    talk.poll(good(0, "a"), good(1, "a"))
+    for _ in range(9):
+        assert letters(talk.verdicts(b"[0]", RETRY)) == []
+        assert sends(talk.wait(60.0)) == [b"[0]"]
+    commands = talk.verdicts(b"[0]", RETRY)
+    assert (letters(commands), sends(commands)) == ([(0, Reason.NO_VERDICT)], [b"[1]"])
 
 
 def test_answers_that_ask_to_retry_everything_are_an_outage() -> None:

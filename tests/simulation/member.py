@@ -1,0 +1,269 @@
+"""One process of the connector in the simulated world: `connector.app` composes the same parts."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import Any, cast
+
+from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.client import AmazonSink
+from connector.amazon.tokens import Credentials
+from connector.avro.decoding import EventDecoder
+from connector.avro.framing import Framing
+from connector.avro.schemas import packaged
+from connector.core import exchange as x
+from connector.core.pipeline import Pipeline, Policy
+from connector.core.recovery import OutOfRange
+from connector.errors import SchemaUnavailable, UnknownSchema
+from connector.intake import Intake
+from connector.kafka.consumer import PollPolicy, SourceConsumer
+from connector.kafka.dead_letters import DeadLetters
+from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.producer import ConfirmingProducer
+from connector.kafka.topics import OwnTopics, Topics
+from connector.model import Moment
+from connector.runtime import Runtime
+from connector.telemetry import Telemetry
+from tests.simulation.cluster import AdminClient, Cluster, MemberClient, ReaderClient
+from tests.simulation.records import UNKNOWN_SCHEMA_ID
+from tests.simulation.vendor import BASE_URL, TOKEN_URL, Transport, Vendor
+from tests.simulation.virtual_time import PROCESS, Killed, Process
+
+__all__ = [
+    "DEDUPE_KEY",
+    "DESTINATION",
+    "GROUP",
+    "LEDGER",
+    "LEDGER_SETTINGS",
+    "LETTERS",
+    "SOURCE",
+    "Member",
+    "Plan",
+    "Registry",
+]
+
+SOURCE = "conversions"
+GROUP = "group-1"
+DESTINATION = b"d" * 16
+DEDUPE_KEY = b"k" * 16
+LEDGER = "conversions.group-1.ledger"
+LETTERS = "conversions.dead-letter"
+LEDGER_SETTINGS = {
+    "cleanup.policy": "delete",
+    "retention.ms": "691200000",
+    "retention.bytes": "-1",
+    "message.timestamp.type": "LogAppendTime",
+    "unclean.leader.election.enable": "false",
+    "min.insync.replicas": "1",
+}
+_LAST_SECONDS = 5.0
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How all processes of a run are configured."""
+
+    policy: Policy
+    poll: PollPolicy
+    timeout_seconds: float
+    """Of one request."""
+
+
+class Clock:
+    """A host's clocks; the wall clock may be set."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.skew_ms = 0
+
+    def wall_ms(self) -> int:
+        return self._cluster.wall_ms() + self.skew_ms
+
+    def monotonic(self) -> float:
+        return self._cluster.loop.time()
+
+
+class Registry:
+    """A schema registry that may be away: `connector.avro.schemas.WriterSchemas`."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    def definitions(self, schema_id: int) -> list[Any]:
+        PROCESS.get().step()
+        if self.away:
+            raise SchemaUnavailable("the registry does not answer")
+        if schema_id == UNKNOWN_SCHEMA_ID:
+            raise UnknownSchema(f"schema {schema_id} is unknown")
+        return [_schema()]
+
+    def check(self) -> None:
+        """The connector asks this in ``connector check`` only."""
+
+
+@cache
+def _schema() -> Any:
+    return packaged("conversion_event.avsc")
+
+
+@cache
+def _prototype() -> EventDecoder:
+    return EventDecoder(Framing.CONFLUENT, Registry())
+
+
+class Observer:
+    """Is told what passes between shell and pipeline; the oracle is one."""
+
+    def handled(self, member: Member, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+        """An input was handled."""
+
+
+class _WatchedPipeline(Pipeline):
+    """The pipeline, with somebody who looks on."""
+
+    def __init__(self, policy: Policy, look: Callable[[x.Input, list[x.Command], Moment], None]) -> None:
+        super().__init__(policy)
+        self._look = look
+
+    def handle(self, told: x.Input, now: Moment) -> list[x.Command]:
+        commands = super().handle(told, now)
+        self._look(told, commands, now)
+        return commands
+
+
+class _Lines:
+    """Takes the lines of the log."""
+
+    def __init__(self, write: Callable[[str], None] | None) -> None:
+        self._write = write
+
+    def info(self, event: str, **fields: object) -> None:
+        if self._write is not None:
+            self._write(f"{event} {fields}")
+
+    warning = error = info
+
+
+class Member:
+    """A process and all that is in it."""
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        cluster: Cluster,
+        vendor: Vendor,
+        registry: Registry,
+        observer: Observer,
+        dice: Random,
+        say: Callable[[str], None] | None,
+    ) -> None:
+        self.process = Process(cluster.loop, name)
+        self.clock = Clock(cluster)
+        self.stopping = False
+        self.asked_to_stop_at = 0.0
+        self._plan = plan
+        self._cluster = cluster
+        self._vendor = vendor
+        self._registry = registry
+        self._observer = observer
+        self._dice = dice
+        self._say = say
+        self.pipeline = _WatchedPipeline(plan.policy, self._look)
+        self.transport = Transport(vendor, self.process, plan.timeout_seconds)
+        self._clients: list[MemberClient] = []
+        self._runtime: Runtime | None = None
+        self.task: asyncio.Task[str | None] | None = None
+
+    @property
+    def client(self) -> MemberClient | None:
+        """Its client, once it has one."""
+        return self._clients[0] if self._clients else None
+
+    def start(self) -> asyncio.Task[str | None]:
+        PROCESS.set(self.process)  # in the context of whoever starts it; the task takes a copy
+        self.task = asyncio.get_running_loop().create_task(self._run(), name=self.process.name)
+        return self.task
+
+    def request_shutdown(self) -> None:
+        if not self.stopping:
+            self.stopping, self.asked_to_stop_at = True, self._cluster.loop.time()
+            if self._runtime is not None:
+                self._runtime.post(x.ShutdownRequested())
+
+    def _look(self, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+        if self._say is not None:
+            for sign, said in (("<", told), *((">", command) for command in commands)):
+                self._say(f"{sign} {_ADDRESS.sub('', repr(said))}")
+        self._observer.handled(self, told, commands, now)
+        self.process.step()
+
+    async def _run(self) -> str | None:
+        properties = {"simulated.process": self.process, "simulated.cluster": self._cluster}
+        telemetry = Telemetry(self._cluster.loop.time)
+        telemetry._log = _Lines(self._say)
+        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
+        contract = AdsV1("5850000000001", "client", "NA")
+        credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)
+        sink = AmazonSink(contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8)
+        sink._http = sink._tokens._http = cast("Any", self.transport)  # type: ignore[union-attr]  # of `_FreshTokens`
+        own = OwnTopics(
+            topics, lambda _: LEDGER, lambda _: LETTERS, servers="simulated", window_ms=604_800_000, auto_create=True
+        )
+        producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
+        producer.__enter__()
+        policy = LedgerPolicy(GROUP, DESTINATION, DEDUPE_KEY, frozenset(), OutOfRange(to_earliest=True))
+        ledger = Ledger(policy, topics, own, producer, properties, lambda _: LEDGER)
+        ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
+        letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
+        runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
+        telemetry.watch(self.pipeline, contract)
+        intake = Intake(self._decoder(), contract, ("clientDedupeId",))
+        source = SourceConsumer(
+            properties | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
+        )
+        self._runtime = runtime
+        if self.stopping:
+            runtime.post(x.ShutdownRequested())
+        try:
+            verdict = await runtime.run(source)
+        finally:
+            if self.process.alive:
+                await asyncio.to_thread(producer.__exit__, None, None, None)
+                await sink.close()
+        return verdict
+
+    def _decoder(self) -> EventDecoder:
+        """A decoder that knows no schema yet; what it knows of ours is worked out once for all."""
+        decoder = copy(_prototype())
+        decoder._schemas, decoder._plans = self._registry, {}
+        return decoder
+
+    def _failed(self, error: Exception) -> None:
+        if self._runtime is not None:
+            self._runtime.post(error)
+
+    def crash(self) -> None:
+        """End it here and now: all that is in memory is gone."""
+        self.process.kill()
+        if self.task is not None:
+            self.task.cancel()
+
+    async def ended(self) -> str | None:
+        """Wait for its end; the verdict it stopped for."""
+        assert self.task is not None
+        try:
+            return await self.task
+        except Killed:
+            return None
+        except asyncio.CancelledError:
+            if self.process.alive:
+                raise
+            return None

@@ -1,0 +1,537 @@
+"""Judges a simulated run from outside: by the log, the vendor's record, the bytes in the ledger, the letters, the commits.
+
+It shares no decision with the connector. What is true of a record is its `Nature`, which the connector never sees. Each
+complaint begins with the law or invariant that it belongs to: L1 to L7 stand in ``connector/core/pipeline.py``;
+
+I1  nothing is lost: every record has a fate, a letter is the record byte for byte, a delivered event was accepted
+I2  the committed offset never passes a record whose fate is not in the ledger, and never goes back within an assignment
+I3  an event is accepted twice only where the guarantee excuses it, with the same id and the same bytes
+I4  a delivered fact stands only for a record that Amazon acknowledged
+I5  a duplicate fact only where another copy was acknowledged
+I6  in the calm everything drains
+I7  nothing is committed or sent for a partition after it is known to be given up
+I9  records in = resolved + released + buffered + in flight, after every input
+I13 no request before the time that Amazon asked to wait
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from connector.avro import ledger_entry
+from connector.core import exchange as x
+from connector.core.pipeline import Policy
+from connector.model import (
+    Facts,
+    Failure,
+    Moment,
+    Outcome,
+    Poll,
+    Reason,
+    RequestFailed,
+    TopicPartition,
+    Verdict,
+    VerdictKind,
+)
+from tests.simulation.cluster import Cluster, Commit, Stored
+from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, Member, Observer
+from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
+from tests.simulation.vendor import Acceptance
+from tests.simulation.virtual_time import Process
+
+__all__ = ["Oracle", "Violation"]
+
+_CONFIRM_MS = 6_000
+"""An append's time may be this much older than its report, so the connector's idea of the brokers' clock is off by it."""
+_INSTANT = 0.001
+
+
+class Violation(AssertionError):
+    """A law was broken."""
+
+
+_FATES = {
+    Nature.EMPTY: {Outcome.IGNORED},
+    Nature.OLD: {Outcome.STALE},
+    Nature.FLAWED: {Outcome.DEAD_LETTERED, Outcome.STALE},
+    Nature.GARBAGE: {Outcome.DEAD_LETTERED},
+    Nature.UNKNOWN_SCHEMA: {Outcome.DEAD_LETTERED},
+    Nature.ANCIENT: {Outcome.DEAD_LETTERED},
+    Nature.FUTURE: {Outcome.DEAD_LETTERED},
+}
+_SENDABLE = {Nature.GOOD, Nature.REJECTED, Nature.PATIENT, Nature.NEVER, Nature.HEAVY, Nature.POISON}
+_REASONS = {
+    Nature.FLAWED: {Reason.INVALID_FIELD},
+    Nature.GARBAGE: {Reason.UNDECODABLE},
+    Nature.UNKNOWN_SCHEMA: {Reason.UNKNOWN_SCHEMA},
+    Nature.ANCIENT: {Reason.IMPLAUSIBLE_TIME},
+    Nature.FUTURE: {Reason.IMPLAUSIBLE_TIME},
+    Nature.HUGE: {Reason.TOO_LARGE},
+    Nature.HEAVY: {Reason.TOO_LARGE, Reason.NO_VERDICT},
+}
+_ALWAYS = {Reason.NO_VERDICT, Reason.REJECTED}
+"""For which an answer must be found that says so."""
+
+
+class End(Enum):
+    """How an assignment ended."""
+
+    GRACEFUL = "graceful"
+    TIMED_OUT = "timed out"
+    LOST = "lost"
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """What the oracle knows of one assignment."""
+
+    member: Member
+    generation: int
+    partition: int
+    running: bool = False
+    draining_since: float | None = None
+    end: End | None = None
+    committed: int = 0
+    received: set[Row] = field(default_factory=set)
+    resolved: set[Row] = field(default_factory=set)
+    """Resolved in the ledger when its restore began, or by an answer told since."""
+    known_keys: set[bytes] = field(default_factory=set)
+    in_flight: list[Row] = field(default_factory=list)
+    inconclusive: Counter[Row] = field(default_factory=Counter)
+    refused: set[Row] = field(default_factory=set)
+    alone_too_large: set[Row] = field(default_factory=set)
+    told: list[tuple[Row, Outcome]] = field(default_factory=list)
+    """Fates that the connector learnt, and must write down."""
+    forgotten: bool = False
+    """Its process ended before all of that could be written down."""
+    taken_away: bool = False
+    """The group gave the partition to another while this one did not know."""
+
+
+class Oracle(Observer):
+    """Collects what happened and objects, once: ``object`` is told the first complaint."""
+
+    def __init__(
+        self, logs: Sequence[Sequence[Row]], policy: Policy, gate_seconds: float, complain: Callable[[str], None]
+    ) -> None:
+        self._logs = [list(log) for log in logs]
+        self._rows = {(row.partition, row.offset, row.epoch): row for log in logs for row in log}
+        self._names = {row.name: row for log in logs for row in log}
+        self._places: dict[tuple[int, int], list[Row]] = defaultdict(list)
+        for log in logs:
+            for row in log:
+                self._places[row.partition, row.offset].append(row)
+        self._policy = policy
+        self._gate_seconds = gate_seconds
+        self._complain = complain
+        self.faults: Counter[str] = Counter()
+        self.inputs = 0
+        self.checks = 0
+        self._parts: dict[tuple[str, int], Part] = {}
+        self._current: dict[tuple[str, int], Part] = {}
+        self._requests: dict[tuple[str, int], list[tuple[Part, Row]]] = {}
+        self._hold_until: dict[str, float] = defaultdict(float)
+        self._payloads: dict[Row, bytes] = {}
+        self._ids: dict[str, Row] = {}
+        self._accepted: dict[Row, int] = defaultdict(int)
+        self._acknowledged: dict[tuple[int, bytes], set[Row]] = defaultdict(set)
+        self._delivered: set[Row] = set()
+        self._settled: dict[Row, list[Part]] = defaultdict(list)
+        self._facts: dict[Row, list[tuple[int, Outcome]]] = defaultdict(list)
+        self._asked: set[tuple[Row, Outcome]] = set()
+        self._letters: dict[Row, set[str]] = defaultdict(set)
+        self.cluster: Cluster | None = None
+        self._topic_id = ""
+
+    def watch(self, cluster: Cluster) -> None:
+        """Look at this cluster."""
+        self.cluster, self._topic_id = cluster, cluster.topics[SOURCE].topic_id
+
+    def check(self, holds: bool, complaint: str, *what: object) -> None:
+        """Object unless it holds; ``what`` goes into the complaint's braces."""
+        self.checks += 1
+        if not holds:
+            self._complain(complaint.format(*what))
+
+    def find(self, name: str) -> Row | None:
+        """Find a record by the name that travels in its payload."""
+        return self._names.get(name)
+
+    def truncated(self, partition: int, kept: int, grown: Sequence[Row]) -> None:
+        """A log lost all but its first records, and others grow in their place: what is gone needs no fate."""
+        self._logs[partition][kept:] = grown
+        for row in grown:
+            self._rows[row.partition, row.offset, row.epoch] = self._names[row.name] = row
+            self._places[row.partition, row.offset].append(row)
+
+    def happened(self, what: str) -> None:
+        self.faults[what] += 1
+
+    # ---- what passes between shell and pipeline
+
+    def handled(self, member: Member, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+        self.inputs += 1
+        self._take_in(member, told, now)
+        for command in commands:
+            self._commanded(member, command, now)
+        self._check_counts(member)
+
+    def _take_in(self, member: Member, told: x.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
+        name = member.process.name
+        match told:
+            case x.Assigned(partition, generation):
+                part = Part(member, generation, partition.partition)
+                self._parts[name, generation] = self._current[name, partition.partition] = part
+                if member.stopping:
+                    part.draining_since = now.monotonic
+                # One that begins a partition anew may have been taken for dead before, and not know.
+                owner = self.cluster.group.owners.get(partition) if self.cluster else None
+                part.taken_away = owner is not member.client
+            case x.Revoked(generations):
+                for generation in generations:
+                    self._draining(self._parts[name, generation], now)
+            case x.Lost(generations):
+                for generation in generations:
+                    part = self._parts[name, generation]
+                    part.end = part.end or End.LOST
+            case x.ShutdownRequested():
+                for part in self._parts_of(member):
+                    self._draining(part, now)
+            case x.Polled(polls):
+                for poll in polls:
+                    self._polled(self._parts[name, poll.generation], poll)
+            case x.RequestFinished():
+                self._answered(self._requests.pop((name, told.request)), told, now)
+            case x.LetterWritten(generation, offset):
+                part = self._parts[name, generation]
+                row = next(row for row in part.received if row.offset == offset)
+                part.told.append((row, Outcome.DEAD_LETTERED))
+                part.resolved.add(row)
+            case _:
+                pass
+
+    def _parts_of(self, member: Member) -> list[Part]:
+        return [part for part in self._parts.values() if part.member is member]
+
+    @staticmethod
+    def _draining(part: Part, now: Moment) -> None:
+        if part.draining_since is None:
+            part.draining_since = now.monotonic
+
+    def _polled(self, part: Part, poll: Poll) -> None:
+        if part.running and part.draining_since is None and part.end is None:
+            for offset, epoch in zip(poll.offsets, poll.epochs, strict=True):
+                row = self._rows.get((part.partition, offset, epoch))
+                self.check(
+                    row is not None, "I1: a record that is not in the log: {}/{} epoch {}", part.partition, offset, epoch
+                )
+                if row is not None:
+                    part.received.add(row)
+
+    def _answered(self, sent: list[tuple[Part, Row]], told: x.RequestFinished, now: Moment) -> None:
+        answer = told.answer
+        verdicts: Sequence[Verdict | None] = [None] * len(sent) if isinstance(answer, RequestFailed) else answer.verdicts
+        if isinstance(answer, RequestFailed) and answer.failure is Failure.THROTTLED:
+            name = sent[0][0].member.process.name
+            self._hold_until[name] = max(self._hold_until[name], now.monotonic + (answer.retry_after or 0.0))
+        for (part, row), verdict in zip(sent, verdicts, strict=True):
+            part.in_flight.remove(row)
+            if verdict is None:
+                if isinstance(answer, RequestFailed) and answer.failure is Failure.TOO_LARGE and len(sent) == 1:
+                    part.alone_too_large.add(row)
+            elif verdict.kind is VerdictKind.DELIVERED:
+                self.check(self._accepted[row] > 0, "I4: {} taken for delivered, and was never accepted", row)
+                self._told_delivered(part, row)
+            elif verdict.kind is VerdictKind.REJECTED:
+                part.refused.add(row)
+            else:
+                part.inconclusive[row] += 1
+
+    def _told_delivered(self, part: Part, row: Row) -> None:
+        part.told.append((row, Outcome.DELIVERED))
+        part.resolved.add(row)
+        self._delivered.add(row)
+        self._settled[row].append(part)
+        if row.key is not None:
+            part.known_keys.add(row.key)
+            self._acknowledged[row.partition, row.key].add(row)
+
+    def _commanded(self, member: Member, command: x.Command, now: Moment) -> None:
+        name = member.process.name
+        match command:
+            case x.Restore(_, generation):
+                self._restoring(self._owned(name, generation, "restore"))
+            case x.Start(generation=generation, offset=offset, epoch=epoch):
+                self._started(self._owned(name, generation, "start"), offset, epoch)
+            case x.Pause(_, generation) | x.Resume(_, generation):
+                self._owned(name, generation, "pause or resume")
+            case x.Send():
+                self._sent(member, command, now)
+            case x.AppendFacts():
+                self._facts_asked(self._parts[name, command.generation], command.facts)
+            case x.WriteLetter():
+                self._letter_asked(self._owned(name, command.generation, "letter"), command)
+            case x.Release(_, generation, unresolved):
+                self._released(self._owned(name, generation, "release"), unresolved, now)
+            case x.Stop():
+                self._stopped(member, now)
+            case x.Commit(points):
+                for point in points:
+                    self._owned(name, point.generation, "commit")
+
+    def _owned(self, name: str, generation: int, what: str) -> Part:
+        part = self._parts[name, generation]
+        self.check(part.end is None, "L4: {} after assignment {}/{} ended ({})", what, name, generation, part.end)
+        return part
+
+    def _check_counts(self, member: Member) -> None:
+        pipeline, counted = member.pipeline, member.pipeline.statistics
+        held = pipeline.buffered_events + pipeline.in_flight_events
+        accounted = counted.resolved + counted.released + held
+        self.check(counted.records == accounted, "I9: {} records, {} accounted for", counted.records, accounted)
+        self.check(held <= self._policy.buffer.max_events, "L5: {} events held", held)
+        most = self._policy.dispatch.max_in_flight
+        self.check(pipeline.in_flight_requests <= most, "L5: {} requests at once", pipeline.in_flight_requests)
+        self.check(member.transport.open <= most, "L5: {} requests at once at the vendor", member.transport.open)
+
+    # ---- the life of an assignment
+
+    def _restoring(self, part: Part) -> None:
+        """What is in the ledger now, the restore that begins must find."""
+        for row, facts in self._facts.items():
+            if row.partition == part.partition and facts:
+                part.resolved.add(row)
+                if row.key is not None and any(outcome is Outcome.DELIVERED for _, outcome in facts):
+                    part.known_keys.add(row.key)
+
+    def _started(self, part: Part, offset: int, epoch: int) -> None:
+        self.check(not part.running, "L4: assignment {} started twice", part.generation)
+        part.running, part.committed = True, offset
+        for row in self._logs[part.partition]:
+            # A log that was cut below a commit is noticed by the epoch that the seek carries.
+            if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
+                self.check(bool(self._facts[row]), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
+
+    def taken_away(self, process: Process, partition: int) -> None:
+        """The group gave a partition of a member to another; the member has not heard of it."""
+        part = self._current.get((process.name, partition))
+        if part is not None and part.end is None:
+            part.taken_away = True
+
+    def crashed(self, process: Process) -> None:
+        """A process is gone, and what it knew."""
+        for (name, _), part in self._parts.items():
+            if name == process.name:
+                part.forgotten, part.end = True, part.end or End.LOST
+
+    def _released(self, part: Part, unresolved: int, now: Moment) -> None:
+        began, drain_seconds = part.draining_since, self._policy.drain_seconds
+        self.check(began is not None, "L4: assignment {} released unasked", part.generation)
+        took = now.monotonic - (began or 0.0)
+        # A stalled loop is late, but not by more than a turn.
+        self.check(took <= drain_seconds + 0.1, "L4: the drain of {} took {:.1f} s", part.generation, took)
+        part.end = End.TIMED_OUT if took >= drain_seconds - _INSTANT else End.GRACEFUL
+        if part.end is End.GRACEFUL:
+            self.check(not part.in_flight, "I3: released with {} in flight", part.in_flight)
+            for row, outcome in part.told:
+                self.check(self._has_fact(row, outcome), "I3: released before {!r} of {} was written down", outcome, row)
+        open_rows = len(part.received - part.resolved - {row for row, _ in part.told})
+        self.check(unresolved <= open_rows, "I9: released {} of {} open records", unresolved, open_rows)
+
+    def _stopped(self, member: Member, now: Moment) -> None:
+        self.check(member.stopping, "L4: stopped unasked")
+        took = now.monotonic - member.asked_to_stop_at
+        for part in self._parts_of(member):
+            self.check(part.end is not None, "L4: stopped without a release of {}", part.generation)
+            if took >= self._policy.drain_seconds - 0.1:
+                part.forgotten = True
+
+    # ---- requests
+
+    def _sent(self, member: Member, command: x.Send, now: Moment) -> None:
+        name = member.process.name
+        true_ms = self.cluster.wall_ms() if self.cluster else 0
+        self.check(abs(now.wall_ms - true_ms) <= MAX_SKEW_MS + _CONFIRM_MS, "L7: sent by a clock that disagrees")
+        client = member.client
+        stood = now.monotonic - (client.polled_at if client else 0.0)
+        self.check(stood <= self._gate_seconds + _INSTANT, "L4: sent although nothing was polled for {:.1f} s", stood)
+        self.check(now.monotonic >= self._hold_until[name] - _INSTANT, "I13: sent although Amazon asked to wait")
+        batch = self._policy.dispatch.batch
+        self.check(len(command.body) <= batch.max_bytes, "L5: a body of {} bytes", len(command.body))
+        sent: list[tuple[Part, Row]] = []
+        for event in orjson.loads(command.body)["events"]:
+            row = self.find(event["eventDescription"]["name"])
+            part = None if row is None else self._current.get((name, row.partition))
+            if row is None or part is None:
+                self.check(False, "L4: {} sent without an assignment", row)
+                continue
+            sent.append((part, row))
+        self.check(command.count == len(sent) <= batch.max_events, "I1: {} events said, {} sent", command.count, len(sent))
+        for part, row in sent:
+            self._check_sent(part, row, now)
+            part.in_flight.append(row)
+        self._requests[name, command.request] = sent
+
+    def _check_sent(self, part: Part, row: Row, now: Moment) -> None:
+        self.check(part.end is None, "I7: {} sent after its assignment ended", row)
+        self.check(part.draining_since is None, "I7: {} sent after its revoke", row)
+        self.check(row in part.received, "I7: {} sent but never received by assignment {}", row, part.generation)
+        self.check(row not in part.resolved, "I3: {} sent although its fate was known", row)
+        self.check(row.nature in _SENDABLE, "L2: {} sent", row)
+        self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "L2: {} sent stale", row)
+        self.check(row not in part.in_flight, "I3: {} sent twice at once", row)
+        if row.key is not None:
+            self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
+            self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
+
+    def received(self, rows: list[Row], events: list[dict[str, Any]]) -> None:
+        """The vendor sees a request: each event as it always was, under an id of its own."""
+        self.check(len(rows) == len(events), "I1: an event at the vendor that is in no log")
+        for row, event in zip(rows, events, strict=True):
+            payload, event_id = orjson.dumps(event), event["eventId"]
+            self.check(self._payloads.setdefault(row, payload) == payload, "I3: {} sent again with other bytes", row)
+            if row.dedupe_id is not None:
+                self.check(event_id == row.dedupe_id, "I3: {} sent as {!r}", row, event_id)
+            else:
+                self.check(self._ids.setdefault(event_id, row) is row, "I3: {} shares its derived id", row)
+
+    def accepted(self, acceptance: Acceptance) -> None:
+        """The vendor took an event in."""
+        self._accepted[acceptance.row] += 1
+
+    # ---- letters, facts, commits
+
+    def _letter_asked(self, part: Part, command: x.WriteLetter) -> None:
+        record: Any = command.record
+        row, reason = record.row, command.flaw.reason
+        self.check(row in part.received, "I7: a letter of {}, never received", row)
+        self.check(row not in part.resolved, "L2: a letter of {}, whose fate was known", row)
+        self.check(reason in _REASONS.get(row.nature, set()) | _ALWAYS, "L6: {} dead-lettered as {}", row, reason)
+        if reason is Reason.REJECTED and row.nature is not Nature.POISON:
+            self.check(row in part.refused, "L6: {} was not rejected", row)
+        if reason is Reason.NO_VERDICT:
+            tries, most = part.inconclusive[row], self._policy.dispatch.retry.max_tries
+            self.check(tries >= most, "L6: {} given up after {} tries", row, tries)
+        if reason is Reason.TOO_LARGE and row.nature is Nature.HEAVY:
+            self.check(row in part.alone_too_large, "L6: {} was not refused alone", row)
+
+    def _facts_asked(self, part: Part, facts: Facts) -> None:
+        """Facts are on their way to the ledger: each must be true already."""
+        for offset, epoch, outcome, key, time_ms in zip(
+            facts.offsets, facts.epochs, facts.outcomes, facts.keys, facts.times, strict=True
+        ):
+            row = self._rows.get((part.partition, offset, epoch))
+            if row is None:
+                self.check(False, "L2: a fact about {}/{} epoch {}, which is no record", part.partition, offset, epoch)
+                continue
+            self.check(row in part.received, "I7: a fact about {}, never received by assignment {}", row, part.generation)
+            fates = _FATES.get(row.nature, set(Outcome) - {Outcome.IGNORED})
+            self.check(outcome in fates, "L2: {} cannot be {!r}", row, outcome)
+            self._check_truth(row, outcome)
+            if outcome is Outcome.DELIVERED:
+                self.check(key == row.key and time_ms == row.time_ms, "L3: {} delivered with another's key or time", row)
+            else:
+                self.check(key is None and time_ms == 0, "L3: a key is marked by {!r} of {}", outcome, row)
+            self._asked.add((row, outcome))
+
+    def _check_truth(self, row: Row, outcome: Outcome) -> None:
+        if outcome is Outcome.DELIVERED:
+            self.check(row in self._delivered, "I4: {} said to be delivered, and nobody acknowledged it", row)
+        elif outcome is Outcome.DUPLICATE:
+            others = self._acknowledged[row.partition, row.key or b""] - {row}
+            self.check(bool(others), "I5: {} said to be a duplicate, and no other copy was acknowledged", row)
+        elif outcome is Outcome.STALE:
+            age = (self.cluster.wall_ms() if self.cluster else 0) - row.time_ms
+            self.check(age > MAX_AGE_MS - MAX_SKEW_MS - _CONFIRM_MS, "L7: {} said to be stale at {} ms", row, age)
+        elif outcome is Outcome.DEAD_LETTERED:
+            self.check(bool(self._letters[row]), "I1: {} said to be dead-lettered, and no letter is there", row)
+
+    def wrote(self, stored: Stored) -> None:
+        """A record is in the ledger or in the dead-letter topic."""
+        if stored.topic() == LEDGER:
+            self._entry_written(stored)
+        else:
+            self.check(stored.topic() == LETTERS, "I1: a record in {}", stored.topic())
+            self._letter_written(stored)
+
+    def _entry_written(self, stored: Stored) -> None:
+        entry = ledger_entry.decode(stored.value() or b"")
+        if entry.header.destination != DESTINATION or entry.header.source_topic_id != self._topic_id:
+            return  # of an earlier life
+        self.check(
+            entry.header.partition == stored.partition(), "I1: an entry of partition {} elsewhere", entry.header.partition
+        )
+        for run in entry.runs:
+            for offset in range(run.first_offset, run.first_offset + run.length):
+                row = self._rows.get((entry.header.partition, offset, run.epoch))
+                if row is None or (row, run.outcome) not in self._asked:
+                    self.check(False, "I1: the ledger holds a fact that nobody asked for: {} {}", offset, run)
+                else:
+                    self._facts[row].append((stored.offset(), run.outcome))
+
+    def _letter_written(self, stored: Stored) -> None:
+        headers = stored.headers() or []
+        named = dict(headers)
+        place = (int(named["connector.partition"] or 0), int(named["connector.offset"] or 0))
+        found = [row for row in self._places[place] if row.value == stored.value()]
+        self.check(bool(found), "I1: the letter of {} is not its record", place)
+        for row in found:
+            same = stored.key() == row.record_key and headers[: len(row.headers)] == row.headers
+            self.check(same and stored.timestamp()[1] == row.timestamp_ms, "I1: the letter of {} is not its record", row)
+            self._letters[row].add((named["connector.reason"] or b"").decode())
+
+    def asked_to_commit(self, process: Process, place: TopicPartition, commit: Commit) -> None:
+        """A commit is asked for: it must rest on facts below the ledger position it names."""
+        part = self._current[process.name, place.partition]
+        next_offset = commit.next_offset
+        self.check(part.running, "I7: commit of {} before its assignment started", place)
+        self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
+        part.committed = next_offset
+        topics = self.cluster.topics if self.cluster else {}
+        version, topic_id, position = commit.metadata.split(" ")
+        ledger_id, _, rests_on = position.rpartition(":")
+        named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
+        self.check(named, "I2: metadata {!r}", commit.metadata)
+        last = self._rows.get((part.partition, next_offset - 1, commit.epoch))
+        self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", next_offset, commit.epoch)
+        # A commit from before its log was cut is about the records it had then: they are of older epochs.
+        for row in [row for row in self._logs[part.partition] if row.offset < next_offset and row.epoch <= commit.epoch]:
+            facts = self._facts[row]
+            self.check(bool(facts), "I2: commit of {} passes {}, whose fate is not in the ledger", next_offset, row)
+            if facts:
+                self.check(facts[0][0] < int(rests_on), "I2: commit rests on {}, the fact of {} stands above", position, row)
+
+    def commits_what_it_has_not(self, process: Process, place: TopicPartition) -> None:
+        """A commit of a partition that was given up."""
+        self.check(False, "I7: {} commits {}, which it has given up", process.name, place)
+
+    def _has_fact(self, row: Row, outcome: Outcome) -> bool:
+        return any(written is outcome for _, written in self._facts[row])
+
+    # ---- the end
+
+    def pending(self) -> list[Row]:
+        """Records whose fate is not in the ledger."""
+        return [row for log in self._logs for row in log if not self._facts[row]]
+
+    def finished(self) -> None:
+        """Everything has drained: nothing is lost, and nothing accepted twice without an excuse."""
+        for row in self.pending():
+            self.check(False, "I1: lost: {}", row)
+        for part in self._parts.values():
+            for row, outcome in part.told:
+                written = part.forgotten or self._has_fact(row, outcome)
+                self.check(written, "I3: {!r} of {} was never written down", outcome, row)
+        unexcused: Counter[tuple[int, bytes] | Row] = Counter()
+        for row, parts in self._settled.items():
+            for part in parts:
+                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL}:
+                    unexcused[row if row.key is None else (row.partition, row.key)] += 1
+        for identity, count in unexcused.items():
+            self.check(count == 1, "I3: accepted {} times without an excuse: {}", count, identity)

@@ -1,0 +1,440 @@
+"""The whole connector on virtual time, from a seed: real shell, consumer thread, ledger, sink; fake cluster, vendor, clocks.
+
+    rows ──▶ Cluster ◀──────────── kafka/consumer, ledger, reader, producer, dead_letters, topics (real)
+               │  journal                        │
+               ▼                        intake, avro, runtime, core (real)
+             Oracle ◀── handled ─────────────────│
+               ▲  witness                        │
+               └───── Vendor ◀──── Transport ◀── amazon/client, ads_v1, answers, tokens (real)
+
+The first part of a run is chaos, the second is calm: in the calm everything must drain, and every process must end when it
+is asked to. `Oracle` objects when a law breaks. Everything is drawn from one generator, and one thread runs at a time, so
+that a seed tells the same story every time (``test_simulation.py`` compares whole traces).
+
+``python -m tests.simulation --seeds 1-1000`` looks for a failing seed; ``--trace`` tells one seed's story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from random import Random
+from typing import Any, TypeVar
+
+from connector.avro import ledger_entry
+from connector.core.batching import BatchPolicy, Envelope
+from connector.core.breaker import DeadLetterPolicy, OutagePolicy
+from connector.core.dedupe import DedupePolicy
+from connector.core.dispatch import DispatchPolicy
+from connector.core.freshness import FreshnessPolicy
+from connector.core.pipeline import BufferPolicy, FlushPolicy, Policy
+from connector.core.retry import RetryPolicy
+from connector.kafka.consumer import PollPolicy
+from connector.model import Facts, Outcome, TopicPartition
+from tests.simulation.cluster import Cluster, Commit, Odds, Stored
+from tests.simulation.member import DEDUPE_KEY, DESTINATION, GROUP, LEDGER, LEDGER_SETTINGS, SOURCE, Member, Plan, Registry
+from tests.simulation.oracle import Oracle, Violation
+from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row, a_row, rows
+from tests.simulation.seams import simulated
+from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
+from tests.simulation.virtual_time import Killed, VirtualLoop
+
+__all__ = ["Result", "World", "run"]
+
+_CHAOS_SECONDS = 10.0
+_CALM_SECONDS = 400.0
+_BEAT_SECONDS = 10.0
+_GATE_SECONDS = 3.0
+_MAX_BYTES = 3_000
+_RECORDS = 20
+"""At most, of one partition."""
+_GROWN = 8
+"""At most, where a log was cut."""
+_POLL_RECORDS = 6
+_END_SECONDS = 20.0
+"""Beyond the drain: for the producer's last reports, and leaving the group."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What one seed came to."""
+
+    seed: int
+    seconds: float = 0.0
+    """Virtual."""
+    records: int = 0
+    inputs: int = 0
+    checks: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mischief:
+    """How often the world itself does harm, each from 0 to 1, at every look."""
+
+    rebalance: float
+    evict: float
+    crash: float
+    crash_at_step: float
+    shutdown: float
+    clock: float
+    registry: float
+    truncate: float
+    join: float
+
+
+class World:
+    """One run; `play` it."""
+
+    def __init__(self, seed: int, loop: VirtualLoop, say: Callable[[str], None] | None = None) -> None:
+        self._dice = dice = Random(seed)
+        self._loop = loop
+        self._say = say
+        self._failed: asyncio.Future[None] = loop.create_future()
+        self._result = Result(seed)
+        self._plan = _plan(dice)
+        often = dice.choice((0.0, 0.3, 0.6, 1.0))
+        self._mischief_odds = _draw(dice, _MOST_MISCHIEF, often)
+        logs = [rows(dice, number, most=_RECORDS, heavy=HEAVY_BODY, huge=_MAX_BYTES) for number in range(dice.randint(1, 3))]
+        self._oracle = Oracle(logs, self._plan.policy, _GATE_SECONDS, self._complain)
+        incremental = self._plan.poll.incremental
+        self._cluster = Cluster(loop, dice, _draw(dice, _MOST_ODDS, often), self._oracle, incremental=incremental)
+        self._cluster.create_source(SOURCE, logs)
+        self._oracle.watch(self._cluster)
+        if dice.random() < 0.2:
+            self._earlier_life(logs)
+        self._vendor = Vendor(loop, dice, _draw(dice, _MOST_VENDOR_ODDS, often), self._oracle, self._oracle.find)
+        self._registry = Registry()
+        self._members: list[Member] = []
+        self._joined = 0
+        self._epochs = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._beat_at = _CHAOS_SECONDS + _BEAT_SECONDS
+        self._result.records = sum(map(len, logs))
+        loop.failed = lambda error: self._complain(f"a thread ended: {error!r}", error)
+        loop.set_exception_handler(self._not_retrieved)
+
+    def _complain(self, complaint: str, cause: BaseException | None = None) -> None:
+        if not self._failed.done():
+            violation = Violation(f"at {self._loop.time():.3f}: {complaint}")
+            violation.__cause__ = cause
+            self._failed.set_exception(violation)
+
+    def _not_retrieved(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that nobody looked at is one, but for the end of a process."""
+        error = context.get("exception")
+        if not isinstance(error, Killed):
+            self._complain(f"{context['message']}: {error!r}", error)
+
+    def _tell(self, text: str) -> None:
+        if self._say is not None:
+            self._say(f"{self._loop.time():9.3f} {text}")
+
+    # ---- a run
+
+    async def play(self) -> Result:
+        """Run to the end; raise `Violation` when a law is broken."""
+        story = asyncio.create_task(self._story())
+        try:
+            await asyncio.wait({story, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
+            story.result()
+        finally:
+            story.cancel()
+            for member in self._members:
+                member.crash()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            self._failed.cancel()
+        result = self._result
+        result.seconds, result.inputs, result.checks = self._loop.time(), self._oracle.inputs, self._oracle.checks
+        result.faults = self._oracle.faults
+        return result
+
+    async def _story(self) -> None:
+        for _ in range(self._dice.randint(1, 2)):
+            self._join()
+        while self._loop.time() < _CHAOS_SECONDS:
+            await asyncio.sleep(self._dice.uniform(0.2, 2.5))
+            self._do_harm()
+        self._calm_down()
+        while not self._drained():
+            if self._loop.time() > _CHAOS_SECONDS + _CALM_SECONDS:
+                self._complain(f"I6: a dead end: {self._state()}")
+            await asyncio.sleep(1.0)
+            self._beat()
+        for member in list(self._members):
+            self._shut_down(member)
+        while self._members:
+            await asyncio.sleep(0.5)
+        self._oracle.finished()
+
+    def _calm_down(self) -> None:
+        self._tell("calm")
+        self._cluster.calm = self._vendor.calm = True
+        self._registry.away = False
+        for member in self._members:
+            member.clock.skew_ms = 0
+            member.process.crash_at = 0
+        if not any(not member.stopping for member in self._members):
+            self._join()
+
+    def _beat(self) -> None:
+        """Have a good event produced once in a while: what fails alone is judged by whether others pass."""
+        if self._loop.time() < self._beat_at:
+            return
+        self._beat_at = self._loop.time() + _BEAT_SECONDS
+        place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
+        log = self._cluster.topics[SOURCE].partitions[place.partition]
+        last = log[-1].row
+        if last is None or last.born > self._loop.time():
+            return
+        beat = a_row(
+            self._dice,
+            place.partition,
+            last.offset + 1,
+            last.epoch,
+            self._loop.time(),
+            Nature.GOOD,
+            heavy=0,
+            huge=0,
+            copy=False,
+        )
+        self._cluster.truncate(place, len(log), [beat])
+        self._oracle.truncated(place.partition, len(log), [beat])
+        self._result.records += 1
+
+    def _drained(self) -> bool:
+        if self._oracle.pending():
+            return False
+        places = [TopicPartition(SOURCE, number) for number in range(len(self._cluster.topics[SOURCE].partitions))]
+        ends = {place: self._cluster.bounds(place)[1] for place in places}
+        return all(
+            end == 0 or (commit is not None and commit.next_offset == end)
+            for place, end in ends.items()
+            for commit in (self._cluster.committed.get(place),)
+        )
+
+    def _earlier_life(self, logs: list[list[Row]]) -> None:
+        """The ledger has facts of a topic of this name that was deleted, or of another destination; so may the group."""
+        dice, topic_id = self._dice, self._cluster.topics[SOURCE].topic_id
+        ledger = self._cluster.create(LEDGER, len(logs), LEDGER_SETTINGS)
+        for number, log in enumerate(logs):
+            of_topic, of_destination = dice.choice((("old-id", DESTINATION), (topic_id, b"e" * 16)))
+            header = ledger_entry.LedgerHeader("cluster-1", SOURCE, of_topic, number, GROUP, of_destination, DEDUPE_KEY)
+            facts = Facts()
+            for row in log[: dice.randint(1, len(log))]:
+                key = row.key if of_destination != DESTINATION else b"o" * 16
+                facts.add(row.offset, row.epoch, Outcome.DELIVERED, key, row.time_ms)
+            value = ledger_entry.encode(header, facts)
+            self._cluster.append(TopicPartition(LEDGER, number), Stored(None, -1, value))
+            if of_topic == "old-id" and dice.random() < 0.5:
+                commit = Commit(log[-1].offset + 1, 0, f"v1 old-id {ledger.topic_id}:1")
+                self._cluster.committed[TopicPartition(SOURCE, number)] = commit
+        self._happened("ledger of an earlier life")
+
+    # ---- harm
+
+    def _truncate(self) -> None:
+        """An unclean election loses the last records of a partition; others are written in their place."""
+        place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
+        visible = self._cluster.visible(place)
+        if not visible:
+            return
+        self._happened("log truncated")
+        kept = max(1, len(visible) - self._dice.randint(1, 6))
+        stump = visible[kept - 1]
+        self._epochs += 1
+        grown = rows(
+            self._dice,
+            place.partition,
+            most=_GROWN,
+            heavy=HEAVY_BODY,
+            huge=_MAX_BYTES,
+            offset=stump.at + 1,
+            epoch=self._epochs * 100,
+            born=self._loop.time() + self._dice.choice((0.0, 0.5)),
+        )
+        self._cluster.truncate(place, kept, grown)
+        self._oracle.truncated(place.partition, kept, grown)
+        self._result.records += len(grown)
+
+    def _do_harm(self) -> None:
+        odds, dice = self._mischief_odds, self._dice
+        member = dice.choice(self._members) if self._members else None
+        if dice.random() < odds.rebalance:
+            self._happened("rebalance")
+            self._cluster.group.rebalance()
+        if dice.random() < odds.join and len(self._members) < 3:
+            self._happened("another member joins")
+            self._join()
+        if dice.random() < odds.truncate:
+            self._truncate()
+        if dice.random() < odds.registry:
+            self._happened("registry away")
+            self._registry.away = not self._registry.away
+        if member is None:
+            return
+        if dice.random() < odds.evict and member.client is not None:
+            self._happened("member taken for dead")
+            self._cluster.group.evict(member.client)
+        if dice.random() < odds.clock:
+            self._happened("clock jumps")
+            member.clock.skew_ms = dice.choice((0, 60_000, -60_000, 600_000, -600_000, 7_200_000))
+        if dice.random() < odds.crash_at_step:
+            member.process.crash_at = member.process.steps + dice.randint(1, 300)
+        if dice.random() < odds.crash:
+            self._crash(member)
+        elif dice.random() < odds.shutdown:
+            self._happened("SIGTERM")
+            self._shut_down(member)
+
+    def _happened(self, what: str) -> None:
+        self._tell(what)
+        self._oracle.happened(what)
+
+    def _join(self) -> None:
+        self._joined += 1
+        name = f"process-{self._joined}"
+        say = None if self._say is None else lambda text: self._tell(f"{name} {text}")
+        member = Member(name, self._plan, self._cluster, self._vendor, self._registry, self._oracle, self._dice, say)
+        member.process.on_crash = lambda: self._crash(member)
+        self._members.append(member)
+        member.start()
+        task = self._loop.create_task(self._watch(member))
+        self._tasks.add(task)
+
+    async def _watch(self, member: Member) -> None:
+        """Wait for a process to end, and start another in its place."""
+        try:
+            await member.ended()
+        except Exception as error:
+            self._complain(f"{member.process.name} failed: {error!r}", error)
+            return
+        if member.process.alive:
+            if not member.stopping:
+                self._complain(f"{member.process.name} ended unasked")
+            self._tell(f"{member.process.name} ended")
+            self._leave(member)
+
+    def _crash(self, member: Member) -> None:
+        """Everything in memory is gone; what is under way at vendor and brokers goes on."""
+        if not member.process.alive:
+            return
+        self._happened("crash")
+        member.crash()
+        self._oracle.crashed(member.process)
+        if member.client is not None:
+            patience = 0.5 if self._cluster.calm else self._dice.choice((0.5, 3.0, 6.0))
+            self._loop.call_later(patience, self._cluster.group.evict, member.client)
+        self._leave(member)
+
+    def _leave(self, member: Member) -> None:
+        self._members.remove(member)
+        if not self._cluster.calm:
+            self._loop.call_later(self._dice.uniform(0.0, 3.0), self._replace)
+
+    def _replace(self) -> None:
+        if not self._cluster.calm and len(self._members) < 3:
+            self._join()
+
+    def _shut_down(self, member: Member) -> None:
+        if not member.stopping:
+            member.request_shutdown()
+            most = self._plan.policy.drain_seconds + _END_SECONDS
+            self._loop.call_later(most, self._insist_on_end, member)
+
+    def _insist_on_end(self, member: Member) -> None:
+        if member in self._members:
+            self._complain(f"I6: {member.process.name} was asked to end, and did not: {self._state()}")
+
+    def _state(self) -> str:
+        members = [
+            (
+                member.process.name,
+                member.pipeline.buffered_events,
+                member.pipeline.in_flight_events,
+                {reason: count for reason, count in member.pipeline.paused().items() if count},
+                member.pipeline.needs_operator(),
+            )
+            for member in self._members
+        ]
+        return f"pending {self._oracle.pending()[:5]}, committed {self._cluster.committed}, members {members}"
+
+
+_MOST_ODDS = Odds(
+    append=0.3,
+    letter=0.4,
+    twice=0.2,
+    queue_full=0.1,
+    commit=0.3,
+    admin=0.1,
+    end_unknown=0.2,
+    read=0.2,
+    seek=0.3,
+    stall=0.03,
+    error=0.05,
+    slow=0.2,
+)
+_MOST_VENDOR_ODDS = VendorOdds(
+    connect=0.2, status=0.3, withheld=0.15, spoiled=0.15, missing=0.1, odd=0.1, slow=0.3, token=0.3
+)
+_MOST_MISCHIEF = _Mischief(
+    rebalance=0.4, evict=0.3, crash=0.2, crash_at_step=0.3, shutdown=0.15, clock=0.25, registry=0.2, truncate=0.2, join=0.15
+)
+
+T = TypeVar("T", Odds, VendorOdds, _Mischief)
+
+
+def _draw(dice: Random, most: T, often: float) -> T:
+    """Most seeds have a few kinds of trouble, some have none or all: rare combinations are not drowned by common ones."""
+    return type(most)(*(getattr(most, odd.name) * (dice.random() < often) * dice.random() for odd in fields(most)))
+
+
+def _plan(dice: Random) -> Plan:
+    drain_seconds = dice.choice((0.5, 5.0, 5.0))
+    policy = Policy(
+        freshness=FreshnessPolicy(MAX_AGE_MS, MAX_SKEW_MS),
+        dedupe=DedupePolicy(MAX_AGE_MS),
+        dispatch=DispatchPolicy(
+            BatchPolicy(dice.choice((1, 3, 8)), _MAX_BYTES, dice.choice((0.0, 0.2))),
+            Envelope(b'{"events":[', b"]}"),
+            max_in_flight=dice.choice((1, 2, 4)),
+            poll_gate_seconds=_GATE_SECONDS,
+            retry=RetryPolicy(0.3, 4.0, 3, max_alone=20),
+            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0),
+            outage=OutagePolicy(dice.choice((2, 5)), RetryPolicy(0.3, 4.0)),
+        ),
+        buffer=BufferPolicy(dice.choice((20, 30, 90)), 200_000, 3 * _POLL_RECORDS),
+        drain_seconds=drain_seconds,
+        flush=FlushPolicy(dice.choice((0.1, 0.5)), dice.choice((2, 8, 100)), dice.choice((10, 40))),
+    )
+    poll = PollPolicy(
+        (SOURCE,),
+        incremental=dice.random() < 0.8,
+        drain_seconds=drain_seconds,
+        names_itself=dice.random() < 0.3,
+        records=_POLL_RECORDS,
+        seconds=dice.choice((0.1, 0.5, 1.0)),
+    )
+    return Plan(policy, poll, timeout_seconds=dice.choice((1.5, 4.0)))
+
+
+def run(seed: int, say: Callable[[str], None] | None = None) -> Result:
+    """Play one seed; a failure names the command that plays it again."""
+    loop = VirtualLoop()
+    asyncio.set_event_loop(loop)
+    try:
+        with simulated():
+            return loop.run_until_complete(World(seed, loop, say).play())
+    except Exception as failure:
+        failure.add_note(f"make simulate SEEDS={seed}-{seed}    (python -m tests.simulation --seeds {seed}-{seed} --trace)")
+        raise
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
