@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast lint types bench lock clean
+.PHONY: help install demo test test-fast lint types prove storms storm rolling fuzz bench bench-window lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 install: $(VENV)/.installed ## install into .venv, so that .venv/bin/connector is the command
 
@@ -19,14 +19,33 @@ test: $(VENV)/.test-tools ## start a real Apache Kafka; lint, type check and eve
 test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (under a minute)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite --fast
 
+storms: $(VENV)/.test-tools ## brokers and members fail for half an hour under load, with an account of what came of it
+	$(BIN)/python -m tests.integration.storms
+
 lint: $(VENV)/.test-tools ## ruff, format and rules
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
 types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
 
+prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and show what it cost (a quarter of an hour; needs Java)
+	$(BIN)/python -m tests.integration.prove --rounds 20
+
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput
+
+bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe window of up to 10 million keys
+	$(BIN)/python -m tests.benchmarks.window
+
+storm: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
+	$(BIN)/python -m tests.benchmarks.storm --picture tests/benchmarks/storm.svg
+
+rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, static and dynamic members: the account
+	$(BIN)/python -m tests.integration.rolling
+
+fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answers (some minutes)
+	$(BIN)/python -X faulthandler -m tests.fuzz records
+	$(BIN)/python -X faulthandler -m tests.fuzz answers
 
 lock: ## resolve again within pyproject's bounds (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from importlib.metadata import version
 
@@ -19,7 +20,7 @@ from connector.amazon.tokens import Credentials, FixedToken
 from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.config import Amazon, Settings
+from connector.config import Amazon, Secret, Settings
 from connector.core import exchange as x
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
@@ -28,7 +29,7 @@ from connector.core.recovery import OutOfRange
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
-from connector.kafka.consumer import PollPolicy, SourceConsumer
+from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.producer import ConfirmingProducer
@@ -47,6 +48,8 @@ __all__ = [
     "contract_for",
     "ledger_policy",
     "own_topics",
+    "pipeline_policy",
+    "poll_policy",
     "read_settings",
     "run",
     "schemas_for",
@@ -63,6 +66,8 @@ _REFUSED_SECONDS = 15.0
 """After the client's last word that it is refused: it tries to connect again, and is refused again, every 10 s."""
 _SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
+_MAX_SILENCE_SECONDS = 5.0
+"""A leader that fails is replaced sooner; and what is sent while nothing can be written down may be sent again."""
 _LAST_SECONDS = 5.0
 """After a drain nothing should be on its way; what is, its next owner finds or writes again."""
 _QUEUE_BYTES = 16_000_000
@@ -80,8 +85,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 def contract_for(amazon: Amazon) -> WireContract:
     """Return the wire contract that was chosen."""
     if amazon.api == "events-v1":
-        return EventsV1(amazon.account_id, amazon.client_id, amazon.region)
-    return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name)
+        return EventsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.without_consent)
+    return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name, amazon.without_consent)
 
 
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:
@@ -98,7 +103,8 @@ def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:
     if amazon.access_token is not None:
         credentials = FixedToken(amazon.access_token)
     else:
-        secret, token = amazon.client_secret or "", amazon.refresh_token or ""  # config refuses one without the other
+        none = Secret("")  # config refuses one without the other
+        secret, token = amazon.client_secret or none, amazon.refresh_token or none
         credentials = Credentials(amazon.client_id, secret, token, amazon.token_url)
     return AmazonSink(
         contract,
@@ -136,18 +142,36 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             Envelope(contract.prefix, contract.suffix),
             max_in_flight=settings.sending.max_in_flight,
             poll_gate_seconds=session_seconds / 2,
+            max_per_second=settings.sending.max_per_second,
+            breaker=settings.dead_letters.policy,
         ),
-        # Two polls may be under way when it pauses, and a third half done.
         buffer=BufferPolicy(
             buffer.max_events,
             buffer.max_bytes,
-            headroom_events=min(3 * poll.records, buffer.max_events // 2),
-            headroom_bytes=min(_QUEUE_BYTES, buffer.max_bytes // 2),
+            headroom_events=MOST_POLLS_AFTER_A_PAUSE * poll.records,
+            headroom_bytes=buffer.max_bytes * 3 // 8,
         ),
         drain_seconds=settings.drain_timeout_seconds,
-        flush=FlushPolicy(settings.ledger.flush_interval_seconds),
+        flush=FlushPolicy(
+            settings.ledger.flush_interval_seconds, max_silence_seconds=min(_MAX_SILENCE_SECONDS, session_seconds / 2)
+        ),
         stop_on_verdict=settings.on_verdict == "stop",
     )
+
+
+def poll_policy(settings: Settings) -> PollPolicy:
+    """Return how the consumer polls: so little at a time that the polls under way when it pauses fit into the buffer."""
+    buffer = settings.buffer
+    usual = PollPolicy(
+        settings.kafka.topics,
+        clients.incremental(settings.kafka),
+        settings.drain_timeout_seconds,
+        names_itself=clients.names_itself(settings.kafka),
+    )
+    # A quarter of the buffer for each. A record holds up to twice the bytes that a poll counts, for its event as encoded is
+    # beside it, and the last one of a poll may be of any size: hence the larger headroom for bytes.
+    records = min(usual.records, max(1, buffer.max_events // (4 * MOST_POLLS_AFTER_A_PAUSE)))
+    return replace(usual, records=records, size=max(1, buffer.max_bytes // (8 * MOST_POLLS_AFTER_A_PAUSE)))
 
 
 def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
@@ -183,7 +207,7 @@ class Connector:
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
-        self._topics = Topics(clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+        self._topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None
@@ -276,12 +300,7 @@ class Connector:
         session_seconds = properties.session_timeout_seconds(settings.kafka)
         if session_seconds is None:
             session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
-        poll = PollPolicy(
-            settings.kafka.topics,
-            clients.incremental(settings.kafka),
-            settings.drain_timeout_seconds,
-            names_itself=clients.names_itself(settings.kafka),
-        )
+        poll = poll_policy(settings)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
         decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))

@@ -1,4 +1,4 @@
-"""`connector check`: what is right and what is wrong, on one screen. It changes nothing and sends no event.
+"""`connector check`: what is right and what is wrong, on one screen. It changes nothing; it sends an event only if asked.
 
 Each line is one thing that must be right before `connector run` can work, in the order in which `run` needs them.
 """
@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+import orjson
 from rich.console import Console
 from rich.text import Text
 
 from connector.app import contract_for, ledger_policy, own_topics, read_settings, sink_for
 from connector.avro import schemas
 from connector.config import Settings
-from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, Unavailable
+from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
 from connector.kafka import clients
 from connector.kafka.ledger import LedgerReader
 from connector.kafka.topics import OwnTopics, TopicDescription, Topics, missing
 from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
-from connector.model import TopicPartition
+from connector.model import Answer, Flaw, TopicPartition
+from connector.ports import WireContract
 from connector.telemetry import configure_logging
+from connector.trial import Trial, meaning_of
 
 __all__ = ["Finding", "State", "run"]
 
@@ -48,22 +54,73 @@ class Finding:
     sentence: str
 
 
-def run(environ: Mapping[str, str]) -> int:
-    """Look at everything; return 0 if `connector run` can work, 1 if not. Raises `SettingsError`."""
+def run(environ: Mapping[str, str], trial: Trial | None = None) -> int:
+    """Look at everything; return 0 if `connector run` can work, 1 if not. With ``trial`` then send that event, if agreed.
+
+    Raises:
+        SettingsError: the settings are not right, or there is nobody to ask whether to send.
+    """
+    if trial is not None and not trial.agreed and not sys.stdin.isatty():
+        raise SettingsError(["--send-test-event: the event will count, and there is no terminal to ask at; --yes sends it"])
     settings = read_settings(environ)
     configure_logging("error", "console")
     console = Console()
-    wrong = 0
+    wrong = set()
+    count = 0
     for finding in _findings(settings):
-        wrong += finding.state is State.WRONG
+        if finding.state is State.WRONG:
+            wrong.add(finding.what)
+            count += 1
         line = Text.assemble(
             (f"{finding.state.value:>5}", _STYLE[finding.state]), f"  {finding.what:<14} {finding.sentence}"
         )
         console.print(line, soft_wrap=True)
     console.print(
-        "\nconnector run can work." if not wrong else f"\n{wrong} of these must be mended before connector run can work."
+        "\nconnector run can work." if not count else f"\n{count} of these must be mended before connector run can work."
     )
+    if trial is not None:
+        if "token" in wrong:
+            console.print("\nThe test event was not sent: there is no access token to send it with.")
+        elif not _tried(settings, trial, console):
+            return 1
     return 1 if wrong else 0
+
+
+def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
+    """Show the event, ask, send it, and say what the answer means; return False if Amazon did not take it."""
+    amazon, now_ms = settings.amazon, time.time_ns() // 1_000_000
+    contract = contract_for(amazon)
+    event = contract.encode(trial.inputs(amazon.region, now_ms, os.urandom(16)), trial.dedupe_id(now_ms))
+    if isinstance(event, Flaw):
+        console.print(f"\nThe test event was not sent, for it breaks a rule: {event.detail}")
+        return False
+    body = contract.prefix + event + contract.suffix
+    headers = [f"  {name}: {value}" for name, value in contract.headers("<access token>").items()]
+    shown = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode()
+    console.print(
+        f"\nThe test event, as it goes out:\n\n  POST {amazon.base_url}{contract.path}",
+        *headers,
+        *(f"  {line}" for line in ("", *shown.splitlines())),
+        f"\nAmazon has no test mode: it will count as one conversion {trial.name!r} of account {amazon.account_id}.",
+        sep="\n",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    if not trial.agreed and console.input("Send it? [y/N] ", markup=False).strip().lower() not in ("y", "yes"):
+        console.print("Nothing was sent.")
+        return True
+    meaning = meaning_of(asyncio.run(_sent(settings, contract, body)))
+    console.print("", *meaning.sentences, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    return meaning.taken
+
+
+async def _sent(settings: Settings, contract: WireContract, body: bytes) -> Answer:
+    sink = sink_for(settings, contract)
+    try:
+        return await sink.send(body, 1)
+    finally:
+        await sink.close()
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
@@ -80,7 +137,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     servers = settings.kafka.bootstrap_servers
 
     try:
@@ -211,5 +268,7 @@ async def _amazon(settings: Settings) -> list[Finding]:
     told = "a fixed one; only a request tells whether it holds" if amazon.access_token else f"{amazon.token_url} gives one"
     return [
         Finding(State.RIGHT, "token", told),
-        Finding(State.NOTE, "Amazon", f"{amazon.base_url}: no contract has a test mode, so nothing was sent"),
+        Finding(
+            State.NOTE, "Amazon", f"{amazon.base_url}: no contract has a test mode; --send-test-event sends one that counts"
+        ),
     ]

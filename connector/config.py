@@ -15,13 +15,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from connector.amazon.ads_v1 import DATASET_NAME
 from connector.amazon.regions import REGIONS
+from connector.amazon.rules import WithoutConsent
 from connector.core.batching import BatchPolicy
+from connector.core.breaker import DeadLetterPolicy
 from connector.core.dedupe import DedupePolicy
 from connector.core.freshness import FreshnessPolicy
 from connector.core.pipeline import BufferPolicy
@@ -37,6 +41,7 @@ __all__ = [
     "Listen",
     "Log",
     "Registry",
+    "Secret",
     "Sending",
     "Setting",
     "Settings",
@@ -75,6 +80,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AMAZON_BASE_URL", "<by region>", "another endpoint (the sandbox, a proxy)"),
     Setting("AMAZON_TOKEN_URL", "<by region>", "another token endpoint"),
     Setting("AMAZON_DATASET_NAME", "", "optional, ads-v1 only"),
+    Setting(
+        "AMAZON_MISSING_CONSENT",
+        "dead-letter",
+        "or denied, or send: an event without consent in region EU is sent as denied, or as it is",
+    ),
     Setting("AMAZON_TIMEOUT", "35s", "of one request, from connect to last byte (Amazon promises 30 s at p99)"),
     Setting("MAX_EVENT_AGE", "7d", "older is stale"),
     Setting("MAX_CLOCK_SKEW", "5m", "further in the future is a dead letter"),
@@ -84,12 +94,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("BATCH_MAX_BYTES", "1MB", "size of a request that a batch stays below"),
     Setting("BATCH_LINGER", "1s", "how long a batch waits for more events"),
     Setting("MAX_IN_FLIGHT", "8", "requests at once; the adaptive limit stays at or below it"),
-    Setting("BUFFER_MAX_EVENTS", "20000", "events held unresolved, at which fetching pauses"),
-    Setting("BUFFER_MAX_BYTES", "64MB", "their size, at which fetching pauses"),
+    Setting("BUFFER_MAX_EVENTS", "20000", "most events held unresolved; fetching pauses before"),
+    Setting("BUFFER_MAX_BYTES", "64MB", "most bytes of them; the same"),
+    Setting(
+        "AMAZON_MAX_REQUESTS_PER_SECOND", "", "optional: of this process; Amazon's own limit is unknown, and is adapted to"
+    ),
     Setting("LEDGER_TOPIC", "<topic>.<group>.ledger", "several source topics need {topic} in the name"),
     Setting("LEDGER_FLUSH_INTERVAL", "1s", "how long a fact waits for others before it is written"),
     Setting("LEDGER_AUTO_CREATE", "true", "create ledger and dead-letter topics that are missing"),
     Setting("DEAD_LETTER_TOPIC", "<topic>.dead-letter", "several source topics need {topic} in the name"),
+    Setting("DEAD_LETTER_MAX_CONSECUTIVE", "1000", "dead letters in a row at which consumption pauses; 0: no limit"),
+    Setting("DEAD_LETTER_MAX_RATIO", "0.5", "their share of the latest 1,000 to 2,000 events, likewise; 0: no limit"),
     Setting("DRAIN_TIMEOUT", "40s", "how long a revoke or SIGTERM waits for what is in flight"),
     Setting("OFFSET_OUT_OF_RANGE", "wait", "or earliest: what a committed offset outside the log leads to"),
     Setting(
@@ -131,6 +146,8 @@ _BYTES = {"B": 1, "KB": 1_000, "MB": 1_000_000}
 _MAX_EVENTS = 500
 """Of one request, in both wire contracts (amazon-contract.md, ``eventData`` and ``events``)."""
 
+_LEAST_BUFFER = 12
+"""Three polls under way of one record each are a quarter of it."""
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 """What Kafka takes for the name of a topic (org.apache.kafka.common.internals.Topic)."""
 
@@ -154,6 +171,23 @@ class Registry:
     """``url`` and the rest, by their names in the registry client; all text. May hold secrets."""
 
 
+@dataclass(slots=True)
+class Secret:
+    """The value of a secret; from a file, as the file has it now, so that it can be changed while the connector runs."""
+
+    value: str = field(repr=False)
+    """As it was read last."""
+    read: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    """Reads its file."""
+
+    def __call__(self) -> str:
+        """Return the value; the last one there was, if the file cannot be read or is empty."""
+        if self.read is not None:
+            with suppress(OSError, UnicodeDecodeError):
+                self.value = self.read().strip() or self.value
+        return self.value
+
+
 @dataclass(frozen=True, slots=True)
 class Amazon:
     """The destination, and who we are there. Either `access_token` is set, or secret and refresh token are."""
@@ -162,13 +196,14 @@ class Amazon:
     region: str
     account_id: str
     client_id: str
-    client_secret: str | None = field(repr=False)
-    refresh_token: str | None = field(repr=False)
-    access_token: str | None = field(repr=False)
+    client_secret: Secret | None = field(repr=False)
+    refresh_token: Secret | None = field(repr=False)
+    access_token: Secret | None = field(repr=False)
     base_url: str
     """Without a slash at its end."""
     token_url: str
     dataset_name: str | None
+    without_consent: WithoutConsent
     timeout_seconds: float
 
 
@@ -177,6 +212,8 @@ class Sending:
     """How much is sent at once."""
 
     max_in_flight: int
+    """Requests."""
+    max_per_second: float | None
     """Requests."""
 
 
@@ -201,6 +238,8 @@ class DeadLetters:
 
     topic: str
     """A name, perhaps with ``{topic}`` in it."""
+    policy: DeadLetterPolicy
+    """When they are too many."""
 
     def topic_for(self, source: str) -> str:
         """Return the name of the dead-letter topic of a source topic."""
@@ -300,14 +339,20 @@ def _read(reader: _Reader) -> Settings:
             reader.size("BATCH_MAX_BYTES"),
             reader.seconds("BATCH_LINGER", 0),
         ),
-        sending=Sending(reader.whole("MAX_IN_FLIGHT")),
-        buffer=BufferPolicy(reader.whole("BUFFER_MAX_EVENTS"), reader.size("BUFFER_MAX_BYTES")),
+        sending=Sending(reader.whole("MAX_IN_FLIGHT"), reader.rate("AMAZON_MAX_REQUESTS_PER_SECOND")),
+        buffer=BufferPolicy(reader.whole("BUFFER_MAX_EVENTS", _LEAST_BUFFER), reader.size("BUFFER_MAX_BYTES")),
         ledger=Ledger(
             _read_topic_template(reader, "LEDGER_TOPIC", f"{{topic}}.{kafka.group_id}.ledger", kafka),
             reader.seconds("LEDGER_FLUSH_INTERVAL"),
             reader.choice("LEDGER_AUTO_CREATE", ("true", "false")) == "true",
         ),
-        dead_letters=DeadLetters(_read_topic_template(reader, "DEAD_LETTER_TOPIC", "{topic}.dead-letter", kafka)),
+        dead_letters=DeadLetters(
+            _read_topic_template(reader, "DEAD_LETTER_TOPIC", "{topic}.dead-letter", kafka),
+            DeadLetterPolicy(
+                reader.whole("DEAD_LETTER_MAX_CONSECUTIVE", 0),
+                reader.decimal("DEAD_LETTER_MAX_RATIO", "a share from 0 to 1", 1),
+            ),
+        ),
         drain_timeout_seconds=reader.seconds("DRAIN_TIMEOUT"),
         offset_out_of_range=reader.choice("OFFSET_OUT_OF_RANGE", ("wait", "earliest")),
         accept=reader.optional("ACCEPT"),
@@ -364,12 +409,13 @@ def _read_amazon(reader: _Reader) -> Amazon:
         region=region,
         account_id=reader.header("AMAZON_ACCOUNT_ID"),
         client_id=reader.header("AMAZON_CLIENT_ID"),
-        client_secret=reader.optional("AMAZON_CLIENT_SECRET"),
-        refresh_token=reader.optional("AMAZON_REFRESH_TOKEN"),
-        access_token=reader.header("AMAZON_ACCESS_TOKEN") or None,
+        client_secret=reader.secret("AMAZON_CLIENT_SECRET"),
+        refresh_token=reader.secret("AMAZON_REFRESH_TOKEN"),
+        access_token=reader.secret("AMAZON_ACCESS_TOKEN") if reader.header("AMAZON_ACCESS_TOKEN") else None,
         base_url=reader.url("AMAZON_BASE_URL", REGIONS[region].base_url),
         token_url=reader.url("AMAZON_TOKEN_URL", REGIONS[region].token_url),
         dataset_name=reader.optional("AMAZON_DATASET_NAME"),
+        without_consent=WithoutConsent(reader.choice("AMAZON_MISSING_CONSENT", tuple(WithoutConsent))),
         timeout_seconds=reader.seconds("AMAZON_TIMEOUT"),
     )
     if amazon.dataset_name and api == "events-v1":
@@ -454,6 +500,7 @@ class _Reader:
             self.notes.append(f"Kubernetes service links are ignored: {', '.join(ours)}")
         given = {name: value.strip() for name, value in environ.items() if name not in links}
         self._values = {name: value for name, value in given.items() if value}
+        self._files: dict[str, Callable[[], str]] = {}
         self._resolve_files(read_file)
         self._unknown = {name for name in self._values if name.startswith("AMAZON_") and name not in _BY_NAME}
 
@@ -474,6 +521,7 @@ class _Reader:
             else:
                 if not content:
                     self.problem(variable, f"names an empty file: {path}")
+            self._files[name] = partial(read_file, path)
             self._values[name] = content or "-"  # given, if not readable: not to be called missing too
 
     def problem(self, name: str, what: str) -> None:
@@ -500,6 +548,10 @@ class _Reader:
             self.problem(name, "has spaces or other characters that no HTTP header takes")
         return value
 
+    def secret(self, name: str) -> Secret | None:
+        value = self.optional(name)
+        return Secret(value, self._files.get(name)) if value else None
+
     def names(self, name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.text(name).split(",") if part.strip())
 
@@ -517,6 +569,18 @@ class _Reader:
             return int(value)
         self.problem(name, f"is {value!r}; it takes a whole number from {low} to {high}")
         return low
+
+    def rate(self, name: str) -> float | None:
+        if not self.peek(name):
+            return None
+        return self.decimal(name, "a number above 0, as 5 or 0.5", 1_000, above_zero=True)
+
+    def decimal(self, name: str, takes: str, most: float, *, above_zero: bool = False) -> float:
+        value = self.text(name)
+        if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) and float(above_zero) * 1e-6 <= float(value) <= most:
+            return float(value)
+        self.problem(name, f"is {value!r}; it takes {takes}")
+        return 1.0
 
     def milliseconds(self, name: str, low: int = 1) -> int:
         return self._measure(name, _MS, low, f"a duration{' above zero' if low else ''}, as 500ms, 30s, 5m, 12h or 7d")

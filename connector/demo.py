@@ -49,7 +49,7 @@ _SAMPLES_AT_ONCE = 1000
 _UNDECODABLE = b"not Avro at all"
 _PRODUCER_SETTINGS = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "SCHEMA_REGISTRY_URL")
 
-_FAULTS = sandbox.Faults(seed=7, fail_503=0.05, withhold=0.03, latency_ms=40, reject_names=(REFUSED_NAME,))
+_FAULTS = sandbox.Faults(seed=7, chances={"fail_503": 0.05, "withhold": 0.03}, latency_ms=40, reject_names=(REFUSED_NAME,))
 _INTRODUCTION = """[bold]connector demo[/bold]: the pipeline of `connector run`, on simulators
 
   broker   librdkafka's embedded broker: a simulator in memory, not Apache Kafka
@@ -191,7 +191,7 @@ class _Found:
 
 def _look(settings: Settings) -> _Found:
     logger = logging.getLogger("librdkafka")
-    topics = Topics(clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     reader = clients.reader_properties(settings.kafka, _quiet, logger)
     found = _Found()
     for number in range(_PARTITIONS):

@@ -12,6 +12,7 @@ ConnectorError
       + LedgerUnavailable      the ledger, or its end, cannot be read
   * Refused                    going on could lose events: an operator must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
+  * OutOfOrder                 the Kafka client, or us: end, and begin again from the committed offset
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "KafkaUnavailable",
     "LedgerRefused",
     "LedgerUnavailable",
+    "OutOfOrder",
     "RecordError",
     "Refused",
     "SchemaUnavailable",
@@ -82,3 +84,7 @@ class Refused(ConnectorError):
 
 class LedgerRefused(Refused):
     """The ledger cannot be trusted or would lose facts; the text says which command mends it."""
+
+
+class OutOfOrder(ConnectorError):
+    """A record came after a later one of its partition, so which were received is not known any more."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connector.core.dedupe import derived_id, digest
+from connector.core.letters import DEDUPE_ID_HEADER
 from connector.errors import RecordError, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.ports import Decoder, Record, WireContract
 
-__all__ = ["DEDUPE_ID_HEADER", "Intake", "Origin"]
-
-DEDUPE_ID_HEADER = "connector.dedupe-id"
-"""On a dead letter, the derived id of its record; on a replayed one, the id it keeps (design: point 8)."""
+__all__ = ["Intake", "Origin"]
 
 
 class Origin:

@@ -75,7 +75,6 @@ class Reason(StrEnum):
     IMPLAUSIBLE_TIME = "implausible-time"
     MISSING_FIELD = "missing-field"
     INVALID_FIELD = "invalid-field"
-    CLEAR_MATCH_KEY = "clear-match-key"
     NO_MATCH_KEY = "no-match-key"
     MISSING_CONSENT = "missing-consent"
     TOO_LARGE = "too-large"
@@ -214,10 +213,14 @@ class Failure(Enum):
 
     TRANSIENT = "transient"
     """The vendor or the network: send again after a backoff."""
+    TIMEOUT = "timeout"
+    """The same, and a sign of congestion."""
     THROTTLED = "throttled"
     """Every request of the process waits."""
     TOO_LARGE = "too-large"
-    """Split the batch; a single event is a dead letter."""
+    """Split the batch."""
+    REFUSED = "refused"
+    """One event may be the cause, or a setting: split the batch to find out."""
     OPERATOR = "operator"
     """Credentials, account or settings: pause, say so, turn unready, and go on trying."""
 

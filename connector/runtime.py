@@ -46,8 +46,8 @@ class Source(Protocol):
     def polled_handled(self) -> None:
         """Say that a poll was handled."""
 
-    def close(self) -> None:
-        """Leave the group; blocks."""
+    def close(self) -> bool:
+        """Leave the group; block, but not for ever, and tell whether it has left."""
 
 
 class Ledger(Protocol):
@@ -112,7 +112,8 @@ class Runtime:
             for task in self._tasks:
                 task.cancel()
             self._ledger.abandon()
-            await asyncio.to_thread(source.close)
+            if not await asyncio.to_thread(source.close):
+                self._telemetry.group_not_left()
             self._restoring.shutdown(wait=False, cancel_futures=True)
         return self._stop.verdict
 

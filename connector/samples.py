@@ -1,6 +1,6 @@
 """Sample events, with every fate an event can have: for the demo, for compose, and for tests. Seeded, so they repeat.
 
-Nobody's data: identifiers are hashes of numbered addresses at a reserved domain.
+Nobody's data: identifiers are hashes of numbered addresses at a reserved domain, or made up (a number reserved for fiction).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Fate(StrEnum):
     UNDECODABLE = "undecodable"
     REJECTED = "rejected"
     INVALID_FIELD = "invalid-field"
-    CLEAR_MATCH_KEY = "clear-match-key"
+    NO_MATCH_KEY = "no-match-key"
     IMPLAUSIBLE_TIME = "implausible-time"
 
 
@@ -88,8 +88,8 @@ def _one(draw: float, name: str, random: Random, now_ms: int) -> Sample:
         event["countryCode"] = "Narnia"
         return Sample(good.key, event, Fate.INVALID_FIELD)
     if draw < 0.098:
-        event["matchKeys"] = [{"type": "FIRST_NAME", "value": "not hashed"}]
-        return Sample(good.key, event, Fate.CLEAR_MATCH_KEY)
+        event["matchKeys"] = [{"type": "FIRST_NAME", "value": "***"}]
+        return Sample(good.key, event, Fate.NO_MATCH_KEY)
     if draw < 0.100:
         event["timestamp"] = now_ms // 1000  # seconds taken for milliseconds
         return Sample(good.key, event, Fate.IMPLAUSIBLE_TIME)
@@ -122,4 +122,20 @@ def _good(name: str, random: Random, now_ms: int) -> Sample:
         "consent": {"ipAddress": None, "amznAdStorage": "GRANTED", "amznUserData": "GRANTED", "tcf": None, "gpp": None},
         "customAttributes": {"brand": "northwind"} if purchase else None,
     }
+    if name.endswith(("25", "75")):
+        event |= _IN_CLEAR
     return Sample(dedupe_id, event, Fate.DELIVERED)
+
+
+_IN_CLEAR: dict[str, object] = {
+    "matchKeys": [
+        {"type": "EMAIL", "value": "Jo.Doe@example.com"},
+        {"type": "PHONE", "value": "+1 202 555 0123"},
+        {"type": "LAST_NAME", "value": "Doe"},
+        {"type": "ADDRESS", "value": "12 Example Street, Apt. 3"},
+        {"type": "CITY", "value": "Springfield"},
+    ],
+    "customData": [{"name": "items", "value": "3", "dataType": "INTEGER"}],
+    "userAgent": "Mozilla/5.0 (example)",
+}
+"""Of one sample in fifty: what the connector normalises and hashes itself, and inputs that few producers have."""

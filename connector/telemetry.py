@@ -50,7 +50,31 @@ def configure_logging(level: str, style: str) -> None:
     # The libraries' own lines (aiohttp, asyncio, librdkafka) in the same dress.
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    lines.addFilter(_Seldom())
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[lines], force=True)
+
+
+class _Seldom(logging.Filter):
+    """Lets a line of librdkafka pass every `_REPEAT_SECONDS` for each thing it says, as a warning.
+
+    Each client says every failed attempt to connect, to each broker, for as long as there is none: two lines a second. What
+    needs an operator is said by lines of our own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to write it."""
+        if record.name != "librdkafka":
+            return True
+        what = record.getMessage().partition(" ")[0]  # "FAIL", "REQTMOUT"
+        if record.created - self._said_at.get(what, 0.0) < _REPEAT_SECONDS:
+            return False
+        self._said_at[what] = record.created
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 def _event_first(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -246,6 +270,10 @@ class Telemetry:
         """Say that the process was asked to end."""
         self._log.info("draining", signal=signal)
 
+    def group_not_left(self) -> None:
+        """Say that the brokers did not take leave of us: the group misses us when the session ends."""
+        self._log.warning("group_not_left")
+
     def stopped(self, verdict: str | None) -> None:
         """Say that everything is drained, or why it stops."""
         counts = self._pipeline.statistics if self._pipeline else None
@@ -257,7 +285,7 @@ class Telemetry:
 
     def failed(self, error: BaseException) -> None:
         """Say that the process ends for a reason nobody foresaw."""
-        self._log.error("failed", kind=type(error).__name__, exc_info=error)
+        self._log.error("failed", kind=type(error).__name__, sentence=str(error), exc_info=error)
 
     # ---- looking at it
 
@@ -294,9 +322,11 @@ class Telemetry:
             adjusted = self._contract.adjustments
             yield _counters("connector_adjustments", "Optional inputs left out or rounded.", "what", adjusted)
         yield _gauge("connector_buffered_events", "Records neither in flight nor resolved.", pipeline.buffered_events)
+        yield _gauge("connector_held_bytes", "Size of records buffered and in flight.", pipeline.held_bytes)
         yield _gauge("connector_in_flight_events", "Events in requests.", pipeline.in_flight_events)
         yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.in_flight_requests)
         yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.concurrency_limit)
+        yield _gauge("connector_batch_bytes_limit", "Size that request bodies stay below.", pipeline.batch_bytes_limit)
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))

@@ -1,10 +1,12 @@
-"""What the composition root writes into ledgers: it must mean the same in every version."""
+"""What the composition root writes into ledgers, which must mean the same in every version; and what it tells the parts."""
 
 from __future__ import annotations
 
 import pytest
 
-from connector.app import ledger_policy, read_settings
+from connector.app import contract_for, ledger_policy, read_settings
+from connector.model import Flaw, Reason
+from tests.amazon.inputs import a_purchase
 
 ENVIRONMENT = {
     "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092",
@@ -43,3 +45,18 @@ def test_a_new_token_is_no_new_destination() -> None:
     renewed = ledger_policy(read_settings(ENVIRONMENT | {"AMAZON_ACCESS_TOKEN": "another"}))
 
     assert renewed.destination == ledger_policy(read_settings(ENVIRONMENT)).destination
+
+
+@pytest.mark.parametrize("api", ["ads-v1", "events-v1"])
+def test_the_wire_contract_is_told_what_becomes_of_events_without_consent(api: str) -> None:
+    def encoded(**changes: str) -> bytes | Flaw:
+        settings = read_settings(ENVIRONMENT | {"AMAZON_API": api} | changes)
+        return contract_for(settings.amazon).encode(a_purchase(), "id")
+
+    refused = encoded(AMAZON_REGION="EU")
+    assert isinstance(refused, Flaw)
+    assert refused.reason is Reason.MISSING_CONSENT
+    denied = encoded(AMAZON_REGION="EU", AMAZON_MISSING_CONSENT="denied")
+    assert isinstance(denied, bytes)
+    assert b'"amznUserData":"DENIED"' in denied
+    assert encoded(AMAZON_REGION="EU", AMAZON_MISSING_CONSENT="send") == encoded(AMAZON_REGION="NA")

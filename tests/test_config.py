@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from connector.amazon.rules import WithoutConsent
 from connector.config import DEDUPE_FIELDS, SETTINGS, Settings
 from connector.errors import SettingsError
 from connector.kafka import properties
@@ -191,7 +192,9 @@ def test_plain_http_off_this_machine_is_worth_a_note() -> None:
 
 
 def test_credentials_are_a_fixed_token_or_a_login_and_not_both() -> None:
-    assert _settings(**_LOGIN).amazon.refresh_token == "Atzr|another-secret"
+    token = _settings(**_LOGIN).amazon.refresh_token
+    assert token is not None
+    assert token() == "Atzr|another-secret"
     assert "AMAZON_REFRESH_TOKEN" in _problem(AMAZON_REFRESH_TOKEN="Atzr|another-secret")
     assert _problem(**_LOGIN | {"AMAZON_CLIENT_SECRET": ""}).startswith("AMAZON_CLIENT_SECRET is missing")
 
@@ -233,6 +236,13 @@ def test_data_set_exists_in_one_contract_only() -> None:
     )
 
 
+def test_what_becomes_of_events_without_consent_is_one_of_three() -> None:
+    assert _settings().amazon.without_consent is WithoutConsent.DEAD_LETTER
+    assert _settings(AMAZON_MISSING_CONSENT="Denied").amazon.without_consent is WithoutConsent.DENIED
+    assert _settings(AMAZON_MISSING_CONSENT="send").amazon.without_consent is WithoutConsent.SEND
+    assert _problem(AMAZON_MISSING_CONSENT="drop").startswith("AMAZON_MISSING_CONSENT is 'drop'")
+
+
 def test_window_below_the_age_limit_is_refused() -> None:
     assert _problem(DEDUPE_WINDOW="6d").startswith("DEDUPE_WINDOW is below MAX_EVENT_AGE")
     assert _settings(DEDUPE_WINDOW="6d", MAX_EVENT_AGE="6d").dedupe.window_ms == 6 * 86_400_000
@@ -252,6 +262,19 @@ def test_several_topics_need_their_name_in_that_of_the_ledger() -> None:
     assert _problems(KAFKA_TOPIC="web,app", DEAD_LETTER_TOPIC="dead")[0].startswith("DEAD_LETTER_TOPIC needs {topic}")
 
 
+@pytest.mark.parametrize("rate", ["0", "-1", "fast", "1001", "1e3"])
+def test_a_rate_that_makes_no_sense_is_refused(rate: str) -> None:
+    assert "AMAZON_MAX_REQUESTS_PER_SECOND" in _problem(AMAZON_MAX_REQUESTS_PER_SECOND=rate)
+
+
+def test_limits_of_sending_and_of_dead_letters_are_read() -> None:
+    assert _settings().sending.max_per_second is None
+    assert _settings(AMAZON_MAX_REQUESTS_PER_SECOND="0.5").sending.max_per_second == 0.5
+    policy = _settings(DEAD_LETTER_MAX_CONSECUTIVE="0", DEAD_LETTER_MAX_RATIO="0.25").dead_letters.policy
+    assert (policy.max_consecutive, policy.max_ratio) == (0, 0.25)
+    assert "DEAD_LETTER_MAX_RATIO" in _problem(DEAD_LETTER_MAX_RATIO="1.1")
+
+
 def test_no_topic_has_two_uses() -> None:
     assert "'conversions'" in _problem(LEDGER_TOPIC="conversions")
     assert "'conversions'" in _problem(DEAD_LETTER_TOPIC="conversions")
@@ -265,7 +288,14 @@ def test_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
     settings = _settings(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file), KAFKA_SASL_PASSWORD_FILE=str(file))
 
-    assert settings.amazon.access_token == "Atza|from-a-file"
+    assert settings.amazon.access_token is not None
+    assert settings.amazon.access_token() == "Atza|from-a-file"
+    file.write_text("Atza|renewed\n")
+    assert settings.amazon.access_token() == "Atza|renewed"
+    file.write_text("")
+    assert settings.amazon.access_token() == "Atza|renewed"
+    file.unlink()
+    assert settings.amazon.access_token() == "Atza|renewed"
     assert settings.kafka.properties == {"sasl.password": "Atza|from-a-file"}
 
 

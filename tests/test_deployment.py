@@ -44,7 +44,9 @@ def test_variables_of_the_compose_file_are_settings(settings: Settings) -> None:
 
 def test_credentials_of_the_compose_file_are_those_of_the_sandbox(settings: Settings) -> None:
     amazon = settings.amazon
-    given = (amazon.account_id, amazon.client_id, amazon.client_secret, amazon.refresh_token)
+    assert amazon.client_secret is not None
+    assert amazon.refresh_token is not None
+    given = (amazon.account_id, amazon.client_id, amazon.client_secret(), amazon.refresh_token())
     known = Credentials()
 
     assert given == (known.account_id, known.client_id, known.client_secret, known.refresh_token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import re
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from connector.core.pipeline import Pipeline
 from connector.errors import SettingsError
 from connector.kafka.consumer import PollPolicy
 from connector.model import Outcome, Reason
+from connector.sandbox.catalogue import CATALOGUE
+from connector.sandbox.checks import Rule
+from connector.sandbox.faults import Faults
 
 _CHECKOUT = Path(__file__).parents[1]
 _README = (_CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -130,6 +134,19 @@ def _written(speaker: ast.ClassDef) -> set[str]:
             found.add(str(event.value))
     assert found
     return found
+
+
+def test_faults_of_the_sandbox_are_those_of_its_catalogue() -> None:
+    assert _rows("fault") == [[f"`{one.name}`", str(one.scenario), one.of.value, one.what] for one in CATALOGUE]
+
+
+def test_rules_of_the_sandbox_are_those_of_its_checks() -> None:
+    assert _rows("broken rule") == [[f"`{rule.label}`", f"`{rule.code}`", rule.message] for rule in Rule]
+
+
+def test_fields_of_a_fault_plan_are_named() -> None:
+    _, _, section = _README.partition("## The sandbox")
+    assert [one.name for one in dataclasses.fields(Faults) if one.name != "chances" and one.name not in section] == []
 
 
 def test_make_targets_are_those_of_the_makefile() -> None:

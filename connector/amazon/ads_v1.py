@@ -8,7 +8,7 @@ from typing import Final
 
 from connector.amazon.answers import read_answer
 from connector.amazon.regions import EU
-from connector.amazon.rules import FieldRules, Fields, Limits, written
+from connector.amazon.rules import FieldRules, Fields, Limits, WithoutConsent, written
 from connector.amazon.vocabulary import ADS_COUNTRIES, ADS_CURRENCIES, ADS_MATCH_KEYS, ADS_SOURCES
 from connector.model import Answer, Flaw
 
@@ -27,24 +27,34 @@ _LIMITS: Final = Limits(
     # OAS CreateCustomData.value; the length is SEGDOC's. Samples show "49.99" (section 8, number 9): refused, it would cost
     # the whole event where leaving it out costs one attribute.
     custom_value=re.compile(r"[A-Za-z0-9_]{1,256}").fullmatch,
+    custom_is_typed=True,
     amazon_consent_is_a_pair=False,
+    takes_traffic=True,
 )
 
 
 class AdsV1:
     """``ports.WireContract`` for one advertiser account.
 
-    ``region`` is a key of ``regions.REGIONS``. ``adjustments`` counts what was left out or rounded, by ``Adjustment``.
+    ``region`` is a key of ``regions.REGIONS``, ``without_consent`` what becomes of events without consent where that region
+    requires it. ``adjustments`` counts what was left out or rounded, by ``Adjustment``.
     """
 
     path: Final = "/adsApi/v1/create/events"
     prefix: Final = b'{"events":['
     suffix: Final = b"]}"
 
-    def __init__(self, account_id: str, client_id: str, region: str, dataset_name: str | None = None) -> None:
+    def __init__(
+        self,
+        account_id: str,
+        client_id: str,
+        region: str,
+        dataset_name: str | None = None,
+        without_consent: WithoutConsent = WithoutConsent.DEAD_LETTER,
+    ) -> None:
         self._account_id = account_id
         self._client_id = client_id
-        self._rules = FieldRules(_LIMITS, consent_required=region == EU)
+        self._rules = FieldRules(_LIMITS, without_consent if region == EU else None)
         self._dataset = {} if dataset_name is None else {"dataSetName": dataset_name}
         self.adjustments = self._rules.adjustments
 
@@ -94,5 +104,9 @@ class AdsV1:
         if fields.consent:
             event["consent"] = fields.consent
         if fields.custom:
-            event["customData"] = [{"name": name, "dataType": "STRING", "value": value} for name, value in fields.custom]
+            event["customData"] = [{"name": name, "dataType": kind, "value": value} for name, kind, value in fields.custom]
+        if fields.traffic:
+            event |= fields.traffic
+            if user_agent := event.pop("userAgent", None):
+                event["deviceInfo"] = {"userAgent": user_agent}
         return event

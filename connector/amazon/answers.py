@@ -40,6 +40,9 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int
     first = _counted_from(delivered + [index for index, _ in errors], count, first_index, anomalies)
     if first is None:
         return Verdicts([NO_VERDICT] * count, status, tuple(anomalies))
+    if not delivered and errors and all(_is_about_credentials(item) for _, item in errors):
+        detail = f"Amazon answered {status} and refused every event for its credentials; {_ADVICE[403]}"
+        return RequestFailed(Failure.OPERATOR, "credentials", None, status, detail, tuple(anomalies))
     verdicts = _verdicts(delivered, errors, count, first, anomalies)
     return Verdicts(verdicts, status, tuple(anomalies))
 
@@ -81,8 +84,11 @@ MOST_RETRY_AFTER: Final = 3600.0
 """Seconds: a wrong header must not stop the connector for a day; asking once an hour harms nobody."""
 
 _FAILURES: Final = {
+    # A wrong account id does (AMZ-CA README), and one bad event may: that is unknown (contract, section 9).
+    400: Failure.REFUSED,
     408: Failure.TRANSIENT,
     413: Failure.TOO_LARGE,
+    422: Failure.REFUSED,
     425: Failure.TRANSIENT,
     429: Failure.THROTTLED,
 }
@@ -177,16 +183,29 @@ def _verdicts(
     return [verdict or NO_VERDICT for verdict in verdicts]
 
 
+def _is_about_credentials(item: dict[str, Any]) -> bool:
+    codes, _ = _named(item)
+    return bool(codes) and all(code in _CREDENTIALS for code in codes)
+
+
+def _named(item: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the codes and the places that an error item names, of either contract's shape or the ancestor's."""
+    codes: list[str] = []
+    places: list[str] = []
+    for error in (item, *_listed(item.get("errors")), *_listed(item.get("subErrors"))):
+        codes += [code for name in ("code", "errorCode", "errorType") if (code := _code(error.get(name)))]
+        places += [place for name in ("fieldLocation", "fieldName") if (place := _place(error.get(name)))]
+    return codes, places
+
+
 def _judged(item: dict[str, Any]) -> Verdict:
-    """Judge one event by its error item, of either contract's shape or the ancestor's (contract, sections 5.1 and 5.2).
+    """Judge one event by its error item (contract, sections 5.1 and 5.2).
 
     Retry only if nothing in the item is permanent: a dead letter keeps its copy, a permanent error retried is in vain.
     """
     status = _code(item.get("httpStatusCode"))
-    codes, places = [status] if status else [], []
-    for error in (item, *_listed(item.get("errors")), *_listed(item.get("subErrors"))):
-        codes += [code for name in ("code", "errorCode", "errorType") if (code := _code(error.get(name)))]
-        places += [place for name in ("fieldLocation", "fieldName") if (place := _place(error.get(name)))]
+    codes, places = _named(item)
+    codes = ([status] if status else []) + codes
     decisive = [status] if status else codes
     kind = VerdictKind.RETRY if decisive and all(map(_is_transient, decisive)) else VerdictKind.REJECTED
     named = list(dict.fromkeys(codes))[:_MOST_NAMED] + list(dict.fromkeys(places))[:_MOST_NAMED]
@@ -221,17 +240,14 @@ _TRANSIENT_CODES: Final = frozenset(
         "CONFLICT",  # OAS: "please retry"
         "INTERNAL_ERROR",
         "TOO_MANY_REQUESTS",
-        # Credentials are never an event's fault (design, section 3, point 12).
-        "FORBIDDEN",
-        "UNAUTHORIZED",
-        "401",
-        "403",
         "408",
         "409",
         "429",
     }
 )
+_CREDENTIALS: Final = frozenset({"FORBIDDEN", "UNAUTHORIZED", "401", "403"})
+"""Never an event's fault (design, section 3, point 12)."""
 
 
 def _is_transient(code: str) -> bool:
-    return code in _TRANSIENT_CODES or (len(code) == 3 and code.startswith("5") and code.isdigit())
+    return code in _TRANSIENT_CODES | _CREDENTIALS or (len(code) == 3 and code.startswith("5") and code.isdigit())

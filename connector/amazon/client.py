@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from connector.amazon.answers import header
-from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postponed, read_token, refresh_form
+from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postponed, read_fixed, read_token, refresh_form
 from connector.model import Answer, Failure, RequestFailed
 from connector.ports import WireContract
 
@@ -96,16 +96,17 @@ _UNAUTHORIZED: Final = 401
 
 
 class _FixedTokens:
-    """A token that cannot be renewed."""
+    """A token that cannot be renewed from here; whoever renews it may have changed the file it stands in."""
 
     def __init__(self, token: FixedToken) -> None:
         self._token = token
 
     async def current(self) -> str | RequestFailed:
-        return self._token.access_token
+        return read_fixed(self._token)
 
-    async def instead_of(self, _refused: str) -> str | RequestFailed | None:
-        return None
+    async def instead_of(self, refused: str) -> str | RequestFailed | None:
+        token = read_fixed(self._token)
+        return token if token != refused else None
 
     async def close(self) -> None:
         pass
@@ -166,7 +167,8 @@ class _FreshTokens:
 
 
 def _at_the_token_url(failed: RequestFailed) -> RequestFailed:
-    return replace(failed, reason=f"token-{failed.reason}")
+    """Say where it failed: the other endpoint's time-out is no sign that this one has too much to do."""
+    return replace(failed, failure=Failure.TRANSIENT, reason=f"token-{failed.reason}")
 
 
 class _Http:
@@ -190,7 +192,9 @@ class _Http:
             if status >= 300:
                 # The status says all that we need; it must not be lost with a body that we do not.
                 return _RawAnswer(status, answered, b"")
-            return RequestFailed(Failure.TRANSIENT, _reason(error), status=status or None)
+            reason = _reason(error)
+            failure = Failure.TIMEOUT if reason == _TIMEOUT else Failure.TRANSIENT
+            return RequestFailed(failure, reason, status=status or None)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -231,8 +235,10 @@ def _inflated(body: bytes) -> bytes:
         return body
 
 
+_TIMEOUT: Final = "timeout"
+
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (TimeoutError, "timeout"),
+    (TimeoutError, _TIMEOUT),
     (aiohttp.ClientSSLError, "tls"),
     (aiohttp.ServerFingerprintMismatch, "tls"),
     (aiohttp.ClientConnectorDNSError, "dns"),

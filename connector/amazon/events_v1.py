@@ -8,7 +8,7 @@ from typing import Final
 
 from connector.amazon.answers import read_answer
 from connector.amazon.regions import EU
-from connector.amazon.rules import FieldRules, Fields, Limits, written
+from connector.amazon.rules import FieldRules, Fields, Limits, WithoutConsent, written
 from connector.amazon.vocabulary import EVENTS_CURRENCIES, EVENTS_MATCH_KEYS, EVENTS_SOURCES, ISO_COUNTRIES
 from connector.model import Answer, Flaw
 
@@ -22,24 +22,33 @@ _LIMITS: Final = Limits(
     most_match_keys=11,  # SEG-OLD trims at the number of types
     most_custom_attributes=13,  # the names that reports know: brand, category, productId, attr1..attr10 (SEG bbce7f5369)
     custom_value=re.compile(r"(?s).{1,256}").fullmatch,  # SEG-FIRST
+    custom_is_typed=False,  # SEG bbce7f5369 took the type out
     amazon_consent_is_a_pair=True,  # SEG-OLD sends it only when both values are there
+    takes_traffic=False,
 )
 
 
 class EventsV1:
     """``ports.WireContract`` for one advertiser account.
 
-    ``region`` is a key of ``regions.REGIONS``. ``adjustments`` counts what was left out or rounded, by ``Adjustment``.
+    ``region`` is a key of ``regions.REGIONS``, ``without_consent`` what becomes of events without consent where that region
+    requires it. ``adjustments`` counts what was left out or rounded, by ``Adjustment``.
     """
 
     path: Final = "/events/v1"
     prefix: Final = b'{"ingestionMethod":"SERVER_TO_SERVER","eventData":['
     suffix: Final = b"]}"
 
-    def __init__(self, account_id: str, client_id: str, region: str) -> None:
+    def __init__(
+        self,
+        account_id: str,
+        client_id: str,
+        region: str,
+        without_consent: WithoutConsent = WithoutConsent.DEAD_LETTER,
+    ) -> None:
         self._account_id = account_id
         self._client_id = client_id
-        self._rules = FieldRules(_LIMITS, consent_required=region == EU)
+        self._rules = FieldRules(_LIMITS, without_consent if region == EU else None)
         self.adjustments = self._rules.adjustments
 
     def headers(self, access_token: str) -> dict[str, str]:
@@ -83,5 +92,5 @@ class EventsV1:
         if fields.consent:
             event["consent"] = fields.consent
         if fields.custom:
-            event["customAttributes"] = [{"name": name, "value": value} for name, value in fields.custom]
+            event["customAttributes"] = [{"name": name, "value": value} for name, _, value in fields.custom]
         return event

@@ -26,7 +26,12 @@ class Adjustment(StrEnum):
     UNITS_LEFT_OUT = "units-left-out"
     MATCH_KEY_LEFT_OUT = "match-key-left-out"
     CONSENT_LEFT_OUT = "consent-left-out"
+    CONSENT_DENIED = "consent-denied"
     CUSTOM_ATTRIBUTE_LEFT_OUT = "custom-attribute-left-out"
+    USER_AGENT_LEFT_OUT = "user-agent-left-out"
+    MEASUREMENT_TOKENS_LEFT_OUT = "measurement-tokens-left-out"
+    AD_EVENT_KEY_LEFT_OUT = "ad-event-key-left-out"
+    PARTNER_LEFT_OUT = "partner-left-out"
 
 
 class Findings:

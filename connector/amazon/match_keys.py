@@ -4,27 +4,25 @@ Each input key ends in one of four ways:
 
 * **as it came**, trimmed: the types that Amazon takes raw, and 64 hexadecimal digits, which are a hash already (lower-cased,
   because Amazon's own code knows lower-case ones only: AWS-AMC);
-* **normalised and hashed** with SHA-256: the personal types that have an entry in `_NORMALISERS`;
+* **normalised and hashed** with SHA-256: the personal types, as `connector.amazon.normalisation` spells them;
 * **left out**, counted: it normalises to nothing, this contract has no such type, or Amazon would refuse it;
-* **a broken rule**: not readable, or personal and in clear with no normaliser here. It is never sent, not even hashed as it
-  stands, because a hash of another spelling matches nobody and looks as if it worked.
+* **a broken rule**: not readable.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any, Final
-from unicodedata import normalize
 
 from connector.amazon.findings import Adjustment, Findings
+from connector.amazon.normalisation import normalised
 from connector.amazon.vocabulary import MATCH_KEYS, constant
 from connector.model import Reason
 
-__all__ = ["is_ip_address", "match_keys", "normalised_email"]
+__all__ = ["is_ip_address", "match_keys"]
 
 _RAW: Final = frozenset({"MAID", "RAMP_ID", "MATCH_ID", "REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"})
 """OAS EventCreate.matchKeys, the fuller of its two lists (contract, section 4.1)."""
@@ -36,10 +34,10 @@ _MATCH_ID: Final = re.compile(r"[A-Za-z0-9]{1,100}").fullmatch
 """AMZ-GTM: alphanumeric, at most 100 characters."""
 
 
-def match_keys(keys: object, types: frozenset[str], most: int, found: Findings) -> list[dict[str, object]]:
+def match_keys(keys: object, country: str, types: frozenset[str], most: int, found: Findings) -> list[dict[str, object]]:
     """Return the keys as both contracts write them: ``{"type", "values": [one]}``.
 
-    ``types`` are those of the contract, ``most`` is how many keys it takes; the rest is left out.
+    ``country`` is the event's; ``types`` are those of the contract, and ``most`` is how many keys it takes.
     """
     if keys is None or keys == []:
         found.broken.append((Reason.NO_MATCH_KEY, "matchKeys: at least one is required"))
@@ -53,37 +51,19 @@ def match_keys(keys: object, types: frozenset[str], most: int, found: Findings) 
         kind, value = _parts(key, position, found)
         if kind is None:
             continue
-        if kind not in types:
-            cleaned: str | None = ""
+        if kind not in types or len(sent) == most:
+            cleaned = ""
         elif kind in _RAW or not _HASH(value):
-            cleaned = _cleaned(kind, value.strip(), position, found)
+            cleaned = _cleaned(kind, value.strip(), country)
         else:  # what nearly every key is, without another call
             cleaned = value.lower()
-        if cleaned and len(sent) < most:
+        if cleaned:
             sent.append({"type": kind, "values": [cleaned]})
-        elif cleaned is not None:
+        else:
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
     if not sent and len(found.broken) == broken_before:
         found.broken.append((Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon could match by"))
     return sent
-
-
-def normalised_email(text: str) -> str:
-    """Return an e-mail address as Amazon hashes it, empty where nothing is left that is one.
-
-    OAS CreateMatchKey: lower case, then only ``a-z 0-9 . @ -``. So "+" and "_" go, where Segment keeps the one and AWS' code
-    the other (contract, section 8, number 4). NFC first, or one address would have two hashes (section 4.2).
-    """
-    email = _NOT_EMAIL.sub("", normalize("NFC", text).lower())
-    return email if _EMAIL(email) else ""
-
-
-_NOT_EMAIL: Final = re.compile(r"[^a-z0-9.@-]")
-_EMAIL: Final = re.compile(r"[.-]*[a-z0-9][a-z0-9.-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)+").fullmatch
-"""One "@", a letter or digit before it and a domain with a dot behind it: 'иван@example.ru' has no local part left."""
-
-_NORMALISERS: Final[Mapping[str, Callable[[str], str]]] = {"EMAIL": normalised_email}
-"""The personal types that may come in clear; the empty text means there is nothing to match by."""
 
 
 @lru_cache(maxsize=1024)
@@ -115,21 +95,15 @@ def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
     return None, ""
 
 
-def _cleaned(kind: str, value: str, position: int, found: Findings) -> str | None:
-    """Return the value to send of a trimmed one, empty to leave the key out, None where a rule is broken."""
+def _cleaned(kind: str, value: str, country: str) -> str:
+    """Return the value to send of a trimmed one, empty to leave the key out."""
     if kind in _RAW:
         return _raw(kind, value)
     if _HASH(value):
         return value.lower()
-    if normaliser := _NORMALISERS.get(kind):
-        clear = normaliser(value)
-        return sha256(clear.encode()).hexdigest() if clear else ""
-    if not any(map(str.isalnum, value)):
-        return ""  # every published rule drops all but letters and digits
-    found.broken.append(
-        (Reason.CLEAR_MATCH_KEY, f"matchKeys[{position}]: {kind} in clear is not yet normalised here: hash it first")
-    )
-    return None
+    clear = normalised(kind, value, country)
+    # "ignore": a lone surrogate, which UTF-8 has no bytes for, never comes out of Avro.
+    return sha256(clear.encode("utf-8", "ignore")).hexdigest() if clear else ""
 
 
 def _raw(kind: str, value: str) -> str:

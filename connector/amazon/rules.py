@@ -4,7 +4,8 @@ How a field that is not right is judged:
 
 * required, and missing or not what Amazon takes: the event is a dead letter;
 * of the wrong type: a dead letter, whatever the field; the producer means something that we cannot read;
-* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts;
+* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts; so is a bad custom
+  attribute, of whatever type;
 * optional, but Amazon would book something else without it (value, currency and units of a purchase), or we would drop a
   customer's denial (consent, limited data use): a dead letter.
 
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
@@ -30,16 +32,17 @@ from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.match_keys import is_ip_address, match_keys
 from connector.amazon.vocabulary import (
     CONSENT_STATUSES,
+    CUSTOM_TYPES,
     EVENT_TYPES,
     MAX_TEXT,
     PROCESSING_OPTIONS,
     PURCHASE,
     constant,
-    country,
+    country_code,
 )
 from connector.model import Flaw, Reason
 
-__all__ = ["FieldRules", "Fields", "Limits", "written"]
+__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "written"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +57,12 @@ class Limits:
     most_custom_attributes: int
     custom_value: Callable[[str], object]
     """Says whether the value of a custom attribute is taken."""
+    custom_is_typed: bool
+    """Whether a custom attribute is sent with its type."""
     amazon_consent_is_a_pair: bool
     """Whether ``amznUserData`` alone is not enough."""
+    takes_traffic: bool
+    """Whether there are fields for user agent, measurement tokens, ad event key and partner."""
 
 
 @dataclass(slots=True)
@@ -74,15 +81,32 @@ class Fields:
     country: str
     limited_data_use: bool
     consent: dict[str, object] | None
-    custom: list[tuple[str, str]]
+    custom: list[tuple[str, str, str]]
+    """Name, type and value."""
+    traffic: dict[str, str] | None
+    """User agent, measurement tokens, ad event key and partner, by input."""
+
+
+class WithoutConsent(StrEnum):
+    """What becomes of an event without any signal of consent where one is required."""
+
+    DEAD_LETTER = "dead-letter"
+    """It needs whoever knows whether the person was asked."""
+    DENIED = "denied"
+    """It is sent as denied, as Amperity does: Amazon takes such an event and leaves it out of use (AMZ-GTM validation)."""
+    SEND = "send"
+    """It is sent as it is, by someone who knows that Amazon takes it from this account (contract, section 3.4)."""
 
 
 class FieldRules:
-    """The rules with one contract's limits, and the count of adjustments made under them."""
+    """The rules with one contract's limits, and the count of adjustments made under them.
 
-    def __init__(self, limits: Limits, *, consent_required: bool) -> None:
+    ``without_consent`` holds for region EU; None where no consent is required.
+    """
+
+    def __init__(self, limits: Limits, without_consent: WithoutConsent | None) -> None:
         self._limits = limits
-        self._consent_required = consent_required
+        self._without_consent = without_consent
         # Every label from the start: the reader, in another thread, never sees the table grow.
         self.adjustments: Counter[str] = Counter({label.value: 0 for label in Adjustment})
 
@@ -95,19 +119,23 @@ class FieldRules:
         source = _constant(get("eventActionSource"), "eventActionSource", limits.sources, found)
         if (own_id := get("clientDedupeId")) is not None and not isinstance(own_id, str):
             found.invalid("clientDedupeId", "not a string")
+        time = _time(get("timestamp"), found)
+        country = _country(get("countryCode"), limits.countries, found)
+        custom, typed = get("customAttributes"), get("customData")
         fields = Fields(
             name,
             event_type,
             source,
-            _time(get("timestamp"), found),
-            match_keys(get("matchKeys"), limits.match_key_types, limits.most_match_keys, found),
+            time,
+            match_keys(get("matchKeys"), country, limits.match_key_types, limits.most_match_keys, found),
             None if (value := get("value")) is None else _value(value, purchase, found),
             None if (currency := get("currencyCode")) is None else _currency(currency, purchase, limits.currencies, found),
             None if (units := get("unitsSold")) is None else _units(units, purchase, found),
-            _country(get("countryCode"), limits.countries, found),
+            country,
             (options := get("dataProcessingOptions")) is not None and _limited_data_use(options, found),
             self._consent(get("consent"), found),
-            [] if (custom := get("customAttributes")) is None else _custom(custom, limits, found),
+            [] if custom is None and typed is None else _custom(custom, typed, limits, found),
+            _traffic(inputs, limits.takes_traffic, found) if any(map(get, _TRAFFIC)) else None,
         )
         if found.broken:
             return found.flaw()
@@ -118,11 +146,16 @@ class FieldRules:
     def _consent(self, given: object, found: Findings) -> dict[str, object] | None:
         broken_before = len(found.broken)
         consent = None if given is None else _consent(given, self._limits.amazon_consent_is_a_pair, found)
-        if self._consent_required and not consent and len(found.broken) == broken_before:
+        if consent or self._without_consent is None or len(found.broken) > broken_before:
+            return consent
+        if self._without_consent is WithoutConsent.DENIED:
+            found.adjustments.append(Adjustment.CONSENT_DENIED)
+            return {"amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}}
+        if self._without_consent is WithoutConsent.DEAD_LETTER:
             found.broken.append(
                 (Reason.MISSING_CONSENT, "consent: the EU region requires ipAddress, amznUserData, tcf or gpp")
             )
-        return consent
+        return None
 
 
 def written(event: dict[str, object], inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
@@ -137,7 +170,16 @@ def written(event: dict[str, object], inputs: Mapping[str, object], dedupe_id: s
         return found.flaw()
 
 
-_FREE_TEXTS: Final = ("name", "matchKeys", "consent", "customAttributes")
+_FREE_TEXTS: Final = (
+    "name",
+    "matchKeys",
+    "consent",
+    "customAttributes",
+    "customData",
+    "userAgent",
+    "amazonAdEventKey",
+    "partner",
+)
 """The inputs that reach the request as text of the producer's own; all others become a constant, a number or a time."""
 
 
@@ -263,7 +305,7 @@ def _country(code: object, countries: frozenset[str], found: Findings) -> str:
     if isinstance(code, str):
         if code in countries:
             return code
-        if len(code) <= MAX_TEXT and (read := country(code)) in countries:
+        if len(code) <= MAX_TEXT and (read := country_code(code)) in countries:
             return read
         if code and not code.isspace():
             found.invalid("countryCode", "not an ISO 3166-1 alpha-2 code that this contract takes")
@@ -354,18 +396,99 @@ _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 """OAS CreateCustomData.name; SEG-FIRST says the same of events/v1."""
 
 
-def _custom(attributes: object, limits: Limits, found: Findings) -> list[tuple[str, str]]:
-    """Return names and values that Amazon takes, in the order given, up to its limit."""
-    if not isinstance(attributes, dict):
-        found.invalid("customAttributes", "not a map of strings")
-        return []
-    sent: list[tuple[str, str]] = []
-    for name, value in attributes.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            found.invalid("customAttributes", "not a map of strings")
-            return []
-        if len(sent) < limits.most_custom_attributes and _CUSTOM_NAME(name) and limits.custom_value(value):
-            sent.append((name, value))
+def _custom(attributes: object, typed: object, limits: Limits, found: Findings) -> list[tuple[str, str, str]]:
+    """Return names, types and values that Amazon takes, up to its limit: typed ones first, each name once.
+
+    Whether Amazon takes a name twice is unknown; the one whose type was given is meant. A bad one costs itself alone.
+    """
+    sent: dict[str, tuple[str, str, str]] = {}
+    for name, given, value in (*_typed(typed, found), *_untyped(attributes, found)):
+        text, kind = _read(value, given, limits.custom_is_typed)
+        if (
+            len(sent) < limits.most_custom_attributes
+            and isinstance(name, str)
+            and name not in sent
+            and kind
+            and _CUSTOM_NAME(name)
+            and limits.custom_value(text)
+        ):
+            sent[name] = (name, kind, text)
         else:
             found.adjustments.append(Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT)
+    return list(sent.values())
+
+
+def _typed(attributes: object, found: Findings) -> list[tuple[object, object, object]]:
+    if attributes is None:
+        return []
+    if not isinstance(attributes, list):
+        found.invalid("customData", "not an array")
+        return []
+    records = (each if isinstance(each, dict) else {} for each in attributes)
+    return [(each.get("name"), each.get("dataType"), each.get("value")) for each in records]
+
+
+def _untyped(attributes: object, found: Findings) -> list[tuple[object, object, object]]:
+    if attributes is None:
+        return []
+    if not isinstance(attributes, dict):
+        found.invalid("customAttributes", "not a map")
+        return []
+    return [(name, None, value) for name, value in attributes.items() if value is not None]
+
+
+def _read(value: object, given: object, typed: bool) -> tuple[str, str]:
+    """Return the text of a custom attribute's value, and its type; no type where Amazon would refuse it."""
+    if type(value) is int and value.bit_length() < 64:  # a long
+        given, value = given or "INTEGER", str(value)
+    if not isinstance(value, str) or not isinstance(given, str | None):
+        return "", ""
+    if not (typed and given):
+        return value, "STRING"
+    kind = constant(given, CUSTOM_TYPES)
+    return value, "" if kind is None or (kind == "INTEGER" and not _is_int32(value)) else kind
+
+
+def _is_int32(digits: str) -> bool:
+    """Say whether it is an INTEGER of 32 bits (OAS DataType); the characters that a value may have leave it no sign."""
+    return bool(_DIGITS(digits)) and int(digits) < 2**31
+
+
+_DIGITS: Final = re.compile(r"[0-9]{1,10}").fullmatch
+
+
+def _traffic(inputs: Mapping[str, object], taken: bool, found: Findings) -> dict[str, str]:
+    """Return what tells of the ad and the device, of which only ``adsApi/v1`` has fields (OAS EventCreate)."""
+    sent: dict[str, str] = {}
+    for name, (cleaned, left_out) in _TRAFFIC.items():
+        given = inputs.get(name)
+        if given is None:
+            continue
+        if not isinstance(given, str):
+            found.invalid(name, "not a string")
+        elif text := given.strip():
+            if taken and (clean := cleaned(text)):
+                sent[name] = clean
+            if sent.get(name) != text:
+                found.adjustments.append(left_out)
     return sent
+
+
+def _user_agent(text: str) -> str:
+    return text if len(text) <= 512 else ""  # OAS CreateDeviceInfo; half of one would name another browser
+
+
+def _measurement_tokens(text: str) -> str:
+    """Keep the pairs that are whole: each stands for a click of its own (OAS EventCreate.arefMeasurementTokens)."""
+    return "|".join(filter(_TOKEN_PAIR, text.split("|")))
+
+
+_TOKEN_PAIR: Final = re.compile(r"[A-Za-z0-9]{10}\.[0-9]{13}").fullmatch
+
+_TRAFFIC: Final[Mapping[str, tuple[Callable[[str], str], Adjustment]]] = {
+    "userAgent": (_user_agent, Adjustment.USER_AGENT_LEFT_OUT),
+    "arefMeasurementTokens": (_measurement_tokens, Adjustment.MEASUREMENT_TOKENS_LEFT_OUT),
+    "amazonAdEventKey": (str, Adjustment.AD_EVENT_KEY_LEFT_OUT),
+    "partner": (str, Adjustment.PARTNER_LEFT_OUT),
+}
+"""By input: what of it Amazon takes, and what is counted where that is less."""

@@ -6,7 +6,7 @@ An access token lives an hour (contract, section 2). It is refreshed ahead of it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,11 @@ import orjson
 from connector.amazon.answers import retry_after_seconds
 from connector.model import Failure, RequestFailed
 
-__all__ = ["AccessToken", "Credentials", "FixedToken", "postponed", "read_token", "refresh_form"]
+__all__ = ["AccessToken", "Credentials", "FixedToken", "Secret", "postponed", "read_fixed", "read_token", "refresh_form"]
+
+
+Secret = Callable[[], str]
+"""Asked for whenever it is needed: the file it stands in may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,8 @@ class Credentials:
     """What Login with Amazon gives access tokens for. Secrets do not show in its ``repr``."""
 
     client_id: str
-    client_secret: str = field(repr=False)
-    refresh_token: str = field(repr=False)
+    client_secret: Secret = field(repr=False)
+    refresh_token: Secret = field(repr=False)
     token_url: str
 
 
@@ -32,7 +36,7 @@ class Credentials:
 class FixedToken:
     """An access token that somebody else renews; we cannot."""
 
-    access_token: str = field(repr=False)
+    access_token: Secret = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,22 @@ class AccessToken:
     expires_at: float
 
 
+def read_fixed(token: FixedToken) -> str | RequestFailed:
+    """Return the token as it is now, or why it cannot be sent: a file may have come to hold anything."""
+    text = token.access_token()
+    if _HEADER_TEXT(text):
+        return text
+    detail = "AMAZON_ACCESS_TOKEN is no token: it is empty, or has characters that no HTTP header takes"
+    return RequestFailed(Failure.OPERATOR, "token-unusable", detail=detail)
+
+
 def refresh_form(credentials: Credentials) -> dict[str, str]:
     """Return the fields of a refresh, sent form-encoded; with an ``Authorization`` header it would fail (SEG-NEW)."""
     return {
         "grant_type": "refresh_token",
-        "refresh_token": credentials.refresh_token,
+        "refresh_token": credentials.refresh_token(),
         "client_id": credentials.client_id,
-        "client_secret": credentials.client_secret,
+        "client_secret": credentials.client_secret(),
     }
 
 

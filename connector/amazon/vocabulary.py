@@ -17,6 +17,7 @@ __all__ = [
     "ADS_MATCH_KEYS",
     "ADS_SOURCES",
     "CONSENT_STATUSES",
+    "CUSTOM_TYPES",
     "EVENTS_CURRENCIES",
     "EVENTS_MATCH_KEYS",
     "EVENTS_SOURCES",
@@ -27,7 +28,7 @@ __all__ = [
     "PROCESSING_OPTIONS",
     "PURCHASE",
     "constant",
-    "country",
+    "country_code",
 ]
 
 MAX_TEXT: Final = 64
@@ -57,7 +58,7 @@ _LOCALE: Final = re.compile(r"[a-z]{2,3}[-_]([A-Z]{2})")
 
 
 @lru_cache(maxsize=_CACHED)
-def country(text: str) -> str:
+def country_code(text: str) -> str:
     """Return ``text`` in the form of a country code: trimmed, in capitals, the country of a locale ("en-US").
 
     A locale is taken as Segment takes it (SEG-OLD), and only with a lower-case language, or "US-CA" would be Canada.
@@ -87,8 +88,9 @@ EVENT_TYPES: Final = _by_letters(
 
 EVENTS_SOURCES: Final = _by_letters("ANDROID", "FIRE_TV", "IOS", "OFFLINE", "WEBSITE")
 
-ADS_SOURCES: Final = EVENTS_SOURCES | _by_letters("MEASUREMENT_ATTRIBUTION_PARTNER")
-"""The spelling of OAS; partners print MEASUREMENT_PARTNER (contract, section 8, number 8)."""
+_PARTNER: Final = "MEASUREMENT_ATTRIBUTION_PARTNER"
+ADS_SOURCES: Final = EVENTS_SOURCES | _by_letters(_PARTNER) | dict.fromkeys(_by_letters("MEASUREMENT_PARTNER"), _PARTNER)
+"""Sent as OAS spells it; the other is what TEAL and AMP print for the same (contract, section 8, number 8)."""
 
 EVENTS_MATCH_KEYS: Final = frozenset(
     "EMAIL PHONE FIRST_NAME LAST_NAME ADDRESS CITY STATE POSTAL MAID RAMP_ID MATCH_ID".split()  # noqa: SIM905 - a table of codes is read as a table
@@ -99,6 +101,9 @@ ADS_MATCH_KEYS: Final = EVENTS_MATCH_KEYS | {"REAL_ID", "MERKLE_ID", "KANTAR_ID"
 MATCH_KEYS: Final = _by_letters(*sorted(ADS_MATCH_KEYS))
 
 CONSENT_STATUSES: Final = _by_letters("GRANTED", "DENIED")
+
+CUSTOM_TYPES: Final = _by_letters("STRING", "INTEGER", "TIMESTAMP")
+"""OAS DataType; what a TIMESTAMP looks like is unknown."""
 
 PROCESSING_OPTIONS: Final = _by_letters("LIMITED_DATA_USE")
 

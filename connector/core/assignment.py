@@ -64,6 +64,8 @@ class Assignment:
     """Known, not yet on their way to the ledger."""
     flushing: Facts | None = None
     """On their way, not confirmed."""
+    unconfirmed_since: float | None = None
+    """Monotonic second of the first attempt to write what is on its way; None with nothing on its way."""
     flush_due: float | None = None
     """Monotonic second of the next flush; None with nothing to flush."""
     failures: int = 0
@@ -73,6 +75,8 @@ class Assignment:
     """On their way to the dead-letter topic, by offset."""
     unwritten: dict[int, Letter] = field(default_factory=dict)
     """Failed to be written, and to be written again."""
+    parked: dict[int, Letter] = field(default_factory=dict)
+    """Held back while there are too many of them; a drain gives them back."""
     letter_failures: int = 0
     """Since a letter was last written; while there are any, nothing more is taken in."""
     letters_due: float | None = None

@@ -36,17 +36,19 @@ class BatchPolicy:
 class Batcher:
     """Buffered events of all partitions, first in, first out.
 
-    Laws: the concatenation of what is taken is what was added; no batch exceeds the policy; nothing waits longer than the
-    linger if a batch is taken when `full` or `due`.
+    Laws: the concatenation of what is taken is what was added; no batch exceeds the policy, nor, but for one event alone,
+    what was learnt; nothing waits longer than the linger if a batch is taken when `full` or `due`.
     """
 
-    __slots__ = ("_bytes", "_overhead", "_policy", "_queue")
+    __slots__ = ("_bytes", "_overhead", "_policy", "_queue", "most_bytes")
 
     def __init__(self, policy: BatchPolicy, envelope: Envelope) -> None:
         self._policy = policy
         self._overhead = len(envelope.prefix) + len(envelope.suffix)
         self._queue: deque[Event] = deque()
         self._bytes = 0  # payloads and a comma for each
+        self.most_bytes = policy.max_bytes
+        """Of the body of a batch of several events: the policy's, or less once `learn` was told."""
 
     def __len__(self) -> int:
         """Count the buffered events."""
@@ -56,6 +58,10 @@ class Batcher:
         """Tell whether an event can be sent at all: alone in a request."""
         return self._overhead + len(payload) <= self._policy.max_bytes
 
+    def learn(self, most_bytes: int) -> None:
+        """Keep batches of several events at or below this size from now on."""
+        self.most_bytes = min(self.most_bytes, most_bytes)
+
     def add(self, event: Event) -> None:
         """Buffer an event that `fits`."""
         self._queue.append(event)
@@ -64,7 +70,7 @@ class Batcher:
     @property
     def full(self) -> bool:
         """Whether a batch is there that no further event could join for sure."""
-        return len(self._queue) >= self._policy.max_events or self._overhead + self._bytes > self._policy.max_bytes
+        return len(self._queue) >= self._policy.max_events or self._overhead + self._bytes > self.most_bytes
 
     def due(self) -> float | None:
         """Return the monotonic second at which the oldest event has waited long enough; None without events."""
@@ -77,7 +83,7 @@ class Batcher:
         size = self._overhead - 1  # one comma less than events
         while queue and len(batch) < most:
             size += len(queue[0].payload) + 1
-            if size > self._policy.max_bytes:
+            if size > self.most_bytes and batch:  # one alone that `fits` is sent, whatever was learnt
                 break
             batch.append(queue.popleft())
         self._bytes -= sum(len(event.payload) + 1 for event in batch)

@@ -1,44 +1,85 @@
-"""Too many dead letters in a row mean that something else is wrong than the events (design: The guarantee, point 12)."""
+"""Two breakers: one on dead letters, one on an outage. Both look once in a while whether the trouble is over.
+
+Too many dead letters mean that something else is wrong than the events: consumption pauses rather than emptying the topic
+into the dead letters (design: The guarantee, point 12). Requests that fail one after the other mean that Amazon is away: one
+request at a time asks whether it is back, instead of every batch asking for itself.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["Breaker", "BreakerPolicy"]
+from connector.core.retry import RetryPolicy
+
+__all__ = ["DeadLetterBreaker", "DeadLetterPolicy", "OutageBreaker", "OutagePolicy"]
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerPolicy:
-    """When the breaker opens, and how it looks whether the trouble is over."""
+class DeadLetterPolicy:
+    """When dead letters are too many; 0 switches a limit off."""
 
     max_consecutive: int = 1000
-    """Events refused by Amazon in a row, without one delivered between them: two full batches."""
+    """In a row, without an event delivered between them: two full batches."""
+    max_ratio: float = 0.5
+    """Of about the last ``sample`` to 2 x ``sample`` events that were delivered or dead-lettered."""
+    sample: int = 1000
     probe_seconds: float = 60.0
-    """While open, one single event is sent this often."""
+    """While open, one single event is sent this often, and one letter written."""
 
 
-class Breaker:
-    """Closed: all may be sent. Open: one event at a time, every ``probe_seconds``. One delivery closes it."""
+class DeadLetterBreaker:
+    """Closed: all goes on. Open: a probe every ``probe_seconds``, until deliveries have brought it below the limits."""
 
-    __slots__ = ("_policy", "_probe_at", "_refused")
+    __slots__ = ("_bad", "_good", "_letter_at", "_policy", "_probe_at", "_row")
 
-    def __init__(self, policy: BreakerPolicy) -> None:
+    def __init__(self, policy: DeadLetterPolicy) -> None:
         self._policy = policy
-        self._refused = 0
+        self._row = 0
+        self._good = 0.0
+        self._bad = 0.0
         self._probe_at = 0.0
+        self._letter_at = 0.0
 
     @property
     def open(self) -> bool:
-        """Whether too many were refused in a row."""
-        return self._refused >= self._policy.max_consecutive
+        """Whether there were too many."""
+        return self._row_too_long or self._ratio_too_high
 
-    def answered(self, delivered: int, refused: int, now: float) -> None:
-        """Note one answer: events delivered and refused; a delivery anywhere in it ends the row."""
-        if delivered:
-            self._refused = 0
-        elif refused:
-            self._refused += refused
-            self._probe_at = now + self._policy.probe_seconds
+    @property
+    def why(self) -> str:
+        """What was too much, for a sentence: a row or a share."""
+        if self._row_too_long:
+            return f"{self._row} events in a row became dead letters"
+        return f"{100 * self._bad / (self._good + self._bad):.0f} % of the latest events became dead letters"
+
+    @property
+    def _row_too_long(self) -> bool:
+        return 0 < self._policy.max_consecutive <= self._row
+
+    @property
+    def _ratio_too_high(self) -> bool:
+        total = self._good + self._bad
+        return total >= self._policy.sample and self._bad > (self._policy.max_ratio or 1.0) * total
+
+    def delivered(self, events: int) -> None:
+        """Note deliveries: they end the row."""
+        self._row = 0
+        self._count(events, 0)
+
+    def dead_lettered(self, now: float) -> None:
+        """Note a dead letter."""
+        was_open = self.open
+        self._row += 1
+        self._count(0, 1)
+        if self.open and not was_open:
+            self._probe_at = self._letter_at = now + self._policy.probe_seconds
+
+    def _count(self, good: int, bad: int) -> None:
+        self._good += good
+        self._bad += bad
+        if self._good + self._bad >= 2 * self._policy.sample:  # the older half weighs less and less
+            self._good /= 2
+            self._bad /= 2
 
     def allows(self, now: float) -> int | None:
         """Return how many events the next request may hold: None for no limit, 0 for none yet."""
@@ -53,3 +94,50 @@ class Breaker:
     def due(self) -> float | None:
         """Return the monotonic second of the next probe; None while closed."""
         return self._probe_at if self.open else None
+
+    def lets_a_letter_through(self, now: float) -> bool:
+        """Tell whether one letter that was held back may be written; the next waits its turn."""
+        due = now >= self._letter_at
+        if due:
+            self._letter_at = now + self._policy.probe_seconds
+        return due
+
+    def letter_due(self) -> float | None:
+        """Return the monotonic second at which a letter held back may be written; None while closed."""
+        return self._letter_at if self.open else None
+
+
+@dataclass(frozen=True, slots=True)
+class OutagePolicy:
+    """When requests that fail are an outage, and how often it is looked whether it is over."""
+
+    max_failures: int = 5
+    """In a row, of requests that failed for reasons that pass (network, time-out, 5xx)."""
+    probes: RetryPolicy = field(default_factory=lambda: RetryPolicy(cap_seconds=30.0))
+    """How long until the next look: recovery is noticed within the cap."""
+
+
+class OutageBreaker:
+    """Closed: requests as the limit allows. Open: one at a time, at growing intervals. One that is answered closes it."""
+
+    __slots__ = ("_failures", "_policy")
+
+    def __init__(self, policy: OutagePolicy) -> None:
+        self._policy = policy
+        self._failures = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether Amazon is taken to be away."""
+        return self._failures >= self._policy.max_failures
+
+    def failed(self, chance: float) -> float:
+        """Note a request that failed; return the seconds for which nothing is to be sent."""
+        self._failures += 1
+        beyond = self._failures - self._policy.max_failures
+        return self._policy.probes.delay(beyond + 1, chance) if beyond >= 0 else 0.0
+
+    def answered(self) -> bool:
+        """Note a request that was answered; return whether that ended an outage."""
+        ended, self._failures = self.open, 0
+        return ended

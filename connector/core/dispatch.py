@@ -1,7 +1,23 @@
 """What is sent next, and when: new batches, what is sent again, and everything that may hold a request back.
 
-A request starts only when the consumer's thread has polled lately, no throttle or operator's matter holds it, fewer requests
-are out than the limit, and the breaker is closed (or lets one event through to see). What failed goes before what is new.
+A request starts only when the consumer's thread has polled lately, the rate allows it, no throttle, outage or operator's
+matter holds it, fewer requests are out than the limit, and the breaker on dead letters is closed (or lets one event through
+to see). What failed goes before what is new. What a failure leads to:
+
+    what came back                      the request is                      all others
+    ---------------------------------   ---------------------------------   --------------------------------------------
+    network, 5xx, 408, 425              sent again after a backoff          5 in a row: an outage, one probe at a time
+    time-out                            the same                            the same; half as many at once
+    429                                 the same                            wait for it, or Retry-After; half as many
+    any, with Retry-After               the same                            wait for it
+    413                                 halved; a single one is a letter*   bodies from now on stay below its size
+    400, 422                            halved; a single one is a letter*   wait while everything is refused alike
+    401, 403, other 3xx and 4xx         sent again after a backoff          wait, one at a time; an operator is needed
+    2xx, no verdict on any event        sent again, halved after a while    3 in a row: wait, an operator is needed
+    2xx, no verdict on some             those again, 8 times, then letters  -
+
+* Only when it is known to be at fault: other events got their verdict since its failures began (or, for 413, something
+smaller was taken). Until then it may also be a setting, and no event is given up for one (design: The guarantee, point 12).
 """
 
 from __future__ import annotations
@@ -10,15 +26,21 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from connector.core.batching import Batcher, BatchPolicy, Envelope
-from connector.core.breaker import Breaker, BreakerPolicy
+from connector.core.breaker import DeadLetterBreaker, DeadLetterPolicy, OutageBreaker, OutagePolicy
 from connector.core.concurrency import ConcurrencyLimit
-from connector.core.retry import RetryPolicy, RetryQueue
+from connector.core.retry import Retrying, RetryPolicy, RetryQueue
 from connector.model import Event, Failure, Moment, RequestFailed
 
 __all__ = ["Dispatch", "DispatchPolicy", "Request"]
 
 _POLL_GRACE_SECONDS = 0.1
 """How soon to look again whether the consumer thread has polled."""
+_HALVE_EVERY = 4
+"""A batch that fails so often while others are delivered is halved: one event of it may be what breaks it."""
+_CERTAIN = 3
+"""Requests refused alike, of one event each, after which it is taken for a setting and not for the events."""
+_MUTE_ANSWERS = 3
+"""In a row, without a verdict on any event: it is not Amazon's endpoint that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +53,11 @@ class DispatchPolicy:
     """Requests at once."""
     poll_gate_seconds: float
     """Half the session time-out: no request starts unless the consumer thread polled within it (design: point 7)."""
+    max_per_second: float | None = None
+    """Requests started per second; None for as many as may be out."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    breaker: DeadLetterPolicy = field(default_factory=DeadLetterPolicy)
+    outage: OutagePolicy = field(default_factory=OutagePolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,12 @@ class Request:
     events: list[Event]
     attempt: int
     """Failures of these events before, as a request."""
+    since: int
+    """How many answers had held a final verdict when these events were first sent, or last blamed."""
+    size: int
+    """Bytes of the body."""
+    started: float
+    """Monotonic second."""
 
 
 class Dispatch:
@@ -53,11 +84,18 @@ class Dispatch:
         self._batcher = Batcher(policy.batch, policy.envelope)
         self._retries = RetryQueue()
         self._limit = ConcurrencyLimit(policy.max_in_flight)
-        self._breaker = Breaker(policy.breaker)
+        self._outage = OutageBreaker(policy.outage)
         self._requests: dict[int, Request] = {}
         self._number = 0
-        self._hold_until = 0.0  # monotonic second before which no request starts
+        self._hold_until = 0.0  # monotonic second before which no request starts: the vendor's wish, or the rate
+        self._probe_at = 0.0  # the same, of our own accord, until an answer shows that there is no need
         self._failures = 0  # requests that failed for the operator's reasons, in a row
+        self._sure = False  # whether the verdict is an operator's matter for certain
+        self._new_in_turn = False  # what failed and what is new take turns as probes, or one that never passes keeps all out
+        self._mute = 0  # answers in a row without a verdict on any event
+        self._judged = 0  # answers with a final verdict on some event: the proof that the endpoint judges events
+        self._largest_taken = 0  # bytes of the largest body of which something was delivered
+        self.breaker = DeadLetterBreaker(policy.breaker)
         self.verdict: str | None = None
         """The sentence that needs an operator: a request failed for a reason that no waiting mends."""
         self.fits = self._batcher.fits
@@ -71,99 +109,210 @@ class Dispatch:
     @property
     def limit(self) -> int:
         """Requests that may be out at once."""
-        return self._limit.value
+        return 1 if self._asking else self._limit.value
 
     @property
-    def broken(self) -> bool:
-        """Whether too many events in a row were refused."""
-        return self._breaker.open
+    def _asking(self) -> bool:
+        """Whether requests go out one at a time, to find out whether anything is taken."""
+        return self._outage.open or self.verdict is not None
+
+    @property
+    def _asks_by_something_new(self) -> bool:
+        return self._asking and self._new_in_turn and len(self._batcher) > 0
+
+    @property
+    def stops(self) -> str | None:
+        """The sentence for which ``ON_VERDICT=stop`` ends the process: one that no further event is going to settle."""
+        return self.verdict if self._failures >= _CERTAIN or self._sure else None
+
+    @property
+    def away(self) -> bool:
+        """Whether Amazon is taken to be away."""
+        return self._outage.open
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether all that waits was sent before."""
+        return len(self._batcher) == 0
+
+    @property
+    def most_bytes(self) -> int:
+        """The size that bodies stay below: the policy's, or less since a 413."""
+        return self._batcher.most_bytes
 
     def give_back(self, generation: int) -> None:
         """Forget what was not sent of an assignment that ends."""
         self._batcher.drop(generation)
         self._retries.drop(generation)
 
-    def take(self, now: Moment) -> tuple[list[Event], int] | None:
-        """Take the events of the next request and their failures so far; None if nothing may be sent now."""
-        held = now.monotonic < self._hold_until or now.monotonic - now.last_poll > self._policy.poll_gate_seconds
-        if held or len(self._requests) >= self._limit.value:
+    def take(self, now: Moment) -> Retrying | None:
+        """Take the events of the next request; None if nothing may be sent now."""
+        held = now.monotonic < max(self._hold_until, self._probe_at)
+        if held or now.monotonic - now.last_poll > self._policy.poll_gate_seconds or len(self._requests) >= self.limit:
             return None
-        allowed = self._breaker.allows(now.monotonic)
+        allowed = self.breaker.allows(now.monotonic)
         if allowed == 0:
             return None
+        if self._asks_by_something_new:
+            # While an operator is needed one event is enough to ask whether anything is taken.
+            return self._new(now, 1 if self.verdict is not None else allowed)
         while (again := self._retries.take(now.monotonic)) is not None:
             if allowed is not None and len(again.events) > allowed:
-                self._retries.add(now.monotonic, again.attempt, again.events[allowed:])
+                self._retries.add(now.monotonic, again.attempt, again.since, again.events[allowed:])
+                again.events = again.events[:allowed]
             if again.events:
-                return again.events[:allowed], again.attempt
+                return again
         due = self._batcher.due()
         if due is None or not (self._batcher.full or due <= now.monotonic):
             return None
-        return self._batcher.take(allowed), 0
+        return self._new(now, 1 if self.verdict is not None else allowed)
 
-    def start(self, events: list[Event], attempt: int, now: Moment) -> tuple[Request, bytes]:
+    def _new(self, now: Moment, allowed: int | None) -> Retrying:
+        return Retrying(now.monotonic, 0, 0, self._judged, self._batcher.take(allowed))
+
+    def start(self, taken: Retrying, now: Moment) -> tuple[Request, bytes]:
         """Note that these events are sent; return the request and its body."""
         self._number += 1
-        request = self._requests[self._number] = Request(self._number, events, attempt)
-        if self._breaker.open:
-            self._breaker.probing(now.monotonic)
-        return request, self._policy.envelope.wrap(events)
+        body = self._policy.envelope.wrap(taken.events)
+        request = Request(self._number, taken.events, taken.attempt, taken.since, len(body), now.monotonic)
+        self._new_in_turn = taken.number > 0
+        self._requests[self._number] = request
+        if self.breaker.open:
+            self.breaker.probing(now.monotonic)
+        if self._policy.max_per_second is not None:
+            self._hold(1 / self._policy.max_per_second, now)
+        return request, body
 
     def finish(self, number: int) -> Request:
         """Note that a request came to an end."""
         return self._requests.pop(number)
 
-    def answered(self, delivered: int, refused: int, now: Moment) -> None:
-        """Note an answer with verdicts: how many events were delivered and refused by it."""
-        self._breaker.answered(delivered, refused, now.monotonic)
-        if delivered or refused:
-            self.verdict, self._failures = None, 0
-            self._limit.succeeded()
+    # ---- answers
 
-    def again(self, events: list[Event], chance: float, now: Moment) -> None:
-        """Send events again that got no final verdict."""
+    def answered(self, request: Request, delivered: int, now: Moment) -> None:
+        """Note an answer with a final verdict on some event, and how many were delivered."""
+        self._limit.answered(now.monotonic - request.started, now.monotonic)
+        self._recovered(now)
+        self._mute = 0
+        self._judged += 1
+        if delivered:
+            self.breaker.delivered(delivered)
+            self._largest_taken = max(self._largest_taken, request.size)
+        if self.verdict is not None:
+            self.verdict, self._sure, self._failures, self._probe_at = None, False, 0, 0.0
+            self._retries.hasten(now.monotonic)
+
+    def proven(self, request: Request) -> bool:
+        """Tell whether other events got their verdict since the failures of these began."""
+        return self._judged > request.since
+
+    def at_fault(self, request: Request, failed: RequestFailed) -> bool:
+        """Tell whether a request failed as a whole because of its one event."""
+        if len(request.events) > 1:
+            return False
+        if failed.failure is Failure.TOO_LARGE:
+            return self.proven(request) or 0 < self._largest_taken < request.size
+        return failed.failure is Failure.REFUSED and self.proven(request)
+
+    def again(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
+        """Send events again that got no final verdict, while others did."""
         tries = max(event.tries for event in events)
-        self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), 0, events)
+        self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), request.attempt, self._judged, events)
 
-    def failed(self, events: list[Event], attempt: int, failure: RequestFailed, chance: float, now: Moment) -> None:
-        """Send events again whose request failed as a whole, for the ``attempt``-th time; hold others where it says so."""
-        wait = max(failure.retry_after or 0.0, self._policy.retry.delay(attempt, chance))
-        match failure.failure:
-            case Failure.TRANSIENT:
-                if failure.reason == "timeout":
+    def unjudged(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
+        """Send events again whose answer held no final verdict on anything: it says nothing about any of them."""
+        self._recovered(now)
+        self._mute += 1
+        if self._mute >= _MUTE_ANSWERS:
+            self._ask_operator(
+                "Amazon's answers hold no verdict on any event: check AMAZON_BASE_URL, and what stands between", chance, now
+            )
+            self._sure = True
+        self._back_off(request, events, self._policy.retry.delay(request.attempt + 1, chance), now)
+
+    def failed(self, request: Request, events: list[Event], failed: RequestFailed, chance: float, now: Moment) -> None:
+        """Send the events again (those of the request that are still ours) of a request that failed as a whole."""
+        wait = max(failed.retry_after or 0.0, self._policy.retry.delay(request.attempt + 1, chance))
+        if failed.retry_after is not None:
+            self._hold(failed.retry_after, now)
+        match failed.failure:
+            case Failure.TRANSIENT | Failure.TIMEOUT:
+                if failed.failure is Failure.TIMEOUT:
                     self._limit.congested(now.monotonic)
+                self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(chance))
+                self._back_off(request, events, wait, now)
             case Failure.THROTTLED:
+                self._recovered(now)
                 self._limit.congested(now.monotonic)
                 self._hold(wait, now)
+                self._back_off(request, events, wait, now)
             case Failure.OPERATOR:
-                self._failures += 1
-                wait = max(wait, self._policy.retry.delay(self._failures, chance))
-                self._hold(wait, now)
-                self.verdict = failure.detail or failure.reason
-            case Failure.TOO_LARGE:
-                self._halve(events, now)
-                return
+                self._recovered(now)
+                wait = self._ask_operator(failed.detail or failed.reason, chance, now)
+                self._sure = True
+                self._retry(request, events, wait, now)
+            case Failure.TOO_LARGE | Failure.REFUSED:
+                self._recovered(now)
+                if failed.failure is Failure.TOO_LARGE and len(request.events) > 1:
+                    self._batcher.learn(max(request.size // 2, self._largest_taken))
+                if len(request.events) > 1:
+                    self._halve(request, events, 0.0, now)
+                else:
+                    # Behind what is new by then: if something else is delivered, this one is known to be at fault.
+                    wait = self._ask_operator(_alone(failed), chance, now)
+                    self._retry(request, events, 2 * wait, now)
             case _:
-                assert_never(failure.failure)
-        if events:
-            self._retries.add(now.monotonic + wait, attempt, events)
+                assert_never(failed.failure)
 
     def due(self, now: Moment) -> float | None:
         """Return when something can be sent that cannot be sent now for no other reason than time; None for never."""
-        new = 0.0 if self._batcher.full else self._batcher.due()
+        new = 0.0 if self._batcher.full or self._asks_by_something_new else self._batcher.due()
         times = [time for time in (new, self._retries.due()) if time is not None]
-        if not times or len(self._requests) >= self._limit.value:
+        if not times or len(self._requests) >= self.limit:
             return None
-        soonest = max(min(times), self._hold_until, self._breaker.due() or 0.0)
+        soonest = max(min(times), self._hold_until, self._probe_at, self.breaker.due() or 0.0)
         if now.monotonic - now.last_poll > self._policy.poll_gate_seconds:
             soonest = max(soonest, now.monotonic + _POLL_GRACE_SECONDS)
         return soonest
 
+    # ---- holding and sending again
+
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)
 
-    def _halve(self, events: list[Event], now: Moment) -> None:
-        middle = len(events) // 2
+    def _ask_operator(self, sentence: str, chance: float, now: Moment) -> float:
+        self.verdict = sentence
+        self._failures += 1
+        wait = self._policy.retry.delay(self._failures, chance)
+        self._probe_at = max(self._probe_at, now.monotonic + wait)
+        return wait
+
+    def _recovered(self, now: Moment) -> None:
+        """Amazon answered: an outage is over, and nobody waits for a backoff that was meant for it."""
+        if self._outage.answered():
+            self._probe_at = 0.0
+            self._limit.restart()
+            self._retries.hasten(now.monotonic)
+
+    def _back_off(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
+        if len(events) > 1 and (request.attempt + 1) % _HALVE_EVERY == 0 and self.proven(request):
+            self._halve(request, events, wait, now)
+        else:
+            self._retry(request, events, wait, now)
+
+    def _retry(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
+        if events:
+            self._retries.add(now.monotonic + wait, request.attempt + 1, request.since, events)
+
+    def _halve(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
+        middle = (len(events) + 1) // 2
         for half in (events[:middle], events[middle:]):
             if half:
-                self._retries.add(now.monotonic, 0, half)
+                self._retries.add(now.monotonic + wait, 0, request.since, half)
+
+
+def _alone(failed: RequestFailed) -> str:
+    return (
+        f"{failed.detail or failed.reason}. A request of one event was refused, and no other was answered since: it is that "
+        "event, or a setting. The next event that gets its verdict decides; until then one at a time is tried"
+    )

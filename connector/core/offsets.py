@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 
+from connector.errors import OutOfOrder
 from connector.model import UNKNOWN_EPOCH
 
 __all__ = ["OffsetTracker", "ResolvedOffsets"]
@@ -22,12 +23,13 @@ class OffsetTracker:
     Law: every received offset below ``next_offset`` is resolved, and ``next_offset`` never goes back.
     """
 
-    __slots__ = ("_last", "_reached", "_received", "_resolved", "_runs", "epoch", "next_offset")
+    __slots__ = ("_last", "_reached", "_received", "_resolved", "_runs", "_start", "epoch", "next_offset")
 
     def __init__(self, start: int, epoch: int = UNKNOWN_EPOCH) -> None:
         self.next_offset = start
         self.epoch = epoch
         """Leader epoch of the last record below ``next_offset``."""
+        self._start = start
         self._last = start - 1
         self._reached = start
         self._received: deque[int] = deque()
@@ -39,9 +41,21 @@ class OffsetTracker:
         return len(self._received)
 
     def track(self, offset: int, epoch: int) -> bool:
-        """Take in a received offset; False if it was tracked before (polled again after a seek)."""
+        """Take in a received offset; False below the start, where all is committed.
+
+        Raises:
+            OutOfOrder: it is not above all before it, or below an end of the log that was read to. It may have been tracked
+                before, but if it lay in a gap the frontier may pass it, or have passed it. A client that reads on from one
+                seek never goes back (librdkafka did until 2.4, its issue 4686, on a needless resume), so not to believe the
+                harmless case costs nothing.
+        """
         if offset <= self._last:
-            return False
+            if offset < self._start:
+                return False
+            raise OutOfOrder(
+                f"offset {offset} was received after offset {self._last} of the same partition and assignment: the process "
+                "ends, and its next start reads again from the committed offset"
+            )
         self._last = offset
         self._received.append(offset)
         if not self._runs or self._runs[-1][1] != epoch:
@@ -69,6 +83,7 @@ class OffsetTracker:
         nothing; without an epoch a truncated one would be missed.
         """
         self._reached = max(self._reached, end)
+        self._last = max(self._last, end - 1)
         self.resolve(())
 
     def _advance(self, last: int) -> None:

@@ -8,7 +8,7 @@ L2  A record is resolved by exactly one of: delivered, duplicate, stale, ignored
 L3  A key counts as seen only once Amazon acknowledged its event.
 L4  After an assignment has ended nothing of it is committed or sent; facts about what was sent are still written down.
 L5  Every buffer has a bound. At the bound the pipeline pauses, it never drops.
-L6  A verdict on a request never dead-letters an event; a verdict on an event stops no other (but for the breaker).
+L6  What fails for all alike never dead-letters an event; a verdict on an event stops no other (but for the breaker).
 L7  Nothing is judged by a clock that disagrees with the brokers'.
 
 The loop over a poll and the loop over verdicts are plain and make one `Event` per record that is kept; everything else
@@ -22,7 +22,7 @@ from typing import assert_never
 
 from connector.core import exchange as x
 from connector.core.assignment import Assignment, Letter, Phase
-from connector.core.dedupe import DedupePolicy, Sighting
+from connector.core.dedupe import DedupePolicy, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.recovery import LedgerPosition, commit_metadata
@@ -37,6 +37,7 @@ from connector.model import (
     Poll,
     Reason,
     RequestFailed,
+    Verdict,
     VerdictKind,
     Verdicts,
 )
@@ -49,11 +50,16 @@ _CLOCK_PROBE_SECONDS = 5.0
 """While the clocks disagree, the brokers' is asked this often (by an empty ledger entry)."""
 _EXPIRY_SECONDS = 60.0
 """How often the windows forget what is too old."""
+_SWEEP_SECONDS = 0.05
+"""Between two steps of a sweep over a window, so that the loop turns meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class BufferPolicy:
-    """How much may be held unresolved, in all, and what polls already under way may still add when it pauses."""
+    """How much may be held unresolved, in all, and what polls already under way may still add when it pauses.
+
+    With polls under way that hold no more than the headroom, the most is never exceeded.
+    """
 
     max_events: int
     max_bytes: int
@@ -70,6 +76,9 @@ class FlushPolicy:
     """Of one entry; about 0.25 MB, below any sensible ``max.message.bytes``."""
     max_unconfirmed: int = 50_000
     """With more facts than this unconfirmed nothing more is sent."""
+    max_silence_seconds: float = 5.0
+    """With facts under way so long, and none confirmed of any partition, nothing more is sent: whoever cannot reach the
+    brokers may have lost its partitions to another member, and all it sends without writing it down is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,8 @@ class Pipeline:
         self._retry = policy.dispatch.retry
         self._clock = Clock(policy.freshness.max_skew_ms)
         self._agrees = True
+        self._confirmed_at = float("-inf")  # monotonic second at which an append to the ledger was last confirmed
+        self._silent = False  # whether the ledger has not answered for longer than it may
         self._probe_at = 0.0
         self._unjudged: list[Poll] = []  # polled while the clocks disagreed, not taken in; bounded, for polling is paused
         self._full = False
@@ -103,6 +114,7 @@ class Pipeline:
         self._stop_by: float | None = None  # monotonic second at which it ends whatever is still under way
         self._stop_verdict: str | None = None
         self._expire_at = 0.0
+        self._left: list[SeenKeys] = []  # windows of assignments that ended; freed like a sweep, for it takes as long
         self._out: list[x.Command] = []
         self.statistics = Statistics()
 
@@ -130,7 +142,7 @@ class Pipeline:
             case x.Assigned(partition, generation, truncated):
                 self._assigned(Assignment(partition, generation, truncated))
             case x.Restored():
-                self._restored(told)
+                self._restored(told, now)
             case x.RestoreFailed():
                 self._restore_failed(told, now)
             case x.Revoked(generations):
@@ -162,7 +174,9 @@ class Pipeline:
                 times.append(part.drain_by)
             if part.commits:
                 times.append(part.commit_due)
-        if self._assignments:
+            if part.parked:
+                times.append(self._dispatch.breaker.letter_due())
+        if self._assignments or self._left:
             times.append(self._expire_at if self._agrees else self._probe_at)
         return min((time for time in times if time is not None), default=None)
 
@@ -182,6 +196,11 @@ class Pipeline:
         return sum(part.held - part.in_flight for part in self.assignments)
 
     @property
+    def held_bytes(self) -> int:
+        """Size of the records buffered and in flight."""
+        return sum(part.held_bytes for part in self.assignments)
+
+    @property
     def in_flight_requests(self) -> int:
         """Requests out."""
         return self._dispatch.requests
@@ -191,12 +210,17 @@ class Pipeline:
         """Requests that may be out at once."""
         return self._dispatch.limit
 
+    @property
+    def batch_bytes_limit(self) -> int:
+        """The size that bodies stay below: the policy's, or less since Amazon found one too large."""
+        return self._dispatch.most_bytes
+
     def needs_operator(self) -> list[str]:
         """Return the sentences that need an operator; while there is one the connector is unready."""
         if not self.assignments:
             return []  # a member without partitions waits for nobody
         sentences = [self._dispatch.verdict] if self._dispatch.verdict else []
-        if self._dispatch.broken:
+        if self._dispatch.breaker.open:
             sentences.append(self._breaker_sentence())
         if not self._agrees:
             sentences.append(
@@ -208,8 +232,9 @@ class Pipeline:
 
     def _breaker_sentence(self) -> str:
         return (
-            f"Amazon refused {self._policy.dispatch.breaker.max_consecutive} events in a row: sending is paused, one event "
-            "a minute is tried. Look at the dead letters' details; an account setting is the usual cause"
+            f"{self._dispatch.breaker.why}: consumption is paused, one event a minute is tried. Look at the dead letters' "
+            "reasons; a setting or a producer is the usual cause. To let them all become dead letters, raise "
+            "DEAD_LETTER_MAX_CONSECUTIVE and DEAD_LETTER_MAX_RATIO (0: no limit) and restart"
         )
 
     def paused(self) -> dict[str, int]:
@@ -219,8 +244,9 @@ class Pipeline:
             "buffer_full": self._full,
             "clock": not self._agrees,
             "operator": self._dispatch.verdict is not None,
-            "breaker": self._dispatch.broken,
-            "ledger": self._unconfirmed > self._policy.flush.max_unconfirmed,
+            "breaker": self._dispatch.breaker.open,
+            "outage": self._dispatch.away,
+            "ledger": self._silent or self._unconfirmed > self._policy.flush.max_unconfirmed,
         }
         return {
             "restoring": sum(part.phase in {Phase.RESTORING, Phase.OPENING} and not part.refusal for part in live),
@@ -268,7 +294,7 @@ class Pipeline:
             part.held_bytes += size
             if not isinstance(payload, bytes) or time_ms is None:
                 flaw = payload if isinstance(payload, Flaw) else Flaw(Reason.MISSING_FIELD, "timestamp: missing")
-                self._write_letter(part, Letter(offset, epoch, flaw, record, size))
+                self._write_letter(part, Letter(offset, epoch, flaw, record, size), now)
                 continue
             event = Event(generation, offset, epoch, time_ms, key, payload, size, record, since)
             if key is not None:
@@ -284,8 +310,8 @@ class Pipeline:
             if fits(payload):
                 batch(event)
             else:
-                self._write_letter(part, self._too_large(event))
-                self._first_ended(part, key)
+                self._write_letter(part, self._too_large(event), now)
+                self._first_ended(part, key, now)
         part.held += held
         tracker.resolve(already)
         tracker.reach(poll.reached)
@@ -303,15 +329,15 @@ class Pipeline:
         part.held -= 1
         part.held_bytes -= held.size
 
-    def _dead_letter(self, part: Assignment, event: Event, flaw: Flaw) -> None:
-        self._write_letter(part, Letter(event.offset, event.epoch, flaw, event.record, event.size))
-        self._first_ended(part, event.key)
+    def _dead_letter(self, part: Assignment, event: Event, flaw: Flaw, now: Moment) -> None:
+        self._write_letter(part, Letter(event.offset, event.epoch, flaw, event.record, event.size), now)
+        self._first_ended(part, event.key, now)
 
     def _too_large(self, event: Event) -> Letter:
         flaw = Flaw(Reason.TOO_LARGE, f"event: larger than a request may be ({self._policy.dispatch.batch.max_bytes} bytes)")
         return Letter(event.offset, event.epoch, flaw, event.record, event.size)
 
-    def _first_ended(self, part: Assignment, key: bytes | None) -> None:
+    def _first_ended(self, part: Assignment, key: bytes | None, now: Moment) -> None:
         """Let the next copy of an event that ended undelivered take its place; its freshness is judged when it is sent."""
         if key is None or part.phase is not Phase.RUNNING:
             return  # after a drain began the copies are given back with the rest
@@ -319,14 +345,23 @@ class Pipeline:
             if self._dispatch.fits(copy.payload):
                 self._dispatch.buffer(copy)
                 return
-            self._write_letter(part, self._too_large(copy))
+            self._write_letter(part, self._too_large(copy), now)
 
-    def _went_stale(self, part: Assignment, event: Event) -> None:
+    def _went_stale(self, part: Assignment, event: Event, now: Moment) -> None:
         self._resolve(part, event, Outcome.STALE, None, 0)
         self.statistics.outcomes[Outcome.STALE] += 1
-        self._first_ended(part, event.key)
+        self._first_ended(part, event.key, now)
 
-    def _write_letter(self, part: Assignment, letter: Letter) -> None:
+    def _write_letter(self, part: Assignment, letter: Letter, now: Moment) -> None:
+        """Write a letter, or hold it back while there are too many."""
+        breaker = self._dispatch.breaker
+        breaker.dead_lettered(now.monotonic)
+        if breaker.open:
+            part.parked[letter.offset] = letter
+        else:
+            self._put_letter(part, letter)
+
+    def _put_letter(self, part: Assignment, letter: Letter) -> None:
         part.letters[letter.offset] = letter
         self._out.append(x.WriteLetter(part.partition, part.generation, letter.offset, letter.record, letter.flaw))
 
@@ -364,33 +399,58 @@ class Pipeline:
                 assert_never(told.answer)
 
     def _verdicts(self, request: Request, answer: Verdicts, chance: float, now: Moment) -> None:
-        assignments, statistics = self._assignments, self.statistics
+        assignments = self._assignments
         delivered, refused = 0, 0
-        again: list[Event] = []
+        open_events: list[tuple[Event, Verdict]] = []
         for event, verdict in zip(request.events, answer.verdicts, strict=True):
             part = assignments[event.generation]
             kind = verdict.kind
             if kind is VerdictKind.DELIVERED:
                 delivered += 1
                 self._delivered(part, event, now)
-            elif not part.live:
-                statistics.late_answers += 1
+                continue
+            refused += kind is VerdictKind.REJECTED
+            if not part.live:
+                self.statistics.late_answers += 1
             elif kind is VerdictKind.REJECTED:
-                refused += 1
-                self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail))
+                self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail), now)
             else:
-                event.tries += 1
-                if event.tries >= self._retry.max_tries:
-                    refused += 1  # to the breaker: an endpoint without verdicts must not empty the topic into the letters
-                    self._dead_letter(part, event, Flaw(Reason.NO_VERDICT, verdict.detail or "no verdict on this event"))
-                elif part.phase is Phase.RUNNING:
-                    again.append(event)
-        self._dispatch.answered(delivered, refused, now)
-        if self._dispatch.broken and self._policy.stop_on_verdict:
-            self._shut_down(self._breaker_sentence(), now)
+                open_events.append((event, verdict))
+        if delivered or refused:
+            self._dispatch.answered(request, delivered, now)
+            self._own_tries(request, open_events, chance, now)
+        elif self._dispatch.proven(request) and (len(request.events) == 1 or all(event.tries for event in request.events)):
+            self._own_tries(request, open_events, chance, now)  # of all that were sent, these alone get no verdict
+        else:
+            self._no_verdict_at_all(request, open_events, chance, now)
+
+    def _own_tries(self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment) -> None:
+        """Send again what got no final verdict while others got theirs, a bounded number of times."""
+        again: list[Event] = []
+        for event, verdict in open_events:
+            part = self._assignments[event.generation]
+            event.tries += 1
+            if event.tries >= self._retry.max_tries:
+                flaw = Flaw(Reason.NO_VERDICT, verdict.detail or "no verdict on this event")
+                self._dead_letter(part, event, flaw, now)
+            elif part.phase is Phase.RUNNING:
+                again.append(event)
         if again:
-            self._dispatch.again(again, chance, now)
-            statistics.retries["no-verdict"] += len(again)
+            self._dispatch.again(request, again, chance, now)
+            self.statistics.retries["no-verdict"] += len(again)
+
+    def _no_verdict_at_all(
+        self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment
+    ) -> None:
+        """Send all again: an answer without a final verdict says nothing about any one event (design: point 12)."""
+        events = [event for event, _ in open_events if self._assignments[event.generation].phase is Phase.RUNNING]
+        if any(verdict.kind is VerdictKind.RETRY for _, verdict in open_events):
+            passing = RequestFailed(Failure.TRANSIENT, "retry-all")
+            self._dispatch.failed(request, events, passing, chance, now)
+        else:
+            self._dispatch.unjudged(request, events, chance, now)
+        if events:
+            self.statistics.retries["no-verdict"] += len(events)
 
     def _delivered(self, part: Assignment, event: Event, now: Moment) -> None:
         if not part.live:
@@ -406,23 +466,24 @@ class Pipeline:
 
     def _request_failed(self, request: Request, failed: RequestFailed, chance: float, now: Moment) -> None:
         events = [event for event in request.events if self._assignments[event.generation].phase is Phase.RUNNING]
-        if failed.failure is Failure.TOO_LARGE and len(request.events) == 1:
-            # Only an event that was alone in its request is known to be the one that is too large.
-            for event in events:
+        if self._dispatch.at_fault(request, failed):
+            if failed.failure is Failure.TOO_LARGE:
                 flaw = Flaw(Reason.TOO_LARGE, "event: larger than Amazon takes (413)")
-                self._dead_letter(self._assignments[event.generation], event, flaw)
-            self._dispatch.answered(0, len(events), now)
+            else:
+                flaw = Flaw(Reason.REJECTED, f"{failed.detail or failed.reason}, to a request of this event alone")
+            for event in events:
+                self._dead_letter(self._assignments[event.generation], event, flaw, now)
             return
-        self._dispatch.failed(events, request.attempt + 1, failed, chance, now)
+        self._dispatch.failed(request, events, failed, chance, now)
         if events:
             self.statistics.retries[failed.reason] += len(events)
-        if failed.failure is Failure.OPERATOR and self._policy.stop_on_verdict:
-            self._shut_down(self._dispatch.verdict, now)
 
     # ---- facts and commits
 
-    def _append(self, part: Assignment, facts: Facts) -> None:
+    def _append(self, part: Assignment, facts: Facts, now: Moment) -> None:
         part.flushing, part.flush_due = facts, None
+        if part.unconfirmed_since is None:
+            part.unconfirmed_since = now.monotonic
         self._out.append(x.AppendFacts(part.partition, part.generation, part.topic_id, facts))
 
     @property
@@ -432,6 +493,7 @@ class Pipeline:
     def _facts_appended(self, told: x.FactsAppended, now: Moment) -> None:
         part = self._assignments[told.generation]
         facts, part.flushing, part.failures = part.flushing, None, 0
+        part.unconfirmed_since, self._confirmed_at = None, now.monotonic
         if told.append_ms is not None:
             self._clock.appended(told.append_ms, now)
             self._agrees = self._clock.agrees(now)
@@ -478,11 +540,11 @@ class Pipeline:
         self._assignments[part.generation] = part
         self._out.append(x.Restore(part.partition, part.generation, part.truncated))
 
-    def _restored(self, told: x.Restored) -> None:
+    def _restored(self, told: x.Restored, now: Moment) -> None:
         part = self._assignments.get(told.generation)
         if part is not None and part.phase is Phase.RESTORING:
             part.restored(told.recovery)
-            self._append(part, Facts())
+            self._append(part, Facts(), now)
 
     def _topic_seen(self, told: x.TopicSeen) -> None:
         """Start over on a recreated topic; a classic consumer reads on in it from its old offset (tried)."""
@@ -513,6 +575,7 @@ class Pipeline:
         self._give_back(part)
 
     def _give_back(self, part: Assignment) -> None:
+        part.parked = {}
         self._dispatch.give_back(part.generation)
         self._unjudged = [poll for poll in self._unjudged if poll.generation != part.generation]
 
@@ -536,10 +599,13 @@ class Pipeline:
     # ---- after every input
 
     def _settle(self, now: Moment) -> None:
+        self._silent = self._is_silent(now)
         if self._unjudged and self._agrees:
             self._unjudged, polls = [], self._unjudged
             for poll in polls:
                 self._polled(poll, now)
+        if self._policy.stop_on_verdict and (verdict := self._stopping_verdict()) is not None:
+            self._shut_down(verdict, now)
         self._send_due(now)
         self._probe_clock(now)
         points: list[x.CommitPoint] = []
@@ -554,24 +620,34 @@ class Pipeline:
         self._settle_fetching()
         self._expire(now)
 
+    def _stopping_verdict(self) -> str | None:
+        return self._breaker_sentence() if self._dispatch.breaker.open else self._dispatch.stops
+
     def _send_due(self, now: Moment) -> None:
         oldest = now.wall_ms - self._policy.freshness.max_age_ms
         while self._may_send() and (taken := self._dispatch.take(now)) is not None:
-            events, attempt = taken
+            events = taken.events
             if min(event.time_ms for event in events) < oldest:
                 for event in events:
                     if event.time_ms < oldest:
-                        self._went_stale(self._assignments[event.generation], event)
-                events = [event for event in events if event.time_ms >= oldest]
-            if events:
-                request, body = self._dispatch.start(events, attempt, now)
-                for event in events:
+                        self._went_stale(self._assignments[event.generation], event, now)
+                taken.events = [event for event in events if event.time_ms >= oldest]
+            if taken.events:
+                request, body = self._dispatch.start(taken, now)
+                for event in request.events:
                     self._assignments[event.generation].in_flight += 1
-                self._out.append(x.Send(request.number, body, len(events), attempt))
+                self._out.append(x.Send(request.number, body, len(request.events), request.attempt))
 
     def _may_send(self) -> bool:
-        """Tell whether events may be judged, and facts about them be held."""
-        return self._agrees and self._unconfirmed <= self._policy.flush.max_unconfirmed
+        """Tell whether events may be judged, and facts about them be held and written down."""
+        return self._agrees and not self._silent and self._unconfirmed <= self._policy.flush.max_unconfirmed
+
+    def _is_silent(self, now: Moment) -> bool:
+        """Tell whether the ledger has not answered for longer than it may. One partition's trouble does not silence it."""
+        since = min(
+            (p.unconfirmed_since for p in self._assignments.values() if p.unconfirmed_since is not None), default=None
+        )
+        return since is not None and now.monotonic - max(since, self._confirmed_at) > self._policy.flush.max_silence_seconds
 
     def _probe_clock(self, now: Moment) -> None:
         """While the clocks disagree nothing else would ask the brokers for the time."""
@@ -590,7 +666,14 @@ class Pipeline:
         if part.letters_due is not None and part.letters_due <= now.monotonic:
             letters, part.unwritten, part.letters_due = part.unwritten, {}, None
             for letter in letters.values():
-                self._write_letter(part, letter)
+                self._put_letter(part, letter)
+        self._let_through(part, now)
+
+    def _let_through(self, part: Assignment, now: Moment) -> None:
+        """Write the letters held back: all of them, or one as a probe while there are too many."""
+        breaker = self._dispatch.breaker
+        while part.parked and (not breaker.open or breaker.lets_a_letter_through(now.monotonic)):
+            self._put_letter(part, part.parked.pop(next(iter(part.parked))))
 
     def _flush(self, part: Assignment, now: Moment) -> None:
         if part.flushing is not None:
@@ -601,7 +684,7 @@ class Pipeline:
         early = not part.failures and (len(part.facts) >= most or (bool(part.facts) and self._flushes_early(part)))
         if early or (part.flush_due is not None and now.monotonic >= part.flush_due):
             facts, part.facts = part.facts.split(most)
-            self._append(part, facts)
+            self._append(part, facts, now)
 
     def _flushes_early(self, part: Assignment) -> bool:
         """Whether nothing more can be learnt that could go into the same entry."""
@@ -621,6 +704,8 @@ class Pipeline:
                 self._out.append(x.Release(part.partition, part.generation, unresolved))
             if not part.live and part.idle:
                 del self._assignments[part.generation]
+                self._left.append(part.window.seen)
+                self._expire_at = now.monotonic
         if self._stop_by is not None and not self.assignments and (not self._assignments or now.monotonic >= self._stop_by):
             self._stop_by = None
             self._out.append(x.Stop(self._stop_verdict))
@@ -632,6 +717,9 @@ class Pipeline:
         high = held >= buffer.max_events - buffer.headroom_events or size >= buffer.max_bytes - buffer.headroom_bytes
         low = held <= buffer.max_events // 2 and size <= buffer.max_bytes // 2
         self._full = high or (self._full and not low)
+        # With nothing left to probe by, the breaker must see what comes next, or it would never close.
+        probes = not self._dispatch.nothing_new or any(part.parked for part in self._assignments.values())
+        too_many_letters = self._dispatch.breaker.open and probes
         for part in self._assignments.values():
             if part.phase not in {Phase.RUNNING, Phase.DRAINING}:
                 continue
@@ -639,6 +727,7 @@ class Pipeline:
                 part.phase is Phase.RUNNING
                 and not self._full
                 and self._agrees
+                and not too_many_letters
                 and len(part.tracker) <= _MAX_AHEAD
                 and not part.letter_failures > 0
             )
@@ -647,10 +736,10 @@ class Pipeline:
                 self._out.append((x.Resume if fetch else x.Pause)(part.partition, part.generation))
 
     def _expire(self, now: Moment) -> None:
-        if now.monotonic >= self._expire_at:
-            self._expire_at = now.monotonic + _EXPIRY_SECONDS
-            if self._agrees:
-                # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
-                oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
-                for part in self._assignments.values():
-                    part.window.seen.expire(oldest)
+        if now.monotonic < self._expire_at or not self._agrees:
+            return
+        # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
+        oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
+        more = [part.window.seen.expire(oldest) for part in self._assignments.values()]
+        self._left = [seen for seen in self._left if seen.free()]
+        self._expire_at = now.monotonic + (_SWEEP_SECONDS if any(more) or self._left else _EXPIRY_SECONDS)

@@ -29,6 +29,7 @@ __all__ = [
     "Refusal",
     "Restoration",
     "commit_metadata",
+    "parse_metadata",
 ]
 
 _VERSION = "v1"
@@ -115,7 +116,7 @@ def commit_metadata(topic_id: str, position: LedgerPosition) -> str:
     return f"{_VERSION} {topic_id} {position.topic_id}:{position.next_offset}"
 
 
-def _parse_metadata(metadata: str) -> tuple[str, LedgerPosition] | None:
+def parse_metadata(metadata: str) -> tuple[str, LedgerPosition] | None:
     """Read what a commit rests on; None for a commit that is not this connector's."""
     match metadata.split(" "):
         case [version, topic_id, position] if version == _VERSION:
@@ -179,7 +180,7 @@ class Restoration:
         offset, epoch, note, ours = state.first_offset, UNKNOWN_EPOCH, "no committed offset: from the beginning", False
         committed = state.committed
         if committed is not None:
-            rests_on = _parse_metadata(committed.metadata)
+            rests_on = parse_metadata(committed.metadata)
             if rests_on is None and _NEWER.match(committed.metadata):
                 return Refusal(
                     "the group's commits were written by a newer version of this connector: upgrade this member first"

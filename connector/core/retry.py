@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from connector.model import Event
 
@@ -21,8 +21,8 @@ class RetryPolicy:
     first_seconds: float = 1.0
     cap_seconds: float = 60.0
     max_tries: int = 8
-    """Of an event whose request was answered but which got no verdict, or a passing error of its own; then it is a dead
-    letter (about two minutes). A request that fails as a whole is tried without bound."""
+    """Of an event that got no verdict, or a passing error of its own, while others got theirs; then it is a dead letter
+    (about two minutes). What fails for all alike is tried without bound."""
 
     def delay(self, attempt: int, chance: float) -> float:
         """Return the seconds to wait after the ``attempt``-th failure, from 1; ``chance`` is drawn from [0, 1)."""
@@ -40,6 +40,8 @@ class Retrying:
     """Keeps those of one instant in the order they failed."""
     attempt: int = field(compare=False)
     """Failures so far."""
+    since: int = field(compare=False)
+    """How many answers had held a final verdict when these events were first sent, or last blamed."""
     events: list[Event] = field(compare=False)
 
 
@@ -52,10 +54,10 @@ class RetryQueue:
         self._heap: list[Retrying] = []
         self._number = 0
 
-    def add(self, due: float, attempt: int, events: list[Event]) -> None:
+    def add(self, due: float, attempt: int, since: int, events: list[Event]) -> None:
         """Let events wait until a monotonic second."""
         self._number += 1
-        heappush(self._heap, Retrying(due, self._number, attempt, events))
+        heappush(self._heap, Retrying(due, self._number, attempt, since, events))
 
     def due(self) -> float | None:
         """Return the monotonic second at which the next group may be sent; None if none waits."""
@@ -66,6 +68,12 @@ class RetryQueue:
         if self._heap and self._heap[0].due <= now:
             return heappop(self._heap)
         return None
+
+    def hasten(self, now: float) -> None:
+        """Let nobody wait longer: what they waited for has come. The order stays."""
+        for group in self._heap:
+            group.due = min(group.due, now)
+        heapify(self._heap)
 
     def drop(self, generation: int) -> None:
         """Forget the events of an assignment that ends."""

@@ -29,13 +29,21 @@ from connector.intake import Intake, Origin
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 from connector.ports import Record
 
-__all__ = ["PollPolicy", "SourceConsumer", "Watcher"]
+__all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer", "Watcher"]
 
 _POLLS_UNDER_WAY = 2
+MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
+"""Polls that may still be handled from the one on that makes the pipeline pause: those posted, and one not posted yet."""
+_RECORDS_AT_ONCE = 100
+"""Asked of the client at once: as many calls for a poll as can be afforded, for what it holds is known between them only."""
+_EVENT_BYTES = 1_000
+"""What an event takes as encoded beyond what its values take: names, punctuation."""
 _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
+_LEAVE_SECONDS = 10.0
+"""With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
@@ -80,7 +88,9 @@ class PollPolicy:
     names_itself: bool = False
     """Whether a member has an id before the group has let it in: the KIP-848 protocol."""
     records: int = 1000
-    """Of one poll (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
+    """Of one poll at most (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
+    size: int = 1_000_000
+    """Bytes after which a poll takes no further records, with `_EVENT_BYTES` counted for each beside its value."""
     seconds: float = 0.1
     """One poll waits so long for records, and a command for it."""
 
@@ -117,16 +127,23 @@ class SourceConsumer:
         self._slots = threading.Semaphore(_POLLS_UNDER_WAY)
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
+        self._sought: set[TopicPartition] = set()
         self._fetching: set[TopicPartition] = set()
         self._released: set[int] = set()
+        self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
+        self._committing = False
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
         self._held_for_schema = False
+        self._largest = policy.size  # bytes of the largest of the records last polled; at first, the worst
         self._waiting_since = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.last_poll = time.monotonic()
-        """Monotonic second of the last poll; read by other threads."""
+        """Monotonic second at which the last poll that has ended began; read by other threads.
+
+        Not its end: where the process slept in the middle of one, what the group has decided meanwhile is told by the next.
+        """
         self.joined = False
         """Whether the group has let us in."""
         self.refused: tuple[float, str] | None = None
@@ -150,10 +167,15 @@ class SourceConsumer:
         """Say that a poll posted was handled: the next may be."""
         self._slots.release()
 
-    def close(self) -> None:
-        """Leave the group; blocks until the thread has ended."""
+    def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
+        """Leave the group; block until the thread has ended, or for so long, and tell whether it has.
+
+        A commit that is waited for has no bound of its own: where no coordinator comes back it never returns (seen with
+        librdkafka 2.16). What it would have committed is found in the ledger.
+        """
         self._closing.set()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     # ---- the thread
 
@@ -165,12 +187,11 @@ class SourceConsumer:
             while not self._closing.is_set():
                 self._carry_out_all()
                 self._decode_again()
-                messages = self._consumer.consume(self._policy.records, self._policy.seconds)
-                self.last_poll = time.monotonic()
+                self._poll()
                 self.joined = self.joined or self._let_in()
-                if messages:
-                    self._take_in(messages)
+                self._commit([])  # what waited for the answer to the last
             self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
+            self._commit_and_wait([])
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
@@ -196,11 +217,14 @@ class SourceConsumer:
     def _carry_out(self, command: Command, *, leaving: bool) -> None:
         match command:
             case x.Commit(points):
-                self._commit([point for point in points if self._is_mine(point.partition, point.generation)], leaving)
+                (self._commit_and_wait if leaving else self._commit)(list(points))
             case x.Release(_, generation):
+                if leaving:
+                    self._commit_and_wait([])
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
+                self._sought.add(partition)
                 self._seek(command)
             case x.StartOver(partition, generation) if self._is_mine(partition, generation):
                 self._restart(partition)
@@ -236,22 +260,39 @@ class SourceConsumer:
 
     # ---- records
 
-    def _take_in(self, messages: list[Message]) -> None:
-        columns: dict[TopicPartition, _Column] = {}
+    def _poll(self) -> None:
+        """Poll, decode and post; a poll ends by its size too, or a few large records would be more than the buffer holds."""
+        columns: dict[Origin, _Column] = {}
+        records, size, seconds = 0, 0, self._policy.seconds
+        while records < self._policy.records and size < self._policy.size:
+            # The next records are taken to be as large as the last.
+            fitting = (self._policy.size - size) // self._largest
+            asked = max(1, min(_RECORDS_AT_ONCE, self._policy.records - records, fitting))
+            began = time.monotonic()
+            found = self._consumer.consume(asked, seconds)
+            self.last_poll = began
+            self._take_in(found, columns)
+            if len(found) < asked:
+                break
+            self._largest = max(map(len, found)) + _EVENT_BYTES
+            records, size, seconds = records + len(found), size + sum(map(len, found)) + len(found) * _EVENT_BYTES, 0.0
+        # A rebalance or an error meanwhile may have ended an assignment: what was read before belongs to it.
+        self._decode([column for origin, column in columns.items() if self._mine.get(origin.partition) is origin])
+
+    def _take_in(self, messages: list[Message], columns: dict[Origin, _Column]) -> None:
         for message in messages:
             error = message.error()
             topic, number = message.topic(), message.partition()
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None and error.code() != _END:
                 self._consumer_error(error, partition)
-            elif partition in self._mine:
-                column = columns.setdefault(partition, _Column(self._mine[partition], []))
+            elif partition in self._sought:  # before, it is paused; a record of it all the same would be read again
+                origin = self._mine[partition]
+                column = columns.setdefault(origin, _Column(origin, []))
                 if error is None:
                     column.messages.append(message)
                 else:
                     column.reached = message.offset() or 0
-        # An error among them may have begun a partition anew: what was read before belongs to the assignment that ended.
-        self._decode([column for partition, column in columns.items() if self._mine.get(partition) is column.origin])
 
     def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
@@ -288,7 +329,11 @@ class SourceConsumer:
     def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
         code = error.code()
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
-            raise KafkaUnavailable(f"the group lets this member in no more: {error.name()} ({error.str()})")
+            # The code is _FATAL then, whatever the brokers said; only the text has it.
+            raise KafkaUnavailable(
+                f"the group lets this member in no more: {error.name()}, {error.str()}. "
+                "If KAFKA_GROUP_INSTANCE_ID is set, no other process may have the same"
+            )
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
@@ -312,19 +357,46 @@ class SourceConsumer:
 
     # ---- commits
 
-    def _commit(self, points: list[x.CommitPoint], leaving: bool) -> None:
-        places = [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in points]
+    def _commit(self, points: list[x.CommitPoint]) -> None:
+        """Commit, one request at a time.
+
+        Those that the client puts off, while it knows no coordinator, it makes up for in any order, and the committed
+        offset would go back (seen with librdkafka 2.16).
+        """
+        self._uncommitted |= {point.partition: point for point in points}
+        places = [] if self._committing else self._take_uncommitted()
         if not places:
             return
         try:
-            if leaving:
-                self._on_commit(None, self._consumer.commit(offsets=places, asynchronous=False))
-            else:
-                self._consumer.commit(offsets=places, asynchronous=True)
+            self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            self._on_commit(error.args[0], places)
+            self._committed(error.args[0], places)
+        else:
+            self._committing = True
+
+    def _commit_and_wait(self, points: list[x.CommitPoint]) -> None:
+        """Commit before a partition is given up, with what was waiting for its turn."""
+        self._uncommitted |= {point.partition: point for point in points}
+        places = self._take_uncommitted()
+        if not places:
+            return
+        try:
+            done = self._consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            self._committed(error.args[0], places)
+        else:
+            self._committed(None, done or [])
+
+    def _take_uncommitted(self) -> list[KafkaTopicPartition]:
+        points, self._uncommitted = self._uncommitted, {}
+        mine = [point for point in points.values() if self._is_mine(point.partition, point.generation)]
+        return [_place(point.partition, point.next_offset, point.epoch, point.metadata) for point in mine]
 
     def _on_commit(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
+        self._committing = False
+        self._committed(error, places)
+
+    def _committed(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             failed = error or place.error
@@ -340,6 +412,7 @@ class SourceConsumer:
     def _begin(self, partition: TopicPartition, *, truncated: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
+        self._sought.discard(partition)
         self._fetching.discard(partition)
         self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
         self._post(x.Assigned(partition, origin.generation, truncated))
@@ -384,6 +457,7 @@ class SourceConsumer:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             origin = self._mine.pop(partition, None)
+            self._sought.discard(partition)
             self._fetching.discard(partition)
             if origin is not None:
                 self._released.discard(origin.generation)

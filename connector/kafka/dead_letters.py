@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from connector.intake import DEDUPE_ID_HEADER, Origin
+from connector.core.letters import LETTER_HEADERS, REASON_HEADER
+from connector.intake import Origin
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import Flaw, TopicPartition
 from connector.ports import Confirmation, Record
 
 __all__ = ["DeadLetters", "reason"]
 
-_REASON_HEADER = "connector.reason"
 _MAX_DETAIL_BYTES = 4096
 """Of the header ``connector.detail``; the letter topic takes 64 KB more than the source's records."""
 
@@ -46,22 +46,22 @@ class DeadLetters:
 
 def _headers(source: TopicPartition, group: str, dedupe_id: str, record: Record, flaw: Flaw) -> list[tuple[str, bytes]]:
     _, timestamp = record.timestamp()
-    ours = {
-        _REASON_HEADER: flaw.reason.value,
-        "connector.detail": flaw.detail,
-        "connector.topic": source.topic,
-        "connector.partition": str(source.partition),
-        "connector.offset": str(record.offset()),
-        "connector.timestamp": str(timestamp),
-        "connector.group": group,
-        DEDUPE_ID_HEADER: dedupe_id,
-    }
-    return [(name, text.encode()[:_MAX_DETAIL_BYTES]) for name, text in ours.items()]
+    ours = (
+        flaw.reason.value,
+        flaw.detail,
+        source.topic,
+        str(source.partition),
+        str(record.offset()),
+        str(timestamp),
+        group,
+        dedupe_id,
+    )
+    return [(name, text.encode()[:_MAX_DETAIL_BYTES]) for name, text in zip(LETTER_HEADERS, ours, strict=True)]
 
 
 def reason(letter: Message) -> str:
     """Return the reason code of a dead letter; the last one, if a replayed record became a letter again."""
     headers = letter.headers()
-    codes = [value for name, value in headers if name == _REASON_HEADER] if isinstance(headers, list) else []
+    codes = [value for name, value in headers if name == REASON_HEADER] if isinstance(headers, list) else []
     last = codes[-1] if codes else None
     return last.decode() if isinstance(last, bytes) else "none"

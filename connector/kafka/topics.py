@@ -39,6 +39,8 @@ _DEFAULT_SESSION_SECONDS = 45.0
 
 _ENTRY_BYTES = 524_288
 """Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
+_CLIENT_SECONDS = 5.0
+"""How long brokers may be expected to keep their offices: the questions of one rebalance share a client."""
 _DENIED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -95,22 +97,35 @@ def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
 
 
 class Topics:
-    """Asks the brokers; of the group's offsets by a consumer of that group that never joins it."""
+    """Asks the brokers by clients it has made; of the group's offsets by a consumer of that group that never joins it."""
 
-    def __init__(self, admin: AdminClient, offsets: Consumer) -> None:
-        self._admin = admin
+    def __init__(self, make: Callable[[], AdminClient], offsets: Consumer) -> None:
+        self._make = make
+        self._made, self._made_at = make(), time.monotonic()
         self._offsets = offsets
+
+    def _client(self) -> AdminClient:
+        """Return a young client; whoever asks it must keep it in a name meanwhile, or it ends and the answer never comes.
+
+        An old one asks brokers that are not there any more, or not in charge, as long as it lives: it looks for the
+        coordinator of a group once, and for a controller hardly ever (librdkafka 2.16; tried: 15 s a call and no answer).
+        """
+        if time.monotonic() - self._made_at > _CLIENT_SECONDS:
+            self._made, self._made_at = self._make(), time.monotonic()
+        return self._made
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
-        found = _wait("the cluster's id", self._admin.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
+        client = self._client()
+        found = _wait("the cluster's id", client.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
         if not found:
             raise KafkaUnavailable("the brokers do not name a cluster id")
         return str(found)
 
     def describe(self, topic: str) -> TopicDescription | None:
         """Describe a topic; None if it does not exist."""
-        asked = self._admin.describe_topics(
+        client = self._client()
+        asked = client.describe_topics(
             TopicCollection([topic]), include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
         )
         try:
@@ -125,7 +140,8 @@ class Topics:
     def settings(self, topic: str) -> dict[str, str]:
         """Return a topic's effective settings."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        asked = self._admin.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
+        client = self._client()
+        asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
         entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
         return {name: str(entry.value) for name, entry in entries.items()}
 
@@ -144,23 +160,29 @@ class Topics:
         epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one
         return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
-    def offsets(self, partition: TopicPartition) -> tuple[int, int]:
-        """Return a partition's first offset and its end offset."""
-        place = KafkaTopicPartition(*partition)
-        bounds = []
-        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-            asked = self._admin.list_offsets(
-                {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_REQUEST_SECONDS
-            )
-            offset = _wait(f"offsets of {partition}", asked[place]).offset
-            if offset < 0:
-                raise KafkaUnavailable(f"offsets of {partition}: the brokers do not know them")
-            bounds.append(offset)
-        return bounds[0], bounds[1]
+    def offsets(self, partition: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
+        """Return a partition's first offset and its end offset; ``stable``: the end before the first open transaction."""
+        isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        first, end = (self._offset(partition, spec, isolation) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
+        if first < 0 or end < 0:
+            raise KafkaUnavailable(f"offsets of {partition}: the brokers do not know them")
+        return first, end
+
+    def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
+        """Return the first offset whose record is from this time or later; None if there is none."""
+        found = self._offset(partition, OffsetSpec.for_timestamp(time_ms), IsolationLevel.READ_UNCOMMITTED)
+        return None if found < 0 else found
+
+    def _offset(self, partition: TopicPartition, spec: OffsetSpec, isolation: IsolationLevel) -> int:
+        client, place = self._client(), KafkaTopicPartition(*partition)
+        asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=_REQUEST_SECONDS)
+        offset: int = _wait(f"offsets of {partition}", asked[place]).offset
+        return offset
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offsets that the brokers know, as a monitor of lag asks for them."""
-        asked = self._admin.list_offsets(
+        client = self._client()
+        asked = client.list_offsets(
             {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_REQUEST_SECONDS,
@@ -174,19 +196,18 @@ class Topics:
     def session_seconds(self, group: str) -> float:
         """Return the session time-out of a KIP-848 group, as the brokers hold it."""
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
+        client = self._client()
         try:
-            asked = self._admin.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
+            asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
             entry = _wait("settings of the group", asked[resource]).get("consumer.session.timeout.ms")
         except (KafkaUnavailable, KafkaException):  # brokers before 4.0 have no settings of groups
             return _DEFAULT_SESSION_SECONDS
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 
     def group_may(self, group: str) -> frozenset[str]:
-        """Return the operations on a group that this client is authorised to; empty where the brokers do not say.
-
-        For a young client only: it asks the same coordinator for ever.
-        """
-        asked = self._admin.describe_consumer_groups(
+        """Return the operations on a group that this client is authorised to; empty where the brokers do not say."""
+        client = self._client()
+        asked = client.describe_consumer_groups(
             [group], include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
         )
         found = _wait(f"group {group}", asked[group])
@@ -197,7 +218,8 @@ class Topics:
     ) -> None:
         """Create a topic; another member having done so meanwhile is as good. A ``rehearsal`` only asks whether it may."""
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replication, config=settings)
-        asked = self._admin.create_topics([new], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal)
+        client = self._client()
+        asked = client.create_topics([new], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal)
         try:
             _wait(f"creating topic {topic}", asked[topic])
         except KafkaUnavailable as error:
@@ -209,7 +231,8 @@ class Topics:
 
         A ``rehearsal`` only asks whether it may.
         """
-        asked = self._admin.create_partitions(
+        client = self._client()
+        asked = client.create_partitions(
             [NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal
         )
         try:

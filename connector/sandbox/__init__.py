@@ -11,10 +11,13 @@ What is served, below one base URL:
 ``POST /auth/o2/token``            a refresh token for an access token, which lives as long as the options say
 ``/registry``                      the stand-in for a schema registry (`connector.sandbox.registry`)
 ``GET /sandbox/record``            what was received, one JSON line an event; ``?from=N`` skips N lines
+``GET /sandbox/requests``          the same by request, those included whose events were never read
 ``DELETE /sandbox/record``         forget it, and count anew
 ``GET /sandbox/status``            counts, as JSON
 ``PUT /sandbox/faults``            set the fault plan (JSON); the ordinals of its requests begin at 0
 ``GET``, ``DELETE``                read the plan with every default; clear it
+``GET /sandbox/faults/names``      every fault: its name, what it happens to, what it does
+``/elsewhere/...``                 the other host that redirects lead to: it counts who comes, and who with a token
 =================================  ==============================================================================
 
 A request as a whole is refused with 401 (no token, an unknown or expired one, no or another client id, no account), 403
@@ -26,22 +29,29 @@ is not in the contract. `checks.Rule` lists the rules. Duplicates are accepted, 
 A line of the record (stable; further fields may come):
 
 ``request`` (its number, from 1), ``arrival`` and ``answered`` (milliseconds since 1970 UTC; null while unanswered),
-``contract``, ``index`` (position in the request, from 0), ``id`` (eventId or clientDedupeId, or null), ``digest`` (of the
-event with sorted keys: equal for equal content), ``verdict`` (``accepted``, ``rejected``, ``not judged``), ``codes``
-(Amazon's ErrorCodes), ``flaws`` (place and rule, no value), ``fault`` (its name, or null) and ``answer``: ``pending``,
-``sent`` (handed to the network whole: not that it was read), ``unread`` (the client was gone), ``withheld``, ``truncated``,
-``empty``, ``html``, or ``failed:503`` with the status of a request that failed. A request refused before its events could be
-parsed has no lines; it counts in ``/sandbox/status``.
+``contract``, ``account`` (null for one not known here), ``token`` (a fingerprint of the access token), ``index`` (position
+in the request, from 0), ``id`` (eventId or clientDedupeId, or null), ``digest`` (of the event with sorted keys: equal for
+equal content), ``verdict`` (``accepted``, ``rejected``, ``not judged``), ``counted`` (as of now, whether Amazon would count
+it; null unless accepted), ``codes`` (Amazon's ErrorCodes), ``flaws`` (place and rule, no value), ``fault`` (its name, or
+null) and ``answer``: ``pending``, ``sent`` (handed to the network whole: not that it was read), ``unread`` (the client was
+gone), ``withheld``, ``failed:503`` with the status of a request that failed, or the name of the fault that spoiled it. A
+request refused before its events could be parsed has no lines here, but one among ``/sandbox/requests``, with ``status``,
+``bytes``, ``events``, ``accepted`` and ``rejected``.
 
 The fault plan (stable; an unknown field is refused). Everything is drawn from ``seed`` and the request's ordinal, so a plan
-does the same each time. Probabilities of a request, at most one of them at once: ``fail_503``, ``throttle_429`` (with
-``retry_after``: a number, any text, or null for none), ``withhold`` (accept, then cut the connection),
-``fail_500_after_accept``, ``truncated``, ``empty``, ``html`` (accept, then answer with half the body, none, a page). Of an
-event: ``reject`` (by its content, each time it comes), ``retry`` (an INTERNAL_ERROR item), ``omit`` (accepted, no verdict).
-``reject_names``: events with these names are rejected. ``latency_ms`` for every answer; ``delay``, ``delay_min_ms``,
-``delay_max_ms``: a probability of more. ``next``: for the next requests in turn, ``[{"fault": F, "times": N}]`` where F is a
-fault of a request, ``status`` (with ``status``, ``retry_after``), ``delay`` (with ``ms``) or ``none``; ``token_next`` the
-same for token requests. ``registry_down`` (503) and ``registry_latency_ms``.
+does the same each time. A fault of the catalogue (`connector.sandbox.catalogue`) comes in three ways:
+
+* by chance: its name with a probability, as ``"fail_503": 0.1``. Of a request's faults at most one at once, so together at
+  most 1. ``retry_after`` goes with 429s, ``reject_code`` and ``retry_code`` with those faults of an event;
+* in turn: ``next``, a list of ``{"fault": NAME, "times": N}`` for the next requests, ``token_next`` for the next token
+  requests. Beside the catalogue's names: ``status`` (with ``status``), ``delay`` (with ``ms``), ``none``. Further fields
+  of an entry: ``retry_after``, ``ms``, and for a fault of an event ``code`` and ``index`` (its place; else all events);
+* by number: ``at``, ``token_at``: the same entries with ``request``, counted from 1 since the plan was set.
+
+Further fields: ``latency_ms`` for every answer; ``latency_p50_ms`` with ``latency_p99_ms``, a brown-out; ``delay``,
+``delay_min_ms``, ``delay_max_ms``, a probability of more; ``flapping`` N: N requests pass, N are answered 503, in turn;
+``reject_names``, ``poison_names``: events with these names; ``one_bad_event_sinks_all``: a 400 for the whole request;
+``max_body_bytes``: 413 above; ``refresh_token_revoked``; ``registry_down`` (503) and ``registry_latency_ms``.
 """
 
 from __future__ import annotations

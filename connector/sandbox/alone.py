@@ -54,17 +54,19 @@ def _first_screen(sandbox: RunningSandbox) -> str:
 Point the connector at it:
   AMAZON_BASE_URL={url}
   AMAZON_TOKEN_URL={sandbox.token_url}
-  AMAZON_ACCOUNT_ID={known.account_id}
+  AMAZON_ACCOUNT_ID={known.account_id}{"".join(f" (or {more})" for more in known.more_accounts)}
   AMAZON_CLIENT_ID={known.client_id}
   AMAZON_CLIENT_SECRET={known.client_secret}
   AMAZON_REFRESH_TOKEN='{known.refresh_token}'      (or AMAZON_ACCESS_TOKEN='{known.access_token}', which never expires)
   SCHEMA_REGISTRY_URL={sandbox.registry_url}      (a stand-in too, if you have no registry)
 
 See what it received:
-  curl {url}/sandbox/record        one JSON line an event
-  curl {url}/sandbox/status        the counts
+  curl {url}/sandbox/record          one JSON line an event
+  curl {url}/sandbox/requests        one JSON line a request
+  curl {url}/sandbox/status          the counts
 
 Make it fail:
+  curl {url}/sandbox/faults/names    every fault there is
   curl -X PUT {url}/sandbox/faults -d '{{"seed": 1, "fail_503": 0.1, "withhold": 0.02}}'
   curl -X PUT {url}/sandbox/faults -d '{{"next": [{{"fault": "throttle_429", "retry_after": 3, "times": 5}}]}}'
   curl -X DELETE {url}/sandbox/faults

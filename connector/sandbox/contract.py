@@ -1,55 +1,25 @@
-"""The two wire contracts as tables of checks, and the judgement on one request body: pure, no clock and no I/O.
+"""The two wire contracts, and the judgement on one request body: pure, no clock and no I/O.
 
-An independent reading of amazon-contract.md, sections 3 and 4. Nothing here is shared with ``connector/amazon``: this side
-has to be able to catch that side's mistakes. Where the sources contradict each other the stricter reading is taken, for an
-event that pleases the strict one pleases the other.
+What one event must look like is in `connector.sandbox.schemas`. Nothing here is shared with ``connector/amazon``: this side
+has to be able to catch that side's mistakes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
 
-from connector.sandbox import enumerations as sets
-from connector.sandbox.checks import (
-    SOUND,
-    TIME,
-    TIME_OF_SECONDS,
-    Check,
-    Flaw,
-    Flaws,
-    Rule,
-    array,
-    both,
-    choice,
-    custom_value,
-    decimal,
-    integer,
-    match_key,
-    moment_ms,
-    record,
-    text,
-    time,
-)
+from connector.sandbox.checks import SOUND, TIME, Check, Flaw, Flaws, Rule, Schema, compiled, moment_ms
+from connector.sandbox.schemas import ADS_EVENT, EVENTS_EVENT
 
 __all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "Contract", "Limits", "Refusal", "judge", "open_body"]
 
 DAY_MS = 86_400_000
 MAX_EVENTS = 500
 """Section 3.2, ``events``; for ``events/v1`` Segment's batch size, the only number there is (section 3.1)."""
-
-
-_WORD = r"[A-Za-z0-9_]+"
-_CONSENT_STATE = choice(sets.CONSENT_STATES)
-_OPTION = choice(frozenset({"LIMITED_DATA_USE"}))
-
-
-def _consent(amazon: Check) -> Check:
-    geo = record({"ipAddress": text()}, {})
-    return record({}, {"geo": geo, "amazonConsent": amazon, "tcf": text(), "gpp": text()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +41,12 @@ class Contract:
     """What Amazon de-duplicates by (section 6)."""
     time_field: str
     place_of_name: tuple[str, ...]
-    place_of_type: tuple[str, ...]
-    shape: Check
-    """What an event must look like, whatever its type and the clock."""
+    schema: Schema
+    """What an event must look like, whatever the clock and the account."""
+    shape: Check = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", compiled(self.schema))
 
     def id_of(self, event: object) -> str | None:
         """Return the event's dedupe id; None for an event without one."""
@@ -104,26 +77,7 @@ EVENTS_V1 = Contract(
     id_field="clientDedupeId",
     time_field="timestamp",
     place_of_name=("name",),
-    place_of_type=("eventType",),
-    shape=record(
-        {
-            "name": text(),
-            "eventType": choice(sets.EVENT_TYPES),
-            "eventActionSource": choice(sets.EVENTS_SOURCES),
-            "countryCode": choice(sets.EVENTS_COUNTRIES),
-            "timestamp": time(TIME_OF_SECONDS),
-            "matchKeys": array(match_key(sets.EVENTS_MATCH_KEY_TYPES), 1, 11),
-        },
-        {
-            "value": decimal,
-            "currencyCode": choice(sets.EVENTS_CURRENCIES),
-            "unitsSold": integer(-(2**63), 2**63 - 1),
-            "clientDedupeId": text(),
-            "dataProcessingOptions": array(_OPTION, 0),
-            "consent": _consent(record({"amznAdStorage": _CONSENT_STATE, "amznUserData": _CONSENT_STATE}, {})),
-            "customAttributes": array(record({"name": text(_WORD), "value": text(longest=256)}, {}), 0),
-        },
-    ),
+    schema=EVENTS_EVENT,
 )
 """Section 3.1."""
 
@@ -137,43 +91,7 @@ ADS_V1 = Contract(
     id_field="eventId",
     time_field="eventTime",
     place_of_name=("eventDescription", "name"),
-    place_of_type=("eventDescription", "conversionType"),
-    shape=record(
-        {
-            "eventDescription": record(
-                {
-                    "name": text(),
-                    "conversionType": choice(sets.EVENT_TYPES),
-                    "eventSource": choice(sets.ADS_SOURCES),
-                    "eventIngestionMethod": choice(frozenset({"SERVER_TO_SERVER"})),
-                },
-                {"dataSetName": text(r"[A-Za-z][A-Za-z0-9_-]*", longest=100)},
-            ),
-            "countryCode": choice(sets.ADS_COUNTRIES),
-            "eventTime": time(TIME),
-            "matchKeys": array(match_key(sets.ADS_MATCH_KEY_TYPES), 1, 15),
-        },
-        {
-            "value": decimal,
-            "currencyCode": choice(sets.ADS_CURRENCIES),
-            "unitsSold": integer(-(2**31), 2**31 - 1),
-            "eventId": text(),
-            "dataProcessingOptions": record({}, {"options": _OPTION}),
-            "consent": _consent(record({"amznUserData": _CONSENT_STATE}, {"amznAdStorage": _CONSENT_STATE})),
-            "customData": array(
-                both(
-                    record({"name": text(_WORD), "value": text(_WORD)}, {"dataType": choice(sets.CUSTOM_TYPES)}),
-                    custom_value,
-                ),
-                0,
-                13,
-            ),
-            "deviceInfo": record({}, {"userAgent": text(longest=512)}),
-            "arefMeasurementTokens": text(r"[A-Za-z0-9]{10}\.[0-9]{13}(\|[A-Za-z0-9]{10}\.[0-9]{13})*"),
-            "amazonAdEventKey": text(),
-            "partner": text(),
-        },
-    ),
+    schema=ADS_EVENT,
 )
 """Section 3.2."""
 
@@ -227,7 +145,7 @@ def judge(contract: Contract, event: object, now_ms: int, limits: Limits) -> tup
     flaws = contract.shape(event)
     if type(event) is not dict:
         return flaws
-    return flaws + _by_clock(contract, event, now_ms, limits) + _by_type(contract, event) + _by_account(event, limits)
+    return flaws + _by_clock(contract, event, now_ms, limits) + _by_account(event, limits)
 
 
 def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits: Limits) -> Flaws:
@@ -240,18 +158,6 @@ def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits:
     if time_ms - now_ms > limits.max_future_ms:
         return (Flaw(contract.time_field, Rule.IN_FUTURE),)
     return SOUND
-
-
-def _by_type(contract: Contract, event: dict[str, object]) -> Flaws:
-    """Check what holds for purchases only (section 3.1; for currency in ``adsApi/v1`` after the seed and Segment)."""
-    kind = _at(event, contract.place_of_type)
-    if kind == "OFF_AMAZON_PURCHASES":
-        value = event.get("value")
-        negative = isinstance(value, int | float) and value < 0
-        return (Flaw("value", Rule.NEGATIVE),) if negative else SOUND
-    if not isinstance(kind, str) or kind not in sets.EVENT_TYPES:
-        return SOUND  # an unknown type is the shape's flaw, and says nothing of the rest
-    return tuple(Flaw(name, Rule.PURCHASES_ONLY) for name in ("currencyCode", "unitsSold") if name in event)
 
 
 def _by_account(event: dict[str, object], limits: Limits) -> Flaws:

@@ -2,121 +2,191 @@
 
 Pure and without state: a request is known by its ordinal (how many event requests came before it since the plan was set), so
 the same plan and the same ordinals give the same faults, in whatever order answers go out. The package docstring documents
-the plan as JSON.
+the plan as JSON; `catalogue` lists the faults.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
-__all__ = ["NO_FAULTS", "EventFault", "Faults", "FaultsRefused", "Planned", "RequestFault", "planned", "wait_ms"]
+from connector.sandbox.catalogue import EVENT_FAULTS, REQUEST_FAULTS, TOKEN_FAULTS
+
+__all__ = ["NO_FAULTS", "EventFault", "Faults", "FaultsRefused", "Planned", "RequestFault", "wait_ms"]
 
 RetryAfter = int | str | None
 """Seconds, any text (a date, garbage), or None: the header is left out. Amazon does all of it (section 5.5)."""
 
-REQUEST_FAULTS = ("fail_503", "throttle_429", "withhold", "fail_500_after_accept", "truncated", "empty", "html")
-"""Faults of a request that a probability can ask for; a plan's ``next`` may name them too."""
+_WITHOUT_A_CHANCE = ("status", "delay", "none")
+"""What an entry of a list may name beside the catalogue: any status, a wait, and nothing."""
 
-EVENT_FAULTS = ("reject", "retry", "omit")
-
-EventFault = str
-"""One of `EVENT_FAULTS`."""
-
-_PLANNABLE = (*REQUEST_FAULTS, "status", "delay", "none")
+_OF_EVENT_REQUESTS = frozenset({*REQUEST_FAULTS, *EVENT_FAULTS, *_WITHOUT_A_CHANCE})
+_OF_TOKEN_REQUESTS = frozenset({*TOKEN_FAULTS, *_WITHOUT_A_CHANCE})
+_REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_WAIT_MS = 600_000
 _MAX_TIMES = 1_000_000
+_NINETY_NINTH = NormalDist().inv_cdf(0.99)
 
 
 class FaultsRefused(ValueError):
     """The plan is not one; the text names the field."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """One fault for the next ``times`` requests."""
-
-    fault: str
-    """One of `REQUEST_FAULTS`, ``status`` (refuse with ``status``), ``delay`` (answer after ``ms``) or ``none``."""
-    times: int = 1
-    status: int = 503
-    retry_after: RetryAfter = None
-    ms: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what is not a fault."""
-        _require(self.fault in _PLANNABLE, "next.fault", "one of " + ", ".join(_PLANNABLE))
-        _whole("next.times", self.times, 1, _MAX_TIMES)
-        _whole("next.status", self.status, 400, 599)
-        _whole("next.ms", self.ms, 0, _MAX_WAIT_MS)
-        _retry_after("next.retry_after", self.retry_after)
-
-
 class RequestFault(NamedTuple):
-    """What goes wrong with one request."""
+    """What goes wrong with one request, be it for events or for a token."""
 
     name: str
     status: int | None = None
-    """The request is refused with it, before any event is judged."""
+    """Where an entry asked for one."""
     retry_after: RetryAfter = None
-    ms: int = 0
-    """Milliseconds the answer waits because of this fault."""
+    ms: int | None = None
+    code: str | None = None
+    only: int | None = None
+    """Of a fault of an event: the place, from 0, of the only one it happens to; None for all."""
+
+
+class EventFault(NamedTuple):
+    """What goes wrong with one event."""
+
+    name: str
+    code: str | None = None
+    """Amazon's ErrorCode that is to be answered, where one was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One fault for ``times`` requests: the next ones in a list ``next``, in a list ``at`` those from ``request`` on."""
+
+    fault: str
+    """Of the catalogue; ``status`` (refuse with ``status``), ``delay`` (answer after ``ms``) or ``none``."""
+    times: int = 1
+    request: int | None = None
+    """The first one it happens to; the plan's first request is 1."""
+    status: int | None = None
+    retry_after: RetryAfter = None
+    ms: int | None = None
+    code: str | None = None
+    index: int | None = None
+    """For a fault of an event: its place in the request, from 0; without it all events of the request."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        _whole("times", self.times, 1, _MAX_TIMES)
+        for name, value, lowest, highest in (
+            ("request", self.request, 1, 2**63),
+            ("status", self.status, 300, 599),
+            ("ms", self.ms, 0, _MAX_WAIT_MS),
+            ("index", self.index, 0, 499),
+        ):
+            if value is not None:
+                _whole(name, value, lowest, highest)
+        if self.fault in ("redirect", "token_redirect") and self.status is not None:
+            _require(self.status in _REDIRECTS, "status", "one of " + ", ".join(map(str, _REDIRECTS)))
+        _code("code", self.code)
+        _retry_after("retry_after", self.retry_after)
+
+    @property
+    def made(self) -> RequestFault:
+        """Return it as it happens."""
+        return RequestFault(self.fault, self.status, self.retry_after, self.ms, self.code, self.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """The plan. Every probability is between 0 and 1; those of a request together at most 1.
+    """The plan.
 
     Raises:
         FaultsRefused: a field is out of its range.
     """
 
     seed: int = 0
+    chances: Mapping[str, float] = field(default_factory=dict)
+    """Probabilities by name of the catalogue; in JSON they stand beside the other fields. Those of a request together at
+    most 1, those of a token request too."""
+    next: tuple[Planned, ...] = ()
+    """For the next event requests, one after the other; probabilities hold again afterwards."""
+    at: tuple[Planned, ...] = ()
+    """For event requests by number, before all else."""
+    token_next: tuple[Planned, ...] = ()
+    token_at: tuple[Planned, ...] = ()
+    """The same two for token requests."""
+    flapping: int = 0
+    """N: of event requests N pass and N are answered 503, in turn; 0 for none."""
     latency_ms: int = 0
-    """Every answer waits this long."""
+    """Every answer to an event request waits this long."""
+    latency_p50_ms: int = 0
+    latency_p99_ms: int = 0
+    """A brown-out: answers wait more, log-normally, half longer than the first and one in a hundred than the second."""
     delay: float = 0.0
     """Probability that an answer waits between ``delay_min_ms`` and ``delay_max_ms`` more."""
     delay_min_ms: int = 0
     delay_max_ms: int = 0
-    fail_503: float = 0.0
-    throttle_429: float = 0.0
     retry_after: RetryAfter = 1
-    """Of ``throttle_429``."""
-    withhold: float = 0.0
-    fail_500_after_accept: float = 0.0
-    truncated: float = 0.0
-    empty: float = 0.0
-    html: float = 0.0
-    reject: float = 0.0
-    """Of an event, by its id and content: the same event is rejected each time it comes."""
-    retry: float = 0.0
-    """Of an event in a request: sent again, it may pass."""
-    omit: float = 0.0
-    """Of an event in a request: accepted, and its verdict left out of the answer."""
+    """Of 429s by chance."""
+    reject_code: str | None = None
+    retry_code: str | None = None
+    """Of the two by chance."""
     reject_names: tuple[str, ...] = ()
-    next: tuple[Planned, ...] = ()
-    """For the next event requests, one after the other; probabilities hold again afterwards."""
-    token_next: tuple[Planned, ...] = ()
-    """The same for the next token requests."""
+    poison_names: tuple[str, ...] = ()
+    """Events with these names are rejected; sink the whole request."""
+    one_bad_event_sinks_all: bool = False
+    """A request with an event that breaks a rule is refused as a whole, with a 400 that names nothing (section 9)."""
+    max_body_bytes: int | None = None
+    """413 above it, where it is below the option's limit."""
+    refresh_token_revoked: bool = False
+    """Token requests are answered 400 invalid_grant, and no access token that was given out holds."""
     registry_down: bool = False
     registry_latency_ms: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
         _whole("seed", self.seed, -(2**63), 2**63 - 1)
-        for name in ("latency_ms", "delay_min_ms", "delay_max_ms", "registry_latency_ms"):
+        for name in (
+            "latency_ms",
+            "latency_p50_ms",
+            "latency_p99_ms",
+            "delay_min_ms",
+            "delay_max_ms",
+            "registry_latency_ms",
+        ):
             _whole(name, getattr(self, name), 0, _MAX_WAIT_MS)
-        for name in ("delay", *REQUEST_FAULTS, *EVENT_FAULTS):
-            value = getattr(self, name)
-            _require(type(value) in (int, float) and 0 <= value <= 1, name, "a probability between 0 and 1")
+        _whole("flapping", self.flapping, 0, _MAX_TIMES)
+        if self.max_body_bytes is not None:
+            _whole("max_body_bytes", self.max_body_bytes, 1, 2**63)
+        _probability("delay", self.delay)
+        for name, chance in self.chances.items():
+            _require(name in _NAMES, name, "a fault of the catalogue")
+            _probability(name, chance)
+        for name, group in (("faults of a request", REQUEST_FAULTS), ("faults of a token request", TOKEN_FAULTS)):
+            _require(sum(self.chances.get(one, 0) for one in group) <= 1 + 1e-9, name, "together at most 1")
         _require(self.delay_min_ms <= self.delay_max_ms, "delay_min_ms", "at most delay_max_ms")
-        _require(sum(getattr(self, name) for name in REQUEST_FAULTS) <= 1 + 1e-9, "fail_503 to html", "together at most 1")
+        _require(self.latency_p50_ms <= self.latency_p99_ms, "latency_p50_ms", "at most latency_p99_ms")
+        _require(not self.latency_p99_ms or self.latency_p50_ms > 0, "latency_p50_ms", "above 0 with latency_p99_ms")
         _retry_after("retry_after", self.retry_after)
-        _require(all(type(name) is str for name in self.reject_names), "reject_names", "an array of strings")
-        _require(type(self.registry_down) is bool, "registry_down", "true or false")
+        _code("reject_code", self.reject_code)
+        _code("retry_code", self.retry_code)
+        for name in ("reject_names", "poison_names"):
+            _require(all(type(one) is str for one in getattr(self, name)), name, "an array of strings")
+        for name in ("one_bad_event_sinks_all", "refresh_token_revoked", "registry_down"):
+            _require(type(getattr(self, name)) is bool, name, "true or false")
+        self._require_known_entries()
+
+    def _require_known_entries(self) -> None:
+        for name, known in (
+            ("next", _OF_EVENT_REQUESTS),
+            ("at", _OF_EVENT_REQUESTS),
+            ("token_next", _OF_TOKEN_REQUESTS),
+            ("token_at", _OF_TOKEN_REQUESTS),
+        ):
+            for entry in getattr(self, name):
+                _require(entry.fault in known, f"{name}.fault", "one of " + ", ".join(sorted(known)))
+                numbered = name.endswith("at")
+                _require((entry.request is not None) == numbered, f"{name}.request", "given" if numbered else "left out")
 
     @classmethod
     def parse(cls, document: object) -> Faults:
@@ -125,73 +195,104 @@ class Faults:
         Raises:
             FaultsRefused: a field is unknown, of the wrong type or out of range.
         """
-        fields = _fields_of(cls, document, "the plan")
-        for name in ("next", "token_next"):
+        if not isinstance(document, Mapping):
+            raise FaultsRefused("the plan: must be an object")
+        chances = {name: document[name] for name in _NAMES if name in document}
+        fields = _fields_of(cls, {n: value for n, value in document.items() if n not in chances}, "the plan")
+        for name in ("next", "at", "token_next", "token_at"):
             if name in fields:
                 fields[name] = tuple(_planned_of(entry, name) for entry in _array(name, fields[name]))
-        if "reject_names" in fields:
-            fields["reject_names"] = tuple(_array("reject_names", fields["reject_names"]))
-        return cls(**fields)
+        for name in ("reject_names", "poison_names"):
+            if name in fields:
+                fields[name] = tuple(_array(name, fields[name]))
+        return cls(**fields, chances=chances)
 
     def as_json(self) -> dict[str, object]:
-        """Return the plan as `parse` reads it, every field written out."""
+        """Return the plan as `parse` reads it, every field written out, and the probabilities that are not 0."""
         fields = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        chances = {name: chance for name, chance in fields.pop("chances").items() if chance}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()} | chances
 
     def of_request(self, ordinal: int) -> RequestFault | None:
         """Return what goes wrong with the event request of this ordinal, from 0."""
-        fault = planned(self.next, ordinal)
+        fault = _listed(self.at, self.next, ordinal)
         if fault is not None:
             return None if fault.name == "none" else fault
-        draw = _chance(self.seed, "request", ordinal)
-        for name in REQUEST_FAULTS:
-            draw -= getattr(self, name)
+        if self.flapping and ordinal // self.flapping % 2:
+            return RequestFault("fail_503")
+        return self._drawn(REQUEST_FAULTS, "request", ordinal)
+
+    def of_token_request(self, ordinal: int) -> RequestFault | None:
+        """Return what goes wrong with the token request of this ordinal, from 0."""
+        fault = _listed(self.token_at, self.token_next, ordinal)
+        if fault is not None:
+            return None if fault.name == "none" else fault
+        return self._drawn(TOKEN_FAULTS, "token", ordinal)
+
+    def _drawn(self, names: tuple[str, ...], kind: str, ordinal: int) -> RequestFault | None:
+        if not self.chances:
+            return None
+        draw = _chance(self.seed, kind, ordinal)
+        for name in names:
+            draw -= self.chances.get(name, 0.0)
             if draw < 0:
-                return _fault(name, self.retry_after, status=503, ms=0)
+                return RequestFault(name, retry_after=self.retry_after if "429" in name else None)
         return None
 
-    def of_event(self, ordinal: int, index: int, identity: bytes, name: str | None) -> EventFault | None:
-        """Return what goes wrong with one event of a request; ``identity`` is the digest of its content."""
+    @property
+    def of_events(self) -> bool:
+        """Whether anything happens to events by themselves."""
+        return bool(self.chances or self.reject_names or self.poison_names)
+
+    def of_event(
+        self, ordinal: int, index: int, identity: bytes, name: str | None, request: RequestFault | None = None
+    ) -> EventFault | None:
+        """Return what goes wrong with one event of a request.
+
+        ``identity`` is the digest of its content, ``request`` the fault of its request.
+        """
+        if request is not None and request.name in EVENT_FAULTS and request.only in (None, index):
+            return EventFault(request.name, request.code)
         if name is not None and name in self.reject_names:
-            return "reject"
-        if self.reject and _chance(self.seed, "reject", identity) < self.reject:
-            return "reject"
-        if self.retry and _chance(self.seed, "retry", ordinal, index) < self.retry:
-            return "retry"
-        if self.omit and _chance(self.seed, "omit", ordinal, index) < self.omit:
-            return "omit"
+            return EventFault("reject", self.reject_code)
+        if name is not None and name in self.poison_names:
+            return EventFault("poison")
+        # What is wrong with an event itself is wrong each time it comes; what happens to it on its way is drawn anew.
+        for one in EVENT_FAULTS:
+            chance = self.chances.get(one, 0.0)
+            drawn_by = (identity,) if one in ("reject", "poison") else (ordinal, index)
+            if chance and _chance(self.seed, one, *drawn_by) < chance:
+                return EventFault(one, {"reject": self.reject_code, "retry": self.retry_code}.get(one))
         return None
 
 
-def planned(entries: tuple[Planned, ...], ordinal: int) -> RequestFault | None:
-    """Return the fault that a list of planned ones holds for this ordinal; None after its end."""
-    for entry in entries:
+_NAMES = frozenset({*REQUEST_FAULTS, *EVENT_FAULTS, *TOKEN_FAULTS})
+
+
+def _listed(at: tuple[Planned, ...], following: tuple[Planned, ...], ordinal: int) -> RequestFault | None:
+    """Return the fault that the lists hold for this ordinal: by number first, then in turn; None where neither has one."""
+    for entry in at:
+        if entry.request is not None and entry.request <= ordinal + 1 < entry.request + entry.times:
+            return entry.made
+    for entry in following:
         if ordinal < entry.times:
-            return _fault(entry.fault, entry.retry_after, entry.status, entry.ms)
+            return entry.made
         ordinal -= entry.times
     return None
 
 
 def wait_ms(faults: Faults, ordinal: int) -> int:
     """Return how long the answer to an event request waits, in milliseconds, without what its own fault adds."""
-    if not faults.delay or _chance(faults.seed, "delay", ordinal) >= faults.delay:
-        return faults.latency_ms
-    spread = faults.delay_max_ms - faults.delay_min_ms
-    return faults.latency_ms + faults.delay_min_ms + round(spread * _chance(faults.seed, "wait", ordinal))
-
-
-def _fault(name: str, retry_after: RetryAfter, status: int, ms: int) -> RequestFault:
-    match name:
-        case "fail_503":
-            return RequestFault(name, 503)
-        case "throttle_429":
-            return RequestFault(name, 429, retry_after)
-        case "status":
-            return RequestFault(name, status, retry_after)
-        case "delay":
-            return RequestFault(name, ms=ms)
-        case _:
-            return RequestFault(name)
+    wait = faults.latency_ms
+    if faults.latency_p99_ms:
+        spread = math.log(faults.latency_p99_ms / faults.latency_p50_ms) / _NINETY_NINTH
+        # inv_cdf takes neither 0 nor 1.
+        normal = NormalDist().inv_cdf(min(max(_chance(faults.seed, "latency", ordinal), 2**-53), 1 - 2**-53))
+        wait += min(round(faults.latency_p50_ms * math.exp(spread * normal)), _MAX_WAIT_MS)
+    if faults.delay and _chance(faults.seed, "delay", ordinal) < faults.delay:
+        between = faults.delay_max_ms - faults.delay_min_ms
+        wait += faults.delay_min_ms + round(between * _chance(faults.seed, "wait", ordinal))
+    return wait
 
 
 def _chance(seed: int, *what: object) -> float:
@@ -201,7 +302,10 @@ def _chance(seed: int, *what: object) -> float:
 
 
 def _planned_of(entry: object, name: str) -> Planned:
-    return Planned(**{"fault": "", **_fields_of(Planned, entry, name)})
+    try:
+        return Planned(**{"fault": "", **_fields_of(Planned, entry, "an entry")})
+    except FaultsRefused as refused:
+        raise FaultsRefused(f"{name}.{refused}") from None
 
 
 def _require(holds: bool, name: str, wanted: str) -> None:
@@ -213,10 +317,20 @@ def _whole(name: str, value: object, lowest: int, highest: int) -> None:
     _require(type(value) is int and lowest <= value <= highest, name, f"a whole number from {lowest} to {highest}")
 
 
+def _probability(name: str, value: object) -> None:
+    # bool is a subclass of int, and not a number of the plan.
+    number = isinstance(value, int | float) and type(value) is not bool
+    _require(number and 0 <= value <= 1, name, "a probability between 0 and 1")  # type: ignore[operator]  # a number here
+
+
 def _retry_after(name: str, value: object) -> None:
     # A line break in it would write further headers.
     sound = value is None or type(value) is int or (type(value) is str and value.isprintable())
     _require(sound, name, "a number, a printable text or null")
+
+
+def _code(name: str, value: object) -> None:
+    _require(value is None or (type(value) is str and value.isprintable()), name, "a printable text")
 
 
 def _array(name: str, value: object) -> list[object]:
@@ -228,10 +342,10 @@ def _array(name: str, value: object) -> list[object]:
 def _fields_of(kind: type[Faults | Planned], document: object, name: str) -> dict[str, Any]:
     if not isinstance(document, Mapping):
         raise FaultsRefused(f"{name}: must be an object")
-    known = {field.name for field in dataclasses.fields(kind)}
-    for field in document:
-        if field not in known:
-            raise FaultsRefused(f"{name}: has no field {field}")
+    known = {one.name for one in dataclasses.fields(kind)} - {"chances"}
+    for one in document:
+        if one not in known:
+            raise FaultsRefused(f"{name}: has no field {one}; GET /sandbox/faults/names lists the faults")
     return dict(document)
 
 

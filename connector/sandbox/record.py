@@ -1,23 +1,34 @@
 """The memory of what was received: every event of every request, from its arrival on.
 
 A request enters before it is answered, so that one whose client is gone, or whose answer never left, is there too. Kept as
-one object a request with columns for its events, about 200 bytes an event; at `MAX_LINES` the oldest requests leave, and how
+one object a request with columns for its events, about 400 bytes an event; at `MAX_LINES` the oldest requests leave, and how
 many lines left is counted. Holds no token, no match key and no event, only digests.
+
+What Amazon would count (amazon-contract.md, section 6): of accepted events with one dedupe id, of one account and whatever
+their types, the one that happened first; of two that happened at once, the one that came first. The others are filtered,
+silently, after they were accepted. Sources contradict each other on which is kept, and none knows how long an id is
+remembered: the first is what the seed, Amazon's guides and its older interface say, and the memory here is the record's. An
+event without an id is counted. What Amazon filters by user and time is not imitated.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
 
+from connector.sandbox.checks import moment_ms
+
 __all__ = ["ACCEPTED", "MAX_LINES", "NOT_JUDGED", "PENDING", "REJECTED", "Judgement", "Received", "Record"]
 
 MAX_LINES = 1_000_000
-"""About 200 MB; ten times what a test or the demo sends."""
+"""About 400 MB; ten times what a test or the demo sends."""
+
+_MAX_REQUESTS = 100_000
+"""Of requests without a line, refused before their events could be read, so many are kept beside the others."""
 
 DIGEST_BYTES = 16
 
@@ -49,12 +60,22 @@ class Received:
     arrival_ms: int
     """When its last byte was there, in milliseconds since 1970 UTC."""
     contract: str
+    account: str | None = None
+    """Which of the accounts known here; None for another or none."""
+    token: str | None = None
+    """A fingerprint of the access token; None without one."""
+    size: int = 0
+    """Bytes of its body."""
+    status: int | None = None
+    """That was answered, or would have been."""
     fault: str | None = None
     verdict: str = NOT_JUDGED
     """Of every event without a judgement of its own."""
     ids: list[str | None] = field(default_factory=list)
     digests: bytes = b""
     """`DIGEST_BYTES` for each event."""
+    times: list[str] = field(default_factory=list)
+    """When the events happened, as they say it, where they were judged."""
     judgements: dict[int, Judgement] = field(default_factory=dict)
     """By position, from 0."""
     answer: str = PENDING
@@ -65,12 +86,33 @@ class Received:
         found = self.judgements.get(index)
         return found.verdict if found else self.verdict
 
-    def lines(self) -> Iterator[bytes]:
-        """Write the events, one JSON line each."""
+    def as_json(self) -> dict[str, object]:
+        """Return the request without its events."""
+        verdicts = Counter(map(self.verdict_of, range(len(self.ids))))
+        return {
+            "request": self.number,
+            "arrival": self.arrival_ms,
+            "contract": self.contract,
+            "account": self.account,
+            "token": self.token,
+            "bytes": self.size,
+            "events": len(self.ids),
+            "accepted": verdicts[ACCEPTED],
+            "rejected": verdicts[REJECTED],
+            "fault": self.fault,
+            "status": self.status,
+            "answer": self.answer,
+            "answered": self.answered_ms,
+        }
+
+    def lines(self, counted: Mapping[_Key, _Place]) -> Iterator[bytes]:
+        """Write the events, one JSON line each; ``counted``: where the event stands that counts, by account and id."""
         common = {
             "request": self.number,
             "arrival": self.arrival_ms,
             "contract": self.contract,
+            "account": self.account,
+            "token": self.token,
             "answer": self.answer,
             "answered": self.answered_ms,
         }
@@ -85,8 +127,22 @@ class Received:
                 "codes": judgement.codes,
                 "flaws": judgement.flaws,
                 "fault": judgement.fault or self.fault,
+                "counted": None,
             }
+            if judgement.verdict == ACCEPTED:
+                place = None if event_id is None else counted.get((self.account, event_id))
+                line["counted"] = place is None or place[1:] == (self.number, index)
             yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+_Key = tuple[str | None, str]
+"""Account and dedupe id: what Amazon keeps one event of."""
+_Place = tuple[str, int, int]
+"""When the event happened, as it says it, the number of its request, and its position there."""
+
+
+def _when(place: _Place) -> int:
+    return moment_ms(place[0]) or 0
 
 
 class Record:
@@ -104,34 +160,63 @@ class Record:
         self._dropped = 0
         self._tally: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()
+        self._counted: dict[_Key, _Place] = {}
 
-    def open(self, contract: str, arrival_ms: int) -> Received:
-        """Count a request from now on, and return it with its number; `add` takes in its events."""
+    def open(self, contract: str, arrival_ms: int, account: str | None = None, token: str | None = None) -> Received:
+        """Take a request in from now on, and return it with its number; `add` takes in its events."""
         self._number += 1
         self._tally["requests"] += 1
-        return Received(self._number, arrival_ms, contract)
+        received = Received(self._number, arrival_ms, contract, account, token)
+        self._requests.append(received)
+        while len(self._requests) > _MAX_REQUESTS + self._lines:
+            self._leave()
+        return received
 
     def add(self, received: Received) -> None:
-        """Take a request's events in, judged or not; its answer may follow."""
-        self._requests.append(received)
+        """Take in the events of a request that was opened, judged or not; its answer may follow."""
         self._lines += len(received.ids)
         self._tally["events"] += len(received.ids)
         for index in range(len(received.ids)):
             self._tally[received.verdict_of(index)] += 1
+        if received.verdict == ACCEPTED:
+            self._count(received)
         while self._lines > self._max_lines:
-            gone = len(self._requests.popleft().ids)
-            self._lines -= gone
-            self._dropped += gone
+            self._leave()
 
-    def close(self, received: Received, answer: str, answered_ms: int) -> None:
+    def _count(self, received: Received) -> None:
+        """Find out which of the accepted events Amazon would count."""
+        for index, (event_id, time) in enumerate(zip(received.ids, received.times, strict=True)):
+            if event_id is None or received.verdict_of(index) != ACCEPTED:
+                continue
+            key, place = (received.account, event_id), (time, received.number, index)
+            before = self._counted.setdefault(key, place)
+            if before is not place:
+                self._tally["filtered"] += 1
+                self._counted[key] = min(before, place, key=_when)  # of equals the first
+
+    def _leave(self) -> None:
+        """Forget the oldest request."""
+        gone = self._requests.popleft()
+        self._lines -= len(gone.ids)
+        self._dropped += len(gone.ids)
+        for event_id in gone.ids:
+            if event_id is not None and self._counted.get((gone.account, event_id), ("", 0, 0))[1] == gone.number:
+                del self._counted[gone.account, event_id]
+
+    def close(self, received: Received, answer: str, status: int | None, answered_ms: int) -> None:
         """Write down how a request was answered."""
-        received.answer = answer
+        received.answer, received.status = answer, status
         received.answered_ms = answered_ms
         self._answers[answer] += 1
 
     def count(self, what: str, times: int = 1) -> None:
         """Count something that is no event."""
         self._tally[what] += times
+
+    def requests(self) -> Iterator[bytes]:
+        """Write the requests as of now, one JSON line each, those included whose events were never read."""
+        for received in list(self._requests):
+            yield orjson.dumps(received.as_json(), option=orjson.OPT_APPEND_NEWLINE)
 
     def lines(self, first: int = 0) -> Iterator[bytes]:
         """Write the record from line ``first`` on, as of now, counted from 0 at the last clear, dropped ones included."""
@@ -140,7 +225,7 @@ class Record:
             if position + len(received.ids) <= first:
                 position += len(received.ids)
                 continue
-            for line in received.lines():
+            for line in received.lines(self._counted):
                 if position >= first:
                     yield line
                 position += 1
@@ -161,10 +246,15 @@ class Record:
             "accepted": self._tally[ACCEPTED],
             "rejected": self._tally[REJECTED],
             "not_judged": self._tally[NOT_JUDGED],
+            "counted": self._tally[ACCEPTED] - self._tally["filtered"],
+            "filtered": self._tally["filtered"],
             "clear_match_keys": self._tally["clear_match_keys"],
             "broken_off": self._tally["broken_off"],
             "tokens": self._tally["tokens"],
             "tokens_refused": self._tally["tokens_refused"],
+            "left_connections_reset": self._tally["left_connections_reset"],
+            "elsewhere": self._tally["elsewhere"],
+            "elsewhere_with_a_token": self._tally["elsewhere_with_a_token"],
             "answers": dict(sorted(self._answers.items())),
             "withheld_answers": self._answers["withheld"],
             "distinct_ids": len(ids),

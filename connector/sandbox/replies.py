@@ -1,17 +1,43 @@
-"""Answers to whole requests: refusals in Amazon's words, and what a fault makes of a good answer. Pure."""
+"""Answers to whole requests: refusals in Amazon's words, and what a fault makes of a good answer. Pure.
+
+An answer has a content and a manner of leaving; `delivery` carries the manner out.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import gzip
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
+from enum import Enum
+from typing import Final
 
 import orjson
 
 from connector.sandbox.contract import Contract, Refusal
 from connector.sandbox.faults import RequestFault
+from connector.sandbox.spoiling import misindexed
 
-__all__ = ["Reply", "asked_refusal", "refusing", "retry_header", "spoiled"]
+__all__ = ["Manner", "Reply", "afflicted_refusal", "refusing", "spoiled", "token_refusal", "token_spoiled"]
+
+
+class Manner(Enum):
+    """How an answer leaves."""
+
+    WHOLE = "whole"
+    NOT_AT_ALL = "not at all"
+    HEADERS_DRIP = "headers drip"
+    BODY_DRIPS = "body drips"
+    ENDLESS = "endless"
+    HUGE = "huge"
+    INFLATES = "inflates"
+    RESET_AFTER_HEADERS = "reset after headers"
+    RESET_AMID_BODY = "reset amid body"
+
+
+_PAGE: Final = b"<html><body><h1>The sandbox is a proxy now</h1></body></html>"
+_DRIP_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,47 +50,188 @@ class Reply:
     """The record's word for it."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    manner: Manner = Manner.WHOLE
+    wait_ms: int = 0
+    """Before it begins."""
+    drip_ms: int = _DRIP_MS
+    """Between two bytes of what drips."""
+    last: bool = False
+    """The connection is kept, and reset when something comes on it again."""
 
 
-def asked_refusal(fault: RequestFault | None) -> Refusal | None:
-    """Return the refusal that a fault asks for, before anything is looked at."""
-    if fault is None or fault.status is None:
+_STATUSES: Final = {
+    "throttle_429": 429,
+    "throttle_429_html": 429,
+    "fail_500": 500,
+    "fail_502": 502,
+    "fail_503": 503,
+    "fail_504": 504,
+    "unauthorized_401": 401,
+    "forbidden_403": 403,
+    "account_400": 400,
+    "too_large_413": 413,
+}
+"""Faults that refuse a request before its events are looked at."""
+
+_CODES: Final = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "CONTENT_TOO_LARGE", 429: "TOO_MANY_REQUESTS"}
+_HTML_REFUSALS: Final = frozenset({"throttle_429_html", "fail_502"})
+
+
+def afflicted_refusal(fault: RequestFault | None) -> Refusal | None:
+    """Return the refusal that a fault asks for, before any event is looked at."""
+    if fault is None:
         return None
-    code = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 413: "CONTENT_TOO_LARGE", 429: "TOO_MANY_REQUESTS"}.get(
-        fault.status, "BAD_REQUEST" if fault.status < 500 else "INTERNAL_ERROR"
-    )
-    return Refusal(fault.status, code, "on request of the sandbox's faults")
+    status = (fault.status or 503) if fault.name == "status" else _STATUSES.get(fault.name)
+    if fault.name == "redirect":
+        status = fault.status or 307
+    if status is None:
+        return None
+    code = _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
+    return Refusal(status, code, "on request of the sandbox's faults")
 
 
-def retry_header(fault: RequestFault | None) -> dict[str, str]:
-    """Return the header a throttling fault carries, or none."""
-    return {} if fault is None or fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+def refusing(
+    contract: Contract, refusal: Refusal, number: int, fault: RequestFault | None, *, now_ms: int, elsewhere: str = ""
+) -> Reply:
+    """Word a refusal of the whole request in the form seen for that contract (sections 2 and 5.5).
 
-
-def refusing(contract: Contract, refusal: Refusal, number: int, fault: RequestFault | None) -> Reply:
-    """Word a refusal of the whole request in the form seen for that contract (sections 2 and 5.5)."""
+    ``elsewhere``: where a redirect leads.
+    """
+    label = f"failed:{refusal.status}"
+    headers = _retry_header(fault, now_ms)
+    if fault is not None and fault.name in _HTML_REFUSALS:
+        return Reply(refusal.status, _PAGE, label, "text/html", headers)
+    if fault is not None and fault.name == "redirect":
+        return Reply(refusal.status, b"", label, headers={"Location": elsewhere})
     body: dict[str, object] = {"code": refusal.code, "message": refusal.message}
     if refusal.status == 429:
         body = {"message": "Too Many Requests"}
     elif contract.first_index == 1:
         body = {"code": str(refusal.status), "details": refusal.message, "requestId": f"sandbox-{number}"}
-    return Reply(refusal.status, orjson.dumps(body), f"failed:{refusal.status}", headers=retry_header(fault))
+    return Reply(refusal.status, orjson.dumps(body), label, headers=headers)
 
 
-def spoiled(reply: Reply, fault: RequestFault | None) -> Reply:
+def _retry_header(fault: RequestFault | None, now_ms: int) -> dict[str, str]:
+    """Return the header a throttling fault carries, or none."""
+    if fault is None or fault.retry_after is None:
+        return {}
+    text = str(fault.retry_after)
+    ahead = text.removeprefix("date+")
+    if ahead != text and ahead.isascii() and ahead.isdigit():
+        text = formatdate(now_ms / 1000 + int(ahead), usegmt=True)
+    return {"Retry-After": text}
+
+
+_MANNERS: Final = {
+    "withhold": Manner.NOT_AT_ALL,
+    "token_withhold": Manner.NOT_AT_ALL,
+    "slow_headers": Manner.HEADERS_DRIP,
+    "slow_body": Manner.BODY_DRIPS,
+    "endless_body": Manner.ENDLESS,
+    "huge_body": Manner.HUGE,
+    "gzip_bomb": Manner.INFLATES,
+    "reset_after_headers": Manner.RESET_AFTER_HEADERS,
+    "reset_mid_answer": Manner.RESET_AMID_BODY,
+}
+_LABELS: Final = {"withhold": "withheld", "fail_500_after_accept": "failed:500"}
+"""The record's words where they are not the fault's name."""
+
+
+def spoiled(reply: Reply, fault: RequestFault | None, *, first_index: int) -> Reply:
     """Return the answer that leaves in place of a good one: all has happened, only the answer is wrong."""
-    match fault.name if fault is not None else None:
-        case "withhold":
-            return dataclasses.replace(reply, label="withheld")
-        case "truncated":
-            return dataclasses.replace(reply, label="truncated", body=reply.body[: len(reply.body) // 2])
-        case "empty":
-            return dataclasses.replace(reply, label="empty", body=b"")
-        case "html":
-            page = b"<html><body><h1>The sandbox is a proxy now</h1></body></html>"
-            return dataclasses.replace(reply, label="html", body=page, content_type="text/html")
-        case "fail_500_after_accept":
-            body = orjson.dumps({"code": "INTERNAL_ERROR", "message": "after everything was accepted"})
-            return dataclasses.replace(reply, label="failed:500", status=500, body=body)
+    if fault is None:
+        return reply
+    if fault.name == "delay":
+        return dataclasses.replace(reply, wait_ms=fault.ms or 0)
+    label = _LABELS.get(fault.name, fault.name)
+    if fault.name in _MANNERS:
+        return dataclasses.replace(reply, label=label, manner=_MANNERS[fault.name], drip_ms=_or(fault.ms, _DRIP_MS))
+    if (body := misindexed(reply.body, fault.name, first_index)) is not None:
+        return dataclasses.replace(reply, label=label, body=body)
+    change = _CHANGES.get(fault.name)
+    # A fault of its events alone leaves the answer as it is.
+    return reply if change is None else dataclasses.replace(change(reply), label=label)
+
+
+def _page(reply: Reply) -> Reply:
+    return dataclasses.replace(reply, body=_PAGE, content_type="text/html")
+
+
+def _with_status(status: int, *, empty: bool = True) -> Callable[[Reply], Reply]:
+    return lambda reply: dataclasses.replace(reply, status=status, body=b"" if empty else reply.body)
+
+
+_AFTER_ALL: Final = orjson.dumps({"code": "INTERNAL_ERROR", "message": "after everything was accepted"})
+
+_CHANGES: Final[dict[str, Callable[[Reply], Reply]]] = {
+    "truncated": lambda reply: dataclasses.replace(reply, body=reply.body[: len(reply.body) // 2]),
+    "empty": _with_status(207),
+    "html": _page,
+    "html_200": lambda reply: dataclasses.replace(_page(reply), status=200),
+    "wrong_content_type": lambda reply: dataclasses.replace(reply, content_type="text/plain"),
+    "byte_order_mark": lambda reply: dataclasses.replace(reply, body=b"\xef\xbb\xbf" + reply.body),
+    "invalid_utf8": lambda reply: dataclasses.replace(reply, body=reply.body[:-1] + b',"note":"\xff"}'),
+    "gzip": lambda reply: dataclasses.replace(
+        reply, body=gzip.compress(reply.body, 1), headers={"Content-Encoding": "gzip"}
+    ),
+    "close_idle": lambda reply: dataclasses.replace(reply, last=True),
+    "status_200": _with_status(200, empty=False),
+    "status_200_empty": _with_status(200),
+    "status_202": _with_status(202),
+    "status_204": _with_status(204),
+    "fail_500_after_accept": lambda reply: dataclasses.replace(reply, status=500, body=_AFTER_ALL),
+}
+"""What the answer itself becomes."""
+
+
+_TOKEN_REFUSALS: Final = {
+    "token_invalid_grant": (400, "invalid_grant"),
+    "token_invalid_client": (401, "invalid_client"),
+    "token_500": (500, "server_error"),
+    "token_503": (503, "temporarily_unavailable"),
+    "token_429": (429, "too_many_requests"),
+}
+_TOKEN_SLOW_MS: Final = 10_000
+
+
+def token_refusal(fault: RequestFault | None) -> Refusal | None:
+    """Return the refusal that a fault asks for of a token request."""
+    if fault is None:
+        return None
+    status, code = _TOKEN_REFUSALS.get(fault.name, (None, ""))
+    if fault.name == "status":
+        status, code = fault.status or 503, "invalid_request" if (fault.status or 503) < 500 else "server_error"
+    return None if status is None else Refusal(status, code, "on request of the sandbox's faults")
+
+
+def token_spoiled(
+    answer: Mapping[str, object] | Refusal, fault: RequestFault | None, *, now_ms: int, elsewhere: str
+) -> Reply:
+    """Return the answer to a token request, with what a fault makes of it; ``elsewhere``: where a redirect leads."""
+    name = fault.name if fault is not None else None
+    wait_ms = (fault.ms or 0) if fault is not None and name == "delay" else 0
+    if isinstance(answer, Refusal):
+        told = {"error": answer.code, "error_description": answer.message}
+        headers = _retry_header(fault, now_ms)
+        return Reply(answer.status, orjson.dumps(told), f"failed:{answer.status}", headers=headers, wait_ms=wait_ms)
+    reply = Reply(200, orjson.dumps(answer), "sent", wait_ms=wait_ms)
+    match name:
+        case "token_slow":
+            return dataclasses.replace(reply, wait_ms=_or(fault.ms if fault else None, _TOKEN_SLOW_MS))
+        case "token_redirect":
+            status = (fault.status if fault else None) or 307
+            return dataclasses.replace(reply, status=status, body=b"", headers={"Location": elsewhere})
+        case "token_garbage":
+            return dataclasses.replace(reply, body=b"\x00\xff\xfe garbage")
+        case "token_missing":
+            return dataclasses.replace(reply, body=b'{"token_type":"bearer","expires_in":3600}')
+        case "token_html":
+            return dataclasses.replace(reply, body=_PAGE, content_type="text/html")
+        case "token_withhold":
+            return dataclasses.replace(reply, manner=Manner.NOT_AT_ALL)
         case _:
             return reply
+
+
+def _or(given: int | None, usual: int) -> int:
+    return usual if given is None else given

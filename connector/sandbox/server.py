@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
+from weakref import WeakSet
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
+from connector.sandbox.catalogue import CATALOGUE, EVENT_FAULTS
 from connector.sandbox.contract import CONTRACTS, Contract, Limits, Refusal, open_body
-from connector.sandbox.faults import NO_FAULTS, Faults, FaultsRefused, RequestFault, planned, wait_ms
-from connector.sandbox.record import ACCEPTED, MAX_LINES, Received, Record
+from connector.sandbox.delivery import deliver, read_half, reset
+from connector.sandbox.faults import NO_FAULTS, Faults, FaultsRefused, RequestFault, wait_ms
+from connector.sandbox.record import ACCEPTED, MAX_LINES, NOT_JUDGED, Received, Record
 from connector.sandbox.registry import Registry, RegistryRefusal
-from connector.sandbox.replies import Reply, asked_refusal, refusing, retry_header, spoiled
-from connector.sandbox.tokens import Credentials, Tokens
-from connector.sandbox.verdicts import judge_events, read_events
+from connector.sandbox.replies import Reply, afflicted_refusal, refusing, spoiled, token_refusal, token_spoiled
+from connector.sandbox.tokens import Credentials, Tokens, bearer, fingerprint
+from connector.sandbox.verdicts import Events, judge_events, read_events
 
 __all__ = ["Options", "RunningSandbox", "serve"]
 
 _Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_BEFORE_ITS_EVENTS = frozenset({"reset_at_head", "reset_mid_request"})
+"""Faults that happen to a request while it is read."""
 _LINES_A_WRITE = 1000
 _SHUTDOWN_SECONDS = 1.0
 """How long a stop waits for requests under way; what is still waiting then is recorded as unread."""
@@ -43,6 +51,8 @@ class Options:
     max_body_bytes: int = 1_048_576
     """Of a request. Amazon's limit is unknown (section 3.5); 1 MB is what Tealium flushes at."""
     limits: Limits = field(default_factory=Limits)
+    faults: Faults = NO_FAULTS
+    """In force from the start."""
     max_lines: int = MAX_LINES
     """Of the record; the oldest requests leave first."""
     clock: Callable[[], int] = _wall_clock_ms
@@ -65,7 +75,9 @@ class _Sandbox:
         self.record = Record(options.max_lines)
         self.registry = Registry()
         self.tokens = Tokens(options.credentials, options.token_life_ms)
-        self.set_faults(NO_FAULTS)
+        self._left: WeakSet[asyncio.BaseTransport] = WeakSet()
+        """Connections that are kept open, and reset as soon as something comes on them."""
+        self.set_faults(options.faults)
 
     def set_faults(self, faults: Faults) -> None:
         """Set the plan; its ordinals begin at 0."""
@@ -75,17 +87,20 @@ class _Sandbox:
 
     def application(self) -> web.Application:
         """Return what the server serves."""
-        application = web.Application(client_max_size=self.options.max_body_bytes)
+        application = web.Application(client_max_size=self.options.max_body_bytes, middlewares=[self._door()])
         application.add_routes(
             [
                 *(web.post(contract.path, self._events_of(contract)) for contract in CONTRACTS),
                 web.post("/auth/o2/token", self._token),
+                web.route("*", "/elsewhere/{path:.*}", self._elsewhere),
                 web.get("/sandbox/record", self._get_record),
+                web.get("/sandbox/requests", self._get_requests),
                 web.delete("/sandbox/record", self._delete_record),
                 web.get("/sandbox/status", self._get_status),
                 web.get("/sandbox/faults", self._get_faults),
                 web.put("/sandbox/faults", self._put_faults),
                 web.delete("/sandbox/faults", self._delete_faults),
+                web.get("/sandbox/faults/names", self._get_names),
                 *self._registry_routes(),
             ]
         )
@@ -98,83 +113,141 @@ class _Sandbox:
         return events
 
     async def _events(self, request: web.Request, contract: Contract) -> web.StreamResponse:
+        turn = self._turn()
+        if turn.fault is not None and turn.fault.name in _BEFORE_ITS_EVENTS:
+            return await self._break_off(request, contract, turn.fault.name)
         try:
-            body = await _read_body(request)
+            body = await _read_body(request, turn.faults.max_body_bytes)
         except ConnectionError:
             self.record.count("broken_off")
             raise
-        ordinal, self._events_ordinal = self._events_ordinal, self._events_ordinal + 1
-        turn = _Turn(self.faults, ordinal, self.faults.of_request(ordinal))
-        received = self.record.open(contract.name, self.options.clock())
-        reply = self._reply(contract, request.headers, body, received, turn)
-        wait = wait_ms(turn.faults, ordinal) + (turn.fault.ms if turn.fault else 0)
-        answer = "unread"
+        received = self._open(request, contract)
+        received.size = 0 if isinstance(body, Refusal) else len(body)
+        reply = self._reply(contract, request, body, received, turn)
+        answer, status = "unread", None
         try:
-            response, answer = await _deliver(request, reply, wait)
+            response, answer = await self._deliver(request, reply)
+            status = response.status
         finally:
-            self.record.close(received, answer, self.options.clock())
+            self.record.close(received, answer, status, self.options.clock())
         return response
 
+    def _turn(self) -> _Turn:
+        ordinal, self._events_ordinal = self._events_ordinal, self._events_ordinal + 1
+        return _Turn(self.faults, ordinal, self.faults.of_request(ordinal))
+
+    def _open(self, request: web.Request, contract: Contract) -> Received:
+        token = fingerprint(bearer(request.headers))
+        return self.record.open(contract.name, self.options.clock(), self.tokens.account_of(request.headers), token)
+
+    async def _break_off(self, request: web.Request, contract: Contract, name: str) -> web.StreamResponse:
+        """Reset a connection before the request on it has been read."""
+        received = self._open(request, contract)
+        received.fault = name
+        if name == "reset_mid_request":
+            await read_half(request)
+        if request.transport is not None:
+            reset(request.transport)
+        self.record.close(received, name, None, self.options.clock())
+        return web.Response()
+
     def _reply(
-        self, contract: Contract, headers: Mapping[str, str], body: bytes | Refusal, received: Received, turn: _Turn
+        self, contract: Contract, request: web.Request, body: bytes | Refusal, received: Received, turn: _Turn
     ) -> Reply:
         """Judge and record a request, and return the answer to it."""
         now_ms, fault = received.arrival_ms, turn.fault
+        if fault is not None and fault.name == "expire_tokens":
+            self.tokens.expire()
+        received.fault = None if fault is None or fault.name in EVENT_FAULTS else fault.name
         parsed = body if isinstance(body, Refusal) else open_body(contract, body)
-        wrong = asked_refusal(fault) or self.tokens.refuse(contract, headers, now_ms)
-        if isinstance(parsed, Refusal):
-            return refusing(contract, wrong or parsed, received.number, fault)
-        events = read_events(contract, parsed)
-        received.ids, received.digests = events.ids, b"".join(events.digests)
-        if wrong is not None:
-            received.fault = fault.name if fault is not None and fault.status is not None else None
-            self.record.add(received)
-            return refusing(contract, wrong, received.number, fault)
-        judged = judge_events(
-            contract, events, now_ms=now_ms, limits=self.options.limits, faults=turn.faults, ordinal=turn.ordinal
+        wrong = afflicted_refusal(fault) or self.tokens.refuse(
+            contract, request.headers, now_ms, revoked=turn.faults.refresh_token_revoked
         )
-        received.fault = fault.name if fault is not None else None
-        received.verdict, received.judgements = ACCEPTED, judged.judgements
+        if not isinstance(parsed, Refusal):
+            events = read_events(contract, parsed)
+            received.ids, received.digests = events.ids, b"".join(events.digests)
+            if wrong is None:
+                return self._judged(contract, events, received, turn)
+            self.record.add(received)
+            parsed = wrong
+        elsewhere = _elsewhere_of(request)
+        return self._waiting(
+            refusing(contract, wrong or parsed, received.number, fault, now_ms=now_ms, elsewhere=elsewhere), turn
+        )
+
+    def _judged(self, contract: Contract, events: Events, received: Received, turn: _Turn) -> Reply:
+        """Judge the events of a request, record it, and return the answer."""
+        now_ms = received.arrival_ms
+        judged = judge_events(
+            contract,
+            events,
+            now_ms=now_ms,
+            limits=self.options.limits,
+            faults=turn.faults,
+            ordinal=turn.ordinal,
+            fault=turn.fault,
+        )
+        received.verdict, received.judgements = NOT_JUDGED if judged.sunk else ACCEPTED, judged.judgements
+        received.times = events.times(contract)
         self.record.add(received)
         self.record.count("clear_match_keys", judged.clear_match_keys)
-        return spoiled(Reply(207, judged.body, "sent"), fault)
+        if judged.sunk:
+            sunk = Refusal(400, "BAD_REQUEST", "the request is invalid")
+            return self._waiting(refusing(contract, sunk, received.number, None, now_ms=now_ms), turn)
+        good = Reply(207, judged.body, "sent")
+        return self._waiting(spoiled(good, turn.fault, first_index=contract.first_index), turn)
+
+    def _waiting(self, reply: Reply, turn: _Turn) -> Reply:
+        return dataclasses.replace(reply, wait_ms=reply.wait_ms + wait_ms(turn.faults, turn.ordinal))
+
+    async def _deliver(self, request: web.Request, reply: Reply) -> tuple[web.Response, str]:
+        if reply.last and request.transport is not None:
+            self._left.add(request.transport)
+        return await deliver(request, reply)
+
+    def _door(self) -> Middleware:
+        @web.middleware
+        async def door(request: web.Request, handler: _Endpoint) -> web.StreamResponse:  # aiohttp passes it by this name
+            transport = request.transport
+            if transport is None or transport not in self._left:
+                return await handler(request)
+            self.record.count("left_connections_reset")
+            reset(transport)
+            return web.Response()
+
+        return door
+
+    async def _elsewhere(self, request: web.Request) -> web.StreamResponse:
+        """Be the other host that a redirect leads to."""
+        self.record.count("elsewhere")
+        told = [request.path_qs, *request.headers.values(), (await request.read()).decode(errors="replace")]
+        if any(secret in unquote_plus(text) for secret in self.tokens.secrets() for text in told):
+            self.record.count("elsewhere_with_a_token")
+        return _json(200, {})
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         form = dict(parse_qsl((await request.read()).decode(errors="replace")))
-        fault = planned(self.faults.token_next, self._token_ordinal)
+        fault = self.faults.of_token_request(self._token_ordinal)
         self._token_ordinal += 1
-        answer = asked_refusal(fault) or self.tokens.refresh(
+        now_ms = self.options.clock()
+        answer = token_refusal(fault) or self.tokens.refresh(
             form if request.content_type == "application/x-www-form-urlencoded" else {},
             authorized="Authorization" in request.headers,
-            now_ms=self.options.clock(),
+            revoked=self.faults.refresh_token_revoked,
+            now_ms=now_ms,
         )
-        if isinstance(answer, Refusal):
-            self.record.count("tokens_refused")
-            body = {"error": answer.code, "error_description": answer.message}
-            reply = Reply(answer.status, orjson.dumps(body), f"failed:{answer.status}", headers=retry_header(fault))
-        else:
-            self.record.count("tokens")
-            reply = spoiled(Reply(200, orjson.dumps(answer), "sent"), fault)
-        response, _ = await _deliver(request, reply, fault.ms if fault else 0)
+        self.record.count("tokens_refused" if isinstance(answer, Refusal) else "tokens")
+        response, _ = await deliver(request, token_spoiled(answer, fault, now_ms=now_ms, elsewhere=_elsewhere_of(request)))
         return response
 
     async def _get_record(self, request: web.Request) -> web.StreamResponse:
         first = request.query.get("from", "0")
         if not (first.isascii() and first.isdigit()):
             return _json(400, {"message": "from must be a number of lines"})
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        chunk: list[bytes] = []
-        for line in self.record.lines(int(first)):
-            chunk.append(line)
-            if len(chunk) == _LINES_A_WRITE:
-                await response.write(b"".join(chunk))
-                chunk.clear()
-                # A write that fits the buffer does not yield, and events must not wait for a long record.
-                await asyncio.sleep(0)
-        await response.write(b"".join(chunk))
-        await response.write_eof()
-        return response
+        return await _stream(request, self.record.lines(int(first)))
+
+    async def _get_requests(self, request: web.Request) -> web.StreamResponse:
+        return await _stream(request, self.record.requests())
 
     async def _delete_record(self, _request: web.Request) -> web.StreamResponse:
         self.record.clear()
@@ -182,6 +255,9 @@ class _Sandbox:
 
     async def _get_status(self, _request: web.Request) -> web.StreamResponse:
         return _json(200, self.record.status())
+
+    async def _get_names(self, _request: web.Request) -> web.StreamResponse:
+        return _json(200, [{**fault._asdict(), "of": fault.of.value} for fault in CATALOGUE])
 
     async def _get_faults(self, _request: web.Request) -> web.StreamResponse:
         return _json(200, self.faults.as_json())
@@ -237,34 +313,33 @@ class _Sandbox:
         return answer
 
 
-async def _read_body(request: web.Request) -> bytes | Refusal:
+async def _stream(request: web.Request, lines: Iterator[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    while chunk := b"".join(itertools.islice(lines, _LINES_A_WRITE)):
+        await response.write(chunk)
+        # A write that fits the buffer does not yield, and events must not wait for a long record.
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response
+
+
+async def _read_body(request: web.Request, most: int | None) -> bytes | Refusal:
     if request.content_type != "application/json" or "Content-Encoding" in request.headers:
         return Refusal(415, "BAD_REQUEST", "the content type must be application/json, uncompressed")
     try:
-        return await request.read()
+        body = await request.read()
     except web.HTTPRequestEntityTooLarge:
+        body = None
+    if body is None or (most is not None and len(body) > most):
         return Refusal(413, "CONTENT_TOO_LARGE", "the request is too large: split it")
+    return body
 
 
-async def _deliver(request: web.Request, reply: Reply, wait: int) -> tuple[web.Response, str]:
-    """Send an answer, and return it with the record's word for what became of it."""
-    if wait:
-        await asyncio.sleep(wait / 1000)
-    response = web.Response(
-        status=reply.status, body=reply.body, content_type=reply.content_type, headers=dict(reply.headers)
-    )
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        return response, "unread"
-    if reply.label == "withheld":
-        transport.abort()
-        return response, reply.label
-    try:
-        await response.prepare(request)
-        await response.write_eof()
-    except ConnectionError:
-        return response, "unread"
-    return response, reply.label
+def _elsewhere_of(request: web.Request) -> str:
+    """Return the URL of this request on another host, which is this sandbox by its other name."""
+    other = "127.0.0.1" if request.url.host == "localhost" else "localhost"
+    return f"http://{other}:{request.url.port}/elsewhere{request.path}"
 
 
 def _json(status: int, document: object) -> web.Response:

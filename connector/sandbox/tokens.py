@@ -5,10 +5,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from connector.sandbox.contract import Contract, Refusal
 
-__all__ = ["Credentials", "Tokens"]
+__all__ = ["Credentials", "Tokens", "bearer", "fingerprint"]
 
 _MAX_TOKENS = 1000
 """Access tokens known at once; the oldest is forgotten first."""
@@ -24,6 +25,8 @@ class Credentials:
     access_token: str = field(default="Atza|sandbox", repr=False)
     """One that never expires, for a client without Login with Amazon."""
     account_id: str = "5850000000001"
+    more_accounts: tuple[str, ...] = ()
+    """Further accounts the same user may send to, in whichever of the two forms of an id (section 1)."""
 
 
 class Tokens:
@@ -35,10 +38,13 @@ class Tokens:
         self._given = 0
         self._expiries: dict[str, int] = {}
 
-    def refresh(self, form: Mapping[str, str], *, authorized: bool, now_ms: int) -> dict[str, object] | Refusal:
+    def refresh(
+        self, form: Mapping[str, str], *, authorized: bool, revoked: bool, now_ms: int
+    ) -> dict[str, object] | Refusal:
         """Answer a token request.
 
-        ``authorized``: it carried an ``Authorization`` header, with which the real endpoint fails.
+        ``authorized``: it carried an ``Authorization`` header, with which the real endpoint fails. ``revoked``: the user
+        took the consent back.
         """
         known = self._credentials
         if authorized:
@@ -47,7 +53,7 @@ class Tokens:
             return Refusal(400, "unsupported_grant_type", "The grant type must be refresh_token.")
         if form.get("client_id") != known.client_id or not _same(form.get("client_secret", ""), known.client_secret):
             return Refusal(401, "invalid_client", "Client authentication failed.")
-        if not _same(form.get("refresh_token", ""), known.refresh_token):
+        if revoked or not _same(form.get("refresh_token", ""), known.refresh_token):
             return Refusal(400, "invalid_grant", "The refresh token is invalid, revoked or expired.")
         return {
             "access_token": self._give(now_ms),
@@ -56,22 +62,38 @@ class Tokens:
             "refresh_token": known.refresh_token,
         }
 
-    def refuse(self, contract: Contract, headers: Mapping[str, str], now_ms: int) -> Refusal | None:
+    def secrets(self) -> tuple[str, ...]:
+        """Return all that must not come to another host."""
+        known = self._credentials
+        return (known.access_token, known.refresh_token, known.client_secret)
+
+    def expire(self) -> None:
+        """End every access token that was given out."""
+        self._expiries.clear()
+
+    def refuse(
+        self, contract: Contract, headers: Mapping[str, str], now_ms: int, *, revoked: bool = False
+    ) -> Refusal | None:
         """Return why a request may not send events; None if it may (sections 1 and 2).
 
         ``headers``: by name, in any case.
         """
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not self._holds(token, now_ms):
+        token = bearer(headers)
+        if token is None or revoked or not self._holds(token, now_ms):
             return Refusal(401, "UNAUTHORIZED", "the access token is missing, unknown or expired")
         if headers.get(contract.client_header) != self._credentials.client_id:
             return Refusal(401, "UNAUTHORIZED", f"{contract.client_header} is missing or names another client")
         account = headers.get("Amazon-Ads-AccountId")
         if account is None:
             return Refusal(401, "UNAUTHORIZED", "Amazon-Ads-AccountId is missing")
-        if account != self._credentials.account_id:
+        if self.account_of(headers) is None:
             return Refusal(403, "FORBIDDEN", "no right to send events to this account")
         return None
+
+    def account_of(self, headers: Mapping[str, str]) -> str | None:
+        """Return the account a request is for; None for one that is not known here, whatever stands in its place."""
+        account = headers.get("Amazon-Ads-AccountId")
+        return account if account in (self._credentials.account_id, *self._credentials.more_accounts) else None
 
     def _give(self, now_ms: int) -> str:
         self._given += 1
@@ -83,6 +105,17 @@ class Tokens:
 
     def _holds(self, token: str, now_ms: int) -> bool:
         return _same(token, self._credentials.access_token) or now_ms < self._expiries.get(token, now_ms)
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """Return the access token of a request; None without one."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token if scheme == "Bearer" and token else None
+
+
+def fingerprint(token: str | None) -> str | None:
+    """Return what tells a token from others and does not give it away."""
+    return None if token is None else blake2b(token.encode(errors="surrogateescape"), digest_size=4).hexdigest()
 
 
 def _same(given: str, known: str) -> bool:

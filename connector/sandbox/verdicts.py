@@ -9,7 +9,7 @@ import orjson
 
 from connector.sandbox.checks import Flaw, Rule
 from connector.sandbox.contract import Contract, Limits, judge
-from connector.sandbox.faults import Faults
+from connector.sandbox.faults import EventFault, Faults, RequestFault
 from connector.sandbox.record import ACCEPTED, DIGEST_BYTES, REJECTED, Judgement
 
 __all__ = ["Events", "Judged", "judge_events", "read_events"]
@@ -28,6 +28,11 @@ class Events:
     ids: list[str | None]
     digests: list[bytes]
 
+    def times(self, contract: Contract) -> list[str]:
+        """Return when the events happened, as they say it; empty for one that does not."""
+        texts = (event.get(contract.time_field) if type(event) is dict else None for event in self.parsed)
+        return [text if type(text) is str else "" for text in texts]
+
 
 @dataclass(slots=True)
 class Judged:
@@ -35,6 +40,8 @@ class Judged:
 
     judgements: dict[int, Judgement] = field(default_factory=dict)
     """By position; an event that is not here was accepted."""
+    sunk: bool = False
+    """The request is refused as a whole for one of its events."""
     clear_match_keys: int = 0
     """Values of a person's data that were not hashed."""
     success: list[dict[str, object]] = field(default_factory=list)
@@ -61,31 +68,55 @@ def _canonical(event: object) -> bytes:
         return b"nested too deeply"
 
 
-def judge_events(contract: Contract, events: Events, *, now_ms: int, limits: Limits, faults: Faults, ordinal: int) -> Judged:
+def judge_events(
+    contract: Contract,
+    events: Events,
+    *,
+    now_ms: int,
+    limits: Limits,
+    faults: Faults,
+    ordinal: int,
+    fault: RequestFault | None = None,
+) -> Judged:
     """Judge every event of a request.
 
-    ``now_ms``: milliseconds since 1970 UTC; ``ordinal``: the request's, within the fault plan.
+    ``now_ms``: milliseconds since 1970 UTC; ``ordinal``: the request's, within the fault plan; ``fault``: the request's.
     """
     judged = Judged()
+    may_afflict = faults.of_events or fault is not None
     for index, event in enumerate(events.parsed):
         flaws = judge(contract, event, now_ms, limits)
-        fault = None if flaws else faults.of_event(ordinal, index, events.digests[index], contract.name_of(event))
-        match fault:
-            case "reject":
-                flaws = (Flaw("", Rule.FAULT_REJECT),)
-            case "retry":
-                flaws = (Flaw("", Rule.FAULT_RETRY),)
-            case "omit":
-                judged.judgements[index] = Judgement(ACCEPTED, fault=fault)
-                continue
         if not flaws:
-            judged.success.append(_accepted(contract, index, events.canonical[index]))
+            of_event = None
+            if may_afflict:
+                of_event = faults.of_event(ordinal, index, events.digests[index], contract.name_of(event), fault)
+            if of_event is None:
+                judged.success.append(_accepted(contract, index, events.canonical[index]))
+            else:
+                _afflict(contract, judged, index, of_event, ordinal)
             continue
         judged.clear_match_keys += sum(flaw.rule is Rule.CLEAR_MATCH_KEY for flaw in flaws)
-        judged.error.append(_refused(contract, index, flaws[:_MAX_ERRORS], ordinal))
-        codes = tuple(flaw.rule.code for flaw in flaws)
-        judged.judgements[index] = Judgement(REJECTED, codes, tuple(map(_tell, flaws)), fault)
+        judged.sunk |= faults.one_bad_event_sinks_all
+        told = [(flaw.rule.code, flaw.rule.message, flaw.place) for flaw in flaws]
+        judged.error.append(_refused(contract, index, told[:_MAX_ERRORS], ordinal))
+        judged.judgements[index] = Judgement(REJECTED, tuple(code for code, _, _ in told), tuple(map(_tell, flaws)))
     return judged
+
+
+_CODES = {"reject": "INVALID_INPUT", "retry": "INTERNAL_ERROR", "conflict": "CONFLICT"}
+
+
+def _afflict(contract: Contract, judged: Judged, index: int, fault: EventFault, ordinal: int) -> None:
+    """Let a fault happen to an event that breaks no rule."""
+    if fault.name == "omit":
+        judged.judgements[index] = Judgement(ACCEPTED, fault=fault.name)
+    elif fault.name == "poison":
+        judged.sunk = True
+        judged.judgements[index] = Judgement(REJECTED, fault=fault.name)
+    else:
+        code = fault.code or _CODES[fault.name]
+        judged.error.append(_refused(contract, index, [(code, "on request of the sandbox's faults", "")], ordinal))
+        judged.judgements[index] = Judgement(REJECTED, (code,), (f"fault-{fault.name}",), fault.name)
 
 
 def _tell(flaw: Flaw) -> str:
@@ -98,25 +129,26 @@ def _accepted(contract: Contract, index: int, canonical: bytes) -> dict[str, obj
     return {"index": index, "event": orjson.Fragment(canonical)}
 
 
-def _refused(contract: Contract, index: int, flaws: tuple[Flaw, ...], ordinal: int) -> dict[str, object]:
+_STATUSES = {"UNAUTHORIZED": 401, "FORBIDDEN": 403, "CONFLICT": 409, "TOO_MANY_REQUESTS": 429, "INTERNAL_ERROR": 500}
+"""What ``events/v1`` says beside a code; 400 beside any other."""
+
+
+def _refused(contract: Contract, index: int, errors: list[tuple[str, str, str]], ordinal: int) -> dict[str, object]:
+    """Word an error item of errors, each of code, message and place."""
     if contract.first_index == 1:
-        status = 500 if flaws[0].rule is Rule.FAULT_RETRY else 400
+        status = _STATUSES.get(errors[0][0], 400)
         return {
             "index": index + 1,
             "httpStatusCode": str(status),
             "itemRequestId": f"sandbox-{ordinal}-{index}",
             "subErrors": [
-                {
-                    "errorCode": status,
-                    "errorType": flaw.rule.code,
-                    "errorMessage": f"{flaw.place} {flaw.rule.message}".lstrip(),
-                }
-                for flaw in flaws
+                {"errorCode": status, "errorType": code, "errorMessage": f"{place} {message}".lstrip()}
+                for code, message, place in errors
             ],
         }
-    return {"index": index, "errors": [_error(contract, index, flaw) for flaw in flaws]}
+    return {"index": index, "errors": [_error(contract, index, *error) for error in errors]}
 
 
-def _error(contract: Contract, index: int, flaw: Flaw) -> dict[str, object]:
-    location = f"{contract.wrapper}[{index}]" + (f".{flaw.place}" if flaw.place else "")
-    return {"code": flaw.rule.code, "message": f"{flaw.place} {flaw.rule.message}".lstrip(), "fieldLocation": location}
+def _error(contract: Contract, index: int, code: str, message: str, place: str) -> dict[str, object]:
+    location = f"{contract.wrapper}[{index}]" + (f".{place}" if place else "")
+    return {"code": code, "message": f"{place} {message}".lstrip(), "fieldLocation": location}

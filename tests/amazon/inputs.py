@@ -30,5 +30,10 @@ def a_purchase(**changes: object) -> dict[str, object]:
         "dataProcessingOptions": None,
         "consent": None,
         "customAttributes": None,
+        "customData": None,
+        "userAgent": None,
+        "arefMeasurementTokens": None,
+        "amazonAdEventKey": None,
+        "partner": None,
         **changes,
     }

@@ -60,7 +60,16 @@ def test_the_ancestors_error_shape_is_read_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("code", ["INTERNAL_ERROR", "CONFLICT", "TOO_MANY_REQUESTS", "UNAUTHORIZED", "503", "429"])
+@pytest.mark.parametrize("codes", [("UNAUTHORIZED", "FORBIDDEN"), ("401", "401")])
+def test_credentials_refused_for_every_event_are_the_operators(codes: tuple[str, str]) -> None:
+    errors = [{"index": index, "errors": [{"code": code}]} for index, code in enumerate(codes)]
+    failed = read_answer(207, JSON, orjson.dumps({"error": errors}), 2, first_index=0)
+    assert isinstance(failed, RequestFailed)
+    assert (failed.failure, failed.reason, failed.status) == (Failure.OPERATOR, "credentials", 207)
+    assert "event_manager_edit" in failed.detail
+
+
+@pytest.mark.parametrize("code", ["INTERNAL_ERROR", "CONFLICT", "TOO_MANY_REQUESTS", "503", "429"])
 def test_an_error_that_passes_is_to_be_tried_again(code: str) -> None:
     assert kinds(read({"error": [bad(0, code)]}, 1)) == "t"
 
@@ -172,7 +181,7 @@ def test_a_wrong_content_type_is_an_oddity_and_no_reason_to_doubt_what_parses() 
     [
         (302, Failure.OPERATOR),
         (307, Failure.OPERATOR),
-        (400, Failure.OPERATOR),
+        (400, Failure.REFUSED),
         (401, Failure.OPERATOR),
         (403, Failure.OPERATOR),
         (404, Failure.OPERATOR),
@@ -180,7 +189,7 @@ def test_a_wrong_content_type_is_an_oddity_and_no_reason_to_doubt_what_parses() 
         (408, Failure.TRANSIENT),
         (413, Failure.TOO_LARGE),
         (415, Failure.OPERATOR),
-        (422, Failure.OPERATOR),
+        (422, Failure.REFUSED),
         (425, Failure.TRANSIENT),
         (429, Failure.THROTTLED),
         (500, Failure.TRANSIENT),

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink, _FreshTokens
-from connector.amazon.tokens import AccessToken, Credentials, FixedToken
+from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret
 from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdicts
 
 ACCEPTED = orjson.dumps({"success": [{"index": 0}]})
@@ -85,9 +85,15 @@ SinkMaker = Callable[..., AmazonSink]
 def sink_to(stack: AsyncExitStack, amazon: Amazon) -> SinkMaker:
     """Return a maker of sinks that are closed with the test, before the server."""
 
-    def make(*, token: str | None = None, timeout_seconds: float = 5.0, url: str | None = None) -> AmazonSink:
-        refreshed = Credentials("client", "s3cret", "Atzr|refresh", f"{amazon.url}/auth/o2/token")
-        credentials = refreshed if token is None else FixedToken(token)
+    def make(
+        *,
+        token: str | Secret | None = None,
+        secret: Secret = lambda: "s3cret",
+        timeout_seconds: float = 5.0,
+        url: str | None = None,
+    ) -> AmazonSink:
+        refreshed = Credentials("client", secret, lambda: "Atzr|refresh", f"{amazon.url}/auth/o2/token")
+        credentials = refreshed if token is None else FixedToken(token if callable(token) else lambda: token)
         contract = AdsV1("585", "client", "NA")
         sink = AmazonSink(contract, url or amazon.url, credentials, timeout_seconds=timeout_seconds, max_connections=8)
         stack.push_async_callback(sink.close)
@@ -173,6 +179,35 @@ async def test_a_fixed_token_is_never_refreshed(amazon: Amazon, sink_to: SinkMak
     assert (await failure(sink)).reason == "http-401"
     assert amazon.authorizations() == ["Bearer Atza|fixed"]
     assert amazon.refreshes == []
+
+
+async def test_a_fixed_token_that_was_renewed_where_it_stands_is_used_from_then_on(
+    amazon: Amazon, sink_to: SinkMaker
+) -> None:
+    amazon.events = [answering(207, ACCEPTED), answering(401), answering(207, ACCEPTED)]
+    tokens = iter(["Atza|old", "Atza|old", "Atza|new", "Atza|new"])
+    sink = sink_to(token=lambda: next(tokens))
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert amazon.authorizations() == ["Bearer Atza|old", "Bearer Atza|old", "Bearer Atza|new"]
+
+
+@pytest.mark.parametrize("text", ["", "two words", "a\r\nb: c"])
+async def test_a_fixed_token_that_no_header_takes_is_the_operators(amazon: Amazon, sink_to: SinkMaker, text: str) -> None:
+    failed = await failure(sink_to(token=lambda: text))
+    assert (failed.failure, failed.reason) == (Failure.OPERATOR, "token-unusable")
+    assert amazon.requests == []
+
+
+async def test_a_secret_that_was_mended_where_it_stands_is_used_at_the_next_refresh(
+    amazon: Amazon, sink_to: SinkMaker
+) -> None:
+    amazon.tokens = [answering(401, b'{"error":"invalid_client"}'), giving("first")]
+    secrets = iter(["wrong", "right"])
+    sink = sink_to(secret=lambda: next(secrets))
+    assert (await failure(sink)).reason == "invalid_client"
+    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert [form["client_secret"] for form in amazon.refreshes] == ["wrong", "right"]
 
 
 async def test_nothing_is_sent_without_a_token(amazon: Amazon, sink_to: SinkMaker) -> None:
@@ -261,7 +296,7 @@ def dripping(status: int, first: bytes, **headers: str) -> Reply:
 async def test_an_answer_that_never_ends_ends_at_the_deadline(amazon: Amazon, sink_to: SinkMaker) -> None:
     amazon.events = [dripping(207, b'{"success":')]
     failed = await failure(sink_to(timeout_seconds=0.2))
-    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "timeout")
+    assert (failed.failure, failed.reason) == (Failure.TIMEOUT, "timeout")
 
 
 async def test_a_status_that_says_it_all_is_not_lost_with_its_body(amazon: Amazon, sink_to: SinkMaker) -> None:

@@ -16,6 +16,11 @@ FULL = a_purchase(
     dataProcessingOptions=["LIMITED_DATA_USE"],
     consent={"ipAddress": "203.0.113.9", "amznAdStorage": "GRANTED", "amznUserData": "DENIED", "tcf": None, "gpp": "DBgpp"},
     customAttributes={"brand": "northwind"},
+    customData=[{"name": "items", "value": "3", "dataType": "INTEGER"}],
+    userAgent="ExampleBrowser/1.0",
+    arefMeasurementTokens="ABCDEFGHIJ.1755712000000",
+    amazonAdEventKey="key",
+    partner="a partner",
 )
 
 
@@ -49,7 +54,14 @@ def test_ads_v1_writes_every_field_in_its_place() -> None:
             "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
             "gpp": "DBgpp",
         },
-        "customData": [{"name": "brand", "dataType": "STRING", "value": "northwind"}],
+        "customData": [
+            {"name": "items", "dataType": "INTEGER", "value": "3"},
+            {"name": "brand", "dataType": "STRING", "value": "northwind"},
+        ],
+        "deviceInfo": {"userAgent": "ExampleBrowser/1.0"},
+        "arefMeasurementTokens": "ABCDEFGHIJ.1755712000000",
+        "amazonAdEventKey": "key",
+        "partner": "a partner",
     }
 
 
@@ -71,7 +83,7 @@ def test_events_v1_writes_every_field_in_its_place() -> None:
             "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
             "gpp": "DBgpp",
         },
-        "customAttributes": [{"name": "brand", "value": "northwind"}],
+        "customAttributes": [{"name": "items", "value": "3"}, {"name": "brand", "value": "northwind"}],
     }
 
 
@@ -129,6 +141,12 @@ def test_headers_name_client_account_and_token_as_each_contract_spells_them() ->
     }
 
 
+@pytest.mark.parametrize("account", ["5850000000001", "ENTITY1ABC2DEF3GHI"])
+def test_an_account_id_goes_out_in_either_form(account: str) -> None:
+    for contract in (AdsV1(account, "client", "EU"), EventsV1(account, "client", "EU")):
+        assert contract.headers("Atza|x")["Amazon-Ads-AccountId"] == account
+
+
 def test_a_text_that_json_cannot_hold_is_a_flaw_that_names_its_field() -> None:
     contract = AdsV1("585", "client", "NA")
     assert "name" in str(contract.encode(a_purchase(name="\ud800"), "id"))
@@ -136,6 +154,8 @@ def test_a_text_that_json_cannot_hold_is_a_flaw_that_names_its_field() -> None:
     raw = contract.encode(a_purchase(matchKeys=[{"type": "MAID", "value": "x\ud800"}]), "id")
     assert isinstance(raw, Flaw)
     assert raw.detail == "matchKeys: not Unicode text"
+    for name in ("userAgent", "amazonAdEventKey", "partner"):
+        assert contract.encode(a_purchase(**{name: "\ud800"}), "id") == Flaw(raw.reason, f"{name}: not Unicode text")
 
 
 def test_every_region_has_hosts_over_tls() -> None:

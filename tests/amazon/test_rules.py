@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.findings import Adjustment
+from connector.amazon.rules import WithoutConsent
 from connector.model import Flaw, Reason
 from tests.amazon.inputs import MARCH, a_purchase, digest
 
@@ -93,8 +94,12 @@ def adjusted(contract: AdsV1 | EventsV1) -> dict[str, int]:
         ({"consent": {"geo": "DE"}}, Reason.INVALID_FIELD, "consent.geo: not a record"),
         ({"consent": {"tcf": 1}}, Reason.INVALID_FIELD, "consent.tcf: not a string"),
         ({"consent": {"amznUserData": "yes"}}, Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"),
-        ({"customAttributes": ["brand"]}, Reason.INVALID_FIELD, "customAttributes: not a map of strings"),
-        ({"customAttributes": {"brand": 1}}, Reason.INVALID_FIELD, "customAttributes: not a map of strings"),
+        ({"customAttributes": ["brand"]}, Reason.INVALID_FIELD, "customAttributes: not a map"),
+        ({"customData": {"brand": "x"}}, Reason.INVALID_FIELD, "customData: not an array"),
+        ({"userAgent": 7}, Reason.INVALID_FIELD, "userAgent: not a string"),
+        ({"arefMeasurementTokens": ["x"]}, Reason.INVALID_FIELD, "arefMeasurementTokens: not a string"),
+        ({"amazonAdEventKey": 7}, Reason.INVALID_FIELD, "amazonAdEventKey: not a string"),
+        ({"partner": {"name": "x"}}, Reason.INVALID_FIELD, "partner: not a string"),
     ],
 )
 def test_a_broken_rule_is_a_flaw_that_names_field_and_rule(changes: dict[str, object], reason: Reason, detail: str) -> None:
@@ -118,13 +123,13 @@ def test_an_event_of_nothing_names_every_required_field() -> None:
         "eventType",
         "eventActionSource",
         "timestamp",
-        "matchKeys",
         "countryCode",
+        "matchKeys",
     ]
 
 
 def test_a_detail_is_bounded_however_much_is_broken() -> None:
-    flaw = ads(matchKeys=[{"type": "PHONE", "value": "+49 30 1234567"}] * 100_000)
+    flaw = ads(matchKeys=[{"type": "TELEFON", "value": "+49 30 1234567"}] * 100_000)
     assert len(flaw.detail) < 2000
     assert flaw.detail.endswith("; and 99980 more")
 
@@ -141,10 +146,14 @@ def test_a_source_is_taken_in_any_case(spelling: str, source: str) -> None:
     assert events(eventActionSource=spelling)["eventActionSource"] == source
 
 
-def test_the_source_of_measurement_partners_is_known_to_ads_v1_alone() -> None:
-    partner = "MEASUREMENT_ATTRIBUTION_PARTNER"
-    assert ads(eventActionSource=partner)["eventDescription"]["eventSource"] == partner
-    assert events(eventActionSource=partner).reason is Reason.INVALID_FIELD
+@pytest.mark.parametrize(
+    "spelling", ["MEASUREMENT_ATTRIBUTION_PARTNER", "measurement attribution partner", "MEASUREMENT_PARTNER"]
+)
+def test_the_source_of_measurement_partners_is_known_to_ads_v1_alone_and_sent_as_its_own_text_spells_it(
+    spelling: str,
+) -> None:
+    assert ads(eventActionSource=spelling)["eventDescription"]["eventSource"] == "MEASUREMENT_ATTRIBUTION_PARTNER"
+    assert events(eventActionSource=spelling).reason is Reason.INVALID_FIELD
 
 
 @pytest.mark.parametrize(
@@ -230,6 +239,28 @@ def test_the_eu_region_needs_consent_and_the_others_do_not() -> None:
     assert isinstance(AdsV1("585", "client", "FE").encode(a_purchase(), "id"), bytes)
 
 
+@pytest.mark.parametrize("kind", [AdsV1, EventsV1])
+def test_without_consent_an_event_may_be_sent_as_denied_or_as_it_is(kind: Any) -> None:
+    denied = kind("585", "client", "EU", without_consent=WithoutConsent.DENIED)
+    assert outcome(denied, {})["consent"] == {"amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}}
+    assert adjusted(denied) == {Adjustment.CONSENT_DENIED: 1}
+    assert outcome(denied, {"consent": {"tcf": "CQ"}})["consent"] == {"tcf": "CQ"}
+    assert adjusted(denied) == {Adjustment.CONSENT_DENIED: 1}
+    as_it_is = kind("585", "client", "EU", without_consent=WithoutConsent.SEND)
+    assert "consent" not in outcome(as_it_is, {})
+    assert adjusted(as_it_is) == {}
+    elsewhere = kind("585", "client", "NA", without_consent=WithoutConsent.DENIED)
+    assert "consent" not in outcome(elsewhere, {})
+
+
+@pytest.mark.parametrize("without", list(WithoutConsent))
+def test_a_consent_that_cannot_be_read_is_a_dead_letter_whatever_is_done_without_one(without: WithoutConsent) -> None:
+    contract = AdsV1("585", "client", "EU", without_consent=without)
+    assert outcome(contract, {"consent": {"amznUserData": "yes"}}) == Flaw(
+        Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "ads_consent", "events_consent"),
     [
@@ -271,8 +302,123 @@ def test_custom_attributes_amazon_would_refuse_are_left_out_and_counted() -> Non
     assert [item["name"] for item in events(customAttributes=given)["customAttributes"]] == ["brand", "price"]
 
 
+def test_an_attribute_without_a_value_is_none_and_a_whole_number_is_an_integer() -> None:
+    contract = AdsV1("585", "client", "NA")
+    sent = outcome(contract, {"customAttributes": {"brand": None, "items": 3, "price": 0.5, 7: "x"}})["customData"]
+    assert sent == [{"name": "items", "dataType": "INTEGER", "value": "3"}]
+    assert adjusted(contract) == {Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT: 2}
+
+
 def test_at_most_thirteen_custom_attributes_are_sent() -> None:
     assert len(ads(customAttributes={f"attr{n}": "x" for n in range(20)})["customData"]) == 13
+
+
+def datum(name: str, value: object, kind: str | None = None) -> dict[str, object]:
+    return {"name": name, "value": value, "dataType": kind}
+
+
+def test_custom_data_goes_out_with_its_type_where_the_contract_has_types() -> None:
+    given = [
+        datum("brand", "northwind"),
+        datum("items", "3", "integer"),
+        datum("size", 2147483647),
+        datum("seen", 1767225600000, "TIMESTAMP"),
+        datum("zip", 94105, "STRING"),
+    ]
+    sent = [("brand", "STRING", "northwind"), ("items", "INTEGER", "3"), ("size", "INTEGER", "2147483647")]
+    sent += [("seen", "TIMESTAMP", "1767225600000"), ("zip", "STRING", "94105")]
+    assert ads(customData=given)["customData"] == [{"name": n, "dataType": kind, "value": v} for n, kind, v in sent]
+    assert events(customData=given)["customAttributes"] == [{"name": n, "value": v} for n, _, v in sent]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        datum("price", "49.99"),
+        datum("pri ce", "x"),
+        datum("", "x"),
+        datum("count", "ten", "INTEGER"),
+        datum("count", "-1", "INTEGER"),
+        datum("count", -1),
+        datum("count", 2**31),
+        datum("count", "1" * 5000, "INTEGER"),
+        datum("price", "5", "NUMBER"),
+        datum("brand", "again"),
+        datum("price", 49.99),
+        datum("sold", True),
+        datum("size", 1 << 20_000),
+        {"name": 7, "value": "x"},
+        {"name": "kind", "value": "x", "dataType": 7},
+        {"value": "x"},
+        {"name": "none"},
+        "brand",
+    ],
+)
+def test_a_custom_datum_amazon_would_refuse_is_left_out_and_counted(bad: object) -> None:
+    contract = AdsV1("585", "client", "NA")
+    sent = outcome(contract, {"customData": [datum("brand", "northwind"), bad]})["customData"]
+    assert sent == [{"name": "brand", "dataType": "STRING", "value": "northwind"}]
+    assert adjusted(contract) == {Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT: 1}
+
+
+def test_typed_custom_data_goes_before_attributes_of_the_same_name_and_both_share_the_limit() -> None:
+    contract = AdsV1("585", "client", "NA")
+    attributes = {"items": "three"} | {f"attr{n}": "x" for n in range(12)}
+    sent = outcome(contract, {"customData": [datum("items", 3)], "customAttributes": attributes})["customData"]
+    assert sent[0] == {"name": "items", "dataType": "INTEGER", "value": "3"}
+    assert len(sent) == 13
+    assert adjusted(contract) == {Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT: 1}
+
+
+TRAFFIC: dict[str, object] = {
+    "userAgent": " ExampleBrowser/1.0 ",
+    "arefMeasurementTokens": "ABCDEFGHIJ.1755712000000|0123456789.1755712000001",
+    "amazonAdEventKey": "key",
+    "partner": "a partner",
+}
+
+
+def test_what_tells_of_ad_and_device_is_sent_by_ads_v1_and_left_out_by_events_v1() -> None:
+    sent = ads(**TRAFFIC)
+    assert sent["deviceInfo"] == {"userAgent": "ExampleBrowser/1.0"}
+    assert {name: sent[name] for name in list(TRAFFIC)[1:]} == {name: TRAFFIC[name] for name in list(TRAFFIC)[1:]}
+    contract = EventsV1("585", "client", "NA")
+    assert outcome(contract, TRAFFIC) == events()
+    assert adjusted(contract) == {
+        Adjustment.USER_AGENT_LEFT_OUT: 1,
+        Adjustment.MEASUREMENT_TOKENS_LEFT_OUT: 1,
+        Adjustment.AD_EVENT_KEY_LEFT_OUT: 1,
+        Adjustment.PARTNER_LEFT_OUT: 1,
+    }
+
+
+@pytest.mark.parametrize("blank", [None, "", "  "])
+def test_what_tells_of_ad_and_device_may_be_blank(blank: str | None) -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert outcome(contract, dict.fromkeys(TRAFFIC, blank)) == ads()
+    assert adjusted(contract) == {}
+
+
+def test_a_user_agent_beyond_the_limit_is_left_out_and_counted() -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert outcome(contract, {"userAgent": "x" * 512})["deviceInfo"] == {"userAgent": "x" * 512}
+    assert "deviceInfo" not in outcome(contract, {"userAgent": "x" * 513})
+    assert adjusted(contract) == {Adjustment.USER_AGENT_LEFT_OUT: 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("ABCDEFGHIJ.1755712000000|short.1755712000000", "ABCDEFGHIJ.1755712000000"),
+        ("|ABCDEFGHIJ.1755712000000|", "ABCDEFGHIJ.1755712000000"),
+        ("ABCDEFGHIJ.1755712000", None),
+        ("ABCDEFGHI-.1755712000000", None),
+    ],
+)
+def test_measurement_tokens_that_are_not_whole_are_left_out_and_counted(given: str, sent: str | None) -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert outcome(contract, {"arefMeasurementTokens": given}).get("arefMeasurementTokens") == sent
+    assert adjusted(contract) == {Adjustment.MEASUREMENT_TOKENS_LEFT_OUT: 1}
 
 
 def test_adjustments_of_an_event_that_is_not_sent_are_not_counted() -> None:
@@ -304,7 +450,8 @@ CONSENT = st.dictionaries(
     st.sampled_from(["geo", "amazonConsent", "ipAddress", "amznUserData", "amznAdStorage", "tcf", "gpp"]),
     st.sampled_from(["GRANTED", "DENIED", "10.0.0.1"]) | ANYTHING,
 )
-LIKELY = {"matchKeys": st.lists(A_MATCH_KEY, max_size=4), "consent": CONSENT}
+A_DATUM = st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "value", "dataType"), ANYTHING))
+LIKELY = {"matchKeys": st.lists(A_MATCH_KEY, max_size=4), "consent": CONSENT, "customData": st.lists(A_DATUM, max_size=4)}
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

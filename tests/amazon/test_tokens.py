@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postponed, read_token, refresh_form
 from connector.model import Failure, RequestFailed
 
-CREDENTIALS = Credentials("client", "s3cret", "Atzr|refresh", "https://api.amazon.com/auth/o2/token")
+CREDENTIALS = Credentials("client", lambda: "s3cret", lambda: "Atzr|refresh", "https://api.amazon.com/auth/o2/token")
 
 
 def token(**changes: object) -> AccessToken | RequestFailed:
@@ -97,7 +97,7 @@ def test_a_refresh_that_failed_is_tried_again_while_the_token_still_holds() -> N
 
 
 def test_no_repr_shows_a_secret() -> None:
-    shown = repr((CREDENTIALS, FixedToken("Atza|fixed"), AccessToken("Atza|x", 0.0, 1.0)))
+    shown = repr((CREDENTIALS, FixedToken(lambda: "Atza|fixed"), AccessToken("Atza|x", 0.0, 1.0)))
     assert "s3cret" not in shown
     assert "Atz" not in shown
 

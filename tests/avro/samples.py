@@ -25,6 +25,11 @@ EVENT: dict[str, Any] = {
     "dataProcessingOptions": ["LIMITED_DATA_USE"],
     "consent": {"ipAddress": None, "amznAdStorage": "GRANTED", "amznUserData": "GRANTED", "tcf": None, "gpp": None},
     "customAttributes": {"brand": "acme"},
+    "customData": [{"name": "items", "value": "3", "dataType": "INTEGER"}],
+    "userAgent": "ExampleBrowser/1.0",
+    "arefMeasurementTokens": "ABCDEFGHIJ.1755712000000",
+    "amazonAdEventKey": "key",
+    "partner": "a partner",
 }
 
 

@@ -17,6 +17,11 @@ def test_the_event_has_every_input_as_documented() -> None:
         "dataProcessingOptions",
         "consent",
         "customAttributes",
+        "customData",
+        "userAgent",
+        "arefMeasurementTokens",
+        "amazonAdEventKey",
+        "partner",
     }
     fields = {field["name"]: field for field in packaged("conversion_event.avsc")["fields"]}
     required = {"name", "eventType", "eventActionSource", "timestamp", "matchKeys", "countryCode"}

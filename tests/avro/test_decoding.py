@@ -53,6 +53,24 @@ def test_field_order_means_nothing() -> None:
     assert decoded(schema, EVENT) == EVENT
 
 
+_DATUM = {
+    "type": "record",
+    "name": "Attribute",
+    "fields": [
+        {
+            "name": "kind",
+            "aliases": ["dataType"],
+            "type": {"type": "enum", "name": "Kind", "symbols": ["STRING", "INTEGER"]},
+        },
+        {"name": "value", "type": ["string", "long"]},
+        {"name": "name", "type": "string"},
+    ],
+}
+_DATA_OF_ANOTHER = {"type": "array", "items": ["null", _DATUM]}
+_DATA = [{"name": "a", "value": 3, "dataType": "INTEGER"}, None]
+"""As another company writes them: other order and names, an enum for a string, a number for a text, holes."""
+
+
 @pytest.mark.parametrize(
     ("field", "type_", "value", "result"),
     [
@@ -77,6 +95,14 @@ def test_field_order_means_nothing() -> None:
         ("clientDedupeId", {"type": "string", "logicalType": "uuid"}, "d9a0", "d9a0"),
         ("countryCode", ["string", "null"], "DE", "DE"),
         ("customAttributes", {"type": "map", "values": ["null", "string"]}, {"brand": None}, {"brand": None}),
+        ("customAttributes", {"type": "map", "values": ["string", "long"]}, {"items": 3, "b": "x"}, {"items": 3, "b": "x"}),
+        ("customData", _DATA_OF_ANOTHER, [{"name": "a", "value": 3, "kind": "INTEGER"}, None], _DATA),
+        ("customData", ["null", {"type": "array", "items": _DATUM}], None, None),
+        ("customData", {"type": "map", "values": "string"}, {"brand": "x"}, {"brand": "x"}),
+        ("userAgent", ["string", "null"], "Example/1", "Example/1"),
+        ("arefMeasurementTokens", "string", "ABCDEFGHIJ.1755712000000", "ABCDEFGHIJ.1755712000000"),
+        ("amazonAdEventKey", {"type": "string", "logicalType": "uuid"}, "d9a0", "d9a0"),
+        ("partner", ["null", {"type": "enum", "name": "Partner", "symbols": ["ONE", "TWO"]}], "TWO", "TWO"),
     ],
 )
 def test_other_types_of_the_same_meaning_work(field: str, type_: Any, value: Any, result: Any) -> None:
@@ -390,6 +416,12 @@ _events = st.fixed_dictionaries(
             dict.fromkeys(("ipAddress", "amznAdStorage", "amznUserData", "tcf", "gpp"), st.none() | _texts)
         ),
         "customAttributes": st.none() | st.dictionaries(_texts, _texts, max_size=3),
+        "customData": st.none()
+        | st.lists(st.fixed_dictionaries({"name": _texts, "value": _texts, "dataType": st.none() | _texts}), max_size=3),
+        "userAgent": st.none() | _texts,
+        "arefMeasurementTokens": st.none() | _texts,
+        "amazonAdEventKey": st.none() | _texts,
+        "partner": st.none() | _texts,
     }
 )
 

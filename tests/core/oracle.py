@@ -35,6 +35,8 @@ class Nature(Enum):
     """The vendor never gives a final verdict on it."""
     HUGE = auto()
     """Larger than a request may be."""
+    POISON = auto()
+    """The vendor refuses every request that holds it, as a whole."""
     HEAVY = auto()
     """Larger than the vendor takes."""
     FLAWED = auto()
@@ -53,7 +55,7 @@ _FATES = {
     Nature.ANCIENT: {Outcome.DEAD_LETTERED},
     Nature.FUTURE: {Outcome.DEAD_LETTERED},
 }
-_SENDABLE = {Nature.GOOD, Nature.REJECTED, Nature.PATIENT, Nature.NEVER, Nature.HEAVY}
+_SENDABLE = {Nature.GOOD, Nature.REJECTED, Nature.PATIENT, Nature.NEVER, Nature.HEAVY, Nature.POISON}
 _REASONS = {
     Nature.FLAWED: {Reason.UNDECODABLE},
     Nature.TIMELESS: {Reason.MISSING_FIELD},
@@ -62,6 +64,7 @@ _REASONS = {
     Nature.HUGE: {Reason.TOO_LARGE},
     Nature.HEAVY: {Reason.TOO_LARGE, Reason.NO_VERDICT},
     Nature.REJECTED: {Reason.REJECTED, Reason.NO_VERDICT},
+    Nature.POISON: {Reason.REJECTED, Reason.NO_VERDICT},
 }
 
 
@@ -267,7 +270,7 @@ class Oracle:
         allowed = _REASONS.get(row.nature, {Reason.NO_VERDICT})
         _check(flaw.reason in allowed, f"L6: {row} dead-lettered as {flaw.reason}")
         if flaw.reason is Reason.REJECTED:
-            _check(offset in part.refused, f"L6: {row} was not rejected")
+            _check(row.nature is Nature.POISON or offset in part.refused, f"L6: {row} was not rejected")
         if flaw.reason is Reason.NO_VERDICT:
             _check(
                 part.inconclusive[offset] >= self._max_tries, f"L6: {row} given up after {part.inconclusive[offset]} tries"

@@ -1,51 +1,112 @@
-"""Open after too many refusals in a row, one probe at a time, closed by one delivery."""
+"""Both breakers: when they open, how they look whether the trouble is over, what closes them."""
 
 from __future__ import annotations
 
-from connector.core.breaker import Breaker, BreakerPolicy
+import pytest
+
+from connector.core.breaker import DeadLetterBreaker, DeadLetterPolicy, OutageBreaker, OutagePolicy
+from connector.core.retry import RetryPolicy
 
 
-def _breaker() -> Breaker:
-    return Breaker(BreakerPolicy(max_consecutive=10, probe_seconds=60.0))
+def _breaker(**changes: float) -> DeadLetterBreaker:
+    policy: dict[str, float] = {"max_consecutive": 10, "max_ratio": 0.0, "sample": 20, "probe_seconds": 60.0} | changes
+    return DeadLetterBreaker(DeadLetterPolicy(**policy))  # type: ignore[arg-type]  # whole numbers are whole here
+
+
+def is_open(breaker: DeadLetterBreaker | OutageBreaker) -> bool:
+    """Ask; a function, for mypy takes an attribute to stay what it was."""
+    return breaker.open
+
+
+def _dead_letters(breaker: DeadLetterBreaker, count: int, now: float) -> None:
+    for _ in range(count):
+        breaker.dead_lettered(now)
 
 
 def test_closed_it_limits_nothing() -> None:
     breaker = _breaker()
-    breaker.answered(0, 9, 5.0)
-    assert not breaker.open
+    _dead_letters(breaker, 9, 5.0)
+    assert not is_open(breaker)
     assert breaker.allows(5.0) is None
     assert breaker.due() is None
+    assert breaker.letter_due() is None
 
 
-def test_it_opens_at_the_limit_and_lets_one_event_through_after_a_while() -> None:
+def test_a_row_opens_it_and_one_event_and_one_letter_pass_after_a_while() -> None:
     breaker = _breaker()
-    breaker.answered(0, 6, 1.0)
-    breaker.answered(0, 4, 5.0)
-    assert breaker.open
+    _dead_letters(breaker, 6, 1.0)
+    _dead_letters(breaker, 4, 5.0)
+    assert is_open(breaker)
+    assert breaker.why == "10 events in a row became dead letters"
     assert breaker.allows(64.9) == 0
     assert breaker.allows(65.0) == 1
-    assert breaker.due() == 65.0
+    assert breaker.due() == breaker.letter_due() == 65.0
+    assert not breaker.lets_a_letter_through(64.9)
+    assert breaker.lets_a_letter_through(65.0)
+    assert not breaker.lets_a_letter_through(65.0)
+    assert breaker.letter_due() == 125.0
 
 
 def test_a_probe_under_way_makes_the_next_one_wait_its_turn() -> None:
     breaker = _breaker()
-    breaker.answered(0, 10, 0.0)
+    _dead_letters(breaker, 10, 0.0)
     breaker.probing(70.0)
     assert breaker.allows(129.9) == 0
     assert breaker.allows(130.0) == 1
 
 
-def test_one_delivery_closes_it_and_ends_the_row() -> None:
+def test_one_delivery_ends_a_row() -> None:
     breaker = _breaker()
-    breaker.answered(0, 10, 0.0)
-    breaker.answered(1, 499, 60.0)
-    assert not breaker.open
-    breaker.answered(0, 9, 61.0)
-    assert not breaker.open
+    _dead_letters(breaker, 10, 0.0)
+    breaker.delivered(1)
+    assert not is_open(breaker)
+    _dead_letters(breaker, 9, 61.0)
+    assert not is_open(breaker)
 
 
-def test_an_answer_without_any_final_verdict_changes_nothing() -> None:
-    breaker = _breaker()
-    breaker.answered(0, 10, 0.0)
-    breaker.answered(0, 0, 50.0)
-    assert breaker.due() == 60.0
+def test_too_large_a_share_opens_it_once_there_are_enough_to_tell() -> None:
+    breaker = _breaker(max_consecutive=0, max_ratio=0.5)
+    breaker.delivered(8)
+    _dead_letters(breaker, 11, 0.0)
+    assert not is_open(breaker)  # 11 of 19: too few to tell
+    _dead_letters(breaker, 1, 7.0)
+    assert is_open(breaker)
+    assert breaker.why == "60 % of the latest events became dead letters"
+    assert breaker.due() == 67.0
+    breaker.delivered(4)
+    assert not is_open(breaker)  # 12 of 24 are not more than half
+
+
+def test_what_was_long_ago_weighs_little() -> None:
+    breaker = _breaker(max_consecutive=0, max_ratio=0.5)
+    for _ in range(50):
+        breaker.delivered(20)
+    _dead_letters(breaker, 32, 0.0)
+    assert is_open(breaker)
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_limits_of_zero_are_none(count: int) -> None:
+    breaker = _breaker(max_consecutive=0, max_ratio=0.0)
+    _dead_letters(breaker, count, 0.0)
+    assert not is_open(breaker)
+
+
+def test_failures_in_a_row_are_an_outage_and_the_looks_come_less_and_less_often() -> None:
+    outage = OutageBreaker(OutagePolicy(max_failures=3, probes=RetryPolicy(1.0, 30.0)))
+    assert [outage.failed(0.0) for _ in range(2)] == [0.0, 0.0]
+    assert not is_open(outage)
+    assert [outage.failed(0.0) for _ in range(3)] == [0.5, 1.0, 2.0]
+    assert is_open(outage)
+    assert max(outage.failed(0.999) for _ in range(20)) < 30.0
+
+
+def test_one_answer_ends_an_outage_and_says_so_once() -> None:
+    outage = OutageBreaker(OutagePolicy(max_failures=2))
+    outage.failed(0.0)
+    assert not outage.answered()
+    outage.failed(0.0)
+    outage.failed(0.0)
+    assert outage.answered()
+    assert not is_open(outage)
+    assert not outage.answered()

@@ -10,7 +10,7 @@ from connector.core.concurrency import ConcurrencyLimit
 
 def test_it_starts_at_the_maximum_and_successes_do_not_raise_it_further() -> None:
     limit = ConcurrencyLimit(8)
-    limit.succeeded()
+    limit.answered(0.04, 0.0)
     assert limit.value == 8
 
 
@@ -34,8 +34,46 @@ def test_a_round_of_successes_raises_it_by_about_one() -> None:
     limit = ConcurrencyLimit(8)
     limit.congested(0.0)
     for _ in range(5):  # one more than 4: each success is worth a little less than a quarter
-        limit.succeeded()
+        limit.answered(0.04, 0.0)
     assert limit.value == 5
+
+
+def test_an_answer_much_slower_than_usual_is_a_sign_of_congestion() -> None:
+    limit = ConcurrencyLimit(8)
+    for second in range(10):
+        limit.answered(1.0, float(second))
+    limit.answered(3.9, 10.0)
+    assert limit.value == 8
+    limit.answered(8.0, 20.0)
+    assert limit.value == 4
+
+
+def test_below_two_seconds_nothing_is_slow() -> None:
+    limit = ConcurrencyLimit(8)
+    for second in range(10):
+        limit.answered(0.01, float(second))
+    limit.answered(2.0, 10.0)
+    assert limit.value == 8
+
+
+def test_if_all_answers_have_become_slow_the_limit_rises_again() -> None:
+    limit = ConcurrencyLimit(4)
+    for second in range(10):
+        limit.answered(1.0, float(second))
+    seen = []
+    for number in range(60):
+        limit.answered(20.0, 20.0 * (number + 1))
+        seen.append(limit.value)
+    assert min(seen) == 1
+    assert seen[-1] == 4
+
+
+def test_after_an_outage_it_begins_at_one() -> None:
+    limit = ConcurrencyLimit(8)
+    limit.restart()
+    assert limit.value == 1
+    limit.answered(0.04, 0.0)
+    assert limit.value == 2
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=60), st.integers(1, 20))
@@ -43,7 +81,7 @@ def test_it_stays_between_one_and_the_maximum(signs: list[float | None], maximum
     limit, now = ConcurrencyLimit(maximum), 0.0
     for sign in signs:
         if sign is None:
-            limit.succeeded()
+            limit.answered(0.04, now)
         else:
             now += sign
             limit.congested(now)

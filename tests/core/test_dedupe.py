@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,6 +125,47 @@ def test_no_key_leaves_before_its_window_is_over_and_none_stays_a_day_longer(
             assert key in seen
         if youngest is None or youngest + DAY_MS <= oldest:
             assert key not in seen
+
+
+def _many(count: int, *, day: int = 0) -> SeenKeys:
+    """Return so many keys of a day, and one of the day after it."""
+    seen, dice = SeenKeys(), Random(7)
+    seen.add_many(dice.randbytes(16 * count), [day * DAY_MS] * count)
+    seen.add(A, (day + 1) * DAY_MS)
+    return seen
+
+
+def test_many_keys_leave_in_steps_and_none_of_a_younger_day_with_them() -> None:
+    seen = _many(25_000)
+    left = [len(seen)]
+    while seen.expire(DAY_MS):
+        left.append(len(seen))
+        assert A in seen
+    assert 2 < len(left) < 5
+    assert max(before - after for before, after in pairwise(left)) < 11_000
+    assert len(seen) == 1
+    assert A in seen
+    assert not seen.expire(DAY_MS)
+
+
+def test_a_sweep_over_midnight_goes_on_as_it_began_and_another_one_follows() -> None:
+    seen = _many(25_000)
+    seen.expire(DAY_MS)
+    while seen.expire(2 * DAY_MS):
+        pass
+    assert A in seen
+    while seen.expire(2 * DAY_MS):
+        pass
+    assert len(seen) == 0
+
+
+def test_a_window_that_nobody_asks_any_more_is_freed_in_steps() -> None:
+    seen, steps = _many(25_000), 1
+    while seen.free():
+        steps += 1
+    assert 2 < steps < 5
+    assert len(seen) == 0
+    assert not seen.free()
 
 
 # ---- the window

@@ -6,6 +6,7 @@ The laws under every interleaving are shown in ``test_pipeline_simulation.py``; 
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from connector.core import exchange as x
 from connector.core.assignment import Phase
 from connector.core.batching import BatchPolicy, Envelope
-from connector.core.breaker import BreakerPolicy
+from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy, SeenKeys
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
@@ -21,6 +22,7 @@ from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.core.retry import RetryPolicy
+from connector.errors import OutOfOrder
 from connector.model import (
     DELIVERED,
     NO_VERDICT,
@@ -49,11 +51,12 @@ POLICY = Policy(
         max_in_flight=4,
         poll_gate_seconds=22.5,
         retry=RetryPolicy(1.0, 60.0, 3),
-        breaker=BreakerPolicy(5, 60.0),
+        breaker=DeadLetterPolicy(5, 0.0, 1000, 60.0),
+        outage=OutagePolicy(1000),
     ),
     buffer=BufferPolicy(100, 10_000, 20, 2_000),
     drain_seconds=40.0,
-    flush=FlushPolicy(1.0, 100, 500),
+    flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=600.0),
 )
 
 
@@ -113,6 +116,11 @@ class Conversation:
 
     def verdicts(self, body: bytes, *verdicts: Verdict) -> list[x.Command]:
         return self.answer(body, Verdicts(list(verdicts)))
+
+    def deliver(self, offset: int) -> None:
+        """Have another event polled, sent and taken."""
+        self.poll(good(offset))
+        self.verdicts(b"[%d]" % offset, DELIVERED)
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
@@ -298,12 +306,19 @@ def test_polls_of_an_assignment_that_is_not_running_are_ignored() -> None:
     assert talk.pipeline.statistics.records == 0
 
 
-def test_a_record_polled_again_after_a_seek_is_taken_in_once() -> None:
+def test_a_record_below_the_start_is_not_taken_in_for_all_there_is_committed() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(offset=1))
+    assert sends(talk.poll(good(0), good(1))) == [b"[1]"]
+    assert talk.pipeline.statistics.records == 1
+
+
+def test_a_record_that_comes_after_a_later_one_ends_the_process_rather_than_being_taken_for_known() -> None:
     talk = Conversation()
     talk.start()
-    assert sends(talk.poll(good(0), good(1))) == [b"[0,1]"]
-    assert talk.poll(good(0), good(1)) == []
-    assert talk.pipeline.statistics.records == 2
+    talk.poll(good(0), good(2))
+    with pytest.raises(OutOfOrder, match="offset 1 was received after offset 2"):
+        talk.poll(good(1))
 
 
 # ---- the order of the checks
@@ -456,9 +471,11 @@ def test_an_event_without_a_final_verdict_is_tried_again_until_it_is_given_up_as
     talk.poll(good(0), good(1), good(2))
     talk.verdicts(b"[0,1,2]", RETRY, NO_VERDICT, DELIVERED)
     assert sends(talk.wait(0.5)) == [b"[0,1]"]
+    talk.deliver(3)
     talk.verdicts(b"[0,1]", RETRY, NO_VERDICT)
     assert sends(talk.wait(0.5)) == []
     assert sends(talk.wait(0.5)) == [b"[0,1]"]
+    talk.deliver(4)
     commands = talk.verdicts(b"[0,1]", RETRY, NO_VERDICT)
     assert [command.flaw for command in commands if isinstance(command, x.WriteLetter)] == [
         Flaw(Reason.NO_VERDICT, "INTERNAL"),
@@ -488,8 +505,9 @@ def test_the_wait_the_vendor_asked_for_is_kept() -> None:
     talk.start()
     talk.poll(good(0))
     talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "http-503", retry_after=20.0))
+    talk.poll(good(1))
     assert sends(talk.wait(19.9)) == []
-    assert sends(talk.wait(0.1)) == [b"[0]"]
+    assert sends(talk.wait(0.1)) == [b"[0]", b"[1]"]
 
 
 def test_throttled_every_request_of_the_process_waits_and_fewer_go_out_at_once() -> None:
@@ -512,7 +530,7 @@ def test_a_time_out_is_a_sign_of_congestion_and_a_lost_connection_is_not() -> No
     talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "connect"))
     assert talk.pipeline.concurrency_limit == 4
     talk.wait(0.5)
-    talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "timeout"))
+    talk.answer(b"[0]", RequestFailed(Failure.TIMEOUT, "timeout"))
     assert talk.pipeline.concurrency_limit == 2
 
 
@@ -533,24 +551,179 @@ def test_credentials_that_fail_pause_everything_say_so_and_are_tried_again_less_
     assert talk.pipeline.needs_operator() == ["the refresh token was revoked"]
     assert talk.pipeline.paused()["operator"] == 1
     assert talk.poll(good(1)) == []
-    assert sends(talk.wait(0.5)) == [b"[0]", b"[1]"]
+    assert sends(talk.wait(0.5)) == [b"[0]"]  # one at a time
     talk.answer(b"[0]", replace(failed, detail=""))
     assert talk.pipeline.needs_operator() == ["invalid_grant"]
     assert sends(talk.wait(0.9)) == []
-    assert sends(talk.wait(0.1)) == [b"[0]"]
+    assert sends(talk.wait(0.1)) == [b"[1]"]  # in turns
+    assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[0]"]
+    assert talk.pipeline.needs_operator() == []
+
+
+TOO_LARGE = RequestFailed(Failure.TOO_LARGE, "http-413", detail="Amazon answered 413")
+REFUSED = RequestFailed(Failure.REFUSED, "http-400", detail="Amazon answered 400")
+
+
+def test_a_body_too_large_for_the_vendor_is_halved_and_one_event_larger_than_what_is_taken_is_a_dead_letter() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1), good(22))
+    assert sends(talk.answer(b"[0,1,22]", TOO_LARGE)) == [b"[0,1]", b"[22]"]
+    assert letters(talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)) == []
+    talk.answer(b"[22]", TOO_LARGE)  # smaller than what was taken, but others were delivered since it failed first
+    assert talk.pipeline.statistics.retries == {"http-413": 3}
+    assert [letter.offset for letter in talk.pipeline.assignments[0].letters.values()] == [22]
+
+
+def test_the_size_that_was_too_large_is_not_sent_again() -> None:
+    talk = Conversation()
+    talk.start()
+    assert talk.pipeline.batch_bytes_limit == 100
+    talk.poll(*[good(offset) for offset in range(10, 16)])
+    assert sends(talk.answer(b"[10,11,12,13,14,15]", TOO_LARGE)) == [b"[10,11,12]", b"[13,14,15]"]
+    assert talk.pipeline.batch_bytes_limit == 9
+    assert sends(talk.poll(*[good(offset) for offset in range(16, 20)])) == [b"[16,17]", b"[18,19]"]
+    big = good(20, payload=b"x" * 50)
+    talk.verdicts(b"[16,17]", DELIVERED, DELIVERED)
+    assert [len(body) for body in sends(talk.poll(big))] == [52]  # alone it is tried all the same
+    assert letters(talk.answer(b"[" + b"x" * 50 + b"]", TOO_LARGE)) == [(20, Reason.TOO_LARGE)]
+
+
+def test_one_event_that_breaks_its_batch_is_found_by_halving_and_the_others_are_delivered() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1), good(2), good(3))
+    assert sends(talk.answer(b"[0,1,2,3]", REFUSED)) == [b"[0,1]", b"[2,3]"]
+    talk.verdicts(b"[2,3]", DELIVERED, DELIVERED)
+    assert sends(talk.answer(b"[0,1]", REFUSED)) == [b"[0]", b"[1]"]
+    assert letters(talk.answer(b"[1]", REFUSED)) == [(1, Reason.REJECTED)]
     talk.verdicts(b"[0]", DELIVERED)
     assert talk.pipeline.needs_operator() == []
 
 
-def test_a_body_too_large_for_the_vendor_is_halved_until_one_event_is_left_which_is_a_dead_letter() -> None:
-    too_large = RequestFailed(Failure.TOO_LARGE, "http-413")
+def test_what_is_refused_for_all_alike_is_an_operators_matter_and_dead_letters_nothing() -> None:
     talk = Conversation()
     talk.start()
-    talk.poll(good(0), good(1), good(2))
-    assert sends(talk.answer(b"[0,1,2]", too_large)) == [b"[0]", b"[1,2]"]
-    assert sends(talk.answer(b"[1,2]", too_large)) == [b"[1]", b"[2]"]
-    assert letters(talk.answer(b"[1]", too_large)) == [(1, Reason.TOO_LARGE)]
-    assert talk.pipeline.statistics.retries == {"http-413": 5}
+    talk.poll(good(0), good(1))
+    assert sends(talk.answer(b"[0,1]", REFUSED)) == [b"[0]", b"[1]"]
+    assert talk.answer(b"[0]", REFUSED) == []
+    assert "Amazon answered 400. A request of one event" in talk.pipeline.needs_operator()[0]
+    assert talk.answer(b"[1]", REFUSED) == []
+    talk.poll(good(2), good(3))
+    seen = []
+    for _ in range(400):
+        for body in sends(talk.wait(1.0)):
+            seen.append(body)
+            assert talk.pipeline.in_flight_requests == 1
+            assert talk.answer(body, REFUSED) == []
+    assert set(seen) == {b"[0]", b"[1]", b"[2]", b"[3]"}
+    assert len(seen) < 20  # less and less often
+    assert talk.outcomes == {}
+
+
+def test_the_next_event_that_is_delivered_shows_that_the_one_refused_is_at_fault() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.answer(b"[0]", REFUSED)
+    talk.poll(good(1), good(2))
+    assert sends(talk.wait(0.5)) == [b"[1]"]
+    assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[0]", b"[2]"]
+    assert talk.pipeline.needs_operator() == []
+    assert letters(talk.answer(b"[0]", REFUSED)) == [(0, Reason.REJECTED)]
+
+
+@pytest.mark.parametrize(("failed", "stops_after"), [(REFUSED, 3), (RequestFailed(Failure.OPERATOR, "http-403"), 1)])
+def test_asked_to_stop_on_a_verdict_it_stops_once_no_further_event_can_settle_it(
+    failed: RequestFailed, stops_after: int
+) -> None:
+    talk = Conversation(replace(POLICY, stop_on_verdict=True))
+    talk.start()
+    talk.poll(good(0))
+    for attempt in range(1, stops_after + 1):
+        stopped = any(isinstance(command, x.Release) for command in talk.answer(b"[0]", failed))
+        assert stopped == (attempt == stops_after)
+        talk.wait(60.0)
+
+
+def test_answers_without_a_verdict_on_anything_dead_letter_nothing_and_are_soon_an_operators_matter() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    for attempt in range(1, 30):
+        assert talk.verdicts(b"[0,1]", NO_VERDICT, NO_VERDICT) == []
+        assert bool(talk.pipeline.needs_operator()) == (attempt >= 3)
+        assert sends(talk.wait(60.0)) == [b"[0,1]"]
+    talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)
+    assert talk.pipeline.needs_operator() == []
+    assert talk.outcomes == {Outcome.DELIVERED: 2}
+
+
+def test_answers_that_ask_to_retry_everything_are_an_outage() -> None:
+    talk = Conversation(sending(outage=OutagePolicy(3)))
+    talk.start()
+    talk.poll(good(0), good(1))
+    for _ in range(3):
+        assert talk.pipeline.paused()["outage"] == 0
+        talk.verdicts(b"[0,1]", RETRY, RETRY)
+        talk.wait(60.0)
+    assert talk.pipeline.paused()["outage"] == 1
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_one_event_whose_answer_cannot_be_read_is_given_up_when_others_are_delivered_meanwhile() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.verdicts(b"[0]", NO_VERDICT)
+    for attempt in range(3):
+        talk.deliver(attempt + 1)
+        assert sends(talk.wait(60.0)) == [b"[0]"]
+        commands = talk.verdicts(b"[0]", NO_VERDICT)
+    assert letters(commands) == [(0, Reason.NO_VERDICT)]
+
+
+def test_a_batch_that_fails_again_and_again_while_others_pass_is_halved() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    for _ in range(4):
+        talk.deliver(5 + round(talk.now))
+        talk.answer(b"[0,1]", RequestFailed(Failure.TRANSIENT, "http-500"))
+        bodies = sends(talk.wait(60.0))
+    assert bodies == [b"[0]", b"[1]"]
+
+
+# ---- an outage
+
+
+def test_in_an_outage_one_request_at_a_time_asks_and_its_end_hurries_everybody() -> None:
+    talk = Conversation(sending(outage=OutagePolicy(3, RetryPolicy(4.0, 30.0)), batch=BatchPolicy(1, 100, 0.0)))
+    talk.start()
+    failed = RequestFailed(Failure.TRANSIENT, "http-503")
+    bodies = sends(talk.poll(*[good(offset) for offset in range(4)]))
+    for body in bodies[:3]:
+        talk.answer(body, failed)
+    assert talk.pipeline.paused()["outage"] == 1
+    assert talk.pipeline.concurrency_limit == 1
+    assert talk.pipeline.needs_operator() == []  # Amazon being down is not unready
+    talk.answer(bodies[3], failed)
+    assert sends(talk.wait(3.9)) == []
+    (probe,) = sends(talk.wait(0.1))
+    assert sends(talk.poll(good(4))) == []
+    commands = talk.verdicts(probe, DELIVERED)
+    assert len(sends(commands)) == 1  # carefully: one, then two, then more
+    assert talk.pipeline.paused()["outage"] == 0
+    assert len(sends(talk.verdicts(sends(commands)[0], DELIVERED))) == 2
+
+
+def test_no_more_requests_start_in_a_second_than_was_asked_for() -> None:
+    talk = Conversation(sending(batch=BatchPolicy(1, 100, 0.0), max_per_second=2.0))
+    talk.start()
+    assert sends(talk.poll(good(0), good(1), good(2))) == [b"[0]"]
+    assert talk.pipeline.wake_at(talk.moment) == 0.5
+    assert sends(talk.wait(0.49)) == []
+    assert sends(talk.wait(0.01)) == [b"[1]"]
 
 
 def test_the_one_event_left_of_a_body_too_large_is_no_dead_letter_for_it_was_not_alone() -> None:
@@ -586,18 +759,52 @@ def test_too_many_rejections_in_a_row_leave_one_probe_a_minute_until_one_is_deli
     talk.start()
     talk.poll(*[good(offset) for offset in range(5)])
     talk.poll(*[good(offset) for offset in range(5, 9)])
-    talk.verdicts(b"[0,1,2,3,4]", *[REJECTED] * 5)
+    commands = talk.verdicts(b"[0,1,2,3,4]", *[REJECTED] * 5)
+    assert [offset for offset, _ in letters(commands)] == [0, 1, 2, 3]  # the fifth opens it, and is held back
+    assert x.Pause(PLACE, 1) in commands
     talk.answer(b"[5,6,7,8]", RequestFailed(Failure.TRANSIENT, "connect"))
     assert talk.pipeline.paused()["breaker"] == 1
     assert "5 events in a row" in talk.pipeline.needs_operator()[0]
     assert talk.pipeline.wake_at(talk.moment) == 60.0
     assert sends(talk.wait(59.0)) == []
-    assert sends(talk.wait(1.0)) == [b"[5]"]
+    commands = talk.wait(1.0)
+    assert (sends(commands), letters(commands)) == ([b"[5]"], [(4, Reason.REJECTED)])
     assert sends(talk.wait(59.0)) == []
     talk.verdicts(b"[5]", REJECTED)
-    assert sends(talk.wait(60.0)) == [b"[6]"]
+    commands = talk.wait(60.0)
+    assert (sends(commands), letters(commands)) == ([b"[6]"], [(5, Reason.REJECTED)])
     assert sends(talk.verdicts(b"[6]", DELIVERED)) == [b"[7,8]"]
     assert talk.pipeline.needs_operator() == []
+
+
+def test_too_many_records_that_cannot_be_sent_pause_consumption_instead_of_emptying_the_topic() -> None:
+    talk = Conversation()
+    talk.start()
+    commands = talk.poll(*[(offset, None, FLAW, NOW_MS) for offset in range(8)])
+    assert len(letters(commands)) == 4
+    assert x.Pause(PLACE, 1) in commands
+    assert talk.pipeline.buffered_events == 8
+    for offset in range(4):
+        talk.tell(x.LetterWritten(1, offset))
+    for offset in range(4, 8):
+        commands = talk.wait(60.0)
+        assert letters(commands) == [(offset, Reason.INVALID_FIELD)]
+        talk.tell(x.LetterWritten(1, offset))
+    assert x.Resume(PLACE, 1) in commands  # with nothing left to probe by, a look at what comes next
+    commands = talk.poll((8, None, FLAW, NOW_MS), good(9), good(10))
+    assert x.Pause(PLACE, 1) in commands
+    assert sends(commands) == [b"[9]"]
+    assert x.Resume(PLACE, 1) in talk.verdicts(b"[9]", DELIVERED)
+
+
+def test_letters_held_back_are_given_back_with_their_partition() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(*[(offset, None, FLAW, NOW_MS) for offset in range(7)])
+    talk.tell(x.Revoked((1,)))
+    for offset in range(4):
+        talk.tell(x.LetterWritten(1, offset))
+    assert [command.unresolved for command in talk.appended() if isinstance(command, x.Release)] == [3]
 
 
 # ---- dead letters
@@ -659,6 +866,37 @@ def test_with_too_many_facts_unconfirmed_nothing_more_is_sent() -> None:
     assert talk.pipeline.paused()["ledger"] == 0
 
 
+def test_while_no_fact_is_confirmed_for_long_nothing_more_is_sent() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=5.0)))
+    talk.start()
+    talk.poll(good(0))
+    talk.verdicts(b"[0]", DELIVERED)
+    assert written(talk.wait(1.0)) == [(0, Outcome.DELIVERED)]
+    assert sends(talk.poll(good(1))) == [b"[1]"]  # the brokers may be slow
+    talk.wait(5.1)
+    assert sends(talk.poll(good(2))) == []
+    assert talk.pipeline.paused()["ledger"] == 1
+    assert written(talk.tell(x.FactsFailed(1, 0.0), after=25.0)) == []
+    assert written(talk.wait(60.0)) == [(0, Outcome.DELIVERED)]
+    assert talk.pipeline.paused()["ledger"] == 1  # that it is tried again is no answer
+    assert sends(talk.appended()) == [b"[2]"]
+    assert talk.pipeline.paused()["ledger"] == 0
+
+
+def test_a_ledger_partition_that_does_not_answer_holds_up_nobody_while_another_does() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=5.0)))
+    other = TopicPartition(PLACE.topic, 1)
+    talk.start()
+    talk.start(2, place=other)
+    talk.poll((0, None, None, None))
+    talk.wait(4.0)
+    talk.poll((0, None, None, None), generation=2, place=other)
+    talk.wait(1.0)
+    talk.wait(4.0)
+    talk.appended(2)
+    assert sends(talk.poll(good(1), generation=2, place=other)) == [b"[1]"]
+
+
 # ---- giving partitions back
 
 
@@ -708,7 +946,7 @@ def test_while_draining_nothing_is_sent_again() -> None:
     talk.poll(good(0, "a"), good(1, "a"), good(2), good(3), good(4))
     assert sorted(talk.requests) == [b"[0,2,3]", b"[4]"]
     talk.tell(x.Revoked((1,)))
-    assert talk.answer(b"[4]", RequestFailed(Failure.TRANSIENT, "timeout")) == []
+    assert talk.answer(b"[4]", RequestFailed(Failure.TIMEOUT, "timeout")) == []
     commands = talk.verdicts(b"[0,2,3]", REJECTED, RETRY, DELIVERED)
     assert letters(commands) == [(0, Reason.REJECTED)]
     assert sends(commands) == []
@@ -746,7 +984,7 @@ def test_a_lost_partition_commits_nothing_more_but_its_facts_are_still_written()
     assert kinds(talk.tell(x.Lost((1,)))) == []
     assert talk.pipeline.statistics.released == 3
     assert written(talk.wait(1.0)) == [(0, Outcome.IGNORED)]
-    talk.answer(b"[3]", RequestFailed(Failure.TRANSIENT, "timeout"))
+    talk.answer(b"[3]", RequestFailed(Failure.TIMEOUT, "timeout"))
     assert talk.tell(x.LetterFailed(1, 2, 0.0)) == []
     talk.tell(x.LetterWritten(1, 1))
     assert written(talk.appended()) == [(1, Outcome.DEAD_LETTERED)]
@@ -845,7 +1083,7 @@ def test_on_verdict_stop_too_many_refusals_in_a_row_end_the_process_once_the_let
     talk.poll(*[good(offset) for offset in range(5)])
     talk.answer(b"[0,1,2,3,4]", Verdicts([REJECTED] * 5))
     assert [part.phase for part in talk.pipeline.assignments] == [Phase.DRAINING]
-    for offset in range(5):
+    for offset in range(4):  # the fifth is held back, and given back
         talk.tell(x.LetterWritten(1, offset))
     commands = talk.tell(x.FactsAppended(1, 2, None))
     assert kinds(commands)[-2:] == [x.Release, x.Stop]
@@ -993,6 +1231,23 @@ def test_the_window_forgets_what_is_too_old_for_any_copy_to_be_fresh() -> None:
     assert key_of("a") not in part.window.seen
 
 
+def test_a_large_window_is_swept_in_steps_and_freed_in_steps_once_its_partition_is_another_members() -> None:
+    recovery, dice = a_recovery(), Random(5)
+    recovery.seen.add_many(dice.randbytes(16 * 30_000), [NOW_MS] * 30_000)
+    talk = Conversation()
+    talk.start(recovery=recovery)
+    talk.wait(8.1 * 86_400)
+    assert 0 < len(recovery.seen) < 30_000
+    assert talk.pipeline.wake_at(talk.moment) == pytest.approx(talk.now + 0.05)
+    left = len(recovery.seen)
+    talk.tell(x.Lost((1,)))
+    assert 0 < len(recovery.seen) < left
+    while len(recovery.seen):
+        assert talk.pipeline.wake_at(talk.moment) == pytest.approx(talk.now + 0.05)
+        talk.wait(0.05)
+    assert talk.pipeline.wake_at(talk.moment) is None
+
+
 def test_a_clock_set_back_within_the_skew_finds_the_keys_of_events_that_are_fresh_again() -> None:
     midnight = NOW_MS // DAY_MS * DAY_MS
     talk = Conversation()
@@ -1024,6 +1279,14 @@ def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that
 
     assert talk.pipeline.statistics.records == 4
     assert part.held == 4
+
+
+def test_nothing_is_forgotten_by_a_clock_that_is_not_believed() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(seen=("known",)))
+    talk.skew_ms = 30 * DAY_MS
+    talk.wait(61.0)
+    assert key_of("known") in talk.pipeline.assignments[0].window.seen
 
 
 def test_a_partition_of_a_topic_that_was_recreated_starts_over_and_others_go_on() -> None:

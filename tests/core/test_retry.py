@@ -30,8 +30,8 @@ def test_groups_come_out_when_their_time_has_come_soonest_first() -> None:
     queue, late, early = RetryQueue(), [an_event(1)], [an_event(2)]
     assert queue.due() is None
     assert queue.take(1e9) is None
-    queue.add(5.0, 3, late)
-    queue.add(2.0, 1, early)
+    queue.add(5.0, 3, 0, late)
+    queue.add(2.0, 1, 0, early)
     assert queue.due() == 2.0
     assert queue.take(1.999) is None
     group = queue.take(2.0)
@@ -43,14 +43,24 @@ def test_groups_come_out_when_their_time_has_come_soonest_first() -> None:
 def test_groups_of_one_instant_keep_the_order_they_failed_in() -> None:
     queue = RetryQueue()
     for offset in range(5):
-        queue.add(1.0, 1, [an_event(offset)])
+        queue.add(1.0, 1, 0, [an_event(offset)])
     groups = [queue.take(1.0) for _ in range(5)]
     assert [group.events[0].offset for group in groups if group is not None] == [0, 1, 2, 3, 4]
 
 
+def test_nobody_waits_longer_once_what_they_waited_for_has_come() -> None:
+    queue = RetryQueue()
+    queue.add(50.0, 1, 0, [an_event(0)])
+    queue.add(9.0, 1, 0, [an_event(1)])
+    queue.add(3.0, 1, 0, [an_event(2)])
+    queue.hasten(5.0)
+    groups = [queue.take(5.0) for _ in range(3)]
+    assert [group.events[0].offset for group in groups if group is not None] == [2, 0, 1]
+
+
 def test_an_assignment_that_ends_leaves_the_others_in_their_groups() -> None:
     queue = RetryQueue()
-    queue.add(1.0, 1, [an_event(0, generation=1), an_event(1, generation=2)])
+    queue.add(1.0, 1, 0, [an_event(0, generation=1), an_event(1, generation=2)])
     queue.drop(1)
     group = queue.take(1.0)
     assert group is not None

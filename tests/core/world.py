@@ -15,7 +15,7 @@ from random import Random
 
 from connector.core import exchange as x
 from connector.core.batching import BatchPolicy, Envelope
-from connector.core.breaker import BreakerPolicy
+from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
@@ -30,6 +30,7 @@ from connector.core.recovery import (
     Restoration,
 )
 from connector.core.retry import RetryPolicy
+from connector.errors import OutOfOrder
 from connector.model import (
     DELIVERED,
     NO_VERDICT,
@@ -60,6 +61,9 @@ _POLLS_AHEAD = 2
 _GATE_SECONDS = 3.0
 _CHAOS_SECONDS = 60.0
 _CALM_SECONDS = 1500.0
+_HEARTBEATS = 20
+_HEARTBEAT_SECONDS = 25.0
+"""In the calm a good event comes once in a while: what fails alone is judged by whether others pass."""
 _HEAVY_BODY = 260
 """The vendor takes no body above this: it answers 413."""
 
@@ -102,6 +106,8 @@ class _Member:
     positions: dict[int, int] = field(default_factory=dict)
     """By generation."""
     fetching: dict[int, bool] = field(default_factory=dict)
+    went_back: set[int] = field(default_factory=set)
+    """Generations whose records were once polled again."""
 
 
 class World:
@@ -410,8 +416,9 @@ class World:
 
     def _fetch(self, member: _Member, generation: int, room: int) -> list[Row]:
         position = member.positions[generation]
-        if self._chance(0.02):
+        if self._chance(0.002):  # a client that goes back, as librdkafka's did (issue 4686)
             position = max(0, position - 3)
+            member.went_back.add(generation)
         log = self._log[self.oracle.assignments[generation].partition]
         rows = [row for row in log if row.offset >= position and row.born <= self._now][: self._dice.randint(1, room)]
         if rows:
@@ -424,7 +431,12 @@ class World:
         member.polls_ahead -= 1
         for generation, rows in polls:
             self.oracle.polled(generation, rows)
-        self._tell(member, x.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
+        try:
+            self._tell(member, x.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
+        except OutOfOrder:
+            if member.went_back.isdisjoint(generation for generation, _ in polls):
+                raise
+            self._crash(member)
 
     # ---- the ledger
 
@@ -529,8 +541,10 @@ class World:
         answer: Answer
         if (len(rows) > 1 and size > _HEAVY_BODY) or any(row.nature is Nature.HEAVY for row in rows):
             answer = RequestFailed(Failure.TOO_LARGE, "http-413", status=413)
+        elif any(row.nature is Nature.POISON for row in rows):
+            answer = RequestFailed(Failure.REFUSED, "http-400", status=400)
         elif self._chance(self._odds.request):
-            failure = self._dice.choice((Failure.TRANSIENT, Failure.THROTTLED, Failure.OPERATOR))
+            failure = self._dice.choice((Failure.TRANSIENT, Failure.TIMEOUT, Failure.THROTTLED, Failure.OPERATOR))
             retry_after = self._dice.choice((None, 0.5, 2.0))
             answer = RequestFailed(failure, self._dice.choice(("timeout", "http-5xx")), retry_after)
         else:
@@ -541,7 +555,7 @@ class World:
                 ]
             )
             if self._chance(self._odds.withheld):
-                answer = RequestFailed(Failure.TRANSIENT, "timeout")
+                answer = RequestFailed(Failure.TIMEOUT, "timeout")
 
         def come_back() -> None:
             if not member.alive:
@@ -582,7 +596,8 @@ def _policy(dice: Random) -> Policy:
             max_in_flight=dice.choice((1, 2, 4)),
             poll_gate_seconds=_GATE_SECONDS,
             retry=RetryPolicy(0.3, 4.0, 3),
-            breaker=BreakerPolicy(dice.choice((6, 30)), 3.0),
+            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0),
+            outage=OutagePolicy(dice.choice((2, 5)), RetryPolicy(0.3, 4.0)),
         ),
         buffer=BufferPolicy(dice.choice((24, 40, 100)), 100_000, _POLL_EVENTS * _POLLS_AHEAD),
         drain_seconds=dice.choice((0.5, 5.0)),
@@ -604,6 +619,7 @@ _WEIGHTS = {
     Nature.NEVER: 2,
     Nature.HUGE: 3,
     Nature.HEAVY: 3,
+    Nature.POISON: 2,
     Nature.FLAWED: 4,
     Nature.TIMELESS: 2,
     Nature.EMPTY: 4,
@@ -636,6 +652,10 @@ def _rows(dice: Random, partition: int) -> list[Row]:
                 _payload(dice, nature, partition, offset),
             )
         )
+    for number in range(_HEARTBEATS):
+        offset, born = offset + 1, _CHAOS_SECONDS + number * _HEARTBEAT_SECONDS
+        payload = _payload(dice, Nature.GOOD, partition, offset)
+        rows.append(Row(partition, offset, epoch, born, Nature.GOOD, _START_MS + round(born * 1000), None, payload))
     return rows
 
 

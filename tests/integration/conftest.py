@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.kafka.cluster import Cluster, ClusterFailed
 from tests.integration.world import Sandbox, World
 
 
@@ -24,3 +25,13 @@ def world(kafka: str, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
     world = World(kafka, _one_sandbox, tmp_path)
     yield world
     world.close()
+
+
+@pytest.fixture(scope="session")
+def three_nodes() -> Iterator[Cluster]:
+    """Three nodes of our own, for tests that hurt them; each test leaves them whole."""
+    try:
+        with Cluster(nodes=3) as cluster:
+            yield cluster
+    except ClusterFailed as failure:
+        pytest.fail(str(failure), pytrace=False)

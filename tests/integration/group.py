@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -27,7 +28,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.integration.accounts import account_of
 from tests.integration.oracle import Account, Breach, Fate, Interruption, Source, judge, second_acceptances
-from tests.integration.world import DAY_MS, ConnectorProcess, Sandbox, World, event, eventually, forget_clients, now_ms
+from tests.integration.world import DAY_MS, ConnectorProcess, World, event, eventually, forget_clients, now_ms
 
 __all__ = ["PROTOCOLS", "Group", "Load", "Outcome", "Sample", "lines_of"]
 
@@ -79,6 +80,12 @@ class Load:
         self._thread.join()
         assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
         assert self.failures == []
+
+    def abandon(self) -> None:
+        """Produce no more, whatever is confirmed."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def ends(self) -> dict[int, int]:
         """Return the end offset of every partition that has records."""
@@ -191,7 +198,7 @@ class Group:
     world: World
     protocol: str
     partitions: int = 6
-    rate: float = 60.0
+    rate: float = 40.0
     seed: int = 1
     settings: dict[str, str] = field(default_factory=dict)
     members: list[ConnectorProcess] = field(default_factory=list)
@@ -200,9 +207,8 @@ class Group:
     """What happened, and when."""
 
     def __post_init__(self) -> None:
-        self.sandbox: Sandbox = self.world.another_sandbox()
+        self.sandbox = self.world.sandbox
         self.sandbox.set_faults(latency_ms=60)
-        self.world.sandbox = self.sandbox
         self.world.create_topic(self.partitions)
         self.load = Load(self.world, self.partitions, self.rate, self.seed)
         self.settings = PROTOCOLS[self.protocol] | {"BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s"} | self.settings
@@ -217,7 +223,7 @@ class Group:
     def join(self, count: int = 1, **changes: str | None) -> ConnectorProcess:
         """Start members; return the last."""
         for _ in range(count):
-            self.members.append(self.world.connector(**self.settings, **changes))
+            self.members.append(self.world.connector(**(self.settings | changes)))
         return self.members[-1]
 
     def begin(self) -> None:
@@ -281,7 +287,7 @@ class Group:
 
         eventually(shared, f"{len(self.running)} members share {self.partitions} partitions ({self.protocol})", seconds)
 
-    def flows(self, seconds: float = 60.0) -> None:
+    def flows(self, seconds: float = 90.0) -> None:
         """Wait until events of every partition that are produced from now on reach the sandbox."""
         since = now_ms()
         eventually(
@@ -295,6 +301,8 @@ class Group:
         self.load.stop()
         ends = self.load.ends()
         eventually(lambda: self.committed() == ends, f"{self.protocol}: committed offsets are {ends}", seconds)
+        # A commit is known to the brokers first; and a member that has just lost a partition shows it no more.
+        eventually(lambda: self._shown() == list(ends.items()), f"{self.protocol}: members show what is committed", seconds)
         self._finished.set()
         self._watch.join()
         last = [member.metrics() for member in self.running]
@@ -310,6 +318,19 @@ class Group:
             writes_repeated=True,
         )
         return self._outcome(account)
+
+    def close(self) -> None:
+        """End whatever is still there."""
+        self._finished.set()
+        self.load.abandon()
+        self.world.close()
+        self.sandbox.kill()
+
+    def _shown(self) -> list[tuple[int, int]]:
+        """Return ``connector_committed_offset`` by partition as the members show it; where two show one, both."""
+        names = [item for member in self.running for item in member.metrics().items()]
+        shown = [(re.findall(r'partition="(\d+)"', name), value) for name, value in names if name.startswith(_COMMITTED)]
+        return sorted((int(partition), int(value)) for (partition,), value in shown)
 
     def committed(self) -> dict[int, int]:
         """Return what is committed; nothing while the brokers do not say."""
@@ -378,6 +399,7 @@ class Group:
         self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
 
 
+_COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
 """So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
 

@@ -10,13 +10,13 @@ fault study, by their names there:
 I1   Every valid record was accepted, or lies in the dead letters with a reason; both only where an answer was not read.
 I2   Every record below a committed offset had its fact in the ledger when it was committed, and below the position that the
      commit says it rests on. Commits of a partition never go back, unless an operator set them.
-I3   An id is accepted again only because its answer was not read, or because a process was interrupted before the fact was
-     in the ledger; no more often than could be under way, and with the same payload. A clean stop excuses nothing.
+I3   An id is accepted again only because its answer was not read, or because a process was interrupted while it was in
+     flight (so many can be) or before its fact was in the ledger, and with the same payload. A clean stop excuses nothing.
 I4   A *delivered* fact is about a record that was accepted before, and names its event's key and time.
 I5   A *duplicate* fact is about a record of whose id another record was accepted before.
 I9   Records taken in are resolved, already resolved, released, buffered or in flight, at every scrape.
 I12  A dead letter is its record byte for byte, then our headers; letters and *dead-lettered* facts match.
-end  Every record has a fact, of the fate it was made for, and everything is committed.
+end  Every record has a fact, of the fate it was made for, and no second one that need not be; everything is committed.
 
 Nothing here imports the program under test (`tests/test_architecture.py` sees to it): formats are read by this file's own
 readers, from their documentation.
@@ -177,7 +177,10 @@ class Interruption:
     partitions: frozenset[int] | None = None
     """Those it may have had; None is any."""
     at_most: int | None = None
-    """Events that could be under way then: in requests, or acknowledged and not yet in the ledger."""
+    """Events that could be in requests then."""
+    unwritten_ms: int | None = None
+    """How long an acknowledged event's fact may take to the ledger: so long before it some had none yet, so long after it
+    those of the interrupted may still come. None is any time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,8 +355,8 @@ def _right(record: Source) -> set[Fate]:
 
 
 def _unread(line: Mapping[str, Any]) -> bool:
-    """Tell whether whoever sent this cannot know the verdict: anything but an answer that was sent as it should be."""
-    return bool(line["answer"] != "sent")
+    """Tell whether whoever sent this cannot know the verdict: its answer was not sent as it should be, or left it out."""
+    return bool(line["answer"] != "sent" or line["fault"] == "omit")
 
 
 def _may_be_undecided(account: Account, event_id: str) -> bool:
@@ -421,8 +424,10 @@ def _i2(account: Account) -> Iterator[Breach]:
 
 
 def second_acceptances(account: Account) -> dict[str, list[str]]:
-    """Return for every id that was accepted more often than its partitions need why each further time was: ``unread``,
-    ``interrupted``, or ``no excuse``."""
+    """Return for every id that was accepted more often than its partitions need why each further time was.
+
+    ``unread``: its answer was; ``in flight`` or ``unwritten`` when a process was interrupted; ``no excuse``.
+    """
     return {event_id: [why for why, _ in found] for event_id, found in _repeats(account).items()}
 
 
@@ -470,16 +475,21 @@ def _excuses(account: Account, first: Mapping[str, Any], again: Mapping[str, Any
             if fact.fate is Fate.DELIVERED and first["arrival"] <= fact.append_ms + _CLOCK_MS
         ]
         known = bool(written) and min(written) < each.began_ms - _CLOCK_MS
-        under_way = first["arrival"] <= each.ended_ms + _ARRIVES_LATE_MS
-        if mine and under_way and not known and again["arrival"] >= each.began_ms:
-            yield "interrupted", number
+        begun = first["arrival"] <= each.ended_ms + _ARRIVES_LATE_MS
+        late = each.unwritten_ms is None or not _answered_by(first, each.began_ms - each.unwritten_ms)
+        if mine and begun and late and not known and again["arrival"] >= each.began_ms:
+            yield "in flight" if not _answered_by(first, each.began_ms) else "unwritten", number
+
+
+def _answered_by(line: Mapping[str, Any], when_ms: int) -> bool:
+    return line["answered"] is not None and line["answered"] <= when_ms
 
 
 def _i3(account: Account) -> Iterator[Breach]:
     by_interruption = Counter[int]()
     for event_id, found in _repeats(account).items():
         for why, interruption in found:
-            if interruption is not None:
+            if interruption is not None and why == "in flight":
                 by_interruption[interruption] += 1
             if why == "no excuse":
                 times = [(line["request"], line["arrival"], line["answer"]) for line in account.accepted[event_id]]
@@ -488,7 +498,7 @@ def _i3(account: Account) -> Iterator[Breach]:
         bound = account.interruptions[number].at_most
         if bound is not None and count > bound:
             yield Breach(
-                "I3", f"interruption {number} let {count} events be accepted again, only {bound} could be under way"
+                "I3", f"interruption {number} let {count} events in flight be accepted again, only {bound} could be"
             )
     for event_id, lines in account.accepted.items():
         contents = {record.value for record in account.by_id.get(event_id, ())}
@@ -632,7 +642,6 @@ def _end(account: Account) -> Iterator[Breach]:
         mine = (account.cluster_id, account.topic, account.group, entry.partition)
         if (header["cluster_id"], header["source_topic"], header["group"], header["partition"]) != mine:
             yield Breach("end", f"ledger {entry[:2]} is about another cluster, topic, group or partition")
-    repeats = bool(account.interruptions) or account.writes_repeated
     for place, record in account.counted.items():
         facts = account.facts.get(place, [])
         wrong = account.fates(place) - _right(record)
@@ -640,8 +649,11 @@ def _end(account: Account) -> Iterator[Breach]:
             yield Breach("end", f"{_named(record)} has no fact")
         if wrong:
             yield Breach("end", f"{_named(record)} ended as {_shown(wrong)}")
-        if len(facts) > 1 and not repeats:
-            yield Breach("end", f"{_named(record)} has {len(facts)} facts, and nothing was interrupted")
+        needless = [fact for fact in facts[:-1] if not _may_be_unknown(account, fact)]
+        if needless:
+            yield Breach(
+                "end", f"{_named(record)} was resolved again after its fact at ledger offset {needless[0].ledger_offset}"
+            )
     produced = {record.place for record in account.records}
     for place in account.facts:
         if place not in produced:
@@ -651,6 +663,15 @@ def _end(account: Account) -> Iterator[Breach]:
         for partition, end in _ends(account.counted).items():
             if last.get(partition) != end:
                 yield Breach("end", f"partition {partition} is committed to {last.get(partition)}, its end is {end}")
+
+
+def _may_be_unknown(account: Account, fact: Fact) -> bool:
+    """Tell whether a member may resolve a record again that has this fact: it was written while another was interrupted."""
+    return account.writes_repeated or any(
+        each.began_ms - _CLOCK_MS <= fact.append_ms
+        and (each.unwritten_ms is None or fact.append_ms <= each.ended_ms + each.unwritten_ms)
+        for each in account.interruptions
+    )
 
 
 def _ends(places: Iterable[Place]) -> dict[int, int]:

@@ -74,7 +74,16 @@ def _source(offset: int, wanted: Fate, value: bytes | None = b"value", **more: A
 
 
 def _line(event_id: str, arrival: int = 100, answer: str = "sent", verdict: str = "accepted", digest: str = "d") -> Any:
-    return {"request": 1, "id": event_id, "arrival": arrival, "answer": answer, "verdict": verdict, "digest": digest}
+    return {
+        "request": 1,
+        "id": event_id,
+        "arrival": arrival,
+        "answer": answer,
+        "verdict": verdict,
+        "digest": digest,
+        "answered": arrival + 5,
+        "fault": None,
+    }
 
 
 def _letter(offset: int, reason: str, dedupe_id: str, **changes: Any) -> Letter:
@@ -202,8 +211,13 @@ _BREACHES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "more accepted again than could be under way": (
         "I3",
-        _again(_line("a"), _line("a", 140), interruptions=[Interruption(120, 120, at_most=0)]),
-        "interruption 0 let 1 events",
+        _again(_line("a", 118), _line("a", 140), interruptions=[Interruption(120, 120, at_most=0)]),
+        "interruption 0 let 1 events in flight",
+    ),
+    "accepted again though its fact should have been written": (
+        "I3",
+        _again(_line("a"), _line("a", 140), interruptions=[Interruption(120, 120, unwritten_ms=10)]),
+        "a was accepted again",
     ),
     "accepted again with another payload": (
         "I3",
@@ -271,7 +285,23 @@ _BREACHES: dict[str, tuple[str, dict[str, Any], str]] = {
     "a fact twice": (
         "end",
         {"ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 160, _Fact(2, Fate.STALE))]},
-        "record 0/2 (made to be stale) has 2 facts",
+        "record 0/2 (made to be stale) was resolved again after its fact at ledger offset 1",
+    ),
+    "a fact twice, though the first was there when a process died": (
+        "end",
+        {
+            "ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 250, _Fact(2, Fate.STALE))],
+            "interruptions": [Interruption(200, 200)],
+        },
+        "record 0/2 (made to be stale) was resolved again",
+    ),
+    "a fact twice, long after a process died": (
+        "end",
+        {
+            "ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 160, _Fact(2, Fate.STALE))],
+            "interruptions": [Interruption(95, 95, unwritten_ms=20)],
+        },
+        "record 0/2 (made to be stale) was resolved again",
     ),
     "another group's ledger": (
         "end",
@@ -294,12 +324,20 @@ def test_every_invariant_can_be_broken() -> None:
 _EXCUSED: dict[str, dict[str, Any]] = {
     "nothing is wrong": {},
     "its answer was withheld": _again(_line("a", answer="withheld"), _line("a", 140)),
+    "an answer left it out": _again(_line("a") | {"fault": "omit"}, _line("a", 140)),
     "a process died before the fact was written": _again(
-        _line("a"), _line("a", 140), interruptions=[Interruption(120, 120, frozenset({0}), at_most=1)]
+        _line("a"), _line("a", 140), interruptions=[Interruption(120, 120, frozenset({0}), at_most=0, unwritten_ms=20)]
+    ),
+    "a process died with it in flight": _again(
+        _line("a", 118), _line("a", 140), interruptions=[Interruption(120, 120, at_most=1, unwritten_ms=0)]
     ),
     "a request reached the sandbox just after its process died": _again(
         _line("a", 125), _line("a", 149), interruptions=[Interruption(120, 120)]
     ),
+    "a fact was written as its process died": {
+        "ledger": [_entry(0, 90), _entry(1, 150, *_FACTS), _entry(2, 250, _Fact(2, Fate.STALE))],
+        "interruptions": [Interruption(149, 149, unwritten_ms=20)],
+    },
     "a letter was written, and its process died": _two_letters() | {"interruptions": [Interruption(120, 120)]},
     "an operator set the group back": {"commits": [_commit(7, 2), _commit(0, 0, metadata=""), _commit(7, 2)]},
     "an operator skipped records": {
@@ -342,7 +380,7 @@ def test_copies_in_two_partitions_are_two_events() -> None:
 def test_it_says_why_each_further_acceptance_was_needed() -> None:
     lines = [_line("a", 100, "withheld"), _line("a", 110), _line("a", 130), _line("a", 145)]
     account = replace(_SOUND, **_again(*lines, interruptions=[Interruption(120, 120)]))
-    assert second_acceptances(account) == {"a": ["unread", "interrupted", "no excuse"]}
+    assert second_acceptances(account) == {"a": ["unread", "unwritten", "no excuse"]}
 
 
 def test_of_many_breaches_of_a_kind_it_shows_the_first() -> None:

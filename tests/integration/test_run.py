@@ -64,7 +64,6 @@ def test_each_way_a_record_can_be_wrong_is_a_dead_letter_with_its_reason(world: 
         "implausible-time": _consented("a", timestamp=now_ms() // 1000),
         "missing-field": _consented("b", name=""),
         "invalid-field": _consented("c", countryCode="Narnia"),
-        "clear-match-key": _consented("d", matchKeys=[{"type": "FIRST_NAME", "value": "Ann"}]),
         "no-match-key": _consented("e", matchKeys=[]),
         "missing-consent": event("f"),
         "too-large": _consented("g", customAttributes={f"attribute{n}": "x" * 200 for n in range(15)}),

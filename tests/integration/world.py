@@ -76,6 +76,7 @@ __all__ = [
     "now_ms",
     "produce",
     "read_topic",
+    "set_group",
     "topic_settings",
     "topics",
 ]
@@ -215,6 +216,16 @@ def alter_topic(servers: str, topic: str, **settings: str) -> None:
         for name, value in settings.items()
     ]
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    _only(_admin(servers).incremental_alter_configs([resource]))
+
+
+def set_group(servers: str, group: str, **settings: int) -> None:
+    """Set a KIP-848 group's settings; names have underscores for dots."""
+    entries = [
+        ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET)
+        for name, value in settings.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=entries)
     _only(_admin(servers).incremental_alter_configs([resource]))
 
 
@@ -365,6 +376,12 @@ class _Process:
     def running(self) -> bool:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The id of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -577,7 +594,7 @@ class World:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 

@@ -50,7 +50,7 @@ class _Scene:
         broker.create_topic("conversions", 1)
         broker.create_topic("ledger", 1)
         kafka = Kafka(broker.bootstrap_servers, ("conversions",), "group", {})
-        self.topics = topics.Topics(clients.admin(kafka), clients.offsets_reader(kafka))
+        self.topics = topics.Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         policy = LedgerPolicy("group", b"destination", b"key", frozenset(), OutOfRange(to_earliest=False))
         properties = clients.reader_properties(kafka, lambda *_: None, logging.getLogger("librdkafka"))
         self.reader = LedgerReader(policy, self.topics, properties)

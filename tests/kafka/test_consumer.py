@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -22,8 +23,11 @@ ZERO, ONE = TopicPartition("conversions", 0), TopicPartition("conversions", 1)
 class FakeMessage:
     """A record, or an error of a partition, as the client hands it out."""
 
-    def __init__(self, partition: TopicPartition, offset: int, error: KafkaError | None = None) -> None:
-        self._partition, self._offset, self._error = partition, offset, error
+    def __init__(self, partition: TopicPartition, offset: int, error: KafkaError | None = None, *, size: int = 1) -> None:
+        self._partition, self._offset, self._error, self._size = partition, offset, error, size
+
+    def __len__(self) -> int:
+        return self._size
 
     def topic(self) -> str:
         return self._partition.topic
@@ -39,10 +43,28 @@ class FakeMessage:
 
 
 class FakeClient:
-    """Notes which partitions it was told to pause and to resume."""
+    """Hands out records in order, and notes what it was told to pause, to resume and to commit."""
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
+        self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
+        """Offsets by partition, and whether it was waited for."""
+        self.waiting: list[FakeMessage | Callable[[], None]] = []
+        """Records; a callback among them is served by the call that reaches it, as the client serves a rebalance.
+
+        What that call had found before is dropped, which is the client's doing too.
+        """
+
+    def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
+        found: list[FakeMessage] = []
+        while self.waiting and len(found) < count:
+            next_one = self.waiting.pop(0)
+            if isinstance(next_one, FakeMessage):
+                found.append(next_one)
+            else:
+                found.clear()
+                next_one()
+        return found
 
     def pause(self, places: list[KafkaTopicPartition]) -> None:
         self.paused |= {TopicPartition(place.topic, place.partition) for place in places}
@@ -60,6 +82,8 @@ class FakeClient:
         self.resume(places)
 
     def commit(self, offsets: list[KafkaTopicPartition], *, asynchronous: bool) -> list[KafkaTopicPartition]:
+        committed = {TopicPartition(place.topic, place.partition): place.offset for place in offsets}
+        self.commits.append((committed, not asynchronous))
         return [] if asynchronous else offsets
 
 
@@ -88,7 +112,7 @@ class Scene:
     def __init__(self) -> None:
         self.posted: list[Any] = []
         self.intake, self.client = FakeIntake(), FakeClient()
-        policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01)
+        policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01, records=250, size=1_000_000)
         settings = {"group.id": "test", "bootstrap.servers": "localhost:1", "log_level": 0}
         self.source = SourceConsumer(settings, policy, self.intake, "cluster", self._post, Silent())
         self.source._consumer = cast("Any", self.client)
@@ -103,8 +127,9 @@ class Scene:
         self.source._carry_out(x.Start(partition, generation, 0, -1, "topic-id"), leaving=False)
         self.source._carry_out(x.Resume(partition, generation), leaving=False)
 
-    def take(self, *messages: FakeMessage) -> None:
-        self.source._take_in(cast("Any", list(messages)))
+    def take(self, *messages: FakeMessage | Callable[[], None]) -> None:
+        self.client.waiting += messages
+        self.source._poll()
 
     def polled(self) -> list[tuple[TopicPartition, int, list[int]]]:
         polls = [poll for told in self.posted if isinstance(told, x.Polled) for poll in told.polls]
@@ -131,6 +156,44 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
 
     assert scene.polled() == [(ONE, 2, [7])]
     assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True)]
+
+
+def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
+    scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source._on_assign(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.take(FakeMessage(ZERO, 900))
+    assert scene.polled() == []
+
+    scene.start(ZERO, 3)
+    scene.take(FakeMessage(ZERO, 500))
+    assert scene.polled() == [(ZERO, 3, [500])]
+
+
+def test_a_poll_ends_at_its_number_of_records(scene: Scene) -> None:
+    scene.take(*[FakeMessage(ZERO, offset) for offset in range(400)])
+
+    assert scene.polled() == [(ZERO, 1, list(range(250)))]
+
+
+def test_a_poll_of_large_records_ends_by_its_size_with_one_at_most_above_it(scene: Scene) -> None:
+    scene.client.waiting += [FakeMessage(ZERO, offset, size=900_000) for offset in range(6)]
+    for _ in range(3):
+        scene.take()
+        scene.source.polled_handled()
+
+    assert [len(offsets) for _, _, offsets in scene.polled()] == [2, 2, 2]
+
+
+def test_records_read_before_their_partition_was_given_up_and_given_back_in_one_poll_belong_to_neither(scene: Scene) -> None:
+    place = [KafkaTopicPartition(*ZERO)]
+
+    def rebalance() -> None:
+        scene.source._on_lost(cast("Any", scene.client), place)
+        scene.source._on_assign(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+
+    scene.take(*[FakeMessage(ZERO, offset) for offset in range(100)], rebalance, FakeMessage(ONE, 7))
+
+    assert scene.polled() == [(ONE, 2, [7])]
 
 
 def test_records_that_cannot_be_decoded_for_now_are_kept_in_order_and_nothing_else_is_fetched(scene: Scene) -> None:
@@ -167,6 +230,40 @@ def test_a_command_addressed_to_an_assignment_that_ended_is_not_carried_out(scen
     assert scene.client.paused == set()
 
 
+def commit(scene: Scene, partition: TopicPartition, generation: int, offset: int, *, leaving: bool = False) -> None:
+    point = x.CommitPoint(partition, generation, offset, 0, "")
+    scene.source._carry_out(x.Commit((point,)), leaving=leaving)
+
+
+def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partition(scene: Scene) -> None:
+    for partition, generation, offset in ((ZERO, 1, 10), (ZERO, 1, 20), (ONE, 2, 7), (ZERO, 1, 30)):
+        commit(scene, partition, generation, offset)
+    assert scene.client.commits == [({ZERO: 10}, False)]
+
+    scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
+    scene.source._commit([])
+
+    assert scene.client.commits[1:] == [({ZERO: 30, ONE: 7}, False)]
+
+
+def test_what_waits_for_its_turn_to_be_committed_is_committed_before_its_partition_is_given_up(scene: Scene) -> None:
+    commit(scene, ZERO, 1, 10)
+    commit(scene, ZERO, 1, 20)
+    scene.source._carry_out(x.Release(ZERO, 1, 0), leaving=True)
+
+    assert scene.client.commits == [({ZERO: 10}, False), ({ZERO: 20}, True)]
+
+
+def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_partition_is_lost(scene: Scene) -> None:
+    commit(scene, ZERO, 1, 10)
+    commit(scene, ZERO, 1, 20)
+    scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
+    scene.source._commit([])
+
+    assert scene.client.commits == [({ZERO: 10}, False)]
+
+
 def test_a_fatal_error_of_the_group_ends_the_thread_with_its_reason(scene: Scene) -> None:
     with pytest.raises(KafkaUnavailable, match="FENCED_INSTANCE_ID"):
         scene.take(FakeMessage(ZERO, -1, error(KafkaError.FENCED_INSTANCE_ID, fatal=True)))
@@ -177,6 +274,13 @@ def test_a_right_taken_away_is_said_to_need_an_operator_and_polling_goes_on(scen
 
     assert scene.source.refused is not None
     assert scene.source.refused[1] == "TOPIC_AUTHORIZATION_FAILED"
+
+
+def test_client_that_does_not_end_without_brokers_holds_up_nobody(scene: Scene) -> None:
+    scene.source._thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    scene.source.start()
+
+    assert scene.source.close(seconds=0.2) is False
 
 
 def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -11,78 +10,22 @@ import orjson
 import pytest
 
 from connector.sandbox import Faults, Limits, Options, RunningSandbox, serve
-from connector.sandbox.tokens import Credentials
+from connector.sandbox.tokens import fingerprint
+from tests.sandbox.asking import (
+    ADS_PATH,
+    EVENTS_PATH,
+    FORM,
+    KNOWN,
+    Clock,
+    column,
+    headers,
+    post,
+    raw,
+    record,
+    set_faults,
+    status,
+)
 from tests.sandbox.examples import ADS_BODY, ADS_LEAD, ADS_NOW, ADS_PURCHASE, EVENTS_BODY, EVENTS_NOW, HASH, put
-
-KNOWN = Credentials()
-ADS_PATH, EVENTS_PATH = "/adsApi/v1/create/events", "/events/v1"
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now_ms = ADS_NOW
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def sandbox(clock: Clock) -> AsyncIterator[RunningSandbox]:
-    running = await serve(options=Options(clock=clock, token_life_ms=60_000, max_body_bytes=50_000))
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
-async def http(sandbox: RunningSandbox) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(sandbox.url, timeout=aiohttp.ClientTimeout(total=10)) as session:
-        yield session
-
-
-def headers(path: str, **changes: str | None) -> dict[str, str]:
-    client = "Amazon-Ads-ClientId" if path == ADS_PATH else "Amazon-Advertising-API-ClientID"
-    sent: dict[str, str | None] = {
-        "Authorization": f"Bearer {KNOWN.access_token}",
-        client: KNOWN.client_id,
-        "Amazon-Ads-AccountId": KNOWN.account_id,
-        "Content-Type": "application/json",
-    }
-    sent.update({name.replace("_", "-"): value for name, value in changes.items()})
-    return {name: value for name, value in sent.items() if value is not None}
-
-
-async def post(http: aiohttp.ClientSession, path: str, body: object, **changes: str | None) -> tuple[int, Any]:
-    content = body if isinstance(body, bytes) else orjson.dumps(body)
-    async with http.post(path, data=content, headers=headers(path, **changes)) as response:
-        return response.status, await response.json()
-
-
-async def record(http: aiohttp.ClientSession, first: int = 0) -> list[dict[str, Any]]:
-    async with http.get("/sandbox/record", params={"from": first}) as response:
-        assert response.status == 200
-        return [orjson.loads(line) for line in (await response.read()).splitlines()]
-
-
-async def status(http: aiohttp.ClientSession) -> dict[str, Any]:
-    async with http.get("/sandbox/status") as response:
-        found: dict[str, Any] = await response.json()
-        return found
-
-
-async def set_faults(http: aiohttp.ClientSession, plan: object) -> None:
-    async with http.put("/sandbox/faults", data=orjson.dumps(plan)) as response:
-        assert response.status == 200, await response.text()
-
-
-def column(lines: list[dict[str, Any]], name: str) -> list[Any]:
-    return [line[name] for line in lines]
 
 
 async def test_ads_v1_answers_the_golden_example_from_index_0_and_echoes_what_it_accepts(
@@ -122,10 +65,13 @@ async def test_the_record_has_a_line_for_every_event(http: aiohttp.ClientSession
         "arrival": ADS_NOW,
         "answered": ADS_NOW,
         "contract": "ads-v1",
+        "account": KNOWN.account_id,
+        "token": fingerprint(KNOWN.access_token),
         "index": 0,
         "id": "order-700124",
         "digest": "",
         "verdict": "accepted",
+        "counted": True,
         "codes": [],
         "flaws": [],
         "fault": None,
@@ -256,14 +202,6 @@ async def test_a_token_of_bytes_that_are_no_text_is_refused(sandbox: RunningSand
     await writer.wait_closed()
 
 
-FORM = {
-    "grant_type": "refresh_token",
-    "refresh_token": KNOWN.refresh_token,
-    "client_id": KNOWN.client_id,
-    "client_secret": KNOWN.client_secret,
-}
-
-
 async def test_a_refreshed_token_holds_until_it_expires(http: aiohttp.ClientSession, clock: Clock) -> None:
     async with http.post("/auth/o2/token", data=FORM) as response:
         answer = await response.json()
@@ -300,7 +238,7 @@ async def test_a_refresh_with_an_authorization_header_or_as_json_is_refused(http
 
 
 async def test_token_requests_fail_as_planned(http: aiohttp.ClientSession) -> None:
-    plan = [{"fault": "status", "status": 500}, {"fault": "html"}, {"fault": "throttle_429", "retry_after": 2}]
+    plan = [{"fault": "status", "status": 500}, {"fault": "token_html"}, {"fault": "token_429", "retry_after": 2}]
     await set_faults(http, {"token_next": plan})
     found = []
     for _ in range(4):
@@ -471,7 +409,7 @@ async def test_faults_are_read_back_with_every_default_and_a_bad_plan_changes_no
         assert response.status == 400
     async with http.get("/sandbox/faults") as response:
         plan = await response.json()
-    assert (plan["seed"], plan["withhold"], plan["next"][0]["times"]) == (4, 0.0, 2)
+    assert (plan["seed"], plan["latency_ms"], plan["next"][0]["times"]) == (4, 0, 2)
     assert Faults.parse(plan).next[0].fault == "empty"
 
 
@@ -498,10 +436,3 @@ def is_verdicts(body: bytes) -> bool:
         return "success" in orjson.loads(body)
     except orjson.JSONDecodeError:
         return False
-
-
-def raw(body: bytes) -> bytes:
-    """A request as bytes, for a client that misbehaves."""
-    lines = [f"POST {ADS_PATH} HTTP/1.1", "Host: sandbox", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers(ADS_PATH).items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -280,9 +280,11 @@ def _server_properties(number: int, ports: list[int], controllers: list[int]) ->
         "broker.session.timeout.ms": "6000",
         "broker.heartbeat.interval.ms": "1000",
         # Under KIP-848 the broker sets the time-outs of members: by default a killed one is missed after 45 s only.
-        "group.consumer.min.session.timeout.ms": "3000",
+        # Tests that kill many members ask for less, each for its own group.
+        "group.min.session.timeout.ms": "1000",
+        "group.consumer.min.session.timeout.ms": "1000",
         "group.consumer.session.timeout.ms": "6000",
-        "group.consumer.min.heartbeat.interval.ms": "500",
+        "group.consumer.min.heartbeat.interval.ms": "200",
         "group.consumer.heartbeat.interval.ms": "1000",
     }
 

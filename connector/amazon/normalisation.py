@@ -1,0 +1,174 @@
+"""How a personal identifier is written before it is hashed: the same spelling on both sides, or the hash matches nobody.
+
+Where the text of this API speaks, it is followed (OAS CreateMatchKey: e-mail). Else Amazon's own published code is, oddities
+included (AWS-AMC, the uploader of Amazon Marketing Cloud, for US CA GB DE FR ES IT IN JP). For other countries nothing is
+published, and the choice stands at the function. Other vendors write some types in other ways (contract, section 4.2), and a
+wrong hash looks as if it worked, so there is no better evidence than Amazon's own code.
+
+Text is brought to Unicode's form NFC first, or one name would have two hashes; no source names a form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+from unicodedata import normalize
+
+import phonenumbers
+
+from connector.amazon.abbreviations import OTHER_STREETS, STATES, STREETS
+
+__all__ = ["PERSONAL", "normalised"]
+
+
+def normalised(kind: str, text: str, country: str) -> str:
+    """Return a value of a type in `PERSONAL` as Amazon hashes it, empty where nothing is left to match by.
+
+    ``country``: of the event, in capitals; it says how telephone numbers, postal codes, states and addresses are read.
+    """
+    return PERSONAL[kind](normalize("NFC", text.strip()), country) if len(text) <= _LONGEST else ""
+
+
+_LONGEST: Final = 1024
+"""Characters: far above every name and address, and a bound for NFC, whose time grows by the square of a run of accents."""
+
+
+def _email(text: str, _country: str) -> str:
+    """Drop all but ``a-z 0-9 . @ -`` in lower case (OAS CreateMatchKey).
+
+    So "+" and "_" go, where Segment keeps the one and AWS-AMC the other (contract, section 8, number 4).
+    """
+    email = _NOT_EMAIL.sub("", text.lower())
+    return email if _EMAIL(email) else ""
+
+
+_NOT_EMAIL: Final = re.compile(r"[^a-z0-9.@-]")
+_EMAIL: Final = re.compile(r"[.-]*[a-z0-9][a-z0-9.-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)+").fullmatch
+"""One "@", a letter or digit before it and a domain with a dot behind it: 'иван@example.ru' has no local part left."""
+
+
+def _phone(text: str, country: str) -> str:
+    """Write the digits of E.164 without "+", the event's country giving the calling code where the number has none.
+
+    So are all numbers that AWS-AMC's files expect; its later code knows no country and would read 9876543210 as one of Iran.
+    A number that only its neighbours could dial (seven digits in the US), or one without a calling code in no country, gives
+    nothing, as there.
+    """
+    try:
+        number = phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        return ""
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return ""
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+
+
+def _name(text: str, _country: str) -> str:
+    """Fold German and Danish letters, then drop all but letters and digits (AWS-AMC ``default_normalizer``)."""
+    return _NOT_WORD.sub("", text.lower().translate(_FOLDED))
+
+
+_FOLDED: Final = str.maketrans({"ß": "ss", "ä": "ae", "ö": "oe", "ü": "ue", "ø": "o", "æ": "ae"})
+_NOT_WORD: Final = re.compile(r"[^a-z0-9]")
+
+
+def _city(text: str, _country: str) -> str:
+    """Drop all but letters and digits, without folding: München is mnchen (AWS-AMC ``city_normalizer``)."""
+    return _NOT_WORD.sub("", text.lower())
+
+
+def _state(text: str, country: str) -> str:
+    """Abbreviate by the country's table, else cut to two letters (AWS-AMC ``state_normalizer``).
+
+    Of other countries the whole name stands, for two letters of it would be many states' (contract, section 4.2).
+    """
+    if country not in _REFERENCE:
+        return _NOT_WORD.sub("", text.lower())
+    letters = _NOT_CAPITAL.sub("", text.upper())
+    return STATES.get(country, _NO_TABLE).get(letters, letters[:2]).lower()
+
+
+_REFERENCE: Final = frozenset({"US", "CA", "GB", "DE", "FR", "ES", "IT", "IN", "JP"})
+"""The countries that AWS-AMC knows."""
+
+_NO_TABLE: Final[Mapping[str, str]] = {}
+_NOT_CAPITAL: Final = re.compile(r"[^A-Z]")
+
+
+def _postal(text: str, country: str) -> str:
+    """Cut to the length of the country's codes and keep what has their shape, in its case (AWS-AMC ``zip_normalizer``).
+
+    Of other countries letters and digits stand whole: the reference's five digits would empty or cut good codes of theirs.
+    """
+    dropped, length, shape = _POSTAL.get(country, _OTHER_POSTAL)
+    code = dropped.sub("", text)[:length]
+    return code if shape.fullmatch(code) else ""
+
+
+_NOT_ALPHANUMERIC: Final = re.compile(r"[^0-9A-Za-z]")
+_NOT_DIGIT: Final = re.compile(r"[^0-9]")
+_FIVE_DIGITS: Final = (_NOT_DIGIT, 5, re.compile(r"[0-9]{5}"))
+_OTHER_POSTAL: Final = (_NOT_ALPHANUMERIC, None, re.compile(r"[0-9A-Za-z]*"))
+_POSTAL: Final[Mapping[str, tuple[re.Pattern[str], int | None, re.Pattern[str]]]] = {
+    **dict.fromkeys(("US", "DE", "FR", "ES", "IT"), _FIVE_DIGITS),
+    "CA": (_NOT_ALPHANUMERIC, 6, re.compile(r"([A-Za-z][0-9]){3}")),
+    "GB": (_NOT_ALPHANUMERIC, 7, re.compile(r"([A-Za-z]{1,2}[0-9]{2,3}|[A-Za-z]{1,2}[0-9][A-Za-z][0-9])[A-Za-z]{2}")),
+    "IN": (re.compile(r"\D"), 6, re.compile(r"\d{6}")),
+    "JP": (_NOT_DIGIT, 7, re.compile(r"[0-9]{7}")),
+}
+
+
+def _address(text: str, country: str) -> str:
+    """Abbreviate an address word by word and join the words (AWS-AMC ``address_normalizer``).
+
+    Accents, apostrophes, slashes and inner dashes stay. Only the street part belongs in it (AMZ-NORM).
+    """
+    words = [word for word in _BETWEEN_WORDS.split(text.upper()) if word]
+    _split_at_dash(words)
+    _split_at_pound(words)
+    short = STREETS.get(country, OTHER_STREETS)
+    address = "".join(short.get(word, word) for word in words).lower()
+    return address if any(map(str.isalnum, address)) else ""
+
+
+_BETWEEN_WORDS: Final = re.compile(r"[\s,.!()\[\]{}]+|\bC/O\b")
+_POUND: Final = re.compile(r"([A-Z]*)#([0-9A-Z/-]*)")
+
+
+def _split_at_dash(words: list[str]) -> None:
+    """Split "12-B" into "12" and "B"; "12-14" and "A-B" stay.
+
+    As the reference counts, words pushed back by earlier splits beyond the number there was at first are not looked at.
+    """
+    for position in range(len(words)):
+        before, _, behind = words[position].rpartition("-")
+        if before.isnumeric() and behind and not behind.isnumeric():
+            words[position : position + 1] = [before, behind]
+
+
+def _split_at_pound(words: list[str]) -> None:
+    """Split "APT#5" into "APT", "#" and "5", so that "#" becomes "number".
+
+    As the reference does it: what stands before letters and "#" in a word is lost, and the limit is as for dashes.
+    """
+    for first in range(len(words)):
+        position = first
+        for found in _POUND.finditer(words[first]):
+            parts = [part for part in (found[1], "#", found[2]) if part]
+            if len(parts) > 1:
+                words[position : position + 1] = parts
+                position += len(parts) - 1
+
+
+PERSONAL: Final[Mapping[str, Callable[[str, str], str]]] = {
+    "EMAIL": _email,
+    "PHONE": _phone,
+    "FIRST_NAME": _name,
+    "LAST_NAME": _name,
+    "ADDRESS": _address,
+    "CITY": _city,
+    "STATE": _state,
+    "POSTAL": _postal,
+}
+"""The types that are hashed, each with its normaliser of text and country."""

@@ -1,0 +1,118 @@
+"""The headers of a dead letter, and of a record that was replayed from one.
+
+A letter is its record byte for byte, with `LETTER_HEADERS` appended: a producer may have headers of the same names, and a
+replayed record may become a letter again, so what was appended *last* is ours, and all before it is the record's. A
+replayed record is the record with `REPLAY_HEADERS` appended: the id it keeps, the record it is a copy of, and how often that
+was replayed. Replayed again it gets them anew, so that they never pile up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from connector.core.dedupe import derived_id
+from connector.model import TopicPartition
+
+__all__ = [
+    "DEDUPE_ID_HEADER",
+    "LETTER_HEADERS",
+    "REASON_HEADER",
+    "REPLAY_HEADERS",
+    "Headers",
+    "Letter",
+    "replay_of",
+    "replayed",
+]
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+DEDUPE_ID_HEADER = "connector.dedupe-id"
+"""On a dead letter, the derived id of its record; on a replayed one, the id it keeps (design: point 8)."""
+REASON_HEADER = "connector.reason"
+
+LETTER_HEADERS = (
+    REASON_HEADER,
+    "connector.detail",
+    "connector.topic",
+    "connector.partition",
+    "connector.offset",
+    "connector.timestamp",
+    "connector.group",
+    DEDUPE_ID_HEADER,
+)
+REPLAY_HEADERS = (DEDUPE_ID_HEADER, "connector.replay-of", "connector.replays")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What the headers of a dead letter say."""
+
+    reason: str
+    source: TopicPartition
+    offset: int
+    timestamp_ms: int
+    """Of the record, as its producer or its broker set it."""
+    group: str
+    dedupe_id: str
+    replays: int
+    """How often its record had been replayed before."""
+    id_derived: bool
+    """Whether the id was derived from where the record stood, and not brought along."""
+
+    @classmethod
+    def read(cls, headers: Headers) -> Letter | None:
+        """Read a record of the dead-letter topic; None if it is no letter of a connector."""
+        values = _tail(headers, LETTER_HEADERS)
+        if values is None:
+            return None
+        reason, _, topic, partition, offset, timestamp, group, dedupe_id = values
+        if not (partition.isdecimal() and offset.isdecimal() and timestamp.removeprefix("-").isdecimal()):
+            return None
+        record = headers[: -len(LETTER_HEADERS)]
+        source = TopicPartition(topic, int(partition))
+        derived = not any(name == DEDUPE_ID_HEADER and value for name, value in record)
+        return cls(reason, source, int(offset), int(timestamp), group, dedupe_id, _replays(record), derived)
+
+    @property
+    def record(self) -> str:
+        """Name the record it is a copy of, as ``connector.replay-of`` does."""
+        return f"{self.source}@{self.offset}"
+
+    def may_stand_in(self, cluster_id: str, topic_id: str) -> bool:
+        """Tell whether its record may be one of this topic, and not of one of the same name that was deleted.
+
+        A derived id is made of the topic's id, so it tells; an id that was brought along does not.
+        """
+        source = self.source.partition
+        return not self.id_derived or self.dedupe_id == derived_id(
+            cluster_id, topic_id, source, self.offset, self.timestamp_ms
+        )
+
+
+def replayed(letter: Letter, headers: Headers) -> list[tuple[str, bytes | None]]:
+    """Return the headers with which a letter's record is replayed: its own as they were, and `REPLAY_HEADERS`."""
+    record = headers[: -len(LETTER_HEADERS)]
+    if _tail(record, REPLAY_HEADERS) is not None:
+        record = record[: -len(REPLAY_HEADERS)]
+    ours = (letter.dedupe_id, letter.record, str(letter.replays + 1))
+    return [*record, *((name, text.encode()) for name, text in zip(REPLAY_HEADERS, ours, strict=True))]
+
+
+def replay_of(headers: Headers) -> tuple[str, str] | None:
+    """Return the id of a replayed record and which record it is a copy of; None for a record that was not replayed."""
+    values = _tail(headers, REPLAY_HEADERS)
+    return None if values is None else (values[0], values[1])
+
+
+def _replays(record: Headers) -> int:
+    values = _tail(record, REPLAY_HEADERS)
+    return int(values[2]) if values is not None and values[2].isdecimal() else 0
+
+
+def _tail(headers: Headers, names: tuple[str, ...]) -> list[str] | None:
+    """Return the values of the last headers if they have these names, in this order."""
+    last = headers[-len(names) :]
+    if tuple(name for name, _ in last) != names:
+        return None
+    return [(value or b"").decode("utf-8", "replace") for _, value in last]

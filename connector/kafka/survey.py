@@ -1,0 +1,113 @@
+"""Reads whole partitions for the commands that look at everything, and counts what was read.
+
+Records are read as the connector's own consumer reads them: by ``read_committed``, so a record that it will never see
+(of an aborted transaction) is not seen here either.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from confluent_kafka import Message
+
+from connector.avro import ledger_entry
+from connector.avro.ledger_entry import LedgerEntry
+from connector.config import Kafka
+from connector.core.letters import Headers, Letter
+from connector.core.recovery import parse_metadata
+from connector.errors import KafkaUnavailable, LedgerRefused
+from connector.kafka import clients
+from connector.kafka.reader import read
+from connector.kafka.topics import TopicDescription, Topics
+from connector.model import TopicPartition
+
+__all__ = ["Survey", "headers"]
+
+_COUNT_EVERY = 500
+
+
+def _unreported(_client: str, _code: str) -> None:
+    """Take no note: a call that cannot go on says by itself why."""
+
+
+class Survey:
+    """Reads; ``advance`` is told, every few hundred, how many offsets were passed. Making one asks the brokers."""
+
+    def __init__(self, kafka: Kafka, advance: Callable[[int], None] = lambda _: None) -> None:
+        self.topics = Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.advance = advance
+        self.cluster_id = self.topics.cluster_id()
+        self._properties = clients.reader_properties(kafka, _unreported, logging.getLogger("librdkafka"))
+
+    def source(self, topic: str) -> TopicDescription:
+        """Describe a source topic, which must be there."""
+        found = self.topics.describe(topic)
+        if found is None:
+            raise KafkaUnavailable(f"topic {topic} does not exist, or may not be described by this client")
+        return found
+
+    def next_offset(self, place: TopicPartition, topic_id: str) -> int | None:
+        """Return the committed offset of a source partition, as a connector that is assigned it takes it; None without one.
+
+        That of a topic of the same name that was deleted is not used (design: The guarantee, point 6).
+        """
+        committed = self.topics.committed(place)
+        if committed is None:
+            return None
+        rests_on = parse_metadata(committed.metadata)
+        return committed.next_offset if rests_on is None or rests_on[0] == topic_id else None
+
+    def bounds(self, topic: str) -> dict[TopicPartition, tuple[int, int]]:
+        """Return first and end offset of every partition; none if the topic does not exist."""
+        found = self.topics.describe(topic)
+        places = (TopicPartition(topic, number) for number in range(found.partitions if found is not None else 0))
+        return {place: self.topics.offsets(place) for place in places}
+
+    def read(self, place: TopicPartition, first: int, end: int) -> Iterator[Message]:
+        """Yield the records from offset ``first`` to below ``end``.
+
+        Raises:
+            KafkaUnavailable: the partition cannot be read to the end for now.
+        """
+        told = at = first
+        for message in read(self._properties, place, first, end):
+            at = (message.offset() or 0) + 1
+            if at - told >= _COUNT_EVERY:
+                self.advance(at - told)
+                told = at
+            yield message
+        self.advance(max(end - told, 0))
+
+    def entries(
+        self, source: str, group: str, place: TopicPartition, bounds: tuple[int, int]
+    ) -> Iterator[tuple[int, LedgerEntry]]:
+        """Yield the entries of a ledger partition, each with the time it was appended.
+
+        Raises:
+            KafkaUnavailable: it cannot be read to its end for now.
+            LedgerRefused: it is another's ledger, or of an unknown format.
+        """
+        for message in self.read(place, *bounds):
+            entry = ledger_entry.decode(message.value() or b"")
+            header = entry.header
+            if (header.cluster_id, header.source_topic, header.group) != (self.cluster_id, source, group):
+                raise LedgerRefused(
+                    f"ledger {place} holds facts of topic {header.source_topic!r}, group {header.group!r}, cluster "
+                    f"{header.cluster_id!r}: set LEDGER_TOPIC to the ledger of group {group!r}"
+                )
+            yield message.timestamp()[1], entry
+
+    def letters(
+        self, bounds: dict[TopicPartition, tuple[int, int]]
+    ) -> Iterator[tuple[TopicPartition, Message, Letter | None]]:
+        """Yield the records of a dead-letter topic: where each stands, and the letter, if it is one."""
+        for place, (first, end) in bounds.items():
+            for message in self.read(place, first, end):
+                yield place, message, Letter.read(headers(message))
+
+
+def headers(message: Message) -> Headers:
+    """Return the headers of a record, in order."""
+    return cast("Headers", message.headers() or ())  # its stub types them wider

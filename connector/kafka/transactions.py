@@ -1,0 +1,156 @@
+"""The producer of replays: each batch is taken whole or not at all, and only one of its name writes at a time.
+
+A transaction is what makes a replay exact. `fence` ends what an earlier run of the same name left open, and from then on
+nothing of that run can be written any more, even if it only slept; so what the source topic holds after `fence` is all that
+was ever replayed, until we write ourselves. The ledger does without transactions because a fact may be written twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connector.config import Kafka
+from connector.core.letters import Headers
+from connector.errors import KafkaUnavailable
+from connector.kafka import clients
+from connector.model import TopicPartition
+
+__all__ = ["OutgoingRecord", "TransactionalProducer"]
+
+_REQUEST_SECONDS = 30.0
+_FLUSH_SECONDS = 0.2
+"""Short, so that an interrupt is noticed."""
+_TRANSACTION_MS = 60_000
+"""A run that was killed holds up the readers of its partitions for so long at most, or until the next run begins."""
+_UNFIT = frozenset(
+    {
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",
+        "retries",
+        "message.send.max.retries",
+        "queuing.strategy",
+        "enable.gapless.guarantee",
+    }
+)
+"""An operator's choices for the other producer, which librdkafka refuses beside a transaction."""
+_FENCED = frozenset(
+    {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001 - librdkafka's own codes are named so
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRecord:
+    """A record to write."""
+
+    partition: TopicPartition
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+    """0 lets the clock."""
+
+
+class TransactionalProducer:
+    """Writes batches, each in a transaction of its own."""
+
+    def __init__(self, kafka: Kafka, name: str) -> None:
+        self._name = name
+        fixed = {
+            "transactional.id": name,
+            "enable.idempotence": True,
+            "acks": "all",
+            "transaction.timeout.ms": _TRANSACTION_MS,
+            "delivery.timeout.ms": _TRANSACTION_MS // 2,
+            "linger.ms": 5,
+        }
+        properties = clients.producer_properties(kafka, _unreported, logging.getLogger("librdkafka"))
+        given = {key: value for key, value in properties.items() if key not in _UNFIT}
+        self._producer = Producer(given | fixed)
+
+    def fence(self) -> None:
+        """Take over the name: what another of it has open is aborted, and that one can write no more."""
+        try:
+            self._producer.init_transactions(_REQUEST_SECONDS)
+        except KafkaException as error:
+            raise self._unavailable(error.args[0]) from error
+
+    def write(self, records: Iterable[OutgoingRecord]) -> None:
+        """Write a batch; when this returns, all in-sync replicas have all of it, and readers see it.
+
+        Raises:
+            KafkaUnavailable: nothing of it was written, but for a commit whose answer never came.
+        """
+        try:
+            self._producer.begin_transaction()
+            self._produce(records)
+            self._commit()
+        except KafkaException as error:
+            self._abort()
+            raise self._unavailable(error.args[0]) from error
+        except BaseException:  # an interrupt, above all: the batch is not half there
+            self._abort()
+            raise
+
+    def _produce(self, records: Iterable[OutgoingRecord]) -> None:
+        failures: list[KafkaError] = []
+
+        def report(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        for record in records:
+            self._producer.produce(
+                record.partition.topic,
+                value=record.value,
+                key=record.key,
+                partition=record.partition.partition,
+                headers=list(record.headers),
+                timestamp=record.timestamp_ms,
+                on_delivery=report,
+            )
+            self._producer.poll(0)
+        while not failures and self._producer.flush(_FLUSH_SECONDS):
+            pass
+        if failures:
+            raise KafkaException(failures[0])
+
+    def _commit(self) -> None:
+        deadline = time.monotonic() + _REQUEST_SECONDS
+        while True:
+            try:
+                self._producer.commit_transaction(_REQUEST_SECONDS)
+            except KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+    def _abort(self) -> None:
+        """Abort, if the brokers let us; else the time-out of the transaction does, or the next run's `fence`."""
+        try:
+            self._producer.abort_transaction(_REQUEST_SECONDS)
+        except KafkaException:
+            return
+
+    def _unavailable(self, error: KafkaError) -> KafkaUnavailable:
+        code = error.code()
+        if code in _FENCED:
+            return KafkaUnavailable(f"another replay took over ({self._name}): this one wrote nothing after that")
+        if code == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return KafkaUnavailable(
+                f"this client may not write as transactional id {self._name}: grant it with kafka-acls.sh"
+            )
+        if code == KafkaError.MSG_SIZE_TOO_LARGE:
+            return KafkaUnavailable(
+                "with a replay's headers a record is larger than the source topic takes: raise its max.message.bytes by 1 KB"
+            )
+        return KafkaUnavailable(f"writing to the source topic: {error.name()}")
+
+
+def _unreported(_client: str, _code: str) -> None:
+    """Take no note: the call that cannot go on says by itself why."""

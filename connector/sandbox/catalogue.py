@@ -1,0 +1,192 @@
+"""Every fault by its name: what it happens to, and what it does. The server lists them, and the README's table is this one.
+
+Numbers are those of the project's list of failure scenarios. Faults of a request and of a token request are drawn at most
+one at a time; those of an event are drawn for each.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+__all__ = ["CATALOGUE", "EVENT_FAULTS", "REQUEST_FAULTS", "TOKEN_FAULTS", "Fault", "Of"]
+
+
+class Of(Enum):
+    """What a fault happens to."""
+
+    REQUEST = "request"
+    EVENT = "event"
+    TOKEN = "token request"  # noqa: S105 - a word of the README's table
+
+
+class Fault(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    scenario: int
+    of: Of
+    what: str
+
+
+def _of(of: Of, scenario: int, what: dict[str, str]) -> tuple[Fault, ...]:
+    return tuple(Fault(name, scenario, of, text) for name, text in what.items())
+
+
+CATALOGUE = (
+    *_of(
+        Of.REQUEST,
+        30,
+        {
+            "throttle_429": '429 with `retry_after`: a number, a text, null for none, or "date+5" for the date in 5 s',
+            "throttle_429_html": "the same, from a proxy: an HTML page",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        31,
+        {
+            "fail_500": "500",
+            "fail_502": "502, an HTML page of a gateway",
+            "fail_503": "503",
+            "fail_504": "504",
+            "fail_500_after_accept": "takes the events, then answers 500",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        32,
+        {
+            "slow_headers": "takes the events, then sends a header one byte every `ms` (1000) without end",
+            "slow_body": "takes the events, then sends the body one byte every `ms` (1000)",
+            "endless_body": "takes the events, then sends a chunked body without end",
+            "huge_body": "takes the events, then sends a body of 1 GB",
+            "gzip": "a sound answer, compressed though none asked for it",
+            "gzip_bomb": "takes the events, then sends 1 MB that inflates to 1 GB",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        33,
+        {
+            "reset_at_head": "resets the connection when the request's head is there; no event is read",
+            "reset_mid_request": "resets the connection when half of the request's body is there; no event is read",
+            "withhold": "takes the events, then closes the connection without an answer",
+            "reset_after_headers": "takes the events, then resets the connection after the answer's head",
+            "reset_mid_answer": "takes the events, then resets the connection after half of the answer's body",
+            "close_idle": "a sound answer; the connection is kept, and reset when the next request comes on it",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        34,
+        {
+            "truncated": "takes the events, then answers 207 with half of the JSON",
+            "empty": "takes the events, then answers 207 without a body",
+            "html": "takes the events, then answers 207 with an HTML page",
+            "html_200": "takes the events, then answers 200 with an HTML page",
+            "wrong_content_type": "a sound answer as text/plain",
+            "byte_order_mark": "a sound answer after a byte order mark",
+            "invalid_utf8": "takes the events, then answers with a byte that is not UTF-8",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        35,
+        {
+            "index_missing": "the first item has no index",
+            "index_doubled": "the second item has the index of the first; a single one stands there twice",
+            "index_out_of_range": "the last item's index is 1000 too high",
+            "index_negative": "the first item's index is -1",
+            "index_string": "every index is a text",
+            "index_float": "every index is a float",
+            "success_and_error": "the first accepted event stands among the errors too",
+            "more_items": "two items more than events",
+            "other_base": "every index counted from the other contract's first number",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        36,
+        {
+            "status_200": "a sound answer with 200",
+            "status_200_empty": "takes the events, then answers 200 without a body",
+            "status_202": "takes the events, then answers 202 without a body",
+            "status_204": "takes the events, then answers 204",
+            "redirect": "307 (or `status`) to another host of the sandbox, which counts who comes with a token",
+        },
+    ),
+    *_of(
+        Of.EVENT,
+        37,
+        {
+            "reject": "an error item with `code` (INVALID_INPUT); by chance, the same event each time it comes",
+            "retry": "an error item with `code` (INTERNAL_ERROR); sent again it may pass",
+        },
+    ),
+    *_of(
+        Of.EVENT,
+        35,
+        {
+            "omit": "taken, and in neither array of the answer",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        38,
+        {
+            "expire_tokens": "every access token given out so far ends as this request arrives",
+            "unauthorized_401": "401, whatever the token",
+        },
+    ),
+    *_of(
+        Of.TOKEN,
+        38,
+        {
+            "token_invalid_grant": "400 invalid_grant, as for a revoked refresh token",
+            "token_invalid_client": "401 invalid_client",
+            "token_500": "500",
+            "token_503": "503",
+            "token_429": "429 with `retry_after`",
+            "token_slow": "a sound answer after `ms` (10000)",
+            "token_garbage": "200 with bytes that are no text",
+            "token_missing": "200 with JSON that holds no token",
+            "token_html": "200 with an HTML page",
+            "token_redirect": "307 (or `status`) to another host, as `redirect`",
+            "token_withhold": "gives a token, then closes the connection without an answer",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        39,
+        {
+            "forbidden_403": "403, as for an account without the permission",
+            "account_400": "400, as for a wrong account id or data set name",
+        },
+    ),
+    *_of(
+        Of.EVENT,
+        39,
+        {
+            "poison": "the whole request that holds it is refused with a 400 that names nothing",
+        },
+    ),
+    *_of(
+        Of.REQUEST,
+        40,
+        {
+            "too_large_413": "413; by size, see `max_body_bytes`",
+        },
+    ),
+    *_of(
+        Of.EVENT,
+        40,
+        {
+            "conflict": 'an error item with CONFLICT ("please retry"); sent again it may pass',
+        },
+    ),
+)
+
+REQUEST_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is Of.REQUEST)
+EVENT_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is Of.EVENT)
+TOKEN_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is Of.TOKEN)

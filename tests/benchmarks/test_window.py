@@ -1,0 +1,21 @@
+"""That the benchmark of the window still measures what it says; and the one number that must hold: memory a key."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.window import main, measure
+
+
+def test_a_key_takes_no_more_memory_than_the_readme_says() -> None:
+    found = measure(300_000)
+
+    assert 60 < found.bytes_a_key < 130
+    assert found.expired > 0
+    assert 0 < found.longest_expiry_seconds < 1
+    assert 0 < found.longest_free_seconds < 1
+
+
+def test_it_prints_a_line_for_each_number_of_keys(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--keys", "500", "1000"]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == ["500", "1,000"]

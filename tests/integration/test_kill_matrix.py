@@ -1,0 +1,151 @@
+"""A process is killed at every point of a batch's life, under either group protocol, and an account from outside closes.
+
+The points are `failpoints.POINTS`. Each case kills ``connector run`` by a wrapper around the point, starts it again as it
+is, and hands all evidence to the oracle: nothing lost, nothing sent twice but what was under way, each fact and letter true.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.integration.accounts import account_of, assert_account_closes, produce_all
+from tests.integration.failpoints import POINTS
+from tests.integration.kills import DRAIN_SECONDS, Mortal, prepare
+from tests.integration.oracle import Account, Interruption, Source, second_acceptances
+from tests.integration.traffic import REFUSED_NAME, Traffic
+from tests.integration.world import World, end_offsets, eventually
+
+_PARTITIONS = 3
+_WAVE = 130
+_SLOW_SECONDS = 90.0
+"""For a machine on which the program takes half a minute to start."""
+_PLACE = ("connector.partition", "connector.offset")
+_CONNECTOR = Path(__file__).parents[2] / "connector"
+
+_either_protocol = pytest.mark.parametrize("protocol", ["classic", "consumer"])
+
+
+class _Case:
+    """One topic, its traffic, and the process that is killed."""
+
+    def __init__(self, world: World, protocol: str) -> None:
+        self.world = world
+        self.mortal = Mortal(world.unstarted(), prepare(world, protocol, _PARTITIONS))
+        self.process = self.mortal.process
+        self.interruptions: list[Interruption] = []
+        self._records: list[Source] = []
+        self._scrapes: list[Mapping[str, float]] = []
+        self._account: Account
+        self._traffic = Traffic(world, _PARTITIONS, seed=5)
+        self.answer_after(40)
+
+    def answer_after(self, latency_ms: int) -> None:
+        """Have the sandbox answer so late; one of the next answers is withheld."""
+        withheld = [{"fault": "none", "times": 3}, {"fault": "withhold"}]
+        self.world.sandbox.set_faults(latency_ms=latency_ms, reject_names=[REFUSED_NAME], next=withheld)
+
+    def produce(self) -> None:
+        """Produce the next wave; its copies are of earlier ones too."""
+        self._records += produce_all(self.world, self._traffic.wave(_WAVE))
+
+    def until_received(self, events: int) -> None:
+        """Wait until the sandbox has so many events, or the process is dead."""
+        received = self.world.sandbox.status
+        eventually(lambda: not self.process.running or received()["events"] >= events, f"{events} events received")
+
+    def until_requests_are_out(self) -> None:
+        """Wait until the process waits for answers."""
+        eventually(lambda: self.process.metrics().get("connector_in_flight_requests"), "requests are out")
+
+    def dies(self) -> None:
+        """Wait for the death."""
+        self.interruptions.append(self.mortal.until_dead(_SLOW_SECONDS))
+
+    def account_closes(self) -> None:
+        """Let the process finish and stop it, and look at all there is."""
+        eventually(self._is_done, "everything is committed", _SLOW_SECONDS)
+        last = self.process.metrics()
+        assert self.process.stop() == 0
+        self._account = account_of(
+            self.world, self._records, scrapes=self._scrapes, last_scrapes=[last], interruptions=self.interruptions
+        )
+        assert_account_closes(self._account)
+
+    def seen(self) -> dict[str, int]:
+        """Return how much there is to be seen of what `Point.shows` may name."""
+        account = self._account
+        excuses = Counter(why for found in second_acceptances(account).values() for why in found)
+        places = {tuple(value for name, value in letter.headers if name in _PLACE) for letter in account.letters}
+        return {
+            "broken off": self.world.sandbox.status()["broken_off"],
+            "sent again": excuses["in flight"] + excuses["unwritten"],
+            "already resolved": int(account.last_scrapes[0]['connector_events_total{outcome="already_resolved"}']),
+            "second letter": len(account.letters) - len(places),
+        }
+
+    def _is_done(self) -> bool:
+        assert self.process.running, self.process.output[-3000:]
+        self._scrapes.append(self.process.metrics())
+        return self.world.committed() == end_offsets(self.world.servers, self.world.topic)
+
+
+@_either_protocol
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at(point: str, protocol: str, world: World) -> None:
+    case = _Case(world, protocol)
+    case.produce()
+    if 14 in POINTS[point].faults:  # there must be something to restore; and it dies so twice in a row
+        case.mortal.start("facts-unconfirmed")
+        case.dies()
+        case.mortal.start(point)
+        case.dies()
+    case.mortal.start(point)
+    case.until_received(40)
+    if POINTS[point].draining:
+        case.answer_after(500)
+    case.produce()
+    if POINTS[point].draining:
+        case.until_requests_are_out()
+        case.process.terminate()
+    case.dies()
+
+    case.answer_after(40)
+    case.mortal.start()
+    case.account_closes()
+    if POINTS[point].shows:
+        assert case.seen()[POINTS[point].shows], "the death left its trace"
+
+
+@_either_protocol
+def test_killed_shortly_before_the_end_of_a_drain_that_nobody_answers(protocol: str, world: World) -> None:
+    case = _Case(world, protocol)
+    case.produce()
+    case.mortal.start()
+    case.until_received(40)
+    case.answer_after(60_000)
+    case.produce()
+    case.until_requests_are_out()
+    case.process.terminate()
+    asked = time.monotonic()
+    case.process.until_said("draining")
+    eventually(lambda: time.monotonic() > asked + DRAIN_SECONDS - 0.5, "the drain is nearly over")
+    assert case.process.running, "it waits for answers"
+    case.interruptions.append(case.mortal.kill())
+
+    case.answer_after(40)
+    case.mortal.start()
+    case.account_closes()
+
+
+def test_the_points_are_those_of_the_fault_study() -> None:
+    assert {fault for point in POINTS.values() for fault in point.faults} == set(range(1, 16))
+
+
+def test_the_program_knows_nothing_of_them() -> None:
+    texts = {file: file.read_text("utf-8") for file in _CONNECTOR.rglob("*.py")}
+    assert [file.name for file, text in texts.items() if "failpoint" in text.lower() or "import tests" in text] == []

@@ -1,0 +1,157 @@
+"""Members come and go, stop and wake, and lose the way to the brokers, under load: what they had in hand is nobody's loss.
+
+A group of each protocol stands in the same storm; each is judged by the oracle. `storms` has the faults, and runs them for
+longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import storms
+from tests.integration.group import PROTOCOLS
+from tests.integration.kafka.cluster import Cluster
+from tests.integration.kafka.link import Link
+from tests.integration.world import ConnectorProcess, World, event, eventually, now_ms
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+
+_BOTH = pytest.mark.parametrize("protocol", list(PROTOCOLS))
+
+
+@pytest.fixture
+def link(three_nodes: Cluster) -> Iterator[Link]:
+    """A way to the nodes that can be cut."""
+    with three_nodes.link() as link:
+        yield link
+
+
+def test_members_come_and_go_every_few_seconds(three_nodes: Cluster, tmp_path: Path) -> None:
+    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+        for group in groups:
+            group.join(2)
+        for group in groups:
+            group.begin()
+
+        storms.churn(groups, seconds=20.0, most=4, seed=4)
+
+        for group in groups:
+            storms.settle(group)
+
+
+def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_what_it_lost(
+    three_nodes: Cluster, tmp_path: Path
+) -> None:
+    with storms.groups(three_nodes, tmp_path, PROTOCOLS, settings={"MAX_IN_FLIGHT": "2"}) as groups:
+        for group in groups:
+            group.join(2)
+        for group in groups:
+            group.begin()
+
+        storms.freeze(groups)
+
+        for group in groups:
+            zombie, woke_ms = group.members[-1], group.faults[-1][1]
+            eventually(lambda zombie=zombie: zombie.metrics().get("connector_late_answers_total"), "answers come late", 60)  # type: ignore[misc]
+            group.until_shared()
+            account = storms.settle(group).account
+            again = [lines for lines in account.accepted.values() if len(lines) > 1]
+            assert again, "what it had in flight was sent again by its successor"
+            assert all(line["arrival"] < woke_ms for lines in again for line in lines[1:]), (
+                "the zombie sent what it had lost"
+            )
+            # Facts about what it had sent are true, and are written down also by whoever has lost the partition.
+            sent = {line["id"] for lines in again for line in lines}
+            records = [record for event_id in sent for record in account.by_id[event_id]]
+            assert any(len(account.facts[record.place]) > 1 for record in records), "late answers are written down"
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["silent", "reset"])
+def test_member_without_a_way_to_the_brokers_stops_sending_and_another_takes_over(
+    three_nodes: Cluster, link: Link, tmp_path: Path, reset: bool
+) -> None:
+    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+        for group in groups:
+            group.join()
+            group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
+        for group in groups:
+            group.begin()
+
+        storms.cut_off(link, groups, seconds=15.0, reset=reset)
+
+        for group in groups:
+            storms.settle(group)
+
+
+@_BOTH
+def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
+    three_nodes: Cluster, link: Link, tmp_path: Path, protocol: str
+) -> None:
+    with storms.groups(three_nodes, tmp_path, [protocol], settings={"DRAIN_TIMEOUT": "3s"}) as (group,):
+        member = group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
+        group.begin()
+        link.cut()
+        group.struck("cut")
+        began = now_ms()
+
+        member.terminate()
+        code = member.wait(60)
+
+        assert code == 0
+        assert now_ms() - began < 30_000
+        link.mend()
+        group.interrupted(began, now_ms())
+        group.join()
+        storms.settle(group)
+
+
+@_BOTH
+def test_static_member_that_restarts_within_its_session_keeps_its_partitions(world: World, protocol: str) -> None:
+    world.create_topic(4)
+    settings = PROTOCOLS[protocol] | ({"KAFKA_SESSION_TIMEOUT_MS": "30000"} if protocol == "classic" else {})
+    if protocol == "consumer":
+        storms.set_session(world, 30_000)
+    one = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="one")
+    other = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="other")
+    eventually(lambda: (len(_held(one)), len(_held(other))) == (2, 2), "they share the partitions", 60)
+    held, said = _held(one), len(other.log())
+
+    assert one.stop() == 0
+    one.start(world.settings(**settings, KAFKA_GROUP_INSTANCE_ID="one"))
+
+    eventually(lambda: _held(one) == held, "it has its partitions again", 60)
+    moved = [line for line in other.log()[said:] if line["event"].startswith("partition_")]
+    assert moved == []
+
+
+@_BOTH
+def test_of_two_processes_with_one_static_id_one_works_and_the_other_ends_and_says_why(world: World, protocol: str) -> None:
+    world.create_topic(2)
+    settings = PROTOCOLS[protocol] | {"KAFKA_GROUP_INSTANCE_ID": "one"}
+    older = world.connector(**settings)
+    eventually(lambda: len(_held(older)) == 2, "it has the partitions", 60)
+
+    younger = world.connector(**settings)
+
+    # Classic: the younger takes the id over. KIP-848: the older keeps it for as long as it lives.
+    works, ends = (younger, older) if protocol == "classic" else (older, younger)
+    assert ends.wait(60) == 1
+    assert "KAFKA_GROUP_INSTANCE_ID" in ends.log("failed")[0]["sentence"]
+    eventually(lambda: len(_held(works)) == 2, "the other has the partitions", 60)
+    world.produce(event("bought"))
+    works.until_resolved(delivered=1)
+    assert works.stop() == 0
+
+
+def _held(member: ConnectorProcess) -> set[str]:
+    """Return the partitions a member has restored and neither released nor lost since."""
+    held: set[str] = set()
+    for line in member.log():
+        if line["event"] == "partition_restored":
+            held.add(line["partition"])
+        elif line["event"] in {"partition_released", "partition_lost"}:
+            held.discard(line["partition"])
+    return held
