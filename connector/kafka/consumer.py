@@ -349,8 +349,8 @@ class SourceConsumer:
         """Tell whether the log lacks what the partition's start rests on, other records standing there by now.
 
         Where it may not reset, librdkafka says that of a cut log by the code it has for an offset outside the log
-        (_AUTO_OFFSET_RESET, seen with 2.16). The restore sees the second at the ends of the log; a start that it found inside,
-        and that is refused again before a record came, is the first.
+        (_AUTO_OFFSET_RESET, seen with 2.16). The restore sees the second at the ends of the log; a start that it found
+        inside, and that is refused again before a record came, is the first.
         """
         start = self._starts.get(partition) if partition in self._sought else None
         again = start is not None and self._refused_starts.get(partition) == start
