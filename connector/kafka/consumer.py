@@ -131,6 +131,8 @@ class SourceConsumer:
         self._mine: dict[TopicPartition, Origin] = {}
         self._sought: set[TopicPartition] = set()
         self._fetching: set[TopicPartition] = set()
+        self._starts: dict[TopicPartition, int] = {}
+        self._refused_starts: dict[TopicPartition, int] = {}
         self._released: set[int] = set()
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
         self._committing_until: float | None = None
@@ -227,6 +229,7 @@ class SourceConsumer:
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
                 self._sought.add(partition)
+                self._starts[partition] = command.offset
                 self._seek(command)
             case x.StartOver(partition, generation) if self._is_mine(partition, generation):
                 self._restart(partition)
@@ -295,6 +298,8 @@ class SourceConsumer:
                     column.messages.append(message)
                 else:
                     column.reached = message.offset() or 0
+        for origin in columns:
+            self._refused_starts.pop(origin.partition, None)
 
     def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
@@ -340,7 +345,20 @@ class SourceConsumer:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
         if code in _RESTART and partition in self._mine:
-            self._restart(partition, truncated=code == KafkaError._LOG_TRUNCATION)  # noqa: SLF001 - librdkafka's own codes are named so
+            self._restart(partition, truncated=self._was_cut(partition, code))
+
+    def _was_cut(self, partition: TopicPartition, code: int) -> bool:
+        """Tell whether the log lacks what the partition's start rests on, other records standing there by now.
+
+        Where it may not reset, librdkafka says that of a cut log by the code it has for an offset outside the log
+        (_AUTO_OFFSET_RESET, seen with 2.16). The restore sees the second at the ends of the log; a start that it found
+        inside, and that is refused again before a record came, is the first.
+        """
+        start = self._starts.get(partition) if partition in self._sought else None
+        again = start is not None and self._refused_starts.get(partition) == start
+        if start is not None:
+            self._refused_starts[partition] = start
+        return again or code == KafkaError._LOG_TRUNCATION  # noqa: SLF001 - librdkafka's own codes are named so
 
     def _restart(self, partition: TopicPartition, *, truncated: bool = False) -> None:
         """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
@@ -461,6 +479,8 @@ class SourceConsumer:
             origin = self._mine.pop(partition, None)
             self._sought.discard(partition)
             self._fetching.discard(partition)
+            self._starts.pop(partition, None)
+            self._refused_starts.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)
                 self._undecoded = [column for column in self._undecoded if column.origin is not origin]

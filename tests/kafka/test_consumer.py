@@ -301,3 +301,22 @@ def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scen
     posted = len(scene.posted)
     scene.source._carry_out(x.StartOver(ZERO, 1), leaving=False)
     assert len(scene.posted) == posted
+
+
+def test_start_inside_the_log_that_is_refused_twice_is_that_of_a_log_that_was_cut(scene: Scene) -> None:
+    lost = FakeMessage(ZERO, -1, error(KafkaError._AUTO_OFFSET_RESET))
+    scene.take(lost)
+    scene.start(ZERO, 3)
+    scene.take(lost)
+    begun = [told for told in scene.posted if isinstance(told, x.Assigned) and told.partition == ZERO]
+    assert [told.truncated for told in begun] == [False, False, True]
+
+
+def test_start_that_yields_a_record_before_it_is_refused_again_is_not(scene: Scene) -> None:
+    lost = FakeMessage(ZERO, -1, error(KafkaError._AUTO_OFFSET_RESET))
+    scene.take(lost)
+    scene.start(ZERO, 3)
+    scene.take(FakeMessage(ZERO, 0))
+    scene.take(lost)
+    begun = [told for told in scene.posted if isinstance(told, x.Assigned) and told.partition == ZERO]
+    assert [told.truncated for told in begun] == [False, False, False]
