@@ -15,8 +15,8 @@ from tests.integration.kafka.cluster import Cluster
 from tests.integration.rolling import roll
 from tests.integration.world import ConnectorProcess, Sandbox, World, alter_topic, event, eventually
 
-_LEAVING_SECONDS = 15.0
-"""For an end that waits for nothing: the group is left and the interpreter ends, on a machine with other things to do."""
+_LEAVING_SECONDS = 25.0
+"""For an end that waits for nothing, on a machine with other things to do: well below the default `DRAIN_TIMEOUT`."""
 
 
 def _ends(connector: ConnectorProcess, within: float = _LEAVING_SECONDS) -> None:
