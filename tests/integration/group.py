@@ -234,7 +234,7 @@ class Group:
         eventually(lambda: len(self.sandbox.accepted()) >= self.rate, "events reach the sandbox")
 
     def leave(self, member: ConnectorProcess, seconds: float = 30.0) -> None:
-        """SIGTERM; it must drain and exit 0. One that has not said that it started yet has no more to end than any program."""
+        """SIGTERM; it must drain and exit 0. One that has not said that it started has nothing to drain yet."""
         ends = {0} if member.log("started") else {0, -signal.SIGTERM}
         member.terminate()
         code = member.wait(seconds)
