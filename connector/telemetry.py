@@ -232,11 +232,15 @@ class Telemetry:
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Take note of a partition's end offset."""
-        self._ends[partition] = end_offset
+        with self._lock:
+            if partition in self._committed:
+                self._ends[partition] = end_offset
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
-        """Take note of a commit."""
-        self._committed[partition] = next_offset
+        """Take note of a commit; the last one of a partition is made after we said that it is given up."""
+        with self._lock:
+            if partition in self._committed:
+                self._committed[partition] = next_offset
 
     def commit_failed(self, partition: TopicPartition, code: str) -> None:
         """Say that a commit was refused: no harm, for the facts are in the ledger."""
@@ -339,8 +343,9 @@ class Telemetry:
         return None if committed is None or end is None else max(0, end - committed)
 
     def _forget(self, partition: TopicPartition) -> None:
-        self._committed.pop(partition, None)
-        self._ends.pop(partition, None)
+        with self._lock:
+            self._committed.pop(partition, None)
+            self._ends.pop(partition, None)
 
     def _seldom(self, level: str, event: str, key: str, **fields: object) -> None:
         with self._lock:
