@@ -237,7 +237,9 @@ class Telemetry:
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Take note of a partition's end offset."""
-        self._ends[partition] = end_offset
+        with self._lock:
+            if partition in self._starts:
+                self._ends[partition] = end_offset
 
     def lacking(self, sentences: list[str]) -> None:
         """Say which rights the brokers do not grant us, once, and that they do again."""
@@ -245,8 +247,10 @@ class Telemetry:
         self._operator_needed(before, sentences)
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
-        """Take note of a commit."""
-        self._committed[partition] = next_offset
+        """Take note of a commit; the last one of a partition is made after we said that it is given up."""
+        with self._lock:
+            if partition in self._starts:
+                self._committed[partition] = next_offset
 
     def commit_failed(self, partition: TopicPartition, code: str) -> None:
         """Say that a commit was refused: no harm, for the facts are in the ledger."""
@@ -357,9 +361,10 @@ class Telemetry:
         return None if done is None or end is None else max(0, end - done)
 
     def _forget(self, partition: TopicPartition) -> None:
-        self._starts.pop(partition, None)
-        self._committed.pop(partition, None)
-        self._ends.pop(partition, None)
+        with self._lock:
+            self._starts.pop(partition, None)
+            self._committed.pop(partition, None)
+            self._ends.pop(partition, None)
 
     def _seldom(self, level: str, event: str, key: str, **fields: object) -> None:
         with self._lock:

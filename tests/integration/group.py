@@ -234,10 +234,11 @@ class Group:
         eventually(lambda: len(self.sandbox.accepted()) >= self.rate, "events reach the sandbox")
 
     def leave(self, member: ConnectorProcess, seconds: float = 30.0) -> None:
-        """SIGTERM; it must drain and exit 0."""
+        """SIGTERM; it must drain and exit 0. One that has not said that it started has nothing to drain yet."""
+        ends = {0} if member.log("started") else {0, -signal.SIGTERM}
         member.terminate()
         code = member.wait(seconds)
-        assert code == 0, f"exit code {code} after SIGTERM\n{member.output[-3000:]}"
+        assert code in ends, f"exit code {code} after SIGTERM\n{member.output[-3000:]}"
 
     def kill(self, member: ConnectorProcess) -> None:
         """SIGKILL."""
@@ -275,7 +276,7 @@ class Group:
         names = [row[1] for row in rows if len(row) > 2 and row[2] == "running"]
         return frozenset(int(name.rpartition("-")[2]) for name in names)
 
-    def until_shared(self, seconds: float = 60.0) -> None:
+    def until_shared(self, seconds: float = 120.0) -> None:
         """Wait until every partition is worked on by exactly one running member, and each has about as many as another."""
 
         def shared() -> bool:
