@@ -74,7 +74,7 @@ def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iter
 
 
 def _one(draw: float, name: str, random: Random, now_ms: int) -> Sample:
-    good = _good(name, random, now_ms)
+    good = _good(name, random, now_ms, rich=draw < 1.0)
     event = dict(good.event or {})
     if draw < 0.08:
         event["timestamp"] = now_ms - 8 * _DAY_MS
@@ -101,7 +101,7 @@ def _one(draw: float, name: str, random: Random, now_ms: int) -> Sample:
     return good
 
 
-def _good(name: str, random: Random, now_ms: int) -> Sample:
+def _good(name: str, random: Random, now_ms: int, *, rich: bool) -> Sample:
     dedupe_id = f"order-{name}"
     kind = _TYPES[random.randrange(len(_TYPES))]
     country, currency = _COUNTRIES[random.randrange(len(_COUNTRIES))]
@@ -122,7 +122,7 @@ def _good(name: str, random: Random, now_ms: int) -> Sample:
         "consent": {"ipAddress": None, "amznAdStorage": "GRANTED", "amznUserData": "GRANTED", "tcf": None, "gpp": None},
         "customAttributes": {"brand": "northwind"} if purchase else None,
     }
-    if name.endswith(("25", "75")):
+    if rich and name.endswith(("25", "75")):
         event |= _IN_CLEAR
     return Sample(dedupe_id, event, Fate.DELIVERED)
 

@@ -10,7 +10,7 @@ from tests.benchmarks.window import main, measure
 def test_a_key_takes_no_more_memory_than_the_readme_says() -> None:
     found = measure(300_000)
 
-    assert 60 < found.bytes_a_key < 130
+    assert 20 < found.bytes_a_key < 130  # what earlier tests have left free is taken first
     assert found.expired > 0
     assert 0 < found.longest_expiry_seconds < 1
     assert 0 < found.longest_free_seconds < 1

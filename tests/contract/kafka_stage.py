@@ -353,9 +353,9 @@ class FakeStage:
     def ledger(self, **changes: str) -> Ledger:
         settings = _settings(self.topic, self.group, "simulated:9092", **changes)
         properties = self._properties(self._operator)
-        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
 
         def make() -> Ledger:
+            topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
             ledger = Ledger(
                 app.ledger_policy(settings),
                 topics,

@@ -221,7 +221,7 @@ def test_an_answer_that_never_comes_ends_in_a_time_out_though_all_was_taken(amaz
     amazon.next("never")
     answer = sent(amazon, "order")
 
-    assert answer == RequestFailed(Failure.TRANSIENT, "timeout")
+    assert answer == RequestFailed(Failure.TIMEOUT, "timeout")
     assert amazon.accepted() == {"id-0": 1}
 
 

@@ -97,6 +97,8 @@ def test_age_is_not_judged_again_by_an_answer_that_comes_late() -> None:
 
 # ---- copies: how the first ends, and where its copy stands
 
+_ELSEWHERE = TopicPartition("conversions", 1)
+
 
 def _delivered(talk: Conversation) -> list[x.Command]:
     return talk.verdicts(b"[0]", DELIVERED)
@@ -106,14 +108,24 @@ def _rejected(talk: Conversation) -> list[x.Command]:
     return talk.verdicts(b"[0]", REJECTED)
 
 
+def _another_is_delivered(talk: Conversation, offset: int) -> None:
+    """Show that what fails is the event's own fault; in another partition, so that no copy comes out of order."""
+    if offset == 0:
+        talk.start(2, place=_ELSEWHERE)
+    talk.poll(good(offset, payload=b"other"), generation=2, place=_ELSEWHERE)
+    talk.verdicts(b"[other]", DELIVERED)
+
+
 def _never_judged(talk: Conversation) -> list[x.Command]:
-    for _ in range(2):
+    for offset in range(3):
         talk.verdicts(b"[0]", NO_VERDICT)
+        _another_is_delivered(talk, offset)
         talk.wait(1.0)
     return talk.verdicts(b"[0]", NO_VERDICT)
 
 
 def _too_large_for_amazon(talk: Conversation) -> list[x.Command]:
+    _another_is_delivered(talk, 0)
     return talk.answer(b"[0]", RequestFailed(Failure.TOO_LARGE, "http-413"))
 
 

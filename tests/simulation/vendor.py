@@ -254,7 +254,7 @@ class Transport:
             async with asyncio.timeout(self._timeout):
                 answer = await answered
         except TimeoutError:
-            return RequestFailed(Failure.TRANSIENT, "timeout")
+            return RequestFailed(Failure.TIMEOUT, "timeout")
         finally:
             self.open -= 1
         self._process.step()
