@@ -48,8 +48,9 @@ _FULL = (
     *_CHECKS,
     Step("tests of the core", ("coverage", "run", "-m", "pytest", "tests/core")),
     Step("coverage of the core", ("coverage", "report")),
-    # Last, so that the last line of pytest in the output is that of the longest list.
-    Step("tests of all else", ("pytest", "--ignore=tests/core")),
+    # Last, so that the last line of pytest in the output is that of the longest list. They wait more than they work; a file
+    # stays with one process, because its tests share clusters of their own.
+    Step("tests of all else", ("pytest", "-n", "3", "--dist", "loadfile", "--durations", "25", "--ignore=tests/core")),
 )
 
 
