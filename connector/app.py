@@ -263,6 +263,7 @@ class Connector:
             settings.kafka.topics,
             clients.incremental(settings.kafka),
             settings.drain_timeout_seconds,
+            sleep_seconds=session_seconds / 2,
             names_itself=clients.names_itself(settings.kafka),
         )
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))

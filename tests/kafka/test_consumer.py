@@ -234,3 +234,13 @@ def test_client_that_does_not_end_without_brokers_holds_up_nobody(scene: Scene) 
     scene.source.start()
 
     assert scene.source.close(seconds=0.2) is False
+
+
+def test_polls_right_after_a_sleep_longer_than_half_the_session_do_not_count(scene: Scene) -> None:
+    awake = scene.source.last_poll
+    counted = []
+    for began in (0.1, 60.0, 60.1, 60.9, 61.1):
+        scene.source._polled(awake + began)
+        counted.append(round(scene.source.last_poll - awake, 1))
+
+    assert counted == [0.1, 0.1, 0.1, 0.1, 61.1]
