@@ -45,7 +45,7 @@ def test_members_come_and_go_every_few_seconds(three_nodes: Cluster, tmp_path: P
 def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_what_it_lost(
     three_nodes: Cluster, tmp_path: Path
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS, settings={"MAX_IN_FLIGHT": "2"}) as groups:
+    with storms.groups(three_nodes, tmp_path, PROTOCOLS, settings=storms.SLEEPERS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
