@@ -314,7 +314,7 @@ class Connector:
         session_seconds = properties.session_timeout_seconds(settings.kafka)
         if session_seconds is None:
             session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
-        poll = poll_policy(settings)
+        poll = replace(poll_policy(settings), sleep_seconds=session_seconds / 2)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
         decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))

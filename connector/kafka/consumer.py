@@ -42,6 +42,8 @@ _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
+_WAKING_SECONDS = 1.0
+"""A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
 """With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
 _COMMIT_SECONDS = 30.0
@@ -87,6 +89,8 @@ class PollPolicy:
     incremental: bool
     """Whether assignments change partition by partition: cooperative-sticky, or the KIP-848 protocol."""
     drain_seconds: float
+    sleep_seconds: float = 22.5
+    """A pause between two polls that may have cost the session: half of it."""
     names_itself: bool = False
     """Whether a member has an id before the group has let it in: the KIP-848 protocol."""
     records: int = 1000
@@ -143,11 +147,9 @@ class SourceConsumer:
         self._waiting_since = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
-        self.last_poll = time.monotonic()
-        """Monotonic second at which the last poll that has ended began; read by other threads.
-
-        Not its end: where the process slept in the middle of one, what the group has decided meanwhile is told by the next.
-        """
+        self._began = self.last_poll = time.monotonic()
+        """Monotonic second at which the last poll that counts began; read by other threads."""
+        self._awake_at = 0.0
         self.joined = False
         """Whether the group has let us in."""
         self.refused: tuple[float, str] | None = None
@@ -199,6 +201,18 @@ class SourceConsumer:
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
+
+    def _polled(self, began: float) -> None:
+        """Note a poll. One that began after a long sleep does not count yet.
+
+        The process may have slept past its session. The first polls after that hand out what was fetched before, and only
+        then does the client hear from the brokers, or see by its own clock, that its partitions are another's.
+        """
+        if began - self._began > self._policy.sleep_seconds:
+            self._awake_at = began + _WAKING_SECONDS
+        self._began = began
+        if began >= self._awake_at:
+            self.last_poll = began
 
     def _let_in(self) -> bool:
         """Tell whether the group has let us in although it assigned nothing.
@@ -275,7 +289,7 @@ class SourceConsumer:
             asked = max(1, min(_RECORDS_AT_ONCE, self._policy.records - records, fitting))
             began = time.monotonic()
             found = self._consumer.consume(asked, seconds)
-            self.last_poll = began
+            self._polled(began)
             self._take_in(found, columns)
             if len(found) < asked:
                 break

@@ -28,7 +28,17 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.integration.accounts import account_of
 from tests.integration.oracle import Account, Breach, Fate, Interruption, Source, judge, second_acceptances
-from tests.integration.world import DAY_MS, ConnectorProcess, World, event, eventually, forget_clients, now_ms
+from tests.integration.world import (
+    DAY_MS,
+    ConnectorProcess,
+    World,
+    event,
+    eventually,
+    forget_clients,
+    headers_of,
+    now_ms,
+    read_topic,
+)
 
 __all__ = ["PROTOCOLS", "Group", "Load", "Outcome", "Sample", "lines_of"]
 
@@ -54,8 +64,10 @@ class Load:
     """A thread that produces a mix of every fate at a steady rate, to all partitions, whatever befalls the brokers."""
 
     def __init__(self, world: World, partitions: int, rate: float, seed: int) -> None:
+        self.made: dict[bytes, Source] = {}
+        """What was produced, by its number, which it has in a header."""
         self.records: list[Source] = []
-        """The producer's list: what the brokers confirmed, with its place."""
+        """The producer's list, with places, once it has stopped."""
         self.failures: list[str] = []
         self._world = world
         self._partitions = partitions
@@ -80,6 +92,11 @@ class Load:
         self._thread.join()
         assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
         assert self.failures == []
+        # Where a broker died after it had taken a record, the producer is told that it is there, but not at which offset.
+        for message in read_topic(self._world.servers, self._world.topic):
+            (number,) = (value for name, value in headers_of(message) if name == _NUMBER and value)
+            self.records.append(replace(self.made[number], offset=message.offset() or 0))
+        assert len(self.records) == len(self.made), "a record is missing from the topic, or there twice"
 
     def abandon(self) -> None:
         """Produce no more, whatever is confirmed."""
@@ -101,11 +118,9 @@ class Load:
             self._producer.poll(_TICK_SECONDS)
 
     def _produce(self, record: Source) -> None:
-        def confirmed(error: KafkaError | None, message: Message) -> None:
+        def confirmed(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 self.failures.append(error.name())
-            else:
-                self.records.append(replace(record, offset=message.offset() or 0))
 
         self._producer.produce(
             self._world.topic,
@@ -113,13 +128,16 @@ class Load:
             record.key,
             partition=record.partition,
             timestamp=record.timestamp_ms,
+            headers=list(record.headers),
             on_delivery=confirmed,
         )
 
     def _next(self) -> Source:
         self._number += 1
         partition = self._chance.randrange(self._partitions)
-        record = replace(self._made(partition), partition=partition, timestamp_ms=now_ms())
+        number = b"%d" % self._number
+        record = replace(self._made(partition), partition=partition, timestamp_ms=now_ms(), headers=((_NUMBER, number),))
+        self.made[number] = record
         if record.event_id is not None and record.wanted is Fate.DELIVERED:
             self._recent[partition].append(record)
         return record
@@ -127,7 +145,7 @@ class Load:
     def _made(self, partition: int) -> Source:
         chance, name = self._chance.random(), f"event-{self._number}"
         if chance < 0.07 and self._recent[partition]:
-            return self._chance.choice(self._recent[partition])
+            return self._chance.choice(self._recent[partition])  # a copy; its number, place and time are its own
         if chance < 0.10:
             return Source(wanted=Fate.DEAD_LETTERED, reason="undecodable", value=b"not Avro", key=name.encode())
         if chance < 0.12:
@@ -368,7 +386,7 @@ class Group:
         records = account.received if account is not None else self.sandbox.record()
         accepted = {line["id"]: line["arrival"] for line in reversed(records) if line["verdict"] == "accepted"}
         first: dict[int, int] = {}
-        for record in list(self.load.records):
+        for record in list(self.load.made.values()):
             arrival = accepted.get(record.event_id or "")
             if arrival is not None and record.timestamp_ms >= since_ms and arrival >= since_ms:
                 first[record.partition] = min(arrival, first.get(record.partition, arrival))
@@ -400,6 +418,7 @@ class Group:
         self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
 
 
+_NUMBER = "number"
 _COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
 """So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""

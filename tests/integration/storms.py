@@ -29,6 +29,7 @@ from tests.integration.kafka.link import Link
 from tests.integration.world import Sandbox, World, eventually, now_ms
 
 __all__ = [
+    "SLEEPERS",
     "bring_back",
     "churn",
     "cut_off",
@@ -44,6 +45,8 @@ __all__ = [
 _NODES = (1, 2, 3)
 _MOST_LINES_A_MINUTE = 300
 """A line that repeats is written every ten seconds (README); libraries' own lines, of six clients, are in it too."""
+SLEEPERS = {"MAX_IN_FLIGHT": "2", "DRAIN_TIMEOUT": "40s"}
+"""Settings of groups for `freeze`; the late answers must not outlast the drain of whoever has the late requests."""
 _LATE_MS = 25_000
 """A session, a take-over and a restore take less, on a loaded machine."""
 _ASK_SECONDS = 20.0
@@ -157,7 +160,7 @@ def bring_back(cluster: Cluster, number: int) -> None:
 
 def freeze(groups: Sequence[Group]) -> None:
     """Stop each group's last member with requests out and events waiting, until another has taken its partitions over and
-    sent what waited; then let it go on, while answers still come (group settings: ``MAX_IN_FLIGHT=2``)."""
+    sent what waited; then let it go on, while answers still come."""
     for group in groups:
         zombie = group.members[-1]
         # One slot waits for an answer that comes after the zombie knows what it lost, the other is free when it wakes.
@@ -258,7 +261,7 @@ STORMS = {
     "coordinators": Storm(lambda cluster, _, groups, __: kill_coordinators(cluster, groups)),
     "leaders": Storm(lambda cluster, _, groups, __: kill_leaders(cluster, groups)),
     "churn": Storm(lambda _, __, groups, seed: churn(groups, seconds=300, most=6, seed=seed)),
-    "sleep": Storm(lambda _, __, groups, ___: freeze(groups), {"MAX_IN_FLIGHT": "2"}),
+    "sleep": Storm(lambda _, __, groups, ___: freeze(groups), SLEEPERS),
     "cut": Storm(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=False), linked=True),
     "cut-reset": Storm(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=True), linked=True),
 }

@@ -320,3 +320,13 @@ def test_start_that_yields_a_record_before_it_is_refused_again_is_not(scene: Sce
     scene.take(lost)
     begun = [told for told in scene.posted if isinstance(told, x.Assigned) and told.partition == ZERO]
     assert [told.truncated for told in begun] == [False, False, False]
+
+
+def test_polls_right_after_a_sleep_longer_than_half_the_session_do_not_count(scene: Scene) -> None:
+    awake = scene.source.last_poll
+    counted = []
+    for began in (0.1, 60.0, 60.1, 60.9, 61.1):
+        scene.source._polled(awake + began)
+        counted.append(round(scene.source.last_poll - awake, 1))
+
+    assert counted == [0.1, 0.1, 0.1, 0.1, 61.1]

@@ -141,7 +141,7 @@ class Vendor:
         if planned is None and self.chance(self.odds.spoiled):
             self.witness.happened("answer spoiled")
             planned = self.dice.choice(_SPOILS)
-        return self._spoil(answer, planned)
+        return self._spoil(answer, len(known), planned)
 
     def _refuse(self) -> _RawAnswer:
         status = self.dice.choice((401, 403, 408, 429, 429, 429, 500, 502, 503, 503))
@@ -194,7 +194,7 @@ class Vendor:
                 success.append({"index": None, "event": "?"})
         self.witness.happened("odd item in an answer")
 
-    def _spoil(self, answer: dict[str, Any], how: str | None) -> _RawAnswer:
+    def _spoil(self, answer: dict[str, Any], count: int, how: str | None) -> _RawAnswer:
         body, headers = orjson.dumps(answer), {"Content-Type": "application/json"}
         match how:
             case "truncated":
@@ -208,7 +208,7 @@ class Vendor:
             case "from_1":  # counted from 1, as the other contract does: to be seen only where the answer is complete
                 items = (*answer["success"], *answer["error"])
                 if [type(item["index"]) for item in items] == [int] * len(items):
-                    complete = sorted(item["index"] for item in items) == list(range(len(items)))
+                    complete = sorted(item["index"] for item in items) == list(range(count))
                     for item in items:
                         item["index"] += complete
                 return _RawAnswer(207, headers, orjson.dumps(answer))
