@@ -331,7 +331,9 @@ async def test_a_gzip_bomb_is_cut_off(amazon: Amazon, sink_to: SinkMaker) -> Non
     assert answer.verdicts == [NO_VERDICT]
 
 
-@pytest.mark.parametrize(("encoding", "body"), [("gzip", gzip.compress(ACCEPTED, mtime=0)), ("deflate", zlib.compress(ACCEPTED))])
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("gzip", gzip.compress(ACCEPTED, mtime=0)), ("deflate", zlib.compress(ACCEPTED))]
+)
 async def test_a_compressed_answer_is_read_though_none_was_asked_for(
     amazon: Amazon, sink_to: SinkMaker, encoding: str, body: bytes
 ) -> None:

@@ -217,12 +217,8 @@ def _has_deliveries(_ledger: object, _source: object, _topic_id: object, facts: 
     return Outcome.DELIVERED in facts.outcomes
 
 
-def _stays(_consumer: object, points: Any, leaving: bool) -> bool:
-    return bool(points) and not leaving
-
-
-def _leaves(_consumer: object, points: Any, leaving: bool) -> bool:
-    return bool(points) and leaving
+def _has_points(_consumer: object, points: Any) -> bool:
+    return bool(points)
 
 
 _RECORDS_AGAIN = "its records are polled again, and nothing of them was sent"
@@ -304,7 +300,7 @@ POINTS = {
         (11,),
         "facts are confirmed, the commit is not out",
         _FROM_THE_LEDGER,
-        _before(consumer.SourceConsumer, "_commit", _stays),
+        _before(consumer.SourceConsumer, "_commit", _has_points),
         nth=3,
         shows="already resolved",
     ),
@@ -312,7 +308,7 @@ POINTS = {
         (11, 12),
         "a commit is with the client, perhaps not with the brokers",
         _FROM_THE_LEDGER,
-        _after(consumer.SourceConsumer, "_commit", _stays),
+        _after(consumer.SourceConsumer, "_commit", _has_points),
         nth=3,
     ),
     "committed": Point(
@@ -363,7 +359,7 @@ POINTS = {
         (15,),
         "the last commit is to be made, the group not yet left",
         _FROM_THE_LEDGER,
-        _before(consumer.SourceConsumer, "_commit", _leaves),
+        _before(consumer.SourceConsumer, "_commit_and_wait", _has_points),
         nth=1,
         draining=True,
         shows="already resolved",

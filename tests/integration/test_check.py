@@ -7,10 +7,15 @@ import re
 from tests.integration.world import World, commit, committed, create_topic, event, topic_settings, topics
 
 
+def _ours(world: World) -> set[str]:
+    """Return this test's topics; others run beside it."""
+    return {topic for topic in topics(world.servers) if topic.startswith(world.topic)}
+
+
 def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: World) -> None:
     world.create_topic(2)
     world.produce(event("1"))
-    before = topics(world.servers)
+    before = _ours(world)
 
     checked = world.command("check")
 
@@ -29,7 +34,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
     }
     assert "WRONG" not in found.values()
     assert "connector run can work" in checked.stdout
-    assert topics(world.servers) == before
+    assert _ours(world) == before
     assert committed(world.servers, world.group, world.topic) == {}
     assert world.sandbox.record() == []
 
@@ -37,7 +42,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
 def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: World) -> None:
     world.create_topic(2)
     create_topic(world.servers, world.ledger, 2, cleanup_policy="compact")
-    before = topics(world.servers), topic_settings(world.servers, world.ledger)
+    before = _ours(world), topic_settings(world.servers, world.ledger)
     world.sandbox.set_faults(registry_down=True)
 
     checked = world.command("check", AMAZON_CLIENT_SECRET="not the secret")
@@ -49,7 +54,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: Worl
     assert "cleanup.policy=delete" in checked.stdout
     assert "3 of these must be mended" in checked.stdout
     assert "not the secret" not in checked.stdout + checked.stderr
-    assert (topics(world.servers), topic_settings(world.servers, world.ledger)) == before
+    assert (_ours(world), topic_settings(world.servers, world.ledger)) == before
 
 
 def test_schema_that_no_producer_registered_is_a_note_and_committed_partitions_are_counted(world: World) -> None:
@@ -74,11 +79,11 @@ def test_ledger_that_run_would_give_more_partitions_is_right(world: World) -> No
 
 
 def test_missing_source_topic_is_wrong(world: World) -> None:
-    before = topics(world.servers)
+    before = _ours(world)
     checked = world.command("check")
     assert checked.returncode == 1
     assert f"topic {world.topic} does not exist" in checked.stdout
-    assert topics(world.servers) == before
+    assert _ours(world) == before
 
 
 def test_topics_that_may_not_be_made_and_are_not_there_or_too_small_are_wrong(world: World) -> None:

@@ -43,7 +43,7 @@ def _dead_lettered(world: World, *records: Any, partitions: int = 1, **outcomes:
     """Have records judged, and the connector stopped."""
     world.create_topic(partitions)
     world.produce(*records)
-    connector = world.connector()
+    connector = world.connector(DEAD_LETTER_MAX_CONSECUTIVE="0", DEAD_LETTER_MAX_RATIO="0")
     connector.until_resolved(**(outcomes or {"dead_lettered": len(records)}))
     world.until_committed_to_the_end()
     assert connector.stop() == 0
@@ -93,7 +93,7 @@ def test_rejected_events_are_delivered_once_the_cause_is_mended_with_the_ids_the
     originals = read_topic(world.servers, world.topic)[1:3]
     for original, copy in zip(originals, _copies(world), strict=True):
         assert (copy.value(), copy.key(), copy.timestamp()) == (original.value(), original.key(), original.timestamp())
-    connector = world.connector()
+    connector = world.connector(DEAD_LETTER_MAX_CONSECUTIVE="0", DEAD_LETTER_MAX_RATIO="0")
     connector.until_resolved(delivered=2)
     eventually(lambda: len(world.fates()) == 5, "the facts of the copies are in the ledger")
     assert connector.stop() == 0
@@ -136,7 +136,7 @@ def test_event_that_is_refused_again_is_not_replayed_in_circles(world: World) ->
     _dead_lettered(world, event(None, name="refused"))
     (letter,) = read_topic(world.servers, world.dead_letters)
     _replay(world)
-    connector = world.connector()
+    connector = world.connector(DEAD_LETTER_MAX_CONSECUTIVE="0", DEAD_LETTER_MAX_RATIO="0")
     connector.until_resolved(dead_lettered=1)
     eventually(lambda: len(world.fates()) == 2, "its fact is in the ledger")
 
@@ -254,7 +254,7 @@ def test_killed_half_way_and_run_again_each_record_is_there_once(world: World) -
     assert kills
     assert "Run it again" not in said
     assert _origins(world) == {f"{world.topic}-{n % 2}@{n // 2}": 1 for n in range(count)}
-    connector = world.connector()
+    connector = world.connector(DEAD_LETTER_MAX_CONSECUTIVE="0", DEAD_LETTER_MAX_RATIO="0")
     connector.until_resolved(dead_lettered=count)
     connector.stop()
     assert _audit(world)[0] == 0

@@ -49,7 +49,7 @@ def test_no_match_key_token_or_event_body_shows_in_logs_pages_metrics_headers_or
     world.produce(*_telling(world))
     world.sandbox.set_faults(
         reject_names=["refused"],
-        next=[{"fault": "status", "status": status} for status in (401, 400)] + [{"fault": "html"}, {"fault": "withhold"}],
+        next=[{"fault": "status", "status": status} for status in (401, 403)] + [{"fault": "html"}, {"fault": "withhold"}],
     )
 
     connector = world.connector(AMAZON_API=api, LOG_LEVEL="debug")

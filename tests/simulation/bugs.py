@@ -23,7 +23,7 @@ from connector.core.pipeline import Pipeline
 from connector.core.recovery import Restoration
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Origin
-from connector.kafka import reader
+from connector.kafka import consumer, reader
 from connector.kafka.consumer import SourceConsumer
 from connector.kafka.topics import Topics
 from connector.model import DELIVERED, Answer, Event, Moment, Outcome, RequestFailed, TopicPartition, Verdicts
@@ -148,7 +148,8 @@ def _append_and_hope(self: Runtime, command: x.AppendFacts) -> None:
 
 def _commit_whatever_it_was(self: SourceConsumer, command: Any, *, leaving: bool) -> None:
     if isinstance(command, x.Commit):
-        self._commit(list(command.points))
+        places = [consumer._place(each.partition, each.next_offset, each.epoch, each.metadata) for each in command.points]
+        self._consumer.commit(offsets=places, asynchronous=True)
     else:
         _carry_out(self, command, leaving=leaving)
 
@@ -349,7 +350,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a key marked before the acknowledgement", "I5", ((DedupeWindow, "sight", _sight_and_mark),)),
     Bug("a rejected key marked", "I5", ((Pipeline, "_dead_letter", _dead_letter_and_mark),)),
     Bug("copies dropped with the first that failed", "I1|I6", ((DedupeWindow, "ended", _ended_for_all),)),
-    Bug("a waiting copy released twice", "L2|I3|I9|L3", ((DedupeWindow, "ended", _ended_and_still_there),)),
+    Bug("a waiting copy released twice", "L2|I3|I9|L3|I5", ((DedupeWindow, "ended", _ended_and_still_there),)),
     Bug("a copy does not wait for one in flight", "L3|I3", ((DedupeWindow, "sight", _no_wait),)),
     Bug("a ledger without an end taken for empty", "I3|L2", ((Topics, "offsets", _offsets_or_empty),)),
     Bug("a ledger read in part taken for whole", "I3|L2", ((reader, "read", _read_or_less),)),
