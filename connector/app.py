@@ -306,7 +306,14 @@ class Connector:
         if missing := [topic for topic in sources if self._topics.describe(topic) is None]:
             return f"source topic {', '.join(missing)} does not exist (or may not be described)"
         # Whether the group may be used: one that may not is fatal to a KIP-848 member, which would start and end for ever.
-        self._topics.committed(TopicPartition(sources[0], 0))
+        try:
+            self._topics.committed(TopicPartition(sources[0], 0))
+        except KafkaDenied:
+            raise
+        except KafkaUnavailable:
+            # A client that may not look for the group's coordinator asks until its time is over; this one is told at once.
+            self._topics.group_may(self._settings.kafka.group_id)
+            raise
         return None
 
     async def _run_pipeline(self, cluster_id: str, sink: AmazonSink) -> str | None:
