@@ -46,8 +46,9 @@ _WAKING_SECONDS = 1.0
 """A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
 """With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
-_COMMIT_SECONDS = 30.0
-"""How long a commit may be without an answer before the next one is tried all the same."""
+_COMMIT_SECONDS = 120.0
+"""How long a commit may be without an answer before the next one is tried all the same. Longer than a coordinator is away,
+for of two that the client holds back the older may be the last to be made."""
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
