@@ -161,13 +161,14 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
     )
 
 
-def poll_policy(settings: Settings) -> PollPolicy:
+def poll_policy(settings: Settings, session_seconds: float) -> PollPolicy:
     """Return how the consumer polls: so little at a time that the polls under way when it pauses fit into the buffer."""
     buffer = settings.buffer
     usual = PollPolicy(
         settings.kafka.topics,
         clients.incremental(settings.kafka),
         settings.drain_timeout_seconds,
+        sleep_seconds=session_seconds / 2,
         names_itself=clients.names_itself(settings.kafka),
     )
     # A quarter of the buffer for each. A record holds up to twice the bytes that a poll counts, for its event as encoded is
@@ -321,7 +322,7 @@ class Connector:
         session_seconds = properties.session_timeout_seconds(settings.kafka)
         if session_seconds is None:
             session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
-        poll = replace(poll_policy(settings), sleep_seconds=session_seconds / 2)
+        poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
         decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))

@@ -154,8 +154,7 @@ class Dispatch:
         if allowed == 0:
             return None
         if self._asks_by_something_new:
-            # While an operator is needed one event is enough to ask whether anything is taken.
-            return self._new(now, 1 if self.verdict is not None else allowed)
+            return self._new(now, allowed)
         while (again := self._retries.take(now.monotonic)) is not None:
             if allowed is not None and len(again.events) > allowed:
                 self._retries.add(now.monotonic, again.attempt, again.since, again.events[allowed:])
@@ -165,9 +164,11 @@ class Dispatch:
         due = self._batcher.due()
         if due is None or not (self._batcher.full or due <= now.monotonic):
             return None
-        return self._new(now, 1 if self.verdict is not None else allowed)
+        return self._new(now, allowed)
 
     def _new(self, now: Moment, allowed: int | None) -> Retrying:
+        if self.verdict is not None:
+            allowed = 1  # is enough to ask whether anything is taken
         return Retrying(now.monotonic, 0, 0, self._judged, self._batcher.take(allowed))
 
     def start(self, taken: Retrying, now: Moment) -> tuple[Request, bytes]:
@@ -225,9 +226,11 @@ class Dispatch:
         self._mute += 1
         if self._mute >= _MUTE_ANSWERS:
             self._ask_operator(
-                "Amazon's answers hold no verdict on any event: check AMAZON_BASE_URL, and what stands between", chance, now
+                "Amazon's answers hold no verdict on any event: check AMAZON_BASE_URL, and what stands between",
+                chance,
+                now,
+                sure=True,
             )
-            self._sure = True
         self._back_off(request, events, self._policy.retry.delay(request.attempt + 1, chance), now)
 
     def failed(self, request: Request, events: list[Event], failed: RequestFailed, chance: float, now: Moment) -> None:
@@ -248,8 +251,7 @@ class Dispatch:
                 self._back_off(request, events, wait, now)
             case Failure.OPERATOR:
                 self._recovered(now)
-                wait = self._ask_operator(failed.detail or failed.reason, chance, now)
-                self._sure = True
+                wait = self._ask_operator(failed.detail or failed.reason, chance, now, sure=True)
                 self._retry(request, events, wait, now)
             case Failure.TOO_LARGE | Failure.REFUSED:
                 self._recovered(now)
@@ -259,7 +261,7 @@ class Dispatch:
                     self._halve(request, events, 0.0, now)
                 else:
                     # Behind what is new by then: if something else is delivered, this one is known to be at fault.
-                    wait = self._ask_operator(_alone(failed), chance, now)
+                    wait = self._ask_operator(_alone(failed), chance, now, sure=False)
                     self._retry(request, events, 2 * wait, now)
             case _:
                 assert_never(failed.failure)
@@ -280,8 +282,9 @@ class Dispatch:
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)
 
-    def _ask_operator(self, sentence: str, chance: float, now: Moment) -> float:
+    def _ask_operator(self, sentence: str, chance: float, now: Moment, *, sure: bool) -> float:
         self.verdict = sentence
+        self._sure = self._sure or sure
         self._failures += 1
         wait = self._policy.retry.delay(self._failures, chance)
         self._probe_at = max(self._probe_at, now.monotonic + wait)

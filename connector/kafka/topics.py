@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
@@ -39,8 +39,7 @@ _DEFAULT_SESSION_SECONDS = 45.0
 
 _ENTRY_BYTES = 524_288
 """Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
-_CLIENT_SECONDS = 5.0
-"""How long brokers may be expected to keep their offices: the questions of one rebalance share a client."""
+_NOT_IN_CHARGE = frozenset({KafkaError.NOT_CONTROLLER, KafkaError.NOT_COORDINATOR})
 _DENIED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -80,7 +79,7 @@ def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
 def _wait(what: str, future: Future[T]) -> T:
     try:
         # Longer than the client waits: one that is freed with a question under way takes the process with it (seen with
-        # confluent-kafka 2.16), and a young client replaces it soon.
+        # confluent-kafka 2.16), and one that did not answer is replaced.
         return future.result(timeout=2 * _REQUEST_SECONDS)
     except KafkaException as error:
         raise unavailable(what, error.args[0]) from error
@@ -99,39 +98,44 @@ def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
 
 
 class Topics:
-    """Asks the brokers by clients it has made; of the group's offsets by a consumer of that group that never joins it."""
+    """Asks the brokers by a client it has made; of the group's offsets by a consumer of that group that never joins it."""
 
     def __init__(self, make: Callable[[], AdminClient], offsets: Consumer) -> None:
         self._make = make
-        self._made, self._made_at = make(), time.monotonic()
+        self._made = make()
         self._offsets = offsets
 
-    def _client(self) -> AdminClient:
-        """Return a young client; whoever asks it must keep it in a name meanwhile, or it ends and the answer never comes.
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[AdminClient]:
+        """Lend the client for one question; whoever asks next after one that no broker answered gets a new one.
 
-        An old one asks brokers that are not there any more, or not in charge, as long as it lives: it looks for the
-        coordinator of a group once, and for a controller hardly ever (librdkafka 2.16; tried: 15 s a call and no answer).
+        A client may ask brokers that are not there any more, or not in charge, as long as it lives: it looks for a group's
+        coordinator once, and for a controller hardly ever (librdkafka 2.16; tried: 15 s a call and no answer).
         """
-        if time.monotonic() - self._made_at > _CLIENT_SECONDS:
-            self._made, self._made_at = self._make(), time.monotonic()
-        return self._made
+        client = self._made
+        try:
+            yield client
+        except KafkaUnavailable as error:
+            if (_code(error) or 0) <= 0 or _code(error) in _NOT_IN_CHARGE:
+                self._made = self._make()
+            raise
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
-        client = self._client()
-        found = _wait("the cluster's id", client.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
+        with self._asking() as client:
+            found = _wait("the cluster's id", client.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
         if not found:
             raise KafkaUnavailable("the brokers do not name a cluster id")
         return str(found)
 
     def describe(self, topic: str) -> TopicDescription | None:
         """Describe a topic; None if it does not exist."""
-        client = self._client()
-        asked = client.describe_topics(
-            TopicCollection([topic]), include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
-        )
         try:
-            found = _wait(f"topic {topic}", asked[topic])
+            with self._asking() as client:
+                asked = client.describe_topics(
+                    TopicCollection([topic]), include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
+                )
+                found = _wait(f"topic {topic}", asked[topic])
         except KafkaUnavailable as error:
             if _code(error) in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}:
                 return None
@@ -142,9 +146,9 @@ class Topics:
     def settings(self, topic: str) -> dict[str, str]:
         """Return a topic's effective settings."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        client = self._client()
-        asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
-        entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
+        with self._asking() as client:
+            asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
+            entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
         return {name: str(entry.value) for name, entry in entries.items()}
 
     def committed(self, partition: TopicPartition) -> CommittedOffset | None:
@@ -176,43 +180,44 @@ class Topics:
         return None if found < 0 else found
 
     def _offset(self, partition: TopicPartition, spec: OffsetSpec, isolation: IsolationLevel) -> int:
-        client, place = self._client(), KafkaTopicPartition(*partition)
-        asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=_REQUEST_SECONDS)
-        offset: int = _wait(f"offsets of {partition}", asked[place]).offset
+        place = KafkaTopicPartition(*partition)
+        with self._asking() as client:
+            asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=_REQUEST_SECONDS)
+            offset: int = _wait(f"offsets of {partition}", asked[place]).offset
         return offset
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offsets that the brokers know, as a monitor of lag asks for them."""
-        client = self._client()
-        asked = client.list_offsets(
-            {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=_REQUEST_SECONDS,
-        )
         found = {}
-        for place, future in asked.items():
-            with contextlib.suppress(KafkaUnavailable):
-                found[TopicPartition(place.topic, place.partition)] = _wait("end offset", future).offset
+        with self._asking() as client:
+            asked = client.list_offsets(
+                {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=_REQUEST_SECONDS,
+            )
+            for place, future in asked.items():
+                with contextlib.suppress(KafkaUnavailable):
+                    found[TopicPartition(place.topic, place.partition)] = _wait("end offset", future).offset
         return {partition: end for partition, end in found.items() if end >= 0}
 
     def session_seconds(self, group: str) -> float:
         """Return the session time-out of a KIP-848 group, as the brokers hold it."""
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
-        client = self._client()
         try:
-            asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
-            entry = _wait("settings of the group", asked[resource]).get("consumer.session.timeout.ms")
+            with self._asking() as client:
+                asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
+                entry = _wait("settings of the group", asked[resource]).get("consumer.session.timeout.ms")
         except (KafkaUnavailable, KafkaException):  # brokers before 4.0 have no settings of groups
             return _DEFAULT_SESSION_SECONDS
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 
     def group_may(self, group: str) -> frozenset[str]:
         """Return the operations on a group that this client is authorised to; empty where the brokers do not say."""
-        client = self._client()
-        asked = client.describe_consumer_groups(
-            [group], include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
-        )
-        found = _wait(f"group {group}", asked[group])
+        with self._asking() as client:
+            asked = client.describe_consumer_groups(
+                [group], include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
+            )
+            found = _wait(f"group {group}", asked[group])
         return frozenset(AclOperation(operation).name for operation in found.authorized_operations or ())
 
     def create(
@@ -220,10 +225,10 @@ class Topics:
     ) -> None:
         """Create a topic; another member having done so meanwhile is as good. A ``rehearsal`` only asks whether it may."""
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replication, config=settings)
-        client = self._client()
-        asked = client.create_topics([new], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal)
         try:
-            _wait(f"creating topic {topic}", asked[topic])
+            with self._asking() as client:
+                asked = client.create_topics([new], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal)
+                _wait(f"creating topic {topic}", asked[topic])
         except KafkaUnavailable as error:
             if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
@@ -233,12 +238,12 @@ class Topics:
 
         A ``rehearsal`` only asks whether it may.
         """
-        client = self._client()
-        asked = client.create_partitions(
-            [NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal
-        )
         try:
-            _wait(f"adding partitions to topic {topic}", asked[topic])
+            with self._asking() as client:
+                asked = client.create_partitions(
+                    [NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal
+                )
+                _wait(f"adding partitions to topic {topic}", asked[topic])
         except KafkaUnavailable as error:
             if _code(error) != KafkaError.INVALID_PARTITIONS:
                 raise
