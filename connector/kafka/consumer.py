@@ -134,10 +134,9 @@ class SourceConsumer:
         self._slots = threading.Semaphore(_POLLS_UNDER_WAY)
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
-        self._sought: set[TopicPartition] = set()
+        self._positions: dict[TopicPartition, KafkaTopicPartition] = {}
         self._fetching: set[TopicPartition] = set()
-        self._starts: dict[TopicPartition, int] = {}
-        self._refused_starts: dict[TopicPartition, int] = {}
+        self._refused_positions: dict[TopicPartition, int] = {}
         self._released: set[int] = set()
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
         self._committing_until: float | None = None
@@ -243,15 +242,13 @@ class SourceConsumer:
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
-                self._sought.add(partition)
-                self._starts[partition] = command.offset
-                self._seek(command)
+                self._positions[partition] = _place(partition, command.offset, command.epoch)
             case x.StartOver(partition, generation) if self._is_mine(partition, generation):
                 self._restart(partition)
             case x.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
                 if not self._held_for_schema:
-                    self._consumer.resume([KafkaTopicPartition(*partition)])
+                    self._resume(partition)
             case x.Pause(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.discard(partition)
                 self._consumer.pause([KafkaTopicPartition(*partition)])
@@ -262,21 +259,28 @@ class SourceConsumer:
         origin = self._mine.get(partition)
         return origin is not None and origin.generation == generation
 
-    def _seek(self, command: x.Start) -> None:
-        """Seek; the client refuses for a moment while an assignment settles."""
+    def _resume(self, partition: TopicPartition) -> None:
+        """Go on at the partition's position, in this order.
+
+        The client says of a position only once that it is outside the log, or that the log was cut below it, then stands
+        still; and it forgets to say so when a pause or a resume comes between (librdkafka 2.16, seen on a loaded machine).
+        So every resume ends in a seek, which has the client look again.
+        """
+        self._consumer.resume([KafkaTopicPartition(*partition)])
         # Without an epoch the client does not validate the offset against the log's history; with it a log truncated below
         # this offset is reported as such instead of read on from another record (design: point 6).
-        place = _place(command.partition, command.offset, command.epoch)
+        place = self._positions[partition]
         for _ in range(_SEEK_TRIES):
             try:
                 self._consumer.seek(place)
             except KafkaException as error:
+                # Refused for a moment while an assignment settles.
                 if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
                     raise
                 time.sleep(_SEEK_AGAIN_SECONDS)
             else:
                 return
-        self._restart(command.partition)
+        self._restart(partition)
 
     # ---- records
 
@@ -306,15 +310,18 @@ class SourceConsumer:
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None and error.code() != _END:
                 self._consumer_error(error, partition)
-            elif partition in self._sought:  # before, it is paused; a record of it all the same would be read again
+            elif partition in self._positions:  # before, it is paused; a record of it all the same would be read again
                 origin = self._mine[partition]
                 column = columns.setdefault(origin, _Column(origin, []))
                 if error is None:
                     column.messages.append(message)
                 else:
                     column.reached = message.offset() or 0
-        for origin in columns:
-            self._refused_starts.pop(origin.partition, None)
+        for origin, column in columns.items():
+            if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
+                self._refused_positions.pop(origin.partition, None)
+                if column.messages:
+                    self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
     def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
@@ -346,7 +353,9 @@ class SourceConsumer:
         if not self._undecoded:  # also where the partitions that waited were revoked meanwhile
             self._held_for_schema = False
             self._watcher.schema_unavailable(None)
-            self._consumer.resume([KafkaTopicPartition(*partition) for partition in self._fetching])
+            for partition in list(self._fetching):
+                if partition in self._fetching:  # a restart in between may end the others, too
+                    self._resume(partition)
 
     def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
         code = error.code()
@@ -363,16 +372,16 @@ class SourceConsumer:
             self._restart(partition, truncated=self._was_cut(partition, code))
 
     def _was_cut(self, partition: TopicPartition, code: int) -> bool:
-        """Tell whether the log lacks what the partition's start rests on, other records standing there by now.
+        """Tell whether the log lacks what the partition's position rests on, other records standing there by now.
 
         Where it may not reset, librdkafka says that of a cut log by the code it has for an offset outside the log
         (_AUTO_OFFSET_RESET, seen with 2.16). The restore sees the second at the ends of the log; a start that it found
         inside, and that is refused again before a record came, is the first.
         """
-        start = self._starts.get(partition) if partition in self._sought else None
-        again = start is not None and self._refused_starts.get(partition) == start
-        if start is not None:
-            self._refused_starts[partition] = start
+        place = self._positions.get(partition)
+        again = place is not None and self._refused_positions.get(partition) == place.offset
+        if place is not None:
+            self._refused_positions[partition] = place.offset
         return again or code == KafkaError._LOG_TRUNCATION  # noqa: SLF001 - librdkafka's own codes are named so
 
     def _restart(self, partition: TopicPartition, *, truncated: bool = False) -> None:
@@ -447,7 +456,7 @@ class SourceConsumer:
     def _begin(self, partition: TopicPartition, *, truncated: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
-        self._sought.discard(partition)
+        self._positions.pop(partition, None)
         self._fetching.discard(partition)
         self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
         self._post(x.Assigned(partition, origin.generation, truncated))
@@ -492,10 +501,9 @@ class SourceConsumer:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             origin = self._mine.pop(partition, None)
-            self._sought.discard(partition)
+            self._positions.pop(partition, None)
             self._fetching.discard(partition)
-            self._starts.pop(partition, None)
-            self._refused_starts.pop(partition, None)
+            self._refused_positions.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)
                 self._undecoded = [column for column in self._undecoded if column.origin is not origin]
@@ -503,6 +511,11 @@ class SourceConsumer:
             consumer.incremental_unassign(places)
         else:
             consumer.unassign()
+
+
+def _after(message: Message, partition: TopicPartition) -> KafkaTopicPartition:
+    epoch = message.leader_epoch()
+    return _place(partition, (message.offset() or 0) + 1, UNKNOWN_EPOCH if epoch is None else epoch)
 
 
 def _place(partition: TopicPartition, offset: int, epoch: int, metadata: str = "") -> KafkaTopicPartition:

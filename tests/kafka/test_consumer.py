@@ -38,6 +38,9 @@ class FakeMessage:
     def offset(self) -> int:
         return self._offset
 
+    def leader_epoch(self) -> int:
+        return 4
+
     def error(self) -> KafkaError | None:
         return self._error
 
@@ -47,6 +50,8 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
+        self.sought: list[tuple[TopicPartition, int, int | None, bool]] = []
+        """Where to, by offset and epoch, and whether it was paused then."""
         self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
         """Offsets by partition, and whether it was waited for."""
         self.waiting: list[FakeMessage | Callable[[], None]] = []
@@ -73,7 +78,8 @@ class FakeClient:
         self.paused -= {TopicPartition(place.topic, place.partition) for place in places}
 
     def seek(self, place: KafkaTopicPartition) -> None:
-        pass
+        partition = TopicPartition(place.topic, place.partition)
+        self.sought.append((partition, place.offset, place.leader_epoch, partition in self.paused))
 
     def incremental_assign(self, places: list[KafkaTopicPartition]) -> None:
         pass
@@ -156,6 +162,21 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
 
     assert scene.polled() == [(ONE, 2, [7])]
     assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True)]
+
+
+def test_every_resume_ends_in_a_seek_to_where_the_partition_is_for_an_error_told_before_it_may_be_lost(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1))
+    scene.source._carry_out(x.Pause(ZERO, 1), leaving=False)
+    scene.source._carry_out(x.Resume(ZERO, 1), leaving=False)
+
+    assert scene.client.sought == [(ZERO, 0, None, False), (ONE, 0, None, False), (ZERO, 2, 4, False)]
+
+
+def test_a_partition_that_begins_anew_is_sought_where_it_is_told_to_start(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._AUTO_OFFSET_RESET)))
+    scene.start(ZERO, 3)
+
+    assert scene.client.sought[-1] == (ZERO, 0, None, False)
 
 
 def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:

@@ -393,6 +393,8 @@ class MemberClient(_Client):
         self._paused: set[TopicPartition] = set()
         self._commits: deque[Callable[[], None]] = deque()
         self._errors: deque[Stored] = deque()
+        self._stopped: set[TopicPartition] = set()
+        """Partitions of which an error was told, or dropped: they stand still until they are sought."""
         self._closed = False
         properties.get("simulated.members", []).append(self)
 
@@ -494,17 +496,14 @@ class MemberClient(_Client):
     def _fetch(self, most: int) -> list[Stored]:
         found = list(self._errors)
         self._errors.clear()
-        places = [place for place in self._positions if place not in self._paused]
+        places = [place for place in self._positions if place not in self._paused and place not in self._stopped]
         self._cluster.dice.shuffle(places)
         for place in places:
-            position, epoch = self._positions[place]
             log = self._cluster.visible(place)
-            first, end = self._cluster.bounds(place)
-            position = first if position == OFFSET_BEGINNING else position
-            if _cut(log, position, epoch):
-                found.append(Stored(place, position, failure=KafkaError(KafkaError._LOG_TRUNCATION)))
-            elif not first <= position <= end:
-                found.append(Stored(place, position, failure=KafkaError(KafkaError._AUTO_OFFSET_RESET)))
+            position, code = self._seen_from(place)
+            if code is not None:
+                self._stopped.add(place)
+                found.append(Stored(place, position, failure=KafkaError(code)))
             else:
                 room = most - len(found)
                 records = [stored for stored in log if stored.at >= position][:room]
@@ -514,24 +513,44 @@ class MemberClient(_Client):
                     self._positions[place] = records[-1].at + 1, records[-1].under or 0
         return found
 
+    def _seen_from(self, place: TopicPartition) -> tuple[int, int | None]:
+        """Return the absolute position, and the code of the error that it leads to."""
+        position, epoch = self._positions[place]
+        first, end = self._cluster.bounds(place)
+        position = first if position == OFFSET_BEGINNING else position
+        if _cut(self._cluster.visible(place), position, epoch):
+            return position, int(KafkaError._LOG_TRUNCATION)
+        return position, None if first <= position <= end else int(KafkaError._AUTO_OFFSET_RESET)
+
     def pause(self, places: list[Place]) -> None:
         self._process.step()
+        self._drop_errors(places)
         self._paused |= {TopicPartition(place.topic, place.partition) for place in places}
 
     def resume(self, places: list[Place]) -> None:
         self._process.step()
+        self._drop_errors(places)
         self._paused -= {TopicPartition(place.topic, place.partition) for place in places}
+
+    def _drop_errors(self, places: list[Place]) -> None:
+        """An error that was found out before a pause or a resume is not told after it; the partition stands still."""
+        for place in (TopicPartition(place.topic, place.partition) for place in places):
+            if place in self._positions and self._seen_from(place)[1] is not None and self._cluster.dice.random() < 0.5:
+                self._cluster.journal.happened("error dropped")
+                self._stopped.add(place)
 
     def seek(self, place: Place) -> None:
         self._process.step()
         if self._cluster.chance(self._cluster.odds.seek):
             raise failure(KafkaError._STATE)
         self._positions[TopicPartition(place.topic, place.partition)] = _position(place)
+        self._stopped.discard(TopicPartition(place.topic, place.partition))
 
     def incremental_assign(self, places: list[Place]) -> None:
         self._process.step()
         assert self._cluster.incremental
         self._positions |= {TopicPartition(place.topic, place.partition): _position(place) for place in places}
+        self._stopped -= {TopicPartition(place.topic, place.partition) for place in places}
 
     def incremental_unassign(self, places: list[Place]) -> None:
         self._process.step()
@@ -543,7 +562,7 @@ class MemberClient(_Client):
         self._process.step()
         assert not self._cluster.incremental
         self._positions = {TopicPartition(place.topic, place.partition): _position(place) for place in places}
-        self._paused = set()
+        self._paused, self._stopped = set(), set()
 
     def unassign(self) -> None:
         self._process.step()
