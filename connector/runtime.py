@@ -222,7 +222,7 @@ class Runtime:
                 self.post(x.LetterWritten(command.generation, command.offset))
             else:
                 self._telemetry.letter_failed(command.partition.topic, confirmation.error)
-                self.post(x.LetterFailed(command.generation, command.offset, self._chance()))
+                self.post(x.LetterFailed(command.generation, command.offset, confirmation.error, self._chance()))
 
         # A letter is written only while its assignment is ours, so its origin is known.
         self._letters.write(self._origins[command.generation], cast("Record", command.record), command.flaw, report)

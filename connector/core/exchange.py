@@ -112,10 +112,11 @@ class LetterWritten:
 
 @dataclass(frozen=True, slots=True)
 class LetterFailed:
-    """A dead letter could not be written."""
+    """A dead letter could not be written, for a reason that Kafka's error code names."""
 
     generation: int
     offset: int
+    code: str
     chance: float
 
 

@@ -334,7 +334,7 @@ def _position(metadata: str) -> tuple[str, str, int] | None:
     version, _, rest = metadata.partition(" ")
     if version != "v1":
         return None
-    topic_id, _, position = rest.partition(" ")
+    topic_id, position, *_ = rest.split(" ")
     ledger_id, _, offset = position.rpartition(":")
     return topic_id, ledger_id, int(offset)
 

@@ -407,7 +407,7 @@ def _plan(dice: Random) -> Plan:
             max_in_flight=dice.choice((1, 2, 4)),
             poll_gate_seconds=_GATE_SECONDS,
             retry=RetryPolicy(0.3, 4.0, 3, max_alone=20),
-            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0),
+            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0, enough=dice.choice((1, 5))),
             outage=OutagePolicy(dice.choice((2, 5)), RetryPolicy(0.3, 4.0)),
         ),
         buffer=BufferPolicy(dice.choice((28, 45, 90)), 200_000, 3 * _POLL_RECORDS),
