@@ -16,7 +16,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -46,9 +46,13 @@ _WAKING_SECONDS = 1.0
 """A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
 """With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
-_COMMIT_SECONDS = 120.0
+_LAST_COMMIT_SECONDS = 5.0
+"""Of these for the last commits; what is not committed then is found in the ledger."""
+_COMMIT_SECONDS = 600.0
 """How long a commit may be without an answer before the next one is tried all the same. Longer than a coordinator is away,
-for of two that the client holds back the older may be the last to be made."""
+for of two that the client holds back the older may be the last to be made; it answers each (librdkafka 2.16, its source)."""
+_REFUSED_SECONDS = 60.0
+"""After an operator's matter was last heard of, a member that waits may count as let in again."""
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
@@ -138,6 +142,7 @@ class SourceConsumer:
         self._fetching: set[TopicPartition] = set()
         self._refused_positions: dict[TopicPartition, int] = {}
         self._released: set[int] = set()
+        self._put_off: list[Command] = []
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
         self._committing_until: float | None = None
         self._undecoded: list[_Column] = []
@@ -174,11 +179,7 @@ class SourceConsumer:
         self._slots.release()
 
     def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
-        """Leave the group; block until the thread has ended, or for so long, and tell whether it has.
-
-        A commit that is waited for has no bound of its own: where no coordinator comes back it never returns (seen with
-        librdkafka 2.16). What it would have committed is found in the ledger.
-        """
+        """Leave the group; block until the thread has ended, or for so long, and tell whether it has."""
         self._closing.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -196,8 +197,8 @@ class SourceConsumer:
                 self._poll()
                 self.joined = self.joined or self._let_in()
                 self._commit([])  # what waited for the answer to the last
-            self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
-            self._commit_and_wait([])
+            self._carry_out_all()  # the last commits were submitted before the end was asked for
+            self._commit_the_last()
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
@@ -221,24 +222,27 @@ class SourceConsumer:
         neither refused nor given anything for `_JOIN_SECONDS` is taken for a spare.
         """
         if self._policy.names_itself:
-            return self.refused is None and time.monotonic() - self._waiting_since > _JOIN_SECONDS
+            now = time.monotonic()
+            refused = self.refused is not None and self.refused[0] > max(self._waiting_since, now - _REFUSED_SECONDS)
+            return not refused and now - self._waiting_since > _JOIN_SECONDS
         return bool(self._consumer.memberid())
 
-    def _carry_out_all(self, *, leaving: bool = False) -> None:
+    def _carry_out_all(self) -> None:
+        commands, self._put_off = self._put_off, []
+        for command in commands:
+            self._carry_out(command)
         while True:
             try:
                 command = self._commands.get_nowait()
             except queue.Empty:
                 return
-            self._carry_out(command, leaving=leaving)
+            self._carry_out(command)
 
-    def _carry_out(self, command: Command, *, leaving: bool) -> None:
+    def _carry_out(self, command: Command) -> None:
         match command:
             case x.Commit(points):
-                (self._commit_and_wait if leaving else self._commit)(list(points))
+                self._commit(points)
             case x.Release(_, generation):
-                if leaving:
-                    self._commit_and_wait([])
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
@@ -401,8 +405,8 @@ class SourceConsumer:
 
     # ---- commits
 
-    def _commit(self, points: list[x.CommitPoint]) -> None:
-        """Commit, one request at a time.
+    def _commit(self, points: Iterable[x.CommitPoint]) -> None:
+        """Commit, one request at a time; what has to wait for its turn goes with the next.
 
         Those that the client puts off, while it knows no coordinator, it makes up for in any order, and the committed
         offset would go back (seen with librdkafka 2.16).
@@ -418,18 +422,13 @@ class SourceConsumer:
         except KafkaException as error:
             self._on_commit(error.args[0], places)
 
-    def _commit_and_wait(self, points: list[x.CommitPoint]) -> None:
-        """Commit before a partition is given up, with what was waiting for its turn."""
-        self._uncommitted |= {point.partition: point for point in points}
-        places = self._take_uncommitted()
-        if not places:
-            return
-        try:
-            done = self._consumer.commit(offsets=places, asynchronous=False)
-        except KafkaException as error:
-            self._committed(error.args[0], places)
-        else:
-            self._committed(None, done or [])
+    def _commit_the_last(self) -> None:
+        """Commit before leaving, and wait for the answers; a commit of the client that waits itself has no bound."""
+        deadline = time.monotonic() + _LAST_COMMIT_SECONDS
+        self._commit([])
+        while self._committing_until is not None and time.monotonic() < deadline:
+            self._consumer.consume(1, self._policy.seconds)  # serves the answer; a record is read again by its next owner
+            self._commit([])
 
     def _take_uncommitted(self) -> list[KafkaTopicPartition]:
         points, self._uncommitted = self._uncommitted, {}
@@ -489,7 +488,19 @@ class SourceConsumer:
                 command = self._commands.get(timeout=self._policy.seconds)
             except queue.Empty:
                 continue
-            self._carry_out(command, leaving=True)
+            match command:
+                case x.Commit(points):
+                    self._uncommitted |= {point.partition: point for point in points}
+                case x.Release():
+                    self._carry_out(command)
+                case _:
+                    # Nothing else is for a partition that drains, and an assignment does not change within a callback.
+                    self._put_off.append(command)
+        # Not waited for: the client joins again only when it has its answer. With another still out it is left undone, and
+        # whoever has the partition next finds in the ledger what it would have said.
+        self._commit([])
+        if late := waiting - self._released:
+            self._post(x.Lost(tuple(sorted(late))))
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined, self._waiting_since = False, time.monotonic()

@@ -149,12 +149,12 @@ def _append_and_hope(self: Runtime, command: x.AppendFacts) -> None:
     self._ledger.append(command.partition, command.topic_id, command.facts, report)
 
 
-def _commit_whatever_it_was(self: SourceConsumer, command: Any, *, leaving: bool) -> None:
+def _commit_whatever_it_was(self: SourceConsumer, command: Any) -> None:
     if isinstance(command, x.Commit):
         places = [consumer._place(each.partition, each.next_offset, each.epoch, each.metadata) for each in command.points]
         self._consumer.commit(offsets=places, asynchronous=True)
     else:
-        _carry_out(self, command, leaving=leaving)
+        _carry_out(self, command)
 
 
 _carry_out = SourceConsumer._carry_out

@@ -388,6 +388,8 @@ class MemberClient(_Client):
         self._topics: list[str] = []
         self._callbacks: dict[str, Callable[..., None]] = {}
         self._heard: deque[Callable[[], None]] = deque()
+        self._answers: deque[Callable[[], None]] = deque()
+        """To commits; unlike what was heard of the group, they outlast the membership."""
         self._hears_at = 0.0
         self._positions: dict[TopicPartition, tuple[int, int]] = {}
         self._paused: set[TopicPartition] = set()
@@ -480,7 +482,9 @@ class MemberClient(_Client):
         deadline = loop.time() + seconds
         at_once = self._cluster.dice.random() < 0.5
         while True:
-            if self._heard:
+            if self._answers:
+                self._answers.popleft()()
+            elif self._heard:
                 self._heard.popleft()()
             elif (at_once or loop.time() >= deadline) and (found := self._fetch(most)):
                 break
@@ -574,6 +578,7 @@ class MemberClient(_Client):
     # ---- commits
 
     def commit(self, *, offsets: list[Place], asynchronous: bool) -> list[Place]:
+        assert asynchronous, "a commit that waits itself has no bound"
         self._process.step()
         member_id = self.member_id
         for place in offsets:
@@ -582,17 +587,9 @@ class MemberClient(_Client):
                 self._cluster.journal.asked_to_commit(self._process, where, _commit(place))
             else:
                 self._cluster.journal.commits_what_it_has_not(self._process, where)
-        if asynchronous:
-            arrival = self._cluster.loop.time() + self._cluster.delay(0.5)
-            self._commits.append(partial(self._commit_and_report, offsets, member_id))
-            self._cluster.loop.call_at(arrival, self._flush_commits_of, member_id)
-            return offsets
-        self._flush_commits()
-        self._take_a_while()
-        error = self._take(offsets, member_id)
-        if error is not None:
-            raise failure(error)
-        self._process.step()
+        arrival = self._cluster.loop.time() + self._cluster.delay(0.5)
+        self._commits.append(partial(self._commit_and_report, offsets, member_id))
+        self._cluster.loop.call_at(arrival, self._flush_commits_of, member_id)
         return offsets
 
     def _flush_commits_of(self, member_id: str) -> None:
@@ -607,7 +604,7 @@ class MemberClient(_Client):
 
     def _commit_and_report(self, offsets: list[Place], member_id: str) -> None:
         error = self._take(offsets, member_id)
-        self._heard.append(lambda: self._on_commit(None if error is None else KafkaError(error), offsets))
+        self._answers.append(lambda: self._on_commit(None if error is None else KafkaError(error), offsets))
 
     def _take(self, offsets: list[Place], member_id: str) -> int | None:
         """Commit, if the coordinator knows this member still; return the code of the error."""
