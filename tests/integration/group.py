@@ -154,6 +154,8 @@ class Load:
             return self._event(name, Fate.DEAD_LETTERED, reason="invalid-field", countryCode="Narnia")
         if chance < 0.19:
             return self._event(name, Fate.STALE, timestamp=now_ms() - 8 * DAY_MS)
+        if chance < 0.21:
+            return self._event(None, Fate.DELIVERED, clientDedupeId="  ")
         return self._event(None if chance < 0.24 else name, Fate.DELIVERED)
 
     def _event(self, event_id: str | None, wanted: Fate, reason: str | None = None, **changes: Any) -> Source:

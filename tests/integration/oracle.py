@@ -109,7 +109,7 @@ class Source:
     key: bytes | None = None
     headers: Headers = ()
     event_id: str | None = None
-    """The event's own dedupe id; None for one that has none, and then it is sent under a derived one."""
+    """The event's own dedupe id; None for one that has none or a blank one, and then it is sent under a derived one."""
     event_time_ms: int | None = None
     """None where nobody can know it."""
     reason: str | None = None
