@@ -108,7 +108,7 @@ def _kind(failed: RequestFailed) -> int | str | None:
         return "token"
     if failed.status is None or failed.status in _ADVICE:
         return failed.status
-    return "redirect" if failed.status < 400 else "server" if failed.status >= 500 else "request"
+    return "redirect" if failed.status < 400 else "server" if failed.failure is Failure.TRANSIENT else "request"
 
 
 _ADVICE: Final[dict[int | str | None, str]] = {

@@ -88,6 +88,7 @@ _FAILURES: Final = {
     # A wrong account id does (AMZ-CA README), and one bad event may: that is unknown (contract, section 9).
     400: Failure.REFUSED,
     408: Failure.TRANSIENT,
+    409: Failure.TRANSIENT,  # OAS CONFLICT: "please retry"
     413: Failure.TOO_LARGE,
     422: Failure.REFUSED,
     425: Failure.TRANSIENT,

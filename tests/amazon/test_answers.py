@@ -200,6 +200,7 @@ def test_a_wrong_content_type_is_an_oddity_and_no_reason_to_doubt_what_parses() 
         (404, Failure.OPERATOR),
         (407, Failure.OPERATOR),
         (408, Failure.TRANSIENT),
+        (409, Failure.TRANSIENT),
         (413, Failure.TOO_LARGE),
         (415, Failure.OPERATOR),
         (422, Failure.REFUSED),
