@@ -4,7 +4,8 @@ Rules it keeps:
 
 * `AmazonSink.send` never raises for what Amazon or the network does: aiohttp's errors become a `RequestFailed`, by type.
 * One deadline over everything, from connect to last byte, so a server that drips has no hold on us.
-* An answer is at most 4 MB, before and after decompression; what is beyond is cut off, and then reads as what it is.
+* An answer is at most 4 MB, or three times its request where that is more, before and after decompression; what is beyond
+  is cut off, and then reads as what it is.
 * No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
 * One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more.
 * Proxies of the environment are not used: a variable meant for another program must not route customers' data.
@@ -17,6 +18,7 @@ import asyncio
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BytesIO
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -28,8 +30,10 @@ from connector.ports import WireContract
 
 __all__ = ["AmazonSink"]
 
-_MOST_ANSWER_BYTES: Final = 4 * 1024 * 1024
+_LEAST_CAP_BYTES: Final = 4 * 1024 * 1024
 """500 events echoed at 8 KB each; a real answer is some hundred KB."""
+_ECHO_TIMES: Final = 3
+"""adsApi/v1 repeats each event that it took (OAS): so many times as long with every letter written as ``\\u00fc``."""
 
 
 class _RawAnswer(NamedTuple):
@@ -182,12 +186,15 @@ class _Http:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> _RawAnswer | RequestFailed:
         status = 0
         answered: Mapping[str, str] = {}
+        most = max(_LEAST_CAP_BYTES, _ECHO_TIMES * len(body)) if isinstance(body, bytes) else _LEAST_CAP_BYTES
         try:
+            # A stream, or aiohttp writes megabytes in one go, and warns of it.
+            data = BytesIO(body) if isinstance(body, bytes) else body
             async with self._opened().post(
-                url, data=body, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
+                url, data=data, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
             ) as response:
                 status, answered = response.status, response.headers
-                return _RawAnswer(status, answered, await _read(response))
+                return _RawAnswer(status, answered, await _read(response, most))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if status >= 300:
                 # The status says all that we need; it must not be lost with a body that we do not.
@@ -212,25 +219,25 @@ class _Http:
         return self._session
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > _MOST_ANSWER_BYTES:
+        if len(body) > most:
             response.close()  # the rest is not worth a connection
             break
-    body = body[:_MOST_ANSWER_BYTES]
-    return _inflated(bytes(body)) if header(response.headers, "content-encoding").lower() in _DEFLATED else bytes(body)
+    answer = bytes(body[:most])
+    return _inflated(answer, most) if header(response.headers, "content-encoding").lower() in _DEFLATED else answer
 
 
 _DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 """We ask for none; a proxy may not listen."""
 
 
-def _inflated(body: bytes) -> bytes:
+def _inflated(body: bytes, most: int) -> bytes:
     """Decompress up to the cap; what does not decompress stays as it is, and will not parse."""
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _MOST_ANSWER_BYTES)
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most)
     except zlib.error:
         return body
 

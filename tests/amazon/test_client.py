@@ -70,7 +70,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 @pytest.fixture
 async def amazon(stack: AsyncExitStack) -> Amazon:
     amazon = Amazon()
-    app = web.Application()
+    app = web.Application(client_max_size=10_000_000)
     app.router.add_post("/adsApi/v1/create/events", amazon.on_events)
     app.router.add_post("/auth/o2/token", amazon.on_token)
     server = await stack.enter_async_context(TestServer(app))
@@ -319,6 +319,15 @@ async def test_an_answer_larger_than_the_cap_is_no_verdict(amazon: Amazon, sink_
     assert answer.verdicts == [NO_VERDICT]
     assert "body-unreadable" in answer.anomalies
     assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+
+
+@pytest.mark.parametrize("coded", [bytes, gzip.compress])
+async def test_the_echo_of_a_large_request_is_read_to_its_end(
+    amazon: Amazon, sink_to: SinkMaker, coded: Callable[[bytes], bytes]
+) -> None:
+    answer = coded(orjson.dumps({"success": [{"index": 0, "event": {"eventDescription": {"name": "x" * 5_500_000}}}]}))
+    amazon.events = [answering(207, answer, **({} if coded is bytes else {"Content_Encoding": "gzip"}))]
+    assert await sink_to().send(b"x" * 2_000_000, 1) == Verdicts([DELIVERED])
 
 
 async def test_a_gzip_bomb_is_cut_off(amazon: Amazon, sink_to: SinkMaker) -> None:
