@@ -7,7 +7,8 @@ Rules it keeps:
 * An answer is at most 4 MB, or three times its request where that is more, before and after decompression; what is beyond
   is cut off, and then reads as what it is.
 * No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
-* One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more.
+* One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more; not on 403,
+  which says that the token is good. A token is not used when the secrets that it was made from were replaced.
 * Proxies of the environment are not used: a variable meant for another program must not route customers' data.
   ``AMAZON_BASE_URL`` is the way to name one.
 """
@@ -123,12 +124,13 @@ class _FreshTokens:
         self._credentials = credentials
         self._http = http
         self._token: AccessToken | None = None
+        self._made_from: dict[str, str] = {}  # the form that the token was asked for with
         self._refresh: asyncio.Task[AccessToken | RequestFailed] | None = None
 
     async def current(self) -> str | RequestFailed:
         """Return a token that is valid by the clock. Ahead of its end a refresh goes on beside, and nobody waits."""
         now = asyncio.get_running_loop().time()
-        token = self._token
+        token = self._token if self._made_from == refresh_form(self._credentials) else None
         if token is not None and now < token.refresh_at:
             return token.text
         refresh = self._refreshing()
@@ -161,10 +163,11 @@ class _FreshTokens:
 
     async def _refresh_once(self) -> AccessToken | RequestFailed:
         now = asyncio.get_running_loop().time()
-        answer = await self._http.post(self._credentials.token_url, {}, aiohttp.FormData(refresh_form(self._credentials)))
+        form = refresh_form(self._credentials)
+        answer = await self._http.post(self._credentials.token_url, {}, aiohttp.FormData(form))
         token = read_token(*answer, now) if isinstance(answer, _RawAnswer) else _at_the_token_url(answer)
         if isinstance(token, AccessToken):
-            self._token = token
+            self._token, self._made_from = token, form
         elif self._token is not None:
             self._token = postponed(self._token, asyncio.get_running_loop().time())
         return token

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink, _FreshTokens
-from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret
+from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret, refresh_form
 from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdicts
 
 ACCEPTED = orjson.dumps({"success": [{"index": 0}]})
@@ -203,11 +203,46 @@ async def test_a_secret_that_was_mended_where_it_stands_is_used_at_the_next_refr
     amazon: Amazon, sink_to: SinkMaker
 ) -> None:
     amazon.tokens = [answering(401, b'{"error":"invalid_client"}'), giving("first")]
-    secrets = iter(["wrong", "right"])
-    sink = sink_to(secret=lambda: next(secrets))
+    secret = ["wrong"]
+    sink = sink_to(secret=lambda: secret[0])
     assert (await failure(sink)).reason == "invalid_client"
+    secret[0] = "right"
     assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
     assert [form["client_secret"] for form in amazon.refreshes] == ["wrong", "right"]
+
+
+async def test_a_token_made_from_a_secret_that_was_replaced_is_not_used(amazon: Amazon, sink_to: SinkMaker) -> None:
+    secret = ["old"]
+    sink = sink_to(secret=lambda: secret[0])
+    await sink.send(b"{}", 1)
+    secret[0] = "new"
+    await sink.send(b"{}", 1)
+    await sink.send(b"{}", 1)
+    assert [form["client_secret"] for form in amazon.refreshes] == ["old", "new"]
+    assert amazon.authorizations() == ["Bearer first", "Bearer second", "Bearer second"]
+
+
+async def test_a_secret_that_is_replaced_while_a_refresh_is_under_way_is_used_at_the_next_request(
+    amazon: Amazon, sink_to: SinkMaker
+) -> None:
+    secret = ["old"]
+
+    async def replacing(request: web.Request) -> web.StreamResponse:
+        secret[0] = "new"
+        return await giving("first")(request)
+
+    amazon.tokens = [replacing, giving("second")]
+    sink = sink_to(secret=lambda: secret[0])
+    await sink.send(b"{}", 1)
+    await sink.send(b"{}", 1)
+    assert [form["client_secret"] for form in amazon.refreshes] == ["old", "new"]
+    assert amazon.authorizations()[-1] == "Bearer second"
+
+
+async def test_a_403_is_the_operators_at_once(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(403)]
+    assert (await failure(sink_to())).reason == "http-403"
+    assert (len(amazon.requests), len(amazon.refreshes)) == (1, 1)
 
 
 async def test_nothing_is_sent_without_a_token(amazon: Amazon, sink_to: SinkMaker) -> None:
@@ -230,6 +265,7 @@ async def test_a_token_near_its_end_is_used_while_its_refresh_goes_on_beside(ama
     sink = sink_to()
     assert isinstance(sink._tokens, _FreshTokens)
     sink._tokens._token = AccessToken("first", refresh_at=0.0, expires_at=math.inf)
+    sink._tokens._made_from = refresh_form(sink._tokens._credentials)
     assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
     assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
     assert amazon.authorizations() == ["Bearer first", "Bearer first"]
