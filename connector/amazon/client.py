@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from io import BytesIO
 from typing import Final, NamedTuple
@@ -66,14 +66,14 @@ class AmazonSink:
             _FixedTokens(credentials) if isinstance(credentials, FixedToken) else _FreshTokens(credentials, self._http)
         )
 
-    async def send(self, body: bytes, count: int) -> Answer:
+    async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
         """Send a request body of ``count`` events, and read what became of them."""
         token = await self._tokens.current()
         if isinstance(token, RequestFailed):
             return token
-        answer = await self._post(token, body)
+        answer = await self._post(token, body, may_start)
         if isinstance(answer, _RawAnswer) and answer.status == _UNAUTHORIZED:
-            answer = await self._again(token, body) or answer
+            answer = await self._again(token, body, may_start) or answer
         if isinstance(answer, RequestFailed):
             return answer
         return self._contract.read(answer.status, answer.headers, answer.body, count)
@@ -88,16 +88,21 @@ class AmazonSink:
         await self._tokens.close()
         await self._http.close()
 
-    async def _again(self, refused: str, body: bytes) -> _RawAnswer | RequestFailed | None:
+    async def _again(self, refused: str, body: bytes, may_start: Callable[[], bool]) -> _RawAnswer | RequestFailed | None:
         """Send once more with another token; None if there cannot be another."""
         token = await self._tokens.instead_of(refused)
-        return await self._post(token, body) if isinstance(token, str) else token
+        return await self._post(token, body, may_start) if isinstance(token, str) else token
 
-    async def _post(self, token: str, body: bytes) -> _RawAnswer | RequestFailed:
+    async def _post(self, token: str, body: bytes, may_start: Callable[[], bool]) -> _RawAnswer | RequestFailed:
+        if not may_start():
+            return _NOT_SENT
         return await self._http.post(self._url, self._contract.headers(token), body)
 
 
 _UNAUTHORIZED: Final = 401
+_NOT_SENT: Final = RequestFailed(
+    Failure.TRANSIENT, "not-sent", detail="Meanwhile a partition was lost, or the consumer's thread polled no more"
+)
 
 
 class _FixedTokens:

@@ -237,6 +237,8 @@ class Send:
     count: int
     attempt: int
     """Failures of these events before, as a request."""
+    generations: frozenset[int]
+    """The assignments that its events are of; it may start only as long as `Pipeline.may_start` says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,15 @@ class Pipeline:
                 times.append(self._probe_at)
         return min((time for time in times if time is not None), default=None)
 
+    def may_start(self, generations: frozenset[int], now: Moment) -> bool:
+        """Tell whether a request that was asked for may still go out: its sink may have waited for a token meanwhile.
+
+        Nothing of an assignment that ended is sent, nor anything while the consumer's thread does not poll (design: The
+        guarantee, point 7). Of events of several assignments those that are still ours are sent again without the others.
+        """
+        ours = {part.generation for part in self.assignments}
+        return generations <= ours and now.monotonic - now.last_poll <= self._policy.dispatch.poll_gate_seconds
+
     @property
     def assignments(self) -> list[Assignment]:
         """The assignments that are ours: to look at, not to change."""
@@ -667,7 +676,8 @@ class Pipeline:
                 request, body = self._dispatch.start(taken, now)
                 for event in request.events:
                     self._assignments[event.generation].in_flight += 1
-                self._out.append(x.Send(request.number, body, len(request.events), request.attempt))
+                generations = frozenset(event.generation for event in request.events)
+                self._out.append(x.Send(request.number, body, len(request.events), request.attempt, generations))
 
     def _may_send(self) -> bool:
         """Tell whether events may be judged, and facts about them be held and written down."""

@@ -223,7 +223,7 @@ def test_news_of_a_restore_that_nobody_waits_for_changes_nothing() -> None:
 def test_an_event_is_sent_then_written_down_then_committed() -> None:
     talk = Conversation()
     talk.start(recovery=a_recovery(5))
-    assert talk.poll(good(5, "a"), epoch=3) == [x.Send(1, b"[5]", 1, 0)]
+    assert talk.poll(good(5, "a"), epoch=3) == [x.Send(1, b"[5]", 1, 0, frozenset({1}))]
     assert talk.verdicts(b"[5]", DELIVERED) == []
     (append,) = talk.wait(1.0)
     assert append == x.AppendFacts(PLACE, 1, "topic-id", Facts([5], [3], [Outcome.DELIVERED], [key_of("a")], [NOW_MS]))
@@ -466,7 +466,7 @@ def test_only_the_stale_leave_a_group_that_is_sent_again() -> None:
     talk.start()
     talk.poll(good(0, age_ms=WEEK_MS - 100), good(1))
     talk.answer(b"[0,1]", RequestFailed(Failure.TRANSIENT, "connect"))
-    assert talk.wait(0.5) == [x.Send(2, b"[1]", 1, 1)]
+    assert talk.wait(0.5) == [x.Send(2, b"[1]", 1, 1, frozenset({1}))]
     assert talk.outcomes == {Outcome.STALE: 1}
 
 
@@ -825,6 +825,31 @@ def test_an_assignment_that_ended_leaves_its_window_at_once_though_its_facts_are
     talk.wait(1.0)
     talk.tell(x.Lost((1,)))
     assert [len(part.window.seen) for part in talk.pipeline._assignments.values()] == [0]
+
+
+def test_a_request_may_start_as_long_as_polls_go_on_and_all_its_events_are_ours() -> None:
+    talk, other = Conversation(), TopicPartition("conversions", 1)
+    talk.start(1)
+    talk.start(2, place=other)
+    talk.last_poll = -100.0  # nothing is sent yet, so that both partitions share a request
+    talk.poll(good(0))
+    talk.poll(good(7), generation=2, place=other)
+    talk.last_poll = None
+    (send,) = talk.wait(0.0)
+    assert isinstance(send, x.Send)
+    assert send.generations == {1, 2}
+    gate = POLICY.dispatch.poll_gate_seconds
+    assert talk.pipeline.may_start(send.generations, at(100.0, polled=100.0 - gate))
+    assert not talk.pipeline.may_start(send.generations, at(100.0, polled=99.9 - gate))
+    talk.tell(x.Revoked((1,)))
+    assert talk.pipeline.may_start(send.generations, talk.moment), "a drain finishes what it has begun"
+    talk.tell(x.Lost((1,)))
+    assert not talk.pipeline.may_start(send.generations, talk.moment)
+    talk.answer(send.body, RequestFailed(Failure.TRANSIENT, "not-sent"))
+    (again,) = talk.wait(0.5)
+    assert isinstance(again, x.Send)
+    assert (again.body, again.generations) == (b"[7]", frozenset({2}))
+    assert talk.pipeline.may_start(again.generations, talk.moment)
 
 
 def test_a_member_without_partitions_waits_for_no_operator() -> None:

@@ -7,7 +7,7 @@ played; ``test_bugs.py`` demands that each is found within so many seeds, and th
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -256,8 +256,8 @@ def _delivered_to_whoever_has_it(self: Pipeline, part: Assignment, event: Event,
 _delivered = Pipeline._delivered
 
 
-async def _send_and_assume(self: AmazonSink, body: bytes, count: int) -> Answer:
-    answer = await _send(self, body, count)
+async def _send_and_assume(self: AmazonSink, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
+    answer = await _send(self, body, count, may_start=may_start)
     if isinstance(answer, RequestFailed) and answer.reason == "timeout":
         return Verdicts([DELIVERED] * count)
     return answer
