@@ -211,6 +211,8 @@ class Verdicts:
 class Failure(Enum):
     """Whose fault it is that a request failed as a whole, and so what is done (design: The guarantee, point 12)."""
 
+    NOT_SENT = "not-sent"
+    """We did not start it after all: a matter of our own, and no sign of anything."""
     TRANSIENT = "transient"
     """The vendor or the network: send again after a backoff."""
     TIMEOUT = "timeout"

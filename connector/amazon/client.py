@@ -101,7 +101,7 @@ class AmazonSink:
 
 _UNAUTHORIZED: Final = 401
 _NOT_SENT: Final = RequestFailed(
-    Failure.TRANSIENT, "not-sent", detail="Meanwhile a partition was lost, or the consumer's thread polled no more"
+    Failure.NOT_SENT, "not-sent", detail="Meanwhile a partition was lost, or the consumer's thread polled no more"
 )
 
 

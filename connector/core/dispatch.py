@@ -6,7 +6,7 @@ to see). What failed goes before what is new. What a failure leads to:
 
     what came back                      the request is                      all others
     ---------------------------------   ---------------------------------   --------------------------------------------
-    network, 5xx, 408, 425              sent again after a backoff          5 in a row: an outage, one probe at a time
+    network, 5xx, 408, 409, 425         sent again after a backoff          5 in a row: an outage, one probe at a time
     time-out                            the same                            the same; half as many at once
     429                                 sent again                          wait for it, or Retry-After; half as many
     any, with Retry-After               the same                            wait for it
@@ -15,6 +15,7 @@ to see). What failed goes before what is new. What a failure leads to:
     401, 403, other 3xx and 4xx         sent again after a backoff          wait, one at a time; an operator is needed
     2xx, no verdict on any event        sent again, halved after a while    3 in a row: wait, an operator is needed
     2xx, no verdict on some             those again, 8 times, then letters  -
+    nothing: it was not sent after all  sent again                          -
 
 * Only when it is known to be at fault: a request that was started after it had failed got a verdict on other events (or, for
 413, something smaller was taken). Until then it may also be a setting, and no event is given up for one (design: The
@@ -248,6 +249,9 @@ class Dispatch:
         if failed.retry_after is not None:
             self._hold(failed.retry_after, now)
         match failed.failure:
+            case Failure.NOT_SENT:
+                if events:
+                    self._retries.add(now.monotonic, request.attempt, request.since, events)
             case Failure.TRANSIENT | Failure.TIMEOUT:
                 if failed.failure is Failure.TIMEOUT:
                     self._limit.congested(now.monotonic)

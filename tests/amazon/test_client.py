@@ -187,7 +187,7 @@ async def test_a_request_that_may_not_start_any_more_is_not_sent(amazon: Amazon,
     amazon.tokens = [slow]
     answer = await sink_to().send(b"{}", 1, may_start=lambda: not asked.is_set())  # it might have before the token was there
     assert isinstance(answer, RequestFailed)
-    assert (answer.failure, answer.reason) == (Failure.TRANSIENT, "not-sent")
+    assert (answer.failure, answer.reason) == (Failure.NOT_SENT, "not-sent")
     assert (amazon.requests, len(amazon.refreshes)) == ([], 1)
 
 

@@ -845,11 +845,23 @@ def test_a_request_may_start_as_long_as_polls_go_on_and_all_its_events_are_ours(
     assert talk.pipeline.may_start(send.generations, talk.moment), "a drain finishes what it has begun"
     talk.tell(x.Lost((1,)))
     assert not talk.pipeline.may_start(send.generations, talk.moment)
-    talk.answer(send.body, RequestFailed(Failure.TRANSIENT, "not-sent"))
-    (again,) = talk.wait(0.5)
+    (again,) = talk.answer(send.body, RequestFailed(Failure.NOT_SENT, "not-sent"))
     assert isinstance(again, x.Send)
     assert (again.body, again.generations) == (b"[7]", frozenset({2}))
     assert talk.pipeline.may_start(again.generations, talk.moment)
+
+
+def test_requests_that_were_not_sent_after_all_are_no_outage() -> None:
+    talk = Conversation(sending(outage=OutagePolicy(2)))
+    talk.start()
+    talk.poll(good(0))
+    for _ in range(5):
+        (send,) = talk.answer(b"[0]", RequestFailed(Failure.NOT_SENT, "not-sent"))
+        assert isinstance(send, x.Send)
+        assert send.attempt == 0
+    assert talk.pipeline.paused()["outage"] == 0
+    talk.tell(x.Lost((1,)))
+    assert talk.answer(b"[0]", RequestFailed(Failure.NOT_SENT, "not-sent")) == []
 
 
 def test_a_member_without_partitions_waits_for_no_operator() -> None:
