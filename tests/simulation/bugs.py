@@ -310,6 +310,10 @@ def _take_without_looking(self: Dispatch, now: Moment) -> Any:
 _take_batch = Dispatch.take
 
 
+def _start_whatever_became(self: Pipeline, generations: frozenset[int], now: Moment) -> bool:
+    return True
+
+
 def _decode_or_skip(self: SourceConsumer, columns: Any) -> None:
     for column in columns:
         try:
@@ -380,6 +384,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("no drain at a revoke", "I3|I7", ((Pipeline, "_drain", _release_at_once),)),
     Bug("a lost partition not told of", "I7|L4|I2|I3", ((SourceConsumer, "_on_lost", _end_and_stay_silent),)),
     Bug("sent although the consumer stands still", "L4", ((Dispatch, "take", _take_without_looking),)),
+    Bug("a request that waited for a token sent all the same", "L4|I7", ((Pipeline, "may_start", _start_whatever_became),)),
     Bug("records skipped while the registry is away", "I1|I2|I6", ((SourceConsumer, "_decode", _decode_or_skip),)),
 )
 """Each with the check that is to catch it."""
