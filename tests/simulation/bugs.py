@@ -383,7 +383,11 @@ BUGS: tuple[Bug, ...] = (
     Bug("no pause at the bound", "L5", ((Pipeline, "_settle_fetching", _never_pause),)),
     Bug("no drain at a revoke", "I3|I7", ((Pipeline, "_drain", _release_at_once),)),
     Bug("a lost partition not told of", "I7|L4|I2|I3", ((SourceConsumer, "_on_lost", _end_and_stay_silent),)),
-    Bug("sent although the consumer stands still", "L4", ((Dispatch, "take", _take_without_looking),)),
+    Bug(
+        "sent although the consumer stands still",
+        "L4",
+        ((Dispatch, "take", _take_without_looking), (Pipeline, "may_start", _start_whatever_became)),
+    ),
     Bug("a request that waited for a token sent all the same", "L4|I7", ((Pipeline, "may_start", _start_whatever_became),)),
     Bug("records skipped while the registry is away", "I1|I2|I6", ((SourceConsumer, "_decode", _decode_or_skip),)),
 )
