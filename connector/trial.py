@@ -104,6 +104,8 @@ def _what_failed(failed: RequestFailed) -> str:
 
 def _kind(failed: RequestFailed) -> int | str | None:
     """Return what there is advice for: a token that cannot be had, the status, the kind of status, or the lack of one."""
+    if failed.reason == "certificate":
+        return None
     if failed.reason.startswith("token-") or (failed.failure is Failure.OPERATOR and not failed.reason.startswith("http-")):
         return "token"
     if failed.status is None or failed.status in _ADVICE:

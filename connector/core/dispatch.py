@@ -12,7 +12,8 @@ to see). What failed goes before what is new. What a failure leads to:
     any, with Retry-After               the same                            wait for it
     413                                 halved; a single one is a letter*   bodies from now on stay below its size
     400, 422                            halved; a single one is a letter*   wait while everything is refused alike
-    401, 403, other 3xx and 4xx         sent again after a backoff          wait, one at a time; an operator is needed
+    401, 403, other 3xx and 4xx,
+    a certificate that does not hold    sent again after a backoff          wait, one at a time; an operator is needed
     2xx, no verdict on any event        sent again, halved after a while    3 in a row: wait, an operator is needed
     2xx, no verdict on some             those again, 8 times, then letters  -
 

@@ -143,6 +143,9 @@ ROWS = [
     _once(40, "conflict", apis=_BOTH),
     Row(40, "max_body_bytes", {"max_body_bytes": 100}, operator="413", lifted=True, tag="for any event"),
     Row(40, "max_body_bytes", {"max_body_bytes": 1500}, odd={"customAttributes": _LARGE}, rejected=1, tag="for one event"),
+    _once(41, "status", status=404, operator="AMAZON_REGION", tag="region moved"),
+    _once(41, "status", status=410, operator="AMAZON_REGION", tag="region gone"),
+    _once(41, "status", status=407, operator="a proxy asks for credentials", tag="proxy"),
 ]
 
 
