@@ -531,6 +531,17 @@ def test_throttled_every_request_of_the_process_waits_and_fewer_go_out_at_once()
     assert sends(talk.wait(0.1)) == [b"[0]", b"[1]"]
 
 
+@pytest.mark.parametrize(("asked", "wait"), [(None, 0.5), (0.0, 0.5), (0.75, 0.75), (3600.0, 3600.0)])
+def test_throttled_no_request_goes_out_before_the_wait_is_over_and_all_do_then(asked: float | None, wait: float) -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.answer(b"[0]", RequestFailed(Failure.THROTTLED, "http-429", retry_after=asked))
+    talk.poll(good(1))
+    assert sends(talk.wait(wait - 0.001)) == []
+    assert sends(talk.wait(0.001)) == [b"[0]", b"[1]"]
+
+
 def test_a_time_out_is_a_sign_of_congestion_and_a_lost_connection_is_not() -> None:
     talk = Conversation()
     talk.start()
