@@ -285,6 +285,7 @@ def _peak_memory(connector: ConnectorProcess) -> int:
         # Without a wait that can be read it is the backoff's first: half a second, and chance.
         pytest.param(None, 0.5, 1.0, id="absent"),
         pytest.param(0, 0.5, 1.0, id="0"),
+        pytest.param(1, 1.0, 1.0, id="1"),
         pytest.param(2, 2.0, 2.0, id="2"),
         pytest.param("date+3", 2.0, 3.0, id="date"),  # whole seconds: the answer's own date may be the next one
         pytest.param("soon", 0.5, 1.0, id="garbage"),
