@@ -193,7 +193,7 @@ class Dispatch:
 
     def answered(self, request: Request, delivered: int, now: Moment) -> None:
         """Note an answer with a final verdict on some event, and how many were delivered."""
-        self._limit.answered(now.monotonic - request.started, now.monotonic)
+        self._limit.answered(request.started, now.monotonic)
         self._recovered(now)
         self._mute = 0
         self._judged += 1
@@ -242,12 +242,12 @@ class Dispatch:
         match failed.failure:
             case Failure.TRANSIENT | Failure.TIMEOUT:
                 if failed.failure is Failure.TIMEOUT:
-                    self._limit.congested(now.monotonic)
+                    self._limit.congested(request.started, now.monotonic)
                 self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(chance))
                 self._back_off(request, events, wait, now)
             case Failure.THROTTLED:
                 self._recovered(now)
-                self._limit.congested(now.monotonic)
+                self._limit.congested(request.started, now.monotonic)
                 self._hold(wait, now)
                 self._back_off(request, events, wait, now)
             case Failure.OPERATOR:
