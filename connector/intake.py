@@ -81,7 +81,7 @@ class Intake:
     ) -> tuple[int | None, bytes | None, bytes | Flaw]:
         time_ms = inputs.get("timestamp")
         own_id = inputs.get("clientDedupeId")
-        payload = self._encode(inputs, own_id if type(own_id) is str and own_id else origin.derived_id(record))
+        payload = self._encode(inputs, own_id if type(own_id) is str and own_id.strip() else origin.derived_id(record))
         if type(payload) is not bytes:
             return time_ms if type(time_ms) is int else None, None, payload
         key = digest([inputs.get(name) for name in self._key_fields])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -100,8 +100,12 @@ class WireContract(Protocol):
 class Sink(Protocol):
     """Sends one request and returns what became of it."""
 
-    async def send(self, body: bytes, count: int) -> Answer:
-        """Send a request body of ``count`` events. Never raises for what the vendor or the network does."""
+    async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
+        """Send a request body of ``count`` events. Never raises for what the vendor or the network does.
+
+        ``may_start`` is asked right before the body goes out, each time it does: what was decided on may have had to wait
+        for a token meanwhile. If it says no, nothing is sent, and the reason of the failure is ``not-sent``.
+        """
 
     async def close(self) -> None:
         """Give back connections."""

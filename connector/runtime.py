@@ -169,7 +169,7 @@ class Runtime:
     def _carry_out(self, command: x.Command, source: Source) -> None:
         match command:
             case x.Send():
-                self._spawn(self._send(command))
+                self._spawn(self._send(command, source))
             case x.AppendFacts():
                 self._append(command)
             case x.WriteLetter():
@@ -200,9 +200,12 @@ class Runtime:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.post(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
 
-    async def _send(self, command: x.Send) -> None:
+    async def _send(self, command: x.Send, source: Source) -> None:
+        def may_start() -> bool:
+            return self._pipeline.may_start(command.generations, self._now(source))
+
         began = self._clock.monotonic()
-        answer = await self._sink.send(command.body, command.count)
+        answer = await self._sink.send(command.body, command.count, may_start=may_start)
         self._telemetry.answered(answer, self._clock.monotonic() - began, command.count, command.attempt)
         self._inbox.put_nowait(x.RequestFinished(command.request, answer, self._chance()))
 
@@ -222,7 +225,7 @@ class Runtime:
                 self.post(x.LetterWritten(command.generation, command.offset))
             else:
                 self._telemetry.letter_failed(command.partition.topic, confirmation.error)
-                self.post(x.LetterFailed(command.generation, command.offset, self._chance()))
+                self.post(x.LetterFailed(command.generation, command.offset, confirmation.error, self._chance()))
 
         # A letter is written only while its assignment is ours, so its origin is known.
         self._letters.write(self._origins[command.generation], cast("Record", command.record), command.flaw, report)

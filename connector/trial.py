@@ -18,7 +18,8 @@ __all__ = ["EVENT_NAME", "EVENT_TYPE", "Meaning", "Trial", "meaning_of"]
 
 EVENT_NAME: Final = "connector_test"
 EVENT_TYPE: Final = "PAGE_VIEW"
-"""Without a value: it must not change anybody's revenue."""
+_VALUE: Final = 0
+"""It must not change anybody's revenue, and without a value Amazon books that of the event's definition (LEG-GO; OAS)."""
 
 _COUNTRIES: Final = {"NA": "US", "EU": "DE", "FE": "JP"}
 _NOBODY: Final = {"ipAddress": None, "amznAdStorage": "DENIED", "amznUserData": "DENIED", "tcf": None, "gpp": None}
@@ -52,6 +53,7 @@ class Trial:
             "clientDedupeId": self.dedupe_id(now_ms),
             "timestamp": now_ms,
             "matchKeys": [{"type": "EMAIL", "value": nobody}],
+            "value": _VALUE,
             "countryCode": _COUNTRIES[region],
             "consent": _NOBODY if region == "EU" else None,
         }
@@ -104,16 +106,23 @@ def _what_failed(failed: RequestFailed) -> str:
 
 def _kind(failed: RequestFailed) -> int | str | None:
     """Return what there is advice for: a token that cannot be had, the status, the kind of status, or the lack of one."""
-    if failed.reason == "certificate":
-        return None
+    if failed.reason in _BY_REASON:
+        return _BY_REASON[failed.reason]
     if failed.reason.startswith("token-") or (failed.failure is Failure.OPERATOR and not failed.reason.startswith("http-")):
         return "token"
     if failed.status is None or failed.status in _ADVICE:
         return failed.status
-    return "redirect" if failed.status < 400 else "server" if failed.status >= 500 else "request"
+    return "redirect" if failed.status < 400 else "server" if failed.failure is Failure.TRANSIENT else "request"
 
+
+_BY_REASON: Final[dict[str, int | str | None]] = {
+    "certificate": None,
+    "credentials": 403,  # refused per event, in a 207
+    "token-unusable": "fixed token",
+}
 
 _ADVICE: Final[dict[int | str | None, str]] = {
+    "fixed token": "Nothing was sent. AMAZON_ACCESS_TOKEN, or its file, must hold the token alone: no quotes, no blanks.",
     "token": (
         "It is Login with Amazon that gives no access token; nothing was sent to the conversions endpoint. invalid_client: "
         "AMAZON_CLIENT_ID or AMAZON_CLIENT_SECRET is wrong. invalid_grant: the refresh token is wrong, expired (a year "

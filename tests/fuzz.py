@@ -237,7 +237,7 @@ def _corpora(dice: Random) -> list[_Corpus]:
             if isinstance(more.get("timestamp"), int):
                 inputs["timestamp"] = more["timestamp"] - dice.randrange(8 * DAY_MS) * 1000
             if "orderId" not in more:
-                inputs["clientDedupeId"] = dice.choice([None, "", f"order-{number}", f"order-{dice.randrange(9)}"])
+                inputs["clientDedupeId"] = dice.choice([None, "", "  ", f"order-{number}", f"order-{dice.randrange(9)}"])
             inputs["customAttributes"] = {"brand": "acme"} if number % 2 else {}
             written.append(encoder.encode(inputs))
         values.append(written)

@@ -77,7 +77,7 @@ def test_ids_that_look_alike_are_different_and_sent_as_they_are(one: str, other:
     assert sent_ids(poll) == [one, other, one]
 
 
-@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("nothing", [None, "", "  ", "\t\n", "\u3000"])
 def test_an_event_without_an_id_has_no_key_and_an_id_of_its_place(nothing: str | None) -> None:
     poll = read({"clientDedupeId": nothing}, {"clientDedupeId": nothing})
 

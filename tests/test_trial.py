@@ -11,6 +11,7 @@ import pytest
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
+from connector.amazon.tokens import FixedToken, read_fixed
 from connector.model import Failure, Flaw, RequestFailed
 from connector.ports import WireContract
 from connector.sandbox.contract import ADS_V1, EVENTS_V1, Limits, judge
@@ -35,7 +36,17 @@ def test_the_event_is_one_that_amazon_takes_in_every_region_and_contract(api: st
     assert judge(looked_at, event, _NOW, Limits(consent_required=region == "EU")) == ()
     assert looked_at.id_of(event) == "connector-test-20261122T220033Z"
     assert looked_at.name_of(event) == "connector_test"
-    assert not {"value", "currencyCode", "unitsSold"} & event.keys()
+    assert not {"currencyCode", "unitsSold"} & event.keys()
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("api", _CONTRACTS)
+@pytest.mark.parametrize("event_type", ["PAGE_VIEW", "OFF_AMAZON_PURCHASES"])
+def test_it_is_worth_nothing_for_without_a_value_amazon_books_one(event_type: str, api: str, region: str) -> None:
+    made, looked_at = _CONTRACTS[api]
+    event = _event(made("1", "client", region), Trial(event_type=event_type), region)
+    assert event["value"] == 0
+    assert judge(looked_at, event, _NOW, Limits(consent_required=region == "EU")) == ()
 
 
 def test_its_match_key_is_new_each_time_and_nobodys() -> None:
@@ -72,6 +83,7 @@ _JSON = {"content-type": "application/json"}
         (207, b'{"success":[{"index":0,"event":{}}]}', True, ["207", "took the event", "credentials"]),
         (200, b'{"success":[{"index":0,"event":{}}]}', True, ["200", "took the event", "odd (status)"]),
         (207, _error("FIELD_VALUE_IS_INVALID"), False, ["refused this event", "FIELD_VALUE_IS_INVALID", "--event-name"]),
+        (207, _error("FORBIDDEN"), False, ["207", "for its credentials", "may not send for this account", "View and Edit"]),
         (207, _error("CONFLICT"), False, ["just now", "CONFLICT", "Try again"]),
         (207, b"<html>", False, ["body-unreadable", "may have taken the event or not"]),
         (204, b"", False, ["204", "may have taken the event or not"]),
@@ -80,8 +92,10 @@ _JSON = {"content-type": "application/json"}
         (401, b"", False, ["401", "AMAZON_CLIENT_ID", "AMAZON_REGION"]),
         (403, b"", False, ["403", "event_manager_edit", "View and Edit"]),
         (404, b"", False, ["404", "AMAZON_API"]),
+        (409, b'{"code":"CONFLICT"}', False, ["409 CONFLICT", "later"]),
         (415, b"", False, ["415", "media type"]),
         (418, b"", False, ["418", "as a whole"]),
+        (425, b"", False, ["425", "later"]),
         (429, b"", False, ["429", "later"]),
         (500, b"", False, ["500", "not well"]),
         (503, b"<html>", False, ["503", "not well"]),
@@ -102,9 +116,11 @@ def test_every_answer_has_words(status: int, body: bytes, taken: bool, words: li
         (RequestFailed(Failure.OPERATOR, "certificate", detail="The certificate"), ["The certificate", "Nothing came back"]),
         (RequestFailed(Failure.OPERATOR, "invalid_grant", None, 400, "Login with Amazon answered 400"), ["consent again"]),
         (RequestFailed(Failure.TRANSIENT, "token-http-500", None, 500), ["Login with Amazon", "nothing was sent"]),
+        (read_fixed(FixedToken(lambda: "two words")), ["AMAZON_ACCESS_TOKEN is no token", "Nothing was sent", "quotes"]),
     ],
 )
-def test_no_answer_has_words_too(failed: RequestFailed, words: list[str]) -> None:
+def test_no_answer_has_words_too(failed: RequestFailed | str, words: list[str]) -> None:
+    assert isinstance(failed, RequestFailed)
     meaning = meaning_of(failed)
     assert not meaning.taken
     assert [word for word in words if word not in "\n".join(meaning.sentences)] == []

@@ -7,7 +7,7 @@ think an event undelivered costs a second send, to think it delivered that was n
 * an event in both is judged by the error: rejected keeps a copy, as a dead letter;
 * an event in neither, or an answer that cannot be read, has no verdict: it may have been taken, and is sent again as it was;
 * numbers that only the other contract's counting explains (TRACK reads ``events/v1`` from 0) are read that way when they are
-  complete, and then mean one thing only; incomplete, nothing of the answer is believed.
+  complete, and then mean one thing only; incomplete, only what both countings say alike of an event is believed.
 
 What is quoted of an answer are Amazon's codes and field paths, by shape: its messages may repeat values of the event.
 """
@@ -38,13 +38,14 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int
     delivered = [index for index, _ in _items(answer, "success", anomalies)]
     errors = list(_items(answer, "error", anomalies))
     first = _counted_from(delivered + [index for index, _ in errors], count, first_index, anomalies)
-    if first is None:
-        return Verdicts([NO_VERDICT] * count, status, tuple(anomalies))
     if not delivered and errors and all(_is_about_credentials(item) for _, item in errors):
         detail = f"Amazon answered {status} and refused every event for its credentials; {_ADVICE[403]}"
         return RequestFailed(Failure.OPERATOR, "credentials", None, status, detail, tuple(anomalies))
-    verdicts = _verdicts(delivered, errors, count, first, anomalies)
-    return Verdicts(verdicts, status, tuple(anomalies))
+    if first is not None:
+        return Verdicts(_verdicts(delivered, errors, count, first, anomalies), status, tuple(anomalies))
+    ours, theirs = (_verdicts(delivered, errors, count, counting, {}) for counting in (first_index, 1 - first_index))
+    agreed = [one if one.kind is other.kind else NO_VERDICT for one, other in zip(ours, theirs, strict=True)]
+    return Verdicts(agreed, status, tuple(anomalies))
 
 
 def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailed:
@@ -87,6 +88,7 @@ _FAILURES: Final = {
     # A wrong account id does (AMZ-CA README), and one bad event may: that is unknown (contract, section 9).
     400: Failure.REFUSED,
     408: Failure.TRANSIENT,
+    409: Failure.TRANSIENT,  # OAS CONFLICT: "please retry"
     413: Failure.TOO_LARGE,
     422: Failure.REFUSED,
     425: Failure.TRANSIENT,

@@ -4,11 +4,13 @@ Rules it keeps:
 
 * `AmazonSink.send` never raises for what Amazon or the network does: aiohttp's errors become a `RequestFailed`, by type.
 * One deadline over everything, from connect to last byte, so a server that drips has no hold on us.
-* An answer is at most 4 MB, before and after decompression; what is beyond is cut off, and then reads as what it is.
+* An answer is at most 4 MB, or three times its request where that is more, before and after decompression; what is beyond
+  is cut off, and then reads as what it is.
 * No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
 * A certificate that does not hold needs an operator: time alone mends neither trust, nor a clock, nor a name. All else that
   happens on the way passes.
-* One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more.
+* One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more; not on 403,
+  which says that the token is good. A token is not used when the secrets that it was made from were replaced.
 * Proxies of the environment are not used: a variable meant for another program must not route customers' data.
   ``AMAZON_BASE_URL`` is the way to name one.
 """
@@ -18,8 +20,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from io import BytesIO
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -31,8 +34,10 @@ from connector.ports import WireContract
 
 __all__ = ["AmazonSink"]
 
-_MOST_ANSWER_BYTES: Final = 4 * 1024 * 1024
+_LEAST_CAP_BYTES: Final = 4 * 1024 * 1024
 """500 events echoed at 8 KB each; a real answer is some hundred KB."""
+_ECHO_TIMES: Final = 3
+"""adsApi/v1 repeats each event that it took (OAS): so many times as long with every letter written as ``\\u00fc``."""
 
 
 class _RawAnswer(NamedTuple):
@@ -64,14 +69,14 @@ class AmazonSink:
             _FixedTokens(credentials) if isinstance(credentials, FixedToken) else _FreshTokens(credentials, self._http)
         )
 
-    async def send(self, body: bytes, count: int) -> Answer:
+    async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
         """Send a request body of ``count`` events, and read what became of them."""
         token = await self._tokens.current()
         if isinstance(token, RequestFailed):
             return token
-        answer = await self._post(token, body)
+        answer = await self._post(token, body, may_start)
         if isinstance(answer, _RawAnswer) and answer.status == _UNAUTHORIZED:
-            answer = await self._again(token, body) or answer
+            answer = await self._again(token, body, may_start) or answer
         if isinstance(answer, RequestFailed):
             return answer
         return self._contract.read(answer.status, answer.headers, answer.body, count)
@@ -86,16 +91,21 @@ class AmazonSink:
         await self._tokens.close()
         await self._http.close()
 
-    async def _again(self, refused: str, body: bytes) -> _RawAnswer | RequestFailed | None:
+    async def _again(self, refused: str, body: bytes, may_start: Callable[[], bool]) -> _RawAnswer | RequestFailed | None:
         """Send once more with another token; None if there cannot be another."""
         token = await self._tokens.instead_of(refused)
-        return await self._post(token, body) if isinstance(token, str) else token
+        return await self._post(token, body, may_start) if isinstance(token, str) else token
 
-    async def _post(self, token: str, body: bytes) -> _RawAnswer | RequestFailed:
+    async def _post(self, token: str, body: bytes, may_start: Callable[[], bool]) -> _RawAnswer | RequestFailed:
+        if not may_start():
+            return _NOT_SENT
         return await self._http.post(self._url, self._contract.headers(token), body)
 
 
 _UNAUTHORIZED: Final = 401
+_NOT_SENT: Final = RequestFailed(
+    Failure.TRANSIENT, "not-sent", detail="Meanwhile a partition was lost, or the consumer's thread polled no more"
+)
 
 
 class _FixedTokens:
@@ -122,12 +132,13 @@ class _FreshTokens:
         self._credentials = credentials
         self._http = http
         self._token: AccessToken | None = None
+        self._made_from: dict[str, str] = {}  # the form that the token was asked for with
         self._refresh: asyncio.Task[AccessToken | RequestFailed] | None = None
 
     async def current(self) -> str | RequestFailed:
         """Return a token that is valid by the clock. Ahead of its end a refresh goes on beside, and nobody waits."""
         now = asyncio.get_running_loop().time()
-        token = self._token
+        token = self._token if self._made_from == refresh_form(self._credentials) else None
         if token is not None and now < token.refresh_at:
             return token.text
         refresh = self._refreshing()
@@ -160,10 +171,11 @@ class _FreshTokens:
 
     async def _refresh_once(self) -> AccessToken | RequestFailed:
         now = asyncio.get_running_loop().time()
-        answer = await self._http.post(self._credentials.token_url, {}, aiohttp.FormData(refresh_form(self._credentials)))
+        form = refresh_form(self._credentials)
+        answer = await self._http.post(self._credentials.token_url, {}, aiohttp.FormData(form))
         token = read_token(*answer, now) if isinstance(answer, _RawAnswer) else _at_the_token_url(answer)
         if isinstance(token, AccessToken):
-            self._token = token
+            self._token, self._made_from = token, form
         elif self._token is not None:
             self._token = postponed(self._token, asyncio.get_running_loop().time())
         return token
@@ -186,12 +198,15 @@ class _Http:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> _RawAnswer | RequestFailed:
         status = 0
         answered: Mapping[str, str] = {}
+        most = max(_LEAST_CAP_BYTES, _ECHO_TIMES * len(body)) if isinstance(body, bytes) else _LEAST_CAP_BYTES
         try:
+            # A stream, or aiohttp writes megabytes in one go, and warns of it.
+            data = BytesIO(body) if isinstance(body, bytes) else body
             async with self._opened().post(
-                url, data=body, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
+                url, data=data, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
             ) as response:
                 status, answered = response.status, response.headers
-                return _RawAnswer(status, answered, await _read(response))
+                return _RawAnswer(status, answered, await _read(response, most))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if status >= 300:
                 # The status says all that we need; it must not be lost with a body that we do not.
@@ -217,25 +232,25 @@ class _Http:
         return self._session
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > _MOST_ANSWER_BYTES:
+        if len(body) > most:
             response.close()  # the rest is not worth a connection
             break
-    body = body[:_MOST_ANSWER_BYTES]
-    return _inflated(bytes(body)) if header(response.headers, "content-encoding").lower() in _DEFLATED else bytes(body)
+    answer = bytes(body[:most])
+    return _inflated(answer, most) if header(response.headers, "content-encoding").lower() in _DEFLATED else answer
 
 
 _DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 """We ask for none; a proxy may not listen."""
 
 
-def _inflated(body: bytes) -> bytes:
+def _inflated(body: bytes, most: int) -> bytes:
     """Decompress up to the cap; what does not decompress stays as it is, and will not parse."""
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _MOST_ANSWER_BYTES)
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most)
     except zlib.error:
         return body
 

@@ -5,8 +5,11 @@ Each input key ends in one of four ways:
 * **as it came**, trimmed: the types that Amazon takes raw, and 64 hexadecimal digits, which are a hash already (lower-cased,
   because Amazon's own code knows lower-case ones only: AWS-AMC);
 * **normalised and hashed** with SHA-256: the personal types, as `connector.amazon.normalisation` spells them;
-* **left out**, counted: it normalises to nothing, this contract has no such type, or Amazon would refuse it;
+* **left out**, counted: it normalises to nothing, equals another, this contract has no such type, or Amazon would refuse it;
 * **a broken rule**: not readable.
+
+Whether Amazon reads a second key of one type is not said anywhere; it is sent while there is room, and gives way to the
+first of another.
 """
 
 from __future__ import annotations
@@ -47,20 +50,28 @@ def match_keys(keys: object, country: str, types: frozenset[str], most: int, fou
         return []
     broken_before = len(found.broken)
     sent: list[dict[str, object]] = []
+    kinds: list[str] = []
     for position, key in enumerate(keys):
         kind, value = _parts(key, position, found)
         if kind is None:
             continue
-        if kind not in types or len(sent) == most:
+        if kind not in types or (len(sent) == most and kind in kinds):
             cleaned = ""
         elif kind in _RAW or not _HASH(value):
             cleaned = _cleaned(kind, value.strip(), country)
         else:  # what nearly every key is, without another call
             cleaned = value.lower()
-        if cleaned:
-            sent.append({"type": kind, "values": [cleaned]})
-        else:
+        wanted: dict[str, object] = {"type": kind, "values": [cleaned]}
+        if not cleaned or wanted in sent:
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
+            continue
+        if len(sent) == most:
+            # There is a second of some type, for no contract takes fewer keys than it has types.
+            second = max(at for at, before in enumerate(kinds) if kinds.index(before) < at)
+            del sent[second], kinds[second]
+            found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
+        sent.append(wanted)
+        kinds.append(kind)
     if not sent and len(found.broken) == broken_before:
         found.broken.append((Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon could match by"))
     return sent

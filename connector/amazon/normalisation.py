@@ -55,13 +55,44 @@ def _phone(text: str, country: str) -> str:
     A number that only its neighbours could dial (seven digits in the US), or one without a calling code in no country, gives
     nothing, as there.
     """
+    number = _possible(text, country)
+    if number is None:
+        return ""
+    number = _from_abroad(text, number) or number
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+
+
+def _possible(text: str, country: str) -> phonenumbers.PhoneNumber | None:
     try:
         number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
-        return ""
-    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
-        return ""
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+        return None
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    return number if reason == phonenumbers.ValidationResult.IS_POSSIBLE else None
+
+
+def _from_abroad(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber | None:
+    """Return what ``text`` means with the "+" that it lacks, None where ``number``, its national reading, is what it means.
+
+    Where numbers vary in length 4915112345678 is also a number of DE, which would get the calling code twice; and 4964721108
+    of DE is one without a calling code, by AWS-AMC's files. So the first digits are taken for the calling code where they
+    then lead to a mobile number, or stand alone ("49 (0) 30 1234567"); and only if a national number would begin with the
+    trunk prefix "0", which this one lacks ("48 301 30 61" of PL has none: it is one of Radom).
+    """
+    code, first = str(number.country_code), _FIRST_DIGITS(text)
+    if "+" in text or first is None or not first[0].startswith(code) or _type(number) == phonenumbers.PhoneNumberType.MOBILE:
+        return None
+    if not phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL).lstrip("(").startswith("0"):
+        return None
+    abroad = _possible("+" + text, "ZZ")
+    if abroad is None or abroad.country_code != number.country_code:
+        return None
+    alone = first[0] == code and phonenumbers.is_valid_number(abroad)
+    return abroad if alone or _type(abroad) == phonenumbers.PhoneNumberType.MOBILE else None
+
+
+_FIRST_DIGITS: Final = re.compile(r"[0-9]+").search
+_type: Final = phonenumbers.number_type
 
 
 def _name(text: str, _country: str) -> str:

@@ -4,8 +4,9 @@ How a field that is not right is judged:
 
 * required, and missing or not what Amazon takes: the event is a dead letter;
 * of the wrong type: a dead letter, whatever the field; the producer means something that we cannot read;
-* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts; so is a bad custom
-  attribute, of whatever type;
+* optional and blank: as if it were not there;
+* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts; so are custom attributes
+  that are bad, of whatever type, and Amazon's own consent signal beside a TCF text, whatever it holds;
 * optional, but Amazon would book something else without it (value, currency and units of a purchase), or we would drop a
   customer's denial (consent, limited data use): a dead letter.
 
@@ -122,15 +123,16 @@ class FieldRules:
         time = _time(get("timestamp"), found)
         country = _country(get("countryCode"), limits.countries, found)
         custom, typed = get("customAttributes"), get("customData")
+        value, currency, units = _present(get("value")), _present(get("currencyCode")), _present(get("unitsSold"))
         fields = Fields(
             name,
             event_type,
             source,
             time,
             match_keys(get("matchKeys"), country, limits.match_key_types, limits.most_match_keys, found),
-            None if (value := get("value")) is None else _value(value, purchase, found),
-            None if (currency := get("currencyCode")) is None else _currency(currency, purchase, limits.currencies, found),
-            None if (units := get("unitsSold")) is None else _units(units, purchase, found),
+            None if value is None else _value(value, purchase, found),
+            None if currency is None else _currency(currency, purchase, limits.currencies, found),
+            None if units is None else _units(units, purchase, found),
             country,
             (options := get("dataProcessingOptions")) is not None and _limited_data_use(options, found),
             self._consent(get("consent"), found),
@@ -152,9 +154,8 @@ class FieldRules:
             found.adjustments.append(Adjustment.CONSENT_DENIED)
             return {"amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}}
         if self._without_consent is WithoutConsent.DEAD_LETTER:
-            found.broken.append(
-                (Reason.MISSING_CONSENT, "consent: the EU region requires ipAddress, amznUserData, tcf or gpp")
-            )
+            own = "amznUserData together with amznAdStorage" if self._limits.amazon_consent_is_a_pair else "amznUserData"
+            found.broken.append((Reason.MISSING_CONSENT, f"consent: the EU region requires ipAddress, {own}, tcf or gpp"))
         return None
 
 
@@ -189,6 +190,11 @@ def _is_json(value: object) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _present(given: object) -> object:
+    """Return an optional input, None where it is a blank text: that says no more than null does."""
+    return None if isinstance(given, str) and not given.strip() else given
 
 
 def _name(name: object, found: Findings) -> str:
@@ -318,16 +324,17 @@ def _country(code: object, countries: frozenset[str], found: Findings) -> str:
     return ""
 
 
-def _limited_data_use(options: object, found: Findings) -> bool:
-    """Say whether the only option there is was asked for. An unknown one may be a denial, and is not dropped."""
-    if not isinstance(options, list):
-        found.invalid("dataProcessingOptions", "not an array")
-        return False
-    for option in options:
-        if not isinstance(option, str) or not constant(option, PROCESSING_OPTIONS):
-            found.invalid("dataProcessingOptions", "only LIMITED_DATA_USE is known")
-            return False
-    return bool(options)
+def _limited_data_use(given: object, found: Findings) -> bool:
+    """Say whether the only option there is was asked for. An unknown one may be a denial, and is not dropped.
+
+    Taken as an array of options (events/v1), as one of them (the ancestor), or in the record that adsApi/v1 has around it.
+    """
+    options = given.get("options", given) if isinstance(given, dict) else given
+    asked = [option for option in (options if isinstance(options, list) else [options]) if _present(option) is not None]
+    if all(isinstance(option, str) and constant(option, PROCESSING_OPTIONS) for option in asked):
+        return bool(asked)
+    found.invalid("dataProcessingOptions", "only LIMITED_DATA_USE is known")
+    return False
 
 
 def _consent(given: object, needs_pair: bool, found: Findings) -> dict[str, object] | None:
@@ -336,23 +343,28 @@ def _consent(given: object, needs_pair: bool, found: Findings) -> dict[str, obje
         found.invalid("consent", "not a record")
         return None
     consent: dict[str, object] = {}
-    geo, amazon = _part(given, "geo", found), _part(given, "amazonConsent", found)
-    if address := _text(geo, "ipAddress", found):
+    if address := _text(_part(given, "geo", found), "ipAddress", found):
         if is_ip_address(address):
             consent["geo"] = {"ipAddress": address}
         else:
             found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
-    tcf = _text(given, "tcf", found)
-    statuses = _statuses(amazon, needs_pair, found)
-    if tcf:
+    if tcf := _text(given, "tcf", found):
         consent["tcf"] = tcf
-        if statuses:  # Amazon uses the TCF text and ignores the other (contract, section 3.4)
+        if _says_something(given.get("amazonConsent") or given):
+            # Not even judged: Amazon uses the TCF text and ignores it (contract, section 3.4).
             found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
-    elif statuses:
+    elif statuses := _statuses(_part(given, "amazonConsent", found), needs_pair, found):
         consent["amazonConsent"] = statuses
     if gpp := _text(given, "gpp", found):
         consent["gpp"] = gpp
     return consent or None
+
+
+_STATUSES: Final = ("amznUserData", "amznAdStorage")
+
+
+def _says_something(amazon: object) -> bool:
+    return not isinstance(amazon, dict) or any(_present(amazon.get(name)) is not None for name in _STATUSES)
 
 
 def _part(given: dict[str, object], name: str, found: Findings) -> dict[str, object]:
@@ -377,7 +389,7 @@ def _text(part: dict[str, object], name: str, found: Findings) -> str:
 def _statuses(amazon: dict[str, object], needs_pair: bool, found: Findings) -> dict[str, str]:
     """Return Amazon's own consent signal, empty where it is not whole (OAS: amznUserData is required; SEG-OLD: both are)."""
     statuses = {}
-    for name in ("amznUserData", "amznAdStorage"):
+    for name in _STATUSES:
         if text := _text(amazon, name, found):
             if status := constant(text, CONSENT_STATUSES):
                 statuses[name] = status
@@ -402,7 +414,7 @@ def _custom(attributes: object, typed: object, limits: Limits, found: Findings) 
     Whether Amazon takes a name twice is unknown; the one whose type was given is meant. A bad one costs itself alone.
     """
     sent: dict[str, tuple[str, str, str]] = {}
-    for name, given, value in (*_typed(typed, found), *_untyped(attributes, found)):
+    for name, given, value in (*_attributes(typed), *_attributes(attributes)):
         text, kind = _read(value, given, limits.custom_is_typed)
         if (
             len(sent) < limits.most_custom_attributes
@@ -418,23 +430,14 @@ def _custom(attributes: object, typed: object, limits: Limits, found: Findings) 
     return list(sent.values())
 
 
-def _typed(attributes: object, found: Findings) -> list[tuple[object, object, object]]:
-    if attributes is None:
-        return []
-    if not isinstance(attributes, list):
-        found.invalid("customData", "not an array")
-        return []
-    records = (each if isinstance(each, dict) else {} for each in attributes)
-    return [(each.get("name"), each.get("dataType"), each.get("value")) for each in records]
-
-
-def _untyped(attributes: object, found: Findings) -> list[tuple[object, object, object]]:
-    if attributes is None:
-        return []
-    if not isinstance(attributes, dict):
-        found.invalid("customAttributes", "not a map")
-        return []
-    return [(name, None, value) for name, value in attributes.items() if value is not None]
+def _attributes(given: object) -> list[tuple[object, object, object]]:
+    """Return names, types and values, of a map or of an array of records; nothing in the place of what cannot be read."""
+    if isinstance(given, dict):
+        return [(name, None, value) for name, value in given.items() if value is not None]
+    if isinstance(given, list):
+        records = (each if isinstance(each, dict) else {} for each in given)
+        return [(each.get("name"), each.get("dataType"), each.get("value")) for each in records]
+    return [] if _present(given) is None else [(None, None, None)]
 
 
 def _read(value: object, given: object, typed: bool) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from enum import Enum
 from connector.core.dedupe import DedupeWindow, SeenKeys
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.recovery import LedgerPosition, Recovery
-from connector.model import Facts, Flaw, TopicPartition
+from connector.model import Event, Facts, Flaw, TopicPartition
 
 __all__ = ["Assignment", "Letter", "Phase"]
 
@@ -79,10 +79,12 @@ class Assignment:
     """Held back while there are too many of them; a drain gives them back."""
     letter_failures: int = 0
     """Since a letter was last written; while there are any, nothing more is taken in."""
+    letter_failure: str = ""
+    """The code of the last of them."""
     letters_due: float | None = None
     """Monotonic second at which the unwritten are tried again."""
     held: int = 0
-    """Records received and neither resolved nor released."""
+    """Records received and neither resolved nor released; after the end, those still under way."""
     held_bytes: int = 0
     in_flight: int = 0
     """Events in requests."""
@@ -108,6 +110,11 @@ class Assignment:
         self.resolved, self.window = recovery.resolved, DedupeWindow(recovery.seen)
         self.topic_id, self.position = recovery.topic_id, recovery.position
         self.failures, self.restore_due, self.refusal = 0, None, None
+
+    def let_go(self, held: Event | Letter) -> None:
+        """Hold one record less."""
+        self.held -= 1
+        self.held_bytes -= held.size
 
     @property
     def live(self) -> bool:

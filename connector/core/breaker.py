@@ -24,13 +24,19 @@ class DeadLetterPolicy:
     """Of about the last ``sample`` to 2 x ``sample`` events that were delivered or dead-lettered."""
     sample: int = 1000
     probe_seconds: float = 60.0
-    """While open, one single event is sent this often, and one letter written."""
+    """While open, one probe is sent this often, and one letter written."""
+    enough: int = 64
+    """Events delivered by probes that close it: some seven probes, where there are events to fill them."""
 
 
 class DeadLetterBreaker:
-    """Closed: all goes on. Open: a probe every ``probe_seconds``, until deliveries have brought it below the limits."""
+    """Closed: all goes on. Open: a probe every ``probe_seconds``, of twice as many events as the last while they pass.
 
-    __slots__ = ("_bad", "_good", "_letter_at", "_policy", "_probe_at", "_row")
+    What opened it is forgotten then, and what comes of the probes decides alone: within the limit for long enough they close
+    it, beyond it they begin with one event again.
+    """
+
+    __slots__ = ("_bad", "_good", "_letter_at", "_policy", "_probe_at", "_row", "why")
 
     def __init__(self, policy: DeadLetterPolicy) -> None:
         self._policy = policy
@@ -39,40 +45,38 @@ class DeadLetterBreaker:
         self._bad = 0.0
         self._probe_at = 0.0
         self._letter_at = 0.0
+        self.why = ""
+        """What was too much when it opened, for a sentence; empty while closed."""
 
     @property
     def open(self) -> bool:
         """Whether there were too many."""
-        return self._row_too_long or self._ratio_too_high
-
-    @property
-    def why(self) -> str:
-        """What was too much, for a sentence: a row or a share."""
-        if self._row_too_long:
-            return f"{self._row} events in a row became dead letters"
-        return f"{100 * self._bad / (self._good + self._bad):.0f} % of the latest events became dead letters"
-
-    @property
-    def _row_too_long(self) -> bool:
-        return 0 < self._policy.max_consecutive <= self._row
-
-    @property
-    def _ratio_too_high(self) -> bool:
-        total = self._good + self._bad
-        return total >= self._policy.sample and self._bad > (self._policy.max_ratio or 1.0) * total
+        return bool(self.why)
 
     def delivered(self, events: int) -> None:
         """Note deliveries: they end the row."""
         self._row = 0
         self._count(events, 0)
+        if self.open and self._good >= self._policy.enough:
+            self.why, self._good, self._bad = "", 0.0, 0.0
 
     def dead_lettered(self, now: float) -> None:
         """Note a dead letter."""
-        was_open = self.open
         self._row += 1
         self._count(0, 1)
-        if self.open and not was_open:
-            self._probe_at = self._letter_at = now + self._policy.probe_seconds
+        total = self._good + self._bad
+        if self.open:
+            if self._bad > (self._policy.max_ratio or _HALF) * total:
+                self._good = self._bad = 0.0
+            return
+        if 0 < self._policy.max_consecutive <= self._row:
+            self._open(f"{self._row} events in a row became dead letters", now)
+        elif total >= self._policy.sample and self._bad > (self._policy.max_ratio or 1.0) * total:
+            self._open(f"{100 * self._bad / total:.0f} % of the latest events became dead letters", now)
+
+    def _open(self, why: str, now: float) -> None:
+        self.why, self._good, self._bad = why, 0.0, 0.0
+        self._probe_at = self._letter_at = now + self._policy.probe_seconds
 
     def _count(self, good: int, bad: int) -> None:
         self._good += good
@@ -85,7 +89,7 @@ class DeadLetterBreaker:
         """Return how many events the next request may hold: None for no limit, 0 for none yet."""
         if not self.open:
             return None
-        return 1 if now >= self._probe_at else 0
+        return int(self._good) + 1 if now >= self._probe_at else 0
 
     def probing(self, now: float) -> None:
         """Note that a probe is under way; the next waits its turn."""
@@ -105,6 +109,10 @@ class DeadLetterBreaker:
     def letter_due(self) -> float | None:
         """Return the monotonic second at which a letter held back may be written; None while closed."""
         return self._letter_at if self.open else None
+
+
+_HALF = 0.5
+"""Of a probe, where no share is a limit and a row opened it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class ConcurrencyLimit:
 
     def congested(self, started: float, now: float) -> None:
         """Note a sign of congestion: what came of a request, by the same two seconds."""
-        if started >= self._decreased_at:
+        if started > self._decreased_at:
             self._value = max(1.0, self._value / 2)
             self._decreased_at = now
 

@@ -39,13 +39,14 @@ class DedupePolicy:
 
 
 def digest(values: Sequence[object]) -> bytes | None:
-    """Digest the values of the key's fields; None if one is missing or empty, for then there is no key.
+    """Digest the values of the key's fields; None if one is missing or blank, for then there is no key.
 
+    A blank says nothing of an event, and as a key it would merge those of different people (design: The guarantee, point 8).
     Over length-prefixed, typed fields, so that ("ab", "c") and ("a", "bc") differ, as do 1 and "1".
     """
     packed = bytearray()
     for value in values:
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             return None
         text = (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
         packed += b"%c%d:" % (b"s" if isinstance(value, str) else b"r", len(text))

@@ -8,7 +8,7 @@ to see). What failed goes before what is new. What a failure leads to:
     ---------------------------------   ---------------------------------   --------------------------------------------
     network, 5xx, 408, 425              sent again after a backoff          5 in a row: an outage, one probe at a time
     time-out                            the same                            the same; half as many at once
-    429                                 the same                            wait for it, or Retry-After; half as many
+    429                                 sent again                          wait for it, or Retry-After; half as many
     any, with Retry-After               the same                            wait for it
     413                                 halved; a single one is a letter*   bodies from now on stay below its size
     400, 422                            halved; a single one is a letter*   wait while everything is refused alike
@@ -17,8 +17,9 @@ to see). What failed goes before what is new. What a failure leads to:
     2xx, no verdict on any event        sent again, halved after a while    3 in a row: wait, an operator is needed
     2xx, no verdict on some             those again, 8 times, then letters  -
 
-* Only when it is known to be at fault: other events got their verdict since its failures began (or, for 413, something
-smaller was taken). Until then it may also be a setting, and no event is given up for one (design: The guarantee, point 12).
+* Only when it is known to be at fault: a request that was started after it had failed got a verdict on other events (or, for
+413, something smaller was taken). Until then it may also be a setting, and no event is given up for one (design: The
+guarantee, point 12); an answer to what was sent before the failure says nothing of the time after it.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Request:
     events: list[Event]
     attempt: int
     """Failures of these events before, as a request."""
-    since: int
-    """How many answers had held a final verdict when these events were first sent, or last blamed."""
+    since: int | None
+    """The last request that had been started when these events failed first, or were last blamed; None if they never did."""
     size: int
     """Bytes of the body."""
     started: float
@@ -94,7 +95,11 @@ class Dispatch:
         self._sure = False  # whether the verdict is an operator's matter for certain
         self._new_in_turn = False  # what failed and what is new take turns as probes, or one that never passes keeps all out
         self._mute = 0  # answers in a row without a verdict on any event
-        self._judged = 0  # answers with a final verdict on some event: the proof that the endpoint judges events
+        self._judged = (
+            0  # the last request whose answer held a final verdict on some event: the proof that events are judged
+        )
+        self._throttled = 0  # rounds of requests that were answered 429, in a row
+        self._throttled_at = float("-inf")  # when the last such round was noted
         self._largest_taken = 0  # bytes of the largest body of which something was delivered
         self.breaker = DeadLetterBreaker(policy.breaker)
         self.verdict: str | None = None
@@ -141,6 +146,10 @@ class Dispatch:
         """The size that bodies stay below: the policy's, or less since a 413."""
         return self._batcher.most_bytes
 
+    def in_flight(self, generation: int) -> list[Event]:
+        """Return the events of an assignment whose outcome is unknown."""
+        return [event for request in self._requests.values() for event in request.events if event.generation == generation]
+
     def give_back(self, generation: int) -> None:
         """Forget what was not sent of an assignment that ends."""
         self._batcher.drop(generation)
@@ -170,7 +179,7 @@ class Dispatch:
     def _new(self, now: Moment, allowed: int | None) -> Retrying:
         if self.verdict is not None:
             allowed = 1  # is enough to ask whether anything is taken
-        return Retrying(now.monotonic, 0, 0, self._judged, self._batcher.take(allowed))
+        return Retrying(now.monotonic, 0, 0, None, self._batcher.take(allowed))
 
     def start(self, taken: Retrying, now: Moment) -> tuple[Request, bytes]:
         """Note that these events are sent; return the request and its body."""
@@ -195,8 +204,8 @@ class Dispatch:
         """Note an answer with a final verdict on some event, and how many were delivered."""
         self._limit.answered(request.started, now.monotonic)
         self._recovered(now)
-        self._mute = 0
-        self._judged += 1
+        self._mute = self._throttled = 0
+        self._judged = max(self._judged, request.number)
         if delivered:
             self.breaker.delivered(delivered)
             self._largest_taken = max(self._largest_taken, request.size)
@@ -205,8 +214,8 @@ class Dispatch:
             self._retries.hasten(now.monotonic)
 
     def proven(self, request: Request) -> bool:
-        """Tell whether other events got their verdict since the failures of these began."""
-        return self._judged > request.since
+        """Tell whether a request that was started after these events had failed got a verdict on others."""
+        return request.since is not None and self._judged > request.since
 
     def at_fault(self, request: Request, failed: RequestFailed) -> bool:
         """Tell whether a request failed as a whole because of its one event."""
@@ -219,7 +228,7 @@ class Dispatch:
     def again(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
         """Send events again that got no final verdict, while others did."""
         tries = max(event.tries for event in events)
-        self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), request.attempt, self._judged, events)
+        self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), request.attempt, self._number, events)
 
     def unjudged(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
         """Send events again whose answer held no final verdict on anything: it says nothing about any of them."""
@@ -248,8 +257,8 @@ class Dispatch:
             case Failure.THROTTLED:
                 self._recovered(now)
                 self._limit.congested(request.started, now.monotonic)
-                self._hold(wait, now)
-                self._back_off(request, events, wait, now)
+                wait = self._throttle(request, failed.retry_after, chance, now)
+                self._retry(request, events, wait, now)
             case Failure.OPERATOR:
                 self._recovered(now)
                 wait = self._ask_operator(failed.detail or failed.reason, chance, now, sure=True)
@@ -280,6 +289,15 @@ class Dispatch:
 
     # ---- holding and sending again
 
+    def _throttle(self, request: Request, retry_after: float | None, chance: float, now: Moment) -> float:
+        """Hold everything back, longer for each round of requests that is throttled: those out together are one."""
+        if request.started > self._throttled_at:
+            self._throttled += 1
+            self._throttled_at = now.monotonic
+        wait = max(retry_after or 0.0, self._policy.retry.delay(max(self._throttled, 1), chance))
+        self._hold(wait, now)
+        return wait
+
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)
 
@@ -306,13 +324,16 @@ class Dispatch:
 
     def _retry(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
         if events:
-            self._retries.add(now.monotonic + wait, request.attempt + 1, request.since, events)
+            self._retries.add(now.monotonic + wait, request.attempt + 1, self._since(request), events)
 
     def _halve(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
         middle = (len(events) + 1) // 2
         for half in (events[:middle], events[middle:]):
             if half:
-                self._retries.add(now.monotonic + wait, 0, request.since, half)
+                self._retries.add(now.monotonic + wait, 0, self._since(request), half)
+
+    def _since(self, request: Request) -> int:
+        return self._number if request.since is None else request.since
 
 
 def _alone(failed: RequestFailed) -> str:

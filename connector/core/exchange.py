@@ -112,10 +112,11 @@ class LetterWritten:
 
 @dataclass(frozen=True, slots=True)
 class LetterFailed:
-    """A dead letter could not be written."""
+    """A dead letter could not be written, for a reason that Kafka's error code names."""
 
     generation: int
     offset: int
+    code: str
     chance: float
 
 
@@ -236,6 +237,8 @@ class Send:
     count: int
     attempt: int
     """Failures of these events before, as a request."""
+    generations: frozenset[int]
+    """The assignments that its events are of; it may start only as long as `Pipeline.may_start` says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,14 @@ class OffsetTracker:
     Law: every received offset below ``next_offset`` is resolved, and ``next_offset`` never goes back.
     """
 
-    __slots__ = ("_last", "_reached", "_received", "_resolved", "_runs", "_start", "epoch", "next_offset")
+    __slots__ = ("_last", "_reached", "_received", "_resolved", "_runs", "_start", "behind", "epoch", "next_offset")
 
     def __init__(self, start: int, epoch: int = UNKNOWN_EPOCH) -> None:
         self.next_offset = start
         self.epoch = epoch
         """Leader epoch of the last record below ``next_offset``."""
+        self.behind = start
+        """The offset behind that record, which its epoch vouches for: below ``next_offset`` where markers follow."""
         self._start = start
         self._last = start - 1
         self._reached = start
@@ -78,16 +80,15 @@ class OffsetTracker:
     def reach(self, end: int) -> None:
         """Note that the log was read to its end: behind the last record received stand only markers of transactions.
 
-        The frontier passes them, or a lag would be shown for ever. It keeps the epoch of the record before them, which may
-        be older than theirs: a leader that changed in between is then taken for a truncated log, which stops and loses
-        nothing; without an epoch a truncated one would be missed.
+        The frontier passes them, or a lag would be shown for ever. The epoch stays that of the record before them, which may
+        be older than theirs: hence ``behind``, from where the next assignment reads on.
         """
         self._reached = max(self._reached, end)
         self._last = max(self._last, end - 1)
         self.resolve(())
 
     def _advance(self, last: int) -> None:
-        self.next_offset = last + 1
+        self.next_offset = self.behind = last + 1
         runs = self._runs
         while len(runs) > 1 and runs[1][0] <= last:
             runs.popleft()

@@ -22,7 +22,7 @@ from typing import assert_never
 
 from connector.core import exchange as x
 from connector.core.assignment import Assignment, Letter, Phase
-from connector.core.dedupe import DedupePolicy, SeenKeys, Sighting
+from connector.core.dedupe import DedupePolicy, DedupeWindow, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.recovery import LedgerPosition, commit_metadata
@@ -46,8 +46,10 @@ __all__ = ["BufferPolicy", "FlushPolicy", "Pipeline", "Policy"]
 
 _MAX_AHEAD = 100_000
 """Offsets received beyond a partition's frontier: with one event stuck, the others go on this far (about 10 MB)."""
-_CLOCK_PROBE_SECONDS = 5.0
-"""While the clocks disagree, the brokers' is asked this often (by an empty ledger entry)."""
+_PROBE_SECONDS = 5.0
+"""While the clocks disagree, or the ledger is silent, the brokers are asked this often (by an empty ledger entry)."""
+_LETTER_TRIES = 3
+"""Failures to write a letter, in a row, after which it is an operator's matter: its partition stands still."""
 _EXPIRY_SECONDS = 60.0
 """How often the windows forget what is too old."""
 _SWEEP_SECONDS = 0.05
@@ -178,7 +180,18 @@ class Pipeline:
                 times.append(self._dispatch.breaker.letter_due())
         if self._assignments or self._left:
             times.append(self._expire_at if self._agrees else self._probe_at)
+            if self._silent:
+                times.append(self._probe_at)
         return min((time for time in times if time is not None), default=None)
+
+    def may_start(self, generations: frozenset[int], now: Moment) -> bool:
+        """Tell whether a request that was asked for may still go out: its sink may have waited for a token meanwhile.
+
+        Nothing of an assignment that ended is sent, nor anything while the consumer's thread does not poll (design: The
+        guarantee, point 7). Of events of several assignments those that are still ours are sent again without the others.
+        """
+        ours = {part.generation for part in self.assignments}
+        return generations <= ours and now.monotonic - now.last_poll <= self._policy.dispatch.poll_gate_seconds
 
     @property
     def assignments(self) -> list[Assignment]:
@@ -228,13 +241,19 @@ class Pipeline:
                 "until they agree within MAX_CLOCK_SKEW. Mend the clock of this host, or of the brokers"
             )
         refusals = {part.refusal: None for part in self.assignments if part.refusal}
-        return sentences + list(refusals)
+        unwritable = [
+            f"dead letters of {part.partition} cannot be written ({part.letter_failure}): it stands still until they can. "
+            "Look at the dead-letter topic, its settings, and this client's rights to it"
+            for part in self.assignments
+            if part.letter_failures >= _LETTER_TRIES
+        ]
+        return [*sentences, *refusals, *unwritable]
 
     def _breaker_sentence(self) -> str:
         return (
-            f"{self._dispatch.breaker.why}: consumption is paused, one event a minute is tried. Look at the dead letters' "
-            "reasons; a setting or a producer is the usual cause. To let them all become dead letters, raise "
-            "DEAD_LETTER_MAX_CONSECUTIVE and DEAD_LETTER_MAX_RATIO (0: no limit) and restart"
+            f"{self._dispatch.breaker.why}: consumption is paused; once a minute an event is tried, and more as they pass. "
+            "Look at the dead letters' reasons; a setting or a producer is the usual cause. To let them all become dead "
+            "letters, raise DEAD_LETTER_MAX_CONSECUTIVE and DEAD_LETTER_MAX_RATIO (0: no limit) and restart"
         )
 
     def paused(self) -> dict[str, int]:
@@ -326,8 +345,7 @@ class Pipeline:
     def _resolve(self, part: Assignment, held: Event | Letter, outcome: Outcome, key: bytes | None, time_ms: int) -> None:
         """Note the fate of a held record."""
         part.facts.add(held.offset, held.epoch, outcome, key, time_ms)
-        part.held -= 1
-        part.held_bytes -= held.size
+        part.let_go(held)
 
     def _dead_letter(self, part: Assignment, event: Event, flaw: Flaw, now: Moment) -> None:
         self._write_letter(part, Letter(event.offset, event.epoch, flaw, event.record, event.size), now)
@@ -375,13 +393,17 @@ class Pipeline:
             self.statistics.dead_letters[letter.flaw.reason] += 1
         else:
             part.facts.add(letter.offset, letter.epoch, Outcome.DEAD_LETTERED)
+            part.let_go(letter)
 
     def _letter_failed(self, told: x.LetterFailed, now: Moment) -> None:
         part = self._assignments[told.generation]
         letter = part.letters.pop(told.offset)
-        if part.live:
+        if not part.live:
+            part.let_go(letter)
+        else:
             part.unwritten[told.offset] = letter
             part.letter_failures += 1
+            part.letter_failure = told.code
             part.letters_due = now.monotonic + self._retry.delay(part.letter_failures, told.chance)
 
     # ---- answers
@@ -389,7 +411,10 @@ class Pipeline:
     def _request_finished(self, told: x.RequestFinished, now: Moment) -> None:
         request = self._dispatch.finish(told.request)
         for event in request.events:
-            self._assignments[event.generation].in_flight -= 1
+            part = self._assignments[event.generation]
+            part.in_flight -= 1
+            if not part.live:
+                part.let_go(event)
         match told.answer:
             case Verdicts():
                 self._verdicts(request, told.answer, told.chance, now)
@@ -520,7 +545,7 @@ class Pipeline:
             part.phase, part.fetching = Phase.RUNNING, False
             self._out.append(x.Start(part.partition, part.generation, *part.start, part.topic_id))
         else:
-            part.flush_due = now.monotonic + _CLOCK_PROBE_SECONDS
+            part.flush_due = now.monotonic + _PROBE_SECONDS
 
     def _facts_failed(self, told: x.FactsFailed, now: Moment) -> None:
         """Write them again: facts are a set, so one that was written all the same does no harm."""
@@ -597,6 +622,12 @@ class Pipeline:
         self.statistics.released += part.held
         self._give_back(part)
         part.unwritten, part.letters_due = {}, None
+        # What is still under way takes up memory; all else was given back, and must not keep the buffer full.
+        under_way: list[Event | Letter] = [*self._dispatch.in_flight(generation), *part.letters.values()]
+        part.held, part.held_bytes = len(under_way), sum(each.size for each in under_way)
+        self._left.append(part.window.seen)
+        part.window = DedupeWindow(SeenKeys())
+        self._expire_at = 0.0
 
     def _shut_down(self, verdict: str | None, now: Moment) -> None:
         if not self._stopping:
@@ -616,7 +647,7 @@ class Pipeline:
         if self._policy.stop_on_verdict and (verdict := self._stopping_verdict()) is not None:
             self._shut_down(verdict, now)
         self._send_due(now)
-        self._probe_clock(now)
+        self._probe(now)
         points: list[x.CommitPoint] = []
         for part in self._assignments.values():
             self._try_again(part, now)
@@ -645,7 +676,8 @@ class Pipeline:
                 request, body = self._dispatch.start(taken, now)
                 for event in request.events:
                     self._assignments[event.generation].in_flight += 1
-                self._out.append(x.Send(request.number, body, len(request.events), request.attempt))
+                generations = frozenset(event.generation for event in request.events)
+                self._out.append(x.Send(request.number, body, len(request.events), request.attempt, generations))
 
     def _may_send(self) -> bool:
         """Tell whether events may be judged, and facts about them be held and written down."""
@@ -658,11 +690,15 @@ class Pipeline:
         )
         return since is not None and now.monotonic - max(since, self._confirmed_at) > self._policy.flush.max_silence_seconds
 
-    def _probe_clock(self, now: Moment) -> None:
-        """While the clocks disagree nothing else would ask the brokers for the time."""
-        if self._agrees or now.monotonic < self._probe_at:
+    def _probe(self, now: Moment) -> None:
+        """While nothing is sent, nothing else would ask the brokers for the time, or find out that they answer again.
+
+        Without it one ledger partition that cannot be written would stop them all: the others have nothing to write, so none
+        is ever confirmed.
+        """
+        if (self._agrees and not self._silent) or now.monotonic < self._probe_at:
             return
-        self._probe_at = now.monotonic + _CLOCK_PROBE_SECONDS
+        self._probe_at = now.monotonic + _PROBE_SECONDS
         for part in self._assignments.values():
             if part.phase is Phase.RUNNING and part.flush_due is None and part.flushing is None:
                 part.flush_due = now.monotonic
@@ -702,7 +738,8 @@ class Pipeline:
     def _commit_point(self, part: Assignment, now: Moment) -> x.CommitPoint:
         part.asked_to_commit = part.tracker.next_offset
         part.commit_due = now.monotonic + self._policy.flush.interval_seconds
-        metadata = commit_metadata(part.topic_id, part.position)
+        behind = part.tracker.behind if part.tracker.behind < part.tracker.next_offset else None
+        metadata = commit_metadata(part.topic_id, part.position, behind)
         return x.CommitPoint(part.partition, part.generation, part.asked_to_commit, part.tracker.epoch, metadata)
 
     def _finish_drains(self, now: Moment) -> None:
@@ -713,8 +750,6 @@ class Pipeline:
                 self._out.append(x.Release(part.partition, part.generation, unresolved))
             if not part.live and part.idle:
                 del self._assignments[part.generation]
-                self._left.append(part.window.seen)
-                self._expire_at = now.monotonic
         if self._stop_by is not None and not self.assignments and (not self._assignments or now.monotonic >= self._stop_by):
             self._stop_by = None
             self._out.append(x.Stop(self._stop_verdict))

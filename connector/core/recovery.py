@@ -3,9 +3,10 @@
 *A ledger that knows too little costs a second send; a ledger that knows too much loses events* (design: The guarantee). So
 every fact is checked for whose it is, and a commit says what it rests on: its metadata is
 
-    v1 <source topic id> <ledger topic id>:<next offset of the ledger>
+    v1 <source topic id> <ledger topic id>:<next offset of the ledger> [<offset behind the last record>]
 
-A commit without that metadata is an operator's, and is used.
+where the last stands only if markers of transactions follow that record. A commit without that metadata is an operator's,
+and is used.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from connector.core.dedupe import SeenKeys
 from connector.core.offsets import ResolvedOffsets
@@ -28,6 +30,7 @@ __all__ = [
     "Recovery",
     "Refusal",
     "Restoration",
+    "RestsOn",
     "commit_metadata",
     "parse_metadata",
 ]
@@ -111,18 +114,30 @@ class Recovery:
     """Whether that is what the group has committed."""
 
 
-def commit_metadata(topic_id: str, position: LedgerPosition) -> str:
+class RestsOn(NamedTuple):
+    """What a commit rests on, as its metadata has it."""
+
+    topic_id: str
+    """Of the source topic."""
+    ledger: LedgerPosition
+    """The facts below it."""
+    behind: int | None
+    """The offset behind the last record below the committed offset, where markers of transactions stand between the two."""
+
+
+def commit_metadata(topic_id: str, position: LedgerPosition, behind: int | None = None) -> str:
     """Write down what a commit rests on."""
-    return f"{_VERSION} {topic_id} {position.topic_id}:{position.next_offset}"
+    rests_on = f"{_VERSION} {topic_id} {position.topic_id}:{position.next_offset}"
+    return rests_on if behind is None else f"{rests_on} {behind}"
 
 
-def parse_metadata(metadata: str) -> tuple[str, LedgerPosition] | None:
+def parse_metadata(metadata: str) -> RestsOn | None:
     """Read what a commit rests on; None for a commit that is not this connector's."""
     match metadata.split(" "):
-        case [version, topic_id, position] if version == _VERSION:
+        case [version, topic_id, position, *behind] if version == _VERSION and len(behind) <= 1:
             ledger_id, colon, next_offset = position.rpartition(":")
-            if colon and next_offset.isdecimal():
-                return topic_id, LedgerPosition(ledger_id, int(next_offset))
+            if colon and all(map(str.isdecimal, [next_offset, *behind])):
+                return RestsOn(topic_id, LedgerPosition(ledger_id, int(next_offset)), int(behind[0]) if behind else None)
     return None
 
 
@@ -187,13 +202,17 @@ class Restoration:
                 )
             if rests_on is None:
                 offset, note = committed.next_offset, "from an offset that an operator set"
-            elif rests_on[0] != self.identity.topic_id:
+            elif rests_on.topic_id != self.identity.topic_id:
                 note = "the topic was recreated since the last commit: from the beginning"
             else:
-                refusal = self._ledger_lost(rests_on[1], state.ledger) or self._destination_changed()
+                refusal = self._ledger_lost(rests_on.ledger, state.ledger) or self._destination_changed()
                 if refusal is not None:
                     return refusal
                 offset, epoch, note, ours = committed.next_offset, committed.epoch, "from the committed offset", True
+                if rests_on.behind is not None:
+                    # The epoch vouches for the offset behind its record; what follows, markers alone, may be of later ones.
+                    still_there = state.first_offset <= rests_on.behind
+                    offset, epoch = (rests_on.behind, epoch) if still_there else (offset, UNKNOWN_EPOCH)
         if (truncated and ours) or not state.first_offset <= offset <= state.end_offset:
             if not out_of_range.to_earliest:
                 return Refusal(

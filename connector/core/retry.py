@@ -43,8 +43,8 @@ class Retrying:
     """Keeps those of one instant in the order they failed."""
     attempt: int = field(compare=False)
     """Failures so far."""
-    since: int = field(compare=False)
-    """How many answers had held a final verdict when these events were first sent, or last blamed."""
+    since: int | None = field(compare=False)
+    """The last request that had been started when these events failed first, or were last blamed; None if they never did."""
     events: list[Event] = field(compare=False)
 
 
@@ -57,7 +57,7 @@ class RetryQueue:
         self._heap: list[Retrying] = []
         self._number = 0
 
-    def add(self, due: float, attempt: int, since: int, events: list[Event]) -> None:
+    def add(self, due: float, attempt: int, since: int | None, events: list[Event]) -> None:
         """Let events wait until a monotonic second."""
         self._number += 1
         heappush(self._heap, Retrying(due, self._number, attempt, since, events))

@@ -16,7 +16,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -46,9 +46,13 @@ _WAKING_SECONDS = 1.0
 """A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
 """With the default of ``DRAIN_TIMEOUT`` and the producer's last seconds it fits into a grace period of a minute."""
-_COMMIT_SECONDS = 120.0
+_LAST_COMMIT_SECONDS = 5.0
+"""Of these for the last commits; what is not committed then is found in the ledger."""
+_COMMIT_SECONDS = 600.0
 """How long a commit may be without an answer before the next one is tried all the same. Longer than a coordinator is away,
-for of two that the client holds back the older may be the last to be made."""
+for of two that the client holds back the older may be the last to be made; it answers each (librdkafka 2.16, its source)."""
+_REFUSED_SECONDS = 60.0
+"""After an operator's matter was last heard of, a member that waits may count as let in again."""
 _DRAIN_GRACE_SECONDS = 5.0
 """Beyond the pipeline's own deadline: if the loop hangs, the group must not wait for it."""
 _RESTART = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
@@ -134,11 +138,11 @@ class SourceConsumer:
         self._slots = threading.Semaphore(_POLLS_UNDER_WAY)
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
-        self._sought: set[TopicPartition] = set()
+        self._positions: dict[TopicPartition, KafkaTopicPartition] = {}
         self._fetching: set[TopicPartition] = set()
-        self._starts: dict[TopicPartition, int] = {}
-        self._refused_starts: dict[TopicPartition, int] = {}
+        self._refused_positions: dict[TopicPartition, int] = {}
         self._released: set[int] = set()
+        self._put_off: list[Command] = []
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
         self._committing_until: float | None = None
         self._undecoded: list[_Column] = []
@@ -175,11 +179,7 @@ class SourceConsumer:
         self._slots.release()
 
     def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
-        """Leave the group; block until the thread has ended, or for so long, and tell whether it has.
-
-        A commit that is waited for has no bound of its own: where no coordinator comes back it never returns (seen with
-        librdkafka 2.16). What it would have committed is found in the ledger.
-        """
+        """Leave the group; block until the thread has ended, or for so long, and tell whether it has."""
         self._closing.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -197,8 +197,8 @@ class SourceConsumer:
                 self._poll()
                 self.joined = self.joined or self._let_in()
                 self._commit([])  # what waited for the answer to the last
-            self._carry_out_all(leaving=True)  # the last commits were submitted before the end was asked for
-            self._commit_and_wait([])
+            self._carry_out_all()  # the last commits were submitted before the end was asked for
+            self._commit_the_last()
             self._consumer.close()
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process, with its reason
             self._post(error)
@@ -222,36 +222,37 @@ class SourceConsumer:
         neither refused nor given anything for `_JOIN_SECONDS` is taken for a spare.
         """
         if self._policy.names_itself:
-            return self.refused is None and time.monotonic() - self._waiting_since > _JOIN_SECONDS
+            now = time.monotonic()
+            refused = self.refused is not None and self.refused[0] > max(self._waiting_since, now - _REFUSED_SECONDS)
+            return not refused and now - self._waiting_since > _JOIN_SECONDS
         return bool(self._consumer.memberid())
 
-    def _carry_out_all(self, *, leaving: bool = False) -> None:
+    def _carry_out_all(self) -> None:
+        commands, self._put_off = self._put_off, []
+        for command in commands:
+            self._carry_out(command)
         while True:
             try:
                 command = self._commands.get_nowait()
             except queue.Empty:
                 return
-            self._carry_out(command, leaving=leaving)
+            self._carry_out(command)
 
-    def _carry_out(self, command: Command, *, leaving: bool) -> None:
+    def _carry_out(self, command: Command) -> None:
         match command:
             case x.Commit(points):
-                (self._commit_and_wait if leaving else self._commit)(list(points))
+                self._commit(points)
             case x.Release(_, generation):
-                if leaving:
-                    self._commit_and_wait([])
                 self._released.add(generation)
             case x.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
-                self._sought.add(partition)
-                self._starts[partition] = command.offset
-                self._seek(command)
+                self._positions[partition] = _place(partition, command.offset, command.epoch)
             case x.StartOver(partition, generation) if self._is_mine(partition, generation):
                 self._restart(partition)
             case x.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
                 if not self._held_for_schema:
-                    self._consumer.resume([KafkaTopicPartition(*partition)])
+                    self._resume(partition)
             case x.Pause(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.discard(partition)
                 self._consumer.pause([KafkaTopicPartition(*partition)])
@@ -262,21 +263,28 @@ class SourceConsumer:
         origin = self._mine.get(partition)
         return origin is not None and origin.generation == generation
 
-    def _seek(self, command: x.Start) -> None:
-        """Seek; the client refuses for a moment while an assignment settles."""
+    def _resume(self, partition: TopicPartition) -> None:
+        """Go on at the partition's position, in this order.
+
+        The client says of a position only once that it is outside the log, or that the log was cut below it, then stands
+        still; and it forgets to say so when a pause or a resume comes between (librdkafka 2.16, seen on a loaded machine).
+        So every resume ends in a seek, which has the client look again.
+        """
+        self._consumer.resume([KafkaTopicPartition(*partition)])
         # Without an epoch the client does not validate the offset against the log's history; with it a log truncated below
         # this offset is reported as such instead of read on from another record (design: point 6).
-        place = _place(command.partition, command.offset, command.epoch)
+        place = self._positions[partition]
         for _ in range(_SEEK_TRIES):
             try:
                 self._consumer.seek(place)
             except KafkaException as error:
+                # Refused for a moment while an assignment settles.
                 if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
                     raise
                 time.sleep(_SEEK_AGAIN_SECONDS)
             else:
                 return
-        self._restart(command.partition)
+        self._restart(partition)
 
     # ---- records
 
@@ -306,15 +314,18 @@ class SourceConsumer:
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None and error.code() != _END:
                 self._consumer_error(error, partition)
-            elif partition in self._sought:  # before, it is paused; a record of it all the same would be read again
+            elif partition in self._positions:  # before, it is paused; a record of it all the same would be read again
                 origin = self._mine[partition]
                 column = columns.setdefault(origin, _Column(origin, []))
                 if error is None:
                     column.messages.append(message)
                 else:
                     column.reached = message.offset() or 0
-        for origin in columns:
-            self._refused_starts.pop(origin.partition, None)
+        for origin, column in columns.items():
+            if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
+                self._refused_positions.pop(origin.partition, None)
+                if column.messages:
+                    self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
     def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
@@ -346,7 +357,9 @@ class SourceConsumer:
         if not self._undecoded:  # also where the partitions that waited were revoked meanwhile
             self._held_for_schema = False
             self._watcher.schema_unavailable(None)
-            self._consumer.resume([KafkaTopicPartition(*partition) for partition in self._fetching])
+            for partition in list(self._fetching):
+                if partition in self._fetching:  # a restart in between may end the others, too
+                    self._resume(partition)
 
     def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
         code = error.code()
@@ -363,16 +376,16 @@ class SourceConsumer:
             self._restart(partition, truncated=self._was_cut(partition, code))
 
     def _was_cut(self, partition: TopicPartition, code: int) -> bool:
-        """Tell whether the log lacks what the partition's start rests on, other records standing there by now.
+        """Tell whether the log lacks what the partition's position rests on, other records standing there by now.
 
         Where it may not reset, librdkafka says that of a cut log by the code it has for an offset outside the log
         (_AUTO_OFFSET_RESET, seen with 2.16). The restore sees the second at the ends of the log; a start that it found
         inside, and that is refused again before a record came, is the first.
         """
-        start = self._starts.get(partition) if partition in self._sought else None
-        again = start is not None and self._refused_starts.get(partition) == start
-        if start is not None:
-            self._refused_starts[partition] = start
+        place = self._positions.get(partition)
+        again = place is not None and self._refused_positions.get(partition) == place.offset
+        if place is not None:
+            self._refused_positions[partition] = place.offset
         return again or code == KafkaError._LOG_TRUNCATION  # noqa: SLF001 - librdkafka's own codes are named so
 
     def _restart(self, partition: TopicPartition, *, truncated: bool = False) -> None:
@@ -392,8 +405,8 @@ class SourceConsumer:
 
     # ---- commits
 
-    def _commit(self, points: list[x.CommitPoint]) -> None:
-        """Commit, one request at a time.
+    def _commit(self, points: Iterable[x.CommitPoint]) -> None:
+        """Commit, one request at a time; what has to wait for its turn goes with the next.
 
         Those that the client puts off, while it knows no coordinator, it makes up for in any order, and the committed
         offset would go back (seen with librdkafka 2.16).
@@ -409,18 +422,13 @@ class SourceConsumer:
         except KafkaException as error:
             self._on_commit(error.args[0], places)
 
-    def _commit_and_wait(self, points: list[x.CommitPoint]) -> None:
-        """Commit before a partition is given up, with what was waiting for its turn."""
-        self._uncommitted |= {point.partition: point for point in points}
-        places = self._take_uncommitted()
-        if not places:
-            return
-        try:
-            done = self._consumer.commit(offsets=places, asynchronous=False)
-        except KafkaException as error:
-            self._committed(error.args[0], places)
-        else:
-            self._committed(None, done or [])
+    def _commit_the_last(self) -> None:
+        """Commit before leaving, and wait for the answers; a commit of the client that waits itself has no bound."""
+        deadline = time.monotonic() + _LAST_COMMIT_SECONDS
+        self._commit([])
+        while self._committing_until is not None and time.monotonic() < deadline:
+            self._consumer.consume(1, self._policy.seconds)  # serves the answer; a record is read again by its next owner
+            self._commit([])
 
     def _take_uncommitted(self) -> list[KafkaTopicPartition]:
         points, self._uncommitted = self._uncommitted, {}
@@ -447,7 +455,7 @@ class SourceConsumer:
     def _begin(self, partition: TopicPartition, *, truncated: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
-        self._sought.discard(partition)
+        self._positions.pop(partition, None)
         self._fetching.discard(partition)
         self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
         self._post(x.Assigned(partition, origin.generation, truncated))
@@ -480,7 +488,19 @@ class SourceConsumer:
                 command = self._commands.get(timeout=self._policy.seconds)
             except queue.Empty:
                 continue
-            self._carry_out(command, leaving=True)
+            match command:
+                case x.Commit(points):
+                    self._uncommitted |= {point.partition: point for point in points}
+                case x.Release():
+                    self._carry_out(command)
+                case _:
+                    # Nothing else is for a partition that drains, and an assignment does not change within a callback.
+                    self._put_off.append(command)
+        # Not waited for: the client joins again only when it has its answer. With another still out it is left undone, and
+        # whoever has the partition next finds in the ledger what it would have said.
+        self._commit([])
+        if late := waiting - self._released:
+            self._post(x.Lost(tuple(sorted(late))))
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined, self._waiting_since = False, time.monotonic()
@@ -492,10 +512,9 @@ class SourceConsumer:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             origin = self._mine.pop(partition, None)
-            self._sought.discard(partition)
+            self._positions.pop(partition, None)
             self._fetching.discard(partition)
-            self._starts.pop(partition, None)
-            self._refused_starts.pop(partition, None)
+            self._refused_positions.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)
                 self._undecoded = [column for column in self._undecoded if column.origin is not origin]
@@ -503,6 +522,11 @@ class SourceConsumer:
             consumer.incremental_unassign(places)
         else:
             consumer.unassign()
+
+
+def _after(message: Message, partition: TopicPartition) -> KafkaTopicPartition:
+    epoch = message.leader_epoch()
+    return _place(partition, (message.offset() or 0) + 1, UNKNOWN_EPOCH if epoch is None else epoch)
 
 
 def _place(partition: TopicPartition, offset: int, epoch: int, metadata: str = "") -> KafkaTopicPartition:

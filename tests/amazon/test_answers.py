@@ -152,10 +152,23 @@ def test_numbers_complete_by_the_other_contracts_counting_are_read_by_it() -> No
     assert (kinds(shifted), shifted.anomalies) == ("drd", ("index-counting",))
 
 
-def test_numbers_that_may_be_counted_either_way_deliver_nothing() -> None:
-    """From 1, "0" and "1" would be nobody and the first; from 0, the first two. Believing either could lose the other."""
-    doubtful = read({"success": [{"index": 0}, {"index": 1}]}, 3, first_index=1)
-    assert (kinds(doubtful), doubtful.anomalies) == ("nnn", ("index-counting",))
+@pytest.mark.parametrize(
+    ("answer", "first_index", "verdicts"),
+    [
+        ({"success": [{"index": 0}, {"index": 1}]}, 1, "dnn"),
+        ({"success": [{"index": 3}, {"index": 1}]}, 0, "nnn"),
+        ({"success": [{"index": 0}, {"index": 1}, {"index": 2}, {"index": 3}]}, 0, "ddd"),
+        ({"success": [{"index": 0}, {"index": 1}, {"index": 2}, {"index": 3}]}, 1, "ddd"),
+        ({"success": [{"index": 0}, {"index": 1}], "error": [bad(2), bad(3)]}, 0, "dnr"),
+        ({"success": [{"index": 3}], "error": [bad(0), bad(1, "CONFLICT"), bad(2)]}, 0, "nnn"),
+    ],
+)
+def test_of_numbers_that_may_be_counted_either_way_what_both_countings_say_is_believed(
+    answer: object, first_index: int, verdicts: str
+) -> None:
+    """From 1, "0" and "1" are nobody and the first; from 0, the first two. Believing either could lose the second."""
+    doubtful = read(answer, 3, first_index=first_index)
+    assert (kinds(doubtful), doubtful.anomalies) == (verdicts, ("index-counting",))
 
 
 @pytest.mark.parametrize("status", [200, 201])
@@ -187,6 +200,7 @@ def test_a_wrong_content_type_is_an_oddity_and_no_reason_to_doubt_what_parses() 
         (404, Failure.OPERATOR),
         (407, Failure.OPERATOR),
         (408, Failure.TRANSIENT),
+        (409, Failure.TRANSIENT),
         (413, Failure.TOO_LARGE),
         (415, Failure.OPERATOR),
         (422, Failure.REFUSED),

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink, _FreshTokens
-from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret
+from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret, refresh_form
 from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdicts
 
 ACCEPTED = orjson.dumps({"success": [{"index": 0}]})
@@ -70,7 +70,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 @pytest.fixture
 async def amazon(stack: AsyncExitStack) -> Amazon:
     amazon = Amazon()
-    app = web.Application()
+    app = web.Application(client_max_size=10_000_000)
     app.router.add_post("/adsApi/v1/create/events", amazon.on_events)
     app.router.add_post("/auth/o2/token", amazon.on_token)
     server = await stack.enter_async_context(TestServer(app))
@@ -102,15 +102,19 @@ def sink_to(stack: AsyncExitStack, amazon: Amazon) -> SinkMaker:
     return make
 
 
+def always() -> bool:
+    return True
+
+
 async def failure(sink: AmazonSink) -> RequestFailed:
-    answer: Answer = await sink.send(b"{}", 1)
+    answer: Answer = await sink.send(b"{}", 1, may_start=always)
     assert isinstance(answer, RequestFailed), answer
     return answer
 
 
 async def test_a_request_carries_body_and_headers_of_the_contract(amazon: Amazon, sink_to: SinkMaker) -> None:
     sink = sink_to()
-    assert await sink.send(b'{"events":[{}]}', 1) == Verdicts([DELIVERED])
+    assert await sink.send(b'{"events":[{}]}', 1, may_start=always) == Verdicts([DELIVERED])
     assert amazon.bodies == [b'{"events":[{}]}']
     assert amazon.requests[0].headers["Content-Type"] == "application/json"
     assert amazon.requests[0].headers["Amazon-Ads-AccountId"] == "585"
@@ -122,7 +126,7 @@ async def test_a_request_carries_body_and_headers_of_the_contract(amazon: Amazon
 
 async def test_one_token_serves_many_requests(amazon: Amazon, sink_to: SinkMaker) -> None:
     sink = sink_to()
-    await asyncio.gather(*(sink.send(b"{}", 1) for _ in range(20)))
+    await asyncio.gather(*(sink.send(b"{}", 1, may_start=always) for _ in range(20)))
     assert len(amazon.refreshes) == 1
     assert set(amazon.authorizations()) == {"Bearer first"}
 
@@ -134,7 +138,7 @@ async def test_on_401_many_requests_share_one_refresh_and_each_is_sent_once_more
 
     amazon.events = [by_token]
     sink = sink_to()
-    answers = await asyncio.gather(*(sink.send(b"{}", 1) for _ in range(8)))
+    answers = await asyncio.gather(*(sink.send(b"{}", 1, may_start=always) for _ in range(8)))
     assert answers == [Verdicts([DELIVERED])] * 8
     assert len(amazon.refreshes) == 2
     assert sorted(amazon.authorizations()) == ["Bearer first"] * 8 + ["Bearer second"] * 8
@@ -150,9 +154,9 @@ async def test_a_401_that_comes_after_the_refresh_it_asks_for_causes_no_other(am
 
     amazon.events = [late, answering(401), answering(207, ACCEPTED)]
     sink = sink_to()
-    slow = asyncio.create_task(sink.send(b"{}", 1))
+    slow = asyncio.create_task(sink.send(b"{}", 1, may_start=always))
     await arrived.wait()
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
     go_on.set()
     assert await slow == Verdicts([DELIVERED])
     assert len(amazon.refreshes) == 2
@@ -173,6 +177,30 @@ async def test_a_refresh_that_is_refused_after_401_says_so(amazon: Amazon, sink_
     assert (failed.failure, failed.reason) == (Failure.OPERATOR, "invalid_grant")
 
 
+async def test_a_request_that_may_not_start_any_more_is_not_sent(amazon: Amazon, sink_to: SinkMaker) -> None:
+    asked = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        return await giving("first")(request)
+
+    amazon.tokens = [slow]
+    answer = await sink_to().send(b"{}", 1, may_start=lambda: not asked.is_set())  # it might have before the token was there
+    assert isinstance(answer, RequestFailed)
+    assert (answer.failure, answer.reason) == (Failure.TRANSIENT, "not-sent")
+    assert (amazon.requests, len(amazon.refreshes)) == ([], 1)
+
+
+async def test_after_a_401_a_request_that_may_not_start_any_more_is_not_sent_again(
+    amazon: Amazon, sink_to: SinkMaker
+) -> None:
+    amazon.events = [answering(401), answering(207, ACCEPTED)]
+    answer = await sink_to().send(b"{}", 1, may_start=lambda: not amazon.requests)
+    assert isinstance(answer, RequestFailed)
+    assert answer.reason == "not-sent"
+    assert amazon.authorizations() == ["Bearer first"]
+
+
 async def test_a_fixed_token_is_never_refreshed(amazon: Amazon, sink_to: SinkMaker) -> None:
     amazon.events = [answering(401)]
     sink = sink_to(token="Atza|fixed")
@@ -187,8 +215,8 @@ async def test_a_fixed_token_that_was_renewed_where_it_stands_is_used_from_then_
     amazon.events = [answering(207, ACCEPTED), answering(401), answering(207, ACCEPTED)]
     tokens = iter(["Atza|old", "Atza|old", "Atza|new", "Atza|new"])
     sink = sink_to(token=lambda: next(tokens))
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
     assert amazon.authorizations() == ["Bearer Atza|old", "Bearer Atza|old", "Bearer Atza|new"]
 
 
@@ -203,11 +231,46 @@ async def test_a_secret_that_was_mended_where_it_stands_is_used_at_the_next_refr
     amazon: Amazon, sink_to: SinkMaker
 ) -> None:
     amazon.tokens = [answering(401, b'{"error":"invalid_client"}'), giving("first")]
-    secrets = iter(["wrong", "right"])
-    sink = sink_to(secret=lambda: next(secrets))
+    secret = ["wrong"]
+    sink = sink_to(secret=lambda: secret[0])
     assert (await failure(sink)).reason == "invalid_client"
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    secret[0] = "right"
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
     assert [form["client_secret"] for form in amazon.refreshes] == ["wrong", "right"]
+
+
+async def test_a_token_made_from_a_secret_that_was_replaced_is_not_used(amazon: Amazon, sink_to: SinkMaker) -> None:
+    secret = ["old"]
+    sink = sink_to(secret=lambda: secret[0])
+    await sink.send(b"{}", 1, may_start=always)
+    secret[0] = "new"
+    await sink.send(b"{}", 1, may_start=always)
+    await sink.send(b"{}", 1, may_start=always)
+    assert [form["client_secret"] for form in amazon.refreshes] == ["old", "new"]
+    assert amazon.authorizations() == ["Bearer first", "Bearer second", "Bearer second"]
+
+
+async def test_a_secret_that_is_replaced_while_a_refresh_is_under_way_is_used_at_the_next_request(
+    amazon: Amazon, sink_to: SinkMaker
+) -> None:
+    secret = ["old"]
+
+    async def replacing(request: web.Request) -> web.StreamResponse:
+        secret[0] = "new"
+        return await giving("first")(request)
+
+    amazon.tokens = [replacing, giving("second")]
+    sink = sink_to(secret=lambda: secret[0])
+    await sink.send(b"{}", 1, may_start=always)
+    await sink.send(b"{}", 1, may_start=always)
+    assert [form["client_secret"] for form in amazon.refreshes] == ["old", "new"]
+    assert amazon.authorizations()[-1] == "Bearer second"
+
+
+async def test_a_403_is_the_operators_at_once(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.events = [answering(403)]
+    assert (await failure(sink_to())).reason == "http-403"
+    assert (len(amazon.requests), len(amazon.refreshes)) == (1, 1)
 
 
 async def test_nothing_is_sent_without_a_token(amazon: Amazon, sink_to: SinkMaker) -> None:
@@ -216,7 +279,7 @@ async def test_nothing_is_sent_without_a_token(amazon: Amazon, sink_to: SinkMake
     failed = await failure(sink)
     assert (failed.failure, failed.reason, failed.retry_after) == (Failure.TRANSIENT, "token-http-503", 7.0)
     assert amazon.requests == []
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
 
 
 async def test_a_token_near_its_end_is_used_while_its_refresh_goes_on_beside(amazon: Amazon, sink_to: SinkMaker) -> None:
@@ -230,12 +293,13 @@ async def test_a_token_near_its_end_is_used_while_its_refresh_goes_on_beside(ama
     sink = sink_to()
     assert isinstance(sink._tokens, _FreshTokens)
     sink._tokens._token = AccessToken("first", refresh_at=0.0, expires_at=math.inf)
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    sink._tokens._made_from = refresh_form(sink._tokens._credentials)
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
     assert amazon.authorizations() == ["Bearer first", "Bearer first"]
     go_on.set()
     while amazon.authorizations()[-1] != "Bearer second":
-        await sink.send(b"{}", 1)
+        await sink.send(b"{}", 1, may_start=always)
     assert len(amazon.refreshes) == 1
 
 
@@ -249,7 +313,10 @@ async def test_a_cancelled_request_does_not_cancel_the_refresh_of_the_others(ama
 
     amazon.tokens = [slow]
     sink = sink_to()
-    cancelled, waiting = asyncio.create_task(sink.send(b"{}", 1)), asyncio.create_task(sink.send(b"{}", 1))
+    cancelled, waiting = (
+        asyncio.create_task(sink.send(b"{}", 1, may_start=always)),
+        asyncio.create_task(sink.send(b"{}", 1, may_start=always)),
+    )
     await asked.wait()
     cancelled.cancel()
     go_on.set()
@@ -277,8 +344,8 @@ async def test_a_redirect_is_not_followed_and_the_token_stays(amazon: Amazon, si
 async def test_no_cookie_is_kept(amazon: Amazon, sink_to: SinkMaker) -> None:
     amazon.events = [answering(207, ACCEPTED, Set_Cookie="session=1")]
     sink = sink_to(url=amazon.url.replace("127.0.0.1", "localhost"))  # no jar keeps cookies of a bare address
-    await sink.send(b"{}", 1)
-    await sink.send(b"{}", 1)
+    await sink.send(b"{}", 1, may_start=always)
+    await sink.send(b"{}", 1, may_start=always)
     assert "Cookie" not in amazon.requests[1].headers
 
 
@@ -314,11 +381,20 @@ async def test_an_answer_larger_than_the_cap_is_no_verdict(amazon: Amazon, sink_
 
     amazon.events = [endless, answering(207, ACCEPTED)]
     sink = sink_to()
-    answer = await sink.send(b"{}", 1)
+    answer = await sink.send(b"{}", 1, may_start=always)
     assert isinstance(answer, Verdicts)
     assert answer.verdicts == [NO_VERDICT]
     assert "body-unreadable" in answer.anomalies
-    assert await sink.send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+
+
+@pytest.mark.parametrize("coded", [bytes, gzip.compress])
+async def test_the_echo_of_a_large_request_is_read_to_its_end(
+    amazon: Amazon, sink_to: SinkMaker, coded: Callable[[bytes], bytes]
+) -> None:
+    answer = coded(orjson.dumps({"success": [{"index": 0, "event": {"eventDescription": {"name": "x" * 5_500_000}}}]}))
+    amazon.events = [answering(207, answer, **({} if coded is bytes else {"Content_Encoding": "gzip"}))]
+    assert await sink_to().send(b"x" * 2_000_000, 1, may_start=always) == Verdicts([DELIVERED])
 
 
 async def test_a_gzip_bomb_is_cut_off(amazon: Amazon, sink_to: SinkMaker) -> None:
@@ -326,7 +402,7 @@ async def test_a_gzip_bomb_is_cut_off(amazon: Amazon, sink_to: SinkMaker) -> Non
     body = b"".join(bomb.compress(b" " * 1_000_000) for _ in range(200)) + bomb.flush()
     assert len(body) < 250_000
     amazon.events = [answering(207, body, Content_Encoding="gzip")]
-    answer = await sink_to().send(b"{}", 1)
+    answer = await sink_to().send(b"{}", 1, may_start=always)
     assert isinstance(answer, Verdicts)
     assert answer.verdicts == [NO_VERDICT]
 
@@ -338,13 +414,13 @@ async def test_a_compressed_answer_is_read_though_none_was_asked_for(
     amazon: Amazon, sink_to: SinkMaker, encoding: str, body: bytes
 ) -> None:
     amazon.events = [answering(207, body, Content_Encoding=encoding)]
-    assert await sink_to().send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink_to().send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
     assert amazon.requests[0].headers["Accept-Encoding"] == "identity"
 
 
 async def test_what_does_not_decompress_is_no_verdict(amazon: Amazon, sink_to: SinkMaker) -> None:
     amazon.events = [answering(207, b"not gzip", Content_Encoding="gzip")]
-    answer = await sink_to().send(b"{}", 1)
+    answer = await sink_to().send(b"{}", 1, may_start=always)
     assert isinstance(answer, Verdicts)
     assert answer.verdicts == [NO_VERDICT]
 
@@ -385,7 +461,7 @@ async def test_proxies_of_the_environment_are_not_used(
     monkeypatch: pytest.MonkeyPatch, amazon: Amazon, sink_to: SinkMaker, unused_tcp_port: int
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_tcp_port}")
-    assert await sink_to().send(b"{}", 1) == Verdicts([DELIVERED])
+    assert await sink_to().send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
 
 
 async def test_no_secret_shows_in_a_failure_or_a_repr(amazon: Amazon, sink_to: SinkMaker) -> None:
@@ -407,7 +483,7 @@ async def test_closing_while_a_refresh_hangs_does_not_wait_for_it(amazon: Amazon
 
     amazon.tokens = [hanging]
     sink = sink_to()
-    sending = asyncio.create_task(sink.send(b"{}", 1))
+    sending = asyncio.create_task(sink.send(b"{}", 1, may_start=always))
     await asked.wait()
     await sink.close()
     assert await sending == RequestFailed(Failure.TRANSIENT, "closed")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from connector.amazon import ads_v1, events_v1
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.findings import Adjustment
+from connector.amazon.rules import Limits
+from connector.amazon.vocabulary import ADS_MATCH_KEYS, EVENTS_MATCH_KEYS
 from connector.model import Flaw, Reason
 from tests.amazon.inputs import a_purchase, digest
 
@@ -107,12 +110,31 @@ def test_a_type_that_only_the_other_contract_has_is_left_out() -> None:
     assert keys(*given, contract=EventsV1("585", "client", "NA")) == [("EMAIL", HASH)]
 
 
-@pytest.mark.parametrize(("contract", "most"), [(AdsV1("585", "client", "NA"), 15), (EventsV1("585", "client", "NA"), 11)])
-def test_keys_beyond_the_contracts_limit_are_left_out(contract: AdsV1 | EventsV1, most: int) -> None:
-    sent = keys(*[key("EMAIL", HASH)] * 20, contract=contract)
-    assert isinstance(sent, list)
-    assert len(sent) == most
-    assert contract.adjustments[Adjustment.MATCH_KEY_LEFT_OUT] == 20 - most
+def test_a_key_that_equals_another_once_hashed_is_left_out() -> None:
+    contract = AdsV1("585", "client", "NA")
+    clear = "jodoe@example.com"
+    given = [key("EMAIL", clear), key("EMAIL", f" {clear.upper()}"), key("EMAIL", digest(clear)), key("EMAIL", HASH)]
+    assert keys(*given, contract=contract) == [("EMAIL", digest(clear)), ("EMAIL", HASH)]
+    assert contract.adjustments[Adjustment.MATCH_KEY_LEFT_OUT] == 2
+
+
+@pytest.mark.parametrize(("kind", "most"), [(AdsV1, 15), (EventsV1, 11)])
+def test_keys_beyond_the_contracts_limit_are_left_out_the_first_of_each_type_last(
+    kind: type[AdsV1 | EventsV1], most: int
+) -> None:
+    contract = kind("585", "client", "NA")
+    many = [key("EMAIL", digest(f"{number}")) for number in range(20)]
+    sent = keys(*many, key("MAID", "m"), key("MAID", "n"), key("CITY", HASH), contract=contract)
+    assert sent == [("EMAIL", digest(f"{number}")) for number in range(most - 2)] + [("MAID", "m"), ("CITY", HASH)]
+    assert contract.adjustments[Adjustment.MATCH_KEY_LEFT_OUT] == 23 - most
+
+
+@pytest.mark.parametrize(
+    ("limits", "types"), [(ads_v1._LIMITS, ADS_MATCH_KEYS), (events_v1._LIMITS, EVENTS_MATCH_KEYS)], ids=["ads", "events"]
+)
+def test_there_is_room_for_one_key_of_each_type(limits: Limits, types: frozenset[str]) -> None:
+    assert limits.match_key_types == types
+    assert limits.most_match_keys >= len(types)
 
 
 def test_types_are_taken_in_any_spelling_and_values_in_the_wires_own_shape() -> None:

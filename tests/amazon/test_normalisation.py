@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,17 @@ def test_there_are_vectors_of_every_type_and_every_country_of_the_reference() ->
     counted = Counter((vector["type"], vector["country"]) for vector in VECTORS)
     assert min(counted[kind, country] for kind in PERSONAL for country in REFERENCE) >= 2
     assert {vector["source"] for vector in VECTORS} == {"AWS-AMC", "AWS-AMC code", "OAS", "numbering plan", "choice"}
+
+
+MARKETPLACES = "US CA MX BR GB FR IT ES DE NL AE PL TR EG SA SE BE IN ZA JP AU SG".split()  # noqa: SIM905 - contract, section 1
+
+
+@pytest.mark.parametrize("country", MARKETPLACES)
+def test_there_are_telephone_numbers_of_every_marketplace_with_a_calling_code_and_no_plus(country: str) -> None:
+    given = [vector["given"] for vector in VECTORS if (vector["type"], vector["country"]) == ("PHONE", country)]
+    code = str(phonenumbers.country_code_for_region(country))
+    assert any(text.isdigit() and text.startswith(code) for text in given)
+    assert any(text.startswith(f"{code} ") for text in given)
 
 
 COUNTRIES = st.sampled_from(["", *REFERENCE, "NL", "BR", "ZZ"]) | st.sampled_from(sorted(ADS_COUNTRIES))

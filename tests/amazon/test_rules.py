@@ -87,15 +87,22 @@ def adjusted(contract: AdsV1 | EventsV1) -> dict[str, int]:
             "countryCode: not an ISO 3166-1 alpha-2 code that this contract takes",
         ),
         ({"countryCode": 49}, Reason.INVALID_FIELD, "countryCode: not a string"),
-        ({"dataProcessingOptions": "LIMITED_DATA_USE"}, Reason.INVALID_FIELD, "dataProcessingOptions: not an array"),
-        ({"dataProcessingOptions": ["LDU"]}, Reason.INVALID_FIELD, "dataProcessingOptions: only LIMITED_DATA_USE is known"),
-        ({"dataProcessingOptions": [None]}, Reason.INVALID_FIELD, "dataProcessingOptions: only LIMITED_DATA_USE is known"),
+        *(
+            ({"dataProcessingOptions": given}, Reason.INVALID_FIELD, "dataProcessingOptions: only LIMITED_DATA_USE is known")
+            for given in (
+                ["LDU"],
+                "LDU",
+                ["LIMITED_DATA_USE", 7],
+                {"options": ["LDU"]},
+                {"option": "LIMITED_DATA_USE"},
+                {},
+                7,
+            )
+        ),
         ({"consent": "yes"}, Reason.INVALID_FIELD, "consent: not a record"),
         ({"consent": {"geo": "DE"}}, Reason.INVALID_FIELD, "consent.geo: not a record"),
         ({"consent": {"tcf": 1}}, Reason.INVALID_FIELD, "consent.tcf: not a string"),
         ({"consent": {"amznUserData": "yes"}}, Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"),
-        ({"customAttributes": ["brand"]}, Reason.INVALID_FIELD, "customAttributes: not a map"),
-        ({"customData": {"brand": "x"}}, Reason.INVALID_FIELD, "customData: not an array"),
         ({"userAgent": 7}, Reason.INVALID_FIELD, "userAgent: not a string"),
         ({"arefMeasurementTokens": ["x"]}, Reason.INVALID_FIELD, "arefMeasurementTokens: not a string"),
         ({"amazonAdEventKey": 7}, Reason.INVALID_FIELD, "amazonAdEventKey: not a string"),
@@ -230,13 +237,18 @@ def test_units_of_another_number_type_are_units() -> None:
 
 
 def test_the_eu_region_needs_consent_and_the_others_do_not() -> None:
-    missing = Flaw(Reason.MISSING_CONSENT, "consent: the EU region requires ipAddress, amznUserData, tcf or gpp")
-    for contract in (AdsV1("585", "client", "EU"), EventsV1("585", "client", "EU")):
-        empty = {"ipAddress": None, "amznAdStorage": "", "amznUserData": None, "tcf": " ", "gpp": None}
-        assert contract.encode(a_purchase(), "id") == missing
-        assert contract.encode(a_purchase(consent=empty), "id") == missing
-        assert isinstance(contract.encode(a_purchase(consent={"tcf": "CQtcf"}), "id"), bytes)
-    assert isinstance(AdsV1("585", "client", "FE").encode(a_purchase(), "id"), bytes)
+    granted = {"amznUserData": "GRANTED"}
+    empty = {"ipAddress": None, "amznAdStorage": "", "amznUserData": None, "tcf": " ", "gpp": None}
+    for contract, needed in (
+        (AdsV1("585", "client", "EU"), "amznUserData"),
+        (EventsV1("585", "client", "EU"), "amznUserData together with amznAdStorage"),
+    ):
+        missing = Flaw(Reason.MISSING_CONSENT, f"consent: the EU region requires ipAddress, {needed}, tcf or gpp")
+        assert outcome(contract, {}) == missing
+        assert outcome(contract, {"consent": empty}) == missing
+        assert (outcome(contract, {"consent": granted}) == missing) == isinstance(contract, EventsV1)
+        assert outcome(contract, {"consent": {"tcf": "CQtcf"}})["consent"] == {"tcf": "CQtcf"}
+    assert "consent" not in outcome(AdsV1("585", "client", "FE"), {})
 
 
 @pytest.mark.parametrize("kind", [AdsV1, EventsV1])
@@ -285,6 +297,66 @@ def test_consent_is_taken_flat_or_nested_and_sent_as_amazon_reads_it(
 ) -> None:
     assert ads(consent=given).get("consent") == ads_consent
     assert events(consent=given).get("consent") == events_consent
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"amznUserData": "DENIED"},
+        {"amznUserData": "yes", "amznAdStorage": 7},
+        {"amazonConsent": {"amznAdStorage": "GRANTED"}},
+        {"amazonConsent": "yes"},
+    ],
+)
+@pytest.mark.parametrize("kind", [AdsV1, EventsV1])
+def test_beside_a_tcf_text_amazons_own_signal_is_left_out_and_counted_whatever_it_holds(
+    kind: Any, beside: dict[str, object]
+) -> None:
+    contract = kind("585", "client", "EU")
+    assert outcome(contract, {"consent": {"tcf": "CQ", **beside}})["consent"] == {"tcf": "CQ"}
+    assert adjusted(contract) == {Adjustment.CONSENT_LEFT_OUT: 1}
+
+
+@pytest.mark.parametrize(
+    "nothing", [{"amznUserData": None, "amznAdStorage": " "}, {"amazonConsent": {"amznUserData": None}}]
+)
+def test_nothing_beside_a_tcf_text_is_not_counted(nothing: dict[str, object]) -> None:
+    contract = AdsV1("585", "client", "EU")
+    assert outcome(contract, {"consent": {"tcf": "CQ", **nothing}})["consent"] == {"tcf": "CQ"}
+    assert adjusted(contract) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (["LIMITED_DATA_USE"], True),
+        ("LIMITED_DATA_USE", True),
+        ("Limited data use", True),
+        ({"options": "LIMITED_DATA_USE"}, True),
+        ({"options": ["LIMITED_DATA_USE"]}, True),
+        ([None, "LIMITED_DATA_USE"], True),
+        ([], False),
+        ([None, ""], False),
+        (" ", False),
+        ({"options": None}, False),
+        ({"options": []}, False),
+    ],
+)
+def test_limited_data_use_is_taken_in_every_form_that_a_contract_writes_it_in(given: object, asked: bool) -> None:
+    assert ads(dataProcessingOptions=given).get("dataProcessingOptions") == (
+        {"options": "LIMITED_DATA_USE"} if asked else None
+    )
+    assert events(dataProcessingOptions=given).get("dataProcessingOptions") == (["LIMITED_DATA_USE"] if asked else None)
+
+
+@pytest.mark.parametrize("blank", ["", " \t"])
+@pytest.mark.parametrize("event_type", ["OFF_AMAZON_PURCHASES", "LEAD"])
+def test_a_blank_amount_currency_or_number_of_units_is_as_none(event_type: str, blank: str) -> None:
+    contract = AdsV1("585", "client", "NA")
+    names = ("value", "currencyCode", "unitsSold")
+    blanks, nulls = dict.fromkeys(names, blank), dict.fromkeys(names)
+    assert outcome(contract, {"eventType": event_type, **blanks}) == ads(eventType=event_type, **nulls)
+    assert adjusted(contract) == {}
 
 
 def test_a_denial_is_never_dropped() -> None:
@@ -359,6 +431,23 @@ def test_a_custom_datum_amazon_would_refuse_is_left_out_and_counted(bad: object)
     sent = outcome(contract, {"customData": [datum("brand", "northwind"), bad]})["customData"]
     assert sent == [{"name": "brand", "dataType": "STRING", "value": "northwind"}]
     assert adjusted(contract) == {Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT: 1}
+
+
+@pytest.mark.parametrize("field", ["customAttributes", "customData"])
+def test_custom_attributes_are_taken_as_a_map_and_as_an_array_of_records(field: str) -> None:
+    """The array is events/v1's own form of ``customAttributes``."""
+    brand = {"name": "brand", "value": "northwind"}
+    for form in ({"brand": "northwind"}, [brand]):
+        assert ads(**{field: form})["customData"] == [{**brand, "dataType": "STRING"}]
+        assert events(**{field: form})["customAttributes"] == [brand]
+
+
+@pytest.mark.parametrize("field", ["customAttributes", "customData"])
+@pytest.mark.parametrize(("given", "counted"), [("brand", 1), (7, 1), ("", 0), (["brand", None], 2)])
+def test_custom_attributes_that_cannot_be_read_are_left_out_and_counted(field: str, given: object, counted: int) -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert "customData" not in outcome(contract, {field: given})
+    assert adjusted(contract) == ({Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT: counted} if counted else {})
 
 
 def test_typed_custom_data_goes_before_attributes_of_the_same_name_and_both_share_the_limit() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar, cast
@@ -82,6 +82,9 @@ class _Witness:
     def __init__(self) -> None:
         self.ids: dict[Row, str] = {}
         self.accepted_ids = Counter[str]()
+
+    def leaving(self, process: Process, rows: list[Row]) -> None:
+        """It is watched by what arrives."""
 
     def received(self, rows: list[Row], events: list[dict[str, Any]]) -> None:
         self.ids |= {row: event["eventId"] for row, event in zip(rows, events, strict=True)}
@@ -162,9 +165,10 @@ def body_of(*events: tuple[str, str]) -> tuple[bytes, int]:
     return contract.prefix + b",".join(encoded) + contract.suffix, len(encoded)
 
 
-def sent(amazon: Amazon, *names: str) -> Answer:
+def sent(amazon: Amazon, *names: str, may_start: Callable[[], bool] = lambda: True) -> Answer:
     """Send events with ids 0, 1, … and these names."""
-    return amazon.run(amazon.sink.send(*body_of(*((f"id-{number}", name) for number, name in enumerate(names)))))
+    body, count = body_of(*((f"id-{number}", name) for number, name in enumerate(names)))
+    return amazon.run(amazon.sink.send(body, count, may_start=may_start))
 
 
 def kinds(answer: Answer) -> list[VerdictKind]:
@@ -259,10 +263,28 @@ def test_a_token_that_is_refused_is_renewed_and_the_request_sent_once_more(amazo
     assert amazon.accepted() == {"id-0": 1}
 
 
+def test_what_may_not_start_is_not_sent(amazon: Amazon) -> None:
+    answer = sent(amazon, "order", may_start=lambda: False)
+
+    assert isinstance(answer, RequestFailed)
+    assert answer.reason == "not-sent"
+    assert not amazon.accepted()
+
+
+def test_what_may_not_start_any_more_is_not_sent_once_more_with_another_token(amazon: Amazon) -> None:
+    amazon.next("unauthorized")
+    allowed = iter([True, False])
+    answer = sent(amazon, "order", may_start=lambda: next(allowed))
+
+    assert isinstance(answer, RequestFailed)
+    assert answer.reason == "not-sent"
+    assert not amazon.accepted()
+
+
 def test_requests_at_once_have_each_their_own_answer(amazon: Amazon) -> None:
     async def all_at_once() -> list[Answer]:
         requests = [body_of((f"id-{number}", "refused" if number % 2 else "order")) for number in range(4)]
-        return await asyncio.gather(*(amazon.sink.send(*request) for request in requests))
+        return await asyncio.gather(*(amazon.sink.send(*request, may_start=lambda: True) for request in requests))
 
     answers = amazon.run(all_at_once())
 

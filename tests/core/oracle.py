@@ -324,7 +324,7 @@ class Oracle:
         _check(part.running, f"L4: commit of {generation} before its start")
         _check(next_offset >= part.committed, f"commit went back from {part.committed} to {next_offset}")
         part.committed = next_offset
-        version, topic_id, position = metadata.split(" ")
+        version, topic_id, position, *_ = metadata.split(" ")
         _check((version, topic_id, position[:7]) == ("v1", "topic-1", "ledger:"), f"metadata {metadata!r}")
         below = [row for row in self._log[part.partition] if row.offset < next_offset]
         _check(bool(below) and below[-1].offset == next_offset - 1, f"{next_offset} is not the next offset of a record")

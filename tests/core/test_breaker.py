@@ -9,7 +9,8 @@ from connector.core.retry import RetryPolicy
 
 
 def _breaker(**changes: float) -> DeadLetterBreaker:
-    policy: dict[str, float] = {"max_consecutive": 10, "max_ratio": 0.0, "sample": 20, "probe_seconds": 60.0} | changes
+    policy: dict[str, float] = {"max_consecutive": 10, "max_ratio": 0.0, "sample": 20, "probe_seconds": 60.0, "enough": 8}
+    policy |= changes
     return DeadLetterBreaker(DeadLetterPolicy(**policy))  # type: ignore[arg-type]  # whole numbers are whole here
 
 
@@ -57,11 +58,41 @@ def test_a_probe_under_way_makes_the_next_one_wait_its_turn() -> None:
 
 def test_one_delivery_ends_a_row() -> None:
     breaker = _breaker()
-    _dead_letters(breaker, 10, 0.0)
+    _dead_letters(breaker, 9, 0.0)
     breaker.delivered(1)
-    assert not is_open(breaker)
     _dead_letters(breaker, 9, 61.0)
     assert not is_open(breaker)
+
+
+def test_probes_grow_while_they_pass_and_enough_of_them_close_it() -> None:
+    breaker, sizes = _breaker(), []
+    _dead_letters(breaker, 10, 0.0)
+    while (size := breaker.allows(1e9)) is not None:
+        sizes.append(size)
+        breaker.delivered(size)
+    assert sizes == [1, 2, 4, 8]
+    assert breaker.why == ""
+    _dead_letters(breaker, 9, 61.0)
+    assert not is_open(breaker)  # what opened it is forgotten
+
+
+def test_probes_that_fail_begin_with_one_event_again() -> None:
+    breaker = _breaker()
+    _dead_letters(breaker, 10, 0.0)
+    breaker.delivered(3)
+    _dead_letters(breaker, 3, 61.0)
+    assert breaker.allows(1e9) == 4  # half of them pass, which is within the limit
+    _dead_letters(breaker, 1, 62.0)
+    assert breaker.allows(1e9) == 1
+    assert breaker.why == "10 events in a row became dead letters"  # as when it opened
+
+
+def test_the_share_allowed_is_that_of_probes_too() -> None:
+    breaker = _breaker(max_ratio=0.2)
+    _dead_letters(breaker, 10, 0.0)
+    breaker.delivered(7)
+    _dead_letters(breaker, 2, 61.0)
+    assert breaker.allows(1e9) == 1
 
 
 def test_too_large_a_share_opens_it_once_there_are_enough_to_tell() -> None:
@@ -73,8 +104,6 @@ def test_too_large_a_share_opens_it_once_there_are_enough_to_tell() -> None:
     assert is_open(breaker)
     assert breaker.why == "60 % of the latest events became dead letters"
     assert breaker.due() == 67.0
-    breaker.delivered(4)
-    assert not is_open(breaker)  # 12 of 24 are not more than half
 
 
 def test_what_was_long_ago_weighs_little() -> None:

@@ -19,7 +19,7 @@ def test_congestion_halves_it_and_what_was_out_at_once_counts_once() -> None:
     for answered in (10.0, 10.1, 31.0):
         limit.congested(9.9, answered)
     assert limit.value == 4
-    limit.congested(10.0, 31.1)
+    limit.congested(10.1, 31.1)
     assert limit.value == 2
 
 

@@ -14,7 +14,9 @@ from tests.core.builders import DAY_MS, NOW_MS, an_event, key_of
 
 A, B = key_of("a"), key_of("b")
 
-_VALUES = st.lists(st.one_of(st.text(min_size=1, max_size=4), st.integers(-9, 99), st.booleans()), min_size=1, max_size=3)
+_VALUES = st.lists(
+    st.one_of(st.text(min_size=1, max_size=4).filter(str.strip), st.integers(-9, 99), st.booleans()), min_size=1, max_size=3
+)
 
 
 @given(one=_VALUES, other=_VALUES)
@@ -45,6 +47,7 @@ def test_a_lone_surrogate_can_be_digested() -> None:
 def test_without_all_its_fields_there_is_no_key() -> None:
     assert digest(["a", None]) is None
     assert digest(["", "a"]) is None
+    assert digest(["a", " \t\u3000"]) is None
 
 
 def test_a_falsy_value_is_not_a_missing_one() -> None:

@@ -125,8 +125,13 @@ def _never_judged(talk: Conversation) -> list[x.Command]:
 
 
 def _too_large_for_amazon(talk: Conversation) -> list[x.Command]:
-    _another_is_delivered(talk, 0)
-    return talk.answer(b"[0]", RequestFailed(Failure.TOO_LARGE, "http-413"))
+    too_large = RequestFailed(Failure.TOO_LARGE, "http-413")
+    talk.answer(b"[0]", too_large)
+    talk.start(2, place=_ELSEWHERE)
+    talk.poll(good(0, payload=b"other"), generation=2, place=_ELSEWHERE)
+    talk.wait(0.5)
+    talk.verdicts(b"[other]", DELIVERED)  # sent after the failure: it is the event's own fault
+    return talk.answer(b"[0]", too_large)
 
 
 def _turned_stale(talk: Conversation) -> list[x.Command]:

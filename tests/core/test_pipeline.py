@@ -51,7 +51,7 @@ POLICY = Policy(
         max_in_flight=4,
         poll_gate_seconds=22.5,
         retry=RetryPolicy(1.0, 60.0, 3),
-        breaker=DeadLetterPolicy(5, 0.0, 1000, 60.0),
+        breaker=DeadLetterPolicy(5, 0.0, 1000, 60.0, enough=1),
         outage=OutagePolicy(1000),
     ),
     buffer=BufferPolicy(100, 10_000, 20, 2_000),
@@ -223,7 +223,7 @@ def test_news_of_a_restore_that_nobody_waits_for_changes_nothing() -> None:
 def test_an_event_is_sent_then_written_down_then_committed() -> None:
     talk = Conversation()
     talk.start(recovery=a_recovery(5))
-    assert talk.poll(good(5, "a"), epoch=3) == [x.Send(1, b"[5]", 1, 0)]
+    assert talk.poll(good(5, "a"), epoch=3) == [x.Send(1, b"[5]", 1, 0, frozenset({1}))]
     assert talk.verdicts(b"[5]", DELIVERED) == []
     (append,) = talk.wait(1.0)
     assert append == x.AppendFacts(PLACE, 1, "topic-id", Facts([5], [3], [Outcome.DELIVERED], [key_of("a")], [NOW_MS]))
@@ -466,7 +466,7 @@ def test_only_the_stale_leave_a_group_that_is_sent_again() -> None:
     talk.start()
     talk.poll(good(0, age_ms=WEEK_MS - 100), good(1))
     talk.answer(b"[0,1]", RequestFailed(Failure.TRANSIENT, "connect"))
-    assert talk.wait(0.5) == [x.Send(2, b"[1]", 1, 1)]
+    assert talk.wait(0.5) == [x.Send(2, b"[1]", 1, 1, frozenset({1}))]
     assert talk.outcomes == {Outcome.STALE: 1}
 
 
@@ -540,6 +540,33 @@ def test_throttled_no_request_goes_out_before_the_wait_is_over_and_all_do_then(a
     talk.poll(good(1))
     assert sends(talk.wait(wait - 0.001)) == []
     assert sends(talk.wait(0.001)) == [b"[0]", b"[1]"]
+
+
+def test_each_round_that_is_throttled_waits_longer_and_a_round_is_all_that_was_out() -> None:
+    talk = Conversation(sending(batch=BatchPolicy(1, 100, 0.0)))
+    talk.start()
+    throttled = RequestFailed(Failure.THROTTLED, "http-429")
+    talk.poll(good(0), good(1), good(2))
+    for body in (b"[0]", b"[1]", b"[2]"):
+        talk.answer(body, throttled)
+    assert talk.pipeline.wake_at(talk.moment) == 0.5
+    assert sends(talk.wait(0.5)) == [b"[0]", b"[1]"]
+    talk.answer(b"[0]", throttled)
+    talk.verdicts(b"[1]", DELIVERED)  # until then one is out, and no more may be
+    assert talk.pipeline.wake_at(talk.moment) == 1.5
+    assert sends(talk.wait(1.0)) == [b"[2]", b"[0]"]
+    talk.answer(b"[2]", throttled)
+    talk.verdicts(b"[0]", DELIVERED)
+    assert talk.pipeline.wake_at(talk.moment) == 2.0  # one that was answered begins anew
+
+
+def test_a_batch_is_as_large_as_before_however_often_it_is_throttled() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    for _ in range(9):
+        talk.answer(b"[0,1]", RequestFailed(Failure.THROTTLED, "http-429"))
+        assert sends(talk.wait(60.0)) == [b"[0,1]"]
 
 
 def test_a_time_out_is_a_sign_of_congestion_and_a_lost_connection_is_not() -> None:
@@ -638,6 +665,22 @@ def test_what_is_refused_for_all_alike_is_an_operators_matter_and_dead_letters_n
     assert set(seen) == {b"[0]", b"[1]", b"[2]", b"[3]"}
     assert len(seen) < 20  # less and less often
     assert talk.outcomes == {}
+
+
+def test_what_was_sent_before_a_refusal_shows_nothing_of_the_time_after_it() -> None:
+    """A setting that breaks while requests are out must not make letters of what is refused from then on."""
+    talk = Conversation(sending(batch=BatchPolicy(1, 100, 0.0)))
+    talk.start()
+    talk.poll(good(0), good(1), good(2))
+    talk.answer(b"[0]", REFUSED)
+    assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[0]"]
+    talk.verdicts(b"[2]", DELIVERED)
+    talk.wait(1.0)
+    talk.appended()
+    for _ in range(20):
+        assert letters(talk.answer(b"[0]", REFUSED)) == []
+        assert sends(talk.wait(120.0)) == [b"[0]"]
+    assert talk.pipeline.needs_operator() != []
 
 
 def test_the_next_event_that_is_delivered_shows_that_the_one_refused_is_at_fault() -> None:
@@ -771,6 +814,55 @@ def test_the_one_event_left_of_a_body_too_large_is_no_dead_letter_for_it_was_not
     assert sends(commands) == [b"[7]"]
 
 
+def test_what_was_given_back_does_not_keep_the_buffer_full_and_what_is_still_out_does() -> None:
+    talk, other = Conversation(replace(POLICY, buffer=BufferPolicy(30, 10_000, 10, 2_000))), TopicPartition("conversions", 1)
+    talk.start()
+    talk.start(2, place=other)
+    commands = talk.poll(*[good(offset) for offset in range(60, 90)])
+    assert {x.Pause(PLACE, 1), x.Pause(other, 2)} <= set(commands)
+    assert len(sends(commands)) == 3
+    assert x.Resume(other, 2) not in talk.tell(x.Lost((1,)))  # 30 events are in requests
+    bodies = sends(commands)
+    talk.answer(bodies[0], RequestFailed(Failure.TRANSIENT, "connect"))
+    assert x.Resume(other, 2) in talk.answer(bodies[1], RequestFailed(Failure.TRANSIENT, "connect"))
+    talk.answer(bodies[2], RequestFailed(Failure.TRANSIENT, "connect"))
+    assert [part.held for part in talk.pipeline._assignments.values()] == [0]
+
+
+def test_an_assignment_that_ended_leaves_its_window_at_once_though_its_facts_are_not_written() -> None:
+    talk = Conversation()
+    talk.start(recovery=a_recovery(seen=("a", "b")))
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)
+    talk.tell(x.Lost((1,)))
+    assert [len(part.window.seen) for part in talk.pipeline._assignments.values()] == [0]
+
+
+def test_a_request_may_start_as_long_as_polls_go_on_and_all_its_events_are_ours() -> None:
+    talk, other = Conversation(), TopicPartition("conversions", 1)
+    talk.start(1)
+    talk.start(2, place=other)
+    talk.last_poll = -100.0  # nothing is sent yet, so that both partitions share a request
+    talk.poll(good(0))
+    talk.poll(good(7), generation=2, place=other)
+    talk.last_poll = None
+    (send,) = talk.wait(0.0)
+    assert isinstance(send, x.Send)
+    assert send.generations == {1, 2}
+    gate = POLICY.dispatch.poll_gate_seconds
+    assert talk.pipeline.may_start(send.generations, at(100.0, polled=100.0 - gate))
+    assert not talk.pipeline.may_start(send.generations, at(100.0, polled=99.9 - gate))
+    talk.tell(x.Revoked((1,)))
+    assert talk.pipeline.may_start(send.generations, talk.moment), "a drain finishes what it has begun"
+    talk.tell(x.Lost((1,)))
+    assert not talk.pipeline.may_start(send.generations, talk.moment)
+    talk.answer(send.body, RequestFailed(Failure.TRANSIENT, "not-sent"))
+    (again,) = talk.wait(0.5)
+    assert isinstance(again, x.Send)
+    assert (again.body, again.generations) == (b"[7]", frozenset({2}))
+    assert talk.pipeline.may_start(again.generations, talk.moment)
+
+
 def test_a_member_without_partitions_waits_for_no_operator() -> None:
     talk = Conversation()
     talk.start()
@@ -844,12 +936,26 @@ def test_a_letter_that_cannot_be_written_pauses_its_partition_and_is_written_aga
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS), (1, None, FLAW, NOW_MS))
-    assert talk.tell(x.LetterFailed(1, 0, 0.0)) == [x.Pause(PLACE, 1)]
+    assert talk.tell(x.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == [x.Pause(PLACE, 1)]
     assert talk.pipeline.paused()["dead_letter"] == 1
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
     assert talk.tell(x.LetterWritten(1, 0)) == [x.Resume(PLACE, 1)]
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
+
+
+def test_a_letter_that_fails_again_and_again_is_an_operators_matter_until_it_is_written() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, FLAW, NOW_MS))
+    for _ in range(3):
+        assert talk.pipeline.needs_operator() == []
+        talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))
+        talk.wait(60.0)
+    (sentence,) = talk.pipeline.needs_operator()
+    assert sentence.startswith("dead letters of conversions-0 cannot be written (MSG_SIZE_TOO_LARGE)")
+    talk.tell(x.LetterWritten(1, 0))
+    assert talk.pipeline.needs_operator() == []
 
 
 def test_a_letter_carries_the_record_as_it_was_polled() -> None:
@@ -925,6 +1031,26 @@ def test_a_ledger_partition_that_does_not_answer_holds_up_nobody_while_another_d
     talk.wait(4.0)
     talk.appended(2)
     assert sends(talk.poll(good(1), generation=2, place=other)) == [b"[1]"]
+
+
+def test_a_ledger_partition_that_cannot_be_written_holds_up_nobody_though_another_has_nothing_to_write() -> None:
+    """Nothing sent, nothing written, nothing confirmed: without a question it would stay so for good."""
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=5.0)))
+    other = TopicPartition(PLACE.topic, 1)
+    talk.start()
+    talk.start(2, place=other)
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)  # and no answer to the fact for as long as the test lasts
+    (question,) = talk.wait(5.1)
+    assert question == x.AppendFacts(other, 2, "topic-id", Facts())
+    assert sends(talk.poll(good(1), generation=2, place=other)) == []
+    assert sends(talk.appended(2)) == [b"[1]"]
+    talk.verdicts(b"[1]", DELIVERED)
+    talk.wait(1.0)
+    talk.appended(2)
+    assert talk.wait(4.0) == []
+    assert talk.pipeline.wake_at(talk.moment) == 60.0
+    assert talk.wait(1.1)[-1:] == [x.AppendFacts(other, 2, "topic-id", Facts())]
 
 
 # ---- giving partitions back
@@ -1003,7 +1129,7 @@ def test_a_letter_that_fails_while_draining_is_written_again() -> None:
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
     talk.tell(x.Revoked((1,)))
-    assert talk.tell(x.LetterFailed(1, 0, 0.0)) == []
+    assert talk.tell(x.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == []
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
 
 
@@ -1015,7 +1141,7 @@ def test_a_lost_partition_commits_nothing_more_but_its_facts_are_still_written()
     assert talk.pipeline.statistics.released == 3
     assert written(talk.wait(1.0)) == [(0, Outcome.IGNORED)]
     talk.answer(b"[3]", RequestFailed(Failure.TIMEOUT, "timeout"))
-    assert talk.tell(x.LetterFailed(1, 2, 0.0)) == []
+    assert talk.tell(x.LetterFailed(1, 2, "_MSG_TIMED_OUT", 0.0)) == []
     talk.tell(x.LetterWritten(1, 1))
     assert written(talk.appended()) == [(1, Outcome.DEAD_LETTERED)]
     assert talk.appended() == []

@@ -56,6 +56,28 @@ def _refused(found: Recovery | Refusal) -> Refusal:
     return found
 
 
+# ---- markers of transactions behind the last record
+
+
+def _behind(offset: int, behind: int) -> CommittedOffset:
+    return CommittedOffset(offset, 3, commit_metadata("topic-id", LedgerPosition("ledger-id", 40), behind))
+
+
+def test_it_reads_on_behind_the_last_record_which_its_epoch_vouches_for() -> None:
+    """The epoch says nothing of the markers up to the commit: a leader that changed before them is no truncated log."""
+    found = _recovered(_restoration(MINE).finish(_state(_behind(14, 10)), WAIT))
+    assert (found.offset, found.epoch, found.committed) == (10, 3, False)
+
+
+def test_a_log_that_lost_markers_alone_lost_nothing() -> None:
+    assert _recovered(_restoration(MINE).finish(_state(_behind(14, 10), end=11), WAIT)).offset == 10
+
+
+def test_where_the_last_record_is_deleted_by_now_it_reads_on_at_the_commit() -> None:
+    found = _recovered(_restoration(MINE).finish(_state(_behind(14, 10), first=12), WAIT))
+    assert (found.offset, found.epoch) == (14, -1)
+
+
 # ---- whose facts
 
 

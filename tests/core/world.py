@@ -504,7 +504,7 @@ class World:
             if not fails or self._dice.random() < 0.5:
                 self.oracle.letter_written(row, command.flaw.reason)
             if fails:
-                self._tell(member, x.LetterFailed(command.generation, command.offset, self._dice.random()))
+                self._tell(member, x.LetterFailed(command.generation, command.offset, "_MSG_TIMED_OUT", self._dice.random()))
             elif member.alive:
                 self.oracle.letter_confirmed(command.generation, row)
                 self._tell(member, x.LetterWritten(command.generation, command.offset))
@@ -596,7 +596,7 @@ def _policy(dice: Random) -> Policy:
             max_in_flight=dice.choice((1, 2, 4)),
             poll_gate_seconds=_GATE_SECONDS,
             retry=RetryPolicy(0.3, 4.0, 3, max_alone=20),
-            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0),
+            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0, enough=dice.choice((1, 5))),
             outage=OutagePolicy(dice.choice((2, 5)), RetryPolicy(0.3, 4.0)),
         ),
         buffer=BufferPolicy(dice.choice((24, 40, 100)), 100_000, _POLL_EVENTS * _POLLS_AHEAD),

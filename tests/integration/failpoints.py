@@ -359,7 +359,7 @@ POINTS = {
         (15,),
         "the last commit is to be made, the group not yet left",
         _FROM_THE_LEDGER,
-        _before(consumer.SourceConsumer, "_commit_and_wait", _has_points),
+        _after(pipeline.Pipeline, "_commit_point", lambda _, part, __: part.phase is Phase.DRAINING),
         nth=1,
         draining=True,
         shows="already resolved",

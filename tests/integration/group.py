@@ -154,6 +154,8 @@ class Load:
             return self._event(name, Fate.DEAD_LETTERED, reason="invalid-field", countryCode="Narnia")
         if chance < 0.19:
             return self._event(name, Fate.STALE, timestamp=now_ms() - 8 * DAY_MS)
+        if chance < 0.21:
+            return self._event(None, Fate.DELIVERED, clientDedupeId="  ")
         return self._event(None if chance < 0.24 else name, Fate.DELIVERED)
 
     def _event(self, event_id: str | None, wanted: Fate, reason: str | None = None, **changes: Any) -> Source:
@@ -335,6 +337,7 @@ class Group:
             last_scrapes=last,
             interruptions=self._interruptions,
             writes_repeated=True,
+            unanswered=[(at - _LATE_MS, at + _LATE_MS) for at in self._unanswered()],
         )
         return self._outcome(account)
 
@@ -392,6 +395,11 @@ class Group:
                 first[record.partition] = min(arrival, first.get(record.partition, arrival))
         return first
 
+    def _unanswered(self) -> list[int]:
+        """Return when members said that a commit had no answer, which leaves open whether it is made."""
+        found = [line for member in self.members for line in lines_of(member)]
+        return [stamp_ms(line) for line in found if line["event"] == "commit_refused" and line["code"] in _NO_ANSWER]
+
     def _note_losses(self) -> None:
         """What a member says it lost was interrupted: from when the brokers may have given it away until that line."""
         for member in self.members:
@@ -418,6 +426,9 @@ class Group:
         self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
 
 
+_NO_ANSWER = {"_TIMED_OUT", "_TIMED_OUT_QUEUE", "_TRANSPORT", "_WAIT_COORD", "REQUEST_TIMED_OUT"}
+_LATE_MS = 60_000
+"""As long as a broker may stand still with a commit on a connection, before and after the member has given it up."""
 _NUMBER = "number"
 _COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000

@@ -9,7 +9,8 @@ fault study, by their names there:
 
 I1   Every valid record was accepted, or lies in the dead letters with a reason; both only where an answer was not read.
 I2   Every record below a committed offset had its fact in the ledger when it was committed, and below the position that the
-     commit says it rests on. Commits of a partition never go back, unless an operator set them.
+     commit says it rests on. Commits of a partition never go back, unless an operator set them, or a broker failed: what it
+     finds on a connection that the client gave up meanwhile is carried out late, and a client cannot take that back.
 I3   An id is accepted again only because its answer was not read, or because a process was interrupted while it was in
      flight (so many can be) or before its fact was in the ledger, and with the same payload. A clean stop excuses nothing.
 I4   A *delivered* fact is about a record that was accepted before, and names its event's key and time.
@@ -108,7 +109,7 @@ class Source:
     key: bytes | None = None
     headers: Headers = ()
     event_id: str | None = None
-    """The event's own dedupe id; None for one that has none, and then it is sent under a derived one."""
+    """The event's own dedupe id; None for one that has none or a blank one, and then it is sent under a derived one."""
     event_time_ms: int | None = None
     """None where nobody can know it."""
     reason: str | None = None
@@ -204,7 +205,9 @@ class Account:
     """Metrics of the processes that ran to the end, when all was done."""
     interruptions: Sequence[Interruption] = ()
     writes_repeated: bool = False
-    """Whether brokers failed, so that a fact or letter may have been written twice."""
+    """Whether brokers failed, so that a fact or letter may have been written twice, and a commit made again late."""
+    unanswered: Sequence[tuple[int, int]] = ()
+    """Spans of milliseconds in which a commit may be made late that its member never had an answer to."""
     complete: bool = True
     """Whether everything should have been done by now."""
     starts: Mapping[int, int] = field(default_factory=dict)
@@ -331,7 +334,7 @@ def _position(metadata: str) -> tuple[str, str, int] | None:
     version, _, rest = metadata.partition(" ")
     if version != "v1":
         return None
-    topic_id, _, position = rest.partition(" ")
+    topic_id, position, *_ = rest.split(" ")
     ledger_id, _, offset = position.rpartition(":")
     return topic_id, ledger_id, int(offset)
 
@@ -403,7 +406,7 @@ def _i2(account: Account) -> Iterator[Breach]:
         before, last[commit.partition] = last.get(commit.partition), commit
         if rests_on is None or commit.partition not in known:
             continue  # an operator's: it may be anywhere
-        if before is not None and commit.offset < before.offset:
+        if before is not None and commit.offset < before.offset and not _is_late(account, commit):
             yield Breach("I2", f"committed {_at(commit)} after {_at(before)}: it went back")
         offsets, places, times = known[commit.partition]
         below = bisect_left(offsets, commit.offset)
@@ -421,6 +424,14 @@ def _i2(account: Account) -> Iterator[Breach]:
         epochs = {fact.epoch for fact in account.facts.get((commit.partition, offsets[below - 1]), ())}
         if epochs and commit.epoch not in epochs:
             yield Breach("I2", f"committed {_at(commit)} under leader epoch {commit.epoch}, its record has {sorted(epochs)}")
+
+
+def _is_late(account: Account, commit: Commit) -> bool:
+    if not account.writes_repeated:
+        return False
+    asked = commit._replace(at_ms=0)
+    repeated = any(other._replace(at_ms=0) == asked for other in account.commits if other.at_ms < commit.at_ms)
+    return repeated or any(began <= commit.at_ms <= ended for began, ended in account.unanswered)
 
 
 def second_acceptances(account: Account) -> dict[str, list[str]]:

@@ -192,6 +192,16 @@ _BREACHES: dict[str, tuple[str, dict[str, Any], str]] = {
     "a commit before the fact, by the clock": ("I2", {"commits": [_commit(1, 2, 120), _commit(7, 2)]}, "when 0/0 had no"),
     "a commit over a record without a fact": ("I2", _ledger(lambda f: None if f.offset == 3 else f), "when 0/3 had no fact"),
     "a commit that went back": ("I2", {"commits": [_commit(5, 2), _commit(4, 2), _commit(7, 2)]}, "0/4 after 0/5"),
+    "a commit that went back though no broker failed, and was made before": (
+        "I2",
+        {"commits": [_commit(4, 2), _commit(5, 2, 210), _commit(4, 2, 220), _commit(7, 2)]},
+        "0/4 after 0/5",
+    ),
+    "a commit that went back, of another time than those without an answer": (
+        "I2",
+        {"commits": [_commit(5, 2), _commit(4, 2), _commit(7, 2)], "writes_repeated": True, "unanswered": [(300, 400)]},
+        "0/4 after 0/5",
+    ),
     "a commit under another epoch": ("I2", {"commits": [_commit(7, 2, epoch=2)]}, "under leader epoch 2"),
     "accepted again after an answer that was read": ("I3", _again(_line("a"), _line("a", 140)), "a was accepted again"),
     "accepted again after the fact": (
@@ -339,6 +349,15 @@ _EXCUSED: dict[str, dict[str, Any]] = {
         "interruptions": [Interruption(149, 149, unwritten_ms=20)],
     },
     "a letter was written, and its process died": _two_letters() | {"interruptions": [Interruption(120, 120)]},
+    "a broker that failed made a commit again, late": {
+        "commits": [_commit(4, 2), _commit(5, 2, 210), _commit(4, 2, 220), _commit(7, 2)],
+        "writes_repeated": True,
+    },
+    "a broker that failed made a commit late that had no answer": {
+        "commits": [_commit(5, 2), _commit(4, 2), _commit(7, 2)],
+        "writes_repeated": True,
+        "unanswered": [(100, 300)],
+    },
     "an operator set the group back": {"commits": [_commit(7, 2), _commit(0, 0, metadata=""), _commit(7, 2)]},
     "an operator skipped records": {
         "starts": {0: 7},

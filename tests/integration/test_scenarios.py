@@ -106,8 +106,7 @@ ROWS = [
     _once(35, "index_string", apis=_BOTH),
     _once(35, "index_float", apis=_BOTH),
     _once(35, "success_and_error", rejected=1, apis=_BOTH),  # the error is believed: a dead letter keeps a copy
-    _once(35, "more_items", again=True),  # one number more might be the other counting
-    _once(35, "more_items", apis=("events-v1",)),
+    _once(35, "more_items", apis=_BOTH),
     _once(35, "other_base", apis=_BOTH),
     _once(35, "omit", index=0, again=True, apis=_BOTH),
     _once(36, "status_200", apis=_BOTH),

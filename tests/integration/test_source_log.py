@@ -168,7 +168,10 @@ def test_topic_recreated_while_it_runs_is_read_from_its_beginning(world: World, 
     expected = dict.fromkeys([f"old-{n}" for n in range(5)] + [f"new-{n}" for n in range(more)], 1)
     eventually(lambda: world.sandbox.accepted() == expected, "each is accepted once")
     # With a topic the brokers delete what was committed for it, but a late commit of ours may come after that.
-    eventually(lambda: [line["offset"] for line in connector.log("partition_restored")] == [0, 0], "it started twice")
+    eventually(
+        lambda: len(connector.log("partition_restored")) >= 2, "it started anew"
+    )  # and again where the group gave it anew
+    assert {line["offset"] for line in connector.log("partition_restored")} == {0}
     eventually(lambda: world.committed() == end_offsets(world.servers, world.topic), "all of the new one is committed")
     assert connector.outcomes()["delivered"] == len(expected)
     assert connector.stop() == 0

@@ -256,8 +256,18 @@ def end_offsets(servers: str, topic: str) -> dict[int, int]:
 
 def committed(servers: str, group: str, topic: str) -> dict[int, KafkaTopicPartition]:
     """Return what a group has committed, by partition, with leader epoch and metadata; without those it never committed."""
-    asked = _admin(servers).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-    found = _only(asked).topic_partitions
+
+    def asked() -> list[list[KafkaTopicPartition]]:
+        try:
+            return [
+                _only(_admin(servers).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])).topic_partitions
+            ]
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # brokers that have just been started
+                return []
+            raise
+
+    (found,) = eventually(asked, "the group's coordinator has read what was committed")
     return {place.partition: place for place in found if place.topic == topic and place.offset >= 0}
 
 

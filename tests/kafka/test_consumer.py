@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +15,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from connector.core import exchange as x
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
+from connector.kafka import consumer
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.model import Poll, TopicPartition
 from connector.ports import Record
@@ -38,6 +41,9 @@ class FakeMessage:
     def offset(self) -> int:
         return self._offset
 
+    def leader_epoch(self) -> int:
+        return 4
+
     def error(self) -> KafkaError | None:
         return self._error
 
@@ -47,6 +53,8 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
+        self.sought: list[tuple[TopicPartition, int, int | None, bool]] = []
+        """Where to, by offset and epoch, and whether it was paused then."""
         self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
         """Offsets by partition, and whether it was waited for."""
         self.waiting: list[FakeMessage | Callable[[], None]] = []
@@ -73,7 +81,8 @@ class FakeClient:
         self.paused -= {TopicPartition(place.topic, place.partition) for place in places}
 
     def seek(self, place: KafkaTopicPartition) -> None:
-        pass
+        partition = TopicPartition(place.topic, place.partition)
+        self.sought.append((partition, place.offset, place.leader_epoch, partition in self.paused))
 
     def incremental_assign(self, places: list[KafkaTopicPartition]) -> None:
         pass
@@ -124,8 +133,8 @@ class Scene:
         self.posted.append(told)
 
     def start(self, partition: TopicPartition, generation: int) -> None:
-        self.source._carry_out(x.Start(partition, generation, 0, -1, "topic-id"), leaving=False)
-        self.source._carry_out(x.Resume(partition, generation), leaving=False)
+        self.source._carry_out(x.Start(partition, generation, 0, -1, "topic-id"))
+        self.source._carry_out(x.Resume(partition, generation))
 
     def take(self, *messages: FakeMessage | Callable[[], None]) -> None:
         self.client.waiting += messages
@@ -156,6 +165,21 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
 
     assert scene.polled() == [(ONE, 2, [7])]
     assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True)]
+
+
+def test_every_resume_ends_in_a_seek_to_where_the_partition_is_for_an_error_told_before_it_may_be_lost(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1))
+    scene.source._carry_out(x.Pause(ZERO, 1))
+    scene.source._carry_out(x.Resume(ZERO, 1))
+
+    assert scene.client.sought == [(ZERO, 0, None, False), (ONE, 0, None, False), (ZERO, 2, 4, False)]
+
+
+def test_a_partition_that_begins_anew_is_sought_where_it_is_told_to_start(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._AUTO_OFFSET_RESET)))
+    scene.start(ZERO, 3)
+
+    assert scene.client.sought[-1] == (ZERO, 0, None, False)
 
 
 def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
@@ -225,14 +249,14 @@ def test_partitions_that_stay_are_fetched_again_though_the_one_that_waited_for_a
 
 def test_a_command_addressed_to_an_assignment_that_ended_is_not_carried_out(scene: Scene) -> None:
     scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
-    scene.source._carry_out(x.Pause(ZERO, 1), leaving=False)
+    scene.source._carry_out(x.Pause(ZERO, 1))
 
     assert scene.client.paused == set()
 
 
-def commit(scene: Scene, partition: TopicPartition, generation: int, offset: int, *, leaving: bool = False) -> None:
+def commit(scene: Scene, partition: TopicPartition, generation: int, offset: int) -> None:
     point = x.CommitPoint(partition, generation, offset, 0, "")
-    scene.source._carry_out(x.Commit((point,)), leaving=leaving)
+    scene.source._carry_out(x.Commit((point,)))
 
 
 def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partition(scene: Scene) -> None:
@@ -246,12 +270,74 @@ def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partiti
     assert scene.client.commits[1:] == [({ZERO: 30, ONE: 7}, False)]
 
 
-def test_what_waits_for_its_turn_to_be_committed_is_committed_before_its_partition_is_given_up(scene: Scene) -> None:
+def revoke(scene: Scene, *commands: Any) -> None:
+    for command in (*commands, x.Release(ZERO, 1, 0)):
+        scene.source.submit(command)
+    scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+
+
+def test_what_a_drain_leaves_to_commit_is_committed_at_once_and_nobody_waits_for_the_answer(scene: Scene) -> None:
+    revoke(scene, x.Commit((x.CommitPoint(ZERO, 1, 10, 0, ""),)), x.Commit((x.CommitPoint(ZERO, 1, 20, 0, ""),)))
+
+    assert scene.client.commits == [({ZERO: 20}, False)]
+
+
+def test_while_a_commit_is_out_a_drain_makes_none_or_the_older_might_be_made_last(scene: Scene) -> None:
+    commit(scene, ZERO, 1, 10)
+    revoke(scene, x.Commit((x.CommitPoint(ZERO, 1, 20, 0, ""),)))
+    scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
+    scene.source._commit([])
+
+    assert scene.client.commits == [({ZERO: 10}, False)]
+
+
+def test_before_it_leaves_it_waits_for_the_answer_to_a_commit_and_makes_the_last(scene: Scene) -> None:
     commit(scene, ZERO, 1, 10)
     commit(scene, ZERO, 1, 20)
-    scene.source._carry_out(x.Release(ZERO, 1, 0), leaving=True)
+    answers: list[FakeMessage | Callable[[], None]] = [
+        lambda: scene.source._on_commit(None, []),
+        FakeMessage(ZERO, 7),
+        lambda: scene.source._on_commit(None, []),
+    ]
+    scene.client.waiting += answers
+    scene.source._commit_the_last()
 
-    assert scene.client.commits == [({ZERO: 10}, False), ({ZERO: 20}, True)]
+    assert scene.client.commits == [({ZERO: 10}, False), ({ZERO: 20}, False)]
+    assert scene.client.waiting == []
+
+
+def test_before_it_leaves_it_does_not_wait_for_ever(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "_LAST_COMMIT_SECONDS", 0.05)
+    commit(scene, ZERO, 1, 10)
+    scene.source._commit_the_last()
+
+    assert scene.client.commits == [({ZERO: 10}, False)]
+
+
+def test_what_a_drain_is_told_of_other_partitions_is_carried_out_after_it(scene: Scene) -> None:
+    """An assignment that began anew within the callback of another would be given up with it, and nobody told."""
+    revoke(scene, x.StartOver(ZERO, 1), x.Pause(ONE, 2), x.StartOver(ONE, 2))
+    assert scene.posted == [x.Assigned(ZERO, 1), x.Assigned(ONE, 2), x.Revoked((1,))]
+    scene.source._carry_out_all()
+
+    assert scene.posted[3:] == [x.Lost((2,)), x.Assigned(ONE, 3)]
+
+
+def test_a_partition_given_up_before_it_had_drained_is_lost(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "_DRAIN_GRACE_SECONDS", 0.05)
+    scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+
+    assert scene.posted[-2:] == [x.Revoked((1,)), x.Lost((1,))]
+
+
+def test_a_spare_that_was_refused_once_counts_as_let_in_when_nothing_was_heard_of_it_for_long(scene: Scene) -> None:
+    scene.source._policy = replace(scene.source._policy, names_itself=True)
+    scene.source._waiting_since -= 100.0
+    assert scene.source._let_in()
+    scene.take(FakeMessage(ZERO, -1, error(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+    assert not scene.source._let_in()
+    scene.source.refused = (time.monotonic() - 61.0, "TOPIC_AUTHORIZATION_FAILED")
+    assert scene.source._let_in()
 
 
 def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_partition_is_lost(scene: Scene) -> None:
@@ -296,10 +382,10 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
 
 
 def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
-    scene.source._carry_out(x.StartOver(ZERO, 1), leaving=False)
+    scene.source._carry_out(x.StartOver(ZERO, 1))
     assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=False)]
     posted = len(scene.posted)
-    scene.source._carry_out(x.StartOver(ZERO, 1), leaving=False)
+    scene.source._carry_out(x.StartOver(ZERO, 1))
     assert len(scene.posted) == posted
 
 

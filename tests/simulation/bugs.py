@@ -7,10 +7,13 @@ played; ``test_bugs.py`` demands that each is found within so many seeds, and th
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition as Place
 
 from connector.amazon.client import AmazonSink
 from connector.core import exchange as x
@@ -146,12 +149,12 @@ def _append_and_hope(self: Runtime, command: x.AppendFacts) -> None:
     self._ledger.append(command.partition, command.topic_id, command.facts, report)
 
 
-def _commit_whatever_it_was(self: SourceConsumer, command: Any, *, leaving: bool) -> None:
+def _commit_whatever_it_was(self: SourceConsumer, command: Any) -> None:
     if isinstance(command, x.Commit):
         places = [consumer._place(each.partition, each.next_offset, each.epoch, each.metadata) for each in command.points]
         self._consumer.commit(offsets=places, asynchronous=True)
     else:
-        _carry_out(self, command, leaving=leaving)
+        _carry_out(self, command)
 
 
 _carry_out = SourceConsumer._carry_out
@@ -253,8 +256,8 @@ def _delivered_to_whoever_has_it(self: Pipeline, part: Assignment, event: Event,
 _delivered = Pipeline._delivered
 
 
-async def _send_and_assume(self: AmazonSink, body: bytes, count: int) -> Answer:
-    answer = await _send(self, body, count)
+async def _send_and_assume(self: AmazonSink, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
+    answer = await _send(self, body, count, may_start=may_start)
     if isinstance(answer, RequestFailed) and answer.reason == "timeout":
         return Verdicts([DELIVERED] * count)
     return answer
@@ -323,6 +326,15 @@ def _end_and_stay_silent(self: SourceConsumer, consumer: Any, places: Any) -> No
     self._give_up(consumer, places)
 
 
+def _seek_and_resume(self: SourceConsumer, partition: TopicPartition) -> None:
+    try:
+        self._consumer.seek(self._positions[partition])
+    except KafkaException:
+        self._restart(partition)
+    else:
+        self._consumer.resume([Place(*partition)])
+
+
 def _never_pause(self: Pipeline) -> None:
     for part in self._assignments.values():
         if part.phase is Phase.RUNNING and not part.fetching:
@@ -350,7 +362,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a key marked before the acknowledgement", "I5", ((DedupeWindow, "sight", _sight_and_mark),)),
     Bug("a rejected key marked", "I5", ((Pipeline, "_dead_letter", _dead_letter_and_mark),)),
     Bug("copies dropped with the first that failed", "I1|I6", ((DedupeWindow, "ended", _ended_for_all),)),
-    Bug("a waiting copy released twice", "L2|I3|I9|L3|I5", ((DedupeWindow, "ended", _ended_and_still_there),)),
+    Bug("a waiting copy released twice", "L2|I3|I9|L3|I5|process-", ((DedupeWindow, "ended", _ended_and_still_there),)),
     Bug("a copy does not wait for one in flight", "L3|I3", ((DedupeWindow, "sight", _no_wait),)),
     Bug("a ledger without an end taken for empty", "I3|L2", ((Topics, "offsets", _offsets_or_empty),)),
     Bug("a ledger read in part taken for whole", "I3|L2", ((reader, "read", _read_or_less),)),
@@ -363,6 +375,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("Retry-After not kept", "I13", ((Dispatch, "failed", _failed_and_hurried),)),
     Bug("a wall clock believed that is wrong", "L7|L6", ((Clock, "agrees", _believes),)),
     Bug("records dropped at the bound", "I1|I2|I6", ((Pipeline, "_polled", _drop_when_full),)),
+    Bug("a partition sought before it is resumed", "I6", ((SourceConsumer, "_resume", _seek_and_resume),)),
     Bug("no pause at the bound", "L5", ((Pipeline, "_settle_fetching", _never_pause),)),
     Bug("no drain at a revoke", "I3|I7", ((Pipeline, "_drain", _release_at_once),)),
     Bug("a lost partition not told of", "I7|L4|I2|I3", ((SourceConsumer, "_on_lost", _end_and_stay_silent),)),

@@ -388,11 +388,15 @@ class MemberClient(_Client):
         self._topics: list[str] = []
         self._callbacks: dict[str, Callable[..., None]] = {}
         self._heard: deque[Callable[[], None]] = deque()
+        self._answers: deque[Callable[[], None]] = deque()
+        """To commits; unlike what was heard of the group, they outlast the membership."""
         self._hears_at = 0.0
         self._positions: dict[TopicPartition, tuple[int, int]] = {}
         self._paused: set[TopicPartition] = set()
         self._commits: deque[Callable[[], None]] = deque()
         self._errors: deque[Stored] = deque()
+        self._stopped: set[TopicPartition] = set()
+        """Partitions of which an error was told, or dropped: they stand still until they are sought."""
         self._closed = False
         properties.get("simulated.members", []).append(self)
 
@@ -478,7 +482,9 @@ class MemberClient(_Client):
         deadline = loop.time() + seconds
         at_once = self._cluster.dice.random() < 0.5
         while True:
-            if self._heard:
+            if self._answers:
+                self._answers.popleft()()
+            elif self._heard:
                 self._heard.popleft()()
             elif (at_once or loop.time() >= deadline) and (found := self._fetch(most)):
                 break
@@ -494,17 +500,14 @@ class MemberClient(_Client):
     def _fetch(self, most: int) -> list[Stored]:
         found = list(self._errors)
         self._errors.clear()
-        places = [place for place in self._positions if place not in self._paused]
+        places = [place for place in self._positions if place not in self._paused and place not in self._stopped]
         self._cluster.dice.shuffle(places)
         for place in places:
-            position, epoch = self._positions[place]
             log = self._cluster.visible(place)
-            first, end = self._cluster.bounds(place)
-            position = first if position == OFFSET_BEGINNING else position
-            if _cut(log, position, epoch):
-                found.append(Stored(place, position, failure=KafkaError(KafkaError._LOG_TRUNCATION)))
-            elif not first <= position <= end:
-                found.append(Stored(place, position, failure=KafkaError(KafkaError._AUTO_OFFSET_RESET)))
+            position, code = self._seen_from(place)
+            if code is not None:
+                self._stopped.add(place)
+                found.append(Stored(place, position, failure=KafkaError(code)))
             else:
                 room = most - len(found)
                 records = [stored for stored in log if stored.at >= position][:room]
@@ -514,24 +517,44 @@ class MemberClient(_Client):
                     self._positions[place] = records[-1].at + 1, records[-1].under or 0
         return found
 
+    def _seen_from(self, place: TopicPartition) -> tuple[int, int | None]:
+        """Return the absolute position, and the code of the error that it leads to."""
+        position, epoch = self._positions[place]
+        first, end = self._cluster.bounds(place)
+        position = first if position == OFFSET_BEGINNING else position
+        if _cut(self._cluster.visible(place), position, epoch):
+            return position, int(KafkaError._LOG_TRUNCATION)
+        return position, None if first <= position <= end else int(KafkaError._AUTO_OFFSET_RESET)
+
     def pause(self, places: list[Place]) -> None:
         self._process.step()
+        self._drop_errors(places)
         self._paused |= {TopicPartition(place.topic, place.partition) for place in places}
 
     def resume(self, places: list[Place]) -> None:
         self._process.step()
+        self._drop_errors(places)
         self._paused -= {TopicPartition(place.topic, place.partition) for place in places}
+
+    def _drop_errors(self, places: list[Place]) -> None:
+        """An error that was found out before a pause or a resume is not told after it; the partition stands still."""
+        for place in (TopicPartition(place.topic, place.partition) for place in places):
+            if place in self._positions and self._seen_from(place)[1] is not None and self._cluster.dice.random() < 0.5:
+                self._cluster.journal.happened("error dropped")
+                self._stopped.add(place)
 
     def seek(self, place: Place) -> None:
         self._process.step()
         if self._cluster.chance(self._cluster.odds.seek):
             raise failure(KafkaError._STATE)
         self._positions[TopicPartition(place.topic, place.partition)] = _position(place)
+        self._stopped.discard(TopicPartition(place.topic, place.partition))
 
     def incremental_assign(self, places: list[Place]) -> None:
         self._process.step()
         assert self._cluster.incremental
         self._positions |= {TopicPartition(place.topic, place.partition): _position(place) for place in places}
+        self._stopped -= {TopicPartition(place.topic, place.partition) for place in places}
 
     def incremental_unassign(self, places: list[Place]) -> None:
         self._process.step()
@@ -543,7 +566,7 @@ class MemberClient(_Client):
         self._process.step()
         assert not self._cluster.incremental
         self._positions = {TopicPartition(place.topic, place.partition): _position(place) for place in places}
-        self._paused = set()
+        self._paused, self._stopped = set(), set()
 
     def unassign(self) -> None:
         self._process.step()
@@ -555,6 +578,7 @@ class MemberClient(_Client):
     # ---- commits
 
     def commit(self, *, offsets: list[Place], asynchronous: bool) -> list[Place]:
+        assert asynchronous, "a commit that waits itself has no bound"
         self._process.step()
         member_id = self.member_id
         for place in offsets:
@@ -563,17 +587,9 @@ class MemberClient(_Client):
                 self._cluster.journal.asked_to_commit(self._process, where, _commit(place))
             else:
                 self._cluster.journal.commits_what_it_has_not(self._process, where)
-        if asynchronous:
-            arrival = self._cluster.loop.time() + self._cluster.delay(0.5)
-            self._commits.append(partial(self._commit_and_report, offsets, member_id))
-            self._cluster.loop.call_at(arrival, self._flush_commits_of, member_id)
-            return offsets
-        self._flush_commits()
-        self._take_a_while()
-        error = self._take(offsets, member_id)
-        if error is not None:
-            raise failure(error)
-        self._process.step()
+        arrival = self._cluster.loop.time() + self._cluster.delay(0.5)
+        self._commits.append(partial(self._commit_and_report, offsets, member_id))
+        self._cluster.loop.call_at(arrival, self._flush_commits_of, member_id)
         return offsets
 
     def _flush_commits_of(self, member_id: str) -> None:
@@ -588,7 +604,7 @@ class MemberClient(_Client):
 
     def _commit_and_report(self, offsets: list[Place], member_id: str) -> None:
         error = self._take(offsets, member_id)
-        self._heard.append(lambda: self._on_commit(None if error is None else KafkaError(error), offsets))
+        self._answers.append(lambda: self._on_commit(None if error is None else KafkaError(error), offsets))
 
     def _take(self, offsets: list[Place], member_id: str) -> int | None:
         """Commit, if the coordinator knows this member still; return the code of the error."""

@@ -390,6 +390,12 @@ class Oracle(Observer):
             self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
             self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
 
+    def leaving(self, process: Process, rows: list[Row]) -> None:
+        """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since."""
+        ours = [part for (name, _), part in self._parts.items() if name == process.name and part.end is None]
+        for row in rows:
+            self.check(any(row in part.in_flight for part in ours), "L4: {} goes out after its assignment ended", row)
+
     def received(self, rows: list[Row], events: list[dict[str, Any]]) -> None:
         """The vendor sees a request: each event as it always was, under an id of its own."""
         self.check(len(rows) == len(events), "I1: an event at the vendor that is in no log")

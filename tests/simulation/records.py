@@ -180,7 +180,7 @@ def _event(name: str, dedupe_id: str | None, time_ms: int, person: int, padding:
         "name": name,
         "eventType": "LEAD",
         "eventActionSource": "WEBSITE",
-        "clientDedupeId": dedupe_id,
+        "clientDedupeId": dedupe_id if dedupe_id or person % 2 else "  ",  # a blank one is none
         "timestamp": time_ms,
         "matchKeys": [{"type": "EMAIL", "value": _person(person)}],
         "value": None,

@@ -64,6 +64,9 @@ class Acceptance:
 class Witness(Protocol):
     """Is told what the vendor sees; the oracle is one."""
 
+    def leaving(self, process: Process, rows: list[Row]) -> None:
+        """A process lets a request go: nothing takes it back."""
+
     def received(self, rows: list[Row], events: list[dict[str, Any]]) -> None:
         """A request is at the door."""
 
@@ -92,6 +95,9 @@ class Vendor:
         self.planned: deque[str] = deque()
         """What goes wrong with the next requests, by the names of ``connector.sandbox``'s faults; ``none`` is one, too."""
 
+    def rows_of(self, body: bytes) -> list[Row | None]:
+        return [self._find(event["eventDescription"]["name"]) for event in orjson.loads(body)["events"]]
+
     def chance(self, odds: float) -> bool:
         return not self.calm and self.dice.random() < odds
 
@@ -117,8 +123,7 @@ class Vendor:
     def take(self, process: Process, headers: Mapping[str, str], body: bytes) -> _RawAnswer | None:
         """Take a request in; None where the answer is withheld."""
         events = orjson.loads(body)["events"]
-        rows = [self._find(event["eventDescription"]["name"]) for event in events]
-        known = [row for row in rows if row is not None]
+        known = [row for row in self.rows_of(body) if row is not None]
         self.witness.received(known, events)
         planned = self.planned.popleft() if self.planned else None
         if planned == "fail_503":
@@ -242,6 +247,7 @@ class Transport:
         if url == TOKEN_URL:
             await asyncio.sleep(vendor.delay(0.5))
             return vendor.grant()
+        vendor.witness.leaving(self._process, [row for row in vendor.rows_of(body) if row is not None])
         if vendor.chance(vendor.odds.connect):
             vendor.witness.happened("request never arrives")
             await asyncio.sleep(vendor.delay(1.0))

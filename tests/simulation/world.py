@@ -407,10 +407,10 @@ def _plan(dice: Random) -> Plan:
             max_in_flight=dice.choice((1, 2, 4)),
             poll_gate_seconds=_GATE_SECONDS,
             retry=RetryPolicy(0.3, 4.0, 3, max_alone=20),
-            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0),
+            breaker=DeadLetterPolicy(dice.choice((0, 6, 30)), dice.choice((0.0, 0.5)), 20, 3.0, enough=dice.choice((1, 5))),
             outage=OutagePolicy(dice.choice((2, 5)), RetryPolicy(0.3, 4.0)),
         ),
-        buffer=BufferPolicy(dice.choice((36, 45, 90)), 200_000, 3 * _POLL_RECORDS),
+        buffer=BufferPolicy(dice.choice((28, 45, 90)), 200_000, 3 * _POLL_RECORDS),
         drain_seconds=drain_seconds,
         flush=FlushPolicy(dice.choice((0.1, 0.5)), dice.choice((2, 8, 100)), dice.choice((10, 40))),
     )
