@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1-3000
 
-.PHONY: help install demo test test-fast lint types simulate prove storms storm rolling fuzz bench bench-window lock clean
+.PHONY: help install demo test test-fast lint types simulate prove storms storm pace rolling fuzz bench bench-window lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe w
 
 storm: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
 	$(BIN)/python -m tests.benchmarks.storm --picture tests/benchmarks/storm.svg
+
+pace: $(VENV)/.test-tools ## a steady load while Amazon throttles, and while it is slow: how many requests and events a second (5 minutes)
+	$(BIN)/python -m tests.benchmarks.pace --picture tests/benchmarks/pace.svg
 
 rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, static and dynamic members: the account
 	$(BIN)/python -m tests.integration.rolling

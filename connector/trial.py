@@ -115,7 +115,8 @@ def _kind(failed: RequestFailed) -> int | str | None:
     return "redirect" if failed.status < 400 else "server" if failed.failure is Failure.TRANSIENT else "request"
 
 
-_BY_REASON: Final[dict[str, int | str]] = {
+_BY_REASON: Final[dict[str, int | str | None]] = {
+    "certificate": None,
     "credentials": 403,  # refused per event, in a 207
     "token-unusable": "fixed token",
 }

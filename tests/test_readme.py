@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from connector import app, telemetry
 from connector.__main__ import _SETTINGS_REFUSED, _parser
+from connector.amazon.client import _REASONS
 from connector.config import SETTINGS, Setting
 from connector.core.pipeline import Pipeline
 from connector.errors import SettingsError
@@ -20,6 +23,7 @@ from connector.model import Outcome, Reason
 from connector.sandbox.catalogue import CATALOGUE
 from connector.sandbox.checks import Rule
 from connector.sandbox.faults import Faults
+from tests.integration.test_scenarios import ROWS
 
 _CHECKOUT = Path(__file__).parents[1]
 _README = (_CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -147,6 +151,26 @@ def test_rules_of_the_sandbox_are_those_of_its_checks() -> None:
 def test_fields_of_a_fault_plan_are_named() -> None:
     _, _, section = _README.partition("## The sandbox")
     assert [one.name for one in dataclasses.fields(Faults) if one.name != "chances" and one.name not in section] == []
+
+
+def test_scenarios_of_amazons_side_are_those_of_the_table_that_is_run() -> None:
+    assert [int(number) for number, *_ in _rows("scenario")] == sorted({row.number for row in ROWS}) == [*range(30, 42)]
+
+
+def test_failures_of_a_request_are_named() -> None:
+    (meaning,) = [meaning for name, meaning in _rows("metric") if "connector_requests_total" in name]
+
+    assert {reason for _, reason in _REASONS} <= set(_codes(meaning))
+
+
+def test_vectors_of_match_keys_are_counted() -> None:
+    vectors = json.loads((_CHECKOUT / "tests/amazon/vectors.json").read_text(encoding="utf-8"))["vectors"]
+    sources = Counter(vector["source"] for vector in vectors)
+    (sentence,) = re.findall(r"held to \[.*?made\.", _README, re.DOTALL)
+
+    read = sources["OAS"] + sources["numbering plan"]
+    counts = [len(vectors), sources["AWS-AMC"], sources["AWS-AMC code"], read, sources["choice"]]
+    assert [int(number) for number in re.findall(r"\b\d+\b", sentence)] == counts
 
 
 def test_make_targets_are_those_of_the_makefile() -> None:

@@ -113,6 +113,7 @@ def test_every_answer_has_words(status: int, body: bytes, taken: bool, words: li
     [
         (RequestFailed(Failure.TRANSIENT, "timeout"), ["timeout", "may have been taken"]),
         (RequestFailed(Failure.TRANSIENT, "dns"), ["dns", "name resolution"]),
+        (RequestFailed(Failure.OPERATOR, "certificate", detail="The certificate"), ["The certificate", "Nothing came back"]),
         (RequestFailed(Failure.OPERATOR, "invalid_grant", None, 400, "Login with Amazon answered 400"), ["consent again"]),
         (RequestFailed(Failure.TRANSIENT, "token-http-500", None, 500), ["Login with Amazon", "nothing was sent"]),
         (read_fixed(FixedToken(lambda: "two words")), ["AMAZON_ACCESS_TOKEN is no token", "Nothing was sent", "quotes"]),

@@ -102,6 +102,7 @@ _ADVICE: Final = {
     403: "the account needs the permission event_manager_edit, and AMAZON_ACCOUNT_ID must be the advertiser's",
     404: "check AMAZON_API, AMAZON_REGION and AMAZON_BASE_URL",
     407: "a proxy asks for credentials",
+    410: "check AMAZON_API, AMAZON_REGION and AMAZON_BASE_URL",
     415: "check AMAZON_API and AMAZON_BASE_URL",
 }
 

@@ -7,6 +7,8 @@ Rules it keeps:
 * An answer is at most 4 MB, or three times its request where that is more, before and after decompression; what is beyond
   is cut off, and then reads as what it is.
 * No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
+* A certificate that does not hold needs an operator: time alone mends neither trust, nor a clock, nor a name. All else that
+  happens on the way passes.
 * One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more; not on 403,
   which says that the token is good. A token is not used when the secrets that it was made from were replaced.
 * Proxies of the environment are not used: a variable meant for another program must not route customers' data.
@@ -16,6 +18,7 @@ Rules it keeps:
 from __future__ import annotations
 
 import asyncio
+import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -180,7 +183,8 @@ class _FreshTokens:
 
 def _at_the_token_url(failed: RequestFailed) -> RequestFailed:
     """Say where it failed: the other endpoint's time-out is no sign that this one has too much to do."""
-    return replace(failed, failure=Failure.TRANSIENT, reason=f"token-{failed.reason}")
+    failure = Failure.TRANSIENT if failed.failure is Failure.TIMEOUT else failed.failure
+    return replace(failed, failure=failure, reason=f"token-{failed.reason}")
 
 
 class _Http:
@@ -208,8 +212,9 @@ class _Http:
                 # The status says all that we need; it must not be lost with a body that we do not.
                 return _RawAnswer(status, answered, b"")
             reason = _reason(error)
-            failure = Failure.TIMEOUT if reason == _TIMEOUT else Failure.TRANSIENT
-            return RequestFailed(failure, reason, status=status or None)
+            return RequestFailed(
+                _FAILURES.get(reason, Failure.TRANSIENT), reason, status=status or None, detail=_detail(error, reason)
+            )
 
     async def close(self) -> None:
         if self._session is not None:
@@ -250,10 +255,9 @@ def _inflated(body: bytes, most: int) -> bytes:
         return body
 
 
-_TIMEOUT: Final = "timeout"
-
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (TimeoutError, _TIMEOUT),
+    (TimeoutError, "timeout"),
+    (aiohttp.ClientConnectorCertificateError, "certificate"),
     (aiohttp.ClientSSLError, "tls"),
     (aiohttp.ServerFingerprintMismatch, "tls"),
     (aiohttp.ClientConnectorDNSError, "dns"),
@@ -266,5 +270,26 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
 """The first that fits, so the narrower stand before the wider."""
 
 
+_FAILURES: Final = {"timeout": Failure.TIMEOUT, "certificate": Failure.OPERATOR}
+"""All others pass."""
+
+_SENTENCES: Final = {
+    "certificate": "The certificate of {host} does not hold ({why}); check the clock, the certificates that are trusted "
+    "(SSL_CERT_FILE), the URL, and what stands between",
+    "connect": "Nothing at {host}:{port} takes a connection; check the URL, the firewall, and what stands between",
+    "dns": "The name {host} cannot be resolved; check the URL and the name servers",
+    "tls": "There is no TLS with {host}:{port}; check the URL, and what stands between",
+}
+
+
 def _reason(error: Exception) -> str:
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "network")
+
+
+def _detail(error: Exception, reason: str) -> str:
+    """Say what an operator can look at, where that is not Amazon."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return ""
+    cause = error.os_error
+    why = cause.verify_message.rstrip(".") if isinstance(cause, ssl.SSLCertVerificationError) else ""
+    return _SENTENCES.get(reason, "").format(host=error.host, port=error.port, why=why)

@@ -12,7 +12,8 @@ to see). What failed goes before what is new. What a failure leads to:
     any, with Retry-After               the same                            wait for it
     413                                 halved; a single one is a letter*   bodies from now on stay below its size
     400, 422                            halved; a single one is a letter*   wait while everything is refused alike
-    401, 403, other 3xx and 4xx         sent again after a backoff          wait, one at a time; an operator is needed
+    401, 403, other 3xx and 4xx,
+    a certificate that does not hold    sent again after a backoff          wait, one at a time; an operator is needed
     2xx, no verdict on any event        sent again, halved after a while    3 in a row: wait, an operator is needed
     2xx, no verdict on some             those again, 8 times, then letters  -
     nothing: it was not sent after all  sent again                          -
@@ -202,7 +203,7 @@ class Dispatch:
 
     def answered(self, request: Request, delivered: int, now: Moment) -> None:
         """Note an answer with a final verdict on some event, and how many were delivered."""
-        self._limit.answered(now.monotonic - request.started, now.monotonic)
+        self._limit.answered(request.started, now.monotonic)
         self._recovered(now)
         self._mute = self._throttled = 0
         self._judged = max(self._judged, request.number)
@@ -254,12 +255,12 @@ class Dispatch:
                     self._retries.add(now.monotonic, request.attempt, request.since, events)
             case Failure.TRANSIENT | Failure.TIMEOUT:
                 if failed.failure is Failure.TIMEOUT:
-                    self._limit.congested(now.monotonic)
+                    self._limit.congested(request.started, now.monotonic)
                 self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(chance))
                 self._back_off(request, events, wait, now)
             case Failure.THROTTLED:
                 self._recovered(now)
-                self._limit.congested(now.monotonic)
+                self._limit.congested(request.started, now.monotonic)
                 wait = self._throttle(request, failed.retry_after, chance, now)
                 self._retry(request, events, wait, now)
             case Failure.OPERATOR:

@@ -126,8 +126,10 @@ class Faults:
     """Probability that an answer waits between ``delay_min_ms`` and ``delay_max_ms`` more."""
     delay_min_ms: int = 0
     delay_max_ms: int = 0
+    max_requests_per_second: int = 0
+    """Event requests beyond so many within a second are answered 429; 0 for no limit. The server counts: it has a clock."""
     retry_after: RetryAfter = 1
-    """Of 429s by chance."""
+    """Of 429s by chance, and of those by the limit."""
     reject_code: str | None = None
     retry_code: str | None = None
     """Of the two by chance."""
@@ -156,6 +158,7 @@ class Faults:
         ):
             _whole(name, getattr(self, name), 0, _MAX_WAIT_MS)
         _whole("flapping", self.flapping, 0, _MAX_TIMES)
+        _whole("max_requests_per_second", self.max_requests_per_second, 0, _MAX_TIMES)
         if self.max_body_bytes is not None:
             _whole("max_body_bytes", self.max_body_bytes, 1, 2**63)
         _probability("delay", self.delay)

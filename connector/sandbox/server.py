@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -84,6 +85,7 @@ class _Sandbox:
         self.faults = faults
         self._events_ordinal = 0
         self._token_ordinal = 0
+        self._let_pass: deque[int] = deque()  # when the latest requests below the limit came
 
     def application(self) -> web.Application:
         """Return what the server serves."""
@@ -134,7 +136,22 @@ class _Sandbox:
 
     def _turn(self) -> _Turn:
         ordinal, self._events_ordinal = self._events_ordinal, self._events_ordinal + 1
-        return _Turn(self.faults, ordinal, self.faults.of_request(ordinal))
+        fault = self.faults.of_request(ordinal)
+        if fault is None and self._one_too_many():
+            fault = RequestFault("throttle_429", retry_after=self.faults.retry_after)
+        return _Turn(self.faults, ordinal, fault)
+
+    def _one_too_many(self) -> bool:
+        """Return whether a request is beyond the plan's limit; one that is refused for it does not count."""
+        limit, now_ms = self.faults.max_requests_per_second, self.options.clock()
+        if limit == 0:
+            return False
+        while self._let_pass and now_ms - self._let_pass[0] >= 1000:
+            self._let_pass.popleft()
+        if len(self._let_pass) >= limit:
+            return True
+        self._let_pass.append(now_ms)
+        return False
 
     def _open(self, request: web.Request, contract: Contract) -> Received:
         token = fingerprint(bearer(request.headers))

@@ -449,6 +449,7 @@ async def test_a_broken_connection_passes(stack: AsyncExitStack, sink_to: SinkMa
 async def test_nobody_listening_passes(unused_tcp_port: int, sink_to: SinkMaker) -> None:
     failed = await failure(sink_to(token="Atza|fixed", url=f"http://127.0.0.1:{unused_tcp_port}"))
     assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "connect")
+    assert f"127.0.0.1:{unused_tcp_port}" in failed.detail
 
 
 async def test_a_server_without_tls_passes(amazon: Amazon, sink_to: SinkMaker) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from tests.benchmarks.drawing import Points, Row, Shade, draw
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.world import ConnectorProcess, Sandbox, World, event, now_ms
 
@@ -48,6 +49,8 @@ class Sample:
     lag: int
     throttled: int
     """Requests answered 429 so far."""
+    limit: int
+    """Requests that may be out at once."""
     full: bool
     """Whether fetching is paused because the buffer is full."""
 
@@ -122,6 +125,7 @@ def _sample(connector: ConnectorProcess, began: float) -> Sample | None:
         delivered=int(metrics['connector_events_total{outcome="delivered"}']),
         lag=int(sum(value for name, value in metrics.items() if name.startswith("connector_lag{"))),
         throttled=int(metrics.get('connector_requests_total{status="429"}', 0)),
+        limit=int(metrics["connector_concurrency_limit"]),
         full=metrics['connector_paused{reason="buffer_full"}'] > 0,
     )
 
@@ -171,37 +175,20 @@ def _figures(storm: Storm) -> str:
     return "\n".join(lines)
 
 
-_WIDTH, _HEIGHT, _POINTS = 720, 120, 180
-
-
 def _picture(storm: Storm) -> str:
-    """Draw memory, events held and lag over time, one above the other; what was throttled is shaded."""
+    """Draw memory, events held and lag over time."""
     samples = storm.throttled + storm.drained
     span, until = samples[-1].seconds, storm.throttled[-1].seconds
+
+    def line(value: Callable[[Sample], float]) -> Points:
+        return [(sample.seconds, value(sample)) for sample in samples]
+
     rows = (
-        ("memory, MB", [sample.resident_bytes / 1e6 for sample in samples]),
-        ("events held", [float(sample.held_events) for sample in samples]),
-        ("lag, records", [float(sample.lag) for sample in samples]),
+        Row("memory, MB", (line(lambda sample: sample.resident_bytes / 1e6),)),
+        Row("events held", (line(lambda sample: sample.held_events),)),
+        Row("lag, records", (line(lambda sample: sample.lag),)),
     )
-    drawn = []
-    for number, (title, values) in enumerate(rows):
-        top, most = number * (_HEIGHT + 30) + 25, max(values) or 1.0
-        points = " ".join(
-            f"{samples[at].seconds / span * _WIDTH:.0f},{top + _HEIGHT - values[at] / most * _HEIGHT:.0f}"
-            for at in range(0, len(samples), max(1, len(samples) // _POINTS))
-        )
-        drawn.append(
-            f'<rect y="{top}" width="{until / span * _WIDTH:.0f}" height="{_HEIGHT}" fill="#f3e3d3"/>'
-            f'<text y="{top - 6}">{title}: at most {most:,.0f}</text>'
-            f'<polyline points="{points}" fill="none" stroke="#1f4e79" stroke-width="1.5"/>'
-        )
-    height = len(rows) * (_HEIGHT + 30) + 25
-    shown = f"every request answered 429 for {until:.0f} s (shaded), {span:.0f} s in all"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-5 0 {_WIDTH + 10} {height}" font-family="sans-serif" '
-        f'font-size="13"><rect x="-5" width="{_WIDTH + 10}" height="{height}" fill="#fff"/>'
-        f'{"".join(drawn)}<text y="{height - 10}">{shown}</text></svg>\n'
-    )
+    return draw(rows, span, [Shade(0, until)], f"every request answered 429 for {until:.0f} s (shaded), {span:.0f} s in all")
 
 
 if __name__ == "__main__":

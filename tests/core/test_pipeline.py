@@ -531,6 +531,17 @@ def test_throttled_every_request_of_the_process_waits_and_fewer_go_out_at_once()
     assert sends(talk.wait(0.1)) == [b"[0]", b"[1]"]
 
 
+@pytest.mark.parametrize(("asked", "wait"), [(None, 0.5), (0.0, 0.5), (0.75, 0.75), (3600.0, 3600.0)])
+def test_throttled_no_request_goes_out_before_the_wait_is_over_and_all_do_then(asked: float | None, wait: float) -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.answer(b"[0]", RequestFailed(Failure.THROTTLED, "http-429", retry_after=asked))
+    talk.poll(good(1))
+    assert sends(talk.wait(wait - 0.001)) == []
+    assert sends(talk.wait(0.001)) == [b"[0]", b"[1]"]
+
+
 def test_each_round_that_is_throttled_waits_longer_and_a_round_is_all_that_was_out() -> None:
     talk = Conversation(sending(batch=BatchPolicy(1, 100, 0.0)))
     talk.start()
@@ -541,8 +552,8 @@ def test_each_round_that_is_throttled_waits_longer_and_a_round_is_all_that_was_o
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert sends(talk.wait(0.5)) == [b"[0]", b"[1]"]
     talk.answer(b"[0]", throttled)
+    talk.verdicts(b"[1]", DELIVERED)  # until then one is out, and no more may be
     assert talk.pipeline.wake_at(talk.moment) == 1.5
-    talk.verdicts(b"[1]", DELIVERED)
     assert sends(talk.wait(1.0)) == [b"[2]", b"[0]"]
     talk.answer(b"[2]", throttled)
     talk.verdicts(b"[0]", DELIVERED)

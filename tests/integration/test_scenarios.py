@@ -21,6 +21,8 @@ from tests.integration.world import ConnectorProcess, Sandbox, World, event, eve
 _EVENTS = 4
 _MOST_MEMORY = 250 * 1024 * 1024
 """Some 90 MB is what it takes; a body read whole would be 1 GB."""
+_SLACK_SECONDS = 10.0
+"""For a machine that is busy with other things; to the millisecond it is shown by ``tests/core``."""
 _SECRETS = ("Atza|", "Atzr|", "sandbox-secret")
 
 
@@ -142,6 +144,9 @@ ROWS = [
     _once(40, "conflict", apis=_BOTH),
     Row(40, "max_body_bytes", {"max_body_bytes": 100}, operator="413", lifted=True, tag="for any event"),
     Row(40, "max_body_bytes", {"max_body_bytes": 1500}, odd={"customAttributes": _LARGE}, rejected=1, tag="for one event"),
+    _once(41, "status", status=404, operator="AMAZON_REGION", tag="region moved"),
+    _once(41, "status", status=410, operator="AMAZON_REGION", tag="region gone"),
+    _once(41, "status", status=407, operator="a proxy asks for credentials", tag="proxy"),
 ]
 
 
@@ -271,6 +276,40 @@ def _peak_memory(connector: ConnectorProcess) -> int:
     """Return the most bytes that it ever had in memory."""
     text = Path(f"/proc/{connector.pid}/status").read_text(encoding="ascii")
     return 1024 * int(text.partition("VmHWM:")[2].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("form", "least", "most"),
+    [
+        # Without a wait that can be read it is the backoff's first: half a second, and chance.
+        pytest.param(None, 0.5, 1.0, id="absent"),
+        pytest.param(0, 0.5, 1.0, id="0"),
+        pytest.param(1, 1.0, 1.0, id="1"),
+        pytest.param(2, 2.0, 2.0, id="2"),
+        pytest.param("date+3", 2.0, 3.0, id="date"),  # whole seconds: the answer's own date may be the next one
+        pytest.param("soon", 0.5, 1.0, id="garbage"),
+        pytest.param(-5, 0.5, 1.0, id="negative"),
+    ],
+)
+def test_no_request_of_the_process_comes_before_the_wait_is_over_and_none_much_later(
+    days: Days, form: object, least: float, most: float
+) -> None:
+    steady = days.steady("ads-v1")
+    world, connector = steady.world, steady.connector
+    connector.until_ready()
+    world.sandbox.set_faults(next=[{"fault": "throttle_429", "retry_after": form}])
+    number = sum(steady.outcomes.values())
+    world.produce(event(f"event-{number}"))
+    eventually(world.sandbox.record, "the first request was refused")
+    world.produce(*(event(f"event-{number + index}") for index in range(1, _EVENTS)))
+    steady.outcomes["delivered"] += _EVENTS
+    connector.until_resolved(**{name: count for name, count in steady.outcomes.items() if count})
+
+    refused, *others = world.sandbox.record()
+    assert refused["answer"] == "failed:429"
+    assert min(line["arrival"] for line in others) - refused["arrival"] >= 1000 * least
+    assert min(line["arrival"] for line in others) - refused["answered"] <= 1000 * (most + _SLACK_SECONDS)
+    steady.broken = False
 
 
 def test_when_all_are_rejected_with_one_code_it_pauses_long_before_all_are_dead_letters(world: World) -> None:

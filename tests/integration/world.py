@@ -69,6 +69,7 @@ __all__ = [
     "event",
     "eventually",
     "forget_clients",
+    "free_port",
     "hashed",
     "headers_of",
     "ledger_entries",
@@ -353,7 +354,8 @@ def ledger_fates(servers: str, ledger: str) -> dict[tuple[int, int], list[Outcom
 # ---- processes
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port: int = found.getsockname()[1]
         return port
@@ -439,6 +441,10 @@ class Sandbox(_Process):
         """Return a line for each event received; `connector.sandbox` documents its fields."""
         return [json.loads(line) for line in self._asked("/sandbox/record").splitlines()]
 
+    def requests(self) -> list[dict[str, Any]]:
+        """Return a line for each request received, those included whose events were never read."""
+        return [json.loads(line) for line in self._asked("/sandbox/requests").splitlines()]
+
     def accepted(self) -> Counter[str]:
         """Return how often each id was accepted."""
         return Counter(line["id"] for line in self.record() if line["verdict"] == "accepted")
@@ -485,7 +491,7 @@ class ConnectorProcess(_Process):
 
     def start(self, environment: Mapping[str, str], program: Sequence[str] = ("connector", "run")) -> Self:
         """Start it with these settings, and a port of its own; ``program`` is what follows ``python -m``."""
-        self.port = _free_port()
+        self.port = free_port()
         self._starts_at = len(self.output)
         self._spawn(program, {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(self.port), **environment})
         return self

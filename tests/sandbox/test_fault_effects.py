@@ -355,6 +355,16 @@ async def test_retry_after_comes_in_every_form(http: aiohttp.ClientSession) -> N
     assert found[9] == "date+x"
 
 
+async def test_requests_beyond_the_limit_of_a_second_are_throttled(http: aiohttp.ClientSession, clock: Clock) -> None:
+    await set_faults(http, {"max_requests_per_second": 2, "retry_after": None, "next": [{"fault": "fail_503"}]})
+    found = []
+    for ms in (0, 0, 600, 999, 1000, 1001, 1599, 1600):
+        clock.now_ms = ADS_NOW + ms
+        found.append((await post(http, ADS_PATH, BODY))[0])
+    # What another fault or the limit refuses does not count: at each moment at most two of a second were let pass.
+    assert found == [503, 207, 207, 429, 207, 429, 429, 207]
+
+
 async def test_misnumbered_answers_of_events_v1_count_from_1_and_other_base_from_0(
     http: aiohttp.ClientSession, clock: Clock
 ) -> None:

@@ -182,6 +182,7 @@ def test_waits_stay_between_their_bounds() -> None:
         ({"token_html": 0.6, "token_500": 0.6}, "token request"),
         ({"chances": {"html": 1}}, "chances"),
         ({"flapping": -1}, "flapping"),
+        ({"max_requests_per_second": -1}, "max_requests_per_second"),
         ({"latency_p50_ms": 2, "latency_p99_ms": 1}, "latency_p50_ms"),
         ({"latency_p99_ms": 1}, "latency_p50_ms"),
         ({"max_body_bytes": 0}, "max_body_bytes"),

@@ -5,6 +5,8 @@ with Cluster(nodes=3) as cluster, cluster.link() as link:
     link.cut()                  # nothing passes and nobody is told: bytes wait, as in TCP's retransmissions
     link.cut(reset=True)        # connections are reset, and new ones as soon as they are made
     link.mend()                 # what waits arrives, late
+
+With an address and certificates of its own it is a way to any other server, too.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Coroutine, Sequence
@@ -28,8 +31,11 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 class Link:
     """Forwards each of its ports to a port of a node; for as long as the context lasts."""
 
-    def __init__(self, ports: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self, ports: Sequence[tuple[int, int]], *, address: str = _LOOPBACK, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._ports = ports
+        self._address, self._tls = address, tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="link", daemon=True)
         self._whole = asyncio.Event()
@@ -40,7 +46,7 @@ class Link:
     @property
     def bootstrap_servers(self) -> str:
         """Its own addresses, comma-separated."""
-        return ",".join(f"{_LOOPBACK}:{port}" for port, _ in self._ports)
+        return ",".join(f"{self._address}:{port}" for port, _ in self._ports)
 
     def cut(self, *, reset: bool = False) -> None:
         """Let nothing pass: silently, or with a reset of every connection."""
@@ -69,7 +75,7 @@ class Link:
     async def _listen(self) -> None:
         self._whole.set()
         for port, node in self._ports:
-            self._servers.append(await asyncio.start_server(self._forwarder(node), _LOOPBACK, port))
+            self._servers.append(await asyncio.start_server(self._forwarder(node), self._address, port, ssl=self._tls))
 
     async def _cut(self, reset: bool) -> None:
         self._whole.clear()
