@@ -5,7 +5,6 @@ What answers from the right place, but as another region or a proxy would, stand
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -100,8 +99,8 @@ def test_an_endpoint_that_moves_to_another_address_is_followed(place: Place) -> 
     connector.until_resolved(delivered=2)
 
     before, after = place.world.sandbox.record()
-    # It is tried again after the address is forgotten: the fourth backoff is at most 8 s.
-    assert after["arrival"] - before["answered"] < 1000 * (2 * _NAME_KEPT_SECONDS + 5)
+    # It is tried again after the address is forgotten, by the fourth backoff (8 s at most); the machine may be busy.
+    assert after["arrival"] - before["answered"] < 1000 * (4 * _NAME_KEPT_SECONDS)
     assert connector.page("/readyz")[0] == 200
     _check_account(place, "1", "2")
 
@@ -138,7 +137,6 @@ class Certificates:
 Making = Callable[[Certificates], ssl.SSLContext]
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 @pytest.mark.parametrize(
     ("made", "why"),
     [
