@@ -46,6 +46,19 @@ _DENIED = frozenset(
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
+_ANY_TIME = {
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.before.max.ms": str(2**63 - 1),
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+}
+"""A letter has the time of its record, which the source may have taken from any clock."""
+_LEFT_OUT = (
+    frozenset[str](),
+    frozenset(_ANY_TIME),
+    frozenset({*_ANY_TIME, "unclean.leader.election.enable", "min.insync.replicas"}),
+)
+"""Of settings that a broker refuses, one after the other: the first are not known before Kafka 3.6, the others some managed
+clusters do not allow. What elections they allow is checked afterwards all the same."""
 )
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
@@ -287,7 +300,7 @@ class OwnTopics:
         inherited = self._topics.settings(source.name)
         ledger = self._make(self._ledger_for(source.name), source, self.ledger_settings(inherited))
         self._refuse_what_loses_facts(ledger, inherited)
-        self._make(self._letters_for(source.name), source, letter_settings(inherited))
+        self._refuse_what_loses_letters(self._make(self._letters_for(source.name), source, letter_settings(inherited)))
         return ledger
 
     def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
@@ -302,14 +315,26 @@ class OwnTopics:
         if found is None or found.partitions < source.partitions:
             settings = letter_settings(inherited) if letters else self.ledger_settings(inherited)
             self._make_missing(topic, found, source, settings, rehearsal=True)
-        if found is not None and not letters:
+        if found is not None and letters:
+            self._refuse_what_loses_letters(found)
+        elif found is not None:
             self._refuse_what_loses_facts(found, inherited)
         return found
 
     def _refuse_what_loses_facts(self, ledger: TopicDescription, source: dict[str, str]) -> None:
         problems = self.ledger_problems(self._topics.settings(ledger.name), source, ledger.replication)
         if problems:
-            raise LedgerRefused(self.mend(ledger.name, problems))
+            raise LedgerRefused(self.mend(f"the ledger {ledger.name} would lose facts", ledger.name, problems))
+
+    def _refuse_what_loses_letters(self, letters: TopicDescription) -> None:
+        """Refuse a compacted topic, where the next letter of a key replaces the last.
+
+        The connector can do without the right to read its settings.
+        """
+        with contextlib.suppress(KafkaDenied):
+            if "compact" in self._topics.settings(letters.name).get("cleanup.policy", ""):
+                what = f"the dead-letter topic {letters.name} would lose letters"
+                raise LedgerRefused(self.mend(what, letters.name, {"cleanup.policy": "delete"}))
 
     def _make(self, topic: str, source: TopicDescription, settings: dict[str, str]) -> TopicDescription:
         found = self._topics.describe(topic)
@@ -346,15 +371,15 @@ class OwnTopics:
             self._create(topic, source, settings, rehearsal=rehearsal)
 
     def _create(self, topic: str, source: TopicDescription, settings: dict[str, str], *, rehearsal: bool) -> None:
-        try:
-            self._topics.create(topic, source.partitions, source.replication, settings, rehearsal=rehearsal)
-        except KafkaUnavailable as error:
-            if _code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION}:
-                raise
-            # Some managed clusters refuse these two; what elections they allow is checked afterwards all the same.
-            refused = {"unclean.leader.election.enable", "min.insync.replicas"}
-            fewer = {name: value for name, value in settings.items() if name not in refused}
-            self._topics.create(topic, source.partitions, source.replication, fewer, rehearsal=rehearsal)
+        for left_out in _LEFT_OUT:
+            fewer = {name: value for name, value in settings.items() if name not in left_out}
+            try:
+                self._topics.create(topic, source.partitions, source.replication, fewer, rehearsal=rehearsal)
+            except KafkaUnavailable as error:
+                if _code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION} or left_out is _LEFT_OUT[-1]:
+                    raise
+            else:
+                return
 
     def ledger_settings(self, source: dict[str, str]) -> dict[str, str]:
         """Return the settings a ledger is created with."""
@@ -385,11 +410,11 @@ class OwnTopics:
             wanted["max.message.bytes"] = str(_ENTRY_BYTES)
         return {name: value for name, value in wanted.items() if settings.get(name) != value}
 
-    def mend(self, topic: str, problems: dict[str, str]) -> str:
-        """Say which command mends a ledger's settings."""
+    def mend(self, what: str, topic: str, problems: dict[str, str]) -> str:
+        """Say which command mends a topic's settings."""
         settings = ",".join(f"{name}={value}" for name, value in problems.items())
         return (
-            f"the ledger {topic} would lose facts by its settings; mend it with: "
+            f"{what} by its settings; mend it with: "
             f"kafka-configs.sh --bootstrap-server {self._servers} --alter --entity-type topics "
             f"--entity-name {topic} --add-config {settings}"
         )
@@ -406,3 +431,4 @@ def letter_settings(source: dict[str, str]) -> dict[str, str]:
         "unclean.leader.election.enable": "false",
         "min.insync.replicas": source.get("min.insync.replicas", "1"),
     }
+        **_ANY_TIME,
