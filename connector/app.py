@@ -66,6 +66,8 @@ _STILL_SECONDS = 60.0
 """Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
 _REFUSED_SECONDS = 15.0
 """After the client's last word that it is refused: it tries to connect again, and is refused again, every 10 s."""
+_LEAST_SILENCE_SECONDS = 30.0
+"""Of the brokers, where a session is shorter: a look at topics and group may take as long while one of them is replaced."""
 _SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
 _MAX_SILENCE_SECONDS = 5.0
@@ -227,6 +229,8 @@ class Connector:
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None
         self._runtime: Runtime | None = None
+        self._watch: Watch | None = None
+        self._silence_seconds = 0.0
         self._waiting: str | None = "not started yet"
         self._shutdown = asyncio.Event()
         self.operations = Operations(
@@ -256,6 +260,9 @@ class Connector:
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
+        # A classic member learns by itself that its session is over; one by KIP-848 keeps what it has, joined, for ever.
+        if self._watch is not None and (unanswered := time.monotonic() - self._watch.answered) > self._silence_seconds:
+            waiting.append(f"no broker has answered for {unanswered:.0f} s")
         return Health(not_live, (*waiting, *self.telemetry.lacks, *self.pipeline.needs_operator()))
 
     async def run(self) -> str | None:
@@ -352,7 +359,9 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
-            with Watch(self._topics, watched(settings), self._source.partitions, runtime.post, telemetry):
+            self._silence_seconds = max(session_seconds, _LEAST_SILENCE_SECONDS)
+            self._watch = Watch(self._topics, watched(settings), self._source.partitions, runtime.post, telemetry)
+            with self._watch:
                 return await runtime.run(self._source)
 
 

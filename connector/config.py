@@ -146,6 +146,11 @@ _BYTES = {"B": 1, "KB": 1_000, "MB": 1_000_000}
 _MAX_EVENTS = 500
 """Of one request, in both wire contracts (amazon-contract.md, ``eventData`` and ``events``)."""
 
+_LEAST_SKEW_MS = 1_000
+_LEAST_SKEW = (
+    "a duration of 1s or more, as 5m: the brokers tell their time in the answer to a write, and clocks that agree seem to "
+    "differ by how long it took"
+)
 _LEAST_BUFFER = 12
 """Three polls under way of one record each are a quarter of it."""
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
@@ -327,12 +332,15 @@ def _read(reader: _Reader) -> Settings:
     """Read every setting; where one is at fault the reader knows, and something of the right type stands in its place."""
     kafka = _read_kafka(reader)
     registry, schema_file = _read_schemas(reader)
+    amazon = _read_amazon(reader)
     return Settings(
         kafka=kafka,
         registry=registry,
         schema_file=schema_file,
-        amazon=_read_amazon(reader),
-        freshness=FreshnessPolicy(reader.milliseconds("MAX_EVENT_AGE"), reader.milliseconds("MAX_CLOCK_SKEW")),
+        amazon=amazon,
+        freshness=FreshnessPolicy(
+            reader.milliseconds("MAX_EVENT_AGE"), reader.milliseconds("MAX_CLOCK_SKEW", _LEAST_SKEW_MS, _LEAST_SKEW)
+        ),
         dedupe=DedupePolicy(reader.milliseconds("DEDUPE_WINDOW"), _read_dedupe_key(reader)),
         batch=BatchPolicy(
             reader.whole("BATCH_MAX_EVENTS", 1, _MAX_EVENTS),
@@ -353,7 +361,7 @@ def _read(reader: _Reader) -> Settings:
                 reader.decimal("DEAD_LETTER_MAX_RATIO", "a share from 0 to 1", 1),
             ),
         ),
-        drain_timeout_seconds=reader.seconds("DRAIN_TIMEOUT"),
+        drain_timeout_seconds=_read_drain_timeout(reader, amazon),
         offset_out_of_range=reader.choice("OFFSET_OUT_OF_RANGE", ("wait", "earliest")),
         accept=reader.optional("ACCEPT"),
         on_verdict=reader.choice("ON_VERDICT", ("wait", "stop")),
@@ -437,6 +445,16 @@ def _check_credentials(reader: _Reader, amazon: Amazon) -> None:
         for name in pair:
             if name not in given:
                 reader.problem(name, "is missing (or give a fixed token: AMAZON_ACCESS_TOKEN)")
+
+
+def _read_drain_timeout(reader: _Reader, amazon: Amazon) -> float:
+    seconds = reader.seconds("DRAIN_TIMEOUT")
+    if seconds <= amazon.timeout_seconds:
+        reader.notes.append(
+            "DRAIN_TIMEOUT does not exceed AMAZON_TIMEOUT: a request that is answered slowly while a member stops, or gives "
+            "a partition up, is sent again by its successor (with the same ids)"
+        )
+    return seconds
 
 
 def _read_dedupe_key(reader: _Reader) -> tuple[str, ...]:
@@ -582,8 +600,9 @@ class _Reader:
         self.problem(name, f"is {value!r}; it takes {takes}")
         return 1.0
 
-    def milliseconds(self, name: str, low: int = 1) -> int:
-        return self._measure(name, _MS, low, f"a duration{' above zero' if low else ''}, as 500ms, 30s, 5m, 12h or 7d")
+    def milliseconds(self, name: str, low: int = 1, takes: str = "") -> int:
+        usual = f"a duration{' above zero' if low else ''}, as 500ms, 30s, 5m, 12h or 7d"
+        return self._measure(name, _MS, low, takes or usual)
 
     def seconds(self, name: str, low_ms: int = 1) -> float:
         return self.milliseconds(name, low_ms) / 1_000

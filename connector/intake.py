@@ -37,6 +37,10 @@ class Origin:
         return derived_id(self._cluster_id, self._topic_id, self.partition.partition, record.offset(), timestamp)
 
 
+def _size(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    return sum(len(name) + len(value or b"") for name, value in headers)
+
+
 class Intake:
     """Decodes records and encodes events."""
 
@@ -72,7 +76,9 @@ class Intake:
             poll.times.append(time_ms)
             poll.keys.append(key)
             poll.payloads.append(payload)
-            poll.sizes.append(len(value or b"") + len(record.key() or b"") + (len(payload) if type(payload) is bytes else 0))
+            size = len(value or b"") + len(record.key() or b"") + (len(payload) if type(payload) is bytes else 0)
+            headers = record.headers()
+            poll.sizes.append(size + _size(headers) if headers else size)
             poll.records.append(record)
         return poll
 

@@ -303,13 +303,12 @@ class _TopicReplay:
             for message in self.survey.read(place, min(offsets), max(offsets) + 1):
                 letter = Letter.read(headers(message))
                 if message.offset() in offsets and letter is not None:
-                    _, timestamp_ms = message.timestamp()
                     yield OutgoingRecord(
                         self._target(letter),
                         message.key(),
                         message.value(),
                         replayed(letter, headers(message)),
-                        max(timestamp_ms, 0),
+                        max(letter.timestamp_ms, 0),
                     )
 
     def say_written(self, console: Console) -> None:

@@ -58,11 +58,8 @@ class Ledger(Protocol):
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
         """Append; ``report`` is called once, on any thread."""
 
-    def restore(self, source: TopicPartition, *, truncated: bool = False) -> Recovery:
-        """Read what an assignment starts with; blocks. Raises `Refused` or `Unavailable`."""
-
-    def abandon(self) -> None:
-        """End every restore under way."""
+    def restore(self, source: TopicPartition, *, truncated: bool, wanted: Callable[[], bool]) -> Recovery:
+        """Read what an assignment starts with; blocks while it is wanted. Raises `Refused` or `Unavailable`."""
 
 
 class Letters(Protocol):
@@ -124,7 +121,7 @@ class Runtime:
         finally:
             for task in self._tasks:
                 task.cancel()
-            self._ledger.abandon()
+            self._partitions.clear()  # which ends every restore under way
             if not await asyncio.to_thread(source.close):
                 self._telemetry.group_not_left()
             self._restoring.shutdown(wait=False, cancel_futures=True)
@@ -231,10 +228,10 @@ class Runtime:
         self._letters.write(self._origins[command.generation], cast("Record", command.record), command.flaw, report)
 
     def _restore_wanted(self, command: x.Restore) -> Recovery:
-        """Restore, unless the assignment ended while this waited for its turn."""
+        """Restore, unless the assignment ended while this waited for its turn, and until it ends."""
         if not self._is_ours(command):
             raise Unavailable(f"{command.partition} is not ours any more")
-        return self._ledger.restore(command.partition, truncated=command.truncated)
+        return self._ledger.restore(command.partition, truncated=command.truncated, wanted=lambda: self._is_ours(command))
 
     def _is_ours(self, command: x.Restore) -> bool:
         return command.generation in self._partitions

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
-from connector.app import contract_for, ledger_policy, read_settings
+from connector.app import Connector, contract_for, ledger_policy, read_settings
 from connector.model import Flaw, Reason
 from tests.amazon.inputs import a_purchase
 
@@ -60,3 +64,16 @@ def test_the_wire_contract_is_told_what_becomes_of_events_without_consent(api: s
     assert isinstance(denied, bytes)
     assert b'"amznUserData":"DENIED"' in denied
     assert encoded(AMAZON_REGION="EU", AMAZON_MISSING_CONSENT="send") == encoded(AMAZON_REGION="NA")
+
+
+@pytest.mark.parametrize(("seconds", "ready"), [(44, True), (46, False)])
+def test_member_that_no_broker_answers_for_a_session_is_not_ready(seconds: float, ready: bool) -> None:
+    connector, now = Connector(read_settings(ENVIRONMENT)), time.monotonic()
+    connector._waiting, connector._silence_seconds = None, 45.0
+    connector._source = cast("Any", SimpleNamespace(last_poll=now, refused=None, joined=True))
+    connector._watch = cast("Any", SimpleNamespace(answered=now - seconds))
+    connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0}, needs_operator=list))
+
+    why = connector.health().not_ready
+
+    assert why == () if ready else why == (f"no broker has answered for {seconds} s",)

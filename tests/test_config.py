@@ -97,7 +97,7 @@ def test_empty_variable_is_one_that_is_not_set() -> None:
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
     [
-        ("1ms", 1),
+        ("1000ms", 1_000),
         ("1500ms", 1_500),
         ("30s", 30_000),
         ("5m", 300_000),
@@ -113,6 +113,16 @@ def test_duration_takes_units_from_milliseconds_to_days(text: str, milliseconds:
 @pytest.mark.parametrize("text", ["5", "5 minutes", "1.5h", "-5m", "0s", "m", "5M", "1e3s", "٣s"])
 def test_duration_without_unit_or_sense_is_refused(text: str) -> None:
     assert _problem(MAX_CLOCK_SKEW=text).startswith(f"MAX_CLOCK_SKEW is {text!r}; it takes a duration")
+
+
+def test_clocks_that_may_differ_by_less_than_a_write_takes_are_refused() -> None:
+    assert _problem(MAX_CLOCK_SKEW="999ms").startswith("MAX_CLOCK_SKEW is '999ms'; it takes a duration of 1s or more")
+
+
+def test_drain_that_does_not_outlast_a_request_is_said_at_start() -> None:
+    assert _settings(AMAZON_TIMEOUT="39s").notes == ()
+    (note,) = _settings(AMAZON_TIMEOUT="40s").notes
+    assert note.startswith("DRAIN_TIMEOUT does not exceed AMAZON_TIMEOUT: ")
 
 
 def test_batch_need_not_linger() -> None:

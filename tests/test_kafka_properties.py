@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from connector.config import Kafka
+from connector.kafka import clients
 from connector.kafka.properties import (
     admin_properties,
     consumer_properties,
@@ -40,7 +41,14 @@ def _problem(name: str, value: str) -> str:
         ("plugin.library.paths", "x"),
         ("metadata.broker.list", "x"),
         ("isolation.level", "read_uncommitted"),
+        ("isolation.level", "READ_UNCOMMITTED"),
+        ("isolation.level", " Read_Uncommitted"),
+        ("api.version.request", "false"),
+        ("api.version.fallback.ms", "1000"),
+        ("default.topic.config", "x"),
+        ("logger", "x"),
         ("auto.offset.reset", "latest"),
+        ("auto.offset.reset", " Latest"),
         ("auto.offset.reset", "error"),
     ],
 )
@@ -56,6 +64,10 @@ def test_start_from_now_is_refused_with_the_way_to_have_it() -> None:
     ("name", "value"),
     [
         ("auto.offset.reset", "earliest"),
+        ("auto.offset.reset", "Earliest"),
+        ("isolation.level", "Read_Committed"),
+        ("group.protocol", "CONSUMER"),
+        ("partition.assignment.strategy", "Cooperative-Sticky , "),
         ("group.instance.id", "member-1"),
         ("group.protocol", "consumer"),
         ("partition.assignment.strategy", "range"),
@@ -100,6 +112,12 @@ def test_session_timeout_belongs_to_the_broker_under_the_new_protocol() -> None:
     assert session_timeout_seconds(_kafka(session_timeout_ms="10000")) == 10.0
 
 
+@pytest.mark.parametrize("name", ["session.timeout.ms", "max.poll.interval.ms"])
+@pytest.mark.parametrize("value", ["0x10000", "060000", "60000x", "60_000", "6e4", "60000.5"])
+def test_duration_that_the_client_reads_otherwise_than_it_is_written_is_refused(name: str, value: str) -> None:
+    assert _problem(name, value).startswith(f"KAFKA_{name.upper().replace('.', '_')} is refused: it is '{value}'")
+
+
 def test_problem_of_several_properties_is_told_without_the_secret() -> None:
     given = {"security.protocol": "ssl", "ssl.key.pem": "hidden", "ssl.key.password": "PEM"}
 
@@ -131,6 +149,30 @@ def test_member_commits_nothing_by_itself_and_never_jumps() -> None:
         "enable.auto.offset.store": False,
         "allow.auto.create.topics": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known_as"),
+    [
+        ("group_protocol", "CONSUMER", "consumer"),
+        ("group_protocol", " Classic", "classic"),
+        ("partition_assignment_strategy", " cooperative-sticky", "cooperative-sticky"),
+        ("partition_assignment_strategy", "cooperative-sticky,", "cooperative-sticky"),
+        ("partition_assignment_strategy", "cooperative-sticky,cooperative-sticky", "cooperative-sticky"),
+    ],
+)
+def test_assignments_change_one_by_one_however_it_is_written(name: str, value: str, known_as: str) -> None:
+    kafka = _kafka(**{name: value})
+
+    assert consumer_properties(kafka)[name.replace("_", ".")] == known_as
+    assert clients.incremental(kafka)
+    assert clients.names_itself(kafka) == (known_as == "consumer")
+    assert (session_timeout_seconds(kafka) is None) == (known_as == "consumer")
+
+
+@pytest.mark.parametrize("value", ["range", "Range, RoundRobin"])
+def test_eager_assignors_change_an_assignment_as_a_whole(value: str) -> None:
+    assert not clients.incremental(_kafka(partition_assignment_strategy=value))
 
 
 def test_new_protocol_has_no_assignor_of_the_client() -> None:

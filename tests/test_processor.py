@@ -23,7 +23,7 @@ _ORIGIN = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
 class ARecord:
     """A record as polled."""
 
-    def __init__(self, event: dict[str, Any], offset: int, headers: Sequence[tuple[str, bytes | None]] = ()) -> None:
+    def __init__(self, event: dict[str, Any], offset: int = 0, headers: Sequence[tuple[str, bytes | None]] = ()) -> None:
         self._value, self._offset, self._headers = written(ours(), EVENT | event), offset, headers
 
     def value(self) -> bytes | None:
@@ -112,3 +112,14 @@ def test_a_replayed_dead_letter_without_an_id_keeps_the_one_derived_before() -> 
 
     assert sent_ids(poll) == ["derived-before"]
     assert poll.keys == [None]
+
+
+def test_a_buffer_counts_headers_too() -> None:
+    intake = Intake(
+        EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), ("clientDedupeId",)
+    )
+    headers: list[tuple[str, bytes | None]] = [("trace", b"x" * 1_000), ("none", None)]
+
+    without, with_headers = intake.read(_ORIGIN, [ARecord({}), ARecord({}, headers=headers)]).sizes
+
+    assert with_headers - without == len("trace") + 1_000 + len("none")

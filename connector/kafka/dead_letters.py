@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from confluent_kafka import Message
+from confluent_kafka import KafkaError, Message
 
 from connector.core.letters import LETTER_HEADERS, REASON_HEADER
 from connector.intake import Origin
@@ -18,6 +18,9 @@ _MAX_DETAIL_BYTES = 4096
 """Of the header ``connector.detail``; the letter topic takes 64 KB more than the source's records."""
 
 
+_TIME_REFUSED = KafkaError(KafkaError.INVALID_TIMESTAMP).name()
+
+
 class DeadLetters:
     """Writes dead letters of one connector."""
 
@@ -27,21 +30,22 @@ class DeadLetters:
         self._topic_for = topic_for
 
     def write(self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None]) -> None:
-        """Write a letter; ``report`` is called once it is confirmed, or has failed."""
+        """Write a letter; ``report`` is called once it is confirmed, or has failed.
+
+        One whose topic does not take its record's time is written with the time of now; a header has the record's.
+        """
         _, timestamp = record.timestamp()
+        topic = self._topic_for(origin.partition.topic)
         headers = [
             *(record.headers() or ()),
             *_headers(origin.partition, self._group, origin.derived_id(record), record, flaw),
         ]
-        self._producer.write(
-            self._topic_for(origin.partition.topic),
-            None,
-            record.value(),
-            report,
-            key=record.key(),
-            headers=headers,
-            timestamp_ms=timestamp,
-        )
+
+        def write(timestamp_ms: int, told: Callable[[Confirmation], None]) -> None:
+            value, key = record.value(), record.key()
+            self._producer.write(topic, None, value, told, key=key, headers=headers, timestamp_ms=timestamp_ms)
+
+        write(timestamp, lambda told: write(0, report) if told.error == _TIME_REFUSED else report(told))
 
 
 def _headers(source: TopicPartition, group: str, dedupe_id: str, record: Record, flaw: Flaw) -> list[tuple[str, bytes]]:

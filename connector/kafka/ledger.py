@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,12 +85,12 @@ class Ledger:
         told = report if self._append_time else lambda confirmation: report(replace(confirmation, append_ms=None))
         self._producer.write(self._topic_for(source.topic), source.partition, value, told)
 
-    def abandon(self) -> None:
-        """End every restore under way, for the process ends."""
-        self._reader.abandoned.set()
-
-    def restore(self, source: TopicPartition, *, truncated: bool = False) -> Recovery:
+    def restore(
+        self, source: TopicPartition, *, truncated: bool = False, wanted: Callable[[], bool] = lambda: True
+    ) -> Recovery:
         """Read what an assignment starts with; blocks until the ledger partition was read to its end.
+
+        Once it is not ``wanted`` any more it ends, as if the ledger could not be read.
 
         Raises:
             LedgerRefused: an operator must decide.
@@ -100,7 +99,8 @@ class Ledger:
         topic = self._topics.describe(source.topic)
         if topic is None:
             raise LedgerUnavailable(f"topic {source.topic} does not exist")
-        return self._reader.recover(self.cluster_id, source, topic, self._own.ensure(topic), truncated=truncated)
+        ledger = self._own.ensure(topic)
+        return self._reader.recover(self.cluster_id, source, topic, ledger, truncated=truncated, wanted=wanted)
 
 
 class LedgerReader:
@@ -110,8 +110,6 @@ class LedgerReader:
         self._policy = policy
         self._topics = topics
         self._properties = properties
-        self.abandoned = threading.Event()
-        """Set, it ends every reading under way."""
 
     def recover(
         self,
@@ -122,6 +120,7 @@ class LedgerReader:
         *,
         truncated: bool = False,
         newest: int | None = None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> Recovery:
         """Read a ledger partition to its end; blocks. Of ``newest`` entries only, to look whether it could start.
 
@@ -142,23 +141,28 @@ class LedgerReader:
             self._policy.destination,
             self._policy.dedupe_key,
         )
-        restoration = Restoration(identity, self._policy.accept)
-        position = LedgerPosition("", 0)
-        if ledger is not None:
-            place = TopicPartition(ledger.name, source.partition)
-            ledger_first, ledger_end = self._topics.offsets(place)
-            position = LedgerPosition(ledger.topic_id, ledger_end)
-            since = ledger_first if newest is None else max(ledger_first, ledger_end - newest)
-            self._take_all(restoration, place, since, ledger_end)
+        place = TopicPartition(ledger.name if ledger is not None else "", source.partition)
+        ledger_first, ledger_end = self._topics.offsets(place) if ledger is not None else (0, 0)
+        position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
         state = PartitionState(first, end, committed, position)
-        found = restoration.finish(state, self._policy.out_of_range, truncated=truncated)
-        if isinstance(found, Refusal):
-            raise LedgerRefused(found.sentence)
-        return found
 
-    def _take_all(self, restoration: Restoration, place: TopicPartition, first: int, end: int) -> None:
+        def finish(restoration: Restoration) -> Recovery:
+            found = restoration.finish(state, self._policy.out_of_range, truncated=truncated)
+            if isinstance(found, Refusal):
+                raise LedgerRefused(found.sentence)
+            return found
+
+        finish(Restoration(identity, self._policy.accept))  # what commit and ends refuse needs no reading
+        restoration = Restoration(identity, self._policy.accept)
+        since = ledger_first if newest is None else max(ledger_first, ledger_end - newest)
+        self._take_all(restoration, place, since, ledger_end, wanted)
+        return finish(restoration)
+
+    def _take_all(
+        self, restoration: Restoration, place: TopicPartition, first: int, end: int, wanted: Callable[[], bool]
+    ) -> None:
         try:
-            for message in reader.read(self._properties, place, first, end, self.abandoned):
+            for message in reader.read(self._properties, place, first, end, wanted):
                 _take(restoration, place, message.value())
         except KafkaDenied:
             raise

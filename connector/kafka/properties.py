@@ -7,6 +7,7 @@ guarantee needs is set last, so that nothing given can override it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 
@@ -25,6 +26,7 @@ _COMMITS = "offsets are committed only after their facts are in the ledger"
 _ACKNOWLEDGED = "a fact counts only once all in-sync replicas have it"
 _NO_TRANSACTION = "the ledger needs no transaction"
 _OURS = "the connector sets it itself"
+_NEW_PROTOCOL = "a protocol older than the brokers' would not tell which events are of aborted transactions"
 
 _REFUSED = {
     "enable.auto.commit": _COMMITS,
@@ -45,6 +47,10 @@ _REFUSED = {
     "allow.auto.create.topics": "a misspelt topic would be made, with the settings of none; see LEDGER_AUTO_CREATE",
     "enable.partition.eof": _OURS,
     "group.protocol.type": _OURS,
+    "api.version.request": _NEW_PROTOCOL,
+    "api.version.fallback.ms": _NEW_PROTOCOL,
+    "default.topic.config": "its properties are variables of their own",
+    "logger": _OURS,
     "metadata.broker.list": "it is another name for bootstrap.servers: set KAFKA_BOOTSTRAP_SERVERS",
     "plugin.library.paths": "code that is not the connector's could change what it guarantees",
 }
@@ -54,6 +60,12 @@ _RESET = (
     "no committed offset means the beginning of the partition: older than MAX_EVENT_AGE is stale anyway, and to start from "
     "now set the group's offsets with Kafka's own tool"
 )
+
+_ENUMERATED = frozenset({"auto.offset.reset", "group.protocol", "isolation.level"})
+"""Read here, and by librdkafka in any case and with spaces before; the assignors' names too are taken with some."""
+
+_MILLISECONDS = frozenset({"max.poll.interval.ms", "session.timeout.ms"})
+"""Read here as well. librdkafka takes 045000 for octal and 0x10 for hexadecimal, and ends at the first other character."""
 
 _CONSUMER_ONLY = _words(
     "group.instance.id partition.assignment.strategy session.timeout.ms heartbeat.interval.ms group.protocol "
@@ -102,9 +114,9 @@ def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> lis
 
     librdkafka judges names and values itself, by setting up a client of each kind that knows no broker.
     """
-    allowed = dict(properties)
+    allowed = _plain(properties)
     found = []
-    for name, value in properties.items():
+    for name, value in list(allowed.items()):
         if why := _refusal(name, value):
             found.append(f"{_variable(name)} is refused: {why}")
             del allowed[name]
@@ -116,7 +128,7 @@ def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> lis
 
 def consumer_properties(kafka: Kafka) -> dict[str, str | bool]:
     """Return what the member of the group is made with."""
-    given = _without(kafka.properties, _PRODUCER_ONLY | {"auto.offset.reset"})
+    given = _without(_plain(kafka.properties), _PRODUCER_ONLY | {"auto.offset.reset"})
     if given.get("group.protocol", "classic") == "classic":
         given.setdefault("partition.assignment.strategy", "cooperative-sticky")
     return given | {
@@ -144,9 +156,21 @@ def admin_properties(kafka: Kafka) -> dict[str, str | bool]:
 
 def session_timeout_seconds(kafka: Kafka) -> float | None:
     """Return the session time-out of the classic protocol; None where the broker sets it (``group.protocol=consumer``)."""
-    if kafka.properties.get("group.protocol") == "consumer":
+    given = _plain(kafka.properties)
+    if given.get("group.protocol") == "consumer":
         return None
-    return float(kafka.properties.get("session.timeout.ms", _DEFAULT_SESSION_MS)) / 1_000
+    return float(given.get("session.timeout.ms", _DEFAULT_SESSION_MS)) / 1_000
+
+
+def _plain(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return properties with each value that is read here in the one form it is compared in."""
+    return {name: _plain_value(name, value) for name, value in properties.items()}
+
+
+def _plain_value(name: str, value: str) -> str:
+    if name == "partition.assignment.strategy":
+        return ",".join(dict.fromkeys(value.lower().replace(",", " ").split()))
+    return value.strip().lower() if name in _ENUMERATED else value
 
 
 def _refusal(name: str, value: str) -> str | None:
@@ -156,6 +180,8 @@ def _refusal(name: str, value: str) -> str | None:
         return _RESET
     if name == "isolation.level" and value == "read_uncommitted":
         return "events of aborted transactions would be sent"
+    if name in _MILLISECONDS and not re.fullmatch("[1-9][0-9]*", value):
+        return f"it is {value!r}; it takes a whole number of milliseconds"
     return _REFUSED.get(name)
 
 

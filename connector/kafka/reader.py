@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from threading import Event
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
@@ -24,12 +23,16 @@ _STALLED_SECONDS = 30.0
 
 
 def read(
-    properties: dict[str, Any], place: TopicPartition, first: int, end: int, abandoned: Event | None = None
+    properties: dict[str, Any],
+    place: TopicPartition,
+    first: int,
+    end: int,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.
 
     ``properties`` must enable ``enable.partition.eof``: an end behind a transaction's marker is noticed by it.
-    Setting ``abandoned`` from another thread ends it, as if the partition could not be read.
+    Once it is not ``wanted`` any more it ends, as if the partition could not be read.
 
     Raises:
         KafkaUnavailable: it cannot be read to the end for now.
@@ -50,7 +53,7 @@ def read(
                 progress_at = time.monotonic()
                 if error is None and (offset or 0) < end:
                     yield message
-            if abandoned is not None and abandoned.is_set():
+            if not wanted():
                 raise KafkaUnavailable(f"{place}: nobody waits for it any more")
             if time.monotonic() - progress_at > _STALLED_SECONDS:
                 raise KafkaUnavailable(f"{place} yields nothing at offset {next_offset}, its end is {end}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
@@ -21,6 +21,8 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import ConsumerGroupDescription as GroupDescribed
+from confluent_kafka.admin import TopicDescription as TopicDescribed
 
 from connector.core.recovery import CommittedOffset
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused
@@ -28,7 +30,12 @@ from connector.model import UNKNOWN_EPOCH, TopicPartition
 
 __all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs", "missing", "unavailable"]
 
-_REQUEST_SECONDS = 15.0
+_TRIES_SECONDS = (2.0, 3.0, 4.0, 6.0)
+"""Of one question, each asked of another client: see `Topics._ask`. Brokers that are slow have the last."""
+_WAIT_SECONDS = 30.0
+"""Longer than a client waits: one that is freed with a question under way takes the process with it (seen with
+confluent-kafka 2.16), and one that did not answer is replaced."""
+_COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
 """After which brokers that have not even said who they are count as not answering, and an operator is told so."""
 _DAY_MS = 86_400_000
@@ -39,6 +46,19 @@ _DEFAULT_SESSION_SECONDS = 45.0
 
 _ENTRY_BYTES = 524_288
 """Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
+_ANY_TIME = {
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.before.max.ms": str(2**63 - 1),
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+}
+"""A letter has the time of its record, which the source may have taken from any clock."""
+_LEFT_OUT = (
+    frozenset[str](),
+    frozenset(_ANY_TIME),
+    frozenset({*_ANY_TIME, "unclean.leader.election.enable", "min.insync.replicas"}),
+)
+"""Of settings that a broker refuses, one after the other: the first are not known before Kafka 3.6, the others some managed
+clusters do not allow. What elections they allow is checked afterwards all the same."""
 _NOT_IN_CHARGE = frozenset({KafkaError.NOT_CONTROLLER, KafkaError.NOT_COORDINATOR})
 _DENIED = frozenset(
     {
@@ -78,18 +98,22 @@ def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
 
 def _wait(what: str, future: Future[T]) -> T:
     try:
-        # Longer than the client waits: one that is freed with a question under way takes the process with it (seen with
-        # confluent-kafka 2.16), and one that did not answer is replaced.
-        return future.result(timeout=2 * _REQUEST_SECONDS)
+        return future.result(timeout=_WAIT_SECONDS)
     except KafkaException as error:
         raise unavailable(what, error.args[0]) from error
     except TimeoutError as error:
-        raise KafkaUnavailable(f"{what}: no answer within {2 * _REQUEST_SECONDS:.0f} s") from error
+        raise KafkaUnavailable(f"{what}: no answer within {_WAIT_SECONDS:.0f} s") from error
 
 
 def _code(error: KafkaUnavailable) -> int | None:
     cause = error.__cause__
     return cause.args[0].code() if isinstance(cause, KafkaException) else None
+
+
+def _is_unanswered(error: KafkaUnavailable) -> bool:
+    """Tell whether no broker answered, or one that is not in charge."""
+    code = _code(error) or 0
+    return code <= 0 or code in _NOT_IN_CHARGE
 
 
 def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
@@ -105,37 +129,51 @@ class Topics:
         self._made = make()
         self._offsets = offsets
 
-    @contextlib.contextmanager
-    def _asking(self) -> Iterator[AdminClient]:
-        """Lend the client for one question; whoever asks next after one that no broker answered gets a new one.
+    def _ask(self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...] = ()) -> T:
+        """Ask a question that may take so many seconds, again and of a new client where no broker answers it.
 
-        A client may ask brokers that are not there any more, or not in charge, as long as it lives: it looks for a group's
-        coordinator once, and for a controller hardly ever (librdkafka 2.16; tried: 15 s a call and no answer).
+        A client may ask a broker that is not there any more, or not in charge, for minutes: it looks for a group's
+        coordinator once, and for controller and leaders hardly ever (librdkafka 2.16). One that is made before the others
+        have noticed that a broker is gone is sent there by them; hence several, and the first ones not for long.
         """
-        client = self._made
-        try:
-            yield client
-        except KafkaUnavailable as error:
-            if (_code(error) or 0) <= 0 or _code(error) in _NOT_IN_CHARGE:
-                self._made = self._make()
-            raise
+        unanswered: KafkaUnavailable | None = None
+        for seconds in tries or _TRIES_SECONDS:
+            client = self._made
+            try:
+                return question(client, seconds)
+            except KafkaUnavailable as error:
+                if not _is_unanswered(error):
+                    raise
+                unanswered = error
+                self._replace(client)
+        raise cast("KafkaUnavailable", unanswered)
+
+    def _replace(self, client: AdminClient) -> None:
+        if self._made is client:  # and not replaced already by another thread
+            self._made = self._make()
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
-        with self._asking() as client:
-            found = _wait("the cluster's id", client.describe_cluster(request_timeout=_FIRST_ANSWER_SECONDS)).cluster_id
+        found = self._ask(
+            lambda client, seconds: _wait("the cluster's id", client.describe_cluster(request_timeout=seconds)),
+            (_FIRST_ANSWER_SECONDS,),
+        ).cluster_id
         if not found:
             raise KafkaUnavailable("the brokers do not name a cluster id")
         return str(found)
 
     def describe(self, topic: str) -> TopicDescription | None:
         """Describe a topic; None if it does not exist."""
+
+        def ask(client: AdminClient, seconds: float) -> TopicDescribed:
+            asked = client.describe_topics(
+                TopicCollection([topic]), include_authorized_operations=True, request_timeout=seconds
+            )
+            described: TopicDescribed = _wait(f"topic {topic}", asked[topic])
+            return described
+
         try:
-            with self._asking() as client:
-                asked = client.describe_topics(
-                    TopicCollection([topic]), include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
-                )
-                found = _wait(f"topic {topic}", asked[topic])
+            found = self._ask(ask)
         except KafkaUnavailable as error:
             if _code(error) in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}:
                 return None
@@ -146,17 +184,20 @@ class Topics:
     def settings(self, topic: str) -> dict[str, str]:
         """Return a topic's effective settings."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        with self._asking() as client:
-            asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
-            entries: dict[str, Any] = _wait(f"settings of topic {topic}", asked[resource])
+        entries = self._settings(f"settings of topic {topic}", resource)
         return {name: str(entry.value) for name, entry in entries.items()}
+
+    def _settings(self, what: str, resource: ConfigResource) -> dict[str, Any]:
+        return self._ask(
+            lambda client, seconds: _wait(what, client.describe_configs([resource], request_timeout=seconds)[resource])
+        )
 
     def committed(self, partition: TopicPartition) -> CommittedOffset | None:
         """Return what the group has committed for a partition; None if it never has."""
         # Not by the admin client: it asks one coordinator for ever, also when the group has moved to another, and that one's
         # refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka 2.16, seen; its issue 5040).
         try:
-            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_REQUEST_SECONDS)
+            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
         except KafkaException as error:
             raise unavailable(f"committed offset of {partition}", error.args[0]) from error
         if found.error is not None:
@@ -170,54 +211,67 @@ class Topics:
         """Return a partition's first offset and its end offset; ``stable``: the end before the first open transaction."""
         isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         first, end = (self._offset(partition, spec, isolation) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
-        if first < 0 or end < 0:
-            raise KafkaUnavailable(f"offsets of {partition}: the brokers do not know them")
         return first, end
 
     def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
         """Return the first offset whose record is from this time or later; None if there is none."""
-        found = self._offset(partition, OffsetSpec.for_timestamp(time_ms), IsolationLevel.READ_UNCOMMITTED)
+        isolation = IsolationLevel.READ_UNCOMMITTED
+        found = self._offset(partition, OffsetSpec.for_timestamp(time_ms), isolation, may_lack=True)
         return None if found < 0 else found
 
-    def _offset(self, partition: TopicPartition, spec: OffsetSpec, isolation: IsolationLevel) -> int:
+    def _offset(
+        self, partition: TopicPartition, spec: OffsetSpec, isolation: IsolationLevel, *, may_lack: bool = False
+    ) -> int:
         place = KafkaTopicPartition(*partition)
-        with self._asking() as client:
-            asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=_REQUEST_SECONDS)
+
+        def ask(client: AdminClient, seconds: float) -> int:
+            asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=seconds)
             offset: int = _wait(f"offsets of {partition}", asked[place]).offset
-        return offset
+            if offset < 0 and not may_lack:  # where the time is over, and no error (librdkafka 2.16)
+                raise KafkaUnavailable(f"offsets of {partition}: no broker says them")
+            return offset
+
+        return self._ask(ask)
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offsets that the brokers know, as a monitor of lag asks for them."""
-        found = {}
-        with self._asking() as client:
-            asked = client.list_offsets(
-                {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                request_timeout=_REQUEST_SECONDS,
-            )
-            for place, future in asked.items():
-                with contextlib.suppress(KafkaUnavailable):
-                    found[TopicPartition(place.topic, place.partition)] = _wait("end offset", future).offset
+        client = self._made
+        asked = client.list_offsets(
+            {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_TRIES_SECONDS[-1],
+        )
+        found, unanswered = {}, False
+        for place, future in asked.items():
+            try:
+                end = _wait("end offset", future).offset
+            except KafkaUnavailable as error:
+                unanswered = unanswered or _is_unanswered(error)
+                continue
+            unanswered = unanswered or end < 0
+            found[TopicPartition(place.topic, place.partition)] = end
+        if unanswered:
+            self._replace(client)
         return {partition: end for partition, end in found.items() if end >= 0}
 
     def session_seconds(self, group: str) -> float:
         """Return the session time-out of a KIP-848 group, as the brokers hold it."""
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
         try:
-            with self._asking() as client:
-                asked = client.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
-                entry = _wait("settings of the group", asked[resource]).get("consumer.session.timeout.ms")
+            entry = self._settings("settings of the group", resource).get("consumer.session.timeout.ms")
         except (KafkaUnavailable, KafkaException):  # brokers before 4.0 have no settings of groups
             return _DEFAULT_SESSION_SECONDS
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 
     def group_may(self, group: str) -> frozenset[str]:
         """Return the operations on a group that this client is authorised to; empty where the brokers do not say."""
-        with self._asking() as client:
-            asked = client.describe_consumer_groups(
-                [group], include_authorized_operations=True, request_timeout=_REQUEST_SECONDS
-            )
-            found = _wait(f"group {group}", asked[group])
+
+        def ask(client: AdminClient, seconds: float) -> GroupDescribed:
+            asked = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=seconds)
+            described: GroupDescribed = _wait(f"group {group}", asked[group])
+            return described
+
+        found = self._ask(ask)
         return frozenset(AclOperation(operation).name for operation in found.authorized_operations or ())
 
     def create(
@@ -225,10 +279,15 @@ class Topics:
     ) -> None:
         """Create a topic; another member having done so meanwhile is as good. A ``rehearsal`` only asks whether it may."""
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replication, config=settings)
+
+        def ask(client: AdminClient, seconds: float) -> None:
+            _wait(
+                f"creating topic {topic}",
+                client.create_topics([new], request_timeout=seconds, validate_only=rehearsal)[topic],
+            )
+
         try:
-            with self._asking() as client:
-                asked = client.create_topics([new], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal)
-                _wait(f"creating topic {topic}", asked[topic])
+            self._ask(ask)
         except KafkaUnavailable as error:
             if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
@@ -238,12 +297,14 @@ class Topics:
 
         A ``rehearsal`` only asks whether it may.
         """
+        new = [NewPartitions(topic, partitions)]
+
+        def ask(client: AdminClient, seconds: float) -> None:
+            asked = client.create_partitions(new, request_timeout=seconds, validate_only=rehearsal)
+            _wait(f"adding partitions to topic {topic}", asked[topic])
+
         try:
-            with self._asking() as client:
-                asked = client.create_partitions(
-                    [NewPartitions(topic, partitions)], request_timeout=_REQUEST_SECONDS, validate_only=rehearsal
-                )
-                _wait(f"adding partitions to topic {topic}", asked[topic])
+            self._ask(ask)
         except KafkaUnavailable as error:
             if _code(error) != KafkaError.INVALID_PARTITIONS:
                 raise
@@ -287,7 +348,7 @@ class OwnTopics:
         inherited = self._topics.settings(source.name)
         ledger = self._make(self._ledger_for(source.name), source, self.ledger_settings(inherited))
         self._refuse_what_loses_facts(ledger, inherited)
-        self._make(self._letters_for(source.name), source, letter_settings(inherited))
+        self._refuse_what_loses_letters(self._make(self._letters_for(source.name), source, letter_settings(inherited)))
         return ledger
 
     def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
@@ -302,14 +363,26 @@ class OwnTopics:
         if found is None or found.partitions < source.partitions:
             settings = letter_settings(inherited) if letters else self.ledger_settings(inherited)
             self._make_missing(topic, found, source, settings, rehearsal=True)
-        if found is not None and not letters:
+        if found is not None and letters:
+            self._refuse_what_loses_letters(found)
+        elif found is not None:
             self._refuse_what_loses_facts(found, inherited)
         return found
 
     def _refuse_what_loses_facts(self, ledger: TopicDescription, source: dict[str, str]) -> None:
         problems = self.ledger_problems(self._topics.settings(ledger.name), source, ledger.replication)
         if problems:
-            raise LedgerRefused(self.mend(ledger.name, problems))
+            raise LedgerRefused(self.mend(f"the ledger {ledger.name} would lose facts", ledger.name, problems))
+
+    def _refuse_what_loses_letters(self, letters: TopicDescription) -> None:
+        """Refuse a compacted topic, where the next letter of a key replaces the last.
+
+        The connector can do without the right to read its settings.
+        """
+        with contextlib.suppress(KafkaDenied):
+            if "compact" in self._topics.settings(letters.name).get("cleanup.policy", ""):
+                what = f"the dead-letter topic {letters.name} would lose letters"
+                raise LedgerRefused(self.mend(what, letters.name, {"cleanup.policy": "delete"}))
 
     def _make(self, topic: str, source: TopicDescription, settings: dict[str, str]) -> TopicDescription:
         found = self._topics.describe(topic)
@@ -346,15 +419,15 @@ class OwnTopics:
             self._create(topic, source, settings, rehearsal=rehearsal)
 
     def _create(self, topic: str, source: TopicDescription, settings: dict[str, str], *, rehearsal: bool) -> None:
-        try:
-            self._topics.create(topic, source.partitions, source.replication, settings, rehearsal=rehearsal)
-        except KafkaUnavailable as error:
-            if _code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION}:
-                raise
-            # Some managed clusters refuse these two; what elections they allow is checked afterwards all the same.
-            refused = {"unclean.leader.election.enable", "min.insync.replicas"}
-            fewer = {name: value for name, value in settings.items() if name not in refused}
-            self._topics.create(topic, source.partitions, source.replication, fewer, rehearsal=rehearsal)
+        for left_out in _LEFT_OUT:
+            fewer = {name: value for name, value in settings.items() if name not in left_out}
+            try:
+                self._topics.create(topic, source.partitions, source.replication, fewer, rehearsal=rehearsal)
+            except KafkaUnavailable as error:
+                if _code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION} or left_out is _LEFT_OUT[-1]:
+                    raise
+            else:
+                return
 
     def ledger_settings(self, source: dict[str, str]) -> dict[str, str]:
         """Return the settings a ledger is created with."""
@@ -385,11 +458,11 @@ class OwnTopics:
             wanted["max.message.bytes"] = str(_ENTRY_BYTES)
         return {name: value for name, value in wanted.items() if settings.get(name) != value}
 
-    def mend(self, topic: str, problems: dict[str, str]) -> str:
-        """Say which command mends a ledger's settings."""
+    def mend(self, what: str, topic: str, problems: dict[str, str]) -> str:
+        """Say which command mends a topic's settings."""
         settings = ",".join(f"{name}={value}" for name, value in problems.items())
         return (
-            f"the ledger {topic} would lose facts by its settings; mend it with: "
+            f"{what} by its settings; mend it with: "
             f"kafka-configs.sh --bootstrap-server {self._servers} --alter --entity-type topics "
             f"--entity-name {topic} --add-config {settings}"
         )
@@ -402,6 +475,7 @@ def letter_settings(source: dict[str, str]) -> dict[str, str]:
         "cleanup.policy": "delete",
         "retention.ms": "-1",
         "retention.bytes": "-1",
+        **_ANY_TIME,
         "max.message.bytes": str(largest),
         "unclean.leader.election.enable": "false",
         "min.insync.replicas": source.get("min.insync.replicas", "1"),

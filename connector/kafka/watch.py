@@ -8,6 +8,7 @@ it speaks once, and of one that was given back not at all (tried).
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -66,6 +67,8 @@ class Watch:
         self._watcher = watcher
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self.answered = time.monotonic()
+        """Monotonic second of the last answer of a broker; read by other threads."""
 
     def __enter__(self) -> None:
         """Begin."""
@@ -99,8 +102,10 @@ class Watch:
             try:
                 found = self._topics.describe(name)
             except KafkaDenied as error:
+                self.answered = time.monotonic()
                 yield str(error)
                 continue
+            self.answered = time.monotonic()
             if found is None:
                 continue  # the group takes a source topic away that is gone; the others are made on the next assignment
             if name in self._watched.sources and not self._ending.is_set():

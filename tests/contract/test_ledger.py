@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connector.core.recovery import LedgerPosition, Recovery, commit_metadata
-from connector.errors import KafkaUnavailable, Refused, Unavailable
+from connector.errors import KafkaUnavailable, LedgerUnavailable, Refused, Unavailable
 from connector.intake import Origin
 from connector.kafka.ledger import Ledger
 from connector.model import Facts, Flaw, Outcome, Reason, TopicPartition
@@ -195,10 +195,23 @@ def test_a_restore_that_nobody_waits_for_ends(stage: KafkaStage) -> None:
     stage.create()
     ledger = stage.ledger()
     appended(stage, ledger, restored(stage, ledger).topic_id, Facts())
-    ledger.abandon()
 
-    with pytest.raises(Unavailable):
-        restored(stage, ledger)
+    with pytest.raises(LedgerUnavailable, match="nobody waits"):
+        stage.blocking(lambda: ledger.restore(TopicPartition(stage.topic, 0), wanted=lambda: False))
+
+
+@pytest.mark.parametrize("rests_on", [0, 100])
+def test_what_the_commit_alone_refuses_is_refused_before_the_ledger_is_read(stage: KafkaStage, rests_on: int) -> None:
+    stage.create()
+    stage.produce(b"0")
+    ledger = stage.ledger()
+    first = restored(stage, ledger)
+    appended(stage, ledger, first.topic_id, Facts())
+    offset = 1 if rests_on else 100
+    stage.commit(offset, commit_metadata(first.topic_id, LedgerPosition(first.position.topic_id, rests_on)))
+
+    with pytest.raises(Refused, match="100"):
+        stage.blocking(lambda: ledger.restore(TopicPartition(stage.topic, 0), wanted=lambda: False))
 
 
 def test_a_letter_is_its_record_with_the_reason_beside(stage: KafkaStage) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from confluent_kafka import TIMESTAMP_CREATE_TIME
 
 from tests.integration.world import (
+    DAY_MS,
     Produced,
     World,
     alter_topic,
+    create_topic,
     event,
     eventually,
     headers_of,
@@ -59,6 +61,51 @@ def test_letter_is_the_record_byte_for_byte_and_says_why_and_where_it_stood(worl
         }
         assert detail
         assert dedupe_id
+
+
+_ANY_TIME = str(2**63 - 1)
+
+
+def test_letter_of_any_time_keeps_it(world: World) -> None:
+    world.create_topic(message_timestamp_after_max_ms=_ANY_TIME, retention_ms="-1")
+    times = [now_ms() + 2 * 3_600_000, now_ms() - 400 * DAY_MS]
+    ahead = world.value(event("from tomorrow", timestamp=times[0]))
+    world.produce(Produced(ahead, b"k", timestamp_ms=times[0]), Produced(b"\x01", b"k", timestamp_ms=times[1]))
+
+    world.connector().until_resolved(dead_lettered=2)
+
+    letters = read_topic(world.servers, world.dead_letters)
+    assert [letter.timestamp() for letter in letters] == [(TIMESTAMP_CREATE_TIME, at) for at in times]
+    assert [dict(headers_of(letter))["connector.reason"] for letter in letters] == [b"implausible-time", b"undecodable"]
+    settings = topic_settings(world.servers, world.dead_letters)
+    assert settings["message.timestamp.before.max.ms"] == settings["message.timestamp.after.max.ms"] == _ANY_TIME
+
+
+def test_letter_whose_time_an_older_topic_does_not_take_is_written_with_the_time_of_now(world: World) -> None:
+    world.create_topic(message_timestamp_after_max_ms=_ANY_TIME)
+    create_topic(world.servers, world.dead_letters, message_timestamp_after_max_ms="3600000")
+    began, at = now_ms(), now_ms() + 2 * 3_600_000
+    world.produce(Produced(b"\x01", b"k", timestamp_ms=at))
+
+    world.connector().until_resolved(dead_lettered=1)
+
+    (letter,) = read_topic(world.servers, world.dead_letters)
+    assert began <= letter.timestamp()[1] < at
+    assert dict(headers_of(letter))["connector.timestamp"] == str(at).encode()
+
+
+def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(world: World) -> None:
+    world.create_topic()
+    create_topic(world.servers, world.dead_letters, cleanup_policy="compact")
+    world.produce(Produced(b"\x01", b"k"))
+
+    connector = world.connector()
+    connector.until_said("partition_refused")
+    assert f"--entity-name {world.dead_letters} --add-config cleanup.policy=delete" in connector.output
+    assert f"dead-letter topic {world.dead_letters} would lose letters" in world.command("check").stdout
+    alter_topic(world.servers, world.dead_letters, cleanup_policy="delete")
+
+    connector.until_resolved(dead_lettered=1)
 
 
 def test_letter_as_large_as_the_source_takes_is_written_all_the_same(world: World) -> None:

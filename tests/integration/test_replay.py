@@ -19,6 +19,7 @@ from tests.integration.world import (
     DAY_MS,
     Produced,
     World,
+    create_topic,
     delete_records,
     end_offsets,
     event,
@@ -129,6 +130,16 @@ def test_record_goes_back_byte_for_byte_to_the_partition_it_came_from(world: Wor
             ("connector.replay-of", f"{world.topic}-{record.partition}@0".encode()),
             ("connector.replays", b"1"),
         ]
+
+
+def test_record_goes_back_with_its_own_time_whatever_the_letters_have(world: World) -> None:
+    create_topic(world.servers, world.dead_letters, message_timestamp_type="LogAppendTime")
+    at = now_ms() - 123_456
+    _dead_lettered(world, Produced(_NOTHING, b"k", timestamp_ms=at))
+
+    _replay(world)
+
+    assert [copy.timestamp()[1] for copy in _copies(world)] == [at]
 
 
 def test_event_that_is_refused_again_is_not_replayed_in_circles(world: World) -> None:

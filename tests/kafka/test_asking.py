@@ -85,7 +85,8 @@ class _Scene:
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Scene]:
-    monkeypatch.setattr(topics, "_REQUEST_SECONDS", 2.0)
+    monkeypatch.setattr(topics, "_TRIES_SECONDS", (2.0,))
+    monkeypatch.setattr(topics, "_COMMITTED_SECONDS", 2.0)
     with _FailingBroker() as broker:
         yield _Scene(broker)
 

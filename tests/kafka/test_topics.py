@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from connector.errors import KafkaUnavailable
-from connector.kafka.topics import Topics
+from connector.kafka.topics import OwnTopics, TopicDescription, Topics, unavailable
+from connector.model import TopicPartition
 
 
 class _Asked:
@@ -50,3 +51,87 @@ def test_after_a_question_without_an_answer_another_client_is_asked(code: int) -
         asked.topics.cluster_id()
     assert asked.topics.cluster_id() == "id"
     assert asked.made == 2
+
+
+class _Silent:
+    """Clients of which the first ones have no answer: neither an error, where offsets are asked for, nor a topic."""
+
+    def __init__(self, silent: int) -> None:
+        self.seconds: list[float] = []
+        self._silent = silent
+        self.topics = Topics(cast("Any", lambda: self), cast("Any", None))
+
+    def list_offsets(self, asked: dict[Any, object], *, request_timeout: float, **_: object) -> dict[Any, Any]:
+        self.seconds.append(request_timeout)
+        future = Future[SimpleNamespace]()
+        future.set_result(SimpleNamespace(offset=-1 if len(self.seconds) <= self._silent else 7))
+        return dict.fromkeys(asked, future)
+
+    def describe_topics(self, _: object, *, request_timeout: float, **__: object) -> dict[str, Any]:
+        self.seconds.append(request_timeout)
+        future = Future[object]()
+        future.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+        return {"topic": future}
+
+
+def test_brokers_that_are_gone_are_not_asked_for_long_and_slow_ones_are_at_last() -> None:
+    asked = _Silent(0)
+    with pytest.raises(KafkaUnavailable, match="_TIMED_OUT"):
+        asked.topics.describe("topic")
+    assert asked.seconds == [2.0, 3.0, 4.0, 6.0]
+
+
+def test_an_offset_that_no_broker_said_is_asked_of_another_client() -> None:
+    asked = _Silent(1)
+    assert asked.topics.offsets(TopicPartition("topic", 0)) == (7, 7)
+    assert asked.seconds == [2.0, 3.0, 2.0]
+
+
+def test_ends_that_no_broker_said_are_asked_of_another_client_the_next_time() -> None:
+    asked = _Silent(1)
+    first = asked.topics._made = cast("Any", SimpleNamespace(list_offsets=asked.list_offsets))
+    assert asked.topics.ends([TopicPartition("topic", 0)]) == {}
+    assert asked.topics._made is not first
+    assert asked.topics.ends([TopicPartition("topic", 0)]) == {TopicPartition("topic", 0): 7}
+
+
+class _Created(Topics):
+    """Refuses to make a topic with certain settings, and notes those it was made with."""
+
+    def __init__(self, *refused: str) -> None:
+        self._refused = refused
+        self.settings_made: dict[str, str] = {}
+
+    def describe(self, topic: str) -> TopicDescription | None:
+        ours = topic != "source" and self.settings_made
+        return TopicDescription(topic, "id", 1, 3, frozenset()) if ours or topic == "source" else None
+
+    def settings(self, _topic: str) -> dict[str, str]:
+        return self.settings_made
+
+    def create(
+        self, topic: str, partitions: int, replication: int, settings: dict[str, str], *, rehearsal: bool = False
+    ) -> None:
+        assert (partitions, replication, rehearsal) == (1, 3, True)
+        if not settings.keys().isdisjoint(self._refused):
+            error = KafkaError(KafkaError.INVALID_CONFIG)
+            raise unavailable(topic, error) from KafkaException(error)
+        self.settings_made = settings
+
+
+@pytest.mark.parametrize(
+    ("refused", "kept"),
+    [
+        ((), {"message.timestamp.after.max.ms", "min.insync.replicas"}),
+        (("message.timestamp.after.max.ms",), {"min.insync.replicas", "unclean.leader.election.enable"}),
+        (("min.insync.replicas",), {"retention.ms"}),
+    ],
+)
+def test_settings_that_brokers_refuse_are_left_out_and_no_more(refused: tuple[str, ...], kept: set[str]) -> None:
+    topics = _Created(*refused)
+    own = OwnTopics(
+        topics, "{}.ledger".format, "{}.dead-letter".format, servers="broker:9092", window_ms=1_000, auto_create=True
+    )
+    own.rehearse(TopicDescription("source", "id", 1, 3, frozenset()), letters=True)
+    assert kept <= topics.settings_made.keys()
+    assert topics.settings_made.keys().isdisjoint(refused)

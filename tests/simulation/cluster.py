@@ -30,6 +30,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as Place
 
+from connector.kafka.topics import _TRIES_SECONDS
 from connector.model import TopicPartition
 from tests.simulation.records import START_MS, Row
 from tests.simulation.virtual_time import Process, VirtualLoop
@@ -37,6 +38,7 @@ from tests.simulation.virtual_time import Process, VirtualLoop
 __all__ = ["AdminClient", "Cluster", "Commit", "Journal", "MemberClient", "Odds", "ProducerClient", "ReaderClient", "Stored"]
 
 _SOURCE_SETTINGS = {"max.message.bytes": "1048588", "min.insync.replicas": "1"}
+_TRIES = len(_TRIES_SECONDS)
 _DEFAULTS = {"retention.ms": "604800000", "message.timestamp.type": "CreateTime"}
 
 
@@ -187,6 +189,7 @@ class Cluster:
         self.committed: dict[TopicPartition, Commit] = {}
         self.group = Group(self)
         self._ids = 0
+        self._silences: dict[object, int] = {}
 
     # ---- what the world does
 
@@ -204,6 +207,12 @@ class Cluster:
 
     def chance(self, odds: float) -> bool:
         return not self.calm and self.dice.random() < odds
+
+    def silent(self, question: object, odds: float) -> bool:
+        """Tell whether brokers have no answer: to one question, or as often as the connector asks it again."""
+        left = self._silences.get(question, 0) or (self.dice.choice((1, _TRIES)) if self.chance(odds) else 0)
+        self._silences[question] = 0 if self.calm else max(left - 1, 0)
+        return left > 0 and not self.calm
 
     def delay(self, most: float = 1.0) -> float:
         """Draw a delay: most are short, and while all is well all are."""
@@ -812,7 +821,7 @@ class _Answer(_Client):
         self._process.step()
         self._take_a_while()
         self._process.step()
-        if self._cluster.chance(self._cluster.odds.admin):
+        if self._cluster.silent(self._process, self._cluster.odds.admin):
             self._cluster.journal.happened("brokers do not answer")
             raise self._cluster.dice.choice((TimeoutError(), failure(KafkaError._TIMED_OUT)))
         return self._answer()
@@ -851,7 +860,7 @@ class AdminClient:
 
     def list_offsets(self, asked: dict[Place, Any], *, isolation_level: Any, request_timeout: float) -> dict[Place, _Answer]:
         def offset(place: Place, spec: Any) -> SimpleNamespace:
-            if self._cluster.chance(self._cluster.odds.end_unknown):
+            if self._cluster.silent((place.topic, place.partition), self._cluster.odds.end_unknown):
                 self._cluster.journal.happened("end offset unknown")
                 return SimpleNamespace(offset=-1)
             first, end = self._cluster.bounds(TopicPartition(place.topic, place.partition))

@@ -10,7 +10,7 @@ from connector.kafka import consumer, dead_letters, ledger, producer, reader, to
 from tests.simulation.seams import SEAMS, simulated
 
 _OUTSIDE = {"time", "threading", "queue", "random", "Consumer", "Producer", "AdminClient"}
-_GIVEN = {(topics, "AdminClient"), (topics, "Consumer"), (reader, "Event")}
+_GIVEN = {(topics, "AdminClient"), (topics, "Consumer")}
 """Annotations only: the shell hands the thing itself over."""
 
 
