@@ -4,7 +4,7 @@ It talks to the event loop by two bounded ways: inputs are posted (at most `_POL
 in by a queue that is emptied between two polls. It keeps polling while everything is paused, so that the group never takes a
 slow vendor for a dead member.
 
-Rebalancing: an assignment starts paused at the beginning; the pipeline restores the ledger and says where to seek. A revoke
+Rebalancing: an assignment starts paused; the pipeline restores the ledger and says where to seek. A revoke
 waits, inside the callback, until the pipeline has drained and released each partition; commits are made right there, while
 they are still accepted. A generation number names one assignment of one partition: whatever is addressed to an older one is
 not carried out (design: The guarantee, point 9).
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import exchange as x
@@ -31,6 +31,10 @@ from connector.ports import Record
 
 __all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer", "Watcher"]
 
+_ANYWHERE = 0
+"""Where a partition is assigned: it is paused at once, and sought before it is resumed. Not at its beginning by name: the
+answer to the client's question where that is may come after the seek, and the client then believes that, does not look
+whether the log was cut below what was sought, and reads on from the beginning (librdkafka 2.16, seen)."""
 _POLLS_UNDER_WAY = 2
 MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
 """Polls that may still be handled from the one on that makes the pipeline pause: those posted, and one not posted yet."""
@@ -315,12 +319,17 @@ class SourceConsumer:
             if error is not None and error.code() != _END:
                 self._consumer_error(error, partition)
             elif partition in self._positions:  # before, it is paused; a record of it all the same would be read again
-                origin = self._mine[partition]
+                origin, offset = self._mine[partition], message.offset() or 0
+                if error is None and offset < self._positions[partition].offset:
+                    # The client is not where it was told to be, so it did not look whether the log was cut there either.
+                    self._watcher.consumer_error("POSITION_LOST", partition)
+                    self._restart(partition)
+                    continue
                 column = columns.setdefault(origin, _Column(origin, []))
                 if error is None:
                     column.messages.append(message)
                 else:
-                    column.reached = message.offset() or 0
+                    column.reached = offset
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)
@@ -392,7 +401,7 @@ class SourceConsumer:
         """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
         # An eager assignment changes as a whole, so all of it begins anew.
         anew = [partition] if self._policy.incremental else list(self._mine)
-        places = [KafkaTopicPartition(*each, OFFSET_BEGINNING) for each in anew]
+        places = [KafkaTopicPartition(*each, _ANYWHERE) for each in anew]
         self._post(x.Lost(tuple(self._mine[each].generation for each in anew)))
         if self._policy.incremental:
             self._consumer.incremental_unassign(places)
@@ -463,7 +472,7 @@ class SourceConsumer:
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True
         for place in places:
-            place.offset = OFFSET_BEGINNING  # paused at once; the pipeline says where to seek
+            place.offset = _ANYWHERE
         if self._policy.incremental:
             consumer.incremental_assign(places)
         else:

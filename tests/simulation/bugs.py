@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import OFFSET_BEGINNING, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from connector.amazon.client import AmazonSink
@@ -339,6 +339,18 @@ def _seek_and_resume(self: SourceConsumer, partition: TopicPartition) -> None:
         self._consumer.resume([Place(*partition)])
 
 
+def _take_in_what_comes(self: SourceConsumer, messages: Any, columns: Any) -> None:
+    for message in messages:
+        where = TopicPartition(message.topic(), message.partition())
+        if message.error() is None and where in self._positions:
+            offset = min(message.offset(), self._positions[where].offset)
+            self._positions[where] = consumer._place(where, offset, -1)
+    _take_in(self, messages, columns)
+
+
+_take_in = SourceConsumer._take_in
+
+
 def _never_pause(self: Pipeline) -> None:
     for part in self._assignments.values():
         if part.phase is Phase.RUNNING and not part.fetching:
@@ -380,6 +392,11 @@ BUGS: tuple[Bug, ...] = (
     Bug("a wall clock believed that is wrong", "L7|L6", ((Clock, "agrees", _believes),)),
     Bug("records dropped at the bound", "I1|I2|I6", ((Pipeline, "_polled", _drop_when_full),)),
     Bug("a partition sought before it is resumed", "I6", ((SourceConsumer, "_resume", _seek_and_resume),)),
+    Bug(
+        "a seek undone by a late answer",
+        "I1|I2|I6",
+        ((consumer, "_ANYWHERE", OFFSET_BEGINNING), (SourceConsumer, "_take_in", _take_in_what_comes)),
+    ),
     Bug("no pause at the bound", "L5", ((Pipeline, "_settle_fetching", _never_pause),)),
     Bug("no drain at a revoke", "I3|I7", ((Pipeline, "_drain", _release_at_once),)),
     Bug("a lost partition not told of", "I7|L4|I2|I3", ((SourceConsumer, "_on_lost", _end_and_stay_silent),)),

@@ -556,8 +556,12 @@ class MemberClient(_Client):
         self._process.step()
         if self._cluster.chance(self._cluster.odds.seek):
             raise failure(KafkaError._STATE)
-        self._positions[TopicPartition(place.topic, place.partition)] = _position(place)
-        self._stopped.discard(TopicPartition(place.topic, place.partition))
+        where = TopicPartition(place.topic, place.partition)
+        asked = self._positions[where][0] == OFFSET_BEGINNING
+        # The late answer to where that is undoes the seek.
+        undone = asked and self._cluster.dice.random() < 0.3
+        self._positions[where] = (self._cluster.bounds(where)[0], -1) if undone else _position(place)
+        self._stopped.discard(where)
 
     def incremental_assign(self, places: list[Place]) -> None:
         self._process.step()
