@@ -4,7 +4,7 @@ It talks to the event loop by two bounded ways: inputs are posted (at most `_POL
 in by a queue that is emptied between two polls. It keeps polling while everything is paused, so that the group never takes a
 slow vendor for a dead member.
 
-Rebalancing: an assignment starts paused; the pipeline restores the ledger and says where to seek. A revoke
+Rebalancing: an assignment starts paused at the beginning; the pipeline restores the ledger and says where to seek. A revoke
 waits, inside the callback, until the pipeline has drained and released each partition; commits are made right there, while
 they are still accepted. A generation number names one assignment of one partition: whatever is addressed to an older one is
 not carried out (design: The guarantee, point 9).
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import exchange as x
@@ -31,10 +31,6 @@ from connector.ports import Record
 
 __all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer", "Watcher"]
 
-_ANYWHERE = 0
-"""Where a partition is assigned: it is paused at once, and sought before it is resumed. Not at its beginning by name: the
-answer to the client's question where that is may come after the seek, and the client then believes that, does not look
-whether the log was cut below what was sought, and reads on from the beginning (librdkafka 2.16, seen)."""
 _POLLS_UNDER_WAY = 2
 MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
 """Polls that may still be handled from the one on that makes the pipeline pause: those posted, and one not posted yet."""
@@ -321,7 +317,9 @@ class SourceConsumer:
             elif partition in self._positions:  # before, it is paused; a record of it all the same would be read again
                 origin, offset = self._mine[partition], message.offset() or 0
                 if error is None and offset < self._positions[partition].offset:
-                    # The client is not where it was told to be, so it did not look whether the log was cut there either.
+                    # The answer to where the beginning is came after the seek: the client then believes that, reads on from
+                    # there, and did not look whether the log was cut below what was sought (librdkafka 2.16, seen on a
+                    # loaded machine). Assigned at an absolute offset it need not ask, but fails where the log begins later.
                     self._watcher.consumer_error("POSITION_LOST", partition)
                     self._restart(partition)
                     continue
@@ -401,7 +399,7 @@ class SourceConsumer:
         """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
         # An eager assignment changes as a whole, so all of it begins anew.
         anew = [partition] if self._policy.incremental else list(self._mine)
-        places = [KafkaTopicPartition(*each, _ANYWHERE) for each in anew]
+        places = [KafkaTopicPartition(*each, OFFSET_BEGINNING) for each in anew]
         self._post(x.Lost(tuple(self._mine[each].generation for each in anew)))
         if self._policy.incremental:
             self._consumer.incremental_unassign(places)
@@ -472,7 +470,7 @@ class SourceConsumer:
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True
         for place in places:
-            place.offset = _ANYWHERE
+            place.offset = OFFSET_BEGINNING  # paused at once; the pipeline says where to seek
         if self._policy.incremental:
             consumer.incremental_assign(places)
         else:

@@ -53,8 +53,6 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
-        self.assigned: list[int] = []
-        """Offsets."""
         self.sought: list[tuple[TopicPartition, int, int | None, bool]] = []
         """Where to, by offset and epoch, and whether it was paused then."""
         self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
@@ -87,7 +85,7 @@ class FakeClient:
         self.sought.append((partition, place.offset, place.leader_epoch, partition in self.paused))
 
     def incremental_assign(self, places: list[KafkaTopicPartition]) -> None:
-        self.assigned += [place.offset for place in places]
+        pass
 
     def incremental_unassign(self, places: list[KafkaTopicPartition]) -> None:
         self.resume(places)
@@ -190,12 +188,6 @@ def test_a_record_below_the_position_shows_that_the_client_is_elsewhere_and_the_
 
     assert scene.polled() == [(ZERO, 1, list(range(10))), (ONE, 2, [3])]
     assert x.Assigned(ZERO, 3, truncated=False) in scene.posted
-
-
-def test_a_partition_is_never_assigned_at_a_place_that_the_client_must_ask_for(scene: Scene) -> None:
-    """The late answer would undo the seek."""
-    scene.source._carry_out(x.StartOver(ZERO, 1))
-    assert scene.client.assigned == [0, 0, 0]
 
 
 def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
