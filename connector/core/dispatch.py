@@ -96,9 +96,7 @@ class Dispatch:
         self._sure = False  # whether the verdict is an operator's matter for certain
         self._new_in_turn = False  # what failed and what is new take turns as probes, or one that never passes keeps all out
         self._mute = 0  # answers in a row without a verdict on any event
-        self._judged = (
-            0  # the last request whose answer held a final verdict on some event: the proof that events are judged
-        )
+        self._judged = 0  # the last request whose answer held a final verdict on some event: the proof that it judges
         self._throttled = 0  # rounds of requests that were answered 429, in a row
         self._throttled_at = float("-inf")  # when the last such round was noted
         self._largest_taken = 0  # bytes of the largest body of which something was delivered

@@ -7,22 +7,18 @@ the troubles Amazon is well, so that it shows how long recovery takes.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks.drawing import Points, Row, Shade, draw
-from tests.benchmarks.storm import PARTITIONS, Sample, watch
-from tests.integration.kafka.cluster import Cluster
+from tests.benchmarks.storm import PARTITIONS, Sample, staged, watch
 from tests.integration.world import Produced, Sandbox, World, event, now_ms
 
 __all__ = ["PHASES", "Phase", "Run", "Seen", "follow", "main"]
@@ -159,13 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pace", description=__doc__)
     parser.add_argument("--picture", type=Path, help="where to draw the curves, as SVG")
     options = parser.parse_args(arguments)
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        servers = os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS") or stack.enter_context(Cluster()).bootstrap_servers
-        sandbox = Sandbox(directory)
-        stack.callback(sandbox.kill)
-        world = stack.enter_context(closing(World(servers, sandbox, directory)))
-        world.create_topic(PARTITIONS)
+    with staged() as world:
+        sandbox = world.sandbox
         print(f"{_PER_SECOND} events/s for {sum(phase.seconds for phase in PHASES):.0f} s", flush=True)
         run = follow(world, sandbox, PHASES)
         record = sandbox.record()

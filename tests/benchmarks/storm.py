@@ -12,8 +12,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ from tests.benchmarks.drawing import Points, Row, Shade, draw
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.world import ConnectorProcess, Sandbox, World, event, now_ms
 
-__all__ = ["PARTITIONS", "Sample", "Storm", "fill", "main", "ride_out", "watch"]
+__all__ = ["PARTITIONS", "Sample", "Storm", "fill", "main", "ride_out", "staged", "watch"]
 
 PARTITIONS = 6
 _AT_ONCE = 20_000
@@ -133,13 +133,9 @@ def _sample(connector: ConnectorProcess, began: float) -> Sample | None:
 # ---- by hand
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Ride out a storm, print the figures and draw the curve."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.storm", description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000, help="records in the topic (default: 300000)")
-    parser.add_argument("--seconds", type=float, default=600.0, help="how long every request is throttled (default: 600)")
-    parser.add_argument("--picture", type=Path, help="where to draw the curve, as SVG")
-    options = parser.parse_args(arguments)
+@contextmanager
+def staged() -> Iterator[World]:
+    """Yield a world with a topic of `PARTITIONS`, on the Apache Kafka that is named or on one of its own."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS") or stack.enter_context(Cluster()).bootstrap_servers
@@ -147,6 +143,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack.callback(sandbox.kill)
         world = stack.enter_context(closing(World(servers, sandbox, directory)))
         world.create_topic(PARTITIONS)
+        yield world
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Ride out a storm, print the figures and draw the curve."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.storm", description=__doc__)
+    parser.add_argument("--events", type=int, default=300_000, help="records in the topic (default: 300000)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long every request is throttled (default: 600)")
+    parser.add_argument("--picture", type=Path, help="where to draw the curve, as SVG")
+    options = parser.parse_args(arguments)
+    with staged() as world:
+        sandbox = world.sandbox
         fill(world, options.events)
         print(f"produced {options.events:,} records; throttling for {options.seconds:.0f} s", flush=True)
         storm = ride_out(world, sandbox, options.events, options.seconds)

@@ -111,6 +111,16 @@ class Conversation:
     def poll(self, *shapes: Shape, generation: int = 1, epoch: int = 0, place: TopicPartition = PLACE) -> list[x.Command]:
         return self.tell(x.Polled((poll_of(*shapes, generation=generation, epoch=epoch, place=place),)))
 
+    def poll_two_partitions(self) -> None:
+        """Have event 0 of one partition and event 7 of another polled, so that they share the next request."""
+        other = TopicPartition(PLACE.topic, 1)
+        self.start(1)
+        self.start(2, place=other)
+        self.last_poll = -100.0
+        self.poll(good(0))
+        self.poll(good(7), generation=2, place=other)
+        self.last_poll = None
+
     def answer(self, body: bytes, answer: Answer, *, chance: float = 0.0) -> list[x.Command]:
         return self.tell(x.RequestFinished(self.requests[body], answer, chance))
 
@@ -800,13 +810,8 @@ def test_no_more_requests_start_in_a_second_than_was_asked_for() -> None:
 
 
 def test_the_one_event_left_of_a_body_too_large_is_no_dead_letter_for_it_was_not_alone() -> None:
-    talk, other = Conversation(), TopicPartition("conversions", 1)
-    talk.start(1)
-    talk.start(2, place=other)
-    talk.last_poll = -100.0  # nothing is sent yet, so that both partitions share a request
-    talk.poll(good(0))
-    talk.poll(good(7), generation=2, place=other)
-    talk.last_poll = None
+    talk = Conversation()
+    talk.poll_two_partitions()
     assert sends(talk.wait(0.0)) == [b"[0,7]"]
     talk.tell(x.Lost((1,)))
     commands = talk.answer(b"[0,7]", RequestFailed(Failure.TOO_LARGE, "http-413"))
@@ -839,13 +844,8 @@ def test_an_assignment_that_ended_leaves_its_window_at_once_though_its_facts_are
 
 
 def test_a_request_may_start_as_long_as_polls_go_on_and_all_its_events_are_ours() -> None:
-    talk, other = Conversation(), TopicPartition("conversions", 1)
-    talk.start(1)
-    talk.start(2, place=other)
-    talk.last_poll = -100.0  # nothing is sent yet, so that both partitions share a request
-    talk.poll(good(0))
-    talk.poll(good(7), generation=2, place=other)
-    talk.last_poll = None
+    talk = Conversation()
+    talk.poll_two_partitions()
     (send,) = talk.wait(0.0)
     assert isinstance(send, x.Send)
     assert send.generations == {1, 2}
