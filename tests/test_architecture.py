@@ -62,6 +62,7 @@ ROOMS = {
     "confluent_kafka": ("kafka/",),
     "confluent_kafka.schema_registry": ("avro/",),
     "fastavro": ("avro/",),
+    "jsonschema_rs": ("sandbox/",),
     "orjson": ("",),  # turns values into bytes and back: no room of its own
     "phonenumbers": ("amazon/normalisation.py",),
     "prometheus_client": ("telemetry.py",),

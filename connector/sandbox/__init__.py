@@ -42,7 +42,7 @@ The fault plan (stable; an unknown field is refused). Everything is drawn from `
 does the same each time. A fault of the catalogue (`connector.sandbox.catalogue`) comes in three ways:
 
 * by chance: its name with a probability, as ``"fail_503": 0.1``. Of a request's faults at most one at once, so together at
-  most 1. ``retry_after`` goes with 429s, ``reject_code`` and ``retry_code`` with those faults of an event;
+  most 1. ``retry_after`` goes with 429s, ``reject_code`` with rejections;
 * in turn: ``next``, a list of ``{"fault": NAME, "times": N}`` for the next requests, ``token_next`` for the next token
   requests. Beside the catalogue's names: ``status`` (with ``status``), ``delay`` (with ``ms``), ``none``. Further fields
   of an entry: ``retry_after``, ``ms``, and for a fault of an event ``code`` and ``index`` (its place; else all events);
@@ -51,8 +51,7 @@ does the same each time. A fault of the catalogue (`connector.sandbox.catalogue`
 Further fields: ``max_requests_per_second``: 429 to requests beyond; ``latency_ms`` for every answer; ``latency_p50_ms`` with
 ``latency_p99_ms``, a brown-out; ``delay``, ``delay_min_ms``, ``delay_max_ms``, a probability of more; ``flapping`` N: N
 requests pass, N are answered 503, in turn; ``reject_names``, ``poison_names``: events with these names;
-``one_bad_event_sinks_all``: a 400 for the whole request; ``max_body_bytes``: 413 above; ``refresh_token_revoked``;
-``registry_down`` (503) and ``registry_latency_ms``.
+``max_body_bytes``: 413 above; ``refresh_token_revoked``; ``registry_down`` (503).
 """
 
 from __future__ import annotations

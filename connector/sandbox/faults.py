@@ -131,31 +131,20 @@ class Faults:
     retry_after: RetryAfter = 1
     """Of 429s by chance, and of those by the limit."""
     reject_code: str | None = None
-    retry_code: str | None = None
-    """Of the two by chance."""
+    """Amazon's code for events that are rejected by chance or by name."""
     reject_names: tuple[str, ...] = ()
     poison_names: tuple[str, ...] = ()
     """Events with these names are rejected; sink the whole request."""
-    one_bad_event_sinks_all: bool = False
-    """A request with an event that breaks a rule is refused as a whole, with a 400 that names nothing (section 9)."""
     max_body_bytes: int | None = None
     """413 above it, where it is below the option's limit."""
     refresh_token_revoked: bool = False
     """Token requests are answered 400 invalid_grant, and no access token that was given out holds."""
     registry_down: bool = False
-    registry_latency_ms: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
         _whole("seed", self.seed, -(2**63), 2**63 - 1)
-        for name in (
-            "latency_ms",
-            "latency_p50_ms",
-            "latency_p99_ms",
-            "delay_min_ms",
-            "delay_max_ms",
-            "registry_latency_ms",
-        ):
+        for name in ("latency_ms", "latency_p50_ms", "latency_p99_ms", "delay_min_ms", "delay_max_ms"):
             _whole(name, getattr(self, name), 0, _MAX_WAIT_MS)
         _whole("flapping", self.flapping, 0, _MAX_TIMES)
         _whole("max_requests_per_second", self.max_requests_per_second, 0, _MAX_TIMES)
@@ -172,10 +161,9 @@ class Faults:
         _require(not self.latency_p99_ms or self.latency_p50_ms > 0, "latency_p50_ms", "above 0 with latency_p99_ms")
         _retry_after("retry_after", self.retry_after)
         _code("reject_code", self.reject_code)
-        _code("retry_code", self.retry_code)
         for name in ("reject_names", "poison_names"):
             _require(all(type(one) is str for one in getattr(self, name)), name, "an array of strings")
-        for name in ("one_bad_event_sinks_all", "refresh_token_revoked", "registry_down"):
+        for name in ("refresh_token_revoked", "registry_down"):
             _require(type(getattr(self, name)) is bool, name, "true or false")
         self._require_known_entries()
 
@@ -265,7 +253,7 @@ class Faults:
             chance = self.chances.get(one, 0.0)
             drawn_by = (identity,) if one in ("reject", "poison") else (ordinal, index)
             if chance and _chance(self.seed, one, *drawn_by) < chance:
-                return EventFault(one, {"reject": self.reject_code, "retry": self.retry_code}.get(one))
+                return EventFault(one, self.reject_code if one == "reject" else None)
         return None
 
 

@@ -110,18 +110,6 @@ class Registry:
             raise RegistryRefusal(40402, "Version not found")
         return self._version(subject, int(version))
 
-    def subjects(self) -> list[str]:
-        """Answer ``GET /subjects``."""
-        return sorted(self._subjects)
-
-    def versions(self, subject: str) -> list[int]:
-        """Answer ``GET /subjects/{subject}/versions``.
-
-        Raises:
-            RegistryRefusal: 40401 for an unknown subject.
-        """
-        return list(range(1, len(self._versions(subject)) + 1))
-
     def _register(self, subject: str, schema: _Schema) -> int:
         schema_id = self._ids.setdefault(schema, len(self._ids) + 1)
         self._schemas[schema_id] = schema

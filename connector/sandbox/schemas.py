@@ -73,7 +73,7 @@ def _match_keys(types: frozenset[str]) -> Schema:
         {},
         values_of(sets.HASHED_TYPES, _HASH),
         values_of(frozenset({"MATCH_ID"}), {"pattern": "^[A-Za-z0-9]+$", "maxLength": 100}),  # [AMZ-GTM]
-        *([values_of(frozenset({"FIP"}), {"format": "ip"})] if "FIP" in types else []),
+        *([values_of(frozenset({"FIP"}), {"format": "ip", "x-rule": "not-an-address"})] if "FIP" in types else []),
     )
     return {"type": "array", "minItems": 1, "maxItems": len(types), "items": key}
 
@@ -100,7 +100,7 @@ EVENTS_EVENT: Schema = _record(
     {
         "value": _AMOUNT,
         "currencyCode": _one_of(sets.EVENTS_CURRENCIES),
-        "unitsSold": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        "unitsSold": {"type": "integer", "x-whole": True, "minimum": -(2**63), "maximum": 2**63 - 1},
         "clientDedupeId": _TEXT,
         "dataProcessingOptions": {"type": "array", "items": _OPTION},
         "consent": _consent(_record({"amznAdStorage": _CONSENT_STATE, "amznUserData": _CONSENT_STATE}, {})),
@@ -147,7 +147,7 @@ ADS_EVENT: Schema = _record(
     {
         "value": _AMOUNT,
         "currencyCode": _one_of(sets.ADS_CURRENCIES),
-        "unitsSold": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+        "unitsSold": {"type": "integer", "x-whole": True, "minimum": -(2**31), "maximum": 2**31 - 1},
         "eventId": _TEXT,
         "dataProcessingOptions": _record({}, {"options": _OPTION}),
         "consent": _consent(_record({"amznUserData": _CONSENT_STATE}, {"amznAdStorage": _CONSENT_STATE})),

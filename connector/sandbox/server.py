@@ -294,11 +294,6 @@ class _Sandbox:
         registry, at = self.registry, "/registry"
         subject = at + "/subjects/{subject}"
         return [
-            web.get(at + "/subjects", self._registry_call(lambda _match, _query, _body: registry.subjects())),
-            web.get(
-                subject + "/versions",
-                self._registry_call(lambda match, _query, _body: registry.versions(match["subject"])),
-            ),
             web.get(
                 subject + "/versions/{version}",
                 self._registry_call(lambda match, _query, _body: registry.by_version(match["subject"], match["version"])),
@@ -316,7 +311,6 @@ class _Sandbox:
 
     def _registry_call(self, call: Callable[[Mapping[str, str], Mapping[str, str], object], object]) -> _Endpoint:
         async def answer(request: web.Request) -> web.StreamResponse:
-            await asyncio.sleep(self.faults.registry_latency_ms / 1000)
             if self.faults.registry_down:
                 return _json(503, {"error_code": 50301, "message": "down on request of the sandbox's faults"})
             try:

@@ -96,7 +96,6 @@ def judge_events(
                 _afflict(contract, judged, index, of_event, ordinal)
             continue
         judged.clear_match_keys += sum(flaw.rule is Rule.CLEAR_MATCH_KEY for flaw in flaws)
-        judged.sunk |= faults.one_bad_event_sinks_all
         told = [(flaw.rule.code, flaw.rule.message, flaw.place) for flaw in flaws]
         judged.error.append(_refused(contract, index, told[:_MAX_ERRORS], ordinal))
         judged.judgements[index] = Judgement(REJECTED, tuple(code for code, _, _ in told), tuple(map(_tell, flaws)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import random
 from datetime import UTC, datetime
 from typing import Any
+
+from connector.sandbox.schemas import ADS_EVENT, EVENTS_EVENT
 
 __all__ = [
     "ADS_BODY",
@@ -16,6 +19,7 @@ __all__ = [
     "EVENTS_PURCHASE",
     "HASH",
     "MISSING",
+    "mutate",
     "put",
 ]
 
@@ -119,3 +123,62 @@ def put(event: dict[str, Any], path: str, value: object) -> dict[str, Any]:
     else:
         place[last] = value(place[last]) if callable(value) else value
     return changed
+
+
+ODD: list[Any] = [
+    *(None, True, 0, -1, 7, 2**31, 0.99, 59.999, 1e15),
+    *("", "x", "a b", "x" * 600, "GRANTED", "granted", "US", "UK", "ZZ", "OTHER", "USD", "CHF", "MAID", "FIP", "STRING"),
+    *("0" * 64, "A" * 64, "é", "2026-03-02T09:15:30Z", "2026-03-02T09:15:30.5+01:00", "2026-13-02T09:15:30Z"),
+    *([], ["x"], [{}], {}, {"tcf": "x"}, {"options": "LIMITED_DATA_USE"}, ["LIMITED_DATA_USE"], {"ipAddress": "x"}),
+    *(
+        [{"name": "a", "value": "b"}],
+        [{"type": "MATCH_ID", "values": ["ab1"]}],
+        [{"type": "FIP", "values": ["2001:db8::1"]}],
+        [{"type": "EMAIL", "values": [HASH]}],
+        {"userAgent": "x"},
+        "ABCDEFGHIJ.1755712000000",
+        "OFF_AMAZON_PURCHASES",
+        "LEAD",
+        "INTEGER",
+        "2147483647",
+        "2147483648",
+        "2001:db8::1",
+        HASH.upper(),
+    ),
+]
+FIELDS = [
+    *EVENTS_EVENT["properties"],
+    *ADS_EVENT["properties"],
+    *(
+        "amazonConsent",
+        "amznAdStorage",
+        "amznUserData",
+        "geo",
+        "dataSetName",
+        "type",
+        "values",
+        "dataType",
+        "conversionType",
+        "other",
+    ),
+]
+
+
+def places(value: Any) -> list[Any]:
+    """Every object and array within an event, itself included."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(place for entry in inner for place in places(entry))] if isinstance(value, dict | list) else []
+
+
+def mutate(event: Any, chance: random.Random) -> None:
+    """Put something odd, doubled or missing at one place of the event."""
+    place = chance.choice(places(event))
+    if isinstance(place, list):
+        place.append(copy.deepcopy(chance.choice([*place, *ODD])))
+        place *= chance.choice([1, 1, 1, 13])
+        return
+    name = chance.choice([*place, *place, chance.choice(FIELDS)])
+    if chance.random() < 0.15:
+        place.pop(name, None)
+    else:
+        place[name] = copy.deepcopy(chance.choice(ODD))

@@ -504,15 +504,6 @@ async def test_one_poisonous_event_sinks_its_request_and_is_named_in_the_record_
     assert (await post(http, ADS_PATH, {"events": [ADS_PURCHASE]}))[0] == 207
 
 
-async def test_one_bad_event_sinks_its_request_where_that_is_asked_for(http: aiohttp.ClientSession) -> None:
-    await set_faults(http, {"one_bad_event_sinks_all": True})
-    bad = put(ADS_PURCHASE, "countryCode", "Narnia")
-    code, answer = await post(http, ADS_PATH, {"events": [ADS_PURCHASE, bad]})
-    assert (code, "Narnia" in str(answer), "countryCode" in str(answer)) == (400, False, False)
-    assert column(await record(http), "verdict") == ["not judged", "rejected"]
-    assert (await post(http, ADS_PATH, {"events": [ADS_PURCHASE]}))[0] == 207
-
-
 async def test_the_limit_of_a_body_is_set_at_run_time(http: aiohttp.ClientSession) -> None:
     await set_faults(http, {"max_body_bytes": len(BODY)})
     assert (await post(http, ADS_PATH, BODY))[0] == 207

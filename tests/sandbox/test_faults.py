@@ -187,7 +187,6 @@ def test_waits_stay_between_their_bounds() -> None:
         ({"latency_p99_ms": 1}, "latency_p50_ms"),
         ({"max_body_bytes": 0}, "max_body_bytes"),
         ({"reject_code": 7}, "reject_code"),
-        ({"one_bad_event_sinks_all": 1}, "one_bad"),
         ({"next": [{"fault": "none", "times": 0}]}, "next.times"),
         ({"next": [{"fault": "delay", "ms": 10**9}]}, "next.ms"),
         ({"token_next": [{"fault": "token_html", "often": 1}]}, "token_next"),
