@@ -18,7 +18,7 @@ from hashlib import blake2b
 
 from connector.model import Event
 
-__all__ = ["DedupePolicy", "DedupeWindow", "SeenKeys", "Sighting", "derived_id", "digest"]
+__all__ = ["DedupePolicy", "DedupeWindow", "SeenKeys", "Sighting", "derived_id", "digest", "key_id"]
 
 _DIGEST_BYTES = 16
 _DAY_MS = 86_400_000
@@ -44,10 +44,22 @@ def digest(values: Sequence[object]) -> bytes | None:
     A blank says nothing of an event, and as a key it would merge those of different people (design: The guarantee, point 8).
     Over length-prefixed, typed fields, so that ("ab", "c") and ("a", "bc") differ, as do 1 and "1".
     """
+    if not values or any(value is None or (isinstance(value, str) and not value.strip()) for value in values):
+        return None  # of no values at all it would be one key for all events
+    return _digest(values)
+
+
+def key_id(values: Sequence[object]) -> str:
+    """Name an event by its key where that is not its own id alone: Amazon knows nothing of fields, and counts one of an id.
+
+    Every value is there and not blank. 32 hex digits, the same whenever and wherever they are made.
+    """
+    return _digest(values).hex()
+
+
+def _digest(values: Sequence[object]) -> bytes:
     packed = bytearray()
     for value in values:
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return None
         text = (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
         packed += b"%c%d:" % (b"s" if isinstance(value, str) else b"r", len(text))
         packed += text

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting, derived_id, digest
+from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting, derived_id, digest, key_id
 from connector.model import Event
 from tests.core.builders import DAY_MS, NOW_MS, an_event, key_of
 
@@ -48,6 +48,7 @@ def test_without_all_its_fields_there_is_no_key() -> None:
     assert digest(["a", None]) is None
     assert digest(["", "a"]) is None
     assert digest(["a", " \t\u3000"]) is None
+    assert digest([]) is None
 
 
 def test_a_falsy_value_is_not_a_missing_one() -> None:
@@ -58,6 +59,12 @@ def test_a_falsy_value_is_not_a_missing_one() -> None:
 def test_the_digest_never_changes_for_it_stands_in_ledgers() -> None:
     assert (digest(["order-1"]) or b"").hex() == "36e8dfbe1dd616a436aa4a154e65d55d"
     assert derived_id("cluster", "topic", 3, 14, 1_800_000_000_000) == "d27e0ac20d5387e47b672d3a3df30d1c"
+
+
+def test_an_id_made_of_a_key_is_the_same_for_ever_and_differs_with_every_value_and_its_type() -> None:
+    assert key_id(["order-1", "CHECKOUT"]) == "b5eaafef2e9f66bea6052a804f3e0a25"
+    keys = [["a", "b"], ["ab"], ["b", "a"], ["a", "b", "c"], ["a", 1], ["a", "1"], ["a", 1.0]]
+    assert len({key_id(key) for key in keys}) == len(keys)
 
 
 def test_a_derived_id_differs_with_every_part_of_the_place() -> None:
