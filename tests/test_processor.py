@@ -110,7 +110,7 @@ _TOLD_APART = {
 
 @pytest.mark.parametrize("names", _TOLD_APART)
 def test_what_a_key_of_several_fields_tells_apart_the_id_on_the_wire_tells_apart(names: str) -> None:
-    base = {"value": 9.0, "currencyCode": "EUR", "unitsSold": 3, "eventType": "OFF_AMAZON_PURCHASES"}
+    base: dict[str, object] = {"value": 9.0, "currencyCode": "EUR", "unitsSold": 3, "eventType": "OFF_AMAZON_PURCHASES"}
     one, other = (base | changes for changes in _TOLD_APART[names])
     fields = tuple(names.split(","))
 

@@ -1,0 +1,135 @@
+"""Consent: what a person agreed to, as Amazon wants to be told (contract, section 3.4).
+
+No text of ours makes a consent out of something that is none, and a denial stands whatever is beside it:
+
+* a TCF or GPP text that has not its form (a macro that nobody filled in, "undefined") is none, and counted;
+* Amazon's own signal is read in every spelling that Amazon's own templates take; "undefined" and its like are none, and what
+  can be read as neither granted nor denied is a broken rule, for it may be a denial;
+* flat and nested fields are both read, and one that denies outweighs one that grants;
+* where Amazon's own signal denies, it is sent without the TCF and GPP texts, for Amazon uses the TCF text and ignores its own
+  signal; where it grants, it is left out beside a TCF text.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any, Final
+
+from connector.amazon.addresses import is_public_address
+from connector.amazon.findings import Adjustment, Findings
+from connector.amazon.vocabulary import CONSENT_STATUSES, MAX_TEXT
+
+__all__ = ["consent"]
+
+_SIGNALS: Final = ("amznUserData", "amznAdStorage")
+
+_TCF: Final = re.compile(r"C[A-Za-z0-9_-]{19,}(?:\.[A-Za-z0-9_-]+)*").fullmatch
+"""Segments in base64url. The first begins with version 2 in six bits, which is "C", and has more than 38 characters (IAB)."""
+
+_GPP: Final = re.compile(r"D[A-Za-z0-9_-]*(?:~[A-Za-z0-9_.-]+)+").fullmatch
+"""A header that begins with type 3 in six bits, which is "D", and its sections (IAB)."""
+
+
+def consent(given: object, needs_pair: bool, found: Findings) -> dict[str, object] | None:
+    """Return the consent in the shape both contracts share; fields are taken flat or nested as on the wire.
+
+    ``needs_pair``: ``amznUserData`` alone is not enough for this contract.
+    """
+    if not isinstance(given, dict):
+        if not _says_nothing(given):
+            found.invalid("consent", "not a record")
+        return None
+    told: dict[str, object] = {}
+    if address := _address(given, found):
+        told["geo"] = {"ipAddress": address}
+    signal = _signal(given, needs_pair, found)
+    texts = {name: text for name, form in (("tcf", _TCF), ("gpp", _GPP)) if (text := _text(given, name, form, found))}
+    if "DENIED" in signal.values():
+        found.adjustments += [Adjustment.CONSENT_LEFT_OUT] * len(texts)
+        return told | {"amazonConsent": signal}
+    if signal and "tcf" in texts:
+        found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
+    elif signal:
+        told["amazonConsent"] = signal
+    return told | texts or None
+
+
+def _address(given: dict[str, Any], found: Findings) -> str:
+    texts = [_stripped(part, "ipAddress", found) for part in _parts(given, "geo", found)]
+    for text in texts:
+        if is_public_address(text):
+            return text
+    if any(texts):
+        found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
+    return ""
+
+
+def _text(given: dict[str, Any], name: str, form: Any, found: Findings) -> str:
+    text = _stripped(given, name, found)
+    if text and not form(text):
+        found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
+        return ""
+    return text
+
+
+def _stripped(part: dict[str, Any], name: str, found: Findings) -> str:
+    text = part.get(name)
+    if isinstance(text, str):
+        return text.strip()
+    if text is not None:
+        found.invalid(f"consent.{name}", "not a string")
+    return ""
+
+
+def _parts(given: dict[str, Any], name: str, found: Findings) -> list[dict[str, Any]]:
+    """Return where the fields of a part may stand: nested in it, and flat."""
+    part = given.get(name)
+    if isinstance(part, dict):
+        return [part, given]
+    if not _says_nothing(part):
+        found.invalid(f"consent.{name}", "not a record")
+    return [given]
+
+
+def _signal(given: dict[str, Any], needs_pair: bool, found: Findings) -> dict[str, str]:
+    """Return Amazon's own consent signal, empty where it is not whole (OAS: amznUserData is required; SEG-OLD: both are)."""
+    parts = _parts(given, "amazonConsent", found)
+    signal = {name: status for name in _SIGNALS if (status := _status(name, parts, found))}
+    if not signal or len(signal) == len(_SIGNALS) or ("amznUserData" in signal and not needs_pair):
+        return signal
+    if "DENIED" in signal.values():  # a denial is never dropped
+        found.invalid("consent", "amznUserData and amznAdStorage are needed together to say DENIED")
+    else:
+        found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
+    return {}
+
+
+def _status(name: str, parts: list[dict[str, Any]], found: Findings) -> str:
+    read = [_read(value) for part in parts if not _says_nothing(value := part.get(name))]
+    if "DENIED" in read:
+        return "DENIED"
+    if None in read:
+        found.invalid(f"consent.{name}", "neither GRANTED nor DENIED")
+        return ""
+    return "GRANTED" if read else ""
+
+
+def _read(value: object) -> str | None:
+    """Return GRANTED or DENIED; None for what says neither."""
+    if isinstance(value, bool | int | float | Decimal):
+        return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
+    return CONSENT_STATUSES.get(_spelt(value)) if isinstance(value, str) else None
+
+
+def _spelt(text: str) -> str:
+    """Return a spelling without case, and without the gap between its words; not by letters alone, or "-1" would be 1."""
+    return re.sub(r"(?<=[A-Za-z])[ _-](?=[A-Za-z])", "", text.strip()).upper() if len(text) <= MAX_TEXT else ""
+
+
+_NOTHING: Final = frozenset({"", "UNDEFINED", "NULL", "NONE", "NIL", "NAN", "NA", "N/A", "UNKNOWN", "UNSET", "NOTSET", "NOTAPPLICABLE"})
+_MACRO: Final = re.compile(r"\$\{.*\}|\{\{.*\}\}|%%.*%%|\[\[?.*\]\]?|<.*>|\(.*\)|\{.*\}|%.*%|__.*__|#.*#", re.DOTALL).fullmatch
+
+
+def _says_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and (_spelt(value) in _NOTHING or bool(_MACRO(value.strip()))))
