@@ -35,11 +35,9 @@ _LOCAL_4: Final = tuple(
         ),
     )
 )
-_LOCAL_6: Final = tuple(
-    map(IPv6Network, ("64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"))
-)
+_LOCAL_6: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")))
 _LAST_32_BITS_ARE_IPV4: Final = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
-"""Compatible, mapped, translated, and through NAT64. The first holds ``::`` and ``::1`` as well: 0.0.0.0/8 stands for them."""
+"""Compatible, mapped, translated, and through NAT64. The first holds ``::`` and ``::1`` too: 0.0.0.0/8 stands for them."""
 
 
 def is_public_address(text: str) -> bool:

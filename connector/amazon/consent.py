@@ -6,26 +6,26 @@ No text of ours makes a consent out of something that is none, and a denial stan
 * Amazon's own signal is read in every spelling that Amazon's own templates take; "undefined" and its like are none, and what
   can be read as neither granted nor denied is a broken rule, for it may be a denial;
 * flat and nested fields are both read, and one that denies outweighs one that grants;
-* where Amazon's own signal denies, it is sent without the TCF and GPP texts, for Amazon uses the TCF text and ignores its own
-  signal; where it grants, it is left out beside a TCF text.
+* where Amazon's own signal denies, it is sent without the TCF and GPP texts, for beside a TCF text Amazon ignores it; where
+  it grants, it is left out beside a TCF text.
 """
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any, Final
 
 from connector.amazon.addresses import is_public_address
 from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.vocabulary import CONSENT_STATUSES, MAX_TEXT
+from connector.nothing import said
 
 __all__ = ["consent"]
 
 _SIGNALS: Final = ("amznUserData", "amznAdStorage")
 
 _TCF: Final = re.compile(r"C[A-Za-z0-9_-]{19,}(?:\.[A-Za-z0-9_-]+)*").fullmatch
-"""Segments in base64url. The first begins with version 2 in six bits, which is "C", and has more than 38 characters (IAB)."""
+"""Segments in base64url. The first begins with version 2 in six bits, which is "C"; IAB's fields need some 40 characters."""
 
 _GPP: Final = re.compile(r"D[A-Za-z0-9_-]*(?:~[A-Za-z0-9_.-]+)+").fullmatch
 """A header that begins with type 3 in six bits, which is "D", and its sections (IAB)."""
@@ -106,10 +106,11 @@ def _signal(given: dict[str, Any], needs_pair: bool, found: Findings) -> dict[st
 
 
 def _status(name: str, parts: list[dict[str, Any]], found: Findings) -> str:
-    read = [_read(value) for part in parts if not _says_nothing(value := part.get(name))]
+    given = [part.get(name) for part in parts]
+    read = {status for value in given if (status := _read(value)) is not None}
     if "DENIED" in read:
         return "DENIED"
-    if None in read:
+    if any(_read(value) is None and not _says_nothing(value) for value in given):
         found.invalid(f"consent.{name}", "neither GRANTED nor DENIED")
         return ""
     return "GRANTED" if read else ""
@@ -117,19 +118,20 @@ def _status(name: str, parts: list[dict[str, Any]], found: Findings) -> str:
 
 def _read(value: object) -> str | None:
     """Return GRANTED or DENIED; None for what says neither."""
-    if isinstance(value, bool | int | float | Decimal):
+    if isinstance(value, bool | int | float):
         return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
     return CONSENT_STATUSES.get(_spelt(value)) if isinstance(value, str) else None
 
 
 def _spelt(text: str) -> str:
-    """Return a spelling without case, and without the gap between its words; not by letters alone, or "-1" would be 1."""
-    return re.sub(r"(?<=[A-Za-z])[ _-](?=[A-Za-z])", "", text.strip()).upper() if len(text) <= MAX_TEXT else ""
+    """Return a spelling without case, quotes and other gaps than "_"; not by letters alone, or "-1" would be 1."""
+    return text.strip(_AROUND).upper().replace("-", "_").replace(" ", "_") if len(text) <= MAX_TEXT else ""
 
 
-_NOTHING: Final = frozenset({"", "UNDEFINED", "NULL", "NONE", "NIL", "NAN", "NA", "N/A", "UNKNOWN", "UNSET", "NOTSET", "NOTAPPLICABLE"})
-_MACRO: Final = re.compile(r"\$\{.*\}|\{\{.*\}\}|%%.*%%|\[\[?.*\]\]?|<.*>|\(.*\)|\{.*\}|%.*%|__.*__|#.*#", re.DOTALL).fullmatch
+_AROUND: Final = " \t\r\n\"'"
+_NOBODY_ANSWERED: Final = frozenset({"NONE", "NIL", "NAN", "NA", "N/A"})
 
 
 def _says_nothing(value: object) -> bool:
-    return value is None or (isinstance(value, str) and (_spelt(value) in _NOTHING or bool(_MACRO(value.strip()))))
+    # As a name, for of an id "false" and "no" are nothing, too.
+    return value is None or (isinstance(value, str) and (_spelt(value) in _NOBODY_ANSWERED or not said(value, name=True)))

@@ -10,11 +10,11 @@ from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
 from connector.model import Flaw
 from connector.ports import WireContract
-from tests.amazon.inputs import a_purchase, digest
+from tests.amazon.inputs import GPP, a_purchase, digest
 
 FULL = a_purchase(
     dataProcessingOptions=["LIMITED_DATA_USE"],
-    consent={"ipAddress": "203.0.113.9", "amznAdStorage": "GRANTED", "amznUserData": "DENIED", "tcf": None, "gpp": "DBgpp"},
+    consent={"ipAddress": "203.0.113.9", "amznAdStorage": "GRANTED", "amznUserData": "GRANTED", "tcf": None, "gpp": GPP},
     customAttributes={"brand": "northwind"},
     customData=[{"name": "items", "value": "3", "dataType": "INTEGER"}],
     userAgent="ExampleBrowser/1.0",
@@ -51,8 +51,8 @@ def test_ads_v1_writes_every_field_in_its_place() -> None:
         "dataProcessingOptions": {"options": "LIMITED_DATA_USE"},
         "consent": {
             "geo": {"ipAddress": "203.0.113.9"},
-            "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
-            "gpp": "DBgpp",
+            "amazonConsent": {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"},
+            "gpp": GPP,
         },
         "customData": [
             {"name": "items", "dataType": "INTEGER", "value": "3"},
@@ -80,8 +80,8 @@ def test_events_v1_writes_every_field_in_its_place() -> None:
         "dataProcessingOptions": ["LIMITED_DATA_USE"],
         "consent": {
             "geo": {"ipAddress": "203.0.113.9"},
-            "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
-            "gpp": "DBgpp",
+            "amazonConsent": {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"},
+            "gpp": GPP,
         },
         "customAttributes": [{"name": "items", "value": "3"}, {"name": "brand", "value": "northwind"}],
     }
