@@ -232,7 +232,7 @@ class Pipeline:
         """Return the sentences that need an operator; while there is one the connector is unready."""
         if not self.assignments:
             return []  # a member without partitions waits for nobody
-        sentences = [self._dispatch.verdict] if self._dispatch.verdict else []
+        sentences = [sentence for sentence in (self._dispatch.verdict, self._dispatch.account) if sentence]
         if self._dispatch.breaker.open:
             sentences.append(self._breaker_sentence())
         if not self._agrees:
@@ -427,6 +427,8 @@ class Pipeline:
         assignments = self._assignments
         delivered, refused = 0, 0
         open_events: list[tuple[Event, Verdict]] = []
+        for_account: list[Event] = []
+        why = ""
         for event, verdict in zip(request.events, answer.verdicts, strict=True):
             part = assignments[event.generation]
             kind = verdict.kind
@@ -439,12 +441,23 @@ class Pipeline:
                 self.statistics.late_answers += 1
             elif kind is VerdictKind.REJECTED:
                 self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail), now)
+            elif verdict.account:
+                for_account.append(event)
+                why = verdict.account
             else:
                 open_events.append((event, verdict))
         alone = len(request.events) == 1
         if delivered or refused:
             self._dispatch.answered(request, delivered, now)
             self._own_tries(request, open_events, chance, now)
+            self._wait_for_account(request, for_account, why, chance, now)
+        elif for_account and self._dispatch.of_these_alone(request):
+            self._own_tries(request, open_events, chance, now)
+            self._wait_for_account(request, for_account, why, chance, now)
+        elif for_account:
+            events = for_account + [event for event, _ in open_events]
+            failed = RequestFailed(Failure.OPERATOR, "account", detail=f"Amazon takes no event: {why}")
+            self._failed(request, events, failed, chance, now)
         elif self._dispatch.proven(request) and (alone or all(event.tries for event in request.events)):
             self._own_tries(request, open_events, chance, now)  # of all that were sent, these alone get no verdict
         elif alone and open_events and self._is_hopeless(request, open_events[0][1]):
@@ -507,9 +520,23 @@ class Pipeline:
             for event in events:
                 self._dead_letter(self._assignments[event.generation], event, flaw, now)
             return
-        self._dispatch.failed(request, events, failed, chance, now)
-        if events:
-            self.statistics.retries[failed.reason] += len(events)
+        if failed.account and self._dispatch.of_these_alone(request):
+            self._wait_for_account(request, events, failed.account, chance, now)
+        else:
+            self._failed(request, events, failed, chance, now)
+
+    def _failed(self, request: Request, events: list[Event], failed: RequestFailed, chance: float, now: Moment) -> None:
+        running = [event for event in events if self._assignments[event.generation].phase is Phase.RUNNING]
+        self._dispatch.failed(request, running, failed, chance, now)
+        if running:
+            self.statistics.retries[failed.reason] += len(running)
+
+    def _wait_for_account(self, request: Request, events: list[Event], why: str, chance: float, now: Moment) -> None:
+        """Let those wait that were refused for the account while others passed (design: point 12)."""
+        running = [event for event in events if self._assignments[event.generation].phase is Phase.RUNNING]
+        if running:
+            self._dispatch.wait_for_account(request, running, why, chance, now)
+            self.statistics.retries["account"] += len(running)
 
     # ---- facts and commits
 
