@@ -1,8 +1,8 @@
 """Dedupe keys that may say nothing: what every producer writes for nothing is known by no list.
 
 A duplicate is dropped and leaves no copy, so that a constant in the place of an id loses every event but one without a word.
-Two things give it away: a key of which there is copy after copy, where a producer's retry makes a few; and a copy of an event
-in flight that holds something else than that event. Both are told by their places in Kafka, never by the key.
+Two things give it away: a key of which there is copy after copy, where a producer's retry makes a few; and a copy of an
+event in flight that holds something else. Both are told by their places in Kafka, never by the key.
 """
 
 from __future__ import annotations
