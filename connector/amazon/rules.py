@@ -177,7 +177,7 @@ def differ(one: bytes, other: bytes) -> bool:
     for event in events:
         for name in ("eventTime", "timestamp"):
             event.pop(name, None)
-    return events[0] != events[1]
+    return bool(events[0] != events[1])
 
 
 _FREE_TEXTS: Final = (

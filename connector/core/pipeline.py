@@ -357,13 +357,12 @@ class Pipeline:
             self._doubts[doubt.kind] = doubt
 
     def _compare(self, part: Assignment, first: Event, copy: Event) -> None:
-        """Doubt the key of a copy that holds something else than the event in flight: once that is delivered it is dropped."""
+        """Doubt the key of a copy that holds something else than the event in flight: that once taken, the copy is dropped."""
         if copy.payload != first.payload and self._policy.dedupe.differ(first.payload, copy.payload):
             self.statistics.doubtful_duplicates[Kind.DIFFERENT] += 1
-            places = (f"{part.partition}@{event.offset}" for event in (first, copy))
-            self._doubts[Kind.DIFFERENT] = Doubt(
-                Kind.DIFFERENT, *places, self.statistics.doubtful_duplicates[Kind.DIFFERENT]
-            )
+            copies = self.statistics.doubtful_duplicates[Kind.DIFFERENT]
+            here, there = (f"{part.partition}@{event.offset}" for event in (first, copy))
+            self._doubts[Kind.DIFFERENT] = Doubt(Kind.DIFFERENT, here, there, copies)
 
     # ---- fates
 

@@ -63,7 +63,7 @@ def test_the_digest_never_changes_for_it_stands_in_ledgers() -> None:
 
 def test_an_id_made_of_a_key_is_the_same_for_ever_and_differs_with_every_value_and_its_type() -> None:
     assert key_id(["order-1", "CHECKOUT"]) == "b5eaafef2e9f66bea6052a804f3e0a25"
-    keys = [["a", "b"], ["ab"], ["b", "a"], ["a", "b", "c"], ["a", 1], ["a", "1"], ["a", 1.0]]
+    keys: list[list[object]] = [["a", "b"], ["ab"], ["b", "a"], ["a", "b", "c"], ["a", 1], ["a", "1"], ["a", 1.0]]
     assert len({key_id(key) for key in keys}) == len(keys)
 
 

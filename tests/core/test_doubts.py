@@ -48,15 +48,15 @@ def test_one_retry_of_every_event_is_no_doubt_however_many_events_there_are() ->
 def test_a_key_that_makes_a_share_of_the_duplicates_is_found_among_any_number_of_others() -> None:
     repeats, dice, counted = Repeats(), Random(2), Counter[bytes]()
     told: list[Doubt] = []
-    for at in range(200_000):
+    for at in range(60_000):
         key = A if dice.random() < 0.01 else dice.randbytes(16)
         counted[key] += 1
         doubt = repeats.note(key, PLACE, at, ENOUGH)
         told += [doubt] if doubt else []
         assert len(repeats._counts) <= _MOST_KEYS
-    assert len(told) > 2
+    assert len(told) > 1
     assert all(count.copies <= counted[key] for key, count in repeats._counts.items())
-    assert counted[A] - repeats._counts[A].copies <= 200_000 // (_MOST_KEYS + 1)
+    assert counted[A] - repeats._counts[A].copies <= 60_000 // (_MOST_KEYS + 1)
     assert repeats.doubtful <= counted[A]
 
 
