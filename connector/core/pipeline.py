@@ -357,7 +357,7 @@ class Pipeline:
             self._doubts[doubt.kind] = doubt
 
     def _compare(self, part: Assignment, first: Event, copy: Event) -> None:
-        """Doubt the key of a copy that holds something else than the event in flight, for it is dropped once that is taken."""
+        """Doubt the key of a copy that holds something else than the event in flight: once that is taken it is dropped."""
         if copy.payload != first.payload and self._policy.dedupe.differ(first.payload, copy.payload):
             self.statistics.doubtful_duplicates[Kind.DIFFERENT] += 1
             copies = self.statistics.doubtful_duplicates[Kind.DIFFERENT]
