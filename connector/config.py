@@ -89,7 +89,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_EVENT_AGE", "7d", "older is stale"),
     Setting("MAX_CLOCK_SKEW", "5m", "further in the future is a dead letter"),
     Setting("DEDUPE_WINDOW", "7d", "how far back duplicates are recognised; not below MAX_EVENT_AGE"),
-    Setting("DEDUPE_KEY", "clientDedupeId", "fields that make the key, comma-separated"),
+    Setting(
+        "DEDUPE_KEY",
+        "clientDedupeId",
+        "fields that make the key, comma-separated; unless it is clientDedupeId alone, the id sent is made of them too",
+    ),
     Setting("BATCH_MAX_EVENTS", "500", "events at which a batch is sent"),
     Setting("BATCH_MAX_BYTES", "1MB", "size of a request that a batch stays below"),
     Setting("BATCH_LINGER", "1s", "how long a batch waits for more events"),
@@ -459,6 +463,8 @@ def _read_drain_timeout(reader: _Reader, amazon: Amazon) -> float:
 
 def _read_dedupe_key(reader: _Reader) -> tuple[str, ...]:
     fields = reader.names("DEDUPE_KEY")
+    if not fields:
+        reader.problem("DEDUPE_KEY", f"names no field; a key is made of: {', '.join(DEDUPE_FIELDS)}")
     for name in fields:
         if name not in DEDUPE_FIELDS:
             reader.problem("DEDUPE_KEY", f"names {name!r}; a key is made of: {', '.join(DEDUPE_FIELDS)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from connector.core.dedupe import derived_id, digest
+from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER
 from connector.errors import RecordError, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
@@ -48,6 +48,8 @@ class Intake:
         self._decode = decoder.decode
         self._encode = contract.encode
         self._key_fields = key_fields
+        self._id_fields = sorted(key_fields)  # names in another order make the same id, so that a restart with them keeps it
+        self._own_id_is_key = self._id_fields == ["clientDedupeId"]
 
     def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
         """Turn records of one partition into columns.
@@ -86,9 +88,15 @@ class Intake:
         self, origin: Origin, record: Record, inputs: dict[str, object]
     ) -> tuple[int | None, bytes | None, bytes | Flaw]:
         time_ms = inputs.get("timestamp")
-        own_id = inputs.get("clientDedupeId")
-        payload = self._encode(inputs, own_id if type(own_id) is str and own_id.strip() else origin.derived_id(record))
-        if type(payload) is not bytes:
-            return time_ms if type(time_ms) is int else None, None, payload
         key = digest([inputs.get(name) for name in self._key_fields])
+        payload = self._encode(inputs, self._id(origin, record, inputs, key))
+        if type(payload) is not bytes:
+            key = None
         return time_ms if type(time_ms) is int else None, key, payload
+
+    def _id(self, origin: Origin, record: Record, inputs: dict[str, object], key: bytes | None) -> str:
+        """Return the id on the wire: what the key tells apart it tells apart, and what has no key is a case of its own."""
+        own_id = inputs.get("clientDedupeId")
+        if key is None or (self._own_id_is_key and type(own_id) is not str):
+            return origin.derived_id(record)
+        return str(own_id) if self._own_id_is_key else key_id([inputs[name] for name in self._id_fields])

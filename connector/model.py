@@ -191,6 +191,8 @@ class Verdict:
     kind: VerdictKind
     detail: str = ""
     """Amazon's codes and field locations, safe to write down: never a value of the event."""
+    account: str = ""
+    """Of a retry: what to tell an operator, where it was refused for the account and not for what it holds."""
 
 
 DELIVERED = Verdict(VerdictKind.DELIVERED)
@@ -240,6 +242,9 @@ class RequestFailed:
     detail: str = ""
     """A sentence for the operator; never a value of an event, never a token."""
     anomalies: tuple[str, ...] = ()
+    account: str = ""
+    """What to tell an operator where every event was refused for itself, but for the account: while others pass, these alone
+    have to wait."""
 
 
 Answer = Verdicts | RequestFailed

@@ -116,6 +116,7 @@ def _kind(failed: RequestFailed) -> int | str | None:
 
 
 _BY_REASON: Final[dict[str, int | str | None]] = {
+    "account": "account",  # likewise, as the next
     "certificate": None,
     "credentials": 403,  # refused per event, in a 207
     "token-unusable": "fixed token",
@@ -139,6 +140,10 @@ _ADVICE: Final[dict[int | str | None, str]] = {
     403: (
         "The token is good, and may not send for this account: in Events Manager the user who consented needs View and Edit "
         "(event_manager_edit), the terms there must be accepted, and the account must be a self-service DSP advertiser."
+    ),
+    "account": (
+        "It is about the account and not about the event, so that no other would be taken, either: connector run would hold "
+        "its events, and ask for an operator."
     ),
     404: "There is no such endpoint: check AMAZON_API, AMAZON_REGION and AMAZON_BASE_URL.",
     415: "The endpoint does not take this media type: check AMAZON_API and AMAZON_BASE_URL.",

@@ -156,6 +156,8 @@ def test_size_without_unit_or_sense_is_refused(text: str) -> None:
         ("LOG_FORMAT", "xml"),
         ("DEDUPE_KEY", "matchKeys"),
         ("DEDUPE_KEY", "name,name"),
+        ("DEDUPE_KEY", " clientDedupeId , clientDedupeId"),
+        ("DEDUPE_KEY", ","),
         ("KAFKA_BOOTSTRAP_SERVERS", "broker:port"),
         ("KAFKA_TOPIC", "conversions/eu"),
         ("KAFKA_TOPIC", "conversions,conversions"),

@@ -97,6 +97,64 @@ def test_a_key_of_several_fields_needs_them_all() -> None:
     assert missing == [None, None]
 
 
+_TOLD_APART = {
+    "clientDedupeId,eventType": ({"eventType": "CHECKOUT"}, {"eventType": "OFF_AMAZON_PURCHASES"}),
+    "eventType,clientDedupeId": ({"eventType": "CHECKOUT"}, {"eventType": "OFF_AMAZON_PURCHASES"}),
+    "clientDedupeId,name": ({"name": "web_order"}, {"name": "app_order"}),
+    "clientDedupeId,value,currencyCode": ({"value": 1.0}, {"value": 2.0}),
+    "clientDedupeId,unitsSold": ({"unitsSold": 1}, {"unitsSold": 2}),
+    "name": ({"name": "web_order"}, {"name": "app_order"}),
+    "timestamp,name": ({"timestamp": AT_MS}, {"timestamp": AT_MS + 1}),
+}
+
+
+@pytest.mark.parametrize("names", _TOLD_APART)
+def test_what_a_key_of_several_fields_tells_apart_the_id_on_the_wire_tells_apart(names: str) -> None:
+    base: dict[str, object] = {"value": 9.0, "currencyCode": "EUR", "unitsSold": 3, "eventType": "OFF_AMAZON_PURCHASES"}
+    one, other = (base | changes for changes in _TOLD_APART[names])
+    fields = tuple(names.split(","))
+
+    poll = read(one, other, one, fields=fields)
+
+    first, second, again = zip(poll.keys, sent_ids(poll), strict=True)
+    assert first == again, "a copy has the key and the id of the first"
+    assert first[0] != second[0]
+    assert first[1] != second[1]
+    assert sent_ids(read(other, one, fields=fields)) == [second[1], first[1]], (
+        "the same after a restart, wherever they stand"
+    )
+
+
+def test_the_names_of_a_key_in_another_order_make_the_same_ids() -> None:
+    events = ({"eventType": "CHECKOUT"}, {"eventType": "LEAD"}, {"eventType": "LEAD", "clientDedupeId": "another"})
+    names = ("clientDedupeId", "eventType")
+
+    assert sent_ids(read(*events, fields=names)) == sent_ids(read(*events, fields=names[::-1]))
+
+
+def test_without_a_field_of_the_key_the_id_is_of_the_place_for_nothing_else_tells_two_events_apart() -> None:
+    missing = {"unitsSold": None, "eventType": "OFF_AMAZON_PURCHASES"}
+    fields = ("clientDedupeId", "unitsSold")
+
+    poll = read(missing, missing, fields=fields)
+
+    assert poll.keys == [None, None]
+    assert len(set(sent_ids(poll))) == 2
+    assert sent_ids(poll) == sent_ids(read(missing, missing, fields=fields)), "the same when they are read again"
+
+
+def test_a_replayed_dead_letter_keeps_the_id_of_its_key_and_without_a_key_the_one_that_its_letter_carries() -> None:
+    fields = ("clientDedupeId", "eventType")
+    header = [(DEDUPE_ID_HEADER, b"derived-before")]
+    intake = Intake(EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), fields)
+
+    before = intake.read(_ORIGIN, [ARecord({}, 4)])
+    replayed = intake.read(_ORIGIN, [ARecord({}, 9, header), ARecord({"clientDedupeId": None}, 10, header)])
+
+    assert sent_ids(replayed) == [*sent_ids(before), "derived-before"]
+    assert replayed.keys == [*before.keys, None]
+
+
 def test_an_event_time_is_no_part_of_the_key() -> None:
     one, other = read({"timestamp": AT_MS}, {"timestamp": AT_MS - 86_400_000}).keys
 

@@ -5,6 +5,8 @@ think an event undelivered costs a second send, to think it delivered that was n
 
 * *delivered* is said only of an event whose number stands in ``success`` and nowhere in ``error``;
 * an event in both is judged by the error: rejected keeps a copy, as a dead letter;
+* an event refused for the account, and for nothing that it holds, is to be tried again until an operator has mended that;
+  where every event is, so is the request;
 * an event in neither, or an answer that cannot be read, has no verdict: it may have been taken, and is sent again as it was;
 * numbers that only the other contract's counting explains (TRACK reads ``events/v1`` from 0) are read that way when they are
   complete, and then mean one thing only; incomplete, only what both countings say alike of an event is believed.
@@ -38,9 +40,9 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int
     delivered = [index for index, _ in _items(answer, "success", anomalies)]
     errors = list(_items(answer, "error", anomalies))
     first = _counted_from(delivered + [index for index, _ in errors], count, first_index, anomalies)
-    if not delivered and errors and all(_is_about_credentials(item) for _, item in errors):
-        detail = f"Amazon answered {status} and refused every event for its credentials; {_ADVICE[403]}"
-        return RequestFailed(Failure.OPERATOR, "credentials", None, status, detail, tuple(anomalies))
+    account = [] if delivered else [_judged(item).account for _, item in errors]
+    if account and all(account):
+        return _all_refused(status, account, tuple(anomalies))
     if first is not None:
         return Verdicts(_verdicts(delivered, errors, count, first, anomalies), status, tuple(anomalies))
     ours, theirs = (_verdicts(delivered, errors, count, counting, {}) for counting in (first_index, 1 - first_index))
@@ -53,12 +55,23 @@ def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> Requ
     answer = _parsed(body)
     code = _code(answer.get("code")) if isinstance(answer, dict) else None
     failure = _FAILURES.get(status)
-    if failure is None:
+    of_account = _account_advice(code) if code and failure is Failure.REFUSED else None
+    if failure is None or of_account:
         failure = Failure.OPERATOR if 300 <= status < 500 else Failure.TRANSIENT
     detail = f"Amazon answered {status}" + (f" {code}" if code else "")
-    if advice := _ADVICE.get(status, "a redirect is never followed: check AMAZON_BASE_URL" if 300 <= status < 400 else ""):
+    redirect = "a redirect is never followed: check AMAZON_BASE_URL" if 300 <= status < 400 else ""
+    if advice := of_account or _ADVICE.get(status, redirect):
         detail = f"{detail}; {advice}"
     return RequestFailed(failure, f"http-{status}", retry_after_seconds(headers), status, detail)
+
+
+def _all_refused(status: int, account: list[str], anomalies: tuple[str, ...]) -> RequestFailed:
+    if all(each.endswith(_ADVICE[403]) for each in account):
+        reason, detail = "credentials", f"refused every event for its credentials; {_ADVICE[403]}"
+    else:
+        reason, detail = "account", f"refused every event: {account[0]}"
+    said = f"Amazon answered {status} and {detail}"
+    return RequestFailed(Failure.OPERATOR, reason, None, status, said, anomalies, account[0])
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
@@ -186,11 +199,6 @@ def _verdicts(
     return [verdict or NO_VERDICT for verdict in verdicts]
 
 
-def _is_about_credentials(item: dict[str, Any]) -> bool:
-    codes, _ = _named(item)
-    return bool(codes) and all(code in _CREDENTIALS for code in codes)
-
-
 def _named(item: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Return the codes and the places that an error item names, of either contract's shape or the ancestor's."""
     codes: list[str] = []
@@ -204,15 +212,24 @@ def _named(item: dict[str, Any]) -> tuple[list[str], list[str]]:
 def _judged(item: dict[str, Any]) -> Verdict:
     """Judge one event by its error item (contract, sections 5.1 and 5.2).
 
-    Retry only if nothing in the item is permanent: a dead letter keeps its copy, a permanent error retried is in vain.
+    Retry only if nothing in the item is permanent: a dead letter keeps its copy, a permanent error retried is in vain. What
+    is about the account is tried again until an operator has mended it: the event is good.
     """
     status = _code(item.get("httpStatusCode"))
     codes, places = _named(item)
     codes = ([status] if status else []) + codes
+    account = next((code for code in sorted(codes, key=str.isdigit) if _account_advice(code)), None)
     decisive = [status] if status else codes
-    kind = VerdictKind.RETRY if decisive and all(map(_is_transient, decisive)) else VerdictKind.REJECTED
+    if account:  # a status that says no more than "refused" is explained by the code
+        decisive = [code for code in (codes if status in _REFUSED else decisive) if code not in _REFUSED]
+    passing = bool(decisive) and all(_is_transient(code) or _account_advice(code) for code in decisive)
     named = list(dict.fromkeys(codes))[:_MOST_NAMED] + list(dict.fromkeys(places))[:_MOST_NAMED]
-    return Verdict(kind, " ".join(named) or "no code that could be read")
+    detail = " ".join(named) or "no code that could be read"
+    if not passing:
+        return Verdict(VerdictKind.REJECTED, detail)
+    return Verdict(
+        VerdictKind.RETRY, detail, f"{account} is about the account; {_account_advice(account)}" if account else ""
+    )
 
 
 _MOST_NAMED: Final = 8
@@ -248,9 +265,37 @@ _TRANSIENT_CODES: Final = frozenset(
         "429",
     }
 )
-_CREDENTIALS: Final = frozenset({"FORBIDDEN", "UNAUTHORIZED", "401", "403"})
-"""Never an event's fault (design, section 3, point 12)."""
+_REFUSED: Final = frozenset({"400", "422"})
+"""Statuses of an item that leave open whose fault it is."""
+
+_CREDENTIALS: Final = frozenset({"FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "401", "403"})
+_TERMS = "the account must be a self-service DSP advertiser, its terms accepted in Events Manager"
+_SETTINGS = "check AMAZON_ACCOUNT_ID, AMAZON_DATASET_NAME and AMAZON_REGION"
+_API = f"{_SETTINGS}, and whether this account may use AMAZON_API"
+_DATA_SETS = "look at its data sets and events in Events Manager"
+_PAYMENT = "mend its payment with Amazon Ads"
+_ACCOUNT: Final = dict.fromkeys(_CREDENTIALS, _ADVICE[403]) | {
+    "ACCESSDENIEDFORMANAGERACCOUNT": f"AMAZON_ACCOUNT_ID must be the advertiser's, not a manager's; {_TERMS}",
+    "ACCOUNTNOTELIGIBLE": _TERMS,
+    "ACTIONNOTSUPPORTED": _API,
+    "ACTIVERESOURCELIMITEXCEEDED": _DATA_SETS,
+    "ARCHIVEDPARENTCANNOTCREATE": _DATA_SETS,
+    "FEATUREDISCONTINUED": _API,
+    "FEATURENOTAVAILABLE": _API,
+    "NOTFOUND": _SETTINGS,
+    "PAYMENTISSUE": _PAYMENT,
+    "RESOURCEIDNOTFOUND": _SETTINGS,
+    "TOTALRESOURCELIMITEXCEEDED": _DATA_SETS,
+    "UNSUPPORTEDMARKETPLACE": _SETTINGS,
+    "402": _PAYMENT,
+}
+"""Of OAS ErrorCode, those that say who asks, for which account, or what that may do, and nothing of what an event holds:
+never its fault (design, section 3, point 12). By letters alone, for the older contracts write "PaymentIssue"."""
+
+
+def _account_advice(code: str) -> str | None:
+    return _ACCOUNT.get(code.replace("_", "").upper().removesuffix("EXCEPTION"))
 
 
 def _is_transient(code: str) -> bool:
-    return code in _TRANSIENT_CODES | _CREDENTIALS or (len(code) == 3 and code.startswith("5") and code.isdigit())
+    return code in _TRANSIENT_CODES or (len(code) == 3 and code.startswith("5") and code.isdigit())

@@ -15,17 +15,16 @@ first of another.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Any, Final
 
+from connector.amazon.addresses import is_public_address
 from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.normalisation import normalised
 from connector.amazon.vocabulary import MATCH_KEYS, constant
 from connector.model import Reason
 
-__all__ = ["is_ip_address", "match_keys"]
+__all__ = ["match_keys"]
 
 _RAW: Final = frozenset({"MAID", "RAMP_ID", "MATCH_ID", "REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"})
 """OAS EventCreate.matchKeys, the fuller of its two lists (contract, section 4.1)."""
@@ -77,16 +76,6 @@ def match_keys(keys: object, country: str, types: frozenset[str], most: int, fou
     return sent
 
 
-@lru_cache(maxsize=1024)
-def is_ip_address(text: str) -> bool:
-    """Say whether Amazon could read it as a full IPv4 or IPv6 address, without a zone."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
-
-
 def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
     """Return the type and the value of one key; no type where a rule is broken."""
     if not isinstance(key, dict):
@@ -121,5 +110,5 @@ def _raw(kind: str, value: str) -> str:
     if kind == "MATCH_ID":
         return value if _MATCH_ID(value) else ""
     if kind == "FIP":
-        return value if is_ip_address(value) else ""
+        return value if is_public_address(value) else ""
     return value

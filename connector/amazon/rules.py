@@ -6,7 +6,7 @@ How a field that is not right is judged:
 * of the wrong type: a dead letter, whatever the field; the producer means something that we cannot read;
 * optional and blank: as if it were not there;
 * optional, and Amazon would refuse it: left out and counted, so that the conversion still counts; so are custom attributes
-  that are bad, of whatever type, and Amazon's own consent signal beside a TCF text, whatever it holds;
+  that are bad, of whatever type, and consent texts that have not their form;
 * optional, but Amazon would book something else without it (value, currency and units of a purchase), or we would drop a
   customer's denial (consent, limited data use): a dead letter.
 
@@ -29,10 +29,10 @@ from typing import Any, Final
 
 import orjson
 
+from connector.amazon.consent import consent
 from connector.amazon.findings import Adjustment, Findings
-from connector.amazon.match_keys import is_ip_address, match_keys
+from connector.amazon.match_keys import match_keys
 from connector.amazon.vocabulary import (
-    CONSENT_STATUSES,
     CUSTOM_TYPES,
     EVENT_TYPES,
     MAX_TEXT,
@@ -43,7 +43,7 @@ from connector.amazon.vocabulary import (
 )
 from connector.model import Flaw, Reason
 
-__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "written"]
+__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ", "written"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +147,9 @@ class FieldRules:
 
     def _consent(self, given: object, found: Findings) -> dict[str, object] | None:
         broken_before = len(found.broken)
-        consent = None if given is None else _consent(given, self._limits.amazon_consent_is_a_pair, found)
-        if consent or self._without_consent is None or len(found.broken) > broken_before:
-            return consent
+        told = None if given is None else consent(given, self._limits.amazon_consent_is_a_pair, found)
+        if told or self._without_consent is None or len(found.broken) > broken_before:
+            return told
         if self._without_consent is WithoutConsent.DENIED:
             found.adjustments.append(Adjustment.CONSENT_DENIED)
             return {"amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}}
@@ -169,6 +169,15 @@ def written(event: dict[str, object], inputs: Mapping[str, object], dedupe_id: s
         for name in (name for name, value in free.items() if not _is_json(value)):
             found.invalid(name, "not Unicode text")
         return found.flaw()
+
+
+def differ(one: bytes, other: bytes) -> bool:
+    """Say whether two written events differ in more than their time: a producer that sends one again may stamp it anew."""
+    events = [orjson.loads(event) for event in (one, other)]
+    for event in events:
+        for name in ("eventTime", "timestamp"):
+            event.pop(name, None)
+    return bool(events[0] != events[1])
 
 
 _FREE_TEXTS: Final = (
@@ -335,73 +344,6 @@ def _limited_data_use(given: object, found: Findings) -> bool:
         return bool(asked)
     found.invalid("dataProcessingOptions", "only LIMITED_DATA_USE is known")
     return False
-
-
-def _consent(given: object, needs_pair: bool, found: Findings) -> dict[str, object] | None:
-    """Return the consent in the shape both contracts share; fields are taken flat or nested as on the wire."""
-    if not isinstance(given, dict):
-        found.invalid("consent", "not a record")
-        return None
-    consent: dict[str, object] = {}
-    if address := _text(_part(given, "geo", found), "ipAddress", found):
-        if is_ip_address(address):
-            consent["geo"] = {"ipAddress": address}
-        else:
-            found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
-    if tcf := _text(given, "tcf", found):
-        consent["tcf"] = tcf
-        if _says_something(given.get("amazonConsent") or given):
-            # Not even judged: Amazon uses the TCF text and ignores it (contract, section 3.4).
-            found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
-    elif statuses := _statuses(_part(given, "amazonConsent", found), needs_pair, found):
-        consent["amazonConsent"] = statuses
-    if gpp := _text(given, "gpp", found):
-        consent["gpp"] = gpp
-    return consent or None
-
-
-_STATUSES: Final = ("amznUserData", "amznAdStorage")
-
-
-def _says_something(amazon: object) -> bool:
-    return not isinstance(amazon, dict) or any(_present(amazon.get(name)) is not None for name in _STATUSES)
-
-
-def _part(given: dict[str, object], name: str, found: Findings) -> dict[str, object]:
-    part = given.get(name)
-    if part is None:
-        return given
-    if isinstance(part, dict):
-        return part
-    found.invalid(f"consent.{name}", "not a record")
-    return {}
-
-
-def _text(part: dict[str, object], name: str, found: Findings) -> str:
-    text = part.get(name)
-    if isinstance(text, str):
-        return text.strip()
-    if text is not None:
-        found.invalid(f"consent.{name}", "not a string")
-    return ""
-
-
-def _statuses(amazon: dict[str, object], needs_pair: bool, found: Findings) -> dict[str, str]:
-    """Return Amazon's own consent signal, empty where it is not whole (OAS: amznUserData is required; SEG-OLD: both are)."""
-    statuses = {}
-    for name in _STATUSES:
-        if text := _text(amazon, name, found):
-            if status := constant(text, CONSENT_STATUSES):
-                statuses[name] = status
-            else:
-                found.invalid(f"consent.{name}", "neither GRANTED nor DENIED")
-    if not statuses or len(statuses) == 2 or ("amznUserData" in statuses and not needs_pair):
-        return statuses
-    if "DENIED" in statuses.values():  # a denial is never dropped
-        found.invalid("consent", "amznUserData and amznAdStorage are needed together to say DENIED")
-    else:
-        found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
-    return {}
 
 
 _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch

@@ -100,7 +100,10 @@ ADS_MATCH_KEYS: Final = EVENTS_MATCH_KEYS | {"REAL_ID", "MERKLE_ID", "KANTAR_ID"
 
 MATCH_KEYS: Final = _by_letters(*sorted(ADS_MATCH_KEYS))
 
-CONSENT_STATUSES: Final = _by_letters("GRANTED", "DENIED")
+CONSENT_STATUSES: Final = dict.fromkeys(
+    ("GRANTED", "TRUE", "YES", "1", "ON", "ENABLED", "OPTED_IN", "OPTEDIN", "OPT_IN", "OPTIN"), "GRANTED"
+) | dict.fromkeys(("DENIED", "FALSE", "NO", "0", "OFF", "DISABLED", "OPTED_OUT", "OPTEDOUT", "OPT_OUT", "OPTOUT"), "DENIED")
+"""By spelling, in capitals: what Amazon's own templates for tag managers read (AMZ-GTM, using the template; AMZ-AAT)."""
 
 CUSTOM_TYPES: Final = _by_letters("STRING", "INTEGER", "TIMESTAMP")
 """OAS DataType; what a TIMESTAMP looks like is unknown."""

@@ -11,14 +11,15 @@ Laws (design: The guarantee, points 1 and 2; The window):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
+from operator import ne
 
 from connector.model import Event
 
-__all__ = ["DedupePolicy", "DedupeWindow", "SeenKeys", "Sighting", "derived_id", "digest"]
+__all__ = ["DedupePolicy", "DedupeWindow", "SeenKeys", "Sighting", "derived_id", "digest", "key_id"]
 
 _DIGEST_BYTES = 16
 _DAY_MS = 86_400_000
@@ -36,6 +37,8 @@ class DedupePolicy:
 
     window_ms: int
     key_fields: tuple[str, ...] = ("clientDedupeId",)
+    differ: Callable[[bytes, bytes], bool] = ne
+    """Whether two payloads of one key are of different events, and not of one that its producer sent twice."""
 
 
 def digest(values: Sequence[object]) -> bytes | None:
@@ -44,10 +47,22 @@ def digest(values: Sequence[object]) -> bytes | None:
     A blank says nothing of an event, and as a key it would merge those of different people (design: The guarantee, point 8).
     Over length-prefixed, typed fields, so that ("ab", "c") and ("a", "bc") differ, as do 1 and "1".
     """
+    if not values or any(value is None or (isinstance(value, str) and not value.strip()) for value in values):
+        return None  # of no values at all it would be one key for all events
+    return _digest(values)
+
+
+def key_id(values: Sequence[object]) -> str:
+    """Name an event by its key where that is not its own id alone: Amazon knows nothing of fields, and counts one of an id.
+
+    Every value is there and not blank. 32 hex digits, the same whenever and wherever they are made.
+    """
+    return _digest(values).hex()
+
+
+def _digest(values: Sequence[object]) -> bytes:
     packed = bytearray()
     for value in values:
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return None
         text = (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
         packed += b"%c%d:" % (b"s" if isinstance(value, str) else b"r", len(text))
         packed += text
@@ -149,37 +164,39 @@ class Sighting(Enum):
 class DedupeWindow:
     """Keys seen, in flight, and the copies that wait for one in flight."""
 
-    __slots__ = ("_claims", "seen")
+    __slots__ = ("_claims", "_waiting", "seen")
 
     def __init__(self, seen: SeenKeys) -> None:
         self.seen = seen
-        self._claims: dict[bytes, deque[Event] | None] = {}  # None: nobody waits yet
+        self._claims: dict[bytes, Event] = {}
+        self._waiting: dict[bytes, deque[Event]] = {}
 
-    def sight(self, key: bytes) -> Sighting:
-        """Tell what is known of a key; the first sighting claims it until `delivered` or `ended`."""
+    def sight(self, key: bytes, event: Event) -> Sighting:
+        """Tell what is known of the key of an event; the first one claims it until `delivered` or `ended`."""
         if key in self.seen:
             return Sighting.DUPLICATE
         if key in self._claims:
             return Sighting.IN_FLIGHT
-        self._claims[key] = None
+        self._claims[key] = event
         return Sighting.FIRST
 
-    def wait(self, key: bytes, copy: Event) -> None:
-        """Let a copy wait for the event that claimed its key."""
-        waiting = self._claims[key]
-        if waiting is None:
-            waiting = self._claims[key] = deque()
-        waiting.append(copy)
+    def wait(self, key: bytes, copy: Event) -> Event:
+        """Let a copy wait for the event that claimed its key, and return that."""
+        self._waiting.setdefault(key, deque()).append(copy)
+        return self._claims[key]
 
     def delivered(self, key: bytes, time_ms: int) -> Iterable[Event]:
         """Amazon acknowledged the event that claimed this key: return the copies that are duplicates now."""
         self.seen.add(key, time_ms)
-        return self._claims.pop(key, None) or ()
+        self._claims.pop(key, None)
+        return self._waiting.pop(key, ())
 
     def ended(self, key: bytes) -> Event | None:
         """Return the next copy, which takes the place of an event that ended undelivered; None if none waits."""
-        waiting = self._claims.get(key)
+        waiting = self._waiting.get(key)
         if waiting:
-            return waiting.popleft()
+            self._claims[key] = waiting.popleft()
+            return self._claims[key]
         self._claims.pop(key, None)
+        self._waiting.pop(key, None)
         return None

@@ -16,6 +16,7 @@ to see). What failed goes before what is new. What a failure leads to:
     a certificate that does not hold    sent again after a backoff          wait, one at a time; an operator is needed
     2xx, no verdict on any event        sent again, halved after a while    3 in a row: wait, an operator is needed
     2xx, no verdict on some             those again, 8 times, then letters  -
+    2xx, some refused for the account   those again, until they pass        go on; an operator is needed
     nothing: it was not sent after all  sent again                          -
 
 * Only when it is known to be at fault: a request that was started after it had failed got a verdict on other events (or, for
@@ -77,6 +78,8 @@ class Request:
     """Bytes of the body."""
     started: float
     """Monotonic second."""
+    held: bool = False
+    """Whether these events were refused for the account when they were sent last."""
 
 
 class Dispatch:
@@ -86,6 +89,10 @@ class Dispatch:
         self._policy = policy
         self._batcher = Batcher(policy.batch, policy.envelope)
         self._retries = RetryQueue()
+        self._held = Batcher(policy.batch, policy.envelope)  # refused for the account, while others passed
+        self._held_due = 0.0  # monotonic second
+        self._held_tries = 0  # requests of these alone of which nothing was delivered, in a row
+        self._account = ""  # why they were, by the latest answer
         self._limit = ConcurrencyLimit(policy.max_in_flight)
         self._outage = OutageBreaker(policy.outage)
         self._requests: dict[int, Request] = {}
@@ -128,7 +135,21 @@ class Dispatch:
     @property
     def stops(self) -> str | None:
         """The sentence for which ``ON_VERDICT=stop`` ends the process: one that no further event is going to settle."""
-        return self.verdict if self._failures >= _CERTAIN or self._sure else None
+        if self._failures >= _CERTAIN or self._sure:
+            return self.verdict
+        return self.account if self._held_tries >= _CERTAIN else None
+
+    @property
+    def _asks_for_held(self) -> bool:
+        """Whether a request is out that asks whether what waits for the account passes now: one at a time does."""
+        return any(request.held for request in self._requests.values())
+
+    @property
+    def account(self) -> str | None:
+        """The sentence that needs an operator while events wait that were refused for the account, and others pass."""
+        if self._account and (len(self._held) or self._asks_for_held):
+            return f"Amazon refuses some events, and takes others: {self._account}. They wait, and are tried again"
+        return None
 
     @property
     def away(self) -> bool:
@@ -153,6 +174,7 @@ class Dispatch:
         """Forget what was not sent of an assignment that ends."""
         self._batcher.drop(generation)
         self._retries.drop(generation)
+        self._held.drop(generation)
 
     def take(self, now: Moment) -> Retrying | None:
         """Take the events of the next request; None if nothing may be sent now."""
@@ -170,6 +192,9 @@ class Dispatch:
                 again.events = again.events[:allowed]
             if again.events:
                 return again
+        asks_at = self._due_for_account()
+        if asks_at is not None and asks_at <= now.monotonic:
+            return Retrying(now.monotonic, 0, 0, None, self._held.take(1 if self.verdict else allowed), held=True)
         due = self._batcher.due()
         if due is None or not (self._batcher.full or due <= now.monotonic):
             return None
@@ -184,7 +209,7 @@ class Dispatch:
         """Note that these events are sent; return the request and its body."""
         self._number += 1
         body = self._policy.envelope.wrap(taken.events)
-        request = Request(self._number, taken.events, taken.attempt, taken.since, len(body), now.monotonic)
+        request = Request(self._number, taken.events, taken.attempt, taken.since, len(body), now.monotonic, taken.held)
         self._new_in_turn = taken.number > 0
         self._requests[self._number] = request
         if self.breaker.open:
@@ -208,9 +233,12 @@ class Dispatch:
         if delivered:
             self.breaker.delivered(delivered)
             self._largest_taken = max(self._largest_taken, request.size)
+        if delivered and request.held:
+            self._try_held_at(now.monotonic, 0)
         if self.verdict is not None:
             self.verdict, self._sure, self._failures, self._probe_at = None, False, 0, 0.0
             self._retries.hasten(now.monotonic)
+            self._try_held_at(now.monotonic, 0)
 
     def proven(self, request: Request) -> bool:
         """Tell whether a request that was started after these events had failed got a verdict on others."""
@@ -228,6 +256,21 @@ class Dispatch:
         """Send events again that got no final verdict, while others did."""
         tries = max(event.tries for event in events)
         self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), request.attempt, self._number, events)
+
+    def wait_for_account(self, request: Request, events: list[Event], why: str, chance: float, now: Moment) -> None:
+        """Let events wait that were refused for the account while others passed: they are good, and none waits for them."""
+        self._recovered(now)
+        if request.held or self.account is None:
+            self._account = why
+        if request.held or not len(self._held):
+            tries = self._held_tries + 1 if request.held else 1
+            self._try_held_at(now.monotonic + self._policy.retry.delay(tries, chance), tries)
+        for event in events:
+            self._held.add(event)
+
+    def of_these_alone(self, request: Request) -> bool:
+        """Tell whether these events alone are refused for the account: others got their verdict since they were."""
+        return request.held or self.proven(request)
 
     def unjudged(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
         """Send events again whose answer held no final verdict on anything: it says nothing about any of them."""
@@ -268,7 +311,7 @@ class Dispatch:
             case Failure.TOO_LARGE | Failure.REFUSED:
                 self._recovered(now)
                 if failed.failure is Failure.TOO_LARGE and len(request.events) > 1:
-                    self._batcher.learn(max(request.size // 2, self._largest_taken))
+                    self._learn(max(request.size // 2, self._largest_taken))
                 if len(request.events) > 1:
                     self._halve(request, events, 0.0, now)
                 else:
@@ -281,7 +324,7 @@ class Dispatch:
     def due(self, now: Moment) -> float | None:
         """Return when something can be sent that cannot be sent now for no other reason than time; None for never."""
         new = 0.0 if self._batcher.full or self._asks_by_something_new else self._batcher.due()
-        times = [time for time in (new, self._retries.due()) if time is not None]
+        times = [time for time in (new, self._due_for_account(), self._retries.due()) if time is not None]
         if not times or len(self._requests) >= self.limit:
             return None
         soonest = max(min(times), self._hold_until, self._probe_at, self.breaker.due() or 0.0)
@@ -299,6 +342,16 @@ class Dispatch:
         wait = max(retry_after or 0.0, self._policy.retry.delay(max(self._throttled, 1), chance))
         self._hold(wait, now)
         return wait
+
+    def _learn(self, most_bytes: int) -> None:
+        for batcher in (self._batcher, self._held):
+            batcher.learn(most_bytes)
+
+    def _due_for_account(self) -> float | None:
+        return self._held_due if len(self._held) and not self._asks_for_held else None
+
+    def _try_held_at(self, due: float, tries: int) -> None:
+        self._held_due, self._held_tries = due, tries
 
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)

@@ -24,6 +24,7 @@ from connector.core import exchange as x
 from connector.core.assignment import Assignment, Letter, Phase
 from connector.core.dedupe import DedupePolicy, DedupeWindow, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
+from connector.core.doubts import Doubt, Kind, Repeats
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.recovery import LedgerPosition, commit_metadata
 from connector.core.statistics import Statistics
@@ -118,6 +119,8 @@ class Pipeline:
         self._expire_at = 0.0
         self._left: list[SeenKeys] = []  # windows of assignments that ended; freed like a sweep, for it takes as long
         self._out: list[x.Command] = []
+        self._repeats = Repeats()
+        self._doubts: dict[Kind, Doubt] = {}
         self.statistics = Statistics()
 
     # ---- what the shell calls
@@ -228,11 +231,17 @@ class Pipeline:
         """The size that bodies stay below: the policy's, or less since Amazon found one too large."""
         return self._dispatch.most_bytes
 
+    def doubts(self) -> list[Doubt]:
+        """Return what is to be told of dedupe keys since it was asked last; of each kind the latest."""
+        told = list(self._doubts.values())
+        self._doubts.clear()
+        return told
+
     def needs_operator(self) -> list[str]:
         """Return the sentences that need an operator; while there is one the connector is unready."""
         if not self.assignments:
             return []  # a member without partitions waits for nobody
-        sentences = [self._dispatch.verdict] if self._dispatch.verdict else []
+        sentences = [sentence for sentence in (self._dispatch.verdict, self._dispatch.account) if sentence]
         if self._dispatch.breaker.open:
             sentences.append(self._breaker_sentence())
         if not self._agrees:
@@ -317,14 +326,15 @@ class Pipeline:
                 continue
             event = Event(generation, offset, epoch, time_ms, key, payload, size, record, since)
             if key is not None:
-                sighting = sight(key)
+                sighting = sight(key, event)
                 if sighting is Sighting.DUPLICATE:
                     facts.add(offset, epoch, Outcome.DUPLICATE)
                     held -= 1
                     part.held_bytes -= size
+                    self._repeated(part, key, offset)
                     continue
                 if sighting is Sighting.IN_FLIGHT:
-                    window.wait(key, event)
+                    self._compare(part, window.wait(key, event), event)
                     continue
             if fits(payload):
                 batch(event)
@@ -339,6 +349,20 @@ class Pipeline:
         statistics.already_resolved += len(already)
         for outcome in (Outcome.IGNORED, Outcome.STALE, Outcome.DUPLICATE):
             statistics.outcomes[outcome] += outcomes.count(outcome)
+
+    def _repeated(self, part: Assignment, key: bytes, offset: int) -> None:
+        doubt = self._repeats.note(key, part.partition, offset, self.statistics.records)
+        self.statistics.doubtful_duplicates[Kind.REPEATED] = self._repeats.doubtful
+        if doubt is not None:
+            self._doubts[doubt.kind] = doubt
+
+    def _compare(self, part: Assignment, first: Event, copy: Event) -> None:
+        """Doubt the key of a copy that holds something else than the event in flight: once that is taken it is dropped."""
+        if copy.payload != first.payload and self._policy.dedupe.differ(first.payload, copy.payload):
+            self.statistics.doubtful_duplicates[Kind.DIFFERENT] += 1
+            copies = self.statistics.doubtful_duplicates[Kind.DIFFERENT]
+            here, there = (f"{part.partition}@{event.offset}" for event in (first, copy))
+            self._doubts[Kind.DIFFERENT] = Doubt(Kind.DIFFERENT, here, there, copies)
 
     # ---- fates
 
@@ -427,6 +451,8 @@ class Pipeline:
         assignments = self._assignments
         delivered, refused = 0, 0
         open_events: list[tuple[Event, Verdict]] = []
+        for_account: list[Event] = []
+        why = ""
         for event, verdict in zip(request.events, answer.verdicts, strict=True):
             part = assignments[event.generation]
             kind = verdict.kind
@@ -439,12 +465,23 @@ class Pipeline:
                 self.statistics.late_answers += 1
             elif kind is VerdictKind.REJECTED:
                 self._dead_letter(part, event, Flaw(Reason.REJECTED, verdict.detail), now)
+            elif verdict.account:
+                for_account.append(event)
+                why = verdict.account
             else:
                 open_events.append((event, verdict))
         alone = len(request.events) == 1
         if delivered or refused:
             self._dispatch.answered(request, delivered, now)
             self._own_tries(request, open_events, chance, now)
+            self._wait_for_account(request, for_account, why, chance, now)
+        elif for_account and self._dispatch.of_these_alone(request):
+            self._own_tries(request, open_events, chance, now)
+            self._wait_for_account(request, for_account, why, chance, now)
+        elif for_account:
+            events = for_account + [event for event, _ in open_events]
+            failed = RequestFailed(Failure.OPERATOR, "account", detail=f"Amazon takes no event: {why}")
+            self._failed(request, events, failed, chance, now)
         elif self._dispatch.proven(request) and (alone or all(event.tries for event in request.events)):
             self._own_tries(request, open_events, chance, now)  # of all that were sent, these alone get no verdict
         elif alone and open_events and self._is_hopeless(request, open_events[0][1]):
@@ -496,6 +533,7 @@ class Pipeline:
             for copy in part.window.delivered(event.key, event.time_ms):
                 self._resolve(part, copy, Outcome.DUPLICATE, None, 0)
                 self.statistics.outcomes[Outcome.DUPLICATE] += 1
+                self._repeated(part, event.key, copy.offset)
 
     def _request_failed(self, request: Request, failed: RequestFailed, chance: float, now: Moment) -> None:
         events = [event for event in request.events if self._assignments[event.generation].phase is Phase.RUNNING]
@@ -507,9 +545,23 @@ class Pipeline:
             for event in events:
                 self._dead_letter(self._assignments[event.generation], event, flaw, now)
             return
-        self._dispatch.failed(request, events, failed, chance, now)
-        if events:
-            self.statistics.retries[failed.reason] += len(events)
+        if failed.account and self._dispatch.of_these_alone(request):
+            self._wait_for_account(request, events, failed.account, chance, now)
+        else:
+            self._failed(request, events, failed, chance, now)
+
+    def _failed(self, request: Request, events: list[Event], failed: RequestFailed, chance: float, now: Moment) -> None:
+        running = [event for event in events if self._assignments[event.generation].phase is Phase.RUNNING]
+        self._dispatch.failed(request, running, failed, chance, now)
+        if running:
+            self.statistics.retries[failed.reason] += len(running)
+
+    def _wait_for_account(self, request: Request, events: list[Event], why: str, chance: float, now: Moment) -> None:
+        """Let those wait that were refused for the account while others passed (design: point 12)."""
+        running = [event for event in events if self._assignments[event.generation].phase is Phase.RUNNING]
+        if running:
+            self._dispatch.wait_for_account(request, running, why, chance, now)
+            self.statistics.retries["account"] += len(running)
 
     # ---- facts and commits
 

@@ -46,6 +46,8 @@ class Retrying:
     since: int | None = field(compare=False)
     """The last request that had been started when these events failed first, or were last blamed; None if they never did."""
     events: list[Event] = field(compare=False)
+    held: bool = field(compare=False, default=False)
+    """Whether they were refused for the account when they were sent last."""
 
 
 class RetryQueue:

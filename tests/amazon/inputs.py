@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-__all__ = ["MARCH", "a_purchase", "digest"]
+__all__ = ["GPP", "MARCH", "TCF", "a_purchase", "digest"]
 
 MARCH = 1_772_442_930_000
 """2026-03-02T09:15:30Z in milliseconds."""
+
+TCF = "CQSbk4AQSbk4ANwAAAENAwCgAAAAAAAAAAYgACPAAAAA.IDKQA4AAgAKAGQAygAAA"
+"""IAB's sample of a TC string."""
+GPP = "DBABMA~CQSbk4AQSbk4ANwAAAENAwCgAAAAAAAAAAYgACPAAAAA"
+"""A GPP string with a section of TCF."""
 
 
 def digest(text: str) -> str:

@@ -20,7 +20,7 @@ from connector.amazon.rules import WithoutConsent
 from connector.amazon.vocabulary import ADS_MATCH_KEYS
 from connector.model import Flaw
 from connector.sandbox.contract import ADS_V1, EVENTS_V1, Limits, judge
-from tests.amazon.inputs import MARCH, a_purchase, digest
+from tests.amazon.inputs import GPP, MARCH, TCF, a_purchase, digest
 
 HASH = digest("jo@example.com")
 PAIR = "ABCDEFGHIJ.1755712000000"
@@ -61,8 +61,8 @@ NEARLY_SOUND = {
             "ipAddress": st.sampled_from(["203.0.113.9", "::1", "nowhere", ""]),
             "amznUserData": st.sampled_from(["GRANTED", "denied", None]),
             "amznAdStorage": st.sampled_from(["GRANTED", "denied", None]),
-            "tcf": st.sampled_from(["CQ", "", None]),
-            "gpp": st.sampled_from(["DB", "", None]),
+            "tcf": st.sampled_from([TCF, "CQ", "", None]),
+            "gpp": st.sampled_from([GPP, "DB", "", None]),
         },
     ),
     "customAttributes": st.none()
@@ -134,13 +134,27 @@ PLAIN = NEARLY_SOUND | {
     "eventType": st.sampled_from(["OFF_AMAZON_PURCHASES", "LEAD", "Lead", "SIGN_UP", "PURCHASE"]),
     "eventActionSource": st.sampled_from(["WEBSITE", "OFFLINE", "website"]),
     "matchKeys": st.lists(
-        st.fixed_dictionaries({"type": st.sampled_from(["EMAIL", "MAID", "FIP"]), "value": st.sampled_from([HASH, "::1"])}),
+        st.fixed_dictionaries(
+            {"type": st.sampled_from(["EMAIL", "MAID", "FIP"]), "value": st.sampled_from([HASH, "2001:db8::1"])}
+        ),
         min_size=1,
         max_size=3,
     ),
     "value": st.none() | st.sampled_from([0, 0.99, 59.9, -1.0, 1.005]),
     "countryCode": st.sampled_from(["DE", "OTHER_EEA", "UK"]),
     "customData": st.none(),
+    # Of these the sandbox, which knows only the forms of JSON, takes what stands for nobody.
+    "consent": st.none()
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "ipAddress": st.sampled_from(["203.0.113.9", "2001:db8::1", "nowhere", ""]),
+            "amznUserData": st.sampled_from(["GRANTED", "DENIED", None]),
+            "amznAdStorage": st.sampled_from(["GRANTED", "DENIED", None]),
+            "tcf": st.sampled_from([TCF, "", None]),
+            "gpp": st.sampled_from([GPP, "", None]),
+        },
+    ),
     "amazonAdEventKey": st.sampled_from([None, "", "key"]),
 }
 

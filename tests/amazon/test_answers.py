@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connector.amazon.answers import MOST_RETRY_AFTER, read_answer, retry_after_seconds
+from connector.amazon.answers import MOST_RETRY_AFTER, failed_request, read_answer, retry_after_seconds
 from connector.model import DELIVERED, NO_VERDICT, Failure, RequestFailed, Verdict, VerdictKind, Verdicts
 
 JSON = {"Content-Type": "application/json"}
@@ -67,6 +67,85 @@ def test_credentials_refused_for_every_event_are_the_operators(codes: tuple[str,
     assert isinstance(failed, RequestFailed)
     assert (failed.failure, failed.reason, failed.status) == (Failure.OPERATOR, "credentials", 207)
     assert "event_manager_edit" in failed.detail
+
+
+ACCOUNT_CODES = [
+    "ACCOUNT_NOT_ELIGIBLE",
+    "ACCESS_DENIED_FOR_MANAGER_ACCOUNT",
+    "PAYMENT_ISSUE",
+    "FEATURE_NOT_AVAILABLE",
+    "FEATURE_DISCONTINUED",
+    "UNSUPPORTED_MARKETPLACE",
+    "ACTION_NOT_SUPPORTED",
+    "NOT_FOUND",
+    "RESOURCE_ID_NOT_FOUND",
+    "TOTAL_RESOURCE_LIMIT_EXCEEDED",
+    "ACTIVE_RESOURCE_LIMIT_EXCEEDED",
+    "ARCHIVED_PARENT_CANNOT_CREATE",
+]
+OWN_CODES = ["FORBIDDEN", "UNAUTHORIZED", "401", "403", "402", "PaymentIssue", "AccountNotEligible", "AccessDeniedException"]
+
+
+def items_of(code: str, index: int) -> list[dict[str, object]]:
+    """Return one error item in each shape there is: of ads-v1, of events-v1 and of the ancestor."""
+    return [
+        {"index": index, "errors": [{"code": code, "message": "no", "fieldLocation": f"events[{index}]"}]},
+        {
+            "index": index,
+            "httpStatusCode": "400",
+            "subErrors": [{"errorCode": 400, "errorType": code, "errorMessage": "no"}],
+        },
+        {"index": index, "httpStatusCode": "403", "subErrors": [{"errorCode": 403, "errorType": code}]},
+        {"index": index, "code": "400", "errors": [{"errorType": code, "message": "no"}]},
+    ]
+
+
+@pytest.mark.parametrize("first_index", [0, 1])
+@pytest.mark.parametrize("code", [*ACCOUNT_CODES, *OWN_CODES])
+def test_what_is_about_the_account_is_the_operators_whether_said_of_every_event_or_of_some(
+    code: str, first_index: int
+) -> None:
+    for shape in range(4):
+        items = [items_of(code, first_index + at)[shape] for at in range(2)]
+        every = read_answer(207, JSON, orjson.dumps({"error": items}), 2, first_index=first_index)
+        assert isinstance(every, RequestFailed)
+        assert (every.failure, every.status) == (Failure.OPERATOR, 207)
+        some = read({"success": [{"index": first_index}], "error": items[1:]}, 2, first_index=first_index)
+        assert kinds(some) == "dt"
+        assert "is about the account; " in some.verdicts[1].account
+        assert code.isdigit() or some.verdicts[1].account.startswith(code)
+        assert some.verdicts[1].account == every.account
+
+
+@pytest.mark.parametrize("code", ["PAYMENT_ISSUE", "FORBIDDEN", "NOT_FOUND"])
+def test_beside_a_permanent_error_of_the_event_itself_the_account_does_not_matter(code: str) -> None:
+    own = "FIELD_VALUE_IS_INVALID"
+    both = [
+        {"index": 0, "errors": [{"code": code}, {"code": own}]},
+        {"index": 0, "httpStatusCode": "400", "subErrors": [{"errorType": code}, {"errorType": own}]},
+    ]
+    for item in both:
+        assert kinds(read({"error": [item]}, 1)) == "r"
+    passing = read({"success": [{"index": 0}], "error": [{"index": 1, "errors": [{"code": code}, {"code": "CONFLICT"}]}]}, 2)
+    assert kinds(passing) == "dt"
+    assert passing.verdicts[1].account
+
+
+@pytest.mark.parametrize(
+    "code", ["BAD_REQUEST", "INVALID_INPUT", "FIELD_VALUE_NOT_FOUND", "PRODUCT_INELIGIBLE", "CONTENT_TOO_LARGE"]
+)
+def test_what_is_about_the_event_is_still_its_own(code: str) -> None:
+    for item in items_of(code, 0)[::2]:
+        verdicts = read({"error": [item]}, 1) if item.get("httpStatusCode") != "403" else None
+        assert verdicts is None or kinds(verdicts) == "r"
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("code", ACCOUNT_CODES)
+def test_a_whole_request_refused_for_the_account_is_not_searched_for_the_event_at_fault(status: int, code: str) -> None:
+    failed = failed_request(status, JSON, orjson.dumps({"code": code, "message": "no"}))
+    assert (failed.failure, failed.reason) == (Failure.OPERATOR, f"http-{status}")
+    assert failed.detail.startswith(f"Amazon answered {status} {code}; ")
 
 
 @pytest.mark.parametrize("code", ["INTERNAL_ERROR", "CONFLICT", "TOO_MANY_REQUESTS", "503", "429"])

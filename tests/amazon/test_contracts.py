@@ -8,13 +8,14 @@ import pytest
 from connector.amazon.ads_v1 import DATASET_NAME, AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
+from connector.amazon.rules import differ
 from connector.model import Flaw
 from connector.ports import WireContract
-from tests.amazon.inputs import a_purchase, digest
+from tests.amazon.inputs import GPP, MARCH, a_purchase, digest
 
 FULL = a_purchase(
     dataProcessingOptions=["LIMITED_DATA_USE"],
-    consent={"ipAddress": "203.0.113.9", "amznAdStorage": "GRANTED", "amznUserData": "DENIED", "tcf": None, "gpp": "DBgpp"},
+    consent={"ipAddress": "203.0.113.9", "amznAdStorage": "GRANTED", "amznUserData": "GRANTED", "tcf": None, "gpp": GPP},
     customAttributes={"brand": "northwind"},
     customData=[{"name": "items", "value": "3", "dataType": "INTEGER"}],
     userAgent="ExampleBrowser/1.0",
@@ -51,8 +52,8 @@ def test_ads_v1_writes_every_field_in_its_place() -> None:
         "dataProcessingOptions": {"options": "LIMITED_DATA_USE"},
         "consent": {
             "geo": {"ipAddress": "203.0.113.9"},
-            "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
-            "gpp": "DBgpp",
+            "amazonConsent": {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"},
+            "gpp": GPP,
         },
         "customData": [
             {"name": "items", "dataType": "INTEGER", "value": "3"},
@@ -80,8 +81,8 @@ def test_events_v1_writes_every_field_in_its_place() -> None:
         "dataProcessingOptions": ["LIMITED_DATA_USE"],
         "consent": {
             "geo": {"ipAddress": "203.0.113.9"},
-            "amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "GRANTED"},
-            "gpp": "DBgpp",
+            "amazonConsent": {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"},
+            "gpp": GPP,
         },
         "customAttributes": [{"name": "items", "value": "3"}, {"name": "brand", "value": "northwind"}],
     }
@@ -166,3 +167,16 @@ def test_every_region_has_hosts_over_tls() -> None:
 @pytest.mark.parametrize(("name", "taken"), [("Shop_Events", True), ("1shop", False), ("", False), ("a b", False)])
 def test_the_name_of_a_data_set_keeps_amazons_pattern(name: str, taken: bool) -> None:
     assert bool(DATASET_NAME.fullmatch(name)) is taken
+
+
+@pytest.mark.parametrize("contract", [AdsV1("585", "client", "NA"), EventsV1("585", "client", "NA")])
+def test_an_event_that_its_producer_stamped_anew_differs_in_nothing_and_another_one_does(contract: WireContract) -> None:
+    def written(**changes: object) -> bytes:
+        return orjson.dumps(sent(contract, a_purchase(**changes)))
+
+    one, again, other = written(), written(timestamp=MARCH + 90_000), written(value=60.0)
+    more = written(matchKeys=[{"type": "EMAIL", "value": "b" * 64}])
+    assert one != again
+    assert not differ(one, again)
+    assert differ(one, other)
+    assert differ(again, more)

@@ -15,7 +15,7 @@ from connector.amazon.events_v1 import EventsV1
 from connector.amazon.findings import Adjustment
 from connector.amazon.rules import WithoutConsent
 from connector.model import Flaw, Reason
-from tests.amazon.inputs import MARCH, a_purchase, digest
+from tests.amazon.inputs import GPP, MARCH, TCF, a_purchase, digest
 
 HASHED = [{"type": "EMAIL", "value": digest("jo@example.com")}]
 
@@ -102,7 +102,7 @@ def adjusted(contract: AdsV1 | EventsV1) -> dict[str, int]:
         ({"consent": "yes"}, Reason.INVALID_FIELD, "consent: not a record"),
         ({"consent": {"geo": "DE"}}, Reason.INVALID_FIELD, "consent.geo: not a record"),
         ({"consent": {"tcf": 1}}, Reason.INVALID_FIELD, "consent.tcf: not a string"),
-        ({"consent": {"amznUserData": "yes"}}, Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"),
+        ({"consent": {"amznUserData": "perhaps"}}, Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"),
         ({"userAgent": 7}, Reason.INVALID_FIELD, "userAgent: not a string"),
         ({"arefMeasurementTokens": ["x"]}, Reason.INVALID_FIELD, "arefMeasurementTokens: not a string"),
         ({"amazonAdEventKey": 7}, Reason.INVALID_FIELD, "amazonAdEventKey: not a string"),
@@ -247,7 +247,7 @@ def test_the_eu_region_needs_consent_and_the_others_do_not() -> None:
         assert outcome(contract, {}) == missing
         assert outcome(contract, {"consent": empty}) == missing
         assert (outcome(contract, {"consent": granted}) == missing) == isinstance(contract, EventsV1)
-        assert outcome(contract, {"consent": {"tcf": "CQtcf"}})["consent"] == {"tcf": "CQtcf"}
+        assert outcome(contract, {"consent": {"tcf": TCF}})["consent"] == {"tcf": TCF}
     assert "consent" not in outcome(AdsV1("585", "client", "FE"), {})
 
 
@@ -256,7 +256,7 @@ def test_without_consent_an_event_may_be_sent_as_denied_or_as_it_is(kind: Any) -
     denied = kind("585", "client", "EU", without_consent=WithoutConsent.DENIED)
     assert outcome(denied, {})["consent"] == {"amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}}
     assert adjusted(denied) == {Adjustment.CONSENT_DENIED: 1}
-    assert outcome(denied, {"consent": {"tcf": "CQ"}})["consent"] == {"tcf": "CQ"}
+    assert outcome(denied, {"consent": {"tcf": TCF}})["consent"] == {"tcf": TCF}
     assert adjusted(denied) == {Adjustment.CONSENT_DENIED: 1}
     as_it_is = kind("585", "client", "EU", without_consent=WithoutConsent.SEND)
     assert "consent" not in outcome(as_it_is, {})
@@ -268,7 +268,7 @@ def test_without_consent_an_event_may_be_sent_as_denied_or_as_it_is(kind: Any) -
 @pytest.mark.parametrize("without", list(WithoutConsent))
 def test_a_consent_that_cannot_be_read_is_a_dead_letter_whatever_is_done_without_one(without: WithoutConsent) -> None:
     contract = AdsV1("585", "client", "EU", without_consent=without)
-    assert outcome(contract, {"consent": {"amznUserData": "yes"}}) == Flaw(
+    assert outcome(contract, {"consent": {"amznUserData": "perhaps"}}) == Flaw(
         Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"
     )
 
@@ -288,8 +288,8 @@ def test_a_consent_that_cannot_be_read_is_a_dead_letter_whatever_is_done_without
         ),
         ({"amznUserData": "GRANTED"}, {"amazonConsent": {"amznUserData": "GRANTED"}}, None),
         ({"amznAdStorage": "GRANTED"}, None, None),
-        ({"tcf": "CQ", "amznUserData": "GRANTED", "amznAdStorage": "GRANTED"}, {"tcf": "CQ"}, {"tcf": "CQ"}),
-        ({"ipAddress": "not an address", "gpp": "DB"}, {"gpp": "DB"}, {"gpp": "DB"}),
+        ({"tcf": TCF, "amznUserData": "GRANTED", "amznAdStorage": "GRANTED"}, {"tcf": TCF}, {"tcf": TCF}),
+        ({"ipAddress": "not an address", "gpp": GPP}, {"gpp": GPP}, {"gpp": GPP}),
     ],
 )
 def test_consent_is_taken_flat_or_nested_and_sent_as_amazon_reads_it(
@@ -302,28 +302,279 @@ def test_consent_is_taken_flat_or_nested_and_sent_as_amazon_reads_it(
 @pytest.mark.parametrize(
     "beside",
     [
-        {"amznUserData": "DENIED"},
-        {"amznUserData": "yes", "amznAdStorage": 7},
+        {"amznUserData": "GRANTED"},
+        {"amznUserData": "GRANTED", "amznAdStorage": "granted"},
         {"amazonConsent": {"amznAdStorage": "GRANTED"}},
-        {"amazonConsent": "yes"},
     ],
 )
 @pytest.mark.parametrize("kind", [AdsV1, EventsV1])
-def test_beside_a_tcf_text_amazons_own_signal_is_left_out_and_counted_whatever_it_holds(
+def test_beside_a_tcf_text_amazons_own_signal_is_left_out_and_counted_where_it_grants(
     kind: Any, beside: dict[str, object]
 ) -> None:
     contract = kind("585", "client", "EU")
-    assert outcome(contract, {"consent": {"tcf": "CQ", **beside}})["consent"] == {"tcf": "CQ"}
+    assert outcome(contract, {"consent": {"tcf": TCF, **beside}})["consent"] == {"tcf": TCF}
     assert adjusted(contract) == {Adjustment.CONSENT_LEFT_OUT: 1}
 
 
 @pytest.mark.parametrize(
-    "nothing", [{"amznUserData": None, "amznAdStorage": " "}, {"amazonConsent": {"amznUserData": None}}]
+    "nothing",
+    [
+        {"amznUserData": None, "amznAdStorage": " "},
+        {"amazonConsent": {"amznUserData": None}},
+        {"amznUserData": "undefined", "amznAdStorage": "{{dlv - consent}}"},
+        {"amazonConsent": "undefined"},
+        {"amazonConsent": {}},
+    ],
 )
 def test_nothing_beside_a_tcf_text_is_not_counted(nothing: dict[str, object]) -> None:
     contract = AdsV1("585", "client", "EU")
-    assert outcome(contract, {"consent": {"tcf": "CQ", **nothing}})["consent"] == {"tcf": "CQ"}
+    assert outcome(contract, {"consent": {"tcf": TCF, **nothing}})["consent"] == {"tcf": TCF}
     assert adjusted(contract) == {}
+
+
+NO_TCF = [
+    "undefined",
+    "null",
+    "1",
+    "true",
+    "GRANTED",
+    "${GDPR_CONSENT_755}",
+    "${GDPR_CONSENT}",
+    "{{TCF string}}",
+    "%%GDPR_CONSENT_755%%",
+    "[TCF]",
+    "CQ",
+    "C" + "Q" * 18,
+    "BOEFEAyOEFEAyAHABDENAI4AAAB9vABAASA",  # version 1
+    TCF.lower(),
+    TCF + ".",
+    "." + TCF,
+    TCF.replace(".", ".."),
+    TCF.replace("A", "+", 1),
+    TCF + "=",
+    TCF[:20] + " " + TCF[20:],
+    "CONSENT_NOT_AVAILABLE YET",
+    GPP,
+]
+NO_GPP = [
+    "undefined",
+    "DBAA",
+    "DBABMA",
+    "DBABMA~",
+    "~" + TCF,
+    "${GPP_STRING_755}",
+    "{{GPP}}",
+    "%%GPP%%",
+    TCF,
+    "1YNN",
+    "D B~C",
+]
+DENIAL = {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}
+
+
+@pytest.mark.parametrize("kind", [AdsV1, EventsV1])
+@pytest.mark.parametrize(("name", "text"), [*(("tcf", text) for text in NO_TCF), *(("gpp", text) for text in NO_GPP)])
+def test_a_text_without_the_form_of_its_framework_is_no_consent_and_a_denial_beside_it_stands(
+    kind: Any, name: str, text: str
+) -> None:
+    contract = kind("585", "client", "EU")
+    missing = outcome(contract, {"consent": {name: text}})
+    assert isinstance(missing, Flaw)
+    assert missing.reason is Reason.MISSING_CONSENT
+    assert outcome(contract, {"consent": {name: text, **DENIAL}})["consent"] == {"amazonConsent": DENIAL}
+    assert adjusted(contract) == {Adjustment.CONSENT_LEFT_OUT: 1}
+    assert "consent" not in outcome(kind("585", "client", "NA"), {"consent": {name: text}})
+
+
+@pytest.mark.parametrize("text", [TCF, f" {TCF}\n", TCF.partition(".")[0], TCF + ".YAAAAAAAAAA", "C" + "Q" * 19])
+def test_a_tc_string_is_sent_as_it_is(text: str) -> None:
+    assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip()}
+
+
+@pytest.mark.parametrize("text", [GPP, "DBABTA~1YNN", "DBACNYA~CQSbk4A.IDKQ~1YNN", "DBABLA~BVQqAAAAAgA.QA"])
+def test_a_gpp_string_is_sent_as_it_is(text: str) -> None:
+    assert ads(consent={"gpp": text})["consent"] == {"gpp": text}
+
+
+GRANTS = ["GRANTED", "true", "yes", "1", "on", "enabled", "opted_in", "optin", "Opted In", "opt-in", "TRUE", True, 1, 1.0]
+DENIALS = ["DENIED", "false", "no", "0", "off", "disabled", "opted_out", "optout", "Opted Out", "opt-out", "FALSE", False, 0]
+
+
+@pytest.mark.parametrize("name", ["amznUserData", "amznAdStorage"])
+@pytest.mark.parametrize(
+    ("given", "status"), [*((given, "GRANTED") for given in GRANTS), *((given, "DENIED") for given in DENIALS)]
+)
+def test_both_fields_of_amazons_signal_are_read_in_every_spelling_of_its_templates(
+    name: str, given: object, status: str
+) -> None:
+    both = {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"}
+    spellings = (
+        [given, f" {given}\t", f'"{given}"', given.capitalize(), given.upper()] if isinstance(given, str) else [given]
+    )
+    for spelt in spellings:
+        for consent in (both | {name: spelt}, {"amazonConsent": both | {name: spelt}}):
+            assert ads(consent=consent)["consent"] == {"amazonConsent": both | {name: status}}
+            assert events(consent=consent)["consent"] == {"amazonConsent": both | {name: status}}
+
+
+@pytest.mark.parametrize(
+    "unread",
+    [
+        "perhaps",
+        "not granted",
+        "granted?",
+        "+1",
+        "1.0",
+        "2",
+        "01",
+        "10",
+        "o n",
+        "n o",
+        "!true",
+        "no consent",
+        "1 0",
+        2,
+        -1,
+        0.5,
+        b"1",
+        [],
+    ],
+)
+@pytest.mark.parametrize("beside", [{}, {"tcf": TCF}, {"gpp": GPP}, {"ipAddress": "203.0.113.9"}])
+def test_what_can_be_read_as_neither_may_be_a_denial_and_is_a_dead_letter_whatever_is_beside_it(
+    unread: object, beside: dict[str, object]
+) -> None:
+    assert ads(consent={"amznUserData": unread, "amznAdStorage": "GRANTED", **beside}) == Flaw(
+        Reason.INVALID_FIELD, "consent.amznUserData: neither GRANTED nor DENIED"
+    )
+
+
+@pytest.mark.parametrize(
+    "nothing", ["undefined", "null", "None", "n/a", "unknown", "${CONSENT}", "{{consent}}", "%%C%%", "\u200b"]
+)
+def test_what_tag_managers_write_for_nothing_is_neither_granted_nor_denied(nothing: str) -> None:
+    contract = AdsV1("585", "client", "EU")
+    for consent in ({"amznUserData": nothing, "amznAdStorage": nothing}, {"amazonConsent": nothing}, nothing):
+        missing = outcome(contract, {"consent": consent})
+        assert isinstance(missing, Flaw)
+        assert missing.reason is Reason.MISSING_CONSENT
+    assert ads(consent={"amznUserData": "GRANTED", "amznAdStorage": nothing})["consent"] == {
+        "amazonConsent": {"amznUserData": "GRANTED"}
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {**DENIAL, "tcf": TCF},
+        {**DENIAL, "gpp": GPP},
+        {**DENIAL, "tcf": TCF, "gpp": GPP},
+        {**DENIAL, "amazonConsent": {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"}},
+        {**DENIAL, "amazonConsent": {}},
+        {**DENIAL, "amazonConsent": "undefined"},
+        {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED", "amazonConsent": DENIAL},
+        {"amznUserData": True, "amznAdStorage": False, "amazonConsent": {"amznUserData": "no"}},
+        {"amznUserData": "perhaps", "amznAdStorage": "denied", "amazonConsent": {"amznUserData": 0}},
+    ],
+)
+def test_a_denial_stands_whatever_is_beside_it(given: dict[str, object]) -> None:
+    assert ads(consent=given)["consent"] == {"amazonConsent": DENIAL}
+    assert events(consent=given)["consent"] == {"amazonConsent": DENIAL}
+    with_address = {"geo": {"ipAddress": "203.0.113.9"}, "amazonConsent": DENIAL}
+    assert ads(consent={**given, "ipAddress": "203.0.113.9"})["consent"] == with_address
+
+
+@pytest.mark.parametrize("beside", [{"tcf": TCF}, {"gpp": GPP}, {"ipAddress": "203.0.113.9"}])
+def test_a_denial_that_is_not_whole_is_a_dead_letter_whatever_is_beside_it(beside: dict[str, object]) -> None:
+    half = Flaw(Reason.INVALID_FIELD, "consent: amznUserData and amznAdStorage are needed together to say DENIED")
+    assert ads(consent={"amznAdStorage": "DENIED", **beside}) == half
+    assert events(consent={"amznUserData": "DENIED", **beside}) == half
+
+
+NOBODYS = [
+    "127.0.0.1",
+    "127.8.8.8",
+    "0.0.0.0",
+    "0.1.2.3",
+    "10.1.2.3",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.20",
+    "169.254.1.1",
+    "100.64.0.1",
+    "100.127.255.255",
+    "192.0.0.8",
+    "198.18.0.1",
+    "224.0.0.1",
+    "239.255.255.250",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "0:0:0:0:0:0:0:1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::FFFF:192.168.1.1",
+    "::ffff:0.0.0.0",
+    "::ffff:169.254.0.1",
+    "::ffff:100.64.0.1",
+    "::ffff:7f00:1",
+    "::ffff:0:10.0.0.1",
+    "::10.0.0.1",
+    "64:ff9b::10.0.0.1",
+    "64:ff9b:1::1",
+    "2002:a00:1::1",
+    "2002:c0a8:101::1",
+    "fe80::1",
+    "FE80::1",
+    "febf::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "fc00::1",
+    "fd12:3456::1",
+    "ff02::1",
+    "100::1",
+    "2001:4860:4860::8888%1",
+]
+SOMEBODYS = [
+    "8.8.8.8",
+    "203.0.113.9",
+    "172.15.255.255",
+    "172.32.0.1",
+    "100.63.255.255",
+    "100.128.0.1",
+    "223.255.255.255",
+    "2001:4860:4860::8888",
+    "2A00:1450::1",
+    "2001:db8::1",
+    "::ffff:8.8.8.8",
+    "64:ff9b::8.8.8.8",
+    "2002:808:808::1",
+]
+
+
+@pytest.mark.parametrize("address", [*NOBODYS, "undefined", "{{ip}}", "1.2.3", "010.1.2.3", "1.2.3.4:80", "1" * 1_000_000])
+def test_an_address_of_one_machine_or_network_is_neither_consent_nor_a_match_key(address: str) -> None:
+    contract = AdsV1("585", "client", "EU")
+    for consent in ({"ipAddress": address}, {"geo": {"ipAddress": address}}):
+        missing = outcome(contract, {"consent": consent})
+        assert isinstance(missing, Flaw)
+        assert missing.reason is Reason.MISSING_CONSENT
+    assert ads(matchKeys=[{"type": "FIP", "value": address}]).reason is Reason.NO_MATCH_KEY
+
+
+@pytest.mark.parametrize("address", SOMEBODYS)
+def test_an_address_that_is_reached_from_anywhere_is_both(address: str) -> None:
+    assert outcome(AdsV1("585", "client", "EU"), {"consent": {"ipAddress": f" {address} "}})["consent"] == {
+        "geo": {"ipAddress": address}
+    }
+    assert ads(matchKeys=[{"type": "FIP", "value": address}])["matchKeys"] == [{"type": "FIP", "values": [address]}]
+
+
+def test_of_two_places_for_the_address_the_one_that_holds_one_is_read() -> None:
+    for consent in ({"ipAddress": "8.8.8.8", "geo": {}}, {"ipAddress": "8.8.8.8", "geo": {"ipAddress": "10.0.0.1"}}):
+        assert ads(consent=consent)["consent"] == {"geo": {"ipAddress": "8.8.8.8"}}
+    assert ads(consent={"ipAddress": "8.8.8.8", "geo": "undefined"})["consent"] == {"geo": {"ipAddress": "8.8.8.8"}}
 
 
 @pytest.mark.parametrize(

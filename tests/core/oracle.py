@@ -31,6 +31,8 @@ class Nature(Enum):
     REJECTED = auto()
     PATIENT = auto()
     """The vendor accepts it at the third try."""
+    UNPAID = auto()
+    """The vendor refuses it for the account, more often than an event is tried, and then accepts it."""
     NEVER = auto()
     """The vendor never gives a final verdict on it."""
     HUGE = auto()
@@ -55,7 +57,15 @@ _FATES = {
     Nature.ANCIENT: {Outcome.DEAD_LETTERED},
     Nature.FUTURE: {Outcome.DEAD_LETTERED},
 }
-_SENDABLE = {Nature.GOOD, Nature.REJECTED, Nature.PATIENT, Nature.NEVER, Nature.HEAVY, Nature.POISON}
+_SENDABLE = {
+    Nature.GOOD,
+    Nature.REJECTED,
+    Nature.PATIENT,
+    Nature.UNPAID,
+    Nature.NEVER,
+    Nature.HEAVY,
+    Nature.POISON,
+}
 _REASONS = {
     Nature.FLAWED: {Reason.UNDECODABLE},
     Nature.TIMELESS: {Reason.MISSING_FIELD},
@@ -246,7 +256,7 @@ class Oracle:
         return acceptance
 
     def answered(self, generation: int, row: Row, kind: VerdictKind | None, acceptance: Acceptance | None) -> None:
-        """The core is told what became of one event of a request; None for a request that failed as a whole."""
+        """The core is told what became of one event of a request; None for what says nothing about the event."""
         part = self.assignments[generation]
         part.in_flight.remove(row)
         if kind is VerdictKind.DELIVERED and acceptance is not None:

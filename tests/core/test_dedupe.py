@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting, derived_id, digest
+from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting, derived_id, digest, key_id
 from connector.model import Event
 from tests.core.builders import DAY_MS, NOW_MS, an_event, key_of
 
@@ -48,6 +48,7 @@ def test_without_all_its_fields_there_is_no_key() -> None:
     assert digest(["a", None]) is None
     assert digest(["", "a"]) is None
     assert digest(["a", " \t\u3000"]) is None
+    assert digest([]) is None
 
 
 def test_a_falsy_value_is_not_a_missing_one() -> None:
@@ -58,6 +59,12 @@ def test_a_falsy_value_is_not_a_missing_one() -> None:
 def test_the_digest_never_changes_for_it_stands_in_ledgers() -> None:
     assert (digest(["order-1"]) or b"").hex() == "36e8dfbe1dd616a436aa4a154e65d55d"
     assert derived_id("cluster", "topic", 3, 14, 1_800_000_000_000) == "d27e0ac20d5387e47b672d3a3df30d1c"
+
+
+def test_an_id_made_of_a_key_is_the_same_for_ever_and_differs_with_every_value_and_its_type() -> None:
+    assert key_id(["order-1", "CHECKOUT"]) == "b5eaafef2e9f66bea6052a804f3e0a25"
+    keys: list[list[object]] = [["a", "b"], ["ab"], ["b", "a"], ["a", "b", "c"], ["a", 1], ["a", "1"], ["a", 1.0]]
+    assert len({key_id(key) for key in keys}) == len(keys)
 
 
 def test_a_derived_id_differs_with_every_part_of_the_place() -> None:
@@ -180,46 +187,49 @@ def _window() -> DedupeWindow:
 
 def test_a_key_is_seen_only_after_its_event_was_delivered() -> None:
     window = _window()
-    assert window.sight(A) is Sighting.FIRST
-    assert window.sight(A) is Sighting.IN_FLIGHT
+    assert window.sight(A, an_event()) is Sighting.FIRST
+    assert window.sight(A, an_event()) is Sighting.IN_FLIGHT
     assert A not in window.seen
     assert list(window.delivered(A, NOW_MS)) == []
-    assert window.sight(A) is Sighting.DUPLICATE
+    assert window.sight(A, an_event()) is Sighting.DUPLICATE
 
 
 def test_copies_of_a_delivered_event_are_duplicates_all_at_once() -> None:
-    window, copies = _window(), [an_event(1), an_event(2)]
-    window.sight(A)
+    window, first, copies = _window(), an_event(0), [an_event(1), an_event(2)]
+    window.sight(A, first)
     for copy in copies:
-        window.wait(A, copy)
+        assert window.wait(A, copy) is first
     assert list(window.delivered(A, NOW_MS)) == copies
 
 
 def test_an_event_that_ended_undelivered_makes_room_for_the_next_copy_until_none_waits() -> None:
     window, first, second = _window(), an_event(1), an_event(2)
-    window.sight(A)
+    window.sight(A, an_event())
     window.wait(A, first)
     window.wait(A, second)
     assert window.ended(A) is first
-    assert window.sight(A) is Sighting.IN_FLIGHT
+    assert window.sight(A, an_event()) is Sighting.IN_FLIGHT
+    third = an_event(3)
+    assert window.wait(A, third) is first, "which has taken the place"
     assert window.ended(A) is second
+    assert window.ended(A) is third
     assert window.ended(A) is None
-    assert window.sight(A) is Sighting.FIRST
+    assert window.sight(A, an_event()) is Sighting.FIRST
 
 
 def test_an_event_that_ended_without_copies_leaves_nothing_behind() -> None:
     window = _window()
-    window.sight(A)
+    window.sight(A, an_event())
     assert window.ended(A) is None
-    assert window.sight(A) is Sighting.FIRST
+    assert window.sight(A, an_event()) is Sighting.FIRST
 
 
 def test_keys_do_not_mind_each_other() -> None:
     window = _window()
-    window.sight(A)
-    assert window.sight(B) is Sighting.FIRST
+    window.sight(A, an_event())
+    assert window.sight(B, an_event()) is Sighting.FIRST
     window.delivered(A, NOW_MS)
-    assert window.sight(B) is Sighting.IN_FLIGHT
+    assert window.sight(B, an_event()) is Sighting.IN_FLIGHT
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sight", "delivered", "ended"]), st.sampled_from([A, B])), max_size=30))
@@ -228,7 +238,7 @@ def test_no_copy_is_ever_lost_or_given_twice(steps: list[tuple[str, bytes]]) -> 
     claimed: set[bytes] = set()
     for step, key in steps:
         if step == "sight":
-            sighting = window.sight(key)
+            sighting = window.sight(key, an_event())
             expected = Sighting.DUPLICATE if key in window.seen else Sighting.IN_FLIGHT if key in claimed else Sighting.FIRST
             assert sighting is expected
             if sighting is Sighting.IN_FLIGHT:

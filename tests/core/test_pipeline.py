@@ -17,6 +17,7 @@ from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy, SeenKeys
 from connector.core.dispatch import DispatchPolicy
+from connector.core.doubts import Doubt, Kind
 from connector.core.freshness import FreshnessPolicy
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
@@ -614,6 +615,158 @@ def test_credentials_that_fail_pause_everything_say_so_and_are_tried_again_less_
     assert sends(talk.wait(0.1)) == [b"[1]"]  # in turns
     assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[0]"]
     assert talk.pipeline.needs_operator() == []
+
+
+# ---- refused for the account
+
+
+UNPAID = Verdict(VerdictKind.RETRY, "PAYMENT_ISSUE", "PAYMENT_ISSUE is about the account; pay")
+ALL_UNPAID = RequestFailed(Failure.OPERATOR, "account", None, 207, "Amazon takes none: PAYMENT_ISSUE", (), UNPAID.account)
+WAITING = (
+    "Amazon refuses some events, and takes others: PAYMENT_ISSUE is about the account; pay. They wait, and are tried again"
+)
+
+
+def test_events_refused_for_the_account_while_others_pass_wait_and_are_no_letters_and_go_out_once_it_is_mended() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1), good(2))
+    talk.verdicts(b"[0,1,2]", DELIVERED, UNPAID, UNPAID)
+    assert talk.pipeline.needs_operator() == [WAITING]
+    assert talk.pipeline.paused()["operator"] == 0  # others go on
+    for offset in range(10, 50):
+        assert sends(talk.wait(60.0)) == [b"[1,2]"]
+        assert talk.pipeline.needs_operator() == [WAITING], "also while they are out"
+        assert letters(talk.answer(b"[1,2]", ALL_UNPAID)) == []
+        talk.appended()
+        talk.deliver(offset)
+        assert talk.pipeline.needs_operator() == [WAITING]
+    assert talk.outcomes == {Outcome.DELIVERED: 41}
+    assert sends(talk.wait(60.0)) == [b"[1,2]"]
+    talk.verdicts(b"[1,2]", DELIVERED, DELIVERED)
+    assert talk.pipeline.needs_operator() == []
+    assert talk.outcomes == {Outcome.DELIVERED: 43}
+    assert talk.pipeline.statistics.retries == {"account": 82}
+
+
+def test_they_are_tried_less_and_less_often_a_batch_at_a_time_and_all_at_once_when_one_passes() -> None:
+    talk = Conversation(sending(batch=BatchPolicy(2, 100, 0.0)))
+    talk.start()
+    talk.poll(good(0), good(1), good(2), good(3), good(4), good(5))
+    for body in (b"[0,1]", b"[2,3]", b"[4,5]"):
+        talk.verdicts(body, DELIVERED, UNPAID)
+    assert talk.pipeline.wake_at(talk.moment) == 0.5
+    assert sends(talk.wait(0.5)) == [b"[1,3]"]
+    talk.answer(b"[1,3]", ALL_UNPAID)
+    assert sends(talk.wait(0.9)) == []
+    assert sends(talk.wait(0.1)) == [b"[5,1]"]
+    talk.answer(b"[5,1]", ALL_UNPAID)
+    assert sends(talk.wait(1.9)) == []
+    assert sends(talk.wait(0.1)) == [b"[3,5]"]
+    assert sends(talk.verdicts(b"[3,5]", DELIVERED, UNPAID)) == []
+    assert sends(talk.wait(0.5)) == [b"[1,5]"]
+    talk.verdicts(b"[1,5]", DELIVERED, DELIVERED)
+    assert talk.pipeline.needs_operator() == []
+    assert talk.pipeline.buffered_events == 0
+
+
+def test_refused_for_the_account_one_and_all_everything_waits_and_nothing_is_a_letter() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    talk.answer(b"[0,1]", ALL_UNPAID)
+    assert talk.pipeline.needs_operator() == ["Amazon takes none: PAYMENT_ISSUE"]
+    assert talk.pipeline.paused()["operator"] == 1
+    for _ in range(100):
+        for body in sends(talk.wait(60.0)):
+            assert letters(talk.answer(body, ALL_UNPAID)) == []
+    assert sends(talk.wait(60.0)) == [b"[0,1]"]
+    talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)
+    assert talk.pipeline.needs_operator() == []
+
+
+@pytest.mark.parametrize("other", [RETRY, NO_VERDICT])
+def test_refused_for_the_account_and_nothing_taken_it_is_everybodys_matter_whatever_else_is_said(other: Verdict) -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    for _ in range(100):
+        assert letters(talk.verdicts(b"[0,1]", UNPAID, other)) == []
+        assert talk.pipeline.needs_operator() == ["Amazon takes no event: PAYMENT_ISSUE is about the account; pay"]
+        assert sends(talk.wait(60.0)) == [b"[0,1]"]
+
+
+def test_of_others_that_passed_since_it_is_known_that_these_alone_are_refused_for_the_account() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    talk.answer(b"[0,1]", ALL_UNPAID)
+    talk.poll(good(2))
+    assert sends(talk.wait(0.5)) == [b"[0,1]"]
+    talk.answer(b"[0,1]", ALL_UNPAID)
+    assert sends(talk.wait(1.0)) == [b"[2]"]
+    assert sends(talk.verdicts(b"[2]", DELIVERED)) == [b"[0,1]"]
+    assert talk.pipeline.needs_operator() == []
+    talk.verdicts(b"[0,1]", UNPAID, RETRY)
+    assert talk.pipeline.needs_operator() == [WAITING]
+    assert talk.pipeline.paused()["operator"] == 0
+    assert sends(talk.wait(0.5)) == [b"[1]", b"[0]"]  # the other has its own tries
+
+
+def test_a_request_of_what_waits_for_the_account_may_fail_as_any_other_and_nothing_is_lost() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1), good(2))
+    talk.verdicts(b"[0,1,2]", DELIVERED, UNPAID, UNPAID)
+    assert sends(talk.wait(0.5)) == [b"[1,2]"]
+    assert sends(talk.answer(b"[1,2]", TOO_LARGE)) == [b"[1]", b"[2]"]
+    talk.verdicts(b"[1]", DELIVERED)
+    talk.answer(b"[2]", RequestFailed(Failure.TRANSIENT, "http-503"))
+    assert sends(talk.wait(1.0)) == [b"[2]"]
+    talk.verdicts(b"[2]", DELIVERED)
+    assert talk.outcomes == {Outcome.DELIVERED: 3}
+
+
+def test_a_new_cause_is_said_by_the_answer_to_what_waits_and_not_by_every_answer() -> None:
+    talk = Conversation()
+    talk.start()
+    ineligible = Verdict(VerdictKind.RETRY, "ACCOUNT_NOT_ELIGIBLE", "ACCOUNT_NOT_ELIGIBLE is about the account; ask")
+    talk.poll(good(0), good(1))
+    talk.verdicts(b"[0,1]", DELIVERED, UNPAID)
+    talk.poll(good(2), good(3))
+    talk.verdicts(b"[2,3]", DELIVERED, ineligible)
+    assert talk.pipeline.needs_operator() == [WAITING]
+    assert sends(talk.wait(0.5)) == [b"[1,3]"]
+    talk.verdicts(b"[1,3]", ineligible, DELIVERED)
+    assert talk.pipeline.needs_operator() == [WAITING.replace(UNPAID.account, ineligible.account)]
+
+
+def test_what_waits_for_the_account_is_given_back_with_its_partition_and_grows_stale_as_any_event() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1, age_ms=WEEK_MS - 1000))
+    talk.verdicts(b"[0,1]", DELIVERED, UNPAID)
+    assert sends(talk.wait(2.0)) == []
+    assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.STALE: 1}
+    assert talk.pipeline.needs_operator() == []
+    talk.poll(good(2), good(3))
+    talk.verdicts(b"[2,3]", DELIVERED, UNPAID)
+    talk.tell(x.Lost((1,)))
+    assert talk.pipeline.needs_operator() == []
+    assert talk.pipeline.statistics.released == 1
+    assert sends(talk.wait(60.0)) == []
+
+
+def test_asked_to_stop_on_a_verdict_it_stops_when_what_waits_for_the_account_was_refused_three_times() -> None:
+    talk = Conversation(replace(POLICY, stop_on_verdict=True))
+    talk.start()
+    talk.poll(good(0), good(1))
+    talk.verdicts(b"[0,1]", DELIVERED, UNPAID)
+    for attempt in range(2, 4):
+        assert not talk.pipeline._stopping
+        assert sends(talk.wait(60.0)) == [b"[1]"]
+        talk.answer(b"[1]", ALL_UNPAID)
+        assert talk.pipeline._stopping == (attempt == 3)
 
 
 TOO_LARGE = RequestFailed(Failure.TOO_LARGE, "http-413", detail="Amazon answered 413")
@@ -1468,3 +1621,47 @@ def test_a_partition_of_a_topic_that_was_recreated_starts_over_and_others_go_on(
     assert talk.tell(x.TopicSeen("conversions", "new-id")) == [x.StartOver(PLACE, 1)]
     talk.tell(x.Lost((1,)))
     assert talk.tell(x.TopicSeen("conversions", "new-id")) == []
+
+
+# ---- keys that may say nothing
+
+
+def test_copies_without_end_of_one_key_are_told_by_their_places_and_counted() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "n"))
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.poll(*[good(offset, "n") for offset in range(1, 10)])
+    assert talk.pipeline.doubts() == []
+    talk.poll(good(10, "n"))
+    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
+    assert talk.pipeline.doubts() == [], "told once"
+    talk.poll(*[good(offset, "n") for offset in range(11, 32)])
+    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@20", 20)]
+    assert talk.pipeline.statistics.doubtful_duplicates == {Kind.REPEATED: 31, Kind.DIFFERENT: 0}
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_copies_that_waited_are_counted_when_they_are_duplicates() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(*[good(offset, "n", payload=b"same") for offset in range(20)])
+    assert talk.pipeline.doubts() == []
+    talk.verdicts(b"[same]", DELIVERED)
+    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
+
+
+def test_a_copy_that_holds_something_else_than_the_event_in_flight_is_told_by_both_their_places() -> None:
+    def differ(one: bytes, other: bytes) -> bool:
+        return one.lower() != other.lower()
+
+    talk = Conversation(replace(POLICY, dedupe=replace(POLICY.dedupe, differ=differ)))
+    talk.start()
+    talk.poll(good(0, "n", payload=b"order"), good(1, "n", payload=b"order"), good(2, "n", payload=b"ORDER"))
+    assert talk.pipeline.doubts() == []
+    talk.poll(good(3, "n", payload=b"other"), good(4, "other key", payload=b"fourth"))
+    assert talk.pipeline.doubts() == [Doubt(Kind.DIFFERENT, "conversions-0@0", "conversions-0@3", 1)]
+    talk.verdicts(b"[order]", REJECTED)
+    talk.poll(good(5, "n", payload=b"order"), good(6, "n", payload=b"another"))
+    assert talk.pipeline.doubts() == [Doubt(Kind.DIFFERENT, "conversions-0@1", "conversions-0@6", 2)]
+    assert talk.pipeline.statistics.doubtful_duplicates == {Kind.REPEATED: 0, Kind.DIFFERENT: 2}

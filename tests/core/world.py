@@ -554,6 +554,8 @@ class World:
                     for at, (generation, row) in enumerate(zip(generations, rows, strict=True))
                 ]
             )
+            if all(verdict.account for verdict in answer.verdicts):
+                answer = RequestFailed(Failure.OPERATOR, "account", None, 207, account="the account")
             if self._chance(self._odds.withheld):
                 answer = RequestFailed(Failure.TIMEOUT, "timeout")
 
@@ -561,7 +563,8 @@ class World:
             if not member.alive:
                 return
             for at, row in enumerate(rows):
-                kind = answer.verdicts[at].kind if isinstance(answer, Verdicts) else None
+                verdict = answer.verdicts[at] if isinstance(answer, Verdicts) else None
+                kind = None if verdict is None or verdict.account else verdict.kind
                 self.oracle.answered(generations[at], row, kind, accepted[at])
             self._tell(member, x.RequestFinished(request, answer, self._dice.random()))
 
@@ -571,6 +574,8 @@ class World:
         tries = self._tries[row.partition, row.offset] = self._tries.get((row.partition, row.offset), 0) + 1
         if row.nature is Nature.REJECTED:
             return Verdict(VerdictKind.REJECTED, "INVALID")
+        if row.nature is Nature.UNPAID and tries < 6:
+            return Verdict(VerdictKind.RETRY, "PAYMENT_ISSUE", "the account")
         if row.nature is Nature.NEVER:
             return Verdict(VerdictKind.RETRY, "INTERNAL")
         if row.nature is Nature.PATIENT and tries < 3:
@@ -616,6 +621,7 @@ _WEIGHTS = {
     Nature.GOOD: 60,
     Nature.REJECTED: 8,
     Nature.PATIENT: 5,
+    Nature.UNPAID: 4,
     Nature.NEVER: 2,
     Nature.HUGE: 3,
     Nature.HEAVY: 3,

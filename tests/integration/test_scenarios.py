@@ -138,6 +138,20 @@ ROWS = [
     Row(39, "forbidden_403", {"forbidden_403": 1}, operator="event_manager_edit", lifted=True, tag="for long"),
     _once(39, "account_400"),
     Row(39, "account_400", {"account_400": 1}, operator="AMAZON_ACCOUNT_ID", lifted=True, tag="for long"),
+    *(
+        Row(39, "reject", {"reject": 1, "reject_code": code}, operator=code, lifted=True, tag=code, apis=_BOTH)
+        for code in ("PAYMENT_ISSUE", "ACCOUNT_NOT_ELIGIBLE")
+    ),
+    Row(
+        39,
+        "reject",
+        {"reject_names": ["odd"], "reject_code": "UNSUPPORTED_MARKETPLACE"},
+        odd={"name": "odd"},
+        operator="Amazon refuses some events, and takes others: UNSUPPORTED_MARKETPLACE",
+        lifted=True,
+        tag="some for the account",
+        apis=_BOTH,
+    ),
     Row(39, "poison", {"poison_names": ["bad"]}, odd={"name": "bad"}, rejected=1, apis=_BOTH),
     _once(40, "too_large_413"),
     Row(40, "max_body_bytes", {"max_body_bytes": 1000}),

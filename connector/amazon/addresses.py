@@ -1,0 +1,69 @@
+"""IP addresses that stand for somebody: as a match key (FIP), and as the sign of where a person is (consent).
+
+An address that means something only within one machine or one network (loopback, link-local, private, shared by a carrier's
+customers, unspecified, multicast, reserved) is what a log behind a proxy holds, and it is the same for everybody. The ranges
+are those that IANA's registries call not globally reachable, but for documentation (RFC 5737, RFC 3849): whoever sends an
+example means it as one, and it is nobody's.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+__all__ = ["is_public_address"]
+
+_LONGEST: Final = 45
+"""Characters of the longest text of an address: IPv6 that ends in IPv4. It bounds what the cache below holds."""
+
+_LOCAL_4: Final = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "224.0.0.0/4",
+            "240.0.0.0/4",
+        ),
+    )
+)
+_LOCAL_6: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")))
+_LAST_32_BITS_ARE_IPV4: Final = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
+"""Compatible, mapped, translated, and through NAT64. The first holds ``::`` and ``::1`` too: 0.0.0.0/8 stands for them."""
+
+
+def is_public_address(text: str) -> bool:
+    """Say whether Amazon could read it as a full IPv4 or IPv6 address, without a zone, that is reached from anywhere."""
+    return len(text) <= _LONGEST and _is_public(text)
+
+
+@lru_cache(maxsize=1024)
+def _is_public(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return False
+        within = _ipv4_within(address)
+        if within is None:
+            return not any(address in network for network in _LOCAL_6)
+        address = within
+    return not any(address in network for network in _LOCAL_4)
+
+
+def _ipv4_within(address: IPv6Address) -> IPv4Address | None:
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if any(address in network for network in _LAST_32_BITS_ARE_IPV4):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return None

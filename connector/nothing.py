@@ -1,0 +1,161 @@
+"""What a text says: the one test for texts that stand for nothing, of dedupe ids, raw match keys and hashes alike.
+
+Producers write something where they have nothing: serialisers ``null`` and ``undefined``, templates and tag managers the
+name of what they did not fill in, devices a UUID of zeros, hashing code the hash of any of these. Taken for an id, such a
+text merges the orders of different people; taken for a match key, it is everybody's.
+
+In doubt it is nothing: an id wrongly taken for none costs a second send of that event at worst, one wrongly taken for an id
+loses events. But whatever has a digit of its own beside a known word or a template tells orders apart, as
+``undefined-1042`` does, and says something.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from hashlib import new
+from typing import Final
+from unicodedata import normalize
+
+__all__ = ["said"]
+
+
+def said(text: str, *, name: bool = False) -> str:
+    """Return a text without blanks and invisible characters around it; empty where it says nothing.
+
+    ``name``: it names a person or a place. There are people called Nil and Nan, a town called None, and NA is Naples.
+    """
+    text = text.strip()
+    if _PLAIN(text) and text.lower() not in _DISGUISED:  # nearly every id: a microsecond
+        return text
+    text = text.strip(_INVISIBLE)
+    return "" if _is_nothing(text, name) else text
+
+
+_RANGES: Final = """
+    0-20 7F-A0 AD-AD 34F-34F 600-605 61C-61C 6DD-6DD 70F-70F 890-891 8E2-8E2 115F-1160 1680-1680 17B4-17B5 180B-180F
+    2000-200F 2028-202F 205F-206F 2800-2800 3000-3000 3164-3164 FE00-FE0F FEFF-FEFF FFA0-FFA0 FFF0-FFFB 110BD-110BD
+    110CD-110CD 13430-1343F 1BCA0-1BCA3 1D173-1D17A E0000-E0FFF
+    """
+"""Characters without a picture: Unicode's categories Cc, Cf, Zs, Zl and Zp, and what it lets programs ignore
+(Default_Ignorable_Code_Point: fillers of Hangul, variation selectors, tags), and the blank of Braille."""
+
+_BOUNDS: Final = [(int(first, 16), int(last, 16)) for first, last in (each.split("-") for each in _RANGES.split())]
+_INVISIBLE: Final = "".join(chr(each) for first, last in _BOUNDS for each in range(first, last + 1))
+
+_PLAIN: Final = re.compile(r"(?=[A-Za-z0-9_.:/ -]*[1-9])[A-Za-z0-9][A-Za-z0-9_.:/ -]*").fullmatch
+
+
+def _is_nothing(text: str, name: bool) -> bool:
+    if len(text) > _LONGEST:
+        return not _WORDS(_HIDDEN.sub("", text))
+    seen = _as_read(text)
+    if _ODD(seen):
+        return True
+    rest = _TEMPLATE.sub(" ", seen)
+    if not name:
+        rest = _SLOT.sub(" ", rest)
+    elif rest != seen or _SLOT.fullmatch(seen):
+        return True
+    words = [word.lower() for word in _WORDS(rest)]
+    whole = "".join(words)
+    if _is_nobody(whole) or _REPEATED(whole) or _is_word(whole, name) or _is_word(_DISGUISED.get(whole, ""), name):
+        return True
+    if name or any(map(_DIGIT, words)):
+        return False
+    # Letters alone: "order-" before what was not filled in, "order_null", "[object Promise]".
+    return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
+
+
+_LONGEST: Final = 1024
+"""Characters of the longest text that is looked into; what stands for nothing is short."""
+
+
+def _as_read(text: str) -> str:
+    """Undo what tools on the way did to brackets and quotes: width, encoding for a URL (twice), HTML and JSON."""
+    text = _HIDDEN.sub("", normalize("NFKC", text))
+    for _ in range(2):
+        text = _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)
+    return _ESCAPED.sub(" ", text)
+
+
+_HIDDEN: Final = re.compile("(?! )[" + "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _BOUNDS) + "]")
+_ENCODED: Final = re.compile(r"%([2-7][0-9A-Fa-f])")
+_ESCAPED: Final = re.compile(r"&(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z]{2,6});|\\[uU][0-9A-Fa-f]{4}")
+_WORDS: Final = re.compile(r"[^\W_]+").findall
+_DIGIT: Final = re.compile(r"[^\D0]").search
+
+_TEMPLATE: Final = re.compile(
+    r"""\{\{[^{}]*\}\} | [$\#@]\{[^{}]*\} | \{[!$][^{}]*\} | \{%[^%]*%\} | <[%?][^%?]*[%?]> | %%[^%]*%% | \$\([^()]*\)
+    | \[\[[^\[\]]*\]\] | \*\|[^|]*\|\* | \#\#[^\#]*\#\# | google_tag_manager\[[^\[\]]*\]\.macro\([0-9]*\)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Unfilled places of Mustache and tag managers, JavaScript and shells, Salesforce and Smarty, Jinja, ERB and PHP, ad
+servers, Mailchimp. Each stops at the first character that could begin another, so that the search is linear."""
+
+_NAME: Final = r"[A-Za-z][A-Za-z_.: -]*[0-9]{0,2}"
+_SLOT: Final = re.compile(
+    rf"\{{(?:{_NAME}|[0-9]{{1,2}})\}}|\[{_NAME}\]|<{_NAME}>|%{_NAME}%|\#{_NAME}\#|@{_NAME}@|__[A-Za-z]+(?:_[A-Za-z]+)*__"
+    r"|\$[A-Za-z_][A-Za-z_.>-]*(?![A-Za-z0-9])"
+)
+"""Unfilled places whose signs are too common to mean that alone: a name has to be between them."""
+
+_AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
+_ODD: Final = re.compile(
+    rf"""{_AROUND}(?:-1|\\+N|\#?n\.?/a\.?|[bu]['"]{{2}}|%(?:[0-9]\$)?[sdiu@]|\#(?:REF|VALUE|NAME|NUM|DIV/0)[!?]){_AROUND}""",
+    re.IGNORECASE,
+).fullmatch
+"""What cannot be told by its letters: SQL's \\N, "n/a", literals of Python, unfilled places of printf, errors of Excel."""
+
+
+def _is_nobody(whole: str) -> bool:
+    """Say whether it is a number or a UUID that no counter and no generator gives: zeros, the highest, a row of x."""
+    number = whole.removeprefix("urn").removeprefix("uuid").removeprefix("0x")
+    return not number.strip("0") or number in _NO_UUID or (len(number) > 2 and not number.strip("x"))
+
+
+_NO_UUID: Final = frozenset(
+    ["f" * 32, *(f"{x * 12}{version}{x * 3}{variant}{x * 15}" for x in "0f" for version in "12345678" for variant in "89ab")]
+)
+"""The highest, and those of a generator whose dice are broken: all bits alike but for version and variant (RFC 9562)."""
+
+
+def _is_word(whole: str, name: bool) -> bool:
+    return whole in _NOTHING or (not name and whole in _NO_ID)
+
+
+_REPEATED: Final = re.compile("(?:undefined|undef|null|none|nan|nil){2,}").fullmatch
+_STRONG: Final = frozenset({"nan", "nil", "none", "null", "undef", "undefined"})
+_NOTHING: Final = frozenset(
+    """
+    empty notapplicable notavailable notdefined notfound notprovided notset null objectobject undef undefined unknown unset
+    """.split()  # noqa: SIM905 - a table of words is read as a table
+)
+_NO_ID: Final = frozenset(
+    """
+    aaid adid advertisingid anonymous array blank clientdedupeid dedupeid default deviceid eventid false gaid guid id idfa
+    idfv infinity invalid maid matchid messageid missing na nan nat nil no none object orderid orderno ordernumber
+    placeholder rampid string transactionid true uuid value yourorderid
+    """.split()  # noqa: SIM905 - a table of words is read as a table
+)
+"""Of letters and digits alone. The second are names, or parts of one, of people and places too."""
+
+_SPELT: Final = ("", " ", "-", "0", "[]", "{}", "''", '""', "n/a", "N/A", "(null)", "<null>", "[object Object]")
+_NIL_UUID: Final = "00000000-0000-0000-0000-000000000000"
+
+
+def _disguised() -> dict[str, str]:
+    """Return what nothing looks like with digits of its own, hashed or a UUID, in small letters: with its word."""
+    known = dict.fromkeys(_NO_UUID, "null")
+    known |= {"-".join((u[:8], u[8:12], u[12:16], u[16:20], u[20:])): "null" for u in _NO_UUID}
+    words = {spelt: word for word in sorted(_NOTHING | _NO_ID) for spelt in (word, word.upper(), word.capitalize())}
+    words |= {"NaN": "nan", "NaT": "nat", **dict.fromkeys((*_SPELT, _NIL_UUID), "null")}
+    for spelt, word in words.items():
+        for algorithm in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
+            digest = new(algorithm, spelt.encode(), usedforsecurity=False)
+            base64 = urlsafe_b64encode(digest.digest()).decode().lower().rstrip("=")
+            known |= dict.fromkeys((digest.hexdigest(), base64, "".join(_WORDS(base64))), word)
+    return known
+
+
+_DISGUISED: Final = _disguised()

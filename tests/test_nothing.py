@@ -1,0 +1,222 @@
+"""What stands for nothing, in every dress that producers give it, and what must not be taken for it."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from base64 import b64encode, urlsafe_b64encode
+from hashlib import md5, sha1, sha256, sha512
+from time import perf_counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.nothing import said
+
+WORDS = [
+    "null",
+    "undefined",
+    "none",
+    "nil",
+    "NaN",
+    "n/a",
+    "NA",
+    "undef",
+    "unknown",
+    "not set",
+    "true",
+    "false",
+    "Array",
+    "string",
+]
+SERIALISERS = [
+    "[object Object]",
+    "[object Promise]",
+    "(null)",
+    "<null>",
+    "<nil>",
+    "%!s(<nil>)",
+    "\\N",
+    "b''",
+    "{}",
+    "[]",
+    "()",
+]
+TEMPLATES = [
+    "{{order_id}}",
+    "{{ order.id }}",
+    "{{{order_id}}}",
+    "{{dlv - Transaction 1}}",
+    "${order_id}",
+    "${GDPR_CONSENT_755}",
+    "$ORDER_ID",
+    "$order->id",
+    "#{order_id}",
+    "##ORDER_ID##",
+    "#ORDER_ID#",
+    "%%ORDER_ID%%",
+    "%ORDER_ID%",
+    "%s",
+    "%1$s",
+    "<%= order.id %>",
+    "<?= $id ?>",
+    "{% order %}",
+    "{!Order.Id}",
+    "{$order.id}",
+    "{order_id}",
+    "{0}",
+    "[ORDERID]",
+    "[[order_id]]",
+    "<order_id>",
+    "__ORDER_ID__",
+    "@ORDER_ID@",
+    "@{order_id}",
+    "*|ORDER_ID|*",
+    "$(order_id)",
+    'google_tag_manager["GTM-ABCD123"].macro(15)',
+    "order_id",
+    "transactionId",
+    "%7B%7Border_id%7D%7D",
+    "%257B%257Border_id%257D%257D",
+    "&lt;null&gt;",
+    "&nbsp;",
+    "\\u0000",
+    "\\u200b",
+]
+NUMBERS = [
+    "0",
+    "000000",
+    "0.00",
+    "0x0",
+    "-1",
+    "00000000-0000-0000-0000-000000000000",
+    "{00000000-0000-0000-0000-000000000000}",
+    "urn:uuid:00000000-0000-0000-0000-000000000000",
+    "00000000000000000000000000000000",
+    "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+    "00000000-0000-4000-8000-000000000000",
+    "ffffffff-ffff-4fff-bfff-ffffffffffff",
+    "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+    "#REF!",
+]
+COMPOSED = [
+    "undefined-undefined",
+    "nullnull",
+    "null,null",
+    "order-undefined",
+    "order_null",
+    "orderundefined",
+    "order-{{id}}",
+    "web_[ID]",
+]
+NOTHINGS = ["", "-", "...", *WORDS, *SERIALISERS, *TEMPLATES, *NUMBERS, *COMPOSED]
+
+INVISIBLE = [
+    chr(point) for point in range(sys.maxunicode + 1) if unicodedata.category(chr(point)) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+] + list("\u3164\u115f\u1160\uffa0\u2800\u034f\ufe0e\ufe0f\U000e0100\U000e01ef\u17b4\u180b")
+
+
+@pytest.mark.parametrize("nothing", NOTHINGS)
+def test_what_tools_write_for_nothing_says_nothing_in_any_case_and_dress(nothing: str) -> None:
+    for cased in (nothing, nothing.upper(), nothing.lower()):
+        for dress in ("{}", ' "{}" ', "'{}'", "\u200b{}\ufeff\t", "\u3164{}\x00\x00", "“{}”", "[{}]"):
+            if not (cased.startswith(("{", "__")) and dress == "[{}]"):
+                assert said(dress.replace("{}", cased)) == "", dress
+
+
+@pytest.mark.parametrize("invisible", INVISIBLE, ids=lambda character: f"U+{ord(character):04X}")
+def test_invisible_characters_say_nothing_and_are_no_part_of_what_stands_between_them(invisible: str) -> None:
+    assert said(invisible) == said(invisible * 3) == ""
+    assert said(f"{invisible}order-1{invisible * 2}") == "order-1"
+    assert said(f"unde{invisible}fined") == "" or invisible.isspace()
+
+
+@pytest.mark.parametrize(
+    "nothing", ["", " ", "null", "NULL", "undefined", "None", "nan", "NaN", "0", "[object Object]", "n/a", "unknown"]
+)
+def test_a_hash_of_nothing_says_nothing(nothing: str) -> None:
+    for algorithm in (md5, sha1, sha256, sha512):
+        digest = algorithm(nothing.encode()).digest()
+        written = [
+            digest.hex(),
+            digest.hex().upper(),
+            b64encode(digest).decode(),
+            urlsafe_b64encode(digest).decode().rstrip("="),
+        ]
+        assert [said(text) for text in written] == [""] * 4
+        assert said(f'"{digest.hex()}"') == ""
+    real = sha256(b"order-1").hexdigest()
+    assert said(real) == real
+
+
+@pytest.mark.parametrize(
+    "real",
+    [
+        "1",
+        "A",
+        "abc",
+        "0001",
+        "#1001",
+        "#1001-A",
+        "order-700123",
+        "order-0042",
+        "R$12",
+        "[12]",
+        "(12)",
+        "Re/al==",
+        "m 1",
+        "订单",
+        "F" * 31,
+        "nullify",
+        "nanette",
+        "null-1",
+        "undefined-1042",
+        "null1",
+        "9{{x}}",
+        "00000000-0000-0000-0000-000000000001",
+        "3F2504E0-4F89-41D3-9A0C-0305E82C3301",
+        "{3F2504E0-4F89-41D3-9A0C-0305E82C3301}",
+        "urn:uuid:3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+        "V1StGXR8_Z5jdHi6B-myT",
+        "order\u200b-1",
+        "x" * 5000,
+    ],
+)
+def test_a_real_id_is_said_as_it_is_but_for_what_surrounds_it(real: str) -> None:
+    assert said(real) == real
+    assert said(f"\ufeff {real}\u00a0\r\n") == real
+
+
+@pytest.mark.parametrize(
+    "name", ["None", "Nan", "Nil", "NA", "Na", "True", "Blank", "Villa Null", "[Rear] Main Street", "Null Street 5"]
+)
+def test_names_of_people_and_places_are_names(name: str) -> None:
+    assert said(name, name=True) == name
+
+
+@pytest.mark.parametrize(
+    "nothing", ["undefined", "NULL", "(null)", "N/A", "{{city}}", "[CITY]", "undefined undefined", "[object Object]"]
+)
+def test_what_no_person_or_place_is_called_is_no_name(nothing: str) -> None:
+    assert said(nothing, name=True) == ""
+    assert said(sha256(nothing.lower().encode()).hexdigest(), name=True) == "" or nothing[0] in "{[u(N"
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.text() | st.text("{}[]<>$%#@_!? \u200b\u3164'\"0nulaid1", max_size=40))
+def test_what_is_said_is_said_again_and_never_has_a_blank_around_it(text: str) -> None:
+    once = said(text)
+    assert said(once) == once
+    assert once == once.strip()
+    assert once in text
+
+
+@pytest.mark.parametrize(
+    "part", ["{{", "${", "%%", "<%", "[a", "__a", "$a", "#a", "%7B", "&", "*|", "null", "\u200b", "a\u0301", "\\u", "0"]
+)
+def test_no_text_takes_long(part: str) -> None:
+    began = perf_counter()
+    for size in (1_000, 1_000_000):
+        said(part * (size // len(part)) + "\n-")
+    assert perf_counter() - began < 1
