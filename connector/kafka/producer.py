@@ -45,7 +45,8 @@ class ConfirmingProducer:
     ) -> None:
         fixed = {"acks": "all", "enable.idempotence": False, "delivery.timeout.ms": _DELIVERY_TIMEOUT_MS, "linger.ms": 5}
         self._properties = properties | fixed
-        self._producers = [Producer(self._properties)]
+        self._producer = Producer(self._properties)
+        self._of_one: ConfirmingProducer | None = None
         self._last_seconds = last_seconds
         self._failed = failed
         self._closing = threading.Event()
@@ -59,6 +60,8 @@ class ConfirmingProducer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Wait for what is on its way, then stop reporting."""
         self._closing.set()
+        if self._of_one is not None:
+            self._of_one.__exit__(kind, error, trace)
         self._thread.join()
 
     def write(
@@ -78,9 +81,11 @@ class ConfirmingProducer:
         A ``partition`` of None lets the key decide; a ``timestamp_ms`` of None lets the clock. One
         written ``alone`` shares its batch with none, for brokers take or refuse a batch as a whole.
         """
-        producer = self._of_single_records() if alone else self._producers[0]
+        if alone:
+            self._single().write(topic, partition, value, report, key=key, headers=headers, timestamp_ms=timestamp_ms)
+            return
         try:
-            producer.produce(
+            self._producer.produce(
                 topic,
                 value=value,
                 key=key,
@@ -91,25 +96,24 @@ class ConfirmingProducer:
             )
         except BufferError:
             # An empty queue that is full will never take it (KAFKA_QUEUE_BUFFERING_MAX_KBYTES).
-            report(Confirmation("_QUEUE_FULL" if len(producer) else "MSG_SIZE_TOO_LARGE", -1, None))
+            report(Confirmation("_QUEUE_FULL" if len(self._producer) else "MSG_SIZE_TOO_LARGE", -1, None))
         except KafkaException as error:
             report(Confirmation(error.args[0].name(), -1, None))
         except Exception as error:  # noqa: BLE001 - of this record alone; it is tried again, and an operator told
             report(Confirmation(type(error).__name__, -1, None))
 
-    def _of_single_records(self) -> Producer:
-        """Return the client that writes each record in a batch of its own; most connectors never need it."""
-        if len(self._producers) == 1:
-            self._producers.append(Producer(self._properties | {"batch.num.messages": 1}))
-        return self._producers[1]
+    def _single(self) -> ConfirmingProducer:
+        """Return the producer whose batches have one record each. Most connectors never need it."""
+        if self._of_one is None:
+            one = self._properties | {"batch.num.messages": 1}
+            self._of_one = ConfirmingProducer(one, last_seconds=self._last_seconds, failed=self._failed).__enter__()
+        return self._of_one
 
     def _serve(self) -> None:
         try:
             while not self._closing.is_set():
-                for producer in tuple(self._producers):
-                    producer.poll(_POLL_SECONDS)
-            for producer in self._producers:
-                producer.flush(self._last_seconds / len(self._producers))
+                self._producer.poll(_POLL_SECONDS)
+            self._producer.flush(self._last_seconds)
         except Exception as error:
             if self._failed is None:
                 raise
