@@ -1,7 +1,7 @@
 """From records as polled to the columns the core takes: decode, name, encode, once per record.
 
-Pure: the decoder and the wire contract are given, nothing here waits or asks anybody (but for the decoder's registry, whose
-absence is an exception that the consumer thread answers by pausing).
+Pure: the decoder and the wire contract are given, nothing here waits or asks anybody (but for the decoder's registry; where
+that has no answer the consumer thread keeps the records and asks again).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from connector.core.dedupe import derived_id, digest
 from connector.core.letters import DEDUPE_ID_HEADER
-from connector.errors import RecordError, UnknownSchema
+from connector.errors import RecordError, SchemaUnavailable, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.ports import Decoder, Record, WireContract
 
@@ -49,11 +49,11 @@ class Intake:
         self._encode = contract.encode
         self._key_fields = key_fields
 
-    def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
-        """Turn records of one partition into columns.
+    def read(self, origin: Origin, records: Sequence[Record], waited: float = 0.0) -> tuple[Poll, SchemaUnavailable | None]:
+        """Turn records of one partition, which have waited for so many seconds, into columns.
 
-        Raises:
-            SchemaUnavailable: nothing was taken in; call again later with the same records.
+        Where a schema cannot be had for now, the columns end before its record, and the second value says why: call again
+        later with that record and those after it.
         """
         poll = Poll(origin.partition, origin.generation)
         for record in records:
@@ -63,13 +63,16 @@ class Intake:
             payload: bytes | Flaw | None = None
             if value is not None:
                 try:
-                    inputs = self._decode(value)
+                    inputs = self._decode(value, waited)
+                except SchemaUnavailable as error:
+                    return poll, error
                 except UnknownSchema as error:
                     payload = Flaw(Reason.UNKNOWN_SCHEMA, str(error))
                 except RecordError as error:
                     payload = Flaw(Reason.UNDECODABLE, str(error))
                 else:
-                    time_ms, key, payload = self._read_inputs(origin, record, inputs)
+                    if inputs is not None:
+                        time_ms, key, payload = self._read_inputs(origin, record, inputs)
             epoch = record.leader_epoch()
             poll.offsets.append(record.offset())
             poll.epochs.append(UNKNOWN_EPOCH if epoch is None else epoch)
@@ -80,7 +83,7 @@ class Intake:
             headers = record.headers()
             poll.sizes.append(size + _size(headers) if headers else size)
             poll.records.append(record)
-        return poll
+        return poll, None
 
     def _read_inputs(
         self, origin: Origin, record: Record, inputs: dict[str, object]
