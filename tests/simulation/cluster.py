@@ -9,7 +9,6 @@ Where Kafka checks less than one may think, so does this: a commit is taken from
 partition; a record that was reported as failed may be there, or turn up later; a retried one may be there twice.
 """
 
-# ruff: noqa: ARG002 - a fake takes what the client takes
 from __future__ import annotations
 
 from collections import deque

@@ -96,7 +96,7 @@ class Registry:
     def __init__(self) -> None:
         self.away = False
 
-    def definitions(self, schema_id: int) -> list[Any]:
+    def definitions(self, schema_id: int, waited: float) -> list[Any]:
         PROCESS.get().step()
         if self.away:
             raise SchemaUnavailable("the registry does not answer")
