@@ -264,7 +264,8 @@ class Connector:
         # A classic member learns by itself that its session is over; one by KIP-848 keeps what it has, joined, for ever.
         if self._watch is not None and (unanswered := time.monotonic() - self._watch.answered) > self._silence_seconds:
             waiting.append(f"no broker has answered for {unanswered:.0f} s")
-        return Health(not_live, (*waiting, *self.telemetry.lacks, *self.pipeline.needs_operator()))
+        operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *self.pipeline.needs_operator())
+        return Health(not_live, (*waiting, *operators))
 
     async def run(self) -> str | None:
         """Run until it is asked to end, or a verdict stops it; return that verdict."""

@@ -11,6 +11,7 @@ from connector.core.doubts import Doubt, Kind
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import LedgerPosition, Recovery
+from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.model import TopicPartition
 from connector.telemetry import Telemetry, configure_logging
 from tests.core.test_pipeline import POLICY
@@ -59,3 +60,15 @@ def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.
     assert (lines[0]["first"], lines[0]["last"], lines[0]["copies"]) == ("conversions-0@3", "conversions-0@300", 100)
     assert "DEDUPE_KEY" in lines[0]["sentence"]
     assert [line.get("left_out") for line in lines] == [None, None, 1, 1]
+
+
+def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_not() -> None:
+    telemetry = Telemetry()
+    telemetry.watch(Pipeline(POLICY), object())
+    said = []
+    for failure in (SchemaUnavailable("away"), SchemaDenied("refused", 401), SchemaUnavailable("away"), None):
+        telemetry.schema_unavailable(failure, 0 if failure is None else 3)
+        page = telemetry.exposition().decode()
+        said.append((len(telemetry.denied_schemas), f"connector_operator_needed {len(telemetry.denied_schemas)}.0" in page))
+        assert f'connector_paused{{reason="schema"}} {0 if failure is None else 3}.0' in page
+    assert said == [(0, True), (1, True), (0, True), (0, True)]
