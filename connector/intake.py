@@ -12,6 +12,7 @@ from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER
 from connector.errors import RecordError, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
+from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
 
 __all__ = ["Intake", "Origin"]
@@ -88,15 +89,20 @@ class Intake:
         self, origin: Origin, record: Record, inputs: dict[str, object]
     ) -> tuple[int | None, bytes | None, bytes | Flaw]:
         time_ms = inputs.get("timestamp")
-        key = digest([inputs.get(name) for name in self._key_fields])
-        payload = self._encode(inputs, self._id(origin, record, inputs, key))
+        values = {name: _identity(name, inputs.get(name)) for name in self._key_fields}
+        key = digest(list(values.values()))
+        payload = self._encode(inputs, self._id(origin, record, values, key))
         if type(payload) is not bytes:
             key = None
         return time_ms if type(time_ms) is int else None, key, payload
 
-    def _id(self, origin: Origin, record: Record, inputs: dict[str, object], key: bytes | None) -> str:
+    def _id(self, origin: Origin, record: Record, values: dict[str, object], key: bytes | None) -> str:
         """Return the id on the wire: what the key tells apart it tells apart, and what has no key is a case of its own."""
-        own_id = inputs.get("clientDedupeId")
-        if key is None or (self._own_id_is_key and type(own_id) is not str):
+        if key is None or (self._own_id_is_key and type(values["clientDedupeId"]) is not str):
             return origin.derived_id(record)
-        return str(own_id) if self._own_id_is_key else key_id([inputs[name] for name in self._id_fields])
+        return str(values["clientDedupeId"]) if self._own_id_is_key else key_id([values[name] for name in self._id_fields])
+
+
+def _identity(name: str, value: object) -> object:
+    """Return what a field of the key says; a text without what surrounds it, or "1" and "1 " would be two orders here."""
+    return said(value, name=name != "clientDedupeId") if type(value) is str else value

@@ -17,7 +17,13 @@ from hashlib import new
 from typing import Final
 from unicodedata import normalize
 
-__all__ = ["said"]
+__all__ = ["said", "trimmed"]
+
+
+def trimmed(text: str) -> str:
+    """Return a text without blanks and invisible characters around it."""
+    text = text.strip()
+    return text if text.isascii() and text.isprintable() else text.strip(_INVISIBLE)
 
 
 def said(text: str, *, name: bool = False) -> str:
@@ -28,6 +34,8 @@ def said(text: str, *, name: bool = False) -> str:
     text = text.strip()
     if _PLAIN(text) and text.lower() not in _DISGUISED:  # nearly every id: a microsecond
         return text
+    if len(text) > _LONGEST:
+        return text if _VISIBLE(text) else ""
     text = text.strip(_INVISIBLE)
     return "" if _is_nothing(text, name) else text
 
@@ -47,8 +55,6 @@ _PLAIN: Final = re.compile(r"(?=[A-Za-z0-9_.:/ -]*[1-9])[A-Za-z0-9][A-Za-z0-9_.:
 
 
 def _is_nothing(text: str, name: bool) -> bool:
-    if len(text) > _LONGEST:
-        return not _WORDS(_HIDDEN.sub("", text))
     seen = _as_read(text)
     if _ODD(seen):
         return True
@@ -68,18 +74,21 @@ def _is_nothing(text: str, name: bool) -> bool:
 
 
 _LONGEST: Final = 1024
-"""Characters of the longest text that is looked into; what stands for nothing is short."""
+"""Characters of the longest text that is looked into: what stands for nothing is short. It bounds NFKC, too."""
 
 
 def _as_read(text: str) -> str:
     """Undo what tools on the way did to brackets and quotes: width, encoding for a URL (twice), HTML and JSON."""
-    text = _HIDDEN.sub("", normalize("NFKC", text))
+    if not text.isascii() or not text.isprintable():
+        text = _HIDDEN.sub("", normalize("NFKC", text))
     for _ in range(2):
-        text = _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)
+        if "%" in text:
+            text = _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)
     return _ESCAPED.sub(" ", text)
 
 
 _HIDDEN: Final = re.compile("(?! )[" + "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _BOUNDS) + "]")
+_VISIBLE: Final = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]").search
 _ENCODED: Final = re.compile(r"%([2-7][0-9A-Fa-f])")
 _ESCAPED: Final = re.compile(r"&(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z]{2,6});|\\[uU][0-9A-Fa-f]{4}")
 _WORDS: Final = re.compile(r"[^\W_]+").findall
@@ -140,7 +149,7 @@ _NO_ID: Final = frozenset(
 )
 """Of letters and digits alone. The second are names, or parts of one, of people and places too."""
 
-_SPELT: Final = ("", " ", "-", "0", "[]", "{}", "''", '""', "n/a", "N/A", "(null)", "<null>", "[object Object]")
+_SPELT: Final = ("", " ", "-", "[]", "{}", "''", '""', "n/a", "N/A", "(null)", "<null>", "[object Object]")
 _NIL_UUID: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -149,7 +158,8 @@ def _disguised() -> dict[str, str]:
     known = dict.fromkeys(_NO_UUID, "null")
     known |= {"-".join((u[:8], u[8:12], u[12:16], u[16:20], u[20:])): "null" for u in _NO_UUID}
     words = {spelt: word for word in sorted(_NOTHING | _NO_ID) for spelt in (word, word.upper(), word.capitalize())}
-    words |= {"NaN": "nan", "NaT": "nat", **dict.fromkeys((*_SPELT, _NIL_UUID), "null")}
+    zeros = ["0" * count for count in range(2, 16)]
+    words |= {"NaN": "nan", "NaT": "nat", **dict.fromkeys((*_SPELT, *zeros, _NIL_UUID, _NIL_UUID.replace("-", "")), "null")}
     for spelt, word in words.items():
         for algorithm in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
             digest = new(algorithm, spelt.encode(), usedforsecurity=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.findings import Adjustment
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.core.letters import DEDUPE_ID_HEADER
@@ -45,8 +46,9 @@ class ARecord:
         return 1, AT_MS
 
 
-def read(*events: dict[str, Any], fields: tuple[str, ...] = ("clientDedupeId",)) -> Poll:
-    intake = Intake(EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), fields)
+def read(*events: dict[str, Any], fields: tuple[str, ...] = ("clientDedupeId",), contract: AdsV1 | None = None) -> Poll:
+    contract = contract or AdsV1("account", "client", "NA")
+    intake = Intake(EventDecoder(Framing.CONFLUENT, Known(id1=ours())), contract, fields)
     return intake.read(_ORIGIN, [ARecord(event, offset) for offset, event in enumerate(events)])
 
 
@@ -61,7 +63,6 @@ def sent_ids(poll: Poll) -> list[str]:
         pytest.param("stra\u00dfe", "STRASSE", id="case that folds to two letters"),
         pytest.param(unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é"), id="Unicode form"),
         pytest.param("1", "\uff11", id="width"),
-        pytest.param("order-1", "order-1 ", id="space after it"),
         pytest.param("order-1", "order\u200b-1", id="space without width"),
         pytest.param("1", "01", id="zero before it"),
         pytest.param("a", "\u0430", id="Latin and Cyrillic"),
@@ -75,6 +76,47 @@ def test_ids_that_look_alike_are_different_and_sent_as_they_are(one: str, other:
     assert first != second
     assert first == again
     assert sent_ids(poll) == [one, other, one]
+
+
+@pytest.mark.parametrize("same", ["order-1 ", "\torder-1\r\n", "\ufefforder-1", "order-1\u200b", "\u00a0order-1\x00\x00"])
+def test_what_surrounds_an_id_is_no_part_of_it_in_the_window_and_on_the_wire(same: str) -> None:
+    poll = read({"clientDedupeId": "order-1"}, {"clientDedupeId": same})
+
+    assert poll.keys[0] is not None
+    assert poll.keys[0] == poll.keys[1]
+    assert sent_ids(poll) == ["order-1", "order-1"]
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        "undefined",
+        "NULL",
+        "{{order_id}}",
+        "%%ORDER%%",
+        "\u200b",
+        "\u3164",
+        "{00000000-0000-0000-0000-000000000000}",
+        "0",
+        "None",
+    ],
+)
+def test_an_id_that_says_nothing_is_none_and_five_orders_are_five(nothing: str) -> None:
+    contract = AdsV1("account", "client", "NA")
+    poll = read(*[{"clientDedupeId": nothing}] * 5, contract=contract)
+
+    assert poll.keys == [None] * 5
+    assert len(set(sent_ids(poll))) == 5
+    assert nothing not in sent_ids(poll)
+    assert contract.adjustments[Adjustment.DEDUPE_ID_LEFT_OUT] == 5
+
+
+def test_a_country_is_no_nothing_in_a_key_of_several_fields() -> None:
+    fields = ("clientDedupeId", "countryCode")
+    namibia, nothing = read({"countryCode": "NA"}, {"countryCode": "NA", "clientDedupeId": "null"}, fields=fields).keys
+
+    assert namibia is not None
+    assert nothing is None
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", "\t\n", "\u3000"])

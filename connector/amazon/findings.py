@@ -14,12 +14,14 @@ from connector.model import Flaw, Reason
 __all__ = ["Adjustment", "Findings"]
 
 _MOST_NAMED: Final = 20
-"""Broken rules a detail names: it travels in a Kafka header, and an event may hold 100,000 bad match keys."""
+"""Broken rules a detail names: it travels in a Kafka header, and an event may hold a hundred bad match keys."""
 
 
 class Adjustment(StrEnum):
     """Something changed so that Amazon takes the event: a label of a counter."""
 
+    DEDUPE_ID_LEFT_OUT = "dedupe-id-left-out"
+    COUNTRY_READ = "country-read"
     VALUE_ROUNDED = "value-rounded"
     VALUE_LEFT_OUT = "value-left-out"
     CURRENCY_LEFT_OUT = "currency-left-out"

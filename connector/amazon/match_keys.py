@@ -2,11 +2,12 @@
 
 Each input key ends in one of four ways:
 
-* **as it came**, trimmed: the types that Amazon takes raw, and 64 hexadecimal digits, which are a hash already (lower-cased,
-  because Amazon's own code knows lower-case ones only: AWS-AMC);
+* **as it came**, trimmed: the types that Amazon takes raw, and SHA-256 in any form, which is a hash already (written in
+  hexadecimal digits and small letters, because Amazon's own code knows no others: AWS-AMC);
 * **normalised and hashed** with SHA-256: the personal types, as `connector.amazon.normalisation` spells them;
-* **left out**, counted: it normalises to nothing, equals another, this contract has no such type, or Amazon would refuse it;
-* **a broken rule**: not readable.
+* **left out**, counted: it stands for nobody (`connector.nothing`), is another digest, normalises to nothing, equals
+  another, this contract has no such type, or Amazon would refuse it;
+* **a broken rule**: not readable, or more than anybody could mean.
 
 Whether Amazon reads a second key of one type is not said anywhere; it is sent while there is room, and gives way to the
 first of another.
@@ -19,15 +20,22 @@ from hashlib import sha256
 from typing import Any, Final
 
 from connector.amazon.addresses import is_public_address
+from connector.amazon.digests import sha256_digits
 from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.normalisation import normalised
 from connector.amazon.vocabulary import MATCH_KEYS, constant
 from connector.model import Reason
+from connector.nothing import said, trimmed
 
 __all__ = ["match_keys"]
 
 _RAW: Final = frozenset({"MAID", "RAMP_ID", "MATCH_ID", "REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"})
 """OAS EventCreate.matchKeys, the fuller of its two lists (contract, section 4.1)."""
+
+_NAMES: Final = frozenset({"FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE"})
+
+_MOST_LOOKED_AT: Final = 100
+"""Keys, of which 15 are sent at most: far more than anybody means, and a bound for what a record costs."""
 
 _HASH: Final = re.compile(r"[0-9A-Fa-f]{64}").fullmatch
 """SHA-256 in any case (SEG-HASH)."""
@@ -47,6 +55,9 @@ def match_keys(keys: object, country: str, types: frozenset[str], most: int, fou
     if not isinstance(keys, list):
         found.invalid("matchKeys", "not an array")
         return []
+    if len(keys) > _MOST_LOOKED_AT:
+        found.invalid("matchKeys", f"more than {_MOST_LOOKED_AT}")
+        return []
     broken_before = len(found.broken)
     sent: list[dict[str, object]] = []
     kinds: list[str] = []
@@ -56,10 +67,8 @@ def match_keys(keys: object, country: str, types: frozenset[str], most: int, fou
             continue
         if kind not in types or (len(sent) == most and kind in kinds):
             cleaned = ""
-        elif kind in _RAW or not _HASH(value):
-            cleaned = _cleaned(kind, value.strip(), country)
-        else:  # what nearly every key is, without another call
-            cleaned = value.lower()
+        else:
+            cleaned = _raw(kind, said(value)) if kind in _RAW else _hashed(kind, value, country)
         wanted: dict[str, object] = {"type": kind, "values": [cleaned]}
         if not cleaned or wanted in sent:
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
@@ -95,18 +104,18 @@ def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
     return None, ""
 
 
-def _cleaned(kind: str, value: str, country: str) -> str:
-    """Return the value to send of a trimmed one, empty to leave the key out."""
-    if kind in _RAW:
-        return _raw(kind, value)
-    if _HASH(value):
-        return value.lower()
-    clear = normalised(kind, value, country)
+def _hashed(kind: str, value: str, country: str) -> str:
+    """Return the hash to send of a personal identifier, in clear or hashed, empty to leave the key out."""
+    digits = value.lower() if _HASH(value) else sha256_digits(trimmed(value))
+    if digits is not None:
+        return said(digits, name=kind in _NAMES)
+    clear = normalised(kind, said(value, name=kind in _NAMES or kind == "EMAIL"), country)
     # "ignore": a lone surrogate, which UTF-8 has no bytes for, never comes out of Avro.
     return sha256(clear.encode("utf-8", "ignore")).hexdigest() if clear else ""
 
 
 def _raw(kind: str, value: str) -> str:
+    """Return a trimmed identifier that Amazon takes as it is, empty to leave the key out."""
     if kind == "MATCH_ID":
         return value if _MATCH_ID(value) else ""
     if kind == "FIP":

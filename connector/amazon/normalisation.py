@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from string import ascii_uppercase
 from typing import Final
 from unicodedata import normalize
+from urllib.parse import unquote
 
 import phonenumbers
 
 from connector.amazon.abbreviations import OTHER_STREETS, STATES, STREETS
+from connector.nothing import said
 
 __all__ = ["PERSONAL", "normalised"]
 
@@ -37,15 +40,33 @@ _LONGEST: Final = 1024
 def _email(text: str, _country: str) -> str:
     """Drop all but ``a-z 0-9 . @ -`` in lower case (OAS CreateMatchKey).
 
-    So "+" and "_" go, where Segment keeps the one and AWS-AMC the other (contract, section 8, number 4).
+    So "+" and "_" go, where Segment keeps the one and AWS-AMC the other (contract, section 8, number 4). An address that
+    would lose letters is left out: of 'müller@example.de' it would make mller@example.de, which may be somebody else's.
     """
-    email = _NOT_EMAIL.sub("", text.lower())
-    return email if _EMAIL(email) else ""
+    address = _address_alone(text).lower()
+    if any(map(str.isalnum, _ASCII.sub("", address))):
+        return ""
+    email = _NOT_EMAIL.sub("", address)
+    return email if _EMAIL(email) and said(email.partition("@")[0], name=True) else ""
 
 
+def _address_alone(text: str) -> str:
+    """Cut off what a mail program or a page has around it: "Jo Doe" <jo@example.com>, mailto:jo@example.com?subject=Hi."""
+    begin = text.rfind("<")
+    end = text.find(">", begin)
+    if 0 <= begin < end:
+        text = text[begin + 1 : end]
+    text = _COMMENT.sub("", text).strip()
+    scheme = _SCHEME(text)
+    return unquote(text[scheme.end() :].partition("?")[0]) if scheme else text
+
+
+_COMMENT: Final = re.compile(r"\([^()]*\)")
+_SCHEME: Final = re.compile(r"[\"']?(?:mailto|smtp|e-?mail):\s*", re.IGNORECASE).match
+_ASCII: Final = re.compile(r"[\x00-\x7f]+")
 _NOT_EMAIL: Final = re.compile(r"[^a-z0-9.@-]")
-_EMAIL: Final = re.compile(r"[.-]*[a-z0-9][a-z0-9.-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)+").fullmatch
-"""One "@", a letter or digit before it and a domain with a dot behind it: 'иван@example.ru' has no local part left."""
+_EMAIL: Final = re.compile(r"[.-]*[a-z0-9][a-z0-9.-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)*").fullmatch
+"""One "@", a letter or digit before it and a domain behind it, which AWS-AMC takes without a dot too."""
 
 
 def _phone(text: str, country: str) -> str:
@@ -55,8 +76,9 @@ def _phone(text: str, country: str) -> str:
     A number that only its neighbours could dial (seven digits in the US), or one without a calling code in no country, gives
     nothing, as there.
     """
+    text = _without_decimals(text)
     number = _possible(text, country)
-    if number is None:
+    if number is None or number.national_number == 0:
         return ""
     number = _from_abroad(text, number) or number
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
@@ -133,10 +155,16 @@ def _postal(text: str, country: str) -> str:
     Of other countries letters and digits stand whole: the reference's five digits would empty or cut good codes of theirs.
     """
     dropped, length, shape = _POSTAL.get(country, _OTHER_POSTAL)
-    code = dropped.sub("", text)[:length]
+    code = dropped.sub("", _without_decimals(text))[:length]
     return code if shape.fullmatch(code) else ""
 
 
+def _without_decimals(text: str) -> str:
+    """Return the whole number that a spreadsheet or a column of doubles made 2360.0 of."""
+    return text[: -len(decimals[1])] if (decimals := _DECIMALS(text)) else text
+
+
+_DECIMALS: Final = re.compile(r"\+?[0-9]+([.,]00?)").fullmatch
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^0-9A-Za-z]")
 _NOT_DIGIT: Final = re.compile(r"[^0-9]")
 _FIVE_DIGITS: Final = (_NOT_DIGIT, 5, re.compile(r"[0-9]{5}"))
@@ -164,7 +192,7 @@ def _address(text: str, country: str) -> str:
 
 
 _BETWEEN_WORDS: Final = re.compile(r"[\s,.!()\[\]{}]+|\bC/O\b")
-_POUND: Final = re.compile(r"([A-Z]*)#([0-9A-Z/-]*)")
+_BEHIND_POUND: Final = "0123456789-/" + ascii_uppercase
 
 
 def _split_at_dash(words: list[str]) -> None:
@@ -184,9 +212,14 @@ def _split_at_pound(words: list[str]) -> None:
     As the reference does it: what stands before letters and "#" in a word is lost, and the limit is as for dashes.
     """
     for first in range(len(words)):
-        position = first
-        for found in _POUND.finditer(words[first]):
-            parts = [part for part in (found[1], "#", found[2]) if part]
+        position, word, read = first, words[first], 0
+        while (pound := word.find("#", read)) >= 0:
+            before = word[read:pound]
+            letters = before[len(before.rstrip(ascii_uppercase)) :]
+            after = word[pound + 1 :]
+            behind = after[: len(after) - len(after.lstrip(_BEHIND_POUND))]
+            read = pound + 1 + len(behind)
+            parts = [part for part in (letters, "#", behind) if part]
             if len(parts) > 1:
                 words[position : position + 1] = parts
                 position += len(parts) - 1

@@ -36,12 +36,14 @@ from connector.amazon.vocabulary import (
     CUSTOM_TYPES,
     EVENT_TYPES,
     MAX_TEXT,
+    NOT_ISO,
     PROCESSING_OPTIONS,
     PURCHASE,
     constant,
     country_code,
 )
 from connector.model import Flaw, Reason
+from connector.nothing import said, trimmed
 
 __all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ", "written"]
 
@@ -118,8 +120,8 @@ class FieldRules:
         event_type = _constant(get("eventType"), "eventType", EVENT_TYPES, found)
         purchase = event_type == PURCHASE
         source = _constant(get("eventActionSource"), "eventActionSource", limits.sources, found)
-        if (own_id := get("clientDedupeId")) is not None and not isinstance(own_id, str):
-            found.invalid("clientDedupeId", "not a string")
+        if (own_id := get("clientDedupeId")) is not None:
+            _look_at_id(own_id, found)
         time = _time(get("timestamp"), found)
         country = _country(get("countryCode"), limits.countries, found)
         custom, typed = get("customAttributes"), get("customData")
@@ -206,9 +208,17 @@ def _present(given: object) -> object:
     return None if isinstance(given, str) and not given.strip() else given
 
 
+def _look_at_id(own_id: object, found: Findings) -> None:
+    """Count an id that says nothing: the event goes with a derived one. A blank one is none, as everywhere."""
+    if not isinstance(own_id, str):
+        found.invalid("clientDedupeId", "not a string")
+    elif not said(own_id) and not own_id.isspace() and own_id:
+        found.adjustments.append(Adjustment.DEDUPE_ID_LEFT_OUT)
+
+
 def _name(name: object, found: Findings) -> str:
     if isinstance(name, str):
-        if name and not name.isspace():
+        if name := trimmed(name):
             return name
         found.missing("name")
     elif name is None:
@@ -320,8 +330,12 @@ def _country(code: object, countries: frozenset[str], found: Findings) -> str:
     if isinstance(code, str):
         if code in countries:
             return code
-        if len(code) <= MAX_TEXT and (read := country_code(code)) in countries:
+        read = country_code(code) if len(code) <= MAX_TEXT else ""
+        if read in countries:
             return read
+        if read in NOT_ISO:
+            found.adjustments.append(Adjustment.COUNTRY_READ)
+            return NOT_ISO[read]
         if code and not code.isspace():
             found.invalid("countryCode", "not an ISO 3166-1 alpha-2 code that this contract takes")
         else:
@@ -339,6 +353,9 @@ def _limited_data_use(given: object, found: Findings) -> bool:
     Taken as an array of options (events/v1), as one of them (the ancestor), or in the record that adsApi/v1 has around it.
     """
     options = given.get("options", given) if isinstance(given, dict) else given
+    if isinstance(options, list) and len(options) > _MOST_LOOKED_AT:
+        found.invalid("dataProcessingOptions", f"more than {_MOST_LOOKED_AT}")
+        return False
     asked = [option for option in (options if isinstance(options, list) else [options]) if _present(option) is not None]
     if all(isinstance(option, str) and constant(option, PROCESSING_OPTIONS) for option in asked):
         return bool(asked)
@@ -349,20 +366,27 @@ def _limited_data_use(given: object, found: Findings) -> bool:
 _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 """OAS CreateCustomData.name; SEG-FIRST says the same of events/v1."""
 
+_MOST_LOOKED_AT: Final = 1_000
+"""Attributes or options, of which 13 and one are sent: far more than anybody means, and a bound for what a record costs."""
 
-def _custom(attributes: object, typed: object, limits: Limits, found: Findings) -> list[tuple[str, str, str]]:
+
+def _custom(untyped: object, typed: object, limits: Limits, found: Findings) -> list[tuple[str, str, str]]:
     """Return names, types and values that Amazon takes, up to its limit: typed ones first, each name once.
 
     Whether Amazon takes a name twice is unknown; the one whose type was given is meant. A bad one costs itself alone.
     """
     sent: dict[str, tuple[str, str, str]] = {}
-    for name, given, value in (*_attributes(typed), *_attributes(attributes)):
+    for input_name, attributes in (("customData", typed), ("customAttributes", untyped)):
+        if isinstance(attributes, list | dict) and len(attributes) > _MOST_LOOKED_AT:
+            found.invalid(input_name, f"more than {_MOST_LOOKED_AT}")
+            return []
+    for given_name, given, value in (*_attributes(typed), *_attributes(untyped)):
         text, kind = _read(value, given, limits.custom_is_typed)
+        name = given_name.strip() if isinstance(given_name, str) else ""
         if (
-            len(sent) < limits.most_custom_attributes
-            and isinstance(name, str)
+            kind
+            and len(sent) < limits.most_custom_attributes
             and name not in sent
-            and kind
             and _CUSTOM_NAME(name)
             and limits.custom_value(text)
         ):
@@ -388,6 +412,7 @@ def _read(value: object, given: object, typed: bool) -> tuple[str, str]:
         given, value = given or "INTEGER", str(value)
     if not isinstance(value, str) or not isinstance(given, str | None):
         return "", ""
+    value = value.strip()
     if not (typed and given):
         return value, "STRING"
     kind = constant(given, CUSTOM_TYPES)
@@ -425,9 +450,11 @@ def _user_agent(text: str) -> str:
 
 def _measurement_tokens(text: str) -> str:
     """Keep the pairs that are whole: each stands for a click of its own (OAS EventCreate.arefMeasurementTokens)."""
-    return "|".join(filter(_TOKEN_PAIR, text.split("|")))
+    return "|".join(filter(_TOKEN_PAIR, text.split("|"))) if len(text) <= _LONGEST_TOKENS else ""
 
 
+_LONGEST_TOKENS: Final = 16_384
+"""Characters of more than 600 pairs: nobody clicks so often, and a bound for what one record may cost."""
 _TOKEN_PAIR: Final = re.compile(r"[A-Za-z0-9]{10}\.[0-9]{13}").fullmatch
 
 _TRAFFIC: Final[Mapping[str, tuple[Callable[[str], str], Adjustment]]] = {

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
+from connector.nothing import trimmed
+
 __all__ = [
     "ADS_COUNTRIES",
     "ADS_CURRENCIES",
@@ -25,6 +27,7 @@ __all__ = [
     "ISO_COUNTRIES",
     "MATCH_KEYS",
     "MAX_TEXT",
+    "NOT_ISO",
     "PROCESSING_OPTIONS",
     "PURCHASE",
     "constant",
@@ -63,7 +66,7 @@ def country_code(text: str) -> str:
 
     A locale is taken as Segment takes it (SEG-OLD), and only with a lower-case language, or "US-CA" would be Canada.
     """
-    text = text.strip()
+    text = trimmed(text)
     locale = _LOCALE.fullmatch(text)
     return locale[1] if locale else text.upper()
 
@@ -122,6 +125,9 @@ ISO_COUNTRIES: Final = frozenset(
     """.split()  # noqa: SIM905 - a table of codes is read as a table
 )
 """ISO 3166-1 alpha-2 as OAS CountryCode lists it; no ``UK``."""
+
+NOT_ISO: Final = {"UK": "GB", "EL": "GR"}
+"""What the European Union's own style says for two countries; ISO 3166-1 reserves both and gives them to nobody."""
 
 ADS_COUNTRIES: Final = ISO_COUNTRIES | {"ZZ", "OTHER", "OTHER_EEA"}
 

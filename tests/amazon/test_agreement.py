@@ -131,6 +131,7 @@ def as_it_stands(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 PLAIN = NEARLY_SOUND | {
+    "name": st.sampled_from(["web_order", "x", "ß"]),
     "eventType": st.sampled_from(["OFF_AMAZON_PURCHASES", "LEAD", "Lead", "SIGN_UP", "PURCHASE"]),
     "eventActionSource": st.sampled_from(["WEBSITE", "OFFLINE", "website"]),
     "matchKeys": st.lists(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode, urlsafe_b64encode
+from hashlib import md5, sha1, sha224, sha384, sha512
+from urllib.parse import quote
+
 import orjson
 import pytest
 
 from connector.amazon import ads_v1, events_v1
 from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.digests import sha256_digits
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.findings import Adjustment
+from connector.amazon.normalisation import PERSONAL
 from connector.amazon.rules import Limits
 from connector.amazon.vocabulary import ADS_MATCH_KEYS, EVENTS_MATCH_KEYS
 from connector.model import Flaw, Reason
@@ -154,3 +160,184 @@ def test_types_are_taken_in_any_spelling_and_values_in_the_wires_own_shape() -> 
 )
 def test_a_key_that_cannot_be_read_is_a_broken_rule(given: object, detail: str) -> None:
     assert keys(given) == Flaw(Reason.INVALID_FIELD, detail)
+
+
+NOBODY_LEFT = Flaw(Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon could match by")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("MAID", "00000000-0000-0000-0000-000000000000"),
+        ("MAID", "00000000000000000000000000000000"),
+        ("MAID", "%%ADVERTISING_IDENTIFIER_PLAIN%%"),
+        ("MAID", digest("00000000-0000-0000-0000-000000000000")),
+        ("RAMP_ID", "undefined"),
+        ("RAMP_ID", "{{ramp_id}}"),
+        ("MATCH_ID", "null"),
+        ("REAL_ID", "[object Object]"),
+        ("MERKLE_ID", "\u200b"),
+        ("KANTAR_ID", "N/A"),
+        ("FIP", "0.0.0.0"),
+        *(
+            (kind, digest(nothing))
+            for kind in ("EMAIL", "PHONE", "FIRST_NAME", "CITY")
+            for nothing in ("", " ", "null", "undefined")
+        ),
+        ("EMAIL", digest("none").upper()),
+        ("EMAIL", b64encode(bytes.fromhex(digest("null"))).decode()),
+        ("POSTAL", f"sha256:{digest('')}"),
+        ("EMAIL", "undefined@example.com"),
+        ("EMAIL", "null"),
+        ("PHONE", "0000000000"),
+        ("PHONE", "+1 000 000 0000"),
+        ("FIRST_NAME", "undefined"),
+        ("LAST_NAME", "NULL"),
+        ("ADDRESS", "null, null"),
+        ("CITY", "{{city}}"),
+        ("STATE", "N/A"),
+        ("POSTAL", "00000"),
+    ],
+)
+def test_a_key_that_stands_for_nobody_is_left_out_and_counted_and_alone_is_none(kind: str, value: str) -> None:
+    contract = AdsV1("585", "client", "NA")
+    assert keys(key("EMAIL", HASH), key(kind, value), contract=contract) == [("EMAIL", HASH)]
+    assert contract.adjustments[Adjustment.MATCH_KEY_LEFT_OUT] == 1
+    assert keys(key(kind, value)) == NOBODY_LEFT
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "country", "clear"),
+    [
+        ("LAST_NAME", "Nil", "DE", "nil"),
+        ("FIRST_NAME", "Nan", "DE", "nan"),
+        ("CITY", "None", "IT", "none"),
+        ("STATE", "NA", "IT", "na"),
+        ("EMAIL", "nil@example.com", "DE", "nil@example.com"),
+        ("ADDRESS", "[Rear] Main Street", "US", "rearmainst"),
+    ],
+)
+def test_names_that_look_like_nothing_are_names(kind: str, value: str, country: str, clear: str) -> None:
+    payload = AdsV1("585", "client", "NA").encode(a_purchase(matchKeys=[key(kind, value)], countryCode=country), "id")
+    assert isinstance(payload, bytes)
+    assert orjson.loads(payload)["matchKeys"] == [{"type": kind, "values": [digest(clear)]}]
+
+
+BYTES = bytes.fromhex(HASH)
+PAIRS = [HASH[at : at + 2] for at in range(0, 64, 2)]
+SHA256_FORMS = [
+    HASH.upper(),
+    f'"{HASH}"',
+    f"sha256:{HASH}",
+    f"SHA-256 = {HASH.upper()}",
+    f"sha256({HASH})",
+    f"urn:sha256:{HASH}",
+    f"0x{HASH}",
+    f"\\x{HASH}",
+    f"b'{HASH}'",
+    ":".join(PAIRS),
+    "-".join(PAIRS).upper(),
+    " ".join(PAIRS),
+    b64encode(BYTES).decode(),
+    b64encode(BYTES).decode().rstrip("="),
+    urlsafe_b64encode(BYTES).decode(),
+    urlsafe_b64encode(BYTES).decode().rstrip("="),
+    f"{{SHA256}}{b64encode(BYTES).decode()}",
+    f"sha256-{b64encode(BYTES).decode()}",
+    quote(b64encode(BYTES).decode(), safe=""),
+    b64encode(HASH.encode()).decode(),
+    f"\ufeff{HASH}\u200b",
+]
+OTHER_DIGESTS = [
+    form
+    for algorithm in (md5, sha1, sha224, sha384, sha512)
+    for digest in [algorithm(b"jo@example.com")]
+    for form in (
+        digest.hexdigest(),
+        digest.hexdigest().upper(),
+        f'"{digest.hexdigest()}"',
+        f"{digest.name}:{digest.hexdigest()}",
+        b64encode(digest.digest()).decode(),
+        urlsafe_b64encode(digest.digest()).decode().rstrip("="),
+        b64encode(digest.hexdigest().encode()).decode(),
+    )
+] + [
+    "3F2504E0-4F89-41D3-9A0C-0305E82C3301",
+    "$2b$12$KIXQfE6vXl1pY0m6a3b1uO8q1Qq8f4mC6m7mQx0zq2m8o1s3b5d7e",
+    "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+    "pbkdf2_sha256$260000$salt$aGFzaA=",
+]
+
+
+@pytest.mark.parametrize("kind", sorted(PERSONAL))
+def test_sha256_is_read_in_any_form_and_any_other_digest_is_left_out(kind: str) -> None:
+    for form in SHA256_FORMS:
+        assert keys(key(kind, form)) == [(kind, HASH)], form
+    for form in OTHER_DIGESTS:
+        contract = AdsV1("585", "client", "NA")
+        assert keys(key(kind, form), contract=contract) == NOBODY_LEFT, form
+        assert keys(key("MAID", "m"), key(kind, form), contract=contract) == [("MAID", "m")]
+        assert contract.adjustments[Adjustment.MATCH_KEY_LEFT_OUT] == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch",
+        "Krung Thep Maha Nakhon Amon Rattanakosin Mahinthara",
+        "Wolfeschlegelsteinhausenbergerdorff",
+        "McDonaldMacLeodOBrienVanDerBergh",
+        "123NorthMainStreetApt4B",
+        "12GrandeRueDuFaubourgSt",
+        "1600 Pennsylvania Avenue NW, Washington",
+        "Dead Beef Cafe, Facade 4",
+        "Ada",
+    ],
+)
+def test_no_name_is_taken_for_a_digest(name: str) -> None:
+    assert sha256_digits(name) is None
+
+
+def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
+    assert keys(*[key("EMAIL", HASH)] * 101) == Flaw(Reason.INVALID_FIELD, "matchKeys: more than 100")
+    assert keys(*[key("EMAIL", HASH)] * 100) == [("EMAIL", HASH)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "country", "clear"),
+    [
+        ("EMAIL", "Jo Doe <Jo@Example.com>", "DE", "jo@example.com"),
+        ("EMAIL", '"Doe, Jo (VIP) @ work" <jo@example.com>;', "DE", "jo@example.com"),
+        ("EMAIL", "<jo@example.com>", "DE", "jo@example.com"),
+        ("EMAIL", "Jörg <joerg@example.com>", "DE", "joerg@example.com"),
+        ("EMAIL", "mailto:jo@example.com", "DE", "jo@example.com"),
+        ("EMAIL", "MailTo: jo%2Bshop@example.com?subject=Hi%20Jo", "DE", "joshop@example.com"),
+        ("EMAIL", "Jo <mailto:jo@example.com>", "DE", "jo@example.com"),
+        ("EMAIL", "jo@example.com (Jo Doe)", "DE", "jo@example.com"),
+        ("EMAIL", "smtp:jo@example.com", "DE", "jo@example.com"),
+        ("EMAIL", "a@b", "DE", "a@b"),
+        ("EMAIL", "jo@localhost", "DE", "jo@localhost"),
+        ("EMAIL", "müller@example.de", "DE", ""),
+        ("EMAIL", "иван7@example.ru", "DE", ""),  # noqa: RUF001 - Cyrillic is meant
+        ("EMAIL", "用户1@example.cn", "DE", ""),
+        ("EMAIL", "jo@bücher.example", "DE", ""),
+        ("POSTAL", "2360.0", "AU", "2360"),
+        ("POSTAL", "2360,0", "AU", "2360"),
+        ("POSTAL", "94105.00", "US", "94105"),
+        ("POSTAL", "1012.5", "NL", "10125"),
+        ("PHONE", "4915112345678.0", "DE", "4915112345678"),
+        ("CITY", "\u200bMünchen\u00a0", "DE", "mnchen"),
+        ("ADDRESS", "\ufeffLange Str. 12\u200b", "DE", "langest12"),
+    ],
+)
+def test_what_tools_put_around_a_value_is_cut_off(kind: str, value: str, country: str, clear: str) -> None:
+    payload = AdsV1("585", "client", "NA").encode(a_purchase(matchKeys=[key(kind, value)], countryCode=country), "id")
+    if not clear:
+        assert payload == NOBODY_LEFT
+    else:
+        assert isinstance(payload, bytes)
+        assert orjson.loads(payload)["matchKeys"] == [{"type": kind, "values": [digest(clear)]}]
+
+
+def test_raw_keys_go_without_what_surrounds_them() -> None:
+    assert keys(key("RAMP_ID", "\ufeff XY1 \u200b")) == [("RAMP_ID", "XY1")]
