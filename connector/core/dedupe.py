@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
-from operator import ne
 
 from connector.model import Event
 
@@ -37,7 +36,7 @@ class DedupePolicy:
 
     window_ms: int
     key_fields: tuple[str, ...] = ("clientDedupeId",)
-    differ: Callable[[bytes, bytes], bool] = ne
+    differ: Callable[[bytes, bytes], bool] = bytes.__ne__
     """Whether two payloads of one key are of different events, and not of one that its producer sent twice."""
 
 
