@@ -9,6 +9,7 @@ ConnectorError
       + SchemaUnavailable      the registry does not answer, or not with a schema
       + KafkaUnavailable       a broker does not answer, or refuses
           + KafkaDenied        this client lacks a right
+          + KafkaStalled       a partition yields nothing where something must be
       + LedgerUnavailable      the ledger, or its end, cannot be read
   * Refused                    going on could lose events: an operator must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
@@ -21,6 +22,7 @@ from __future__ import annotations
 __all__ = [
     "ConnectorError",
     "KafkaDenied",
+    "KafkaStalled",
     "KafkaUnavailable",
     "LedgerRefused",
     "LedgerUnavailable",
@@ -74,6 +76,10 @@ class KafkaUnavailable(Unavailable):
 
 class KafkaDenied(KafkaUnavailable):
     """The brokers answer, but this client lacks a right; it is tried again, and an operator is told."""
+
+
+class KafkaStalled(KafkaUnavailable):
+    """A partition yields nothing where something must be, and no error."""
 
 
 class LedgerUnavailable(Unavailable):
