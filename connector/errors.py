@@ -11,9 +11,11 @@ ConnectorError
       + KafkaUnavailable       a broker does not answer, or refuses
           + KafkaDenied        this client lacks a right
           + RecordsRefused     it refuses records, for what one of them is
+          + KafkaStalled       a partition yields nothing where something must be
       + LedgerUnavailable      the ledger, or its end, cannot be read
   * Refused                    going on could lose events: an operator must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
+      + LogDamaged             the brokers hold bytes that are not those that were written
   * OutOfOrder                 the Kafka client, or us: end, and begin again from the committed offset
 """
 
@@ -22,9 +24,11 @@ from __future__ import annotations
 __all__ = [
     "ConnectorError",
     "KafkaDenied",
+    "KafkaStalled",
     "KafkaUnavailable",
     "LedgerRefused",
     "LedgerUnavailable",
+    "LogDamaged",
     "OutOfOrder",
     "RecordError",
     "RecordsRefused",
@@ -93,6 +97,10 @@ class RecordsRefused(KafkaUnavailable):
     """The brokers refuse records that are written together, for what one of them is; the others they would take."""
 
 
+class KafkaStalled(KafkaUnavailable):
+    """A partition yields nothing where something must be, and no error."""
+
+
 class LedgerUnavailable(Unavailable):
     """The ledger cannot be read or its end cannot be had for now; never taken for empty."""
 
@@ -103,6 +111,10 @@ class Refused(ConnectorError):
 
 class LedgerRefused(Refused):
     """The ledger cannot be trusted or would lose facts; the text says which command mends it."""
+
+
+class LogDamaged(Refused):
+    """A stretch of a log is not what was written; the text names the place. It is neither skipped nor guessed."""
 
 
 class OutOfOrder(ConnectorError):
