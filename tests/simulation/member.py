@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
@@ -17,11 +18,13 @@ from connector.amazon.tokens import Credentials
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.avro.schemas import packaged
+from connector.config import Kafka
 from connector.core import exchange as x
 from connector.core.pipeline import Pipeline, Policy
 from connector.core.recovery import OutOfRange
 from connector.errors import SchemaUnavailable, UnknownSchema
 from connector.intake import Intake
+from connector.kafka import clients
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
@@ -63,6 +66,7 @@ LEDGER_SETTINGS = {
     "min.insync.replicas": "1",
 }
 _LAST_SECONDS = 5.0
+_LOGGER = logging.getLogger("simulation")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -72,8 +76,14 @@ class Plan:
 
     policy: Policy
     poll: PollPolicy
+    properties: Mapping[str, str]
+    """Of Kafka's client, as an operator sets them."""
     timeout_seconds: float
     """Of one request."""
+
+
+def _report(client: str, code: str) -> None:
+    """Say an error that a client has: nobody listens."""
 
 
 class Clock:
@@ -206,10 +216,13 @@ class Member:
         self.process.step()
 
     async def _run(self) -> str | None:
-        properties = {"simulated.process": self.process, "simulated.cluster": self._cluster}
+        properties: dict[str, Any] = {"simulated.process": self.process, "simulated.cluster": self._cluster}
+        kafka = Kafka("simulated", (SOURCE,), GROUP, self._plan.properties)
+        of_reader = clients.reader_properties(kafka, _report, _LOGGER) | properties
+        of_member = clients.consumer_properties(kafka, _report, _LOGGER, 1_000_000) | properties
         telemetry = Telemetry(self._cluster.loop.time)
         telemetry._log = _Lines(self._say)
-        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
+        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)
         sink = AmazonSink(contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8)
@@ -220,14 +233,14 @@ class Member:
         producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
         producer.__enter__()
         policy = LedgerPolicy(GROUP, DESTINATION, DEDUPE_KEY, frozenset(), OutOfRange(to_earliest=True))
-        ledger = Ledger(policy, topics, own, producer, properties, lambda _: LEDGER)
+        ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER)
         ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
         intake = Intake(self._decoder(), contract, ("clientDedupeId",))
         source = SourceConsumer(
-            properties | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
+            of_member | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
         )
         self._runtime = runtime
         if self.stopping:

@@ -39,7 +39,7 @@ from connector.model import (
     Verdict,
     VerdictKind,
 )
-from tests.simulation.cluster import Cluster, Commit, Stored
+from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Stored
 from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, Member, Observer
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
 from tests.simulation.vendor import Acceptance
@@ -50,6 +50,8 @@ __all__ = ["Oracle", "Violation"]
 _CONFIRM_MS = 6_000
 """An append's time may be this much older than its report, so the connector's idea of the brokers' clock is off by it."""
 _INSTANT = 0.001
+_STILL_SECONDS = SESSION_SECONDS / 2
+"""For which a consumer's thread may stand still, and not hear from its client that its session is over."""
 
 
 class Violation(AssertionError):
@@ -137,6 +139,9 @@ class Oracle(Observer):
         self._current: dict[tuple[str, int], Part] = {}
         self._requests: dict[tuple[str, int], list[tuple[Part, Row]]] = {}
         self._hold_until: dict[str, float] = defaultdict(float)
+        self._unconfirmed: dict[tuple[str, int], float] = {}
+        """When the first of the facts was written that the brokers have not confirmed, of each assignment."""
+        self._confirmed_at: dict[str, float] = defaultdict(lambda: float("-inf"))
         self._payloads: dict[Row, bytes] = {}
         self._ids: dict[str, Row] = {}
         self._accepted: dict[Row, int] = defaultdict(int)
@@ -208,6 +213,11 @@ class Oracle(Observer):
                     self._polled(self._parts[name, poll.generation], poll)
             case x.RequestFinished():
                 self._answered(self._requests.pop((name, told.request)), told, now)
+            case x.FactsAppended(generation):
+                self._unconfirmed.pop((name, generation), None)
+                self._confirmed_at[name] = now.monotonic
+            case x.FactsFailed(generation) if self._parts[name, generation].end is not None:
+                self._unconfirmed.pop((name, generation), None)  # an empty entry is not written again then
             case x.LetterWritten(generation, offset):
                 part = self._parts[name, generation]
                 row = next(row for row in part.received if row.offset == offset)
@@ -274,6 +284,7 @@ class Oracle(Observer):
             case x.Send():
                 self._sent(member, command, now)
             case x.AppendFacts():
+                self._unconfirmed.setdefault((name, command.generation), now.monotonic)
                 self._facts_asked(self._parts[name, command.generation], command.facts)
             case x.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
@@ -361,6 +372,10 @@ class Oracle(Observer):
         client = member.client
         stood = now.monotonic - (client.polled_at if client else 0.0)
         self.check(stood <= self._gate_seconds + _INSTANT, "L4: sent although nothing was polled for {:.1f} s", stood)
+        unwritten = [since for (member_name, _), since in self._unconfirmed.items() if member_name == name]
+        silent = now.monotonic - max(min(unwritten, default=now.monotonic), self._confirmed_at[name])
+        most = self._policy.flush.max_silence_seconds
+        self.check(silent <= most + _INSTANT, "I3: sent although the ledger has not answered for {:.1f} s", silent)
         self.check(now.monotonic >= self._hold_until[name] - _INSTANT, "I13: sent although Amazon asked to wait")
         batch = self._policy.dispatch.batch
         self.check(len(command.body) <= batch.max_bytes, "L5: a body of {} bytes", len(command.body))
@@ -391,7 +406,16 @@ class Oracle(Observer):
             self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
 
     def leaving(self, process: Process, rows: list[Row]) -> None:
-        """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since."""
+        """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
+
+        Nor anything by one that cannot know any more what is its own. Hence there is no need to bound what `finished` excuses
+        of a partition that was taken away: all that was sent of it was sent in time.
+        """
+        client = next(part.member.client for (name, _), part in self._parts.items() if name == process.name)
+        if client is not None:
+            unheard = client.since_answer
+            most = SESSION_SECONDS + (_STILL_SECONDS if client.watches_session else 0.0)
+            self.check(unheard <= most + _INSTANT, "I3: sent {:.1f} s after the coordinator last answered", unheard)
         ours = [part for (name, _), part in self._parts.items() if name == process.name and part.end is None]
         for row in rows:
             self.check(any(row in part.in_flight for part in ours), "L4: {} goes out after its assignment ended", row)
@@ -500,12 +524,13 @@ class Oracle(Observer):
         self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
         part.committed = next_offset
         topics = self.cluster.topics if self.cluster else {}
-        version, topic_id, position = commit.metadata.split(" ")
+        version, topic_id, position, *more = commit.metadata.split(" ")
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
-        last = self._rows.get((part.partition, next_offset - 1, commit.epoch))
-        self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", next_offset, commit.epoch)
+        behind = int(more[0]) if more else next_offset
+        last = self._rows.get((part.partition, behind - 1, commit.epoch))
+        self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", behind, commit.epoch)
         # A commit from before its log was cut is about the records it had then: they are of older epochs.
         for row in [row for row in self._logs[part.partition] if row.offset < next_offset and row.epoch <= commit.epoch]:
             facts = self._facts[row]

@@ -71,6 +71,8 @@ class Row:
     headers: list[tuple[str, bytes | None]]
     key: bytes | None
     """The digest of its dedupe key."""
+    unreadable_headers: bool = False
+    """One of their names is no UTF-8."""
 
     @property
     def name(self) -> str:
@@ -128,10 +130,12 @@ def rows(
     offset: int = 0,
     epoch: int = 0,
     born: float = 0.0,
+    pace: float = 2.0,
 ) -> list[Row]:
     """Make the records of one partition: gaps, copies, epochs that change, events that turn stale on the way.
 
-    ``heavy`` and ``huge`` are sizes of payload that Amazon, and a request, do not take.
+    ``heavy`` and ``huge`` are sizes of payload that Amazon, and a request, do not take; ``pace`` is the longest of the longer
+    spans between two records, in seconds.
     """
     made: list[Row] = []
     offset += dice.randint(0, 2)
@@ -141,7 +145,7 @@ def rows(
         made.append(a_row(dice, partition, offset, epoch, born, nature, heavy=heavy, huge=huge))
         offset += 1 if dice.random() < 0.9 else dice.randint(2, 5)
         epoch += dice.random() < 0.03
-        born += dice.random() ** 2 * dice.choice((0.1, 2.0))
+        born += dice.random() ** 2 * dice.choice((0.1, pace))
     return made
 
 
