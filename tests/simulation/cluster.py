@@ -342,6 +342,36 @@ def _flipped(value: bytes) -> bytes:
 # ---- the group
 
 
+class GroupMember(Protocol):
+    """What the coordinator knows of a member, and what it says to it."""
+
+    member_id: str
+
+    def wants(self) -> list[TopicPartition]:
+        """Return what it subscribed to."""
+
+    def hear(self, what: Callable[[], None]) -> None:
+        """Be told, a little later."""
+
+    def assign_new(self, given: list[TopicPartition]) -> None:
+        """Be given partitions."""
+
+    def revoke(self, wanted: list[TopicPartition]) -> None:
+        """Be asked to give partitions up."""
+
+    def hear_of_eviction(self) -> None:
+        """Count as dead."""
+
+    def journal_loss(self, place: TopicPartition) -> None:
+        """Have a partition taken away."""
+
+    def answered_by_now(self) -> None:
+        """Take note of the heartbeats that were answered until now."""
+
+    def out_of_reach(self, process: Process) -> None:
+        """The coordinator may hear this member no more."""
+
+
 class Group:
     """The coordinator of one group: who has which partition.
 
@@ -352,23 +382,23 @@ class Group:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._names = 0
-        self.members: list[MemberClient] = []
-        self.owners: dict[TopicPartition, MemberClient] = {}
-        self._target: dict[TopicPartition, MemberClient] = {}
+        self.members: list[GroupMember] = []
+        self.owners: dict[TopicPartition, GroupMember] = {}
+        self._target: dict[TopicPartition, GroupMember] = {}
         self._leaving: set[TopicPartition] = set()
 
-    def join(self, member: MemberClient) -> None:
+    def join(self, member: GroupMember) -> None:
         self._names += 1
         member.member_id = f"member-{self._names}"
         self.members.append(member)
         self.rebalance()
 
-    def leave(self, member: MemberClient) -> None:
+    def leave(self, member: GroupMember) -> None:
         """A member said good-bye, having given up all it had."""
         self._drop(member)
         self.rebalance()
 
-    def evict(self, member: MemberClient) -> None:
+    def evict(self, member: GroupMember) -> None:
         """Take a member for dead: its partitions are free at once."""
         if member.member_id:
             member.answered_by_now()
@@ -376,7 +406,7 @@ class Group:
             member.hear_of_eviction()
             self.rebalance()
 
-    def _drop(self, member: MemberClient) -> None:
+    def _drop(self, member: GroupMember) -> None:
         member.member_id = ""
         if member in self.members:
             self.members.remove(member)
@@ -405,7 +435,7 @@ class Group:
                 member.hear(partial(member.revoke, mine))
         self.hand_out()
 
-    def given_up(self, member: MemberClient, places: Iterable[TopicPartition]) -> None:
+    def given_up(self, member: GroupMember, places: Iterable[TopicPartition]) -> None:
         """A member that still counts gave partitions up."""
         for place in places:
             if self.owners.get(place) is member:
@@ -976,7 +1006,7 @@ class ProducerClient(_Client):
 
     def _arrive(self, place: TopicPartition, draft: Stored, on_delivery: Callable[..., None] | None) -> None:
         """The brokers have it, unless its process ended before it left."""
-        if not self._process.alive and self._cluster.dice.random() < 0.5:
+        if place.topic not in self._cluster.topics or (not self._process.alive and self._cluster.dice.random() < 0.5):
             return
         stored = self._cluster.append(place, draft)
         if on_delivery is not None:

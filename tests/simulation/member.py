@@ -33,10 +33,10 @@ from connector.kafka.topics import OwnTopics, Topics
 from connector.model import Moment
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
-from tests.simulation.cluster import AdminClient, Cluster, MemberClient, ReaderClient
-from tests.simulation.records import UNKNOWN_SCHEMA_ID
+from tests.simulation.cluster import AdminClient, Cluster, Journal, MemberClient, ReaderClient
+from tests.simulation.records import CURSE, LATE_SCHEMA_ID, UNKNOWN_SCHEMA_ID
 from tests.simulation.vendor import BASE_URL, TOKEN_URL, Transport, Vendor
-from tests.simulation.virtual_time import PROCESS, Killed, Process
+from tests.simulation.virtual_time import PROCESS, Killed, Process, VirtualLoop
 
 __all__ = [
     "DEDUPE_KEY",
@@ -45,6 +45,7 @@ __all__ = [
     "LEDGER",
     "LEDGER_SETTINGS",
     "LETTERS",
+    "MOST_LATE_SECONDS",
     "SOURCE",
     "Member",
     "Plan",
@@ -65,6 +66,7 @@ LEDGER_SETTINGS = {
     "unclean.leader.election.enable": "false",
     "min.insync.replicas": "1",
 }
+MOST_LATE_SECONDS = 8.0
 _LAST_SECONDS = 5.0
 _LOGGER = logging.getLogger("simulation")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -103,14 +105,20 @@ class Clock:
 class Registry:
     """A schema registry that may be away: `connector.avro.schemas.WriterSchemas`."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: VirtualLoop, journal: Journal, late_until: float) -> None:
         self.away = False
+        self._loop = loop
+        self._journal = journal
+        self._late_until = late_until
 
     def definitions(self, schema_id: int) -> list[Any]:
         PROCESS.get().step()
         if self.away:
             raise SchemaUnavailable("the registry does not answer")
-        if schema_id == UNKNOWN_SCHEMA_ID:
+        late = schema_id == LATE_SCHEMA_ID and self._loop.time() < self._late_until
+        if late:
+            self._journal.happened("registry behind")
+        if late or schema_id == UNKNOWN_SCHEMA_ID:
             raise UnknownSchema(f"schema {schema_id} is unknown")
         return [_schema()]
 
@@ -125,7 +133,19 @@ def _schema() -> Any:
 
 @cache
 def _prototype() -> EventDecoder:
-    return EventDecoder(Framing.CONFLUENT, Registry())
+    return EventDecoder(Framing.CONFLUENT, cast("Any", None))
+
+
+class _Cursed:
+    """A decoder that raises what nobody thought of, at some values."""
+
+    def __init__(self, decoder: EventDecoder) -> None:
+        self._decoder = decoder
+
+    def decode(self, value: bytes) -> dict[str, object]:
+        if CURSE in value:
+            raise ZeroDivisionError
+        return self._decoder.decode(value)
 
 
 class Observer:
@@ -174,6 +194,7 @@ class Member:
         observer: Observer,
         dice: Random,
         say: Callable[[str], None] | None,
+        accept: frozenset[str] = frozenset(),
     ) -> None:
         self.process = Process(cluster.loop, name)
         self.clock = Clock(cluster)
@@ -186,6 +207,7 @@ class Member:
         self._observer = observer
         self._dice = dice
         self._say = say
+        self._accept = accept
         self.pipeline = _WatchedPipeline(plan.policy, self._look)
         self.transport = Transport(vendor, self.process, plan.timeout_seconds)
         self._clients: list[MemberClient] = []
@@ -232,13 +254,13 @@ class Member:
         )
         producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
         producer.__enter__()
-        policy = LedgerPolicy(GROUP, DESTINATION, DEDUPE_KEY, frozenset(), OutOfRange(to_earliest=True))
+        policy = LedgerPolicy(GROUP, DESTINATION, DEDUPE_KEY, self._accept, OutOfRange(to_earliest=True))
         ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER)
         ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
-        intake = Intake(self._decoder(), contract, ("clientDedupeId",))
+        intake = Intake(_Cursed(self._decoder()), contract, ("clientDedupeId",))
         source = SourceConsumer(
             of_member | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
         )

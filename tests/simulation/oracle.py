@@ -50,6 +50,8 @@ __all__ = ["Oracle", "Violation"]
 _CONFIRM_MS = 6_000
 """An append's time may be this much older than its report, so the connector's idea of the brokers' clock is off by it."""
 _INSTANT = 0.001
+_LOST = -1
+"""The ledger's offset of a fact that was written, and that the ledger lost since."""
 _STILL_SECONDS = SESSION_SECONDS / 2
 """For which a consumer's thread may stand still, and not hear from its client that its session is over."""
 
@@ -63,6 +65,7 @@ _FATES = {
     Nature.OLD: {Outcome.STALE},
     Nature.FLAWED: {Outcome.DEAD_LETTERED, Outcome.STALE},
     Nature.GARBAGE: {Outcome.DEAD_LETTERED},
+    Nature.CURSED: {Outcome.DEAD_LETTERED},
     Nature.UNKNOWN_SCHEMA: {Outcome.DEAD_LETTERED},
     Nature.ANCIENT: {Outcome.DEAD_LETTERED},
     Nature.FUTURE: {Outcome.DEAD_LETTERED},
@@ -71,6 +74,7 @@ _SENDABLE = {Nature.GOOD, Nature.REJECTED, Nature.PATIENT, Nature.NEVER, Nature.
 _REASONS = {
     Nature.FLAWED: {Reason.INVALID_FIELD},
     Nature.GARBAGE: {Reason.UNDECODABLE},
+    Nature.CURSED: {Reason.UNDECODABLE},
     Nature.UNKNOWN_SCHEMA: {Reason.UNKNOWN_SCHEMA},
     Nature.ANCIENT: {Reason.IMPLAUSIBLE_TIME},
     Nature.FUTURE: {Reason.IMPLAUSIBLE_TIME},
@@ -97,6 +101,7 @@ class Part:
     generation: int
     partition: int
     running: bool = False
+    restoring_since: float = 0.0
     draining_since: float | None = None
     end: End | None = None
     committed: int = 0
@@ -114,6 +119,11 @@ class Part:
     """Its process ended before all of that could be written down."""
     taken_away: bool = False
     """The group gave the partition to another while this one did not know."""
+
+
+def _rests_on(commit: Commit) -> int:
+    """Return the ledger's next offset that a commit of ours names."""
+    return int(commit.metadata.split(" ")[2].rpartition(":")[2])
 
 
 class Oracle(Observer):
@@ -151,6 +161,8 @@ class Oracle(Observer):
         self._facts: dict[Row, list[tuple[int, Outcome]]] = defaultdict(list)
         self._asked: set[tuple[Row, Outcome]] = set()
         self._letters: dict[Row, set[str]] = defaultdict(set)
+        self._harmed: dict[int, float] = {}
+        """When the ledger of a partition lost what a commit rests on."""
         self.cluster: Cluster | None = None
         self._topic_id = ""
 
@@ -174,6 +186,32 @@ class Oracle(Observer):
         for row in grown:
             self._rows[row.partition, row.offset, row.epoch] = self._names[row.name] = row
             self._places[row.partition, row.offset].append(row)
+
+    def knows_of(self, partition: int) -> bool:
+        """Tell whether the ledger holds facts of a partition."""
+        return any(row.partition == partition and facts for row, facts in self._facts.items())
+
+    def knows_all_below(self, partition: int, offset: int) -> bool:
+        """Tell whether every record below an offset has a fate that was written down."""
+        return all(self._facts[row] for row in self._logs[partition] if row.offset < offset)
+
+    def ledger_lost(self, partition: int, first: int, end: int) -> None:
+        """The ledger of a partition is what it was from a first to an end offset only: what it knew beside may happen again."""
+        cluster = self.cluster
+        commit = cluster.committed.get(TopicPartition(SOURCE, partition)) if cluster else None
+        self._facts = defaultdict(
+            list,
+            {
+                row: [(at if row.partition != partition or first <= at < end else _LOST, fate) for at, fate in facts]
+                for row, facts in self._facts.items()
+            },
+        )
+        if commit is not None and commit.metadata and (first > 0 or _rests_on(commit) > end):
+            self._harmed[partition] = cluster.loop.time() if cluster else 0.0
+
+    def goes_on_without(self) -> None:
+        """An operator goes on without what ledgers lost."""
+        self._harmed.clear()
 
     def happened(self, what: str) -> None:
         self.faults[what] += 1
@@ -216,8 +254,6 @@ class Oracle(Observer):
             case x.FactsAppended(generation):
                 self._unconfirmed.pop((name, generation), None)
                 self._confirmed_at[name] = now.monotonic
-            case x.FactsFailed(generation) if self._parts[name, generation].end is not None:
-                self._unconfirmed.pop((name, generation), None)  # an empty entry is not written again then
             case x.LetterWritten(generation, offset):
                 part = self._parts[name, generation]
                 row = next(row for row in part.received if row.offset == offset)
@@ -315,15 +351,19 @@ class Oracle(Observer):
 
     def _restoring(self, part: Part) -> None:
         """What is in the ledger now, the restore that begins must find."""
+        part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
         for row, facts in self._facts.items():
-            if row.partition == part.partition and facts:
+            there = [outcome for at, outcome in facts if at != _LOST]
+            if row.partition == part.partition and there:
                 part.resolved.add(row)
-                if row.key is not None and any(outcome is Outcome.DELIVERED for _, outcome in facts):
+                if row.key is not None and Outcome.DELIVERED in there:
                     part.known_keys.add(row.key)
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
         part.running, part.committed = True, offset
+        lost_at = self._harmed.get(part.partition, part.restoring_since)
+        self.check(part.restoring_since <= lost_at, "I3: started on a ledger that lost what its commit rests on")
         for row in self._logs[part.partition]:
             # A log that was cut below a commit is noticed by the epoch that the seek carries.
             if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
@@ -372,7 +412,8 @@ class Oracle(Observer):
         client = member.client
         stood = now.monotonic - (client.polled_at if client else 0.0)
         self.check(stood <= self._gate_seconds + _INSTANT, "L4: sent although nothing was polled for {:.1f} s", stood)
-        unwritten = [since for (member_name, _), since in self._unconfirmed.items() if member_name == name]
+        # An empty entry of an assignment that has ended is not written again.
+        unwritten = [since for key, since in self._unconfirmed.items() if key[0] == name and self._parts[key].end is None]
         silent = now.monotonic - max(min(unwritten, default=now.monotonic), self._confirmed_at[name])
         most = self._policy.flush.max_silence_seconds
         self.check(silent <= most + _INSTANT, "I3: sent although the ledger has not answered for {:.1f} s", silent)
@@ -512,7 +553,8 @@ class Oracle(Observer):
         found = [row for row in self._places[place] if row.value == stored.value()]
         self.check(bool(found), "I1: the letter of {} is not its record", place)
         for row in found:
-            same = stored.key() == row.record_key and headers[: len(row.headers)] == row.headers
+            theirs = [] if row.unreadable_headers else row.headers
+            same = stored.key() == row.record_key and headers[: len(theirs)] == theirs
             self.check(same and stored.timestamp()[1] == row.timestamp_ms, "I1: the letter of {} is not its record", row)
             self._letters[row].add((named["connector.reason"] or b"").decode())
 
@@ -562,7 +604,8 @@ class Oracle(Observer):
         unexcused: Counter[tuple[int, bytes] | Row] = Counter()
         for row, parts in self._settled.items():
             for part in parts:
-                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL}:
+                lost = any(at == _LOST for at, _ in self._facts[row])
+                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL} and not lost:
                     unexcused[row if row.key is None else (row.partition, row.key)] += 1
         for identity, count in unexcused.items():
             self.check(count == 1, "I3: accepted {} times without an excuse: {}", count, identity)

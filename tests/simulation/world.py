@@ -17,6 +17,7 @@ that a seed tells the same story every time (``test_simulation.py`` compares who
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -42,6 +43,7 @@ from tests.simulation.member import (
     LEDGER,
     LEDGER_SETTINGS,
     LETTERS,
+    MOST_LATE_SECONDS,
     SOURCE,
     Member,
     Plan,
@@ -52,6 +54,7 @@ from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row, a_row
 from tests.simulation.seams import simulated
 from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
 from tests.simulation.virtual_time import Killed, VirtualLoop
+from tests.simulation.visitor import Visitor
 
 __all__ = ["Result", "World", "run"]
 
@@ -97,6 +100,9 @@ class _Mischief:
     join: float
     cut: float
     sleep: float
+    visitor: float
+    ledger: float
+    damage: float
 
 
 class World:
@@ -117,8 +123,19 @@ class World:
         self._mischief_odds = _draw(dice, _MOST_MISCHIEF, often)
         if alone:
             self._mischief_odds = replace(self._mischief_odds, **{alone: 1.5 * getattr(_MOST_MISCHIEF, alone)})
+        strange = dice.random() < 0.2
+        late = dice.random() < 0.15
         logs = [
-            rows(dice, number, most=_RECORDS, heavy=HEAVY_BODY, huge=_MAX_BYTES, pace=self._chaos_seconds / 3)
+            rows(
+                dice,
+                number, 
+                most=_RECORDS,
+                heavy=HEAVY_BODY,
+                huge=_MAX_BYTES,
+                pace=self._chaos_seconds / 3,
+                strange=strange,
+                late=late,
+            )
             for number in range(dice.randint(1, 3))
         ]
         self._oracle = Oracle(logs, self._plan.policy, _GATE_SECONDS, self._complain)
@@ -131,8 +148,11 @@ class World:
         if dice.random() < 0.2:
             self._earlier_life(logs)
         self._vendor = Vendor(loop, dice, _draw(dice, _MOST_VENDOR_ODDS, often), self._oracle, self._oracle.find)
-        self._registry = Registry()
+        self._registry = Registry(loop, self._oracle, dice.uniform(0.0, MOST_LATE_SECONDS))
         self._members: list[Member] = []
+        self._visitors: list[Visitor] = []
+        self._accepted: frozenset[str] = frozenset()
+        self._ledger_harmed = False
         self._joined = 0
         self._epochs = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -193,6 +213,7 @@ class World:
                 self._complain(f"I6: a dead end: {self._state()}")
             await asyncio.sleep(1.0)
             self._beat()
+            self._accept_what_is_refused()
         for member in list(self._members):
             self._shut_down(member)
         while self._members:
@@ -204,10 +225,32 @@ class World:
         self._cluster.calm_down()
         self._vendor.calm = True
         self._registry.away = False
+        for visitor in self._visitors:
+            visitor.leave()
+        self._reset_offsets()
         for member in self._members:
             member.clock.skew_ms = 0
             member.process.crash_at = 0
         if not any(not member.stopping for member in self._members):
+            self._join()
+
+    def _reset_offsets(self) -> None:
+        """An operator sets back what a visitor committed beyond what is known."""
+        for place, commit in self._cluster.committed.items():
+            if not commit.metadata and not self._oracle.knows_all_below(place.partition, commit.next_offset):
+                self._tell(f"offsets of {place} reset")
+                self._cluster.committed[place] = Commit(self._cluster.bounds(place)[0], -1, "")
+
+    def _accept_what_is_refused(self) -> None:
+        """An operator goes on without what the ledger lost: sets ``ACCEPT``, and restarts."""
+        sentences = " ".join(sentence for member in self._members for sentence in member.pipeline.needs_operator())
+        found = frozenset(re.findall(r"ACCEPT=(ledger-[\w-]+)", sentences)) - self._accepted
+        if found:
+            self._tell(f"ACCEPT={','.join(found)}")
+            self._accepted |= found
+            self._oracle.goes_on_without()
+            for member in list(self._members):
+                self._shut_down(member)
             self._join()
 
     def _beat(self) -> None:
@@ -310,6 +353,12 @@ class World:
             self._join()
         if dice.random() < odds.truncate:
             self._truncate()
+        if dice.random() < odds.visitor and not self._ledger_harmed:
+            self._visit()
+        if dice.random() < odds.ledger and not self._visitors and not self._ledger_harmed:
+            self._harm_ledger()
+        if dice.random() < odds.damage:
+            self._damage_source()
         if dice.random() < odds.registry:
             self._happened("registry away")
             self._registry.away = not self._registry.away
@@ -333,6 +382,59 @@ class World:
         elif dice.random() < odds.shutdown:
             self._happened("SIGTERM")
             self._shut_down(member)
+
+    def _visit(self) -> None:
+        """Somebody looks into the topic, in our group."""
+        self._happened("visitor in the group")
+        visitor = Visitor(self._cluster, SOURCE, self._oracle.knows_of)
+        self._visitors.append(visitor)
+        visitor.come(self._dice.uniform(0.5, 3.0))
+
+    def _harm_ledger(self) -> None:
+        """The ledger loses a bit, its front, its end, or all of itself; once in a run."""
+        topic = self._cluster.topics.get(LEDGER)
+        number = self._dice.randrange(len(self._cluster.topics[SOURCE].partitions))
+        if topic is None or len(topic.partitions[number]) < 3:
+            return
+        log = topic.partitions[number]
+        self._ledger_harmed = True
+        match self._dice.randrange(4):
+            case 0:
+                self._happened("ledger damaged")
+                topic.damaged.add((number, self._dice.choice(log).at))
+            case 1:
+                self._happened("ledger emptied from the front")
+                before = self._dice.randint(log[0].at + 1, log[-1].at + 1)
+                topic.cut_start(number, before)
+                self._oracle.ledger_lost(number, before, log[-1].at + 1)
+            case 2:
+                self._happened("ledger lost its end")
+                self._crash_all()
+                kept = self._dice.randint(0, len(log) - 1)
+                self._oracle.ledger_lost(number, 0, log[kept].at)
+                del log[kept:]
+            case _:
+                self._happened("ledger deleted")
+                self._crash_all()
+                del self._cluster.topics[LEDGER]
+                for each in range(len(topic.partitions)):
+                    self._oracle.ledger_lost(each, 0, 0)
+
+    def _crash_all(self) -> None:
+        for member in list(self._members):
+            self._crash(member)
+
+    def _damage_source(self) -> None:
+        """A disk loses a bit of some batch that nobody has read yet."""
+        topic = self._cluster.topics[SOURCE]
+        number = self._dice.randrange(len(topic.partitions))
+        commit = self._cluster.committed.get(TopicPartition(SOURCE, number))
+        records = [stored for stored in topic.partitions[number] if stored.content and not stored.marker]
+        records = [stored for stored in records if commit is None or stored.at >= commit.next_offset]
+        if records:
+            self._happened("source damaged")
+            first = self._dice.randrange(len(records))
+            topic.damaged.update((number, stored.at) for stored in records[first : first + self._dice.randint(1, 3)])
 
     def _cut(self, member: Member) -> None:
         """Keep a member from some of the brokers, mostly from one alone."""
@@ -367,7 +469,9 @@ class World:
         self._joined += 1
         name = f"process-{self._joined}"
         say = None if self._say is None else lambda text: self._tell(f"{name} {text}")
-        member = Member(name, self._plan, self._cluster, self._vendor, self._registry, self._oracle, self._dice, say)
+        member = Member(
+            name, self._plan, self._cluster, self._vendor, self._registry, self._oracle, self._dice, say, self._accepted
+        )
         member.process.on_crash = lambda: self._crash(member)
         self._members.append(member)
         member.start()
@@ -461,6 +565,9 @@ _MOST_MISCHIEF = _Mischief(
     join=0.15,
     cut=0.4,
     sleep=0.15,
+    visitor=0.2,
+    ledger=0.15,
+    damage=0.2,
 )
 
 _ALONE = [*(each.name for each in fields(_Mischief)), "cut", "cut", "cut", "cut"]
