@@ -130,9 +130,14 @@ def ledger_policy(settings: Settings) -> LedgerPolicy:
         settings.kafka.group_id,
         destination=_fingerprint(amazon.api, amazon.base_url, amazon.account_id, amazon.dataset_name or ""),
         dedupe_key=_fingerprint(*settings.dedupe.key_fields),
-        accept=frozenset((settings.accept or "").replace(" ", "").split(",")) - {""},
+        accept=_accepted(settings),
         out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
+        retention_ms=settings.dedupe.ledger_ms,
     )
+
+
+def _accepted(settings: Settings) -> frozenset[str]:
+    return frozenset((settings.accept or "").replace(" ", "").split(",")) - {""}
 
 
 def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy, session_seconds: float) -> Policy:
@@ -188,6 +193,7 @@ def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
         servers=settings.kafka.bootstrap_servers,
         window_ms=settings.dedupe.window_ms,
         auto_create=settings.ledger.auto_create,
+        accept=_accepted(settings),
     )
 
 

@@ -7,9 +7,10 @@ What it can say follows from the order in which it asks, so that it may run besi
 3. the ledger, to its end as of *now*: every fact that the commits rest on is in it;
 4. the dead letters, to their end as of now: a letter is written before its fact, so each fact read has its letter here.
 
-A record below the committed offset without a fact is *unaccounted*: an operator's commit skipped it, or its fact was lost.
-One at or above it is *pending*. What Kafka does not hold any more cannot be judged and is no alarm, but it is counted and
-said: facts that the ledger's retention may have deleted (*forgotten*), and letters that were deleted from their topic.
+A record below the committed offset without a fact is *unaccounted*: a commit that was not the connector's skipped it, or its
+fact was lost. One at or above it is *pending*. Facts that the ledger's retention may have deleted (*forgotten*) cannot be
+judged and are no alarm, but they are counted and said. A letter that is missing is one, also where the dead-letter topic
+deleted it: it was all that was left of its event.
 
 Facts of every destination count, for they say what became of the record; only copies are counted among those of the
 present destination and dedupe key. Memory: a byte an offset, and 28 for each delivered key in the ledger.
@@ -31,10 +32,10 @@ from connector.app import ledger_policy, read_settings
 from connector.avro import ledger_entry
 from connector.config import Settings
 from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.survey import Survey
-from connector.kafka.topics import TopicDescription
+from connector.kafka.topics import TopicDescription, forgets
 from connector.model import UNKNOWN_EPOCH, Outcome, TopicPartition
 from connector.telemetry import configure_logging
 from connector.terminal import ProgressBar
@@ -62,7 +63,9 @@ class TopicAudit:
     facts_of_another_topic: int
     """Facts about a topic of this name that was deleted."""
     letters_deleted: bool
-    """Whether records were deleted from the dead-letter topic: then a letter that is missing may have been one of them."""
+    """Whether the dead-letter topic has deleted records, or may have by its settings: a missing letter may be one of them."""
+    not_ours: tuple[int, ...]
+    """Partitions whose committed offset is not a connector's."""
 
     @property
     def closes(self) -> bool:
@@ -71,8 +74,8 @@ class TopicAudit:
 
     @property
     def letters_missing(self) -> int:
-        """Count the dead-lettered facts whose letter should be there and is not."""
-        return 0 if self.letters_deleted else sum(totals.letters_missing for totals in self.partitions.values())
+        """Count the dead-lettered facts whose letter is not there."""
+        return sum(totals.letters_missing for totals in self.partitions.values())
 
 
 def run(environ: Mapping[str, str], *, now_ms: int, since_ms: int | None, as_json: bool) -> int:
@@ -93,7 +96,8 @@ def audit(settings: Settings, bar: ProgressBar, *, now_ms: int, since_ms: int | 
 
     Raises:
         KafkaUnavailable: a topic is missing, or cannot be read for now.
-        LedgerRefused: the ledger is another's, or of an unknown format.
+        LedgerRefused: the ledger is another's, damaged, or of an unknown format.
+        LogDamaged: one of the topics is damaged.
     """
     survey = Survey(settings.kafka, bar.advance)
     return [
@@ -113,10 +117,10 @@ class _TopicAuditor:
 
     def audit(self, now_ms: int, since_ms: int | None) -> TopicAudit:
         places = [TopicPartition(self.source.name, number) for number in range(self.source.partitions)]
-        commits = {place: self.survey.next_offset(place, self.source.topic_id) for place in places}
+        commits = {place: self.survey.commit(place, self.source.topic_id) for place in places}
         bounds = {place: self._bounds(place, since_ms) for place in places}
         for place, (first, end) in bounds.items():
-            self.accounts[place.partition] = PartitionAccount(first, end, commits[place])
+            self.accounts[place.partition] = PartitionAccount(first, end, commits[place][0])
         forgotten_before_ms = self._forgotten_before(now_ms)
         self.bar.phase(f"{self.source.name}: source", _total(bounds))
         for place, (first, end) in bounds.items():
@@ -125,7 +129,8 @@ class _TopicAuditor:
         self.bar.phase(f"{self.source.name}: ledger", _total(ledger))
         for place, (first, end) in ledger.items():
             self._read_ledger(place, (first, end), ledger_policy(self.settings))
-        letters = self.survey.bounds(self.settings.dead_letters.topic_for(self.source.name))
+        letters_topic = self.settings.dead_letters.topic_for(self.source.name)
+        letters = self.survey.bounds(letters_topic)
         self.bar.phase(f"{self.source.name}: dead letters", _total(letters))
         self._read_letters(letters)
         return TopicAudit(
@@ -134,8 +139,15 @@ class _TopicAuditor:
             {number: account.totals(_PLACES) for number, account in self.accounts.items()},
             self.keys.copies(),
             self.facts_of_another_topic,
-            any(first > 0 for first, _ in letters.values()),
+            any(first > 0 for first, _ in letters.values()) or (bool(letters) and self._forgets(letters_topic)),
+            tuple(place.partition for place, (_, ours) in commits.items() if not ours),
         )
+
+    def _forgets(self, topic: str) -> bool:
+        try:
+            return forgets(self.survey.topics.settings(topic))
+        except KafkaDenied:  # a right that nothing else here needs
+            return False
 
     def _bounds(self, place: TopicPartition, since_ms: int | None) -> tuple[int, int]:
         first, end = self.survey.topics.offsets(place, stable=True)
@@ -227,6 +239,7 @@ def _topic_as_json(one: TopicAudit) -> dict[str, Any]:
         "copies_within_a_partition": one.copies.within_a_partition,
         "facts_of_another_topic": one.facts_of_another_topic,
         "letters_deleted": one.letters_deleted,
+        "commits_not_ours": one.not_ours,
         "partitions": [
             {
                 "partition": number,
@@ -279,7 +292,7 @@ def _by_partition(one: TopicAudit) -> Table:
     for name in ("partition", "first", "end", "committed", "resolved", "pending", "missing"):
         table.add_column(name, justify="right")
     for number, each in one.partitions.items():
-        missing = each.unaccounted + (0 if one.letters_deleted else each.letters_missing)
+        missing = each.unaccounted + each.letters_missing
         counts = (each.first_offset, each.end_offset, each.next_offset, sum(each.fates.values()), each.pending, missing)
         cells = ["-" if count is None else f"{count:,}" for count in counts]
         table.add_row(str(number), *cells, style="red" if missing else None)
@@ -313,8 +326,6 @@ def _notes(one: TopicAudit) -> list[str]:
         found.append(f"{count:,} {_ACROSS}")
     if count := one.copies.within_a_partition:
         found.append(f"{count:,} {_WITHIN}")
-    if one.letters_deleted and (gone := sum(each.letters_missing for each in one.partitions.values())):
-        found.append(f"{gone:,} letters are missing: records were deleted from the dead-letter topic, perhaps these")
     return found
 
 
@@ -324,10 +335,11 @@ _WITHIN = (
     "DEDUPE_WINDOW, or facts were lost in between"
 )
 _UNACCOUNTED = (
-    "records below the committed offset have neither a fact nor a dead letter: an operator's commit skipped them, or their "
-    "facts were lost"
+    "records below the committed offset have neither a fact nor a dead letter: a commit that was not the connector's skipped "
+    "them, or their facts were lost"
 )
 _LETTERS_MISSING = "records are dead-lettered by the ledger, but their letter is not there"
+_LETTERS_DELETED = f"{_LETTERS_MISSING}: the dead-letter topic deletes records, by its settings or an operator's command"
 
 
 def _wrong(one: TopicAudit) -> list[str]:
@@ -336,9 +348,11 @@ def _wrong(one: TopicAudit) -> list[str]:
     if count := sum(each.unaccounted for _, each in parts):
         places = [f"{one.topic}-{number}@{at}" for number, each in parts for at in each.unaccounted_offsets]
         found.append(_listed(count, _UNACCOUNTED, places))
+        if skipping := [f"{one.topic}-{number}" for number, each in parts if number in one.not_ours and each.unaccounted]:
+            found.append(f"the committed offset of {', '.join(skipping)} was set by an operator, or by another consumer")
     if one.letters_missing:
         places = [f"{one.topic}-{number}@{at}" for number, each in parts for at in each.letters_missing_offsets]
-        found.append(_listed(one.letters_missing, _LETTERS_MISSING, places))
+        found.append(_listed(one.letters_missing, _LETTERS_DELETED if one.letters_deleted else _LETTERS_MISSING, places))
     return found
 
 

@@ -187,7 +187,9 @@ def _letters(own: OwnTopics, source: TopicDescription, name: str) -> Finding:
         return Finding(State.WRONG, "dead letters", str(error))
     if found is None:
         return Finding(State.RIGHT, "dead letters", f"{name}: not there yet, connector run makes it")
-    return _topic("dead letters", found, LETTER_RIGHTS, f"{_partitions(found, source)}, may be written")
+    finding = _topic("dead letters", found, LETTER_RIGHTS, f"{_partitions(found, source)}, may be written")
+    note = own.letters_note(source, found) if finding.state is State.RIGHT else None
+    return finding if note is None else Finding(State.NOTE, finding.what, f"{finding.sentence}; {note}")
 
 
 def _partitions(topic: TopicDescription, source: TopicDescription) -> str:

@@ -12,6 +12,7 @@ ConnectorError
       + LedgerUnavailable      the ledger, or its end, cannot be read
   * Refused                    going on could lose events: an operator must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
+      + LogDamaged             the brokers hold bytes that are not those that were written
   * OutOfOrder                 the Kafka client, or us: end, and begin again from the committed offset
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "KafkaUnavailable",
     "LedgerRefused",
     "LedgerUnavailable",
+    "LogDamaged",
     "OutOfOrder",
     "RecordError",
     "Refused",
@@ -84,6 +86,10 @@ class Refused(ConnectorError):
 
 class LedgerRefused(Refused):
     """The ledger cannot be trusted or would lose facts; the text says which command mends it."""
+
+
+class LogDamaged(Refused):
+    """A stretch of a log is not what was written; the text names the place. It is neither skipped nor guessed."""
 
 
 class OutOfOrder(ConnectorError):

@@ -25,7 +25,7 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from connector.avro.schemas import packaged
 from connector.avro.writer_schema import Json
 from connector.errors import LedgerRefused
-from connector.model import Facts, Outcome
+from connector.model import UNKNOWN_EPOCH, Facts, Outcome
 
 __all__ = ["FORMAT", "KEY_BYTES", "LedgerEntry", "LedgerHeader", "Run", "decode", "encode"]
 
@@ -35,6 +35,9 @@ KEY_BYTES = 16
 """Of the digest of a dedupe key."""
 
 _NO_KEY = bytes(KEY_BYTES)
+_LAST_OFFSET = 2**63 - 1
+_LAST_EPOCH = 2 * (2**31 - 1)
+"""As `_zigzag` writes it."""
 _TIME_BYTES = 8
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 
@@ -73,6 +76,8 @@ class LedgerEntry:
     """`KEY_BYTES` for each delivered fact; all zero for an event without a dedupe key."""
     times: array[int]
     """Event times in milliseconds since 1970 UTC, one for each delivered fact; type code ``q``."""
+    start: int | None = None
+    """Where the assignment that this entry opened began to read; None in an entry with facts, or of an older version."""
 
     def facts(self) -> Facts:
         """Return the facts one by one."""
@@ -105,7 +110,7 @@ def encode(header: LedgerHeader, facts: Facts) -> bytes:
     epochs = [(epoch, len(list(same))) for epoch, same in groupby(facts.epochs[fact] for fact in order)]
     delivered = [fact for fact in order if facts.outcomes[fact] is Outcome.DELIVERED]
     record = asdict(header) | {
-        "first_offset": offsets[0] if offsets else 0,
+        "first_offset": offsets[0] if offsets else _told(facts.start),
         "run_gaps": _packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
         "run_lengths": _packed(end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=False)),
         "run_outcomes": bytes(outcomes[start] for start in starts),
@@ -147,7 +152,13 @@ def decode(value: bytes) -> LedgerEntry:
         raise _damaged("its columns of delivered facts have the wrong length")
     times = array("q")
     times.frombytes(record["times"])
-    return LedgerEntry(header, runs, record["keys"], _little_endian(times))
+    first = record["first_offset"]
+    return LedgerEntry(header, runs, record["keys"], _little_endian(times), -1 - first if not runs and first < 0 else None)
+
+
+def _told(start: int | None) -> int:
+    """Write where an assignment begins in the place of a first fact: below zero, where versions before it wrote 0."""
+    return 0 if start is None else -1 - start
 
 
 def _runs(record: Json) -> list[Run]:
@@ -158,6 +169,11 @@ def _runs(record: Json) -> list[Run]:
         raise _damaged("its columns of runs have different lengths")
     if len(epochs) % 2 or sum(counts) != sum(lengths) or 0 in lengths or 0 in counts:
         raise _damaged("its columns of leader epochs and runs count different facts")
+    last = record["first_offset"] + sum(gaps) + sum(lengths) - len(lengths)
+    if lengths and not 0 <= record["first_offset"] <= last <= _LAST_OFFSET:
+        raise _damaged(f"its facts are about offsets {record['first_offset']} to {last}")
+    if any(zigzag > _LAST_EPOCH or (zigzag & 1 and zigzag != _zigzag(UNKNOWN_EPOCH)) for zigzag in epochs[::2]):
+        raise _damaged("its facts are of leader epochs that no leader has")
     return _split(record["first_offset"], gaps, lengths, outcomes, epochs)
 
 

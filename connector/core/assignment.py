@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from connector.core.dedupe import DedupeWindow, SeenKeys
+from connector.core.landmarks import Landmarks
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.model import Event, Facts, Flaw, TopicPartition
@@ -57,6 +58,8 @@ class Assignment:
     topic_id: str = ""
     position: LedgerPosition = field(default_factory=lambda: LedgerPosition("", 0))
     """The ledger holds every fact that the frontier rests on, up to here."""
+    landmarks: Landmarks = field(default_factory=Landmarks)
+    """What the ledger must still hold, for whoever has the partition next."""
     start: tuple[int, int] = (0, -1)
     """Offset and epoch to start at."""
 
@@ -109,6 +112,7 @@ class Assignment:
         self.start = (recovery.offset, recovery.epoch)
         self.resolved, self.window = recovery.resolved, DedupeWindow(recovery.seen)
         self.topic_id, self.position = recovery.topic_id, recovery.position
+        self.landmarks = recovery.landmarks
         self.failures, self.restore_due, self.refusal = 0, None, None
 
     def let_go(self, held: Event | Letter) -> None:

@@ -37,6 +37,11 @@ class DedupePolicy:
     window_ms: int
     key_fields: tuple[str, ...] = ("clientDedupeId",)
 
+    @property
+    def ledger_ms(self) -> int:
+        """How long the ledger keeps an entry: a day longer than its keys count, so that none leaves before its time."""
+        return self.window_ms + _DAY_MS
+
 
 def digest(values: Sequence[object]) -> bytes | None:
     """Digest the values of the key's fields; None if one is missing or blank, for then there is no key.
@@ -64,7 +69,10 @@ def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, time
 
 
 class SeenKeys:
-    """Digests that count as seen, by the day of their event time.
+    """Digests that count as seen, by the day of their event time or acknowledgement, whichever is later.
+
+    By the acknowledgement, because an event may be nearly as old as the window when Amazon takes it, and its copy comes
+    later; by the event time, because it may be ahead of the clock by the skew allowed.
 
     A day leaves when its youngest possible key is older than the window, so a key may be recognised for up to a day longer
     than asked, never shorter.
@@ -98,22 +106,25 @@ class SeenKeys:
         return _KEY_BYTES * len(self)
 
     def add(self, key: bytes, time_ms: int) -> None:
-        """Note a key with the time of its event; the youngest time of a key counts."""
+        """Note a key with its time; the youngest time of a key counts."""
         day = time_ms // _DAY_MS
         shard = self._shards[key[0]]
         if shard.get(key, day - 1) < day:
             shard[key] = self._days.setdefault(day, day)
 
-    def add_many(self, keys: bytes, times: Iterable[int]) -> None:
-        """Note packed 16-byte digests with their event times; an all-zero digest is an event without a key."""
+    def add_many(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
+        """Note packed 16-byte digests with their event times; an all-zero digest is an event without a key.
+
+        They were acknowledged before ``written_ms``, when the ledger took them in: a flush earlier, or a retry of it.
+        """
         none = bytes(_DIGEST_BYTES)
         for at, time_ms in enumerate(times):
             key = keys[at * _DIGEST_BYTES : (at + 1) * _DIGEST_BYTES]
             if key != none:
-                self.add(key, time_ms)
+                self.add(key, max(time_ms, written_ms))
 
     def expire(self, oldest_ms: int) -> bool:
-        """Forget the days whose youngest possible key is older than this event time, a step a call; tell if more is left."""
+        """Forget the days whose youngest possible key is older than this, a step a call; tell if more is left."""
         if self._swept == 0:
             self._oldest_day = oldest_ms // _DAY_MS  # for the whole sweep, also where midnight passes in its midst
             if min(self._days, default=self._oldest_day) >= self._oldest_day:

@@ -122,6 +122,19 @@ class ResolvedOffsets:
         at = bisect_right(starts, offset) - 1
         return at >= 0 and offset < self._ends[epoch][at]
 
+    def reach(self, offset: int) -> int:
+        """Return the first offset from this one on that no run holds, whatever its epoch."""
+        for epoch in list(self._open):
+            self._merge(epoch)
+        reached = -1
+        while reached != offset:
+            reached = offset
+            for epoch, starts in self._starts.items():
+                at = bisect_right(starts, offset) - 1
+                if at >= 0:
+                    offset = max(offset, self._ends[epoch][at])
+        return offset
+
     def _merge(self, epoch: int) -> None:
         runs = self._open.pop(epoch)
         runs += zip(self._starts.get(epoch, ()), self._ends.get(epoch, ()), strict=True)

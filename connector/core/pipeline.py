@@ -493,7 +493,7 @@ class Pipeline:
         self._resolve(part, event, Outcome.DELIVERED, event.key, event.time_ms)
         self.statistics.delivered(now.wall_ms - event.time_ms)
         if event.key is not None:
-            for copy in part.window.delivered(event.key, event.time_ms):
+            for copy in part.window.delivered(event.key, max(event.time_ms, now.wall_ms)):
                 self._resolve(part, copy, Outcome.DUPLICATE, None, 0)
                 self.statistics.outcomes[Outcome.DUPLICATE] += 1
 
@@ -534,6 +534,8 @@ class Pipeline:
             return
         part.tracker.resolve(facts.offsets)
         part.commit_due = now.monotonic
+        if told.append_ms is not None:
+            part.landmarks.passed(told.next_offset - 1, told.append_ms)
         if told.next_offset > part.position.next_offset:
             part.position = LedgerPosition(part.position.topic_id, told.next_offset)
         if part.phase is Phase.OPENING:
@@ -578,7 +580,7 @@ class Pipeline:
         part = self._assignments.get(told.generation)
         if part is not None and part.phase is Phase.RESTORING:
             part.restored(told.recovery)
-            self._append(part, Facts(), now)
+            self._append(part, Facts(start=part.start[0]), now)
 
     def _topic_seen(self, told: x.TopicSeen) -> None:
         """Start over on a recreated topic; a classic consumer reads on in it from its old offset (tried)."""
@@ -739,7 +741,7 @@ class Pipeline:
         part.asked_to_commit = part.tracker.next_offset
         part.commit_due = now.monotonic + self._policy.flush.interval_seconds
         behind = part.tracker.behind if part.tracker.behind < part.tracker.next_offset else None
-        metadata = commit_metadata(part.topic_id, part.position, behind)
+        metadata = commit_metadata(part.topic_id, part.position, behind, str(part.landmarks))
         return x.CommitPoint(part.partition, part.generation, part.asked_to_commit, part.tracker.epoch, metadata)
 
     def _finish_drains(self, now: Moment) -> None:

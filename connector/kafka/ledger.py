@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from connector.avro import ledger_entry
 from connector.core.recovery import (
@@ -15,15 +19,21 @@ from connector.core.recovery import (
     Recovery,
     Refusal,
     Restoration,
+    Written,
+    parse_metadata,
 )
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused, LedgerUnavailable
 from connector.kafka import reader
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.topics import TopicDescription, Topics, TopicsOfOurs
-from connector.model import Facts, TopicPartition
+from connector.model import UNKNOWN_EPOCH, Facts, TopicPartition
 from connector.ports import Confirmation
 
-__all__ = ["Ledger", "LedgerPolicy", "LedgerReader"]
+__all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "read_entry"]
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,9 @@ class LedgerPolicy:
     dedupe_key: bytes
     accept: frozenset[str]
     out_of_range: OutOfRange
+    retention_ms: int = 0
+    """How long the ledger keeps an entry at least: `DedupePolicy.ledger_ms`. With 0 it is not known."""
+    wall_ms: Callable[[], int] = _wall_ms
 
 
 class Ledger:
@@ -144,36 +157,73 @@ class LedgerReader:
         place = TopicPartition(ledger.name if ledger is not None else "", source.partition)
         ledger_first, ledger_end = self._topics.offsets(place) if ledger is not None else (0, 0)
         position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
-        state = PartitionState(first, end, committed, position)
+        now_ms = self._policy.wall_ms()
+        state = PartitionState(first, end, committed, position, ledger_first, source.partition, now_ms)
 
-        def finish(restoration: Restoration) -> Recovery:
-            found = restoration.finish(state, self._policy.out_of_range, truncated=truncated)
+        def finish(restoration: Restoration, skipped: int | None = None) -> Recovery:
+            found = restoration.finish(state, self._policy.out_of_range, truncated=truncated, skipped=skipped)
             if isinstance(found, Refusal):
                 raise LedgerRefused(found.sentence)
             return found
 
-        finish(Restoration(identity, self._policy.accept))  # what commit and ends refuse needs no reading
-        restoration = Restoration(identity, self._policy.accept)
-        since = ledger_first if newest is None else max(ledger_first, ledger_end - newest)
+        def begun() -> Restoration:
+            return Restoration(identity, self._policy.accept, self._policy.retention_ms)
+
+        finish(begun())  # what commit and ends refuse needs no reading
+        restoration = begun()
+        # Whether somebody else's commit skips anything only all facts can tell.
+        whole = newest is None or (committed is not None and parse_metadata(committed.metadata) is None)
+        since = ledger_first if whole else max(ledger_first, ledger_end - (newest or 0))
         self._take_all(restoration, place, since, ledger_end, wanted)
-        return finish(restoration)
+        return finish(restoration, self._skipped(restoration, source, state, wanted))
 
     def _take_all(
         self, restoration: Restoration, place: TopicPartition, first: int, end: int, wanted: Callable[[], bool]
     ) -> None:
         try:
             for message in reader.read(self._properties, place, first, end, wanted):
-                _take(restoration, place, message.value())
+                _take(restoration, place, message)
         except KafkaDenied:
             raise
         except KafkaUnavailable as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
+    def _skipped(
+        self, restoration: Restoration, source: TopicPartition, state: PartitionState, wanted: Callable[[], bool]
+    ) -> int | None:
+        """Return the first record that a commit not ours skips without a fact; None if it skips none."""
+        doubt = restoration.in_doubt(state)
+        if doubt is None:
+            return None
+        first, end = doubt
+        _, stable = self._topics.offsets(source, stable=True)
+        with closing(cast("Any", reader.read(self._properties, source, first, min(end, stable), wanted))) as records:
+            for record in records:
+                epoch, offset = record.leader_epoch(), record.offset() or 0
+                if not restoration.resolved.covers(offset, UNKNOWN_EPOCH if epoch is None else epoch):
+                    return offset
+        return stable if stable < end else None  # a transaction is open there: what it wrote is not judged either
 
-def _take(restoration: Restoration, place: TopicPartition, value: bytes | None) -> None:
+
+def read_entry(place: TopicPartition, message: Message) -> ledger_entry.LedgerEntry:
+    """Decode a record of a ledger partition; a `LedgerRefused` names the place."""
+    where, value = f"{place}, offset {message.offset()}", message.value()
     if value is None:
-        raise LedgerRefused(f"ledger {place} holds a record without a value, which no connector writes")
-    entry = ledger_entry.decode(value)
+        raise LedgerRefused(f"{where}: a record without a value, which no connector writes")
+    try:
+        entry = ledger_entry.decode(value)
+    except LedgerRefused as refusal:
+        raise LedgerRefused(f"{where}: {refusal}") from refusal
+    if entry.header.partition != place.partition:
+        raise LedgerRefused(
+            f"{where}: an entry of partition {entry.header.partition}, which no connector writes there; its facts would be "
+            "taken for those of other records"
+        )
+    return entry
+
+
+def _take(restoration: Restoration, place: TopicPartition, message: Message) -> None:
+    entry = read_entry(place, message)
     header = entry.header
     identity = Identity(
         header.cluster_id,
@@ -183,6 +233,8 @@ def _take(restoration: Restoration, place: TopicPartition, value: bytes | None) 
         header.destination,
         header.dedupe_key,
     )
-    refusal = restoration.take(identity, entry.runs, entry.keys, entry.times)
+    kind, append_ms = message.timestamp()
+    written = Written(message.offset() or 0, 0 if kind == TIMESTAMP_NOT_AVAILABLE else append_ms, entry.start)
+    refusal = restoration.take(identity, entry.runs, entry.keys, entry.times, written)
     if refusal is not None:
         raise LedgerRefused(f"{place}: {refusal.sentence}")

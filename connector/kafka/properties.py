@@ -61,6 +61,10 @@ _RESET = (
     "now set the group's offsets with Kafka's own tool"
 )
 
+_CHECKED = frozenset({"true", "t", "1"})
+"""What librdkafka takes for true, in any case."""
+_UNCHECKED = "a record that has changed on a broker's disk would be taken for what was written"
+
 _ENUMERATED = frozenset({"auto.offset.reset", "group.protocol", "isolation.level"})
 """Read here, and by librdkafka in any case and with spaces before; the assignors' names too are taken with some."""
 
@@ -180,6 +184,8 @@ def _refusal(name: str, value: str) -> str | None:
         return _RESET
     if name == "isolation.level" and value == "read_uncommitted":
         return "events of aborted transactions would be sent"
+    if name == "check.crcs" and value.strip().lower() not in _CHECKED:
+        return _UNCHECKED
     if name in _MILLISECONDS and not re.fullmatch("[1-9][0-9]*", value):
         return f"it is {value!r}; it takes a whole number of milliseconds"
     return _REFUSED.get(name)

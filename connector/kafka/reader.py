@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaUnavailable, LogDamaged
 from connector.kafka.topics import unavailable
 from connector.model import TopicPartition
 
@@ -20,6 +20,16 @@ _READ_SECONDS = 0.05
 _READ_RECORDS = 500
 _STALLED_SECONDS = 30.0
 """A partition that yields nothing for so long cannot be read for now."""
+_END = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes are named so
+_DAMAGED = frozenset(
+    {
+        KafkaError._BAD_MSG,  # noqa: SLF001 - the same
+        KafkaError._BAD_COMPRESSION,  # noqa: SLF001 - the same
+        KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001 - the same
+        KafkaError.INVALID_MSG,
+    }
+)
+"""A checksum that does not fit, bytes that do not unpack, a format that there is not; and the brokers' own word for it."""
 
 
 def read(
@@ -31,11 +41,13 @@ def read(
 ) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.
 
-    ``properties`` must enable ``enable.partition.eof``: an end behind a transaction's marker is noticed by it.
-    Once it is not ``wanted`` any more it ends, as if the partition could not be read.
+    ``properties`` must enable ``enable.partition.eof``, for an end behind a transaction's marker is noticed by it, and
+    ``check.crcs``, or a record whose bytes have changed since it was written is yielded as if it were sound. Once it is not
+    ``wanted`` any more it ends, as if the partition could not be read.
 
     Raises:
         KafkaUnavailable: it cannot be read to the end for now.
+        LogDamaged: it cannot be read to the end, and will not be by waiting.
     """
     if first >= end:
         return
@@ -46,7 +58,9 @@ def read(
         while next_offset < end:
             for message in consumer.consume(_READ_RECORDS, _READ_SECONDS):
                 error, offset = message.error(), message.offset()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
+                if error is not None and error.code() in _DAMAGED:
+                    raise _damaged(place, next_offset, error)
+                if error is not None and error.code() != _END:
                     raise unavailable(str(place), error)
                 # At the end of the partition the error carries the offset after the last record.
                 next_offset = max(next_offset, (offset or 0) + (error is None))
@@ -61,3 +75,11 @@ def read(
         raise unavailable(str(place), error.args[0]) from error
     finally:
         consumer.close()
+
+
+def _damaged(place: TopicPartition, offset: int, error: KafkaError) -> LogDamaged:
+    return LogDamaged(
+        f"{place} is damaged at offset {offset} or behind it ({error.name()}): its leader has other bytes than were "
+        "written, and nothing of them is guessed or skipped. Let a replica lead that is whole (kafka-leader-election.sh), "
+        "and have the other copy it anew"
+    )

@@ -12,13 +12,13 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from connector.avro import ledger_entry
 from connector.avro.ledger_entry import LedgerEntry
 from connector.config import Kafka
 from connector.core.letters import Headers, Letter
 from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
 from connector.kafka import clients
+from connector.kafka.ledger import read_entry
 from connector.kafka.reader import read
 from connector.kafka.topics import TopicDescription, Topics
 from connector.model import TopicPartition
@@ -53,11 +53,16 @@ class Survey:
 
         That of a topic of the same name that was deleted is not used (design: The guarantee, point 6).
         """
+        return self.commit(place, topic_id)[0]
+
+    def commit(self, place: TopicPartition, topic_id: str) -> tuple[int | None, bool]:
+        """Return the same, and whether a connector committed it, rather than an operator or another consumer."""
         committed = self.topics.committed(place)
         if committed is None:
-            return None
+            return None, True
         rests_on = parse_metadata(committed.metadata)
-        return committed.next_offset if rests_on is None or rests_on[0] == topic_id else None
+        used = rests_on is None or rests_on.topic_id == topic_id
+        return committed.next_offset if used else None, rests_on is not None
 
     def bounds(self, topic: str) -> dict[TopicPartition, tuple[int, int]]:
         """Return first and end offset of every partition; none if the topic does not exist."""
@@ -90,7 +95,7 @@ class Survey:
             LedgerRefused: it is another's ledger, or of an unknown format.
         """
         for message in self.read(place, *bounds):
-            entry = ledger_entry.decode(message.value() or b"")
+            entry = read_entry(place, message)
             header = entry.header
             if (header.cluster_id, header.source_topic, header.group) != (self.cluster_id, source, group):
                 raise LedgerRefused(

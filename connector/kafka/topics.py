@@ -24,11 +24,11 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, New
 from confluent_kafka.admin import ConsumerGroupDescription as GroupDescribed
 from confluent_kafka.admin import TopicDescription as TopicDescribed
 
-from connector.core.recovery import CommittedOffset
+from connector.core.recovery import CommittedOffset, accept_value
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 
-__all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs", "missing", "unavailable"]
+__all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs", "forgets", "letter_problems", "missing", "unavailable"]
 
 _TRIES_SECONDS = (2.0, 3.0, 4.0, 6.0)
 """Of one question, each asked of another client: see `Topics._ask`. Brokers that are slow have the last."""
@@ -329,12 +329,14 @@ class OwnTopics:
         servers: str,
         window_ms: int,
         auto_create: bool,
+        accept: frozenset[str] = frozenset(),
     ) -> None:
         self._topics = topics
         self._servers = servers
         self._ledger_for = ledger_for
         self._letters_for = letters_for
         self._retention_ms = window_ms + _DAY_MS
+        self._accept = accept
         self.auto_create = auto_create
         """Whether missing topics and partitions are made."""
 
@@ -348,7 +350,8 @@ class OwnTopics:
         inherited = self._topics.settings(source.name)
         ledger = self._make(self._ledger_for(source.name), source, self.ledger_settings(inherited))
         self._refuse_what_loses_facts(ledger, inherited)
-        self._refuse_what_loses_letters(self._make(self._letters_for(source.name), source, letter_settings(inherited)))
+        letters = self._make(self._letters_for(source.name), source, letter_settings(inherited))
+        self._refuse_what_loses_letters(letters, inherited)
         return ledger
 
     def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
@@ -364,7 +367,7 @@ class OwnTopics:
             settings = letter_settings(inherited) if letters else self.ledger_settings(inherited)
             self._make_missing(topic, found, source, settings, rehearsal=True)
         if found is not None and letters:
-            self._refuse_what_loses_letters(found)
+            self._refuse_what_loses_letters(found, inherited)
         elif found is not None:
             self._refuse_what_loses_facts(found, inherited)
         return found
@@ -374,15 +377,34 @@ class OwnTopics:
         if problems:
             raise LedgerRefused(self.mend(f"the ledger {ledger.name} would lose facts", ledger.name, problems))
 
-    def _refuse_what_loses_letters(self, letters: TopicDescription) -> None:
-        """Refuse a compacted topic, where the next letter of a key replaces the last.
+    def _refuse_what_loses_letters(self, letters: TopicDescription, source: dict[str, str]) -> None:
+        """Refuse a topic that forgets: its letters are all that is left of their events.
 
         The connector can do without the right to read its settings.
         """
         with contextlib.suppress(KafkaDenied):
-            if "compact" in self._topics.settings(letters.name).get("cleanup.policy", ""):
+            settings = self._topics.settings(letters.name)
+            problems = letter_problems(settings, source, letters.replication)
+            case = [f"{name}={settings.get(name)}" for name in problems]
+            accept = accept_value("letters-lost", letters.topic_id, *case)
+            if problems and accept not in self._accept:
                 what = f"the dead-letter topic {letters.name} would lose letters"
-                raise LedgerRefused(self.mend(what, letters.name, {"cleanup.policy": "delete"}))
+                raise LedgerRefused(f"{self.mend(what, letters.name, problems)}; or go on with ACCEPT={accept}")
+
+    def letters_note(self, source: TopicDescription, letters: TopicDescription) -> str | None:
+        """Say what is not as it should be of a dead-letter topic that is used all the same; None if nothing."""
+        inherited = self._topics.settings(source.name)
+        try:
+            settings = self._topics.settings(letters.name)
+        except KafkaDenied:
+            return "whether it keeps letters is not known without the right DescribeConfigs"
+        if lost := letter_problems(settings, inherited, letters.replication):
+            kept = ", ".join(f"{name} is {settings.get(name)}" for name in lost)
+            return f"it may lose letters, which was accepted: {kept}"
+        largest, wanted = settings.get("max.message.bytes"), letter_settings(inherited)["max.message.bytes"]
+        if largest is not None and int(largest) < int(wanted):
+            return f"letters of the source's largest records do not fit: set max.message.bytes={wanted}"
+        return None
 
     def _make(self, topic: str, source: TopicDescription, settings: dict[str, str]) -> TopicDescription:
         found = self._topics.describe(topic)
@@ -447,16 +469,12 @@ class OwnTopics:
         broker that the source survives would take facts. More than there are replicas could not be written at all.
         """
         wanted = self.ledger_settings(source)
-        in_sync = min(int(wanted["min.insync.replicas"]), replication)
-        wanted["min.insync.replicas"] = str(in_sync)
-        if int(settings.get("min.insync.replicas", "1")) >= in_sync:
-            del wanted["min.insync.replicas"]
         retention = int(settings.get("retention.ms", "0"))
         if retention < 0 or retention >= self._retention_ms:
             del wanted["retention.ms"]
         if int(settings.get("max.message.bytes", _ENTRY_BYTES)) < _ENTRY_BYTES:
             wanted["max.message.bytes"] = str(_ENTRY_BYTES)
-        return {name: value for name, value in wanted.items() if settings.get(name) != value}
+        return _not_so(wanted, settings, replication)
 
     def mend(self, what: str, topic: str, problems: dict[str, str]) -> str:
         """Say which command mends a topic's settings."""
@@ -480,3 +498,34 @@ def letter_settings(source: dict[str, str]) -> dict[str, str]:
         "unclean.leader.election.enable": "false",
         "min.insync.replicas": source.get("min.insync.replicas", "1"),
     }
+
+
+_KEEPS_LETTERS = (
+    "cleanup.policy",
+    "retention.ms",
+    "retention.bytes",
+    "unclean.leader.election.enable",
+    "min.insync.replicas",
+)
+
+
+def letter_problems(settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
+    """Return the settings of a dead-letter topic that would lose letters, with the values that would not."""
+    wanted = letter_settings(source)
+    return _not_so({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
+
+
+def forgets(settings: dict[str, str]) -> bool:
+    """Tell whether a topic with these settings may have deleted records by itself."""
+    limits = (settings.get("retention.ms", "-1"), settings.get("retention.bytes", "-1"))
+    return "compact" in settings.get("cleanup.policy", "") or any(int(limit) >= 0 for limit in limits)
+
+
+def _not_so(wanted: dict[str, str], settings: dict[str, str], replication: int) -> dict[str, str]:
+    """Return the settings that are not as wanted; more replicas in sync than there are could not be written at all."""
+    in_sync = min(int(wanted["min.insync.replicas"]), replication)
+    if int(settings.get("min.insync.replicas", "1")) >= in_sync:
+        wanted = {name: value for name, value in wanted.items() if name != "min.insync.replicas"}
+    else:
+        wanted = wanted | {"min.insync.replicas": str(in_sync)}
+    return {name: value for name, value in wanted.items() if settings.get(name) != value}
