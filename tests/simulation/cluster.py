@@ -888,7 +888,7 @@ class ReaderClient(_Client):
         if not self._reaches(self._place):
             self._wait(seconds)
             return []
-        log = self._cluster.visible(self._place)
+        log = [stored for stored in self._cluster.visible(self._place) if not stored.marker]
         found = [stored for stored in log if stored.at >= self._position][: min(most, self._cluster.dice.randint(1, 50))]
         damaged = next((at for at, stored in enumerate(found) if self._is_damaged(stored)), None)
         if damaged == 0 and self._checks:
@@ -901,7 +901,7 @@ class ReaderClient(_Client):
         elif self._ended:
             self._wait(seconds)
         else:
-            self._ended = True
+            self._ended, self._position = True, max(self._position, self._cluster.bounds(self._place)[1])
             found = [Stored(self._place, self._position, failure=KafkaError(KafkaError._PARTITION_EOF))]
         return found
 

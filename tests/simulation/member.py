@@ -254,7 +254,15 @@ class Member:
         )
         producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
         producer.__enter__()
-        policy = LedgerPolicy(GROUP, DESTINATION, DEDUPE_KEY, self._accept, OutOfRange(to_earliest=True))
+        policy = LedgerPolicy(
+            GROUP,
+            DESTINATION,
+            DEDUPE_KEY,
+            self._accept,
+            OutOfRange(to_earliest=True),
+            int(LEDGER_SETTINGS["retention.ms"]),
+            self.clock.wall_ms,
+        )
         ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER)
         ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)

@@ -566,7 +566,7 @@ class Oracle(Observer):
         self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
         part.committed = next_offset
         topics = self.cluster.topics if self.cluster else {}
-        version, topic_id, position, *more = commit.metadata.split(" ")
+        version, topic_id, position, *more = commit.metadata.partition(" kept ")[0].split(" ")
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
