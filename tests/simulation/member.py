@@ -47,6 +47,7 @@ __all__ = [
     "LETTERS",
     "MOST_LATE_SECONDS",
     "SOURCE",
+    "TO_EARLIEST",
     "Member",
     "Plan",
     "Registry",
@@ -66,6 +67,7 @@ LEDGER_SETTINGS = {
     "unclean.leader.election.enable": "false",
     "min.insync.replicas": "1",
 }
+TO_EARLIEST = "OFFSET_OUT_OF_RANGE=earliest"
 MOST_LATE_SECONDS = 8.0
 _LAST_SECONDS = 5.0
 _LOGGER = logging.getLogger("simulation")
@@ -259,7 +261,7 @@ class Member:
             DESTINATION,
             DEDUPE_KEY,
             self._accept,
-            OutOfRange(to_earliest=True),
+            OutOfRange(to_earliest=TO_EARLIEST in self._accept),
             int(LEDGER_SETTINGS["retention.ms"]),
             self.clock.wall_ms,
         )

@@ -40,7 +40,7 @@ from connector.model import (
     VerdictKind,
 )
 from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Stored
-from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, Member, Observer
+from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, TO_EARLIEST, Member, Observer
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
 from tests.simulation.vendor import Acceptance
 from tests.simulation.virtual_time import Process
@@ -102,6 +102,10 @@ class Part:
     partition: int
     running: bool = False
     restoring_since: float = 0.0
+    commits: list[Commit | None] = field(default_factory=list)
+    """What the group had committed when its restore began, and since."""
+    first: int = 0
+    """The first offset of the log then."""
     draining_since: float | None = None
     end: End | None = None
     committed: int = 0
@@ -124,6 +128,14 @@ class Part:
 def _rests_on(commit: Commit) -> int:
     """Return the ledger's next offset that a commit of ours names."""
     return int(commit.metadata.split(" ")[2].rpartition(":")[2])
+
+
+def _behind(commit: Commit) -> int:
+    """Return the offset behind the last record that a commit is about: markers of transactions may follow."""
+    match commit.metadata.partition(" kept ")[0].split(" "):
+        case [_, _, _, behind]:
+            return int(behind)
+    return commit.next_offset
 
 
 class Oracle(Observer):
@@ -161,6 +173,8 @@ class Oracle(Observer):
         self._facts: dict[Row, list[tuple[int, Outcome]]] = defaultdict(list)
         self._asked: set[tuple[Row, Outcome]] = set()
         self._letters: dict[Row, set[str]] = defaultdict(set)
+        self._jumps = False
+        """Whether an operator lets a partition start elsewhere than at its commit, where that is outside the log."""
         self._harmed: dict[int, float] = {}
         """When the ledger of a partition lost what a commit rests on."""
         self.cluster: Cluster | None = None
@@ -209,9 +223,15 @@ class Oracle(Observer):
         if commit is not None and commit.metadata and (first > 0 or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
 
-    def goes_on_without(self) -> None:
-        """An operator goes on without what ledgers lost."""
-        self._harmed.clear()
+    def goes_on(self, accepted: frozenset[str]) -> None:
+        """An operator goes on without what ledgers lost, or from the first record that there is."""
+        self._jumps = self._jumps or TO_EARLIEST in accepted
+        if accepted - {TO_EARLIEST}:
+            self._harmed.clear()
+
+    def expired(self, partition: int, before: int) -> None:
+        """Records below an offset are no more: they need no fate."""
+        self._logs[partition] = [row for row in self._logs[partition] if row.offset >= before]
 
     def happened(self, what: str) -> None:
         self.faults[what] += 1
@@ -352,6 +372,9 @@ class Oracle(Observer):
     def _restoring(self, part: Part) -> None:
         """What is in the ledger now, the restore that begins must find."""
         part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
+        if self.cluster is not None:
+            place = TopicPartition(SOURCE, part.partition)
+            part.commits, part.first = [self.cluster.committed.get(place)], self.cluster.bounds(place)[0]
         for row, facts in self._facts.items():
             there = [outcome for at, outcome in facts if at != _LOST]
             if row.partition == part.partition and there:
@@ -362,12 +385,33 @@ class Oracle(Observer):
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
         part.running, part.committed = True, offset
+        self.check(
+            self._jumps or offset in self._starts(part), "I2: started at {}, committed is {}", offset, part.commits[-1:]
+        )
         lost_at = self._harmed.get(part.partition, part.restoring_since)
         self.check(part.restoring_since <= lost_at, "I3: started on a ledger that lost what its commit rests on")
         for row in self._logs[part.partition]:
             # A log that was cut below a commit is noticed by the epoch that the seek carries.
             if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
                 self.check(bool(self._facts[row]), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
+
+    def _starts(self, part: Part) -> set[int]:
+        """Return where an assignment may start: at what is committed, and without a commit of ours at the beginning."""
+        starts = set()
+        for commit in part.commits:
+            if commit is None or (commit.metadata and commit.metadata.split(" ")[1] != self._topic_id):
+                starts.add(part.first)
+                if self.cluster is not None:
+                    starts.add(self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0])
+            else:
+                starts.update({commit.next_offset, _behind(commit)})
+        return starts
+
+    def committed(self, place: TopicPartition, commit: Commit) -> None:
+        """The group has a commit."""
+        for part in self._parts.values():
+            if part.partition == place.partition:
+                part.commits.append(commit)
 
     def taken_away(self, process: Process, partition: int) -> None:
         """The group gave a partition of a member to another; the member has not heard of it."""
@@ -566,11 +610,11 @@ class Oracle(Observer):
         self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
         part.committed = next_offset
         topics = self.cluster.topics if self.cluster else {}
-        version, topic_id, position, *more = commit.metadata.partition(" kept ")[0].split(" ")
+        version, topic_id, position, *_ = commit.metadata.split(" ")
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
-        behind = int(more[0]) if more else next_offset
+        behind = _behind(commit)
         last = self._rows.get((part.partition, behind - 1, commit.epoch))
         self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", behind, commit.epoch)
         # A commit from before its log was cut is about the records it had then: they are of older epochs.

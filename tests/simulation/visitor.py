@@ -39,7 +39,7 @@ class Visitor:
             visible = self._cluster.visible(place)
             if self.member_id and visible and self._may_commit(place.partition):
                 last = visible[-1]
-                self._cluster.committed[place] = Commit(last.at + 1, -1 if last.under is None else last.under, "")
+                self._cluster.commit(place, Commit(last.at + 1, -1 if last.under is None else last.under, ""))
                 self._cluster.journal.happened("a visitor committed")
 
     # ---- what the coordinator says, and asks

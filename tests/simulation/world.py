@@ -45,6 +45,7 @@ from tests.simulation.member import (
     LETTERS,
     MOST_LATE_SECONDS,
     SOURCE,
+    TO_EARLIEST,
     Member,
     Plan,
     Registry,
@@ -97,6 +98,7 @@ class _Mischief:
     clock: float
     registry: float
     truncate: float
+    expire: float
     join: float
     cut: float
     sleep: float
@@ -151,7 +153,9 @@ class World:
         self._registry = Registry(loop, self._oracle, dice.uniform(0.0, MOST_LATE_SECONDS))
         self._members: list[Member] = []
         self._visitors: list[Visitor] = []
-        self._accepted: frozenset[str] = frozenset()
+        self._accepted = frozenset({TO_EARLIEST} if dice.random() < 0.5 else set())
+        if self._accepted:
+            self._oracle.goes_on(self._accepted)
         self._ledger_harmed = False
         self._joined = 0
         self._epochs = 0
@@ -239,16 +243,17 @@ class World:
         for place, commit in self._cluster.committed.items():
             if not commit.metadata and not self._oracle.knows_all_below(place.partition, commit.next_offset):
                 self._tell(f"offsets of {place} reset")
-                self._cluster.committed[place] = Commit(self._cluster.bounds(place)[0], -1, "")
+                self._cluster.commit(place, Commit(self._cluster.bounds(place)[0], -1, ""))
 
     def _accept_what_is_refused(self) -> None:
         """An operator goes on without what the ledger lost: sets ``ACCEPT``, and restarts."""
         sentences = " ".join(sentence for member in self._members for sentence in member.pipeline.needs_operator())
-        found = frozenset(re.findall(r"ACCEPT=(ledger-[\w-]+)", sentences)) - self._accepted
+        found = frozenset(re.findall(r"ACCEPT=(ledger-[\w-]+)|(OFFSET_OUT_OF_RANGE=earliest)", sentences))
+        found = frozenset(accept or setting for accept, setting in found) - self._accepted
         if found:
-            self._tell(f"ACCEPT={','.join(found)}")
+            self._tell(f"set: {','.join(sorted(found))}")
             self._accepted |= found
-            self._oracle.goes_on_without()
+            self._oracle.goes_on(found)
             for member in list(self._members):
                 self._shut_down(member)
             self._join()
@@ -260,6 +265,8 @@ class World:
         self._beat_at = self._loop.time() + _BEAT_SECONDS
         place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
         log = self._cluster.topics[SOURCE].partitions[place.partition]
+        if not log:
+            return
         last = log[-1]
         if last.row is None or last.row.born > self._loop.time():
             return
@@ -317,6 +324,18 @@ class World:
 
     # ---- harm
 
+    def _expire(self) -> None:
+        """Retention deletes the first records of a partition, mostly such as were read."""
+        place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
+        visible, commit = self._cluster.visible(place), self._cluster.committed.get(place)
+        if len(visible) > 1:
+            self._happened("records expired")
+            before = self._dice.choice(visible[1:]).at
+            if commit is not None and self._dice.random() < 0.7:
+                before = min(before, commit.next_offset)
+            self._cluster.topics[SOURCE].cut_start(place.partition, before)
+            self._oracle.expired(place.partition, before)
+
     def _truncate(self) -> None:
         """An unclean election loses the last records of a partition; others are written in their place."""
         place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
@@ -353,6 +372,8 @@ class World:
             self._join()
         if dice.random() < odds.truncate:
             self._truncate()
+        if dice.random() < odds.expire:
+            self._expire()
         if dice.random() < odds.visitor and not self._ledger_harmed:
             self._visit()
         if dice.random() < odds.ledger and not self._visitors and not self._ledger_harmed:
@@ -562,6 +583,7 @@ _MOST_MISCHIEF = _Mischief(
     clock=0.25,
     registry=0.2,
     truncate=0.2,
+    expire=0.1,
     join=0.15,
     cut=0.4,
     sleep=0.15,
