@@ -63,7 +63,7 @@ class TopicAudit:
     facts_of_another_topic: int
     """Facts about a topic of this name that was deleted."""
     letters_deleted: bool
-    """Whether the dead-letter topic has deleted records, or may have by its settings: a missing letter may be one of them."""
+    """Whether the dead-letter topic has deleted records, or may have by its settings; a missing letter may be one."""
     not_ours: tuple[int, ...]
     """Partitions whose committed offset is not a connector's."""
 
@@ -335,11 +335,14 @@ _WITHIN = (
     "DEDUPE_WINDOW, or facts were lost in between"
 )
 _UNACCOUNTED = (
-    "records below the committed offset have neither a fact nor a dead letter: a commit that was not the connector's skipped "
-    "them, or their facts were lost"
+    "records below the committed offset have neither a fact nor a dead letter: a commit that was not the connector's "
+    "skipped them, or their facts were lost"
 )
 _LETTERS_MISSING = "records are dead-lettered by the ledger, but their letter is not there"
-_LETTERS_DELETED = f"{_LETTERS_MISSING}: the dead-letter topic deletes records, by its settings or an operator's command"
+_LETTERS_DELETED = (
+    "records are dead-lettered by the ledger, and the dead-letter topic deleted records (by its settings, or an operator "
+    "did): their letter is not there"
+)
 
 
 def _wrong(one: TopicAudit) -> list[str]:

@@ -63,9 +63,11 @@ class Clock:
         """Take the time a broker gave an append that was confirmed just now."""
         self._anchor = append_ms - now.monotonic * 1000
 
+    def brokers_ms(self, now: Moment) -> int:
+        """Return the time by the brokers' clock; by ours, before any append was confirmed."""
+        return now.wall_ms if self._anchor is None else round(self._anchor + now.monotonic * 1000)
+
     def agrees(self, now: Moment) -> bool:
         """Tell whether the wall clock may be believed; before any append was confirmed there is nothing to disagree with."""
-        if self._anchor is None:
-            return True
-        self.disagreement_ms = round(now.wall_ms - (self._anchor + now.monotonic * 1000))
+        self.disagreement_ms = now.wall_ms - self.brokers_ms(now)
         return abs(self.disagreement_ms) <= self._max_skew_ms

@@ -493,7 +493,7 @@ class Pipeline:
         self._resolve(part, event, Outcome.DELIVERED, event.key, event.time_ms)
         self.statistics.delivered(now.wall_ms - event.time_ms)
         if event.key is not None:
-            for copy in part.window.delivered(event.key, max(event.time_ms, now.wall_ms)):
+            for copy in part.window.delivered(event.key, max(event.time_ms, self._clock.brokers_ms(now))):
                 self._resolve(part, copy, Outcome.DUPLICATE, None, 0)
                 self.statistics.outcomes[Outcome.DUPLICATE] += 1
 
@@ -552,7 +552,7 @@ class Pipeline:
     def _facts_failed(self, told: x.FactsFailed, now: Moment) -> None:
         """Write them again: facts are a set, so one that was written all the same does no harm."""
         part = self._assignments[told.generation]
-        facts = part.flushing or Facts()
+        facts = Facts() if part.flushing is None else part.flushing  # an empty one may say where the assignment begins
         facts.extend(part.facts)
         part.facts, part.flushing = facts, None
         part.failures += 1

@@ -90,6 +90,19 @@ def test_an_entry_without_facts_is_legal() -> None:
     assert (entry.header, entry.runs, entry.keys, len(entry.times), len(entry.facts())) == (HEADER, [], b"", 0, 0)
 
 
+@pytest.mark.parametrize("start", [0, 1, 7_000, (1 << 63) - 1])
+def test_an_entry_without_facts_says_where_its_assignment_begins(start: int) -> None:
+    assert decode(encode(HEADER, Facts(start=start))).start == start
+
+
+def test_an_entry_that_does_not_say_it_or_has_facts_names_no_beginning() -> None:
+    """Versions before it wrote 0 there."""
+    assert decode(encode(HEADER, Facts())).start is None
+    facts = facts_of((7, 1, STALE))
+    facts.start = 3
+    assert (decode(encode(HEADER, facts)).start, decode(encode(HEADER, facts)).runs) == (None, [Run(7, 1, STALE, 1)])
+
+
 def test_several_facts_of_one_offset_are_all_kept() -> None:
     facts = facts_of(
         (7, 1, DEAD_LETTERED),
@@ -144,6 +157,10 @@ def test_an_entry_that_does_not_parse_is_damaged(value: bytes) -> None:
         (b"\x0a\x02\x02\x01\x01\x01", b"\x08\x02\x02\x01\x02"),  # fewer runs than outcomes
         (b"\x0a\x01\x02\x03\x04\x05", b"\x0a\x02\x02\x03\x04\x05"),  # fewer delivered facts than keys
         (b"\x10\x08\x02\x0a\x01", b"\x0e\x08\x02\x03"),  # an epoch without a count
+        (b"\x10\x08\x02\x0a\x01", b"\x10\x08\x02\x0b\x01"),  # an epoch below that of a leader nobody knows
+        (b"\x10\x08\x02\x0a\x01\x01\x01", b"\x18\x08\x02\xff\xff\xff\xff\x1f\x01\x01\x01"),  # one above all
+        (b"\xd0\x0f\x0a", b"\xcf\x0f\x0a"),  # a first fact about an offset below zero
+        (b"\xd0\x0f\x0a", b"\xfe" + b"\xff" * 8 + b"\x01\x0a"),  # a last one beyond the largest
     ],
 )
 def test_columns_that_do_not_agree_are_damaged(column: bytes, damaged: bytes) -> None:

@@ -18,6 +18,7 @@ from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy, SeenKeys
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
+from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
 from connector.core.recovery import LedgerPosition, Recovery
@@ -1427,6 +1428,80 @@ def test_a_clock_set_back_within_the_skew_finds_the_keys_of_events_that_are_fres
     talk.skew_ms = -300_000
     assert talk.poll((1, "a", b"1", midnight - 1)) == []
     assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 1}
+
+
+def _sweep(talk: Conversation, days: float) -> None:
+    """Let so many days pass with no more than a ledger entry a day, so that the clock is believed."""
+    for _ in range(round(days * 2)):
+        talk.now += DAY_MS / 2000
+        talk.appended()
+    talk.wait(61.0)
+
+
+def test_a_copy_is_recognised_for_the_window_from_the_acknowledgement_on() -> None:
+    """An event nearly as old as the window, whose producer stamps each try anew, is not forgotten the day after."""
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "a", age_ms=WEEK_MS - 3_600_000))
+    talk.verdicts(b"[0]", DELIVERED)
+    _sweep(talk, 6.5)
+    assert talk.poll((1, "a", b"1", NOW_MS + 6 * DAY_MS)) == []
+    assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 1}
+    _sweep(talk, 2)
+    assert sends(talk.poll((2, "a", b"2", NOW_MS + 8 * DAY_MS))) == [b"[2]"]
+
+
+def test_an_acknowledgement_is_timed_by_the_brokers_clock() -> None:
+    """Ours was set back a week while the request was out."""
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "a", age_ms=WEEK_MS - 3_600_000))
+    talk.skew_ms = -WEEK_MS
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.skew_ms = 0
+    _sweep(talk, 6.5)
+    assert talk.poll((1, "a", b"1", NOW_MS + 6 * DAY_MS)) == []
+
+
+def test_an_event_ahead_of_the_clock_is_recognised_for_the_window_from_its_own_time_on() -> None:
+    midnight = NOW_MS // DAY_MS * DAY_MS + DAY_MS
+    talk = Conversation()
+    talk.start()
+    talk.now = (midnight - NOW_MS) / 1000 - 60
+    talk.appended()
+    talk.poll((0, "a", b"0", midnight + 60_000))
+    talk.verdicts(b"[0]", DELIVERED)
+    assert talk.pipeline.assignments[0].window.seen._days == {day: day for day in (midnight // DAY_MS,)}
+
+
+def test_the_entry_that_opens_an_assignment_says_where_it_begins() -> None:
+    talk = Conversation()
+    talk.tell(x.Assigned(PLACE, 1))
+    (opening,) = talk.tell(x.Restored(1, a_recovery(30)))
+    assert isinstance(opening, x.AppendFacts)
+    assert opening.facts.start == 30
+    talk.tell(x.FactsFailed(1, 0.0))
+    (again,) = talk.wait(0.5)
+    assert isinstance(again, x.AppendFacts)
+    assert again.facts.start == 30
+    talk.appended()
+    talk.poll((30, None, None, None))
+    (facts,) = [command for command in talk.wait(1.0) if isinstance(command, x.AppendFacts)]
+    assert facts.facts.start is None
+
+
+def test_a_commit_names_what_the_ledger_must_still_hold() -> None:
+    talk = Conversation()
+    landmarks = Landmarks(8 * DAY_MS)
+    landmarks.passed(2, NOW_MS - 2 * DAY_MS)
+    talk.ledger_end = 3
+    talk.start(recovery=replace(a_recovery(), landmarks=landmarks))
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)
+    (commit,) = talk.appended()
+    assert isinstance(commit, x.Commit)
+    then, now = (NOW_MS - 2 * DAY_MS) // 1000, NOW_MS // 1000
+    assert commit.points[0].metadata == f"v1 topic-id ledger-id:23 kept 691200 2@{then} 12@{now}"
 
 
 def test_a_partition_whose_log_was_cut_is_restored_as_such() -> None:

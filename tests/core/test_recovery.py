@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from connector.core.landmarks import Landmarks
 from connector.core.recovery import (
     CommittedOffset,
     Identity,
@@ -15,10 +17,12 @@ from connector.core.recovery import (
     Recovery,
     Refusal,
     Restoration,
+    Written,
     commit_metadata,
+    parse_metadata,
 )
 from connector.model import UNKNOWN_EPOCH, Outcome
-from tests.core.builders import NOW_MS, key_of
+from tests.core.builders import DAY_MS, NOW_MS, key_of
 
 MINE = Identity("cluster", "conversions", "topic-id", "group", b"destination", b"dedupe key")
 KEY = key_of("a")
@@ -246,3 +250,225 @@ def test_an_accepted_lost_ledger_does_not_accept_a_changed_destination() -> None
     lost = _refused(_restoration(old).finish(state, WAIT))
     changed = _refused(_restoration(old, accept=frozenset({lost.accept or ""})).finish(state, WAIT))
     assert "destination" in changed.sentence
+
+
+# ---- a commit that is not ours
+
+OTHERS = "", "set by hand", "v1 topic-id ledger-id", "v1 topic-id ledger-id:40 x", "v0 topic-id ledger-id:40"
+
+
+def _opened(start: int, *, header: Identity = MINE) -> Restoration:
+    """A ledger whose only entry opened an assignment."""
+    restoration = Restoration(MINE)
+    assert restoration.take(header, [], b"", [], Written(0, NOW_MS, start)) is None
+    return restoration
+
+
+@pytest.mark.parametrize("metadata", OTHERS)
+def test_a_commit_that_skips_what_was_never_judged_is_refused_unless_accepted(metadata: str) -> None:
+    state = _state(CommittedOffset(23, 9, metadata))
+    assert _restoration(MINE).in_doubt(state) == (15, 23)
+
+    refusal = _refused(_restoration(MINE).finish(state, WAIT, skipped=16))
+
+    assert "the committed offset 23 is not this connector's, and the record at offset 16" in refusal.sentence
+    assert f"ACCEPT={refusal.accept}" in refusal.sentence
+    found = _recovered(_restoration(MINE, accept=frozenset({refusal.accept or ""})).finish(state, WAIT, skipped=16))
+    assert (found.offset, found.epoch, found.committed) == (23, UNKNOWN_EPOCH, True)
+    assert f"ACCEPT={refusal.accept}" in found.note
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"committed": CommittedOffset(24, 9, "")}, {"partition": 1}, {"skipped": 17}],
+    ids=["commit", "partition", "record"],
+)
+def test_what_was_accepted_of_one_commit_is_not_accepted_of_another(other: dict[str, Any]) -> None:
+    state = _state(CommittedOffset(23, 9, ""))
+    accept = _refused(_restoration(MINE).finish(state, WAIT, skipped=16)).accept or ""
+    skipped = other.pop("skipped", 16)
+
+    _refused(_restoration(MINE, accept=frozenset({accept})).finish(replace(state, **other), WAIT, skipped=skipped))
+
+
+def test_a_commit_of_somebody_else_that_skips_nothing_is_used() -> None:
+    state = _state(CommittedOffset(16, 9, ""))
+    assert _restoration(MINE).in_doubt(state) == (15, 16)  # the last record that was judged: is it still there?
+    assert _recovered(_restoration(MINE).finish(state, WAIT)).offset == 16
+
+
+@pytest.mark.parametrize("offset", [0, 5, 12])
+def test_going_back_is_an_operators_right(offset: int) -> None:
+    assert _restoration(MINE).in_doubt(_state(CommittedOffset(offset, 9, ""))) is None
+
+
+def test_starting_from_now_before_the_first_start_is_an_operators_right() -> None:
+    """A ledger without facts of this topic and destination is as good as empty, as is an old version's opening entry."""
+    others = [replace(MINE, topic_id="gone"), replace(MINE, destination=b"old")]
+    for restoration in (
+        Restoration(MINE),
+        _restoration(*others),
+        _opened(0, header=others[0]),
+        _opened(0, header=others[1]),
+    ):
+        assert restoration.in_doubt(_state(CommittedOffset(90, 9, ""))) is None
+    old = Restoration(MINE)
+    assert old.take(MINE, [], b"", [], Written(0, NOW_MS, None)) is None
+    assert old.in_doubt(_state(CommittedOffset(90, 9, ""))) is None
+
+
+def test_an_assignment_that_began_and_judged_nothing_yet_had_the_partition_all_the_same() -> None:
+    """Amazon was down from the first start on: nothing is in the ledger but that we began."""
+    assert _opened(0).in_doubt(_state(CommittedOffset(5, 9, ""))) == (0, 5)
+    assert _opened(5).in_doubt(_state(CommittedOffset(5, 9, ""))) is None  # begun from now: nothing came since
+    assert _opened(3).in_doubt(_state(CommittedOffset(50, 9, ""), first=20)) == (20, 50)  # what retention deleted is gone
+
+
+def test_records_below_the_first_fact_are_looked_at_where_the_ledger_says_that_we_began_there() -> None:
+    """The first ten are in flight when the eleventh becomes a dead letter, and its fact is all that is written down."""
+    restoration = _opened(0)
+    assert restoration.take(MINE, [(10, 1, Outcome.DEAD_LETTERED, 3)], b"", [], Written(1, NOW_MS)) is None
+    assert restoration.in_doubt(_state(CommittedOffset(11, 9, ""))) == (0, 11)
+    # Without that word, as an older version left it, the lowest fact must do: facts before it may have left the ledger.
+    assert _restoration(MINE, first=10).in_doubt(_state(CommittedOffset(11, 9, ""))) == (10, 11)
+
+
+def test_the_latest_beginning_counts_also_where_it_went_back() -> None:
+    restoration = _opened(50)
+    assert restoration.take(MINE, [], b"", [], Written(1, NOW_MS, 20)) is None
+    assert restoration.in_doubt(_state(CommittedOffset(40, 9, ""))) == (20, 40)
+
+
+def test_a_gap_between_facts_is_looked_at_for_it_may_be_a_record_or_none() -> None:
+    restoration = _restoration(MINE)  # 12 to 15
+    assert restoration.take(MINE, [(17, 3, Outcome.STALE, 4)], b"", []) is None
+    assert restoration.in_doubt(_state(CommittedOffset(20, 9, ""))) == (15, 20)
+
+
+def test_facts_of_two_epochs_are_one_stretch() -> None:
+    restoration = _restoration(MINE)
+    for first, epoch in ((16, 4), (20, 3), (23, 5), (14, 5)):
+        assert restoration.take(MINE, [(first, 4, Outcome.STALE, epoch)], b"", []) is None
+    assert restoration.in_doubt(_state(CommittedOffset(30, 9, ""))) == (26, 30)
+
+
+@pytest.mark.parametrize("committed", [None, _commit(50), CommittedOffset(101, 9, "")], ids=["none", "ours", "outside"])
+def test_no_record_has_to_be_looked_at_where_there_is_no_such_commit(committed: CommittedOffset | None) -> None:
+    assert _restoration(MINE).in_doubt(_state(committed)) is None
+
+
+# ---- a ledger emptied from the front
+
+RETENTION_MS = 8 * DAY_MS
+
+
+def _commit_with(*entries: tuple[int, int], retention_ms: int = RETENTION_MS, position: int = 40) -> CommittedOffset:
+    """A commit made when the ledger had entries at these offsets, so many milliseconds old."""
+    landmarks = Landmarks(retention_ms)
+    for offset, age_ms in entries:
+        landmarks.passed(offset, NOW_MS - age_ms)
+    return CommittedOffset(10, 3, commit_metadata("topic-id", LedgerPosition("ledger-id", position), None, str(landmarks)))
+
+
+def _emptied(commit: CommittedOffset, first: int, *, now_ms: int = NOW_MS, **changes: Any) -> Recovery | Refusal:
+    """Start on a ledger that begins at this entry by now."""
+    state = replace(_state(commit), ledger_first=first, now_ms=now_ms)
+    return Restoration(MINE, **{"retention_ms": RETENTION_MS} | changes).finish(state, WAIT)
+
+
+def test_a_ledger_emptied_before_its_time_is_refused_unless_accepted() -> None:
+    commit = _commit_with((0, DAY_MS), (30, 3_600_000))
+    refusal = _refused(_emptied(commit, 40))
+    assert "begins at 40, but its entry 0 is younger than its retention" in refusal.sentence
+    assert f"ACCEPT={refusal.accept}" in refusal.sentence
+    accept = frozenset({refusal.accept or ""})
+    assert f"ACCEPT={refusal.accept}" in _recovered(_emptied(commit, 40, accept=accept)).note
+    assert _refused(_emptied(commit, 41, accept=accept)).accept != refusal.accept
+
+
+def test_a_ledger_that_begins_where_it_did_is_whole() -> None:
+    assert _recovered(_emptied(_commit_with((7, DAY_MS)), 7)).offset == 10
+
+
+def test_entries_that_retention_deleted_are_not_missed_however_long_it_was_stopped() -> None:
+    commit = _commit_with((0, 7 * DAY_MS), (20, 4 * DAY_MS), (39, 0))
+    for days, first in ((0, 0), (2, 20), (5, 39), (9, 40)):
+        assert isinstance(_emptied(commit, first, now_ms=NOW_MS + days * DAY_MS), Recovery), days
+    # And those that it cannot have deleted by then are.
+    for days, first in ((0, 1), (2, 21), (5, 40)):
+        assert isinstance(_emptied(commit, first, now_ms=NOW_MS + days * DAY_MS), Refusal), days
+
+
+def test_a_commit_of_an_older_version_says_nothing_of_the_beginning() -> None:
+    assert _recovered(_emptied(_commit(), 40)).offset == 10
+
+
+def test_a_retention_that_was_raised_had_deleted_more_by_then() -> None:
+    commit = _commit_with((0, 5 * DAY_MS), retention_ms=6 * DAY_MS)
+    assert isinstance(_emptied(commit, 40), Refusal)
+    assert isinstance(_emptied(commit, 40, now_ms=NOW_MS + DAY_MS, retention_ms=30 * DAY_MS), Recovery)
+
+
+def test_a_retention_that_was_lowered_deletes_more_from_then_on() -> None:
+    commit = _commit_with((0, 7 * DAY_MS))
+    assert isinstance(_emptied(commit, 40), Refusal)
+    assert isinstance(_emptied(commit, 40, retention_ms=5 * DAY_MS), Recovery)
+
+
+def test_the_brokers_clock_counts_where_ours_is_behind() -> None:
+    """What lies in the ledger was appended by now."""
+    state = replace(_state(_commit_with((0, 7 * DAY_MS))), ledger_first=1, now_ms=NOW_MS)
+    restoration = Restoration(MINE, retention_ms=RETENTION_MS)
+    assert restoration.take(MINE, [], b"", [], Written(39, NOW_MS + 2 * DAY_MS)) is None
+    assert isinstance(restoration.finish(state, WAIT), Recovery)
+
+
+def test_a_recovery_names_the_landmarks_of_what_was_read() -> None:
+    restoration = Restoration(MINE, retention_ms=RETENTION_MS)
+    for offset, age_ms in ((5, 2 * DAY_MS), (6, 2 * DAY_MS - 1000), (9, 0)):
+        assert restoration.take(MINE, [], b"", [], Written(offset, NOW_MS - age_ms)) is None
+    found = _recovered(restoration.finish(_state(), WAIT))
+    assert [place.offset for place in found.landmarks.places] == [5, 9]
+
+
+def _parsed_by_the_version_before(metadata: str) -> bool:
+    """Tell whether e0780c9 takes a commit for its own; otherwise it takes an operator's, and starts at its offset."""
+    match metadata.split(" "):
+        case ["v1", _, position, *behind] if len(behind) <= 1:
+            _, colon, next_offset = position.rpartition(":")
+            return bool(colon) and all(map(str.isdecimal, [next_offset, *behind]))
+    return False
+
+
+def test_what_a_commit_rests_on_is_read_back_also_from_versions_before_and_to_come() -> None:
+    landmarks = Landmarks(RETENTION_MS)
+    landmarks.passed(3, NOW_MS)
+    position = LedgerPosition("ledger-id", 40)
+    for behind in (None, 8):
+        bare = commit_metadata("topic-id", position, behind)
+        assert _parsed_by_the_version_before(bare)
+        metadata = commit_metadata("topic-id", position, behind, str(landmarks))
+        assert not _parsed_by_the_version_before(metadata)
+        assert not metadata.startswith("v2")  # which it would refuse
+        for text, places in ((bare, []), (metadata, [(3, NOW_MS // 1000)]), (f"{metadata} and more", [])):
+            found = parse_metadata(text)
+            assert found is not None
+            assert (found.topic_id, found.ledger, found.behind) == ("topic-id", position, behind)
+            assert found.landmarks.places == places
+
+
+# ---- the window
+
+
+def test_a_key_counts_from_its_acknowledgement_or_its_event_whichever_is_later() -> None:
+    """An event of 6.9 days that Amazon took just now is not forgotten tomorrow."""
+    restoration, old, ahead = Restoration(MINE), key_of("old"), key_of("ahead")
+    times = [NOW_MS - 6 * DAY_MS, NOW_MS + 2 * DAY_MS]
+    runs = [(1, 2, Outcome.DELIVERED, 3)]
+    assert restoration.take(MINE, runs, old + ahead, times, Written(0, NOW_MS)) is None
+    seen = restoration.seen
+    seen.expire(NOW_MS)
+    assert old in seen
+    seen.expire(NOW_MS + DAY_MS)
+    assert old not in seen
+    assert ahead in seen

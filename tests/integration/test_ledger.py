@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from connector.model import Outcome
 from tests.integration.world import (
@@ -20,8 +21,10 @@ from tests.integration.world import (
     delete_records,
     delete_topic,
     describe_topic,
+    end_offsets,
     event,
     eventually,
+    now_ms,
     produce,
     read_topic,
     topic_settings,
@@ -81,7 +84,7 @@ def test_ledger_that_nobody_made_is_refused_where_none_may_be_made(world: World)
     create_topic(world.servers, world.ledger, 2, retention_ms="-1", message_timestamp_type="LogAppendTime")
 
     connector.until_said("operator_needed", sentence=f"topic {world.dead_letters} does not exist")
-    create_topic(world.servers, world.dead_letters, 2)
+    create_topic(world.servers, world.dead_letters, 2, retention_ms="-1")
     connector.until_ready()
     assert f"--create --topic {world.ledger} --partitions 2" in said["sentence"]
 
@@ -195,6 +198,151 @@ def test_offset_that_an_operator_set_is_used_and_a_rewound_group_sends_nothing_a
     assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1, "4": 1}
 
 
+def _visit(world: World, *, group_protocol: str = "classic") -> None:
+    """Read the topic as ``kafka-console-consumer --group`` does: with our group id, committing by itself, and leave."""
+    properties = {
+        "bootstrap.servers": world.servers,
+        "group.id": world.group,
+        "group.protocol": group_protocol,
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
+        "log_level": 0,
+    }
+    if group_protocol == "classic":
+        properties |= {"partition.assignment.strategy": "cooperative-sticky"}
+    visitor = Consumer(properties)
+    visitor.subscribe([world.topic])
+    ends, reached = end_offsets(world.servers, world.topic), set[int | None]()
+
+    def read() -> bool:
+        for message in visitor.consume(100, 0.1):
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                reached.add(message.partition())
+        return len(reached) == len(ends)
+
+    eventually(read, "the visitor has read all")
+    visitor.close()
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_another_consumer_of_the_group_that_commits_skips_nothing(world: World, protocol: str) -> None:
+    world.create_topic(2)
+    world.produce(event("1"), event("2"))
+    world.produce(event("on the other"), partition=1)
+    settings = world.settings(KAFKA_GROUP_PROTOCOL=protocol)
+    connector = world.unstarted().start(settings)
+    connector.until_resolved(delivered=3)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    world.produce(event("3"), event("4"))
+    _visit(world, group_protocol=protocol)
+    assert world.committed() == {0: 4, 1: 1}
+
+    connector.start(settings)
+
+    what = "the committed offset 4 is not this connector's, and the record at offset 2 below it has no fact"
+    said = connector.until_said("operator_needed", sentence=what)
+    assert connector.page("/readyz")[0] == 503
+    world.produce(event("5"), partition=1)
+    connector.until_resolved(delivered=1)  # the partition whose records were all judged goes on
+    checked = world.command("check")
+    assert (checked.returncode, what in checked.stdout) == (1, True)
+    audited = world.command("audit")
+    assert audited.returncode == 1
+    assert f"{world.topic}-0@2, {world.topic}-0@3" in audited.stdout
+    assert f"the committed offset of {world.topic}-0 was set by an operator, or by another consumer" in audited.stdout
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "on the other": 1, "5": 1}
+    assert connector.stop() == 0
+
+    # As the sentence says: back to the first record that was never judged.
+    assert "--to-offset 2" in said["sentence"]
+    commit(world.servers, world.group, world.topic, {0: 2})
+    connector.start(settings)
+    connector.until_resolved(delivered=2)
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "on the other": 1, "5": 1, "3": 1, "4": 1}
+
+
+def test_commit_that_skips_is_accepted_where_told_and_then_stands(world: World) -> None:
+    connector = _stopped_after(world, 2)
+    world.produce(event("skipped"))
+    commit(world.servers, world.group, world.topic, {0: 3}, "of a tool")
+    connector.start(world.settings())
+    said = connector.until_said("operator_needed", sentence="the record at offset 2 below it has no fact")
+    assert connector.stop() == 0
+
+    connector.start(world.settings(ACCEPT=_printed(said["sentence"])))
+    connector.until_ready()
+    assert connector.stop() == 0
+    connector.start(world.settings())  # nothing was committed since, and the commit is still not ours
+    connector.until_ready()
+    world.produce(event("4"))
+    connector.until_resolved(delivered=1)
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "4": 1}
+    assert connector.stop() == 0
+    # The next one that skips is another case.
+    world.produce(event("5"), event("6"))
+    commit(world.servers, world.group, world.topic, {0: 6})
+    connector.start(world.settings(ACCEPT=_printed(said["sentence"])))
+    connector.until_said("operator_needed", sentence="the record at offset 4 below it has no fact")
+
+
+def test_commit_of_another_before_anything_was_judged_skips_nothing_either(world: World) -> None:
+    """Amazon is down from the first start on: all the ledger knows is that this partition was ours."""
+    world.create_topic()
+    world.sandbox.set_faults(fail_503=1.0)
+    world.produce(event("1"), event("2"))
+    connector = world.connector()
+    eventually(lambda: len(world.sandbox.requests()) > 1, "it tries")
+    connector.kill()
+    world.sandbox.set_faults()
+    eventually(lambda: _commits(world, 2), "the group is empty, so that it can be committed in", 60)
+
+    connector.start(world.settings())
+    connector.until_said("operator_needed", sentence="the record at offset 0 below it has no fact")
+    assert world.sandbox.accepted() == {}
+
+
+def _commits(world: World, offset: int) -> bool:
+    try:
+        commit(world.servers, world.group, world.topic, {0: offset})
+    except (KafkaException, AssertionError):
+        return False
+    return True
+
+
+def test_reset_to_the_end_of_what_was_judged_is_used_also_behind_markers_of_transactions(world: World) -> None:
+    world.create_topic()
+    producer = Producer({"bootstrap.servers": world.servers, "transactional.id": world.topic, "log_level": 0})
+    producer.init_transactions(10)
+    for name, end in (("1", producer.commit_transaction), ("aborted", producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.produce(world.topic, world.value(event(name)), partition=0)
+        producer.flush(10)
+        end(10)
+    connector = world.connector()
+    connector.until_resolved(delivered=1)
+    eventually(lambda: world.committed() == {0: 4}, "it has committed")
+    assert connector.stop() == 0
+    commit(world.servers, world.group, world.topic, {0: 4})
+
+    connector.start(world.settings())
+    connector.until_ready()
+    world.produce(event("2"))
+    connector.until_resolved(delivered=1)
+    assert connector.stop() == 0
+
+    producer.begin_transaction()
+    producer.produce(world.topic, world.value(event("3")), partition=0)
+    producer.flush(10)
+    commit(world.servers, world.group, world.topic, {0: 6})
+    connector.start(world.settings())
+    connector.until_said("operator_needed", sentence="the record at offset 5 below it has no fact")  # still undecided
+    producer.abort_transaction(10)
+    connector.until_ready()
+    assert world.sandbox.accepted() == {"1": 1, "2": 1}
+
+
 def test_offset_outside_the_log_waits_for_an_operator_and_goes_on_from_the_earliest_where_told(world: World) -> None:
     connector = _stopped_after(world, 1)
     world.produce(*(event(f"{number}") for number in range(2, 7)))
@@ -216,8 +364,9 @@ def test_commit_rests_on_ledger_topic_and_position_that_are_there(world: World) 
     _stopped_after(world, 2)
     (place,) = committed(world.servers, world.group, world.topic).values()
     source_id, ledger_id = (describe_topic(world.servers, topic)[0] for topic in (world.topic, world.ledger))
-    found = re.fullmatch(rf"v1 {source_id} {ledger_id}:(\d+)", place.metadata or "")
+    found = re.fullmatch(rf"v1 {source_id} {ledger_id}:(\d+) kept {8 * 86_400} 0@(\d+)", place.metadata or "")
     assert found is not None
+    assert abs(int(found[2]) - now_ms() / 1000) < 60
     assert 0 < int(found[1]) <= len(read_topic(world.servers, world.ledger))
     assert place.leader_epoch == 0
 

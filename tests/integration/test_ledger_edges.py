@@ -12,18 +12,22 @@ from connector.avro import ledger_entry
 from connector.avro.ledger_entry import LedgerEntry
 from connector.model import Outcome
 from tests.integration.world import (
+    DAY_MS,
     ConnectorProcess,
     Produced,
     World,
     alter_topic,
+    commit,
     committed,
     create_topic,
     delete_records,
     delete_topic,
+    describe_topic,
     end_offsets,
     event,
     eventually,
     ledger_entries,
+    now_ms,
     produce,
     read_topic,
 )
@@ -83,16 +87,77 @@ def test_facts_unconfirmed_are_bounded_and_so_are_those_of_an_entry(world: World
 # ---- cut, by an operator or by retention
 
 
-def test_facts_that_were_deleted_leave_the_commit_standing_and_their_keys_are_forgotten(world: World) -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["all", "the front"])
+def test_facts_that_were_deleted_before_their_time_are_missed(world: World, *, whole: bool) -> None:
     connector = _stopped_after(world, 3)
-    delete_records(world.servers, world.ledger, end_offsets(world.servers, world.ledger)[0])
+    end = end_offsets(world.servers, world.ledger)[0]
+    delete_records(world.servers, world.ledger, end if whole else 1)
     world.produce(event("4"), event("1"))
 
     connector.start(world.settings())
 
-    # The end of the ledger is where the commit rests, so nothing is refused; what the window forgot is sent again.
-    connector.until_resolved(delivered=2)
-    assert world.sandbox.accepted() == {"1": 2, "2": 1, "3": 1, "4": 1}
+    what = f"the ledger begins at {end if whole else 1}, but its entry 0 is younger than its retention"
+    said = connector.until_said("operator_needed", sentence=what)
+    assert connector.page("/readyz")[0] == 503
+    assert what in _wrong(world)
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1}
+    assert connector.stop() == 0
+
+    found = re.search(r"ACCEPT=(\S+)", said["sentence"])
+    assert found is not None
+    connector.start(world.settings(ACCEPT=found[1]))
+    copies = {"delivered": 2} if whole else {"delivered": 1, "duplicate": 1}
+    connector.until_resolved(**copies)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    connector.start(world.settings())
+    connector.until_ready()
+
+
+def test_facts_deleted_while_a_member_has_the_partition_are_missed_by_the_next(world: World) -> None:
+    world.create_topic()
+    world.produce(event("1"))
+    connector = world.connector()
+    connector.until_resolved(delivered=1)
+    delete_records(world.servers, world.ledger, end_offsets(world.servers, world.ledger)[0])
+    world.produce(event("2"), event("1"))
+    connector.until_resolved(delivered=2, duplicate=1)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+
+    connector.start(world.settings())
+    connector.until_said("operator_needed", sentence="is younger than its retention")
+
+
+def test_facts_that_retention_deleted_are_not_missed_and_a_commit_of_the_version_before_is_taken(world: World) -> None:
+    """A ledger of nine days: its first entries are older than they have to be kept."""
+    world.create_topic()
+    world.produce(event("1"))
+    connector = world.connector()
+    connector.until_resolved(delivered=1)
+    assert connector.stop() == 0
+    entries = [
+        Produced(found.value(), timestamp_ms=now_ms() - 9 * DAY_MS) for found in read_topic(world.servers, world.ledger)
+    ]
+    delete_topic(world.servers, world.ledger)
+    create_topic(world.servers, world.ledger, retention_ms="-1", message_timestamp_type="CreateTime")
+    produce(world.servers, world.ledger, entries)
+    alter_topic(world.servers, world.ledger, retention_ms=str(8 * DAY_MS), message_timestamp_type="LogAppendTime")
+    (place,) = committed(world.servers, world.group, world.topic).values()
+    source_id, ledger_id = (describe_topic(world.servers, topic)[0] for topic in (world.topic, world.ledger))
+    assert place.offset == 1
+    commit(world.servers, world.group, world.topic, {0: 1}, f"v1 {source_id} {ledger_id}:{len(entries)}")
+
+    connector.start(world.settings())
+    world.produce(event("2"))
+    connector.until_resolved(delivered=1)
+    assert connector.stop() == 0
+    delete_records(world.servers, world.ledger, len(entries))  # as retention does
+    connector.start(world.settings())
+    world.produce(event("3"))
+
+    connector.until_resolved(delivered=1)
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1}
 
 
 def test_ledger_that_is_gone_is_told_by_check_and_refused_by_run(world: World) -> None:
@@ -138,6 +203,33 @@ def test_entry_of_another_cluster_topic_or_group_is_refused(world: World, other:
     connector.until_said("operator_needed", sentence="give this connector a ledger of its own: set LEDGER_TOPIC")
     assert "give this connector a ledger of its own" in _wrong(world)
     assert world.sandbox.accepted() == {"1": 1}
+
+
+def test_entry_of_another_partition_is_refused_with_its_place(world: World) -> None:
+    connector = _stopped_after(world, 1)
+    entry = ledger_entries(world.servers, world.ledger)[-1]
+    end = end_offsets(world.servers, world.ledger)[0]
+    _append(world, replace(entry, header=replace(entry.header, partition=1)))
+
+    connector.start(world.settings())
+
+    connector.until_said("operator_needed", sentence=f"{world.ledger}-0, offset {end}: an entry of partition 1")
+    assert world.command("audit").returncode == 1
+
+
+def test_entry_that_does_not_parse_is_refused_with_its_place(world: World) -> None:
+    connector = _stopped_after(world, 1)
+    entry = ledger_entries(world.servers, world.ledger)[-1]
+    end = end_offsets(world.servers, world.ledger)[0]
+    whole = ledger_entry.encode(entry.header, entry.facts())
+    produce(world.servers, world.ledger, [Produced(whole[:-1])])
+
+    connector.start(world.settings())
+
+    what = f"{world.ledger}-0, offset {end}: a ledger entry is damaged"
+    connector.until_said("operator_needed", sentence=what)
+    audited = world.command("audit")
+    assert (audited.returncode, what in audited.stderr) == (1, True)
 
 
 def test_changed_destination_is_told_by_check(world: World) -> None:

@@ -1,0 +1,86 @@
+"""Entries that retention cannot have deleted yet: what it deletes is never missed, and what else is deleted always is."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from connector.core.landmarks import Landmarks
+from tests.core.builders import DAY_MS, NOW_MS
+
+_HOUR_MS = 3_600_000
+_WINDOW_MS = 7 * DAY_MS
+_RETENTION_MS = _WINDOW_MS + DAY_MS
+_GAPS = st.lists(st.one_of(st.integers(0, 2 * _HOUR_MS), st.integers(0, 10 * DAY_MS)), min_size=1, max_size=60)
+
+
+def _ledger(gaps: list[int]) -> list[int]:
+    """Return the append times of entries so far apart."""
+    at, times = NOW_MS, []
+    for gap in gaps:
+        at += gap
+        times.append(at)
+    return times
+
+
+def _landmarks(times: list[int]) -> Landmarks:
+    landmarks = Landmarks(_RETENTION_MS)
+    for offset, at in enumerate(times):
+        landmarks.passed(offset, at)
+    return Landmarks.read(str(landmarks))
+
+
+@given(gaps=_GAPS, away=st.integers(0, 20 * DAY_MS), skew=st.integers(-_HOUR_MS, _HOUR_MS), data=st.data())
+def test_what_retention_deleted_is_never_missed(gaps: list[int], away: int, skew: int, data: st.DataObject) -> None:
+    """Whenever the brokers look, and however many entries are in a segment, at most those older than retention are gone."""
+    times = _ledger(gaps)
+    now = times[-1] + away
+    due = sum(at < now - _RETENTION_MS for at in times)
+    first = data.draw(st.integers(0, due))
+    assert _landmarks(times).missing(first, _RETENTION_MS, now + skew) is None
+
+
+@given(gaps=_GAPS, away=st.integers(0, 20 * DAY_MS), skew=st.integers(-_HOUR_MS, _HOUR_MS), data=st.data())
+def test_what_was_deleted_younger_than_the_window_is_always_missed(
+    gaps: list[int], away: int, skew: int, data: st.DataObject
+) -> None:
+    times = _ledger(gaps)
+    now = times[-1] + away
+    young = [offset for offset, at in enumerate(times) if at > now - _WINDOW_MS]
+    if young:
+        first = data.draw(st.sampled_from(young)) + 1
+        assert _landmarks(times).missing(first, _RETENTION_MS, now + skew) is not None
+
+
+def test_the_beginning_is_a_landmark_and_then_one_twenty_hours_after_the_last() -> None:
+    times = [NOW_MS + hour * _HOUR_MS for hour in range(60)]
+    assert [place.offset for place in _landmarks(times).places] == [0, 20, 40]
+
+
+@given(days=st.integers(1, 4000))
+@example(days=8)
+def test_a_commit_has_room_for_the_landmarks_of_any_window(days: int) -> None:
+    landmarks = Landmarks(days * DAY_MS)
+    for at in range(0, (days + 20) * 24, max(1, days // 100)):
+        landmarks.passed(10**12 + at, NOW_MS + at * _HOUR_MS)
+    assert 1 < len(landmarks.places) <= 34
+    assert len(str(landmarks)) < 1_000
+
+
+def test_without_a_retention_there_is_no_landmark() -> None:
+    landmarks = Landmarks()
+    landmarks.passed(1, NOW_MS)
+    assert str(landmarks) == ""
+    assert landmarks.missing(9, _RETENTION_MS, NOW_MS) is None
+
+
+def test_a_clock_that_goes_back_leaves_the_landmarks_as_they_are() -> None:
+    landmarks = Landmarks(_RETENTION_MS)
+    for offset, at in ((0, NOW_MS), (1, NOW_MS - DAY_MS), (2, NOW_MS + DAY_MS)):
+        landmarks.passed(offset, at)
+    assert [place.offset for place in landmarks.places] == [0, 2]
+
+
+def test_no_other_text_has_landmarks() -> None:
+    for text in ("", "691200", "691200 ", "691200 1@", "x 1@2", "691200 1@2 3", "691200 1@2 and more"):
+        assert Landmarks.read(text).places == []
