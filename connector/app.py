@@ -160,6 +160,7 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             settings.ledger.flush_interval_seconds, max_silence_seconds=min(_MAX_SILENCE_SECONDS, session_seconds / 2)
         ),
         stop_on_verdict=settings.on_verdict == "stop",
+        session_seconds=session_seconds if poll.names_itself else float("inf"),
     )
 
 
