@@ -142,6 +142,7 @@ class SourceConsumer:
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
         self._positions: dict[TopicPartition, KafkaTopicPartition] = {}
+        self._reached: dict[TopicPartition, int] = {}
         self._fetching: set[TopicPartition] = set()
         self._refused_positions: dict[TopicPartition, int] = {}
         self._unreadable: dict[TopicPartition, str] = {}  # and the name of an error not posted yet
@@ -180,6 +181,13 @@ class SourceConsumer:
     def partitions(self) -> list[TopicPartition]:
         """Return the partitions that are ours at this moment."""
         return list(self._mine)
+
+    def reading(self) -> dict[TopicPartition, int]:
+        """Return the partitions that are fetched at this moment, and up to where each was read."""
+        places = {partition: self._positions.get(partition) for partition in list(self._fetching)}
+        if self._held_for_schema:
+            return {}
+        return {p: max(place.offset, self._reached.get(p, 0)) for p, place in places.items() if place is not None}
 
     def polled_handled(self) -> None:
         """Say that a poll posted was handled: the next may be."""
@@ -337,7 +345,7 @@ class SourceConsumer:
                 if error is None:
                     column.messages.append(message)
                 else:
-                    column.reached = offset
+                    column.reached = self._reached[partition] = offset
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)
@@ -501,11 +509,14 @@ class SourceConsumer:
     def _begin(self, partition: TopicPartition, *, truncated: bool = False, anew: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
-        self._positions.pop(partition, None)
-        self._unreadable.pop(partition, None)
-        self._fetching.discard(partition)
+        self._forget_position(partition)
         self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
         self._post(x.Assigned(partition, origin.generation, truncated, anew))
+
+    def _forget_position(self, partition: TopicPartition) -> None:
+        for known in (self._positions, self._reached, self._unreadable):
+            known.pop(partition, None)
+        self._fetching.discard(partition)
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True
@@ -561,10 +572,8 @@ class SourceConsumer:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             origin = self._mine.pop(partition, None)
-            self._positions.pop(partition, None)
-            self._fetching.discard(partition)
+            self._forget_position(partition)
             self._refused_positions.pop(partition, None)
-            self._unreadable.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)
                 self._undecoded = [column for column in self._undecoded if column.origin is not origin]
