@@ -28,6 +28,7 @@ from connector.avro import ledger_entry
 from connector.core import exchange as x
 from connector.core.pipeline import Policy
 from connector.model import (
+    UNKNOWN_EPOCH,
     Facts,
     Failure,
     Moment,
@@ -109,6 +110,7 @@ class Part:
     draining_since: float | None = None
     end: End | None = None
     committed: int = 0
+    start: int = 0
     received: set[Row] = field(default_factory=set)
     resolved: set[Row] = field(default_factory=set)
     """Resolved in the ledger when its restore began, or by an answer told since."""
@@ -384,7 +386,7 @@ class Oracle(Observer):
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
-        part.running, part.committed = True, offset
+        part.running, part.committed, part.start = True, offset, offset
         self.check(
             self._jumps or offset in self._starts(part), "I2: started at {}, committed is {}", offset, part.commits[-1:]
         )
@@ -614,6 +616,8 @@ class Oracle(Observer):
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
+        if commit.epoch == UNKNOWN_EPOCH and next_offset == part.start:
+            return  # where it started, as it found it: which says only that we are there
         behind = _behind(commit)
         last = self._rows.get((part.partition, behind - 1, commit.epoch))
         self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", behind, commit.epoch)
