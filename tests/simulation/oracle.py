@@ -222,7 +222,8 @@ class Oracle(Observer):
                 for row, facts in self._facts.items()
             },
         )
-        if commit is not None and commit.metadata and (first > 0 or _rests_on(commit) > end):
+        ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
+        if commit is not None and ours and (first > 0 or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
 
     def goes_on(self, accepted: frozenset[str]) -> None:

@@ -125,8 +125,8 @@ class World:
         self._mischief_odds = _draw(dice, _MOST_MISCHIEF, often)
         if alone:
             self._mischief_odds = replace(self._mischief_odds, **{alone: 1.5 * getattr(_MOST_MISCHIEF, alone)})
-        strange = dice.random() < 0.2
-        late = dice.random() < 0.15
+        strange = dice.random() < 0.0
+        late = dice.random() < 0.0
         logs = [
             rows(
                 dice,
@@ -588,7 +588,7 @@ _MOST_MISCHIEF = _Mischief(
     cut=0.4,
     sleep=0.15,
     visitor=0.2,
-    ledger=0.15,
+    ledger=0.4,
     damage=0.2,
 )
 
@@ -630,6 +630,7 @@ def _plan(dice: Random) -> Plan:
         ),
         buffer=BufferPolicy(dice.choice((28, 45, 90)), 200_000, 3 * _POLL_RECORDS),
         drain_seconds=drain_seconds,
+        session_seconds=SESSION_SECONDS if protocol == "KIP-848" else float("inf"),
         flush=FlushPolicy(
             dice.choice((0.1, 0.5)), dice.choice((2, 8, 100)), dice.choice((10, 40)), max_silence_seconds=SESSION_SECONDS / 2
         ),
