@@ -905,7 +905,9 @@ class ReaderClient(_Client):
             return [Stored(self._place, self._position, failure=KafkaError(KafkaError._BAD_MSG))]
         if damaged is not None:
             bad = found[damaged]
-            found[damaged:] = [] if self._checks else [replace(bad, content=_flipped(bad.content or b"")), *found[damaged + 1 :]]
+            found[damaged:] = (
+                [] if self._checks else [replace(bad, content=_flipped(bad.content or b"")), *found[damaged + 1 :]]
+            )
         if found:
             self._position, self._ended = found[-1].at + 1, False
         elif self._ended:
@@ -1107,7 +1109,9 @@ class AdminClient:
 
     def list_offsets(self, asked: dict[Place, Any], *, isolation_level: Any, request_timeout: float) -> dict[Place, _Answer]:
         def offset(place: Place, spec: Any) -> SimpleNamespace:
-            if not self._cluster.cuts.reaches(self._properties["simulated.process"], TopicPartition(place.topic, place.partition)):
+            if not self._cluster.cuts.reaches(
+                self._properties["simulated.process"], TopicPartition(place.topic, place.partition)
+            ):
                 return SimpleNamespace(offset=-1)
             if self._cluster.silent((place.topic, place.partition), self._cluster.odds.end_unknown):
                 self._cluster.journal.happened("end offset unknown")

@@ -56,7 +56,9 @@ class Visitor:
 
     def assign_new(self, given: list[TopicPartition]) -> None:
         self._mine.update(given)
-        self._cluster.loop.call_later(self._cluster.delay(1.0), self._heard, self.member_id, partial(self._commit, set(given)))
+        self._cluster.loop.call_later(
+            self._cluster.delay(1.0), self._heard, self.member_id, partial(self._commit, set(given))
+        )
 
     def revoke(self, wanted: list[TopicPartition]) -> None:
         self._commit(self._mine & set(wanted))

@@ -130,7 +130,7 @@ class World:
         logs = [
             rows(
                 dice,
-                number, 
+                number,
                 most=_RECORDS,
                 heavy=HEAVY_BODY,
                 huge=_MAX_BYTES,
