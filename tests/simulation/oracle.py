@@ -376,7 +376,10 @@ class Oracle(Observer):
         """What is in the ledger now, the restore that begins must find."""
         part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
         if self.cluster is not None:
-            place = TopicPartition(SOURCE, part.partition)
+            place, ledger = TopicPartition(SOURCE, part.partition), TopicPartition(LEDGER, part.partition)
+            commit = self.cluster.committed.get(place)
+            if commit is not None and self._is_whole(commit, ledger):
+                self._harmed.pop(part.partition, None)  # as far as a commit can tell
             part.commits, part.first = [self.cluster.committed.get(place)], self.cluster.bounds(place)[0]
         for row, facts in self._facts.items():
             there = [outcome for at, outcome in facts if at != _LOST]
@@ -384,6 +387,14 @@ class Oracle(Observer):
                 part.resolved.add(row)
                 if row.key is not None and Outcome.DELIVERED in there:
                     part.known_keys.add(row.key)
+
+    def _is_whole(self, commit: Commit, ledger: TopicPartition) -> bool:
+        """Tell whether a ledger begins and ends as its commit says: what arrived since may have filled it up again."""
+        topics = self.cluster.topics if self.cluster else {}
+        if self.cluster is None or ledger.topic not in topics or not commit.metadata:
+            return False
+        first, end = self.cluster.bounds(ledger)
+        return first == 0 and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
@@ -617,9 +628,11 @@ class Oracle(Observer):
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
-        if commit.epoch == UNKNOWN_EPOCH and next_offset == part.start:
-            return  # where it started, as it found it: which says only that we are there
         behind = _behind(commit)
+        if commit.epoch == UNKNOWN_EPOCH and behind == part.start:
+            unread = [row for row in self._logs[part.partition] if part.start <= row.offset < next_offset]
+            self.check(not unread, "I2: commit of {} passes {}, and names no record", next_offset, unread)
+            return  # where it started, as it found it: which says only that we are there
         last = self._rows.get((part.partition, behind - 1, commit.epoch))
         self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", behind, commit.epoch)
         # A commit from before its log was cut is about the records it had then: they are of older epochs.

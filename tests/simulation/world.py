@@ -248,7 +248,7 @@ class World:
     def _accept_what_is_refused(self) -> None:
         """An operator goes on without what the ledger lost: sets ``ACCEPT``, and restarts."""
         sentences = " ".join(sentence for member in self._members for sentence in member.pipeline.needs_operator())
-        found = frozenset(re.findall(r"ACCEPT=(ledger-[\w-]+)|(OFFSET_OUT_OF_RANGE=earliest)", sentences))
+        found = frozenset(re.findall(r"ACCEPT=((?:ledger|destination)[\w-]+)|(OFFSET_OUT_OF_RANGE=earliest)", sentences))
         found = frozenset(accept or setting for accept, setting in found) - self._accepted
         if found:
             self._tell(f"set: {','.join(sorted(found))}")
