@@ -133,6 +133,7 @@ def ledger_policy(settings: Settings) -> LedgerPolicy:
         accept=_accepted(settings),
         out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
         retention_ms=settings.dedupe.ledger_ms,
+        wall_ms=HostClock().wall_ms,
     )
 
 

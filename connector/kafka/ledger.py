@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,10 +31,6 @@ from connector.ports import Confirmation
 __all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "read_entry"]
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
     """Whose facts, and what an operator accepted."""
@@ -45,9 +40,10 @@ class LedgerPolicy:
     dedupe_key: bytes
     accept: frozenset[str]
     out_of_range: OutOfRange
-    retention_ms: int = 0
-    """How long the ledger keeps an entry at least: `DedupePolicy.ledger_ms`. With 0 it is not known."""
-    wall_ms: Callable[[], int] = _wall_ms
+    retention_ms: int
+    """How long the ledger keeps an entry at least: `DedupePolicy.ledger_ms`."""
+    wall_ms: Callable[[], int]
+    """The clock by which what it must still hold is judged."""
 
 
 class Ledger:

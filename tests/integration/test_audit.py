@@ -123,7 +123,7 @@ def test_records_that_an_operators_commit_skipped_are_unaccounted_and_named(worl
     assert account[0]["unaccounted_offsets"] == [2, 3, 4]
     screen = world.command("audit")
     assert screen.returncode == 1
-    assert "3 records below the committed offset have neither a fact nor a dead letter: an operator's" in screen.stdout
+    assert "3 records below the committed offset have neither a fact nor a dead letter: a commit that was" in screen.stdout
     assert f"{world.topic}-0@2, {world.topic}-0@3, {world.topic}-0@4" in screen.stdout
     assert "the account does not close" in screen.stdout
 
@@ -164,14 +164,34 @@ def test_letter_that_is_not_there_is_missed(world: World) -> None:
     assert f"their letter is not there: {world.topic}-0@1" in world.command("audit").stdout
 
 
-def test_letter_that_an_operator_deleted_is_said_and_is_no_alarm(world: World) -> None:
+def test_letter_that_was_deleted_is_said_and_is_missing_all_the_same(world: World) -> None:
     _stopped_after(world, Produced(_NOTHING), dead_lettered=1)
+    assert _audit(world)[0] == 0
     delete_records(world.servers, world.dead_letters, 1)
 
     code, account = _audit(world)
 
-    assert (code, account["letters_deleted"], account[0]["letters_missing"]) == (0, True, 1)
-    assert "records were deleted from the dead-letter topic, perhaps these" in world.command("audit").stdout
+    assert (code, account["letters_deleted"], account[0]["letters_missing"]) == (1, True, 1)
+    screen = world.command("audit").stdout
+    assert "the dead-letter topic deleted records (by its settings, or an operator did): their letter is not" in screen
+    assert f"{world.topic}-0@0" in screen
+    assert "every dead letter is there" not in screen
+
+
+@pytest.mark.parametrize(
+    "forgets",
+    [{"retention_ms": "604800000"}, {"retention_bytes": "1000000000"}, {"cleanup_policy": "compact"}],
+    ids=["by time", "by size", "by key"],
+)
+def test_letter_that_its_topic_may_have_deleted_is_said_so(world: World, forgets: dict[str, str]) -> None:
+    """Compaction leaves the beginning of the log where it was."""
+    _stopped_after(world, Produced(_NOTHING, b"key"), dead_lettered=1)
+    delete_topic(world.servers, world.dead_letters)
+    create_topic(world.servers, world.dead_letters, **{"retention_ms": "-1"} | forgets)
+
+    code, account = _audit(world)
+
+    assert (code, account["letters_deleted"], account[0]["letters_missing"]) == (1, True, 1)
 
 
 def test_another_groups_letters_are_not_this_groups(world: World) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME
 
 from tests.integration.world import (
@@ -83,7 +86,7 @@ def test_letter_of_any_time_keeps_it(world: World) -> None:
 
 def test_letter_whose_time_an_older_topic_does_not_take_is_written_with_the_time_of_now(world: World) -> None:
     world.create_topic(message_timestamp_after_max_ms=_ANY_TIME)
-    create_topic(world.servers, world.dead_letters, message_timestamp_after_max_ms="3600000")
+    create_topic(world.servers, world.dead_letters, retention_ms="-1", message_timestamp_after_max_ms="3600000")
     began, at = now_ms(), now_ms() + 2 * 3_600_000
     world.produce(Produced(b"\x01", b"k", timestamp_ms=at))
 
@@ -96,7 +99,7 @@ def test_letter_whose_time_an_older_topic_does_not_take_is_written_with_the_time
 
 def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(world: World) -> None:
     world.create_topic()
-    create_topic(world.servers, world.dead_letters, cleanup_policy="compact")
+    create_topic(world.servers, world.dead_letters, cleanup_policy="compact", retention_ms="-1")
     world.produce(Produced(b"\x01", b"k"))
 
     connector = world.connector()
@@ -106,6 +109,56 @@ def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(w
     alter_topic(world.servers, world.dead_letters, cleanup_policy="delete")
 
     connector.until_resolved(dead_lettered=1)
+
+
+@pytest.mark.parametrize(
+    ("forgets", "mended"),
+    [
+        ({"retention_ms": "604800000"}, {"retention_ms": "-1"}),
+        ({"retention_ms": "-1", "retention_bytes": "1000000"}, {"retention_bytes": "-1"}),
+        ({"retention_ms": "-1", "cleanup_policy": "compact,delete"}, {"cleanup_policy": "delete"}),
+        ({"retention_ms": "-1", "unclean_leader_election_enable": "true"}, {"unclean_leader_election_enable": "false"}),
+    ],
+    ids=["by time", "by size", "by key", "by an election"],
+)
+def test_dead_letter_topic_that_forgets_is_refused_until_it_is_mended_or_accepted(
+    world: World, forgets: dict[str, str], mended: dict[str, str]
+) -> None:
+    world.create_topic()
+    create_topic(world.servers, world.dead_letters, **forgets)
+    world.produce(Produced(b"\x01", b"k"))
+    ((setting, value),) = mended.items()
+    command = f"--entity-name {world.dead_letters} --add-config {setting.replace('_', '.')}={value}"
+
+    connector = world.connector()
+    said = connector.until_said("operator_needed", sentence=command)
+    assert connector.page("/readyz")[0] == 503
+    checked = world.command("check")
+    assert (checked.returncode, command in checked.stdout) == (1, True)
+    assert world.fates() == {}
+    assert connector.stop() == 0
+
+    found = re.search(r"ACCEPT=(\S+)", said["sentence"])
+    assert found is not None
+    assert "which was accepted" in world.command("check", ACCEPT=found[1]).stdout
+    connector.start(world.settings(ACCEPT=found[1]))
+    connector.until_resolved(dead_lettered=1)
+    assert connector.stop() == 0
+    # Another way to forget is another case.
+    alter_topic(world.servers, world.dead_letters, retention_ms="1000000", retention_bytes="1000001")
+    assert "would lose letters" in world.command("check", ACCEPT=found[1]).stdout
+    alter_topic(world.servers, world.dead_letters, **{"retention_ms": "-1", "retention_bytes": "-1"} | mended)
+    assert world.command("check").returncode == 0
+    connector.start(world.settings())
+    connector.until_ready()
+
+
+def test_dead_letter_topic_too_small_for_the_source_is_said_by_check(world: World) -> None:
+    world.create_topic(max_message_bytes="3000000")
+    create_topic(world.servers, world.dead_letters, retention_ms="-1")
+    checked = world.command("check")
+    assert checked.returncode == 0
+    assert "letters of the source's largest records do not fit: set max.message.bytes=3065536" in checked.stdout
 
 
 def test_letter_as_large_as_the_source_takes_is_written_all_the_same(world: World) -> None:
