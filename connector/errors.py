@@ -9,6 +9,7 @@ ConnectorError
       + SchemaUnavailable      the registry does not answer, or not with a schema
       + KafkaUnavailable       a broker does not answer, or refuses
           + KafkaDenied        this client lacks a right
+          + RecordsRefused     it refuses records, for what one of them is
       + LedgerUnavailable      the ledger, or its end, cannot be read
   * Refused                    going on could lose events: an operator must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
@@ -27,6 +28,7 @@ __all__ = [
     "LogDamaged",
     "OutOfOrder",
     "RecordError",
+    "RecordsRefused",
     "Refused",
     "SchemaUnavailable",
     "SettingsError",
@@ -74,6 +76,10 @@ class KafkaUnavailable(Unavailable):
 
 class KafkaDenied(KafkaUnavailable):
     """The brokers answer, but this client lacks a right; it is tried again, and an operator is told."""
+
+
+class RecordsRefused(KafkaUnavailable):
+    """The brokers refuse records that are written together, for what one of them is; the others they would take."""
 
 
 class LedgerUnavailable(Unavailable):

@@ -20,6 +20,7 @@ __all__ = [
     "Facts",
     "Failure",
     "Flaw",
+    "Manner",
     "Moment",
     "Outcome",
     "Poll",
@@ -93,6 +94,19 @@ class Flaw:
     """Of the first rule broken."""
     detail: str
     """Every field and rule broken; never a value of the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a dead letter is written: as its record is, or, where its topic refuses that, in another way."""
+
+    alone: bool = False
+    """In a batch of its own. Brokers take or refuse a batch as a whole, so only of such a letter
+    is it known that the refusal is its own."""
+    now: bool = False
+    """With the time of now."""
+    left_out: int = 0
+    """Without so many of its value, headers and key, the largest first."""
 
 
 @dataclass(slots=True)

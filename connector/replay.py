@@ -1,7 +1,8 @@
 """`connector replay`: dead letters of this group back to their source topic, each record exactly once.
 
 **What is written.** The record as it was: key, value, timestamp and its own headers byte for byte, to the partition it came
-from. Of our headers only ``connector.dedupe-id`` stays, so that an event without an id of its own keeps the derived one and
+from. One that its letter lacks a part of, being too large for the letter's topic, is read from the source topic again.
+Of our headers only ``connector.dedupe-id`` stays, so that an event without an id of its own keeps the derived one and
 Amazon can tell a copy; beside it ``connector.replay-of`` names the record it is a copy of, and ``connector.replays`` counts.
 
 **What is not replayed** (`core.replay.Skipped` in full): what the ledger says was delivered after all, what was replayed
@@ -35,9 +36,9 @@ from rich.table import Table
 
 from connector.app import ledger_policy, read_settings
 from connector.config import Settings
-from connector.core.letters import Letter, replay_of, replayed
+from connector.core.letters import DEDUPE_ID_HEADER, UNREADABLE, Letter, marked, replay_of, replayed, size
 from connector.core.replay import Candidate, Plan, Planner, Selection, Skipped
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaUnavailable, RecordsRefused
 from connector.kafka.survey import Survey, headers
 from connector.kafka.topics import TopicDescription
 from connector.kafka.transactions import OutgoingRecord, TransactionalProducer
@@ -48,6 +49,12 @@ from connector.terminal import ProgressBar
 __all__ = ["Asked", "run"]
 
 _DONE, _FAILED, _REFUSED = 0, 1, 2
+_NOT_TAKEN = (
+    "letters stay, for the source topic refuses their records with a replay's headers ({}): if they are too large, raise "
+    "its max.message.bytes by 1 KB"
+)
+_GONE = "letters stay, for they lack a part of their records, which the source topic does not have any more"
+_SHOWN = 5
 _BATCH_RECORDS = 500
 _BATCH_BYTES = 4_000_000
 """A batch is over at whichever comes first: a run that is killed holds up the source's readers for one batch at most."""
@@ -107,7 +114,7 @@ def _write(replays: list[_TopicReplay], console: Console) -> int:
     finally:  # also of a run that is interrupted or fails: what was done is done
         for one in replays:
             one.say_written(console)
-    return _DONE
+    return _FAILED if any(one.left for one in replays) else _DONE
 
 
 @contextmanager
@@ -145,6 +152,8 @@ class _TopicReplay:
     plan: Plan = field(init=False)
     written: int = 0
     by_another_run: int = 0
+    left: dict[str, list[str]] = field(default_factory=dict)
+    """Why records were left in the end, and which."""
     _source: TopicDescription = field(init=False)
     _planner: Planner = field(init=False)
     _looked_to: dict[TopicPartition, int] = field(default_factory=dict)
@@ -172,7 +181,8 @@ class _TopicReplay:
         for place, first in self._searched_from(firsts).items():
             self._looked_to[place] = survey.topics.offsets(place, stable=True)[1]
             self._search(place, first, self._looked_to[place])
-        self.plan = planner.plan(self._source.topic_id, open_from, self._oldest_ms())
+        begins_at = {place.partition: first for place, first in firsts.items()}
+        self.plan = planner.plan(self._source.topic_id, open_from, self._oldest_ms(), begins_at)
         self._cut = sum(
             firsts[self._target(candidate.letter)] > candidate.letter.offset + 1 for candidate in self.plan.chosen
         )
@@ -252,6 +262,12 @@ class _TopicReplay:
                 style="yellow",
                 soft_wrap=True,
             )
+        if unreadable := sum(UNREADABLE in candidate.letter.left_out for candidate in chosen):
+            console.print(
+                f"{unreadable:,} of them had headers with names that are not UTF-8: they are replayed without headers",
+                style="yellow",
+                soft_wrap=True,
+            )
         if self._cut:
             console.print(
                 f"{self._cut:,} of them stand before the first record that {self.topic} still has: if they were replayed "
@@ -277,9 +293,23 @@ class _TopicReplay:
         while batch := list(_batch(records)):
             if interrupted():
                 raise KeyboardInterrupt
-            producer.write(batch)
-            self.written += len(batch)
+            self._write(producer, batch)
             bar.advance(len(batch))
+
+    def _write(self, producer: TransactionalProducer, batch: list[OutgoingRecord]) -> None:
+        """Write a batch; of one that is refused, all but the records that the brokers refuse by themselves."""
+        try:
+            producer.write(batch)
+        except RecordsRefused as refusal:
+            half = len(batch) // 2
+            if not half:
+                _, record = replay_of(batch[0].headers) or ("", "")
+                self.left.setdefault(_NOT_TAKEN.format(refusal), []).append(record)
+                return
+            self._write(producer, batch[:half])
+            self._write(producer, batch[half:])
+        else:
+            self.written += len(batch)
 
     def _look_again(self) -> None:
         """Search what came to the source since `look`, up to its very end: nobody else's replay can come after that."""
@@ -302,33 +332,46 @@ class _TopicReplay:
         for place, offsets in wanted.items():
             for message in self.survey.read(place, min(offsets), max(offsets) + 1):
                 letter = Letter.read(headers(message))
-                if message.offset() in offsets and letter is not None:
-                    yield OutgoingRecord(
-                        self._target(letter),
-                        message.key(),
-                        message.value(),
-                        replayed(letter, headers(message)),
-                        max(letter.timestamp_ms, 0),
-                    )
+                if message.offset() not in offsets or letter is None:
+                    continue
+                if not letter.lacks:
+                    own = replayed(letter, headers(message))
+                    yield OutgoingRecord(self._target(letter), message.key(), message.value(), own, letter.timestamp_ms)
+                elif (record := self._from_source(letter)) is not None:
+                    yield record
+
+    def _from_source(self, letter: Letter) -> OutgoingRecord | None:
+        """Make what is written of a letter's record where that still stands; None, and a note, if it does not."""
+        message = self.survey.record(letter.source, letter.offset)
+        own = headers(message) if message is not None else ()
+        brought = (DEDUPE_ID_HEADER, letter.dedupe_id.encode()) in own
+        if message is None or message.timestamp()[1] != letter.timestamp_ms or not (letter.id_derived or brought):
+            self.left.setdefault(_GONE, []).append(letter.record)
+            return None
+        marks = marked(letter, own)
+        return OutgoingRecord(self._target(letter), message.key(), message.value(), marks, letter.timestamp_ms)
 
     def say_written(self, console: Console) -> None:
         """Say what was done, also of a run that did not come to its end."""
-        count = len(self.plan.chosen)
+        count, left = len(self.plan.chosen), sum(map(len, self.left.values()))
         if not count:
             return
         console.print(
             f"{self.topic}: replayed {self.written:,} of {count:,} dead letters"
             + (f"; {self.by_another_run:,} were replayed by another run meanwhile" if self.by_another_run else "")
-            + ("" if self.written + self.by_another_run == count else ". Run it again for the rest"),
+            + ("" if self.written + self.by_another_run + left == count else ". Run it again for the rest"),
             soft_wrap=True,
             highlight=False,
         )
+        for why, records in self.left.items():
+            shown = ", ".join(records[:_SHOWN]) + (", …" if len(records) > _SHOWN else "")
+            console.print(f"{len(records):,} {why}: {shown}", style="red", soft_wrap=True, highlight=False)
 
 
 def _batch(records: Iterator[OutgoingRecord]) -> Iterator[OutgoingRecord]:
-    size = 0
+    total = 0
     for record in islice(records, _BATCH_RECORDS):
         yield record
-        size += len(record.value or b"") + len(record.key or b"")
-        if size >= _BATCH_BYTES:
+        total += len(record.value or b"") + len(record.key or b"") + size(record.headers)
+        if total >= _BATCH_BYTES:
             return

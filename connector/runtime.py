@@ -19,7 +19,7 @@ from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import KafkaDenied, Refused, Unavailable
 from connector.intake import Origin
-from connector.model import Facts, Flaw, Moment, TopicPartition
+from connector.model import Facts, Flaw, Manner, Moment, TopicPartition
 from connector.ports import Clock, Confirmation, Record, Sink
 from connector.telemetry import Telemetry
 
@@ -57,7 +57,7 @@ class Ledger(Protocol):
         """The cluster's id."""
 
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
-        """Append; ``report`` is called once, on any thread."""
+        """Append; ``report`` is called once, on any thread. Raises only before."""
 
     def restore(self, source: TopicPartition, *, truncated: bool, wanted: Callable[[], bool]) -> Recovery:
         """Read what an assignment starts with; blocks while it is wanted. Raises `Refused` or `Unavailable`."""
@@ -66,8 +66,13 @@ class Ledger(Protocol):
 class Letters(Protocol):
     """Dead letters are written to it."""
 
-    def write(self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None]) -> None:
-        """Write; ``report`` is called once, on any thread."""
+    topic_for: Callable[[str], str]
+    """Names the dead-letter topic of a source topic."""
+
+    def write(
+        self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None], manner: Manner
+    ) -> None:
+        """Write; ``report`` is called once, on any thread. Raises only before."""
 
 
 class Runtime:
@@ -215,18 +220,25 @@ class Runtime:
                 self._telemetry.facts_failed(command.partition, confirmation.error)
                 self.post(x.FactsFailed(command.generation, self._chance()))
 
-        self._ledger.append(command.partition, command.topic_id, command.facts, report)
+        try:
+            self._ledger.append(command.partition, command.topic_id, command.facts, report)
+        except Exception as error:  # noqa: BLE001 - of this entry alone: it is tried again, and nothing is sent meanwhile
+            report(Confirmation(type(error).__name__, -1, None))
 
     def _write_letter(self, command: x.WriteLetter) -> None:
         def report(confirmation: Confirmation) -> None:
             if confirmation.error is None:
                 self.post(x.LetterWritten(command.generation, command.offset))
             else:
-                self._telemetry.letter_failed(command.partition.topic, confirmation.error)
+                self._telemetry.letter_failed(self._letters.topic_for(command.partition.topic), confirmation.error)
                 self.post(x.LetterFailed(command.generation, command.offset, confirmation.error, self._chance()))
 
         # A letter is written only while its assignment is ours, so its origin is known.
-        self._letters.write(self._origins[command.generation], cast("Record", command.record), command.flaw, report)
+        origin, record = self._origins[command.generation], cast("Record", command.record)
+        try:
+            self._letters.write(origin, record, command.flaw, report, command.manner)
+        except Exception as error:  # noqa: BLE001 - of this letter alone: its partition waits, and an operator is told
+            report(Confirmation(type(error).__name__, -1, None))
 
     def _restore_wanted(self, command: x.Restore) -> Recovery:
         """Restore, unless the assignment ended while this waited for its turn, and until it ends."""

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from connector.core.assignment import TOO_LARGE
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.core.statistics import AGE_BOUNDS_SECONDS
@@ -29,6 +30,10 @@ __all__ = ["Telemetry", "configure_logging"]
 
 _REPEAT_SECONDS = 10.0
 """A line that would repeat is written this often, with the number of those left out."""
+_TOO_LARGE = (
+    "Dead letters are larger than {} takes: raise its max.message.bytes. One that does not fit by itself is written without "
+    "its value, headers or key, and says so; the record in the source topic has them"
+)
 _REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 
 
@@ -211,8 +216,13 @@ class Telemetry:
             self._requests.labels(str(answer.status)).inc()
 
     def letter_failed(self, topic: str, code: str) -> None:
-        """Say that a dead letter could not be written; its partition waits."""
-        self._seldom("warning", "dead_letter_not_written", code, topic=topic, code=code)
+        """Say that a dead letter could not be written so; it is written otherwise, or its partition waits."""
+        more = {"sentence": _TOO_LARGE.format(topic)} if code in TOO_LARGE else {}
+        self._seldom("warning", "dead_letter_not_written", code, topic=topic, code=code, **more)
+
+    def record_unforeseen(self, partition: TopicPartition, offset: int, kind: str) -> None:
+        """Say that reading a record failed in a way that nobody foresaw; it becomes a dead letter."""
+        self._seldom("warning", "record_unforeseen", kind, partition=str(partition), offset=offset, kind=kind)
 
     def facts_failed(self, partition: TopicPartition, code: str) -> None:
         """Say that facts could not be written; they are written again."""

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import pytest
 
 from connector.config import Kafka
@@ -190,3 +193,13 @@ def test_admin_is_given_what_concerns_a_connection_only() -> None:
     given = admin_properties(_kafka(linger_ms="5", session_timeout_ms="10000", sasl_mechanism="PLAIN"))
 
     assert given == {"bootstrap.servers": "broker:9092", "sasl.mechanism": "PLAIN", "allow.auto.create.topics": False}
+
+
+@pytest.mark.parametrize("name", ["compression.type", "compression.codec"])
+def test_letters_are_compressed_unless_an_operator_says_otherwise(name: str) -> None:
+    def given(kafka: Kafka) -> dict[str, Any]:
+        return clients.producer_properties(kafka, lambda _client, _code: None, logging.getLogger("librdkafka"))
+
+    assert given(_kafka())["compression.type"] == "zstd"
+    chosen = {key: value for key, value in given(_kafka(**{name: "gzip"})).items() if key.startswith("compression")}
+    assert list(chosen.values())[-1] == "gzip", "of two names of one property librdkafka takes the last"

@@ -71,6 +71,14 @@ class AmazonSink:
 
     async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
         """Send a request body of ``count`` events, and read what became of them."""
+        try:
+            return await self._send(body, count, may_start)
+        except Exception as error:  # noqa: BLE001 - one answer must not end the process: its events are sent again
+            # Its type alone: the text may hold values of an event.
+            detail = f"It failed in a way that nobody foresaw ({type(error).__name__})"
+            return RequestFailed(Failure.TRANSIENT, "unforeseen", detail=detail)
+
+    async def _send(self, body: bytes, count: int, may_start: Callable[[], bool]) -> Answer:
         token = await self._tokens.current()
         if isinstance(token, RequestFailed):
             return token

@@ -10,16 +10,26 @@ about what was sent are still written down (design: The guarantee, point 5).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from connector.core.dedupe import DedupeWindow, SeenKeys
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.recovery import LedgerPosition, Recovery
-from connector.model import Event, Facts, Flaw, TopicPartition
+from connector.model import Event, Facts, Flaw, Manner, TopicPartition
 
-__all__ = ["Assignment", "Letter", "Phase"]
+__all__ = ["TOO_LARGE", "Assignment", "Letter", "Phase"]
+
+TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_MSG_SIZE"})
+"""Kafka's codes for what is larger than client, topic (``max.message.bytes``) or segments take."""
+_TIME = "INVALID_TIMESTAMP"
+_OF_A_BATCH = TOO_LARGE | {_TIME, "INVALID_RECORD", "_INVALID_DIFFERENT_RECORD", "UNKNOWN"}
+"""Codes that another letter of the same batch may have caused. With several untimely ones in it
+librdkafka 2.16 says INVALID_RECORD of each, and _INVALID_DIFFERENT_RECORD of the others; UNKNOWN is
+what brokers say when they fail themselves."""
+_PARTS = 3
+"""Value, headers and key."""
 
 
 class Phase(Enum):
@@ -41,6 +51,20 @@ class Letter:
     flaw: Flaw
     record: object
     size: int
+    manner: Manner = field(default_factory=Manner)
+
+    def refused(self, code: str) -> bool:
+        """Choose the next manner after a refusal; False if none is left, or none would help."""
+        manner = self.manner
+        if code in _OF_A_BATCH and not manner.alone:
+            self.manner = replace(manner, alone=True)
+        elif code == _TIME and not manner.now:
+            self.manner = replace(manner, now=True)
+        elif code in TOO_LARGE and manner.left_out < _PARTS:
+            self.manner = replace(manner, left_out=manner.left_out + 1)
+        else:
+            return False
+        return True
 
 
 @dataclass(slots=True, eq=False)

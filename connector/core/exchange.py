@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connector.core.recovery import Recovery
-from connector.model import Answer, Facts, Flaw, Poll, TopicPartition
+from connector.model import Answer, Facts, Flaw, Manner, Poll, TopicPartition
 
 __all__ = [
     "AppendFacts",
@@ -265,6 +265,7 @@ class WriteLetter:
     offset: int
     record: object
     flaw: Flaw
+    manner: Manner = Manner()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ A letter is its record byte for byte, with `LETTER_HEADERS` appended: a producer
 replayed record may become a letter again, so what was appended *last* is ours, and all before it is the record's. A
 replayed record is the record with `REPLAY_HEADERS` appended: the id it keeps, the record it is a copy of, and how often that
 was replayed. Replayed again it gets them anew, so that they never pile up.
+
+A letter that lacks a part of its record says so in `LEFT_OUT_HEADER`, right before its
+`LETTER_HEADERS`: so a connector of before, which does not know it, reads that letter as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connector.core.dedupe import derived_id
@@ -16,13 +19,22 @@ from connector.model import TopicPartition
 
 __all__ = [
     "DEDUPE_ID_HEADER",
+    "HEADERS",
+    "KEY",
+    "LEFT_OUT_HEADER",
     "LETTER_HEADERS",
     "REASON_HEADER",
     "REPLAY_HEADERS",
+    "UNREADABLE",
+    "VALUE",
     "Headers",
     "Letter",
+    "kept",
+    "largest",
+    "marked",
     "replay_of",
     "replayed",
+    "size",
 ]
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -43,6 +55,19 @@ LETTER_HEADERS = (
 )
 REPLAY_HEADERS = (DEDUPE_ID_HEADER, "connector.replay-of", "connector.replays")
 
+LEFT_OUT_HEADER = "connector.left-out"
+"""On a letter that lacks a part of its record: which, with commas."""
+VALUE, HEADERS, KEY = "value", "headers", "key"
+"""What a letter may lack because its topic takes no larger one; the record in the source has it."""
+UNREADABLE = "unreadable headers"
+"""What it lacks because our Kafka client cannot read them, wherever they stand."""
+_PARTS = frozenset({VALUE, HEADERS, KEY, UNREADABLE})
+
+_MOST_KEPT_BYTES = 4096
+"""Of a header of ours that stays when a record's headers are left out."""
+_MOST_DIGITS = 20
+"""Of a number of Kafka's, which has 64 bits. Python refuses to read some thousand digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -59,6 +84,8 @@ class Letter:
     """How often its record had been replayed before."""
     id_derived: bool
     """Whether the id was derived from where the record stood, and not brought along."""
+    left_out: frozenset[str] = frozenset()
+    """What of its record it lacks, by the words above."""
 
     @classmethod
     def read(cls, headers: Headers) -> Letter | None:
@@ -67,17 +94,22 @@ class Letter:
         if values is None:
             return None
         reason, _, topic, partition, offset, timestamp, group, dedupe_id = values
-        if not (partition.isdecimal() and offset.isdecimal() and timestamp.removeprefix("-").isdecimal()):
+        if not (_is_number(partition) and _is_number(offset) and _is_number(timestamp.removeprefix("-"))):
             return None
-        record = headers[: -len(LETTER_HEADERS)]
+        record, left_out = _own(headers)
         source = TopicPartition(topic, int(partition))
         derived = not any(name == DEDUPE_ID_HEADER and value for name, value in record)
-        return cls(reason, source, int(offset), int(timestamp), group, dedupe_id, _replays(record), derived)
+        return cls(reason, source, int(offset), int(timestamp), group, dedupe_id, _replays(record), derived, left_out)
 
     @property
     def record(self) -> str:
         """Name the record it is a copy of, as ``connector.replay-of`` does."""
         return f"{self.source}@{self.offset}"
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        """What it lacks and the record in the source topic has."""
+        return self.left_out - {UNREADABLE}
 
     def may_stand_in(self, cluster_id: str, topic_id: str) -> bool:
         """Tell whether its record may be one of this topic, and not of one of the same name that was deleted.
@@ -90,9 +122,32 @@ class Letter:
         )
 
 
+def size(headers: Headers) -> int:
+    """Return how many bytes headers take on the wire, near enough."""
+    return sum(len(name) + len(value or b"") for name, value in headers)
+
+
+def largest(count: int, sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Choose so many parts of a record, the largest first; of those that are empty none."""
+    return tuple(sorted(filter(sizes.get, sizes), key=sizes.__getitem__, reverse=True)[:count])
+
+
+def kept(record: Headers) -> Headers:
+    """Return what stays when a record's headers are left out: what a replay wrote, or the id that was brought along."""
+    ours = [one for one in record if one[0] in REPLAY_HEADERS and len(one[1] or b"") <= _MOST_KEPT_BYTES]
+    if _tail(ours, REPLAY_HEADERS) is not None:
+        return ours[-len(REPLAY_HEADERS) :]
+    return [one for one in ours if one[0] == DEDUPE_ID_HEADER and one[1]][:1]
+
+
 def replayed(letter: Letter, headers: Headers) -> list[tuple[str, bytes | None]]:
     """Return the headers with which a letter's record is replayed: its own as they were, and `REPLAY_HEADERS`."""
-    record = headers[: -len(LETTER_HEADERS)]
+    record, _ = _own(headers)
+    return marked(letter, record)
+
+
+def marked(letter: Letter, record: Headers) -> list[tuple[str, bytes | None]]:
+    """Return the headers with which a record is replayed that a letter lacks: ``record``, and `REPLAY_HEADERS`."""
     if _tail(record, REPLAY_HEADERS) is not None:
         record = record[: -len(REPLAY_HEADERS)]
     ours = (letter.dedupe_id, letter.record, str(letter.replays + 1))
@@ -105,9 +160,21 @@ def replay_of(headers: Headers) -> tuple[str, str] | None:
     return None if values is None else (values[0], values[1])
 
 
+def _own(headers: Headers) -> tuple[Headers, frozenset[str]]:
+    """Return the headers of a letter that are its record's, and what it lacks."""
+    record = headers[: -len(LETTER_HEADERS)]
+    said = _tail(record, (LEFT_OUT_HEADER,))
+    left_out = frozenset[str]() if said is None else frozenset(said[0].split(", "))
+    return (record[:-1], left_out) if left_out and left_out <= _PARTS else (record, frozenset())
+
+
 def _replays(record: Headers) -> int:
     values = _tail(record, REPLAY_HEADERS)
-    return int(values[2]) if values is not None and values[2].isdecimal() else 0
+    return int(values[2]) if values is not None and _is_number(values[2]) else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def _tail(headers: Headers, names: tuple[str, ...]) -> list[str] | None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from connector.core import exchange as x
-from connector.core.assignment import Assignment, Letter, Phase
+from connector.core.assignment import TOO_LARGE, Assignment, Letter, Phase
 from connector.core.dedupe import DedupePolicy, DedupeWindow, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
@@ -32,6 +32,7 @@ from connector.model import (
     Facts,
     Failure,
     Flaw,
+    Manner,
     Moment,
     Outcome,
     Poll,
@@ -57,6 +58,11 @@ _VOUCH_AGAIN_SECONDS = 1.0
 """How often the coordinator is asked whether we are a member still, until it has answered."""
 _NO_CHANCE = 1.0
 """Of a wait that is one partition's alone: no other comes back at the same moment."""
+_LOOK = "Look at the dead-letter topic, its settings, and this client's rights to it"
+_TOO_SMALL = (
+    "The dead-letter topic does not even take a record's headers of ours: raise its max.message.bytes, and "
+    "KAFKA_MESSAGE_MAX_BYTES if that is set"
+)
 _EXPIRY_SECONDS = 60.0
 """How often the windows forget what is too old."""
 _SWEEP_SECONDS = 0.05
@@ -262,7 +268,7 @@ class Pipeline:
         refusals = {part.refusal: None for part in self.assignments if part.refusal}
         unwritable = [
             f"dead letters of {part.partition} cannot be written ({part.letter_failure}): it stands still until they can. "
-            "Look at the dead-letter topic, its settings, and this client's rights to it"
+            + (_TOO_SMALL if part.letter_failure in TOO_LARGE else _LOOK)
             for part in self.assignments
             if part.letter_failures >= _LETTER_TRIES
         ]
@@ -414,7 +420,9 @@ class Pipeline:
 
     def _put_letter(self, part: Assignment, letter: Letter) -> None:
         part.letters[letter.offset] = letter
-        self._out.append(x.WriteLetter(part.partition, part.generation, letter.offset, letter.record, letter.flaw))
+        self._out.append(
+            x.WriteLetter(part.partition, part.generation, letter.offset, letter.record, letter.flaw, letter.manner)
+        )
 
     def _letter_written(self, told: x.LetterWritten) -> None:
         part = self._assignments[told.generation]
@@ -433,7 +441,10 @@ class Pipeline:
         letter = part.letters.pop(told.offset)
         if not part.live:
             part.let_go(letter)
+        elif letter.refused(told.code):
+            self._put_letter(part, letter)  # at once: the manners are few, and each is tried once
         else:
+            letter.manner = Manner()  # an operator may have mended the topic meanwhile
             part.unwritten[told.offset] = letter
             part.letter_failures += 1
             part.letter_failure = told.code

@@ -34,6 +34,7 @@ class Skipped(Enum):
     PENDING = "its record is not committed yet: the connector will judge it again by itself"
     LOOP = "replayed and dead-lettered again: raise --max-replays once the cause is mended"
     TOO_OLD = "older than the source topic keeps its records: the brokers would delete it, perhaps unread"
+    GONE = "without a part of its record, which the source topic does not have any more"
     LIMIT = "beyond --limit"
 
 
@@ -155,15 +156,24 @@ class Planner:
         if candidate is not None:
             candidate.replayed = True
 
-    def plan(self, topic_id: str, open_from: Mapping[int, int], oldest_ms: int | None) -> Plan:
+    def plan(
+        self,
+        topic_id: str,
+        open_from: Mapping[int, int],
+        oldest_ms: int | None,
+        begins_at: Mapping[int, int] | None = None,
+    ) -> Plan:
         """Decide.
 
         ``open_from`` is, for each partition of the source topic, the first offset that the group will judge again;
-        ``oldest_ms`` the time of the oldest record that the source topic takes and keeps, if it has such a limit.
+        ``oldest_ms`` the time of the oldest record that the source topic takes and keeps, if it has such a limit;
+        ``begins_at`` the first offset that each partition still has.
         """
         skipped, chosen = self._skipped.copy(), list[Candidate]()
         for candidate in self.candidates():
             why = self._unfit(candidate, topic_id, open_from, oldest_ms)
+            if why is None and self._is_gone(candidate.letter, topic_id, begins_at or {}):
+                why = Skipped.GONE
             if why is None and len(chosen) == self._selection.limit:
                 why = Skipped.LIMIT
             if why is None:
@@ -190,6 +200,11 @@ class Planner:
         if oldest_ms is not None and 0 <= letter.timestamp_ms < oldest_ms:
             return Skipped.TOO_OLD
         return None
+
+    def _is_gone(self, letter: Letter, topic_id: str, begins_at: Mapping[int, int]) -> bool:
+        """Tell whether what a letter lacks is in the source topic no more."""
+        there = letter.offset >= begins_at.get(letter.source.partition, letter.offset + 1)
+        return bool(letter.lacks) and not (there and letter.may_stand_in(self._cluster_id, topic_id))
 
 
 def _source_offset(candidate: Candidate) -> int:

@@ -52,7 +52,8 @@ def producer_properties(kafka: Kafka, report: Report, logger: logging.Logger) ->
     """Return the properties of the producer."""
     # What a topic takes is its own setting, and a letter may be as large as a source allows; the client's own bound of 1 MB
     # would hold up a partition whose topic takes more.
-    ours = {"message.max.bytes": _LARGEST_RECORD_BYTES}
+    # And a topic counts a record as compressed: one that the source took so must not become a letter that is too large.
+    ours: dict[str, Any] = {"message.max.bytes": _LARGEST_RECORD_BYTES, "compression.type": "zstd"}
     return ours | properties.producer_properties(kafka) | _reporting("producer", report, logger)
 
 

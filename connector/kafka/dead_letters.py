@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import Message
 
-from connector.core.letters import LETTER_HEADERS, REASON_HEADER
-from connector.intake import Origin
-from connector.kafka.producer import ConfirmingProducer
-from connector.model import Flaw, TopicPartition
+from connector.core.letters import (
+    HEADERS,
+    KEY,
+    LEFT_OUT_HEADER,
+    LETTER_HEADERS,
+    REASON_HEADER,
+    UNREADABLE,
+    VALUE,
+    kept,
+    largest,
+    size,
+)
+from connector.intake import Origin, headers_of
+from connector.kafka.producer import ConfirmingProducer, time_kept
+from connector.model import Flaw, Manner, TopicPartition
 from connector.ports import Confirmation, Record
 
 __all__ = ["DeadLetters", "reason"]
 
-_MAX_DETAIL_BYTES = 4096
-"""Of the header ``connector.detail``; the letter topic takes 64 KB more than the source's records."""
-
-
-_TIME_REFUSED = KafkaError(KafkaError.INVALID_TIMESTAMP).name()
+_MAX_HEADER_BYTES = 4096
+"""Of each header of ours; the letter topic takes 64 KB more than the source's records."""
 
 
 class DeadLetters:
@@ -27,25 +36,40 @@ class DeadLetters:
     def __init__(self, producer: ConfirmingProducer, group: str, topic_for: Callable[[str], str]) -> None:
         self._producer = producer
         self._group = group
-        self._topic_for = topic_for
+        self.topic_for = topic_for
 
-    def write(self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None]) -> None:
+    def write(
+        self,
+        origin: Origin,
+        record: Record,
+        flaw: Flaw,
+        report: Callable[[Confirmation], None],
+        manner: Manner = Manner(),  # noqa: B008 - frozen
+    ) -> None:
         """Write a letter; ``report`` is called once it is confirmed, or has failed.
 
-        One whose topic does not take its record's time is written with the time of now; a header has the record's.
+        With the time of now, a header still has the record's.
         """
-        _, timestamp = record.timestamp()
-        topic = self._topic_for(origin.partition.topic)
-        headers = [
-            *(record.headers() or ()),
-            *_headers(origin.partition, self._group, origin.derived_id(record), record, flaw),
-        ]
-
-        def write(timestamp_ms: int, told: Callable[[Confirmation], None]) -> None:
-            value, key = record.value(), record.key()
-            self._producer.write(topic, None, value, told, key=key, headers=headers, timestamp_ms=timestamp_ms)
-
-        write(timestamp, lambda told: write(0, report) if told.error == _TIME_REFUSED else report(told))
+        _, timestamp_ms = record.timestamp()
+        value, key, headers = record.value(), record.key(), headers_of(record)
+        sizes = {VALUE: len(value or b""), HEADERS: size(headers or ()), KEY: len(key or b"")}
+        left_out = largest(manner.left_out, sizes)
+        lacks = (*left_out, UNREADABLE) if headers is None else left_out
+        own = kept(headers or ()) if HEADERS in left_out else headers or ()
+        self._producer.write(
+            self.topic_for(origin.partition.topic),
+            None,
+            None if VALUE in left_out else value,
+            report,
+            key=None if KEY in left_out else key,
+            headers=[
+                *own,
+                *([(LEFT_OUT_HEADER, ", ".join(lacks).encode())] if lacks else ()),
+                *_headers(origin.partition, self._group, origin.derived_id(record), record, flaw),
+            ],
+            timestamp_ms=None if manner.now else time_kept(timestamp_ms),
+            alone=manner.alone,
+        )
 
 
 def _headers(source: TopicPartition, group: str, dedupe_id: str, record: Record, flaw: Flaw) -> list[tuple[str, bytes]]:
@@ -60,12 +84,11 @@ def _headers(source: TopicPartition, group: str, dedupe_id: str, record: Record,
         group,
         dedupe_id,
     )
-    return [(name, text.encode()[:_MAX_DETAIL_BYTES]) for name, text in zip(LETTER_HEADERS, ours, strict=True)]
+    texts = zip(LETTER_HEADERS, ours, strict=True)
+    return [(name, text.encode("utf-8", "replace")[:_MAX_HEADER_BYTES]) for name, text in texts]
 
 
 def reason(letter: Message) -> str:
     """Return the reason code of a dead letter; the last one, if a replayed record became a letter again."""
-    headers = letter.headers()
-    codes = [value for name, value in headers if name == REASON_HEADER] if isinstance(headers, list) else []
-    last = codes[-1] if codes else None
-    return last.decode() if isinstance(last, bytes) else "none"
+    codes = [value for name, value in headers_of(cast("Record", letter)) or () if name == REASON_HEADER]
+    return (codes[-1] or b"").decode("utf-8", "replace") if codes else "none"

@@ -15,13 +15,23 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 
 from connector.ports import Confirmation
 
-__all__ = ["ConfirmingProducer"]
+__all__ = ["ConfirmingProducer", "time_kept"]
 
 Failed = Callable[[Exception], None]
 
 _POLL_SECONDS = 0.1
 _DELIVERY_TIMEOUT_MS = 30_000
 """After which an unconfirmed record counts as failed and is written again; below the default of ``DRAIN_TIMEOUT``."""
+
+
+def time_kept(timestamp_ms: int) -> int:
+    """Return the time nearest to a record's that can be written.
+
+    librdkafka takes 0 for "now" (2.16), so the first millisecond of 1970 becomes the second. Of the
+    times before it Kafka knows -1, a record without a time. Of another its brokers store the record
+    or fail, and with it the whole batch (tried with 4.4).
+    """
+    return timestamp_ms if timestamp_ms > 0 else 1 if timestamp_ms == 0 else -1
 
 
 class ConfirmingProducer:
@@ -34,7 +44,9 @@ class ConfirmingProducer:
         self, properties: dict[str, Any], *, last_seconds: float = _DELIVERY_TIMEOUT_MS / 1000, failed: Failed | None = None
     ) -> None:
         fixed = {"acks": "all", "enable.idempotence": False, "delivery.timeout.ms": _DELIVERY_TIMEOUT_MS, "linger.ms": 5}
-        self._producer = Producer(properties | fixed)
+        self._properties = properties | fixed
+        self._producer = Producer(self._properties)
+        self._of_one: ConfirmingProducer | None = None
         self._last_seconds = last_seconds
         self._failed = failed
         self._closing = threading.Event()
@@ -48,6 +60,8 @@ class ConfirmingProducer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Wait for what is on its way, then stop reporting."""
         self._closing.set()
+        if self._of_one is not None:
+            self._of_one.__exit__(kind, error, trace)
         self._thread.join()
 
     def write(
@@ -59,12 +73,17 @@ class ConfirmingProducer:
         *,
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes | None]] = (),
-        timestamp_ms: int = 0,
+        timestamp_ms: int | None = None,
+        alone: bool = False,
     ) -> None:
         """Write a record; ``report`` is called exactly once, on the reporting thread or at once.
 
-        A ``partition`` of None lets the key decide; a ``timestamp_ms`` of 0 lets the clock.
+        A ``partition`` of None lets the key decide; a ``timestamp_ms`` of None lets the clock. One
+        written ``alone`` shares its batch with none, for brokers take or refuse a batch as a whole.
         """
+        if alone:
+            self._single().write(topic, partition, value, report, key=key, headers=headers, timestamp_ms=timestamp_ms)
+            return
         try:
             self._producer.produce(
                 topic,
@@ -72,13 +91,23 @@ class ConfirmingProducer:
                 key=key,
                 partition=-1 if partition is None else partition,
                 headers=list(headers),
-                timestamp=timestamp_ms,
+                timestamp=timestamp_ms or 0,
                 on_delivery=lambda error, message: report(_confirmation(error, message)),
             )
         except BufferError:
-            report(Confirmation("_QUEUE_FULL", -1, None))
+            # An empty queue that is full will never take it (KAFKA_QUEUE_BUFFERING_MAX_KBYTES).
+            report(Confirmation("_QUEUE_FULL" if len(self._producer) else "MSG_SIZE_TOO_LARGE", -1, None))
         except KafkaException as error:
             report(Confirmation(error.args[0].name(), -1, None))
+        except Exception as error:  # noqa: BLE001 - of this record alone; it is tried again, and an operator told
+            report(Confirmation(type(error).__name__, -1, None))
+
+    def _single(self) -> ConfirmingProducer:
+        """Return the producer whose batches have one record each. Most connectors never need it."""
+        if self._of_one is None:
+            one = self._properties | {"batch.num.messages": 1}
+            self._of_one = ConfirmingProducer(one, last_seconds=self._last_seconds, failed=self._failed).__enter__()
+        return self._of_one
 
     def _serve(self) -> None:
         try:

@@ -17,11 +17,13 @@ from connector.config import Kafka
 from connector.core.letters import Headers, Letter
 from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
+from connector.intake import headers_of
 from connector.kafka import clients
 from connector.kafka.ledger import read_entry
 from connector.kafka.reader import read
 from connector.kafka.topics import TopicDescription, Topics
 from connector.model import TopicPartition
+from connector.ports import Record
 
 __all__ = ["Survey", "headers"]
 
@@ -85,6 +87,20 @@ class Survey:
             yield message
         self.advance(max(end - told, 0))
 
+    def record(self, place: TopicPartition, offset: int) -> Message | None:
+        """Return the record at an offset; None if there is none any more.
+
+        Raises:
+            KafkaUnavailable: it cannot be read for now.
+        """
+        try:
+            return next(self.read(place, offset, offset + 1), None)
+        except KafkaUnavailable:
+            begins_at, end = self.topics.offsets(place)
+            if begins_at <= offset < end:
+                raise
+            return None
+
     def entries(
         self, source: str, group: str, place: TopicPartition, bounds: tuple[int, int]
     ) -> Iterator[tuple[int, LedgerEntry]]:
@@ -114,5 +130,5 @@ class Survey:
 
 
 def headers(message: Message) -> Headers:
-    """Return the headers of a record, in order."""
-    return cast("Headers", message.headers() or ())  # its stub types them wider
+    """Return the headers of a record, in order; none where they cannot be read."""
+    return headers_of(cast("Record", message)) or ()  # its stub types them wider

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connector.config import Kafka
 from connector.core.letters import Headers
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaUnavailable, RecordsRefused
 from connector.kafka import clients
+from connector.kafka.producer import time_kept
 from connector.model import TopicPartition
 
 __all__ = ["OutgoingRecord", "TransactionalProducer"]
@@ -25,6 +26,9 @@ __all__ = ["OutgoingRecord", "TransactionalProducer"]
 _REQUEST_SECONDS = 30.0
 _FLUSH_SECONDS = 0.2
 """Short, so that an interrupt is noticed."""
+_CAUSE_SECONDS = 5.0
+"""Within which the reports of a batch that failed come in. The one that says why may come after
+those of the records that were given up with it (librdkafka 2.16)."""
 _TRANSACTION_MS = 60_000
 """A run that was killed holds up the readers of its partitions for so long at most, or until the next run begins."""
 _UNFIT = frozenset(
@@ -35,9 +39,22 @@ _UNFIT = frozenset(
         "message.send.max.retries",
         "queuing.strategy",
         "enable.gapless.guarantee",
+        "queue.buffering.max.kbytes",
+        "queue.buffering.max.messages",
     }
 )
-"""An operator's choices for the other producer, which librdkafka refuses beside a transaction."""
+"""An operator's choices for the other producer, which librdkafka refuses beside a transaction, or
+which a batch may not fit into."""
+_REFUSED = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+        KafkaError._INVALID_DIFFERENT_RECORD,  # noqa: SLF001 - librdkafka's own codes are named so
+    }
+)
 _FENCED = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001 - librdkafka's own codes are named so
 )
@@ -52,7 +69,6 @@ class OutgoingRecord:
     value: bytes | None
     headers: Headers
     timestamp_ms: int
-    """0 lets the clock."""
 
 
 class TransactionalProducer:
@@ -79,24 +95,32 @@ class TransactionalProducer:
         except KafkaException as error:
             raise self._unavailable(error.args[0]) from error
 
-    def write(self, records: Iterable[OutgoingRecord]) -> None:
+    def write(self, records: Sequence[OutgoingRecord]) -> None:
         """Write a batch; when this returns, all in-sync replicas have all of it, and readers see it.
 
         Raises:
+            RecordsRefused: nothing of it was written, for the brokers refuse one of the records.
             KafkaUnavailable: nothing of it was written, but for a commit whose answer never came.
         """
-        try:
-            self._producer.begin_transaction()
-            self._produce(records)
-            self._commit()
-        except KafkaException as error:
-            self._abort()
-            raise self._unavailable(error.args[0]) from error
-        except BaseException:  # an interrupt, above all: the batch is not half there
-            self._abort()
-            raise
+        for again in (True, False):
+            try:
+                self._producer.begin_transaction()
+                self._produce(records)
+                self._commit()
+            except KafkaException as error:
+                self._abort()
+                # After records that were refused the client finds sequence numbers skipped, gives up
+                # the next transaction whole, and only with its end begins to count anew (librdkafka 2.16).
+                if again and error.args[0].code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own codes are named so
+                    continue
+                raise self._unavailable(error.args[0]) from error
+            except BaseException:  # an interrupt, above all: the batch is not half there
+                self._abort()
+                raise
+            else:
+                return
 
-    def _produce(self, records: Iterable[OutgoingRecord]) -> None:
+    def _produce(self, records: Sequence[OutgoingRecord]) -> None:
         failures: list[KafkaError] = []
 
         def report(error: KafkaError | None, _message: Message) -> None:
@@ -110,14 +134,17 @@ class TransactionalProducer:
                 key=record.key,
                 partition=record.partition.partition,
                 headers=list(record.headers),
-                timestamp=record.timestamp_ms,
+                timestamp=time_kept(record.timestamp_ms),
                 on_delivery=report,
             )
             self._producer.poll(0)
+            if failures:
+                break  # the client takes no more in this transaction, and would say so instead of why
         while not failures and self._producer.flush(_FLUSH_SECONDS):
             pass
         if failures:
-            raise KafkaException(failures[0])
+            self._producer.flush(_CAUSE_SECONDS)
+            raise KafkaException(next((each for each in failures if each.code() in _REFUSED), failures[0]))
 
     def _commit(self) -> None:
         deadline = time.monotonic() + _REQUEST_SECONDS
@@ -145,10 +172,8 @@ class TransactionalProducer:
             return KafkaUnavailable(
                 f"this client may not write as transactional id {self._name}: grant it with kafka-acls.sh"
             )
-        if code == KafkaError.MSG_SIZE_TOO_LARGE:
-            return KafkaUnavailable(
-                "with a replay's headers a record is larger than the source topic takes: raise its max.message.bytes by 1 KB"
-            )
+        if code in _REFUSED:
+            return RecordsRefused(error.name())
         return KafkaUnavailable(f"writing to the source topic: {error.name()}")
 
 

@@ -487,3 +487,20 @@ async def test_closing_while_a_refresh_hangs_does_not_wait_for_it(amazon: Amazon
     await asked.wait()
     await sink.close()
     assert await sending == RequestFailed(Failure.TRANSIENT, "closed")
+
+
+async def test_what_nobody_foresaw_of_an_answer_is_a_failure_of_that_request_alone(
+    sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = sink_to()
+
+    def read(*_: object) -> Answer:
+        raise RecursionError("jo@example.com")
+
+    with monkeypatch.context() as odd:
+        odd.setattr(AdsV1, "read", read)
+        failed = await failure(sink)
+    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "unforeseen")
+    assert "RecursionError" in failed.detail
+    assert "jo@example.com" not in failed.detail
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])

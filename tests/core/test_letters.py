@@ -7,7 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.dedupe import derived_id
-from connector.core.letters import DEDUPE_ID_HEADER, LETTER_HEADERS, REPLAY_HEADERS, Letter, replay_of, replayed
+from connector.core.letters import (
+    DEDUPE_ID_HEADER,
+    HEADERS,
+    KEY,
+    LEFT_OUT_HEADER,
+    LETTER_HEADERS,
+    REPLAY_HEADERS,
+    UNREADABLE,
+    VALUE,
+    Letter,
+    kept,
+    largest,
+    marked,
+    replay_of,
+    replayed,
+    size,
+)
 from connector.model import TopicPartition
 
 _Header = tuple[str, bytes | None]
@@ -42,6 +58,9 @@ def test_letter_says_what_its_last_headers_say() -> None:
         _letter_headers(partition="x"),
         _letter_headers(offset=""),
         _letter_headers(timestamp="never"),
+        _letter_headers(offset="9" * 5_000),
+        _letter_headers(partition="9" * 21),
+        _letter_headers(timestamp="-" + "9" * 5_000),
         _letter_headers()[::-1],
     ],
 )
@@ -127,3 +146,72 @@ def test_record_that_was_not_replayed_is_no_copy_of_another() -> None:
 def test_count_that_is_no_number_counts_as_none() -> None:
     marks: list[_Header] = [(DEDUPE_ID_HEADER, b"1"), ("connector.replay-of", b"a-0@1"), ("connector.replays", b"many")]
     assert _read(_letter_headers(*marks)).replays == 0
+
+
+# ---- letters that lack a part of their record
+
+
+def _cut(*record: _Header, lacks: bytes = b"value, headers") -> list[_Header]:
+    return _letter_headers(*record, (LEFT_OUT_HEADER, lacks))
+
+
+def test_letter_says_what_it_lacks_and_the_word_is_no_header_of_its_record() -> None:
+    headers = _cut(("trace", b"1"))
+    letter = _read(headers)
+
+    assert letter.left_out == letter.lacks == {VALUE, HEADERS}
+    assert replayed(letter, headers)[0] == ("trace", b"1")
+    assert LEFT_OUT_HEADER not in dict(replayed(letter, headers))
+    assert headers[-len(LETTER_HEADERS) :] == _letter_headers(), "as a connector of before reads it"
+    assert _read(_letter_headers(("trace", b"1"))).left_out == frozenset()
+
+
+def test_headers_that_nobody_can_read_are_not_looked_for_in_the_source() -> None:
+    letter = _read(_cut(lacks=f"{KEY}, {UNREADABLE}".encode()))
+    assert letter.left_out == {KEY, UNREADABLE}
+    assert letter.lacks == {KEY}
+
+
+@pytest.mark.parametrize("value", [None, b"", b"value,headers", b"the best part", b"\xff"])
+def test_a_producers_own_header_of_that_name_is_its_records(value: bytes | None) -> None:
+    headers = _letter_headers((LEFT_OUT_HEADER, value))
+    letter = _read(headers)
+    assert letter.left_out == frozenset()
+    assert replayed(letter, headers)[0] == (LEFT_OUT_HEADER, value)
+
+
+def test_the_largest_parts_go_first_and_empty_ones_never() -> None:
+    sizes = {VALUE: 10, HEADERS: 30, KEY: 10}
+    assert [largest(count, sizes) for count in range(4)] == [
+        (),
+        (HEADERS,),
+        (HEADERS, VALUE),
+        (HEADERS, VALUE, KEY),
+    ]
+    assert largest(3, {VALUE: 5, HEADERS: 0, KEY: 0}) == (VALUE,)
+
+
+def test_of_headers_left_out_stays_what_ties_a_replayed_record_to_its_first() -> None:
+    first = _letter_headers(("trace", b"1" * 9_000), offset="41")
+    record = replayed(_read(first), first)
+
+    assert list(kept(record)) == record[-3:]
+    again = _cut(*kept(record))
+    assert (_read(again).replays, _read(again).dedupe_id, _read(again).id_derived) == (1, _ID, False)
+
+
+def test_of_headers_left_out_stays_the_id_that_was_brought_along_unless_it_is_large_itself() -> None:
+    brought: list[_Header] = [(DEDUPE_ID_HEADER, None), ("trace", b"1"), (DEDUPE_ID_HEADER, b"a"), (DEDUPE_ID_HEADER, b"b")]
+    assert list(kept(brought)) == [(DEDUPE_ID_HEADER, b"a")]
+    assert list(kept([(DEDUPE_ID_HEADER, b"a" * 5_000)])) == []
+    assert list(kept([("trace", b"1")])) == []
+
+
+def test_record_read_from_the_source_is_marked_as_one_of_a_letter_is() -> None:
+    whole: list[_Header] = [("trace", b"1"), ("none", None)]
+    headers = _letter_headers(*whole)
+    assert marked(_read(_cut()), whole) == replayed(_read(headers), headers)
+
+
+def test_size_of_headers_is_that_of_names_and_values() -> None:
+    assert size([("trace", b"1"), ("none", None)]) == len("trace1none")

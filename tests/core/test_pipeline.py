@@ -31,6 +31,7 @@ from connector.model import (
     Facts,
     Failure,
     Flaw,
+    Manner,
     Moment,
     Outcome,
     Reason,
@@ -963,12 +964,78 @@ def test_a_letter_that_fails_again_and_again_is_an_operators_matter_until_it_is_
     talk.poll((0, None, FLAW, NOW_MS))
     for _ in range(3):
         assert talk.pipeline.needs_operator() == []
-        talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))
+        talk.tell(x.LetterFailed(1, 0, "TOPIC_AUTHORIZATION_FAILED", 0.0))
         talk.wait(60.0)
     (sentence,) = talk.pipeline.needs_operator()
-    assert sentence.startswith("dead letters of conversions-0 cannot be written (MSG_SIZE_TOO_LARGE)")
+    assert sentence.startswith("dead letters of conversions-0 cannot be written (TOPIC_AUTHORIZATION_FAILED)")
+    assert "this client's rights to it" in sentence
     talk.tell(x.LetterWritten(1, 0))
     assert talk.pipeline.needs_operator() == []
+
+
+def manners(commands: list[x.Command]) -> list[Manner]:
+    return [command.manner for command in commands if isinstance(command, x.WriteLetter)]
+
+
+ALONE = Manner(alone=True)
+
+
+@pytest.mark.parametrize("code", ["MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_MSG_SIZE"])
+def test_a_letter_that_is_too_large_is_written_alone_and_then_without_its_largest_parts(code: str) -> None:
+    talk = Conversation()
+    talk.start()
+    assert manners(talk.poll((0, None, FLAW, NOW_MS))) == [Manner()]
+    for manner in (ALONE, *(replace(ALONE, left_out=parts) for parts in (1, 2, 3))):
+        assert manners(talk.tell(x.LetterFailed(1, 0, code, 0.0))) == [manner]
+        assert talk.pipeline.paused()["dead_letter"] == 0, "nothing stands still while there is something to try"
+    assert talk.tell(x.LetterWritten(1, 0)) == []
+    assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
+
+
+def test_a_letter_that_does_not_fit_in_any_way_waits_for_an_operator_and_is_tried_whole_again() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, FLAW, NOW_MS))
+    for _ in range(3):
+        assert talk.pipeline.needs_operator() == []
+        for _ in range(5):
+            talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))
+        assert talk.pipeline.paused()["dead_letter"] == 1
+        assert manners(talk.wait(60.0)) == [Manner()]
+    (sentence,) = talk.pipeline.needs_operator()
+    assert "raise its max.message.bytes" in sentence
+    talk.tell(x.LetterWritten(1, 0))
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_a_letter_of_a_time_that_its_topic_does_not_take_is_written_with_the_time_of_now() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, FLAW, NOW_MS))
+    assert manners(talk.tell(x.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [ALONE]
+    untimely = replace(ALONE, now=True)
+    assert manners(talk.tell(x.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [untimely]
+    assert manners(talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))) == [replace(untimely, left_out=1)]
+    assert manners(talk.tell(x.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == []
+    assert talk.pipeline.paused()["dead_letter"] == 1
+
+
+@pytest.mark.parametrize("code", ["INVALID_RECORD", "_INVALID_DIFFERENT_RECORD", "UNKNOWN"])
+def test_a_letter_refused_for_another_of_its_batch_is_written_alone_once(code: str) -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, FLAW, NOW_MS))
+    assert manners(talk.tell(x.LetterFailed(1, 0, code, 0.0))) == [ALONE]
+    assert manners(talk.tell(x.LetterFailed(1, 0, code, 0.0))) == []
+    assert talk.pipeline.paused()["dead_letter"] == 1
+
+
+def test_a_letter_refused_after_its_assignment_ended_is_not_written_again() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, FLAW, NOW_MS))
+    talk.tell(x.Lost((1,)))
+    assert talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0)) == []
 
 
 def test_a_letter_carries_the_record_as_it_was_polled() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -227,3 +228,18 @@ def test_every_record_is_replayed_at_most_once_and_every_letter_is_chosen_or_ski
         delivered = {epoch for outcome, epoch in known if outcome is DELIVERED}
         fit = not (delivered & dead if dead else delivered) and (bool(known) or offset < open_from)
         assert (offset in _offsets(plan)) == fit
+
+
+def test_letter_that_lacks_a_part_is_replayed_only_while_the_source_has_its_record() -> None:
+    cut = [replace(_letter(offset, partition=partition), left_out=frozenset({"value"})) for offset, partition in _PLACES]
+    unreadable = replace(_letter(1), left_out=frozenset({"unreadable headers"}))
+    of_another_topic = replace(_letter(9, topic_id="deleted"), left_out=frozenset({"value"}))
+    planner = _planner(*cut, unreadable, of_another_topic)
+
+    plan = planner.plan("topic-id", _EVERYTHING_COMMITTED, None, {0: 5})
+
+    assert _offsets(plan) == [1, 5, 7]
+    assert _why(plan) == {Skipped.GONE: 3}
+
+
+_PLACES = [(4, 0), (5, 0), (7, 0), (7, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from random import Random
 
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME
@@ -13,6 +14,7 @@ from tests.integration.world import (
     World,
     alter_topic,
     create_topic,
+    delete_records,
     event,
     eventually,
     headers_of,
@@ -180,15 +182,177 @@ def test_letter_that_cannot_be_written_pauses_its_partition_until_it_can(world: 
     world.create_topic(2)
     connector = world.connector()
     connector.until_ready()
-    alter_topic(world.servers, world.dead_letters, max_message_bytes="500")
-    world.produce(Produced(b"\x01" + b"x" * 1000, b"large"))
+    alter_topic(world.servers, world.dead_letters, max_message_bytes="100")
+    world.produce(Produced(b"\x01" + b"x" * 1000, b"large", _HEADERS))
     world.produce(event("on another partition"), partition=1)
 
-    connector.until_said("dead_letter_not_written", code="MSG_SIZE_TOO_LARGE")
+    said = connector.until_said("dead_letter_not_written", code="MSG_SIZE_TOO_LARGE", topic=world.dead_letters)
+    assert f"Dead letters are larger than {world.dead_letters} takes: raise its max.message.bytes" in said["sentence"]
     eventually(lambda: connector.metrics()['connector_paused{reason="dead_letter"}'] == 1, "it says that it waits")
     connector.until_resolved(delivered=1)
     assert 0 not in world.committed()
+    connector.until_said("operator_needed", sentence="raise its max.message.bytes")
 
     alter_topic(world.servers, world.dead_letters, max_message_bytes="1048588")
     connector.until_resolved(delivered=1, dead_lettered=1)
     world.until_committed_to_the_end()
+    (letter,) = read_topic(world.servers, world.dead_letters)
+    assert letter.value() == b"\x01" + b"x" * 1000, "whole, now that the topic takes it"
+    assert headers_of(letter)[: len(_HEADERS)] == _HEADERS
+
+
+# ---- letters that do not fit
+
+
+_RANDOM = Random(13)
+
+
+def test_letter_that_the_source_took_compressed_is_compressed_too(world: World) -> None:
+    world.create_topic()
+    body = b"\x01" + _RANDOM.randbytes(3_000) * 1_000
+    produce(world.servers, world.topic, [Produced(body, b"large")], **{"compression.type": "zstd"})
+
+    world.connector().until_resolved(dead_lettered=1)
+
+    (letter,) = read_topic(world.servers, world.dead_letters)
+    assert letter.value() == body
+    assert int(topic_settings(world.servers, world.dead_letters)["max.message.bytes"]) < len(body)
+
+
+@pytest.mark.parametrize(
+    ("record", "lacks"),
+    [
+        pytest.param(Produced(b"\x01" + _RANDOM.randbytes(50_000), b"k", _HEADERS), "value", id="value"),
+        pytest.param(Produced(b"\x01", b"k", [("h", _RANDOM.randbytes(50_000)), *_HEADERS]), "headers", id="headers"),
+        pytest.param(Produced(b"\x01", _RANDOM.randbytes(50_000), _HEADERS), "key", id="key"),
+        pytest.param(
+            Produced(b"\x01", b"k", [(f"h{number}", _RANDOM.randbytes(10)) for number in range(4_000)]), "headers", id="many"
+        ),
+        pytest.param(
+            Produced(b"\x01" + _RANDOM.randbytes(90_000), _RANDOM.randbytes(50_000), [("h", _RANDOM.randbytes(60_000))]),
+            "value, headers, key",
+            id="all",
+        ),
+    ],
+)
+def test_letter_larger_than_its_topic_takes_is_written_without_its_largest_parts_and_replayed_whole(
+    world: World, record: Produced, lacks: str
+) -> None:
+    world.create_topic()
+    create_topic(world.servers, world.dead_letters, max_message_bytes="20000", retention_ms="-1")
+    small = [Produced(b"\x01 small %d" % number, b"s") for number in range(200)]
+    world.produce(*small[:100], record, *small[100:])
+
+    connector = world.connector(DEAD_LETTER_MAX_RATIO="0")
+    connector.until_resolved(dead_lettered=201)
+    world.until_committed_to_the_end()
+
+    letters = {
+        int(dict(headers_of(letter))["connector.offset"] or b""): letter
+        for letter in read_topic(world.servers, world.dead_letters)
+    }
+    assert letters.keys() == set(range(201))
+    assert [letters[at].value() for at in letters if at != 100] != []
+    assert all(
+        (letters[at].value(), letters[at].key(), len(headers_of(letters[at]))) == (each.value, b"s", 8)
+        for at, each in zip([*range(100), *range(101, 201)], small, strict=True)
+    )
+    cut = letters[100]
+    assert dict(headers_of(cut))["connector.left-out"] == lacks.encode()
+    assert cut.value() == (None if "value" in lacks else record.value)
+    assert cut.key() == (None if "key" in lacks else record.key)
+    assert len(headers_of(cut)) == (9 if "headers" in lacks else 9 + len(record.headers))
+    said = connector.until_said("dead_letter_not_written", topic=world.dead_letters)
+    assert "raise its max.message.bytes" in said["sentence"]
+    assert world.command("audit").returncode == 0
+
+    replay = world.command("replay", "--yes")
+    assert "replayed 201 of 201 dead letters" in replay.stdout, replay.stdout + replay.stderr
+    (copy,) = [
+        each
+        for each in read_topic(world.servers, world.topic)[201:]
+        if dict(headers_of(each)).get("connector.replay-of") == f"{world.topic}-0@100".encode()
+    ]
+    assert (copy.value(), copy.key(), headers_of(copy)[:-3]) == (record.value, record.key, list(record.headers))
+    connector.until_resolved(dead_lettered=402)
+    again = read_topic(world.servers, world.dead_letters)[201:]
+    (cut_again,) = [each for each in again if "connector.left-out" in dict(headers_of(each))]
+    assert dict(headers_of(cut_again))["connector.replays"] == b"1"
+    assert "replayed and dead-lettered again" in world.command("replay", "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"KAFKA_MESSAGE_MAX_BYTES": "20000"}, {"KAFKA_QUEUE_BUFFERING_MAX_KBYTES": "20"}],
+    ids=["client's bound", "client's queue"],
+)
+def test_letter_larger_than_the_client_takes_is_written_without_its_value(world: World, settings: dict[str, str]) -> None:
+    world.create_topic()
+    world.produce(Produced(b"\x01" + b"x" * 50_000, b"k"), Produced(b"\x01 small", b"k"))
+
+    world.connector(**settings).until_resolved(dead_lettered=2)
+
+    found = read_topic(world.servers, world.dead_letters)
+    assert {letter.value() for letter in found} == {None, b"\x01 small"}
+
+
+def test_letter_whose_record_is_gone_is_not_replayed_and_the_others_are(world: World) -> None:
+    world.create_topic()
+    create_topic(world.servers, world.dead_letters, max_message_bytes="20000", retention_ms="-1")
+    world.produce(Produced(b"\x01" + _RANDOM.randbytes(50_000), b"k"), Produced(b"\x01 small", b"k"))
+    connector = world.connector()
+    connector.until_resolved(dead_lettered=2)
+    world.until_committed_to_the_end()
+    delete_records(world.servers, world.topic, 1)
+
+    replay = world.command("replay", "--yes")
+
+    assert "which the source topic does not have any more" in replay.stdout, replay.stdout + replay.stderr
+    assert "replayed 1 of 1 dead letters" in replay.stdout
+    assert [each.value() for each in read_topic(world.servers, world.topic)] == [b"\x01 small"] * 2
+
+
+def test_record_that_the_source_refuses_in_a_replay_stays_and_the_others_are_replayed(world: World) -> None:
+    world.create_topic()
+    large = b"\x01" + _RANDOM.randbytes(50_000)
+    small = [Produced(b"\x01 small %d" % number, b"s") for number in range(20)]
+    world.produce(*small[:7], Produced(large, b"large"), *small[7:])
+    connector = world.connector()
+    connector.until_resolved(dead_lettered=21)
+    world.until_committed_to_the_end()
+    alter_topic(world.servers, world.topic, max_message_bytes="20000")
+
+    replay = world.command("replay", "--yes")
+
+    assert replay.returncode == 1, replay.stdout + replay.stderr
+    assert "replayed 20 of 21 dead letters" in replay.stdout
+    assert "1 letters stay, for the source topic refuses their records" in replay.stdout
+    assert "MSG_SIZE_TOO_LARGE" in replay.stdout
+    assert f"raise its max.message.bytes by 1 KB: {world.topic}-0@7" in replay.stdout
+    assert sorted(each.value() or b"" for each in read_topic(world.servers, world.topic)[21:]) == sorted(
+        each.value or b"" for each in small
+    )
+    alter_topic(world.servers, world.topic, max_message_bytes="1048588")
+    replay = world.command("replay", "--yes")
+    assert (replay.returncode, "replayed 1 of 1 dead letters" in replay.stdout) == (0, True), replay.stdout
+    assert read_topic(world.servers, world.topic)[-1].value() == large
+
+
+def test_letters_whose_times_their_topic_does_not_take_cost_the_others_of_their_batch_nothing(world: World) -> None:
+    """Of several in one batch Kafka's client says INVALID_RECORD, and of the others that they were with them."""
+    world.create_topic(message_timestamp_after_max_ms=_ANY_TIME)
+    create_topic(world.servers, world.dead_letters, message_timestamp_after_max_ms="3600000", retention_ms="-1")
+    began, ahead = now_ms(), now_ms() + 2 * 3_600_000
+    records = [Produced(b"\x01 %d" % at, b"k", timestamp_ms=ahead if at % 3 else began - 1_000) for at in range(30)]
+    world.produce(*records)
+
+    world.connector().until_resolved(dead_lettered=30)
+
+    for letter in read_topic(world.servers, world.dead_letters):
+        record = records[int(dict(headers_of(letter))["connector.offset"] or b"")]
+        assert letter.value() == record.value
+        if record.timestamp_ms == ahead:
+            assert began <= letter.timestamp()[1] < ahead
+        else:
+            assert letter.timestamp()[1] == record.timestamp_ms
+        assert dict(headers_of(letter))["connector.timestamp"] == str(record.timestamp_ms).encode()

@@ -281,12 +281,12 @@ def commit(servers: str, group: str, topic: str, offsets: Mapping[int, int], met
         assert [place.error for place in done] == [None] * len(places)
 
 
-def produce(servers: str, topic: str, records: Iterable[Produced]) -> None:
-    """Produce records in order, and wait until all are confirmed."""
+def produce(servers: str, topic: str, records: Iterable[Produced], **more: str) -> None:
+    """Produce records in order, and wait until all are confirmed; ``more`` are properties of the producer."""
     failures: list[object] = []
     # Neither retried nor idempotent: nothing is written twice or out of order, and no half second is spent on an id.
     properties = {"acks": "all", "retries": 0, "linger.ms": 5, "message.max.bytes": 8_000_000, "log_level": 0}
-    producer = Producer(properties | {"bootstrap.servers": servers})
+    producer = Producer(properties | more | {"bootstrap.servers": servers})
     for record in records:
         producer.produce(
             topic,

@@ -1016,6 +1016,10 @@ class ProducerClient(_Client):
                 cluster.journal.happened("written twice")
                 cluster.loop.call_later(cluster.delay(3.0), self._arrive, place, draft, None)
 
+    def __len__(self) -> int:
+        """Count what is with the client; asked when its queue was found full, which is not empty then."""
+        return max(self._underway, 1)
+
     def _arrive(self, place: TopicPartition, draft: Stored, on_delivery: Callable[..., None] | None) -> None:
         """The brokers have it, unless its process ended before it left."""
         if place.topic not in self._cluster.topics or (not self._process.alive and self._cluster.dice.random() < 0.5):

@@ -1,0 +1,55 @@
+"""What becomes of a record that the client itself does not take: it is reported, with a code that says what would help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from connector.kafka.producer import ConfirmingProducer, time_kept
+from connector.ports import Confirmation
+
+_NOWHERE = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
+
+
+def _producer(**more: Any) -> ConfirmingProducer:
+    return ConfirmingProducer(_NOWHERE | {name.replace("_", "."): value for name, value in more.items()}, last_seconds=0.0)
+
+
+def _written(producer: ConfirmingProducer, value: Any, **more: Any) -> list[str | None]:
+    told: list[Confirmation] = []
+    producer.write("topic", None, value, told.append, **more)
+    return [each.error for each in told]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_record_larger_than_the_clients_whole_queue_is_too_large_and_not_in_the_way_of_others(alone: bool) -> None:
+    with _producer(queue_buffering_max_kbytes=20) as producer:
+        assert _written(producer, b"x" * 50_000, alone=alone) == ["MSG_SIZE_TOO_LARGE"]
+        assert _written(producer, b"x" * 15_000, alone=alone) == []
+        assert _written(producer, b"x" * 15_000, alone=alone) == ["_QUEUE_FULL"]
+
+
+def test_record_larger_than_the_clients_bound_is_too_large() -> None:
+    with _producer(message_max_bytes=1_000) as producer:
+        assert _written(producer, b"x" * 2_000) == ["MSG_SIZE_TOO_LARGE"]
+        assert _written(producer, b"x", headers=[("h", b"x" * 2_000)]) == ["MSG_SIZE_TOO_LARGE"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"value": 3}, "TypeError"),
+        ({"headers": [("h", 3)]}, "TypeError"),
+        ({"headers": ["h"]}, "TypeError"),
+        ({"timestamp_ms": 2**63}, "OverflowError"),
+    ],
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_nobody_foresaw_of_one_record_is_its_own_failure(changes: dict[str, Any], kind: str, alone: bool) -> None:
+    with _producer() as producer:
+        assert _written(producer, **({"value": b"x", "alone": alone} | changes)) == [kind]
+
+
+def test_times_that_cannot_be_written_become_the_nearest_that_can() -> None:
+    assert [time_kept(at) for at in (2, 1, 0, -1, -2, -(2**63))] == [2, 1, 1, -1, -1, -1]

@@ -1,0 +1,165 @@
+"""Whatever a record brings, reading it ends with an outcome of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from connector.core.letters import DEDUPE_ID_HEADER
+from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
+from connector.intake import Intake, Origin, headers_of
+from connector.model import Answer, Flaw, Reason, TopicPartition
+
+_ORIGIN = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
+_Header = tuple[str, bytes | None]
+
+
+class ARecord:
+    """A record as polled."""
+
+    def __init__(self, offset: int, headers: Sequence[_Header] | None = ()) -> None:
+        self._offset, self._headers = offset, headers
+
+    def value(self) -> bytes | None:
+        return b"%d" % self._offset
+
+    def key(self) -> bytes | None:
+        return b"key"
+
+    def headers(self) -> Sequence[_Header] | None:
+        return self._headers
+
+    def offset(self) -> int:
+        return self._offset
+
+    def leader_epoch(self) -> int | None:
+        return 0
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_000
+
+
+class Broken(ARecord):
+    """Its headers cannot be read: asked once it raises, asked again it ends the process, as the client's list would."""
+
+    asked = 0
+
+    def headers(self) -> Sequence[_Header] | None:
+        if self._headers != ():
+            return self._headers
+        self.asked += 1
+        assert self.asked == 1, "a segmentation fault"
+        raise SystemError("returned a result with an exception set")
+
+    def set_headers(self, headers: Sequence[_Header]) -> None:
+        self._headers = headers
+
+
+class Sound:
+    """Decodes to nothing, and encodes to the id, but for the offsets that raise."""
+
+    path, prefix, suffix = "", b"", b""
+
+    def __init__(self, decode: Mapping[bytes, BaseException], encode: Mapping[bytes, BaseException]) -> None:
+        self._decode, self._encode = decode, encode
+
+    def decode(self, value: bytes) -> dict[str, object]:
+        if value in self._decode:
+            raise self._decode[value]
+        return {"value": value, "timestamp": 1_000, "clientDedupeId": None}
+
+    def encode(self, inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
+        value: Any = inputs["value"]
+        if value in self._encode:
+            raise self._encode[value]
+        return dedupe_id.encode()
+
+    def headers(self, access_token: str) -> dict[str, str]:
+        raise NotImplementedError
+
+    def read(self, status: int, headers: Mapping[str, str], body: bytes, count: int) -> Answer:
+        raise NotImplementedError
+
+
+def _intake(
+    decode: Mapping[bytes, BaseException] | None = None,
+    encode: Mapping[bytes, BaseException] | None = None,
+    unforeseen: Callable[[TopicPartition, int, str], None] = lambda *_: None,
+) -> Intake:
+    sound = Sound(decode or {}, encode or {})
+    return Intake(sound, sound, ("clientDedupeId",), unforeseen)
+
+
+@pytest.mark.parametrize("where", ["decode", "encode"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RecursionError("deep"),
+        MemoryError(),
+        OverflowError("Python int too large to convert to C long"),
+        ValueError("Exceeds the limit (4300 digits) for integer string conversion"),
+        UnicodeDecodeError("utf-8", b"jo@example.com", 0, 1, "secret"),
+        KeyError("jo@example.com"),
+        SystemError("jo@example.com"),
+        AttributeError("jo@example.com"),
+        StopIteration(),
+        ZeroDivisionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_nobody_foresaw_of_one_record_makes_it_a_letter_and_leaves_the_others(where: str, error: Exception) -> None:
+    told: list[tuple[TopicPartition, int, str]] = []
+    intake = _intake(**{where: {b"1": error}}, unforeseen=lambda *what: told.append(what))  # type: ignore[arg-type]  # of either
+
+    poll = intake.read(_ORIGIN, [ARecord(0), ARecord(1), ARecord(2)])
+
+    kind = type(error).__name__
+    assert poll.offsets == [0, 1, 2]
+    assert [type(payload) for payload in poll.payloads] == [bytes, Flaw, bytes]
+    flaw = poll.payloads[1]
+    assert isinstance(flaw, Flaw)
+    assert (flaw.reason, kind in flaw.detail, "jo@example.com" in flaw.detail) == (Reason.UNDECODABLE, True, False)
+    assert told == [(_ORIGIN.partition, 1, kind)]
+
+
+def test_records_at_fault_are_told_from_what_nobody_foresaw() -> None:
+    told: list[str] = []
+    errors = {b"0": UnknownSchema("unknown"), b"1": Undecodable("no Avro")}
+
+    poll = _intake(errors, unforeseen=lambda *what: told.append(what[2])).read(_ORIGIN, [ARecord(0), ARecord(1)])
+
+    assert poll.payloads == [Flaw(Reason.UNKNOWN_SCHEMA, "unknown"), Flaw(Reason.UNDECODABLE, "no Avro")]
+    assert told == []
+
+
+@pytest.mark.parametrize("error", [SchemaUnavailable("down"), SettingsError(["x"]), KeyboardInterrupt(), SystemExit()])
+def test_what_is_not_of_a_record_is_no_records_outcome(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        _intake({b"0": error}).read(_ORIGIN, [ARecord(0)])
+
+
+def test_headers_that_cannot_be_read_count_as_absent_and_are_not_asked_for_again() -> None:
+    odd, sound = Broken(1), ARecord(1)
+
+    first, second = (_intake().read(_ORIGIN, [record]) for record in (odd, sound))
+
+    assert first.payloads == second.payloads, "the id derived from its place"
+    assert first.sizes == second.sizes
+    assert headers_of(odd) is None
+    assert headers_of(odd) is None
+    assert list(odd.headers() or ()) == [], "whoever else asks comes upon nothing"
+    assert list(headers_of(sound) or ("none",)) == ["none"]
+
+
+def test_headers_are_read_as_they_are() -> None:
+    headers: list[_Header] = [("", b"1"), ("none", None), ("empty", b""), (DEDUPE_ID_HEADER, b"mine")]
+    headers += [(f"h{number}", b"x") for number in range(10_000)]
+
+    poll = _intake().read(_ORIGIN, [ARecord(0, headers), ARecord(0, None)])
+
+    assert headers_of(ARecord(0, headers)) == headers
+    assert headers_of(ARecord(0, None)) == ()
+    assert poll.payloads[0] == b"mine"
+    assert poll.sizes[0] > poll.sizes[1] + 20_000
