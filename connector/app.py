@@ -96,7 +96,7 @@ def contract_for(amazon: Amazon) -> WireContract:
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:
     """Return where writers' schemas come from."""
     if settings.registry is not None:
-        return schemas.Registry(settings.registry.properties)
+        return schemas.Registry(settings.registry.properties, patience_seconds=settings.registry.patience_seconds)
     return schemas.SchemaFile(str(settings.schema_file))
 
 

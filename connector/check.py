@@ -251,7 +251,7 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
     except SchemaUnavailable as error:
         yield Finding(State.WRONG, "registry", str(error))
         return
-    yield Finding(State.RIGHT, "registry", settings.registry.properties["url"])
+    yield Finding(State.RIGHT, "registry", dict(settings.describe())["SCHEMA_REGISTRY_URL"])  # without its password
     for topic, there in known.items():
         if not there:
             # Not wrong: subjects may be named by other strategies, and records name their schema by its id.

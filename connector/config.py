@@ -69,6 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("KAFKA_…", "", "any other librdkafka property: KAFKA_SASL_MECHANISM is sasl.mechanism"),
     Setting("SCHEMA_REGISTRY_URL", "", "Confluent-compatible schema registry; this or AVRO_SCHEMA_FILE"),
     Setting("SCHEMA_REGISTRY_…", "", "its other properties: SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO is basic.auth.user.info"),
+    Setting("UNKNOWN_SCHEMA_PATIENCE", "30s", "how long a record waits for a schema that the registry does not have (yet)"),
     Setting("AVRO_SCHEMA_FILE", "", "writer's schema when there is no registry"),
     Setting("AMAZON_API", "ads-v1", "wire contract: ads-v1 or events-v1"),
     Setting("AMAZON_REGION", "NA", "NA, EU or FE"),
@@ -136,7 +137,11 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 _PREFIXES = ("KAFKA_", "SCHEMA_REGISTRY_", "AMAZON_")
 _UNDERSCORED = frozenset({"log_level"})
 """The properties of librdkafka that can be given as text and have an underscore in their name."""
-_SECRET_PROPERTY = re.compile(r"password|passphrase|secret|\.pem$|user\.info$|bearer\.auth\.token$|oauthbearer\.config$")
+_SECRET_PROPERTY = re.compile(
+    r"password|passphrase|secret|\.pem$|user\.info$|bearer\.auth\.token$|oauthbearer\.config$|endpoint\.query$"
+)
+_USER = re.compile(r"//.*@", re.DOTALL)
+"""Of one address or several: up to the last @, for a password may have any character in it, as it stands or encoded."""
 
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -174,6 +179,8 @@ class Registry:
 
     properties: Mapping[str, str] = field(repr=False)
     """``url`` and the rest, by their names in the registry client; all text. May hold secrets."""
+    patience_seconds: float
+    """How long a record waits for a schema that the registry says it does not have."""
 
 
 @dataclass(slots=True)
@@ -405,7 +412,8 @@ def _read_schemas(reader: _Reader) -> tuple[Registry | None, Path | None]:
         reader.problem("SCHEMA_REGISTRY_URL", "is missing, but other SCHEMA_REGISTRY_… variables are set")
     for url in urls:
         reader.check_url("SCHEMA_REGISTRY_URL", url)
-    registry = Registry({"url": ",".join(urls)} | others) if urls else None
+    patience = reader.seconds("UNKNOWN_SCHEMA_PATIENCE", 0)
+    registry = Registry({"url": ",".join(urls)} | others, patience) if urls else None
     return registry, Path(file) if file else None
 
 
@@ -651,7 +659,7 @@ class _Reader:
 
     def _show(self, name: str, value: str) -> str:
         if value:
-            self.rows.append((name, "***" if is_secret(name) else re.sub(r"//[^/@]*@", "//***@", value)))
+            self.rows.append((name, "***" if is_secret(name) else _USER.sub("//***@", value)))
         return value
 
 

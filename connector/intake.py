@@ -1,7 +1,7 @@
 """From records as polled to the columns the core takes: decode, name, encode, once per record.
 
-Pure: the decoder and the wire contract are given, nothing here waits or asks anybody (but for the decoder's registry, whose
-absence is an exception that the consumer thread answers by pausing).
+Pure: the decoder and the wire contract are given, nothing here waits or asks anybody (but for the decoder's registry; where
+that has no answer the consumer thread keeps the records and asks again).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from connector.core.dedupe import derived_id, digest
 from connector.core.letters import DEDUPE_ID_HEADER, Headers, size
-from connector.errors import ConnectorError, RecordError, UnknownSchema
+from connector.errors import ConnectorError, RecordError, SchemaUnavailable, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.ports import Decoder, Record, WireContract
 
@@ -79,11 +79,11 @@ class Intake:
         self._key_fields = key_fields
         self._unforeseen = unforeseen
 
-    def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
-        """Turn records of one partition into columns.
+    def read(self, origin: Origin, records: Sequence[Record], waited: float = 0.0) -> tuple[Poll, SchemaUnavailable | None]:
+        """Turn records of one partition, which have waited for so many seconds, into columns.
 
-        Raises:
-            SchemaUnavailable: nothing was taken in; call again later with the same records.
+        Where a schema cannot be had for now, the columns end before its record, and the second value says why: call again
+        later with that record and those after it.
         """
         poll = Poll(origin.partition, origin.generation)
         for record in records:
@@ -93,7 +93,11 @@ class Intake:
             payload: bytes | Flaw | None = None
             if value is not None:
                 try:
-                    time_ms, key, payload = self._read_inputs(origin, record, self._decode(value))
+                    inputs = self._decode(value, waited)
+                    if inputs is not None:
+                        time_ms, key, payload = self._read_inputs(origin, record, inputs)
+                except SchemaUnavailable as error:
+                    return poll, error
                 except UnknownSchema as error:
                     payload = Flaw(Reason.UNKNOWN_SCHEMA, str(error))
                 except RecordError as error:
@@ -114,7 +118,7 @@ class Intake:
             headers = headers_of(record)
             poll.sizes.append(held + size(headers) if headers else held)
             poll.records.append(record)
-        return poll
+        return poll, None
 
     def _read_inputs(
         self, origin: Origin, record: Record, inputs: dict[str, object]

@@ -57,11 +57,11 @@ class Confirmation:
 class Decoder(Protocol):
     """From bytes to the inputs of ``schemas/conversion_event.avsc``."""
 
-    def decode(self, value: bytes) -> dict[str, object]:
-        """Decode by the writer's schema and map to our input names.
+    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
+        """Decode by the writer's schema and map to our input names; None where the writer wrote null.
 
-        ``timestamp`` is whole milliseconds since 1970 UTC, whatever unit the writer declared; inputs that the writer does
-        not have are absent.
+        ``waited`` is for how many seconds the record has waited for its schema. ``timestamp`` is whole milliseconds since
+        1970 UTC, whatever unit the writer declared; inputs that the writer does not have are absent.
 
         Raises:
             RecordError: the record is at fault.

@@ -111,6 +111,7 @@ class Telemetry:
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._schema_down: str | None = None
+        self._lacking_schema = 0
         self._operator: list[str] = []
         self.lacks: list[str] = []
         """Sentences on the rights that the brokers do not grant us; they wait for an operator, too."""
@@ -237,13 +238,13 @@ class Telemetry:
         """Say what a Kafka client reported of its connections; it goes on by itself."""
         self._seldom("warning", "kafka_unreachable", f"{client} {code}", client=client, code=code)
 
-    def schema_unavailable(self, sentence: str | None) -> None:
-        """Say that records cannot be decoded for now, and when they can again."""
+    def schema_unavailable(self, sentence: str | None, partitions: int) -> None:
+        """Say that so many partitions wait for a schema, and when none does any more."""
         if sentence is not None:
             self._seldom("warning", "schema_unavailable", "", sentence=sentence)
         elif self._schema_down is not None:
             self._log.info("schema_available")
-        self._schema_down = sentence
+        self._schema_down, self._lacking_schema = sentence, partitions
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Take note of a partition's end offset."""
@@ -347,7 +348,7 @@ class Telemetry:
         waiting = len(self.lacks) + len(pipeline.needs_operator())
         yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
-        schema = {"schema": len(pipeline.assignments) if self._schema_down else 0}
+        schema = {"schema": self._lacking_schema}
         for reason, partitions in (pipeline.paused() | schema).items():
             paused.add_metric([reason], partitions)
         yield paused

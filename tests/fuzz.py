@@ -184,7 +184,7 @@ class _Schemas:
     def __init__(self, schemas: dict[int, Any]) -> None:
         self._schemas = schemas
 
-    def definitions(self, schema_id: int) -> list[Any]:
+    def definitions(self, schema_id: int, waited: float) -> list[Any]:
         if schema_id not in self._schemas:
             raise UnknownSchema(f"no schema {schema_id}")
         return [self._schemas[schema_id]]
@@ -350,7 +350,7 @@ def records(count: int, seed: int) -> Counter[str]:
 def _read(intake: Intake, origin: Origin, offset: int, value: bytes | None) -> Poll:
     began = time.monotonic()
     try:
-        poll = intake.read(origin, [_Damaged(offset, value)])
+        poll, _ = intake.read(origin, [_Damaged(offset, value)])
     except Exception as error:
         raise Broken(f"{type(error).__name__} by {value!r}") from error
     if time.monotonic() - began > _SLOWEST_SECONDS:

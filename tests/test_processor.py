@@ -47,7 +47,9 @@ class ARecord:
 
 def read(*events: dict[str, Any], fields: tuple[str, ...] = ("clientDedupeId",)) -> Poll:
     intake = Intake(EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), fields)
-    return intake.read(_ORIGIN, [ARecord(event, offset) for offset, event in enumerate(events)])
+    poll, lacking = intake.read(_ORIGIN, [ARecord(event, offset) for offset, event in enumerate(events)])
+    assert lacking is None
+    return poll
 
 
 def sent_ids(poll: Poll) -> list[str]:
@@ -108,7 +110,7 @@ def test_a_replayed_dead_letter_without_an_id_keeps_the_one_derived_before() -> 
         EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), ("clientDedupeId",)
     )
 
-    poll = intake.read(_ORIGIN, [ARecord({"clientDedupeId": None}, 9, [(DEDUPE_ID_HEADER, b"derived-before")])])
+    poll, _ = intake.read(_ORIGIN, [ARecord({"clientDedupeId": None}, 9, [(DEDUPE_ID_HEADER, b"derived-before")])])
 
     assert sent_ids(poll) == ["derived-before"]
     assert poll.keys == [None]
@@ -120,6 +122,7 @@ def test_a_buffer_counts_headers_too() -> None:
     )
     headers: list[tuple[str, bytes | None]] = [("trace", b"x" * 1_000), ("none", None)]
 
-    without, with_headers = intake.read(_ORIGIN, [ARecord({}), ARecord({}, headers=headers)]).sizes
+    poll, _ = intake.read(_ORIGIN, [ARecord({}), ARecord({}, headers=headers)])
+    without, with_headers = poll.sizes
 
     assert with_headers - without == len("trace") + 1_000 + len("none")

@@ -12,11 +12,13 @@ and the dict is handed on as fastavro made it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 from fastavro import schemaless_reader
 
@@ -44,6 +46,9 @@ _INTEGERS = ("int", "long")
 _MAX_DECIMAL_BYTES = 16
 """38 digits. Python's decimals take time by the square of their length; a longer one stays bytes, which break a rule."""
 _EXACT = Context(prec=40)
+_UUID_BYTES = 16
+_HALVES = re.compile("[\ud800-\udfff]")
+"""What Python puts in the place of bytes that are not UTF-8."""
 
 _Mend = Callable[[Any], Any]
 """Makes a decoded value one of ours: in place where it is a record, and returned."""
@@ -60,10 +65,11 @@ class EventDecoder:
         self._inputs = _target(ours, ours.event)
         self._plans: dict[bytes, _Plan | str] = {}
 
-    def decode(self, value: bytes) -> dict[str, object]:
-        """Decode by the writer's schema and map to our input names.
+    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
+        """Decode by the writer's schema and map to our input names; None where it is a union and has null for an event.
 
-        ``timestamp`` is whole milliseconds since 1970 UTC where the writer has an integer; a decimal is a `Decimal`.
+        ``timestamp`` is whole milliseconds since 1970 UTC where the writer has an integer; a decimal is a `Decimal`, and a
+        UUID its text. ``waited`` is for how many seconds the record has waited for its schema.
 
         Raises:
             Undecodable: the bytes do not parse, or the schema does not, or it has no record.
@@ -72,26 +78,23 @@ class EventDecoder:
         """
         plan = self._plans.get(value[: self._prefix])
         if plan is None:
-            plan = self._plan_for(value)
+            plan = self._plan_for(value, waited)
         if isinstance(plan, str):
             raise Undecodable(plan)
-        stream = BytesIO(value)
-        stream.seek(self._prefix)
         try:
-            event: Any = schemaless_reader(stream, plan.schema, None)
-        except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
-            # None: the cause may hold bytes of the event.
-            raise Undecodable(f"its bytes do not follow its writer's schema ({type(error).__name__})") from None
-        if stream.tell() != len(value):
-            raise Undecodable("bytes are left over after its last field")
-        decoded: dict[str, object] = event if plan.mend is None else plan.mend(event)
-        return decoded
+            return plan.read(value, self._prefix)
+        except UnicodeDecodeError as error:
+            # As Java, which reads such a text too: it does no harm in a field that nobody reads.
+            event = plan.read(value, self._prefix, "surrogateescape")
+            if event is None or not _is_text(event, self._inputs):
+                raise _damaged(error) from None
+            return event
 
-    def _plan_for(self, value: bytes) -> _Plan | str:
+    def _plan_for(self, value: bytes, waited: float) -> _Plan | str:
         identity = schema_id(value, self._framing)
         plan: _Plan | str
         try:
-            plan = _plan(parse(self._schemas.definitions(identity)), self._inputs)
+            plan = _plan(parse(self._schemas.definitions(identity, waited)), self._inputs)
         except Undecodable as refused:
             plan = str(refused)
         if len(self._plans) >= _MAX_PLANS:
@@ -108,6 +111,45 @@ class _Plan:
     mend: _Mend | None
     """None where the decoded dict is the event as it is."""
 
+    def read(self, value: bytes, start: int, unreadable: str = "strict") -> dict[str, object] | None:
+        """Return the event that stands in a value.
+
+        Raises:
+            UnicodeDecodeError: a text is not UTF-8, and so it is to be told.
+            Undecodable: anything else is wrong.
+        """
+        stream = BytesIO(value)
+        stream.seek(start)
+        try:
+            event: Any = schemaless_reader(stream, self.schema, None, handle_unicode_errors=unreadable)
+        except UnicodeDecodeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
+            raise _damaged(error) from None
+        if stream.tell() != len(value):
+            raise Undecodable("bytes are left over after its last field")
+        decoded: dict[str, object] | None = event if self.mend is None else self.mend(event)
+        return decoded
+
+
+def _damaged(error: Exception) -> Undecodable:
+    """Say so without the error, which may hold bytes of the event."""
+    return Undecodable(f"its bytes do not follow its writer's schema ({type(error).__name__})")
+
+
+def _is_text(value: Any, target: _Target) -> bool:
+    """Tell whether every text among our inputs was UTF-8; what was not has halves of surrogate pairs in it."""
+    if isinstance(value, list):
+        return all(_is_text(item, target) for item in value)
+    if isinstance(value, dict):
+        within = target.fields
+        return all(
+            _is_text(name, target) and _is_text(part, within.get(name, target))
+            for name, part in value.items()
+            if name in within or not within
+        )
+    return not isinstance(value, str) or not _HALVES.search(value)
+
 
 def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
     mend = _mend(writer, writer.event, inputs)
@@ -119,9 +161,11 @@ def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
 def _unwrapping(field: str, mend: _Mend | None) -> _Mend:
     def unwrap(wrapped: Any) -> Any:
         event = wrapped[field]
-        if not isinstance(event, dict):
+        if isinstance(event, dict):
+            return event if mend is None else mend(event)
+        if event is not None:
             raise Undecodable("it is not a record")
-        return event if mend is None else mend(event)
+        return None
 
     return unwrap
 
@@ -154,9 +198,15 @@ def _branches(known: WriterSchema, schema: Json) -> list[Json]:
     return _branches(known, resolved["items"]) if resolved["type"] == "array" else [resolved]
 
 
+def _leaves(known: WriterSchema, branches: list[Json]) -> list[Json]:
+    """Return these and, where one is a map, what its values may be."""
+    maps = [branch for branch in branches if branch["type"] == "map"]
+    return branches + [leaf for branch in maps for leaf in _leaves(known, _branches(known, branch["values"]))]
+
+
 def _names(field: Json) -> list[str]:
-    """Return the field's name and then its aliases. fastavro lets a list of anything pass for aliases."""
-    return [field["name"], *(alias for alias in field.get("aliases", ()) if isinstance(alias, str))]
+    """Return the field's name and then its aliases."""
+    return [field["name"], *field["aliases"]]
 
 
 def _mend(writer: WriterSchema, schema: Json, target: _Target) -> _Mend | None:
@@ -164,7 +214,7 @@ def _mend(writer: WriterSchema, schema: Json, target: _Target) -> _Mend | None:
     branches = _branches(writer, schema)
     if target.fields:
         return _record_mend(writer, [branch for branch in branches if branch["type"] in RECORDS], target)
-    return _time_mend(branches) if target.is_time else _decimal_mend(branches)
+    return _time_mend(branches) if target.is_time else _value_mend(_leaves(writer, branches))
 
 
 def _record_mend(writer: WriterSchema, records: list[Json], target: _Target) -> _Mend | None:
@@ -227,17 +277,33 @@ def _scale(branch: Json) -> int | None:
     return scale if isinstance(scale, int) and 0 <= scale <= _EXACT.prec else None
 
 
-def _decimal_mend(branches: list[Json]) -> _Mend | None:
+def _value_mend(branches: list[Json]) -> _Mend | None:
+    """Work it out for bytes that mean something else; where they are items or values of a map, for each of them."""
     scales = {scale for branch in branches if (scale := _scale(branch)) is not None}
-    if not scales:
+    uuids = any(branch["type"] == "fixed" and logical_type(branch) == "uuid" for branch in branches)
+    if not scales and not uuids:
         return None
-    if len(scales) > 1:
-        raise Undecodable("its writer's schema leaves open which of several scales a decimal has")
-    scale = max(scales)
+    if len(scales) + uuids > 1:
+        raise Undecodable(
+            "its writer's schema leaves open whether bytes are a UUID, or which of several scales a decimal has"
+        )
+    scale = max(scales, default=None)
 
-    def decimal(value: Any) -> Any:
-        if type(value) is not bytes or len(value) > _MAX_DECIMAL_BYTES:
-            return value
-        return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
+    def mend_value(value: Any) -> Any:
+        if type(value) is bytes:
+            return _uuid(value) if scale is None else _decimal(value, scale)
+        if type(value) is list:
+            return [mend_value(item) for item in value]
+        return {name: mend_value(part) for name, part in value.items()} if type(value) is dict else value
 
-    return decimal
+    return mend_value
+
+
+def _decimal(value: bytes, scale: int) -> bytes | Decimal:
+    if len(value) > _MAX_DECIMAL_BYTES:
+        return value
+    return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
+
+
+def _uuid(value: bytes) -> bytes | str:
+    return str(UUID(bytes=value)) if len(value) == _UUID_BYTES else value

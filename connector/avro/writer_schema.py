@@ -1,18 +1,23 @@
-"""A writer's schema, parsed once, and refused if some few bytes written by it could stop the process.
+"""A writer's schema: read as Apache Avro for Java reads it, and made into one that fastavro reads values by.
 
-What fastavro does for logical types happens out of reach of any bound and builds objects that nobody wants here
-(datetime, UUID; a decimal of a megabyte costs it two minutes), so all logical types are moved to another attribute
-before it sees the schema, and `decoding` converts the few inputs that need it. Two shapes are refused, because they
-make fastavro's work unbounded in the size of the value: recursive types (its reader is compiled C without a limit on
-depth: five thousand bytes of nesting end the process by a stack overflow, tried with 1.13.1), and arrays whose items
-take no bytes (six bytes claim 2^40 items). Lengths beyond the end of a value are safe: it reads what is there.
+A registry keeps what Java's parser takes, and fastavro's takes less: names and symbols of other letters, types of the null
+namespace used within another, types used before they are defined, defaults that do not fit. None of this changes a byte of
+a value. So schemas are resolved here, by Java's rules (org.apache.avro.Schema 1.11 and 1.12: what `_Names` says), and
+fastavro gets what is left when every name is resolved: the shape of the bytes.
+
+What could stop the process is kept from fastavro too. It builds objects for logical types (a decimal of a megabyte costs
+it two minutes), so it sees none, and `decoding` converts the few inputs that need it. Its reader is compiled C that
+recurses with the value (five thousand bytes of nesting end the process by a stack overflow, tried with 1.13.1), so a
+recursive type is unrolled: `_MOST_NESTED` times, then a type that no value has. It counts a negative index of a union or an
+enum from the end, where Java fails: such an index finds nothing here. One shape is refused: arrays whose items take no
+bytes, for six bytes claim 2^40 items. Lengths beyond the end of a value are safe: it reads what is there.
 
 Schemas are taken to be written by somebody trusted; values are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +33,18 @@ Json = Any
 RECORDS = ("record", "error")
 """The kinds of type that have fields; the second is of Avro's protocols."""
 
-_LOGICAL_TYPE = "connector.logicalType"
+_NAMED = (*RECORDS, "enum", "fixed")
+_PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+_KEPT = ("logicalType", "scale")
+"""Attributes that `decoding` reads."""
 _WRAPPED = "connector_wrapped"
+_MOST_NESTED = 64
+"""How deep a value of a recursive type may be nested. Trees and lists within an event are a few deep."""
+_NOTHING: Json = {"type": "enum", "symbols": {}}
+"""A type that no value has: reading one fails."""
+_NO_BRANCHES = ["logicalType"] * 64
+"""At the end of a union, where a negative index of one byte would find a branch: names of a type that is not there. By this
+name because fastavro looks for it in every list, and would go through all of another (1.13.1: 18 µs an event)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +52,14 @@ class WriterSchema:
     """What fastavro reads by, and what is known of it."""
 
     schema: Json
-    """Parsed; always a record. A schema that is a union or a name is the only field of a record made for it, which is
-    the same bytes in Avro binary."""
+    """For fastavro; always a record. A schema that is a union is the only field of a record made for it, which is the same
+    bytes in Avro binary."""
     field: str | None
     """The field that holds the event, where the record was made for it."""
+    event: Json
+    """The type of an event: every named type in it is a name."""
     types: dict[str, Json]
-    """Every named type, by full name."""
+    """Every named type, by full name; the types within it likewise."""
 
     def records(self, schema: Json) -> list[Json]:
         """Return the record types that a value of this type may be of: itself, or branches of a union."""
@@ -53,18 +70,12 @@ class WriterSchema:
 
     def resolved(self, schema: Json) -> Json:
         """Return a type that is no union as an object, whether it was given by name or as one."""
-        resolved = {"type": schema} if isinstance(schema, str) else schema
-        return self.types.get(resolved["type"], resolved)
-
-    @property
-    def event(self) -> Json:
-        """The type of an event."""
-        return self.schema if self.field is None else self.schema["fields"][0]["type"]
+        return (self.types.get(schema) or {"type": schema}) if isinstance(schema, str) else schema
 
 
 def logical_type(schema: Json) -> str | None:
     """Return the logical type of a type as `WriterSchema.resolved` returns it."""
-    name = schema.get(_LOGICAL_TYPE)
+    name = schema.get("logicalType")
     return name if isinstance(name, str) else None
 
 
@@ -72,67 +83,254 @@ def parse(definitions: Sequence[Json]) -> WriterSchema:
     """Parse a schema that stands last, after the types it refers to.
 
     Raises:
-        Undecodable: it does not parse, has no record, or is of a shape refused above.
+        Undecodable: it does not parse, has no record, or is of the shape refused above.
     """
-    types: dict[str, Json] = {}
+    names = _Names()
     try:
-        *referenced, own = [_without_logical_types(definition) for definition in definitions]
-        for definition in referenced:
-            parse_schema(definition, types)
-        wrapped = not (isinstance(own, dict) and own.get("type") in RECORDS)
-        if wrapped:
-            own = {"type": "record", "name": _WRAPPED, "fields": [{"name": _WRAPPED, "type": own}]}
-        schema = parse_schema(own, types)
-    except Exception as error:  # noqa: BLE001 - fastavro answers malformed schemas with whatever error they lead to
+        for definition in definitions:
+            names.expect(definition, "")
+        event = [names.read(definition, "") for definition in definitions][-1]
+        _refuse_unbounded([*names.types.values(), event], names.types)
+        fields = _Unrolled(names.types).fields(event)
+    except Undecodable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a malformed schema leads to whatever error it leads to
         raise Undecodable(f"its writer's schema does not parse ({type(error).__name__})") from None
-    parsed = WriterSchema(schema, _WRAPPED if wrapped else None, types)
-    _refuse_unbounded(schema, parsed, ())
-    if not parsed.records(parsed.event):
+    schema: Json = parse_schema({"type": "record", "name": _WRAPPED, "fields": []})
+    schema["fields"] = fields
+    parsed = WriterSchema(schema, _WRAPPED if isinstance(event, list) else None, event, names.types)
+    if not parsed.records(event):
         raise Undecodable("its writer's schema is not a record")
     return parsed
 
 
-def _without_logical_types(schema: Json) -> Json:
-    """Copy with logical types out of fastavro's sight, and without defaults, which a writer's schema does not need.
+class _Names:
+    """Resolves a schema as Java does.
 
-    fastavro refuses a schema for a default of the wrong type, of which registries have plenty.
+    A type is called by its full name: its own name where that has a dot, else the namespace it stands in, a dot, and its
+    name. A name that is used means the type of the namespace it stands in, else that of none, among those defined before
+    (1.11), else among those defined later (1.12).
     """
-    if isinstance(schema, list):
-        return [_without_logical_types(part) for part in schema]
+
+    def __init__(self) -> None:
+        self.types: dict[str, Json] = {}
+        self._expected: set[str] = set()
+
+    def expect(self, schema: Json, space: str) -> None:
+        """Take note of the names that a schema defines."""
+        if isinstance(schema, list):
+            for branch in schema:
+                self.expect(branch, space)
+        elif isinstance(schema, dict):
+            if schema["type"] in _NAMED:
+                name, space = _full_name(schema, space)
+                self._expected.add(name)
+            for part in _parts(schema):
+                self.expect(part, space)
+
+    def read(self, schema: Json, space: str) -> Json:
+        """Return a schema in which each named type is its full name; it is defined among the types."""
+        if isinstance(schema, list):
+            return [self.read(branch, space) for branch in schema]
+        if isinstance(schema, str):
+            return self._found(schema, space)
+        kind = schema["type"]
+        if kind in _NAMED:
+            return self._defined(schema, *_full_name(schema, space))
+        attributes = {name: schema[name] for name in _KEPT if name in schema}
+        if kind == "array":
+            return {"type": kind, "items": self.read(schema["items"], space)}
+        if kind == "map":
+            return {"type": kind, "values": self.read(schema["values"], space)}
+        if isinstance(kind, str) and kind in _PRIMITIVES:
+            return {"type": kind, **attributes} if attributes else kind
+        return self.read(kind, space)
+
+    def _found(self, name: str, space: str) -> str:
+        if name in _PRIMITIVES:
+            return name
+        here = _joined(space, name)
+        for known in (self.types, self._expected):
+            for candidate in (here, name.removeprefix(".")):
+                if candidate in known:
+                    return candidate
+        raise Undecodable(f"its writer's schema does not parse: it has no type {name}")
+
+    def _defined(self, schema: Json, name: str, space: str) -> str:
+        if name in _PRIMITIVES:
+            raise Undecodable(f"its writer's schema does not parse: it has a type called {name}")
+        before = self.types.get(name)
+        # There before its fields are read: they may name it.
+        made = self.types[name] = {"type": schema["type"]}
+        made |= {name: schema[name] for name in _KEPT if name in schema}
+        if schema["type"] == "enum":
+            made["symbols"] = list(schema["symbols"])
+        elif schema["type"] == "fixed":
+            made["size"] = _size(schema["size"])
+        else:
+            made["fields"] = [
+                {"name": _text(field["name"]), "aliases": _aliases(field), "type": self.read(field["type"], space)}
+                for field in schema["fields"]
+            ]
+        if before is not None and _shape(before) != _shape(made):
+            raise Undecodable(f"its writer's schema does not parse: it has two types {name}")
+        return name
+
+
+def _joined(space: str, name: str) -> str:
+    """Return the full name of what is called so in a namespace."""
+    return f"{space}.{name}" if space and "." not in name else name.removeprefix(".")
+
+
+def _full_name(schema: Json, space: str) -> tuple[str, str]:
+    """Return the full name of a type defined in a namespace, and the namespace that types within it stand in."""
+    given = schema.get("namespace")
+    full = _joined(given if isinstance(given, str) else space, _text(schema["name"]))
+    return full, full.rpartition(".")[0]
+
+
+def _parts(schema: Json) -> Iterator[Json]:
+    """Yield the types within a type that is an object, as they are written."""
+    kind = schema["type"]
+    if kind in RECORDS:
+        for field in schema["fields"]:
+            yield field["type"]
+    elif kind in ("array", "map"):
+        yield schema["items" if kind == "array" else "values"]
+    elif not isinstance(kind, str):
+        yield kind
+
+
+def _text(name: Json) -> str:
+    if not isinstance(name, str):
+        raise TypeError
+    return name
+
+
+def _size(size: Json) -> int:
+    if type(size) is not int or size < 0:
+        raise ValueError
+    return size
+
+
+def _aliases(field: Json) -> list[str]:
+    aliases = field.get("aliases")
+    return [alias for alias in aliases if isinstance(alias, str)] if isinstance(aliases, list) else []
+
+
+def _shape(schema: Json) -> Json:
+    """Return what two definitions of a type must have in common: all but aliases (Java, ``Schema.equals``)."""
     if isinstance(schema, dict):
-        return {
-            _LOGICAL_TYPE if key == "logicalType" else key: _without_logical_types(part)
-            for key, part in schema.items()
-            if key not in ("default", "doc")
-        }
-    return schema
+        return {name: _shape(part) for name, part in schema.items() if name != "aliases"}
+    return [_shape(part) for part in schema] if isinstance(schema, list) else schema
 
 
-def _refuse_unbounded(schema: Json, parsed: WriterSchema, inside: tuple[str, ...]) -> bool:
-    """Say whether a value of this type may take no bytes at all.
+def _used(schema: Json) -> Iterator[str]:
+    """Yield the names that a type as read uses, primitives among them."""
+    if isinstance(schema, str):
+        yield schema
+    else:
+        for part in schema if isinstance(schema, list) else _parts(schema):
+            yield from _used(part)
 
-    ``inside`` names the records that this type is part of.
+
+class _Unrolled:
+    """Makes types that fastavro reads by. A type within itself is another one each time, until `_MOST_NESTED` deep.
+
+    Names are put in the place of types by making each type once and pointing to it.
     """
-    if isinstance(schema, list):
-        for branch in schema:
-            _refuse_unbounded(branch, parsed, inside)
-        return False
-    resolved = parsed.resolved(schema)
-    match resolved["type"]:
-        case "record" | "error":
-            name = resolved["name"]
-            if name in inside:
-                raise Undecodable("its writer's schema is recursive, which cannot be read safely")
-            may_be_empty = [_refuse_unbounded(field["type"], parsed, (*inside, name)) for field in resolved["fields"]]
-            return all(may_be_empty)
-        case "array":
-            if _refuse_unbounded(resolved["items"], parsed, inside):
-                raise Undecodable("its writer's schema has an array of items without bytes, which cannot be read safely")
+
+    def __init__(self, types: dict[str, Json]) -> None:
+        self._types = types
+        self._within = {name: self._reachable(name) for name in types}
+        self._made: dict[tuple[str, int], Json] = {}
+        self._empty: list[tuple[str, int]] = []
+
+    def fields(self, event: Json) -> list[Json]:
+        """Return the fields of the record that fastavro reads: the event's, or one that holds the event."""
+        top = self._type(event, "", 0)
+        while self._empty:
+            self._fill(*self._empty.pop())
+        fields: list[Json] = [{"name": _WRAPPED, "type": top}] if isinstance(top, list) else top.get("fields", [])
+        return fields
+
+    def _reachable(self, name: str) -> set[str]:
+        """Return the types that a value of this type may hold a value of."""
+        found: set[str] = set()
+        open_ = [name]
+        while open_:
+            for used in _used(self._types[open_.pop()]):
+                if used in self._types and used not in found:
+                    found.add(used)
+                    open_.append(used)
+        return found
+
+    def _type(self, schema: Json, inside: str, depth: int) -> Json:
+        """Return a type that stands in a named type, so many deep within itself."""
+        if isinstance(schema, list):
+            return [*(self._type(branch, inside, depth) for branch in schema), *_NO_BRANCHES]
+        if isinstance(schema, str):
+            return self._named(schema, inside, depth) if schema in self._types else schema
+        match schema["type"]:
+            case "array":
+                return {"type": "array", "items": self._type(schema["items"], inside, depth)}
+            case "map":
+                return {"type": "map", "values": self._type(schema["values"], inside, depth)}
+            case primitive:
+                return primitive
+
+    def _named(self, name: str, inside: str, depth: int) -> Json:
+        depth = depth + 1 if inside in self._within[name] and name in self._within[inside] else 0
+        if depth > _MOST_NESTED:
+            return _NOTHING
+        if (name, depth) not in self._made:
+            self._made[name, depth] = {"type": self._types[name]["type"]}
+            self._empty.append((name, depth))
+        return self._made[name, depth]
+
+    def _fill(self, name: str, depth: int) -> None:
+        schema, made = self._types[name], self._made[name, depth]
+        match schema["type"]:
+            case "enum":
+                # By number, for a list counts a negative one from its end.
+                made["symbols"] = dict(enumerate(schema["symbols"]))
+            case "fixed":
+                made["size"] = schema["size"]
+            case _:
+                made["fields"] = [
+                    {"name": field["name"], "type": self._type(field["type"], name, depth)} for field in schema["fields"]
+                ]
+
+
+def _refuse_unbounded(schemas: list[Json], types: dict[str, Json]) -> None:
+    """Refuse arrays of items that may take no bytes at all."""
+    known: dict[str, bool] = {}
+
+    def empty(schema: Json) -> bool:
+        """Say whether a value of this type may take no bytes."""
+        if isinstance(schema, list):
             return False
-        case "map":
-            _refuse_unbounded(resolved["values"], parsed, inside)
-            return False
-        case "fixed":
-            return bool(resolved["size"] == 0)
-        case kind:
-            return bool(kind == "null")
+        if isinstance(schema, str):
+            if schema not in types:
+                return schema == "null"
+            if schema not in known:
+                known[schema] = True  # until known: a record that holds itself, and no more, is none
+                known[schema] = empty(types[schema])
+            return known[schema]
+        match schema["type"]:
+            case "record" | "error":
+                return all(empty(field["type"]) for field in schema["fields"])
+            case "fixed":
+                return bool(schema["size"] == 0)
+            case kind:
+                return bool(kind == "null")
+
+    def look(schema: Json) -> None:
+        if isinstance(schema, dict) and schema["type"] == "array" and empty(schema["items"]):
+            raise Undecodable("its writer's schema has an array of items without bytes, which cannot be read safely")
+        if not isinstance(schema, str):
+            for part in schema if isinstance(schema, list) else _parts(schema):
+                look(part)
+
+    for schema in schemas:
+        look(schema)

@@ -17,14 +17,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import exchange as x
-from connector.errors import KafkaUnavailable, SchemaUnavailable
+from connector.errors import KafkaUnavailable
 from connector.intake import Intake, Origin
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 from connector.ports import Record
@@ -41,7 +41,7 @@ _EVENT_BYTES = 1_000
 _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _JOIN_SECONDS = 10.0
-_SCHEMA_AGAIN_SECONDS = 2.0
+_SCHEMA_AGAIN_SECONDS = 1.0
 _WAKING_SECONDS = 1.0
 """A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
@@ -79,8 +79,8 @@ class Watcher(Protocol):
     def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
         """Take note of an error the client reported; it goes on by itself."""
 
-    def schema_unavailable(self, sentence: str | None) -> None:
-        """Take note that records cannot be decoded for now; None when they can again."""
+    def schema_unavailable(self, sentence: str | None, partitions: int) -> None:
+        """Take note that so many partitions wait for a schema; None when none does any more."""
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Take note of a commit that the brokers took."""
@@ -115,6 +115,8 @@ class _Column:
 
     origin: Origin
     messages: list[Message]
+    since: float
+    """The monotonic second of the poll."""
     reached: int = 0
     """Where the log ended after them; 0 where it goes on."""
 
@@ -153,7 +155,8 @@ class SourceConsumer:
         self._asked = _NEVER  # monotonic second at which the commit was made that is answered next
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
-        self._held_for_schema = False
+        self._held_for_schema: set[TopicPartition] = set()
+        self._lacks_schema = False
         self._largest = policy.size  # bytes of the largest of the records last polled; at first, the worst
         self._waiting_since = time.monotonic()
         self._closing = threading.Event()
@@ -266,7 +269,7 @@ class SourceConsumer:
                 self._restart(partition)
             case x.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
-                if not self._held_for_schema:
+                if partition not in self._held_for_schema:
                     self._resume(partition)
             case x.Pause(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.discard(partition)
@@ -341,7 +344,7 @@ class SourceConsumer:
                     self._watcher.consumer_error("POSITION_LOST", partition)
                     self._restart(partition)
                     continue
-                column = columns.setdefault(origin, _Column(origin, []))
+                column = columns.setdefault(origin, _Column(origin, [], time.monotonic()))
                 if error is None:
                     column.messages.append(message)
                 else:
@@ -353,38 +356,52 @@ class SourceConsumer:
                     self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
     def _decode(self, columns: list[_Column]) -> None:
-        """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
+        """Decode and post; where a schema cannot be had for now, keep the records from there on, and try again.
+
+        Partitions whose records are kept are not fetched meanwhile; none is once a poll's worth is kept.
+        """
         polls = []
-        for at, column in enumerate(columns):
-            try:
-                poll = self._intake.read(
-                    column.origin, cast("list[Record]", column.messages)
-                )  # its stub types headers wider
+        for column in columns:
+            if column.origin.partition in {kept.origin.partition for kept in self._undecoded}:
+                self._keep(column)  # after the records of its partition that wait
+                continue
+            waited = time.monotonic() - column.since
+            records = cast("list[Record]", column.messages)  # its stub types headers wider
+            poll, lacking = self._intake.read(column.origin, records, waited)
+            if lacking is None:
                 poll.reached = column.reached
+            else:
+                self._keep(replace(column, messages=column.messages[len(poll.offsets) :]))
+                self._watcher.schema_unavailable(str(lacking), len(self._held_for_schema))
+            if poll.offsets or poll.reached:
                 polls.append(poll)
-            except SchemaUnavailable as error:
-                self._undecoded = columns[at:]
-                self._undecoded_until = time.monotonic() + _SCHEMA_AGAIN_SECONDS
-                self._held_for_schema = True
-                self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._fetching])
-                self._watcher.schema_unavailable(str(error))
-                break
         while polls and not self._closing.is_set():
             if self._slots.acquire(timeout=self._policy.seconds):
                 self._post(x.Polled(tuple(polls)))
                 return
 
+    def _keep(self, column: _Column) -> None:
+        if not self._undecoded:
+            self._undecoded_until = time.monotonic() + _SCHEMA_AGAIN_SECONDS
+        self._undecoded.append(column)
+        self._held_for_schema.add(column.origin.partition)
+        if sum(len(message) + _EVENT_BYTES for each in self._undecoded for message in each.messages) >= self._policy.size:
+            self._held_for_schema |= self._fetching
+        self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._held_for_schema])
+        self._lacks_schema = True
+
     def _decode_again(self) -> None:
-        if not self._held_for_schema or time.monotonic() < self._undecoded_until:
+        if not self._lacks_schema or time.monotonic() < self._undecoded_until:
             return
-        self._undecoded, columns = [], self._undecoded
+        columns, self._undecoded = self._undecoded, []
+        held, self._held_for_schema = self._held_for_schema, set()
         self._decode(columns)
         if not self._undecoded:  # also where the partitions that waited were revoked meanwhile
-            self._held_for_schema = False
-            self._watcher.schema_unavailable(None)
-            for partition in list(self._fetching):
-                if partition in self._fetching:  # a restart in between may end the others, too
-                    self._resume(partition)
+            self._lacks_schema = False
+            self._watcher.schema_unavailable(None, 0)
+        for partition in held - self._held_for_schema:
+            if partition in self._fetching:  # a restart in between may end the others, too
+                self._resume(partition)
 
     def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
         code = error.code()
@@ -517,6 +534,7 @@ class SourceConsumer:
         for known in (self._positions, self._reached, self._unreadable):
             known.pop(partition, None)
         self._fetching.discard(partition)
+        self._held_for_schema.discard(partition)
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True

@@ -40,7 +40,7 @@ class Known:
         self._schemas = {int(name.removeprefix("id")): schema for name, schema in schemas.items()}
         self.asked = 0
 
-    def definitions(self, schema_id: int) -> list[Any]:
+    def definitions(self, schema_id: int, waited: float) -> list[Any]:
         self.asked += 1
         return [self._schemas[schema_id]]
 

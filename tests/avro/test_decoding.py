@@ -1,6 +1,7 @@
 """Every difference of a writer's schema that must not matter, and every damage that must not escape."""
 
 import copy
+import json
 import random
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,7 @@ from connector.errors import ConnectorError, SchemaUnavailable, Undecodable, Unk
 from tests.avro.samples import AT_MS, EVENT, Known, ours, with_field, written
 
 
-def decoded(schema: Any, event: dict[str, Any]) -> dict[str, Any]:
+def decoded(schema: Any, event: dict[str, Any]) -> dict[str, Any] | None:
     return EventDecoder(Framing.CONFLUENT, Known(id1=schema)).decode(written(schema, event))
 
 
@@ -236,11 +237,99 @@ def test_a_topic_of_several_event_types_is_mapped_record_by_record() -> None:
     assert decoded([lead, purchase], {"timestamp": AT_MS, "name": "n"}) == {"timestamp": AT_MS, "name": "n"}
 
 
-def test_a_null_in_the_place_of_the_whole_event_is_undecodable() -> None:
-    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=["null", ours()]))
+def test_a_null_in_the_place_of_the_whole_event_is_no_event() -> None:
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=["null", ours(), "string"]))
     assert decoder.decode(framed(1, b"\x02" + EventEncoder().encode(EVENT))) == EVENT
-    with pytest.raises(Undecodable):
-        decoder.decode(framed(1, b"\x00"))
+    assert decoder.decode(framed(1, b"\x00")) is None
+    with pytest.raises(Undecodable, match="it is not a record"):
+        decoder.decode(framed(1, b"\x04\x02a"))
+    with pytest.raises(Undecodable, match="left over"):
+        decoder.decode(framed(1, b"\x00\x00"))
+
+
+UUID_FIXED = {"type": "fixed", "name": "Uuid", "size": 16, "logicalType": "uuid"}
+UUID = "12345678-9abc-def0-1234-56789abcdef0"
+
+
+def test_a_uuid_of_sixteen_bytes_is_its_text() -> None:
+    schema = with_field("clientDedupeId", type=["null", UUID_FIXED])
+    items = next(field for field in schema["fields"] if field["name"] == "matchKeys")["type"]["items"]
+    items["fields"][1]["type"] = ["string", "Uuid"]
+    attributes = next(field for field in schema["fields"] if field["name"] == "customAttributes")
+    del attributes["default"]
+    attributes["type"] = {"type": "map", "values": ["null", "Uuid", {"type": "array", "items": "Uuid"}]}
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
+    raw = bytes.fromhex(UUID.replace("-", ""))
+    plain = json.loads(json.dumps(schema).replace('"logicalType": "uuid"', '"of": "uuid"'))
+    keys = [{"type": "MAID", "value": raw}, {"type": "EMAIL", "value": "a" * 64}]
+    event = expected(clientDedupeId=raw, matchKeys=keys, customAttributes={"a": raw, "b": None, "c": [raw]})
+    assert decoder.decode(written(plain, event)) == expected(
+        clientDedupeId=UUID,
+        matchKeys=[{"type": "MAID", "value": UUID}, {"type": "EMAIL", "value": "a" * 64}],
+        customAttributes={"a": UUID, "b": None, "c": [UUID]},
+    )
+
+
+def test_decimals_in_a_map_are_read() -> None:
+    type_ = {"type": "map", "values": {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}}
+    event = expected(customAttributes={"fee": Decimal("1.25")})
+    assert decoded(with_field("customAttributes", type=type_), event) == event
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_a_uuid_of_another_size_stays_bytes(size: int) -> None:
+    schema = with_field("clientDedupeId", type=UUID_FIXED | {"size": size})
+    plain = with_field("clientDedupeId", type={"type": "fixed", "name": "Uuid", "size": size})
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
+    read = decoder.decode(written(plain, expected(clientDedupeId=b"x" * size)))
+    assert read == expected(clientDedupeId=b"x" * size)
+
+
+def test_bytes_that_are_a_decimal_or_a_uuid_are_refused_and_not_guessed() -> None:
+    schema = with_field("value", type=[{"type": "bytes", "logicalType": "decimal", "precision": 4}, UUID_FIXED])
+    with pytest.raises(Undecodable, match="leaves open"):
+        decoded(schema, expected(value=Decimal(1)))
+
+
+NOTES: Any = {"name": "notes", "type": {"type": "map", "values": "string"}}
+
+
+def test_a_text_that_is_not_utf8_does_no_harm_where_nobody_reads_it() -> None:
+    schema = copy.deepcopy(ours())
+    schema["fields"].insert(0, NOTES)
+    key = next(field for field in schema["fields"] if field["name"] == "matchKeys")["type"]["items"]
+    key["fields"].append({"name": "source", "type": "string"})
+    keys = [{"type": "EMAIL", "value": "a" * 64, "source": "from SHOP, \\udc00 \ud7ff"}]
+    value = written(schema, expected(notes={"by": "MUELLER"}, matchKeys=keys, name="Größe"))
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
+    whole = decoder.decode(value)
+    assert decoder.decode(value.replace(b"MUELLER", b"M\xfcELLER").replace(b"SHOP", b"SH\xd6P")) == expected(
+        notes={"by": "M\udcfcELLER"},
+        matchKeys=[keys[0] | {"source": keys[0]["source"].replace("SHOP", "SH\udcd6P")}],
+        name="Größe",
+    )
+    assert decoder.decode(value) == whole
+    for read in (b"Gr\xc3\xb6", b"EMAIL", b"a" * 64, b"brand", b"acme", b"WEBSITE"):
+        assert read in value
+        with pytest.raises(Undecodable, match=r"do not follow its writer's schema \(UnicodeDecodeError\)"):
+            decoder.decode(value.replace(read, b"\xff" + read[1:], 1))
+
+
+def test_a_recursive_type_does_no_harm_where_nobody_reads_it_nor_within_the_event() -> None:
+    schema = copy.deepcopy(ours())
+    node: Any = {"type": "record", "name": "Category", "fields": [{"name": "parent", "type": ["null", "Category"]}]}
+    schema["fields"][:0] = [{"name": "category", "type": node}, {"name": "replaces", "type": ["null", ours()["name"]]}]
+    schema["namespace"] = "com.shop"
+    schema["fields"][1]["type"][1] = f"com.shop.{schema['name']}"
+    event = expected(category={"parent": {"parent": None}}, replaces=None)
+    assert decoded(schema, event) == event
+    event["replaces"] = expected(category={"parent": None}, replaces=None)
+    assert decoded(schema, event) == event
+    deep: Any = None
+    for _ in range(80):
+        deep = {"parent": deep}
+    with pytest.raises(Undecodable, match="do not follow"):
+        decoded(schema, event | {"category": deep})
 
 
 def test_a_schema_is_asked_for_once_and_ids_may_mix() -> None:
@@ -266,7 +355,7 @@ class Failing:
     def __init__(self, failure: ConnectorError) -> None:
         self.failure: ConnectorError | None = failure
 
-    def definitions(self, schema_id: int) -> list[Any]:
+    def definitions(self, schema_id: int, waited: float) -> list[Any]:
         if self.failure:
             raise self.failure
         return [ours() | {"id": schema_id}]

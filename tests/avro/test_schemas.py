@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,19 @@ import pytest
 from connector.avro.decoding import EventDecoder
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import Framing
-from connector.avro.schemas import UNAVAILABLE_SECONDS, UNKNOWN_SECONDS, Registry, SchemaFile, packaged
+from connector.avro.schemas import (
+    ASKING_SECONDS,
+    UNAVAILABLE_SECONDS,
+    UNKNOWN_SECONDS,
+    Registry,
+    SchemaFile,
+    packaged,
+)
 from connector.avro.writer_schema import parse
 from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.samples import EVENT, ours, written
 
+PATIENCE = 30.0
 NOT_FOUND = 404, {"error_code": 40403, "message": "Schema not found"}
 EVENT_SCHEMA = json.dumps({"type": "record", "name": "E", "fields": [{"name": "name", "type": "string"}]})
 
@@ -30,6 +38,7 @@ class Server:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, object]] = {}
         self.asked: list[str] = []
+        self.delay: Callable[[], object] = lambda: None
         self.authorization: list[str | None] = []
         server = self
 
@@ -37,6 +46,7 @@ class Server:
             def do_GET(self) -> None:
                 path = self.path.split("?")[0]
                 server.asked.append(path)
+                server.delay()
                 server.authorization.append(self.headers["Authorization"])
                 status, content = server.answers.get(path, NOT_FOUND)
                 body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -44,6 +54,10 @@ class Server:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_: object) -> None: ...
 
@@ -80,7 +94,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def registry(server: Server, clock: Clock) -> Iterator[Registry]:
-    registry = Registry({"url": server.url, "max.retries": "0"}, clock)
+    registry = Registry({"url": server.url, "max.retries": "0"}, clock, patience_seconds=PATIENCE)
     yield registry
     registry._client.close()
 
@@ -113,21 +127,224 @@ def test_referenced_schemas_come_first_and_once(server: Server, registry: Regist
     assert parse(definitions).types.keys() == {"shared.Key", "shared.Keys", "E"}
 
 
-def test_an_unknown_id_is_unknown_and_asked_for_again_only_later(server: Server, registry: Registry, clock: Clock) -> None:
-    for _ in range(3):
-        with pytest.raises(UnknownSchema):
-            registry.definitions(9)
-    assert server.asked == ["/schemas/ids/9"]
+def test_an_id_that_the_registry_does_not_have_yet_is_waited_for(server: Server, registry: Registry, clock: Clock) -> None:
+    for waited in (0.0, 1.0, 29.9):
+        clock.now += 1
+        with pytest.raises(SchemaUnavailable, match=r"^the schema registry has no schema 9, and is asked again for 30 s$"):
+            registry.definitions(9, waited)
+    assert server.asked == ["/schemas/ids/9"] * 3
+    server.answers["/schemas/ids/9"] = 200, {"schema": EVENT_SCHEMA}
+    clock.now += 1
+    assert registry.definitions(9, 31.0)
+
+
+def test_an_id_that_stays_unknown_is_believed_to_be_and_asked_for_again_only_later(
+    server: Server, registry: Registry, clock: Clock
+) -> None:
+    for waited in (PATIENCE, 0.0, 0.0):
+        with pytest.raises(UnknownSchema, match=r"^the schema registry has no schema 9$"):
+            registry.definitions(9, waited)
+    clock.now += UNKNOWN_SECONDS
+    with pytest.raises(UnknownSchema):  # and no record waits for it a second time
+        registry.definitions(9)
+    assert server.asked == ["/schemas/ids/9"] * 2
     server.answers["/schemas/ids/9"] = 200, {"schema": EVENT_SCHEMA}
     clock.now += UNKNOWN_SECONDS
     assert registry.definitions(9)
 
 
+def test_while_one_id_is_waited_for_others_are_had(server: Server, registry: Registry) -> None:
+    server.answers["/schemas/ids/7"] = 200, {"schema": EVENT_SCHEMA}
+    for _ in range(2):  # the second time nobody is asked
+        with pytest.raises(SchemaUnavailable):
+            registry.definitions(9)
+    assert registry.definitions(7)
+    assert server.asked == ["/schemas/ids/9", "/schemas/ids/7"]
+
+
+@pytest.mark.parametrize("code", [40401, 40402, 40403])
+def test_a_schema_that_is_referred_to_is_waited_for_likewise(server: Server, registry: Registry, code: int) -> None:
+    to_key = {"name": "Key", "subject": "key", "version": 3}
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA, "references": [to_key]}
+    server.answers["/subjects/key/versions/3"] = 404, {"error_code": code, "message": "not found"}
+    with pytest.raises(SchemaUnavailable, match="has no version 3 of key, which schema 1 refers to"):
+        registry.definitions(1)
+    with pytest.raises(UnknownSchema, match="has no version 3 of key, which schema 1 refers to"):
+        registry.definitions(1, PATIENCE)
+
+
+def test_an_id_that_no_registry_can_give_is_unknown_at_once(server: Server, registry: Registry) -> None:
+    for schema_id in (2**31, 2**32 - 1):
+        with pytest.raises(UnknownSchema):
+            registry.definitions(schema_id)
+    assert server.asked == []
+
+
 def test_unknown_ids_are_remembered_in_bounded_number(registry: Registry) -> None:
-    registry._unknown = dict.fromkeys(range(1_000), float("inf"))
+    for schema_id in range(1_010):
+        with pytest.raises(UnknownSchema):
+            registry.definitions(schema_id, PATIENCE)
+    assert registry._absent.keys() == set(range(10, 1_010))
+
+
+def test_many_questions_in_a_row_stop_so_that_the_thread_polls_and_go_on_after_a_pause(
+    server: Server, registry: Registry, clock: Clock
+) -> None:
+    server.delay = lambda: setattr(clock, "now", clock.now + 0.5)
+    for schema_id in range(1, int(ASKING_SECONDS / 0.5) + 2):
+        with pytest.raises(UnknownSchema):
+            registry.definitions(schema_id, PATIENCE)
+    for _ in range(3):
+        with pytest.raises(SchemaUnavailable, match=r"^the schema registry has been asked for 3 s without a pause$"):
+            registry.definitions(8, PATIENCE)
+    clock.now += UNAVAILABLE_SECONDS
     with pytest.raises(UnknownSchema):
-        registry.definitions(5_000)
-    assert registry._unknown.keys() == {5_000}
+        registry.definitions(8, PATIENCE)
+
+
+def test_references_that_came_are_not_asked_for_again_when_others_need_a_pause(
+    server: Server, registry: Registry, clock: Clock
+) -> None:
+    server.delay = lambda: setattr(clock, "now", clock.now + 0.5)
+    names = [f"k{number}" for number in range(20)]
+    references = [{"name": name, "subject": name, "version": 1} for name in names]
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA, "references": references}
+    for name in names:
+        schema = json.dumps({"type": "fixed", "name": name, "size": 1})
+        answer = {"subject": name, "version": 1, "id": 2, "schema": schema}
+        server.answers[f"/subjects/{name}/versions/1"] = 200, answer
+    for _ in range(3):
+        with pytest.raises(SchemaUnavailable):
+            registry.definitions(1)
+        clock.now += UNAVAILABLE_SECONDS
+    assert [definition["name"] for definition in registry.definitions(1)] == [*names, "E"]
+    assert len(server.asked) == 20 + 4
+    assert registry._referenced == {}
+
+
+ENCRYPTING = {"name": "hidePII", "kind": "TRANSFORM", "mode": "WRITEREAD", "type": "ENCRYPT", "tags": ["PII"]}
+"""As Confluent's documentation has it (client-side field level encryption)."""
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"domainRules": [ENCRYPTING]},
+        {"domainRules": [ENCRYPTING | {"mode": "WRITE"}]},
+        {"domainRules": [ENCRYPTING | {"mode": "READ", "onFailure": "NONE"}]},
+        {"encodingRules": [ENCRYPTING | {"type": "ENCRYPT_PAYLOAD"}], "enableAt": "CLIENT"},
+        {"domainRules": [{"name": "check", "kind": "CONDITION", "mode": "WRITE", "type": "CEL"}, ENCRYPTING]},
+        {"domainRules": [ENCRYPTING | {"type": "JSONATA", "mode": "READ"}]},
+        {"domainRules": [ENCRYPTING | {"type": "CEL_FIELD"}]},
+        {"domainRules": [{"name": "hidePII"}]},
+    ],
+)
+def test_a_schema_whose_rules_change_values_is_refused_by_the_name_of_the_rule(
+    server: Server, registry: Registry, rules: Any
+) -> None:
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA, "ruleSet": rules}
+    with pytest.raises(Undecodable, match=r"its schema has the rule hidePII of type .*, which changes values"):
+        registry.definitions(1)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {},
+        {"domainRules": [ENCRYPTING | {"disabled": True}]},
+        {"domainRules": [ENCRYPTING], "enableAt": "SERVER"},
+        {"domainRules": [{"name": "check", "kind": "CONDITION", "mode": "WRITEREAD", "type": "CEL", "expr": "true"}]},
+        {"domainRules": [{"name": "trim", "kind": "TRANSFORM", "mode": "WRITE", "type": "CEL_FIELD", "expr": "value"}]},
+        {"domainRules": [{"name": "check", "kind": "CONDITION", "mode": "OF_A_LATER_YEAR", "type": "CEL"}]},
+        {"migrationRules": [{"name": "move", "kind": "TRANSFORM", "mode": "UPDOWN", "type": "JSONATA", "expr": "$"}]},
+    ],
+)
+def test_rules_that_leave_what_is_read_as_it_is_refuse_nothing(server: Server, registry: Registry, rules: Any) -> None:
+    metadata = {"properties": {"owner": "shop"}, "tags": {"**.ssn": ["PII"]}, "sensitive": ["owner"]}
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA, "ruleSet": rules, "metadata": metadata}
+    assert registry.definitions(1)
+
+
+def test_comments_in_a_schema_are_passed_over(server: Server, registry: Registry, tmp_path: Path) -> None:
+    text = '/* Licence, "so" */\n' + EVENT_SCHEMA.replace('"E"', '"E", // the "event"\n "doc": "http://a/*b*/"')
+    server.answers["/schemas/ids/1"] = 200, {"schema": text}
+    assert registry.definitions(1) == [json.loads(EVENT_SCHEMA) | {"doc": "http://a/*b*/"}]
+    file = tmp_path / "event.avsc"
+    file.write_text("\ufeff" + text)
+    assert SchemaFile(str(file)).definitions(0, 0.0) == registry.definitions(1)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_proxies_of_the_environment_are_not_used(
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    proxy = Server()
+    monkeypatch.setenv(variable, proxy.url)
+    oauth = {
+        "bearer.auth.credentials.source": "OAUTHBEARER",
+        "bearer.auth.client.id": "us",
+        "bearer.auth.client.secret": "secret",
+        "bearer.auth.scope": "schemas",
+        "bearer.auth.logical.cluster": "lsrc-1",
+        "bearer.auth.identity.pool.id": "pool",
+        "bearer.auth.issuer.endpoint.url": f"{server.url}/token",
+    }
+    server.answers["/token"] = 200, {"access_token": "t", "token_type": "bearer", "expires_in": 60}
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
+    for properties in ({}, oauth):
+        registry = Registry({"url": server.url, "max.retries": "0"} | properties, clock)
+        assert registry.definitions(1)
+        registry._client.close()
+    assert server.authorization[-1] == "Bearer t"
+    assert proxy.asked == []
+    proxy.stop()
+
+
+def test_a_proxy_that_is_set_is_used(server: Server, clock: Clock) -> None:
+    server.answers["http://registry.invalid/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
+    registry = Registry({"url": "http://registry.invalid", "proxy": server.url, "max.retries": "0"}, clock)
+    assert registry.definitions(1)
+    registry._client.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "sent"), [("user:secret", b"user:secret"), ("us%40er:p%2Fa:%23%40s", b"us@er:p/a:#@s"), ("a:p@ss", b"a:p@ss")]
+)
+def test_a_user_in_the_address_is_sent_and_never_said(
+    server: Server, clock: Clock, caplog: pytest.LogCaptureFixture, user: str, sent: bytes
+) -> None:
+    caplog.set_level("DEBUG")
+    url = server.url.replace("//", f"//{user}@")
+    registry = Registry({"url": f"{url},{url}", "max.retries": "0"}, clock)
+    server.answers["/schemas/ids/1"] = 401, {}
+    with pytest.raises(SchemaUnavailable) as caught:
+        registry.definitions(1)
+    assert server.authorization == ["Basic " + base64.b64encode(sent).decode()]
+    said = str(caught.value) + caplog.text
+    assert "HTTP Request" in said
+    assert user not in said
+    assert sent.decode() not in said
+    registry._client.close()
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"url": "http://user:sec/ret@registry"},
+        {"url": "http://user:secret?@registry"},
+        {"url": "http://user:secret#@registry"},
+        {"url": "http://user:secret@"},
+        {"url": "http://user:secret@[::1"},
+        {"url": "http://user:secret@registry\u2100"},
+        {"url": "http://one,http://user:secret@two"},
+        {"url": "http://a:secret@one,http://b:secret@two"},
+        {"url": "http://user:secret@registry", "basic.auth.user.info": "user:secret"},
+    ],
+)
+def test_a_user_that_cannot_be_told_from_the_address_is_refused_without_being_said(properties: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"^SCHEMA_REGISTRY_URL: ") as caught:
+        Registry(properties)
+    assert "sec" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +365,9 @@ def test_unknown_ids_are_remembered_in_bounded_number(registry: Registry) -> Non
         (200, {"schema": {"type": "record"}}),
         (200, {"schema": EVENT_SCHEMA, "references": [{"name": "gone", "subject": "gone", "version": 1}]}),
         (200, {"schema": EVENT_SCHEMA, "references": "nonsense"}),
+        (200, {"schema": EVENT_SCHEMA, "references": [{"name": "a", "subject": "a", "version": "nonsense"}]}),
+        (200, {"schema": EVENT_SCHEMA, "references": [{"name": "a"}]}),
+        (200, {"schema": EVENT_SCHEMA, "ruleSet": "nonsense"}),
     ],
 )
 def test_any_other_answer_means_that_the_schema_cannot_be_had_for_now(

@@ -46,13 +46,12 @@ class Offsets(Intake):
     def __init__(self) -> None:
         self.down = False
 
-    def read(self, origin: Origin, records: Any) -> Poll:
+    def read(self, origin: Origin, records: Any, waited: float = 0.0) -> tuple[Poll, SchemaUnavailable | None]:
         if self.down:
-            raise SchemaUnavailable("the registry does not answer")
+            return Poll(origin.partition, origin.generation), SchemaUnavailable("the registry does not answer")
         epochs = [UNKNOWN_EPOCH if record.leader_epoch() is None else record.leader_epoch() for record in records]
-        return Poll(
-            origin.partition, origin.generation, [record.offset() for record in records], epochs, records=list(records)
-        )
+        offsets = [record.offset() for record in records]
+        return Poll(origin.partition, origin.generation, offsets, epochs, records=list(records)), None
 
 
 class _Silent:

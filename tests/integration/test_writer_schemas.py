@@ -7,6 +7,8 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from tests.avro.samples import ours, with_field
@@ -104,3 +106,94 @@ def test_while_the_registry_is_down_partitions_wait_and_nothing_is_dead_lettered
     connector.until_resolved(delivered=3)
     assert connector.metrics()['connector_paused{reason="schema"}'] == 0
     assert read_topic(world.servers, world.dead_letters) == []
+
+
+def test_a_schema_that_the_registry_has_late_holds_up_its_partition_alone_and_costs_no_letter(world: World) -> None:
+    world.create_topic(2)
+    late = world.another_sandbox()
+    late.register("first", ours())
+    world.produce(
+        *(Produced(framed(2, EventEncoder(_LATE).encode(event(f"{number}")))) for number in range(200)),
+        Produced(framed(1, EventEncoder().encode(event("other"))), partition=1),
+    )
+
+    connector = world.connector(SCHEMA_REGISTRY_URL=late.registry_url, UNKNOWN_SCHEMA_PATIENCE=None)
+    connector.until_said("schema_unavailable", sentence="the schema registry has no schema 2, and is asked again for 30 s")
+    connector.until_resolved(delivered=1)
+    assert connector.metrics()['connector_paused{reason="schema"}'] == 1
+    assert connector.page("/livez")[0] == 200
+
+    assert late.register("second", _LATE) == 2
+    connector.until_resolved(delivered=201)
+    assert read_topic(world.servers, world.dead_letters) == []
+
+
+_LATE = ours() | {"doc": "another"}
+
+
+def test_many_unknown_ids_of_a_slow_registry_become_letters_while_it_polls_and_others_go_on(world: World) -> None:
+    world.create_topic(2)
+    registry = world.another_sandbox()
+    registry.register("first", ours())
+    world.produce(*(Produced(framed(1_000 + number, b"")) for number in range(100)))
+    registry.set_faults(registry_latency_ms=100)
+
+    connector = world.connector(
+        SCHEMA_REGISTRY_URL=registry.registry_url,
+        KAFKA_SESSION_TIMEOUT_MS="6000",
+        KAFKA_MAX_POLL_INTERVAL_MS="6000",
+        DRAIN_TIMEOUT="4s",
+        KAFKA_GROUP_PROTOCOL="classic",
+    )
+    connector.until_said("schema_unavailable")
+    for number in range(5):
+        world.produce(Produced(framed(1, EventEncoder().encode(event(f"{number}"))), partition=1))
+    connector.until_resolved(dead_lettered=100, delivered=5)
+
+    letters = read_topic(world.servers, world.dead_letters)
+    assert {dict(headers_of(letter))["connector.reason"] for letter in letters} == {b"unknown-schema"}
+    assert connector.metrics()["connector_released_total"] == 0
+
+
+def test_what_only_java_takes_and_null_in_the_place_of_an_event_arrive(world: World) -> None:
+    world.create_topic()
+    schema = copy.deepcopy(ours()) | {"namespace": "com.shop"}
+    row = {"type": "record", "name": "row", "namespace": "", "fields": [{"name": "op", "type": _PAID}]}
+    node = {"type": "record", "name": "Category", "fields": [{"name": "parent", "type": ["null", "Category"]}]}
+    schema["fields"][:0] = [{"name": "row", "type": row}, {"name": "category", "type": node}]
+    again = {"name": "again", "type": ["null", "row"], "default": "none"}
+    value = b"\x02" + b"\x04" + b"\x02\x02\x00" + EventEncoder().encode(event("bought")) + b"\x02\x00"
+    schema_id = world.sandbox.register(f"{world.topic}-value", ["null", schema | {"fields": [*schema["fields"], again]}])
+    world.produce(Produced(framed(schema_id, value)), Produced(framed(schema_id, b"\x00")))
+
+    connector = world.connector()
+    connector.until_resolved(delivered=1, ignored=1)
+
+    assert world.sandbox.accepted() == {"bought": 1}
+    assert read_topic(world.servers, world.dead_letters) == []
+
+
+_PAID = {"type": "enum", "name": "Zahlart", "symbols": ["ÜBERWEISUNG", "SEPA-Lastschrift", "Rechnung"]}
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_the_password_in_the_registrys_address_is_never_shown(world: World, command: str) -> None:
+    world.create_topic()
+    address = world.sandbox.registry_url.replace("//", "//reader:p%40ss%2Fword:@canary@")
+    changes = {
+        "SCHEMA_REGISTRY_URL": f"{address},{address}",
+        "SCHEMA_REGISTRY_PROXY": world.sandbox.url.replace("//", "//proxy:canary@"),
+        "LOG_LEVEL": "debug",
+    }
+    if command == "check":
+        checked = world.command("check", **changes)
+        assert checked.returncode in (0, 1)
+        said = checked.stdout + checked.stderr
+    else:
+        connector = world.connector(**changes)
+        connector.until_said("started")
+        world.produce(Produced(framed(999_999, b"")))
+        connector.until_said("schema_unavailable")
+        said = connector.output
+    assert "//***@127.0.0.1" in said
+    assert [part for part in ("canary", "p%40ss", "p@ss", "word", "reader") if part in said] == []

@@ -583,6 +583,7 @@ class World:
             "AMAZON_TOKEN_URL": self.sandbox.token_url,
             "BATCH_LINGER": "20ms",
             "LEDGER_FLUSH_INTERVAL": "50ms",
+            "UNKNOWN_SCHEMA_PATIENCE": "500ms",
         }
         return {name: value for name, value in (settings | changes).items() if value is not None}
 

@@ -97,15 +97,20 @@ class FakeClient:
 
 
 class FakeIntake(Intake):
-    """Makes a poll of offsets alone, unless the registry is down."""
+    """Makes a poll of offsets alone, up to the first whose schema is lacking."""
 
     def __init__(self) -> None:
-        self.down = False
+        self.lacking: set[tuple[TopicPartition, int]] = set()
+        self.waited: list[float] = []
 
-    def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
-        if self.down:
-            raise SchemaUnavailable("the registry does not answer")
-        return Poll(origin.partition, origin.generation, [record.offset() for record in records])
+    def read(self, origin: Origin, records: Sequence[Record], waited: float = 0.0) -> tuple[Poll, SchemaUnavailable | None]:
+        self.waited.append(waited)
+        poll = Poll(origin.partition, origin.generation)
+        for record in records:
+            if (origin.partition, record.offset()) in self.lacking:
+                return poll, SchemaUnavailable("the registry does not answer")
+            poll.offsets.append(record.offset())
+        return poll, None
 
 
 class Silent:
@@ -228,28 +233,73 @@ def test_records_read_before_their_partition_was_given_up_and_given_back_in_one_
     assert scene.polled() == [(ONE, 2, [7])]
 
 
-def test_records_that_cannot_be_decoded_for_now_are_kept_in_order_and_nothing_else_is_fetched(scene: Scene) -> None:
-    scene.intake.down = True
-    scene.take(FakeMessage(ZERO, 0), FakeMessage(ONE, 7))
-    assert scene.client.paused == {ZERO, ONE}
-
-    scene.intake.down = False
+def decode_again(scene: Scene, *lacking: tuple[TopicPartition, int]) -> None:
+    scene.intake.lacking = set(lacking)
     scene.source._undecoded_until = 0.0
     scene.source._decode_again()
+    scene.source.polled_handled()
 
+
+def test_a_record_that_cannot_be_decoded_for_now_holds_up_those_after_it_in_its_partition_and_nothing_else(
+    scene: Scene,
+) -> None:
+    scene.intake.lacking = {(ZERO, 1)}
+    scene.take(*(FakeMessage(ZERO, offset) for offset in range(3)), FakeMessage(ONE, 7))
+    scene.source.polled_handled()
     assert scene.polled() == [(ZERO, 1, [0]), (ONE, 2, [7])]
+    assert scene.client.paused == {ZERO}
+
+    scene.take(FakeMessage(ONE, 8))
+    scene.source.polled_handled()
+    decode_again(scene, (ZERO, 2))
+    assert scene.polled()[2:] == [(ONE, 2, [8]), (ZERO, 1, [1])]
+    assert scene.client.paused == {ZERO}
+
+    decode_again(scene)
+    assert scene.polled()[4:] == [(ZERO, 1, [2])]
+    assert scene.client.paused == set()
+    assert scene.client.sought[-1] == (ZERO, 3, 4, False)
+
+
+def test_it_is_told_how_long_records_have_waited_since_they_were_polled(scene: Scene) -> None:
+    scene.intake.lacking = {(ZERO, 0)}
+    scene.take(FakeMessage(ZERO, 0))
+    scene.source._undecoded[0].since -= 30.0
+    decode_again(scene, (ZERO, 0))
+    decode_again(scene, (ZERO, 0))
+
+    assert [round(waited) for waited in scene.intake.waited] == [0, 30, 30]
+
+
+def test_records_that_come_behind_those_that_wait_wait_too(scene: Scene) -> None:
+    scene.intake.lacking = {(ZERO, 0)}
+    scene.take(FakeMessage(ZERO, 0))
+    scene.take(FakeMessage(ZERO, 1))
+    assert scene.polled() == []
+    decode_again(scene)
+
+    assert scene.polled() == [(ZERO, 1, [0]), (ZERO, 1, [1])]
+
+
+def test_nothing_is_fetched_once_a_poll_of_records_waits_for_schemas(scene: Scene) -> None:
+    scene.intake.lacking = {(ZERO, 0)}
+    scene.take(FakeMessage(ZERO, 0, size=1_000_000))
+    assert scene.client.paused == {ZERO, ONE}
+    scene.source._carry_out(x.Pause(ONE, 2))
+    scene.source._carry_out(x.Resume(ONE, 2))
+    assert scene.client.paused == {ZERO, ONE}
+
+    decode_again(scene)
     assert scene.client.paused == set()
 
 
 def test_partitions_that_stay_are_fetched_again_though_the_one_that_waited_for_a_schema_was_revoked(scene: Scene) -> None:
-    scene.intake.down = True
-    scene.take(FakeMessage(ZERO, 0))
+    scene.intake.lacking = {(ZERO, 0)}
+    scene.take(FakeMessage(ZERO, 0, size=1_000_000))
     scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
     assert ONE in scene.client.paused
 
-    scene.intake.down = False
-    scene.source._undecoded_until = 0.0
-    scene.source._decode_again()
+    decode_again(scene)
 
     assert scene.client.paused == set()
     assert scene.polled() == []
@@ -378,11 +428,9 @@ def test_client_that_does_not_end_without_brokers_holds_up_nobody(scene: Scene) 
 
 
 def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> None:
-    scene.intake.down = True
+    scene.intake.lacking = {(ZERO, 0)}
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(KafkaError._PARTITION_EOF)))
-    scene.intake.down = False
-    scene.source._undecoded_until = 0.0
-    scene.source._decode_again()
+    decode_again(scene)
     scene.take(FakeMessage(ONE, 7))
 
     ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, x.Polled) for poll in told.polls]

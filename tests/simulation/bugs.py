@@ -30,7 +30,7 @@ from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
-from connector.errors import KafkaUnavailable, LogDamaged, SchemaUnavailable
+from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
 from connector.kafka import consumer, reader
 from connector.kafka.consumer import SourceConsumer
@@ -336,11 +336,9 @@ def _start_whatever_became(self: Pipeline, generations: frozenset[int], now: Mom
 
 def _decode_or_skip(self: SourceConsumer, columns: Any) -> None:
     for column in columns:
-        try:
-            self._intake.read(column.origin, column.messages)
-        except SchemaUnavailable:
-            continue
-        _decode(self, [column])
+        _, lacking = self._intake.read(column.origin, column.messages)
+        if lacking is None:
+            _decode(self, [column])
 
 
 _decode = SourceConsumer._decode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -10,11 +11,15 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
+
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.tokens import Credentials
+from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.avro.schemas import packaged
@@ -22,7 +27,6 @@ from connector.config import Kafka
 from connector.core import exchange as x
 from connector.core.pipeline import Pipeline, Policy
 from connector.core.recovery import OutOfRange
-from connector.errors import SchemaUnavailable, UnknownSchema
 from connector.intake import Intake
 from connector.kafka import clients
 from connector.kafka.consumer import PollPolicy, SourceConsumer
@@ -69,6 +73,8 @@ LEDGER_SETTINGS = {
 }
 TO_EARLIEST = "OFFSET_OUT_OF_RANGE=earliest"
 MOST_LATE_SECONDS = 8.0
+_PATIENCE_SECONDS = 10.0
+"""For a schema that the registry says it does not have."""
 _LAST_SECONDS = 5.0
 _LOGGER = logging.getLogger("simulation")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -105,7 +111,7 @@ class Clock:
 
 
 class Registry:
-    """A schema registry that may be away: `connector.avro.schemas.WriterSchemas`."""
+    """A schema registry at the level of its HTTP client: it may be away, and its replica behind."""
 
     def __init__(self, loop: VirtualLoop, journal: Journal, late_until: float) -> None:
         self.away = False
@@ -113,24 +119,28 @@ class Registry:
         self._journal = journal
         self._late_until = late_until
 
-    def definitions(self, schema_id: int) -> list[Any]:
+    def get(self, path: str) -> dict[str, str]:
+        """Answer as a registry does."""
         PROCESS.get().step()
         if self.away:
-            raise SchemaUnavailable("the registry does not answer")
+            raise SchemaRegistryError(503, 50301, "away")
+        schema_id = int(path.rpartition("/")[2])
         late = schema_id == LATE_SCHEMA_ID and self._loop.time() < self._late_until
         if late:
             self._journal.happened("registry behind")
         if late or schema_id == UNKNOWN_SCHEMA_ID:
-            raise UnknownSchema(f"schema {schema_id} is unknown")
-        return [_schema()]
-
-    def check(self) -> None:
-        """The connector asks this in ``connector check`` only."""
+            raise SchemaRegistryError(404, 40403, "Schema not found")
+        return {"schema": _schema()}
 
 
 @cache
-def _schema() -> Any:
-    return packaged("conversion_event.avsc")
+def _schema() -> str:
+    return json.dumps(packaged("conversion_event.avsc"))
+
+
+@cache
+def _registry() -> schemas.Registry:
+    return schemas.Registry({"url": "http://registry.invalid"}, patience_seconds=_PATIENCE_SECONDS)
 
 
 @cache
@@ -144,10 +154,10 @@ class _Cursed:
     def __init__(self, decoder: EventDecoder) -> None:
         self._decoder = decoder
 
-    def decode(self, value: bytes) -> dict[str, object]:
+    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
         if CURSE in value:
             raise ZeroDivisionError
-        return self._decoder.decode(value)
+        return self._decoder.decode(value, waited)
 
 
 class Observer:
@@ -270,7 +280,7 @@ class Member:
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
-        intake = Intake(_Cursed(self._decoder()), contract, ("clientDedupeId",))
+        intake = Intake(_Cursed(self._decoder()), contract, ("clientDedupeId",), telemetry.record_unforeseen)
         source = SourceConsumer(
             of_member | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
         )
@@ -287,8 +297,11 @@ class Member:
 
     def _decoder(self) -> EventDecoder:
         """A decoder that knows no schema yet; what it knows of ours is worked out once for all."""
+        registry = copy(_registry())
+        registry._client = cast("Any", SimpleNamespace(_rest_client=self._registry))
+        registry._monotonic, registry._absent, registry._referenced = self.clock.monotonic, {}, {}
         decoder = copy(_prototype())
-        decoder._schemas, decoder._plans = self._registry, {}
+        decoder._schemas, decoder._plans = registry, {}
         return decoder
 
     def _failed(self, error: Exception) -> None:

@@ -9,7 +9,6 @@ is one order of events, and time passes only when nothing else is left to do. No
 A `Process` is what may crash: its threads are unwound where they stand by `Killed`, which no ``except Exception`` catches.
 """
 
-# ruff: noqa: ARG002 - a stand-in takes what the thing itself takes
 from __future__ import annotations
 
 import asyncio

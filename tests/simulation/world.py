@@ -125,8 +125,8 @@ class World:
         self._mischief_odds = _draw(dice, _MOST_MISCHIEF, often)
         if alone:
             self._mischief_odds = replace(self._mischief_odds, **{alone: 1.5 * getattr(_MOST_MISCHIEF, alone)})
-        strange = dice.random() < 0.0
-        late = dice.random() < 0.0
+        strange = dice.random() < 0.2
+        late = dice.random() < 0.15
         logs = [
             rows(
                 dice,
