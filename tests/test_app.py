@@ -70,7 +70,7 @@ def test_the_wire_contract_is_told_what_becomes_of_events_without_consent(api: s
 def test_member_that_no_broker_answers_for_a_session_is_not_ready(seconds: float, ready: bool) -> None:
     connector, now = Connector(read_settings(ENVIRONMENT)), time.monotonic()
     connector._waiting, connector._silence_seconds = None, 45.0
-    connector._source = cast("Any", SimpleNamespace(last_poll=now, refused=None, joined=True))
+    connector._source = cast("Any", SimpleNamespace(last_poll=now, vouched=now, refused=None, joined=True))
     connector._watch = cast("Any", SimpleNamespace(answered=now - seconds))
     connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0}, needs_operator=list))
 

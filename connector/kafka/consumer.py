@@ -65,6 +65,9 @@ _OPERATOR = frozenset(
         KafkaError._AUTHENTICATION,  # noqa: SLF001 - the same
     }
 )
+_OUT = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID, KafkaError.FENCED_MEMBER_EPOCH})
+"""To a commit: we are no member any more. Other codes are those of a member whose group changes at that moment, too."""
+_NEVER = float("-inf")
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - the same
 
 Command = x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release
@@ -141,12 +144,15 @@ class SourceConsumer:
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
         self._positions: dict[TopicPartition, KafkaTopicPartition] = {}
+        self._reached: dict[TopicPartition, int] = {}
         self._fetching: set[TopicPartition] = set()
         self._refused_positions: dict[TopicPartition, int] = {}
+        self._unreadable: dict[TopicPartition, str] = {}  # and the name of an error not posted yet
         self._released: set[int] = set()
         self._put_off: list[Command] = []
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
         self._committing_until: float | None = None
+        self._asked = _NEVER  # monotonic second at which the commit was made that is answered next
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
         self._held_for_schema: set[TopicPartition] = set()
@@ -157,6 +163,8 @@ class SourceConsumer:
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._began = self.last_poll = time.monotonic()
         """Monotonic second at which the last poll that counts began; read by other threads."""
+        self.vouched = _NEVER
+        """Monotonic second at which the last commit was made that the coordinator took; read by other threads."""
         self._awake_at = 0.0
         self.joined = False
         """Whether the group has let us in."""
@@ -176,6 +184,13 @@ class SourceConsumer:
     def partitions(self) -> list[TopicPartition]:
         """Return the partitions that are ours at this moment."""
         return list(self._mine)
+
+    def reading(self) -> dict[TopicPartition, int]:
+        """Return the partitions that are fetched at this moment, and up to where each was read."""
+        places = {partition: self._positions.get(partition) for partition in list(self._fetching)}
+        if self._held_for_schema:
+            return {}
+        return {p: max(place.offset, self._reached.get(p, 0)) for p, place in places.items() if place is not None}
 
     def polled_handled(self) -> None:
         """Say that a poll posted was handled: the next may be."""
@@ -273,6 +288,7 @@ class SourceConsumer:
         still; and it forgets to say so when a pause or a resume comes between (librdkafka 2.16, seen on a loaded machine).
         So every resume ends in a seek, which has the client look again.
         """
+        self._unreadable.pop(partition, None)
         self._consumer.resume([KafkaTopicPartition(*partition)])
         # Without an epoch the client does not validate the offset against the log's history; with it a log truncated below
         # this offset is reported as such instead of read on from another record (design: point 6).
@@ -309,6 +325,7 @@ class SourceConsumer:
             records, size, seconds = records + len(found), size + sum(map(len, found)) + len(found) * _EVENT_BYTES, 0.0
         # A rebalance or an error meanwhile may have ended an assignment: what was read before belongs to it.
         self._decode([column for origin, column in columns.items() if self._mine.get(origin.partition) is origin])
+        self._say_unreadable()
 
     def _take_in(self, messages: list[Message], columns: dict[Origin, _Column]) -> None:
         for message in messages:
@@ -317,7 +334,8 @@ class SourceConsumer:
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None and error.code() != _END:
                 self._consumer_error(error, partition)
-            elif partition in self._positions:  # before, it is paused; a record of it all the same would be read again
+            # Before, it is paused; a record of it all the same would be read again.
+            elif partition in self._positions and partition not in self._unreadable:
                 origin, offset = self._mine[partition], message.offset() or 0
                 if error is None and offset < self._positions[partition].offset:
                     # The answer to where the beginning is came after the seek: the client then believes that, reads on from
@@ -330,7 +348,7 @@ class SourceConsumer:
                 if error is None:
                     column.messages.append(message)
                 else:
-                    column.reached = offset
+                    column.reached = self._reached[partition] = offset
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)
@@ -396,8 +414,29 @@ class SourceConsumer:
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
-        if code in _RESTART and partition in self._mine:
+        if partition not in self._mine:
+            return
+        if code in _RESTART:
             self._restart(partition, truncated=self._was_cut(partition, code))
+        elif code not in _OPERATOR and partition in self._positions and partition not in self._unreadable:
+            self._stand_still(partition, error.name())
+
+    def _stand_still(self, partition: TopicPartition, code: str) -> None:
+        """Take nothing more of a partition until it is resumed, which has it read on from its position.
+
+        After a batch that fails its checksum the client goes on with what follows, after one that it cannot decompress it
+        asks for it again without end, and of a header that it does not know it jumps over the rest (librdkafka 2.16).
+        """
+        self._unreadable[partition] = code
+        self._fetching.discard(partition)
+        self._consumer.pause([KafkaTopicPartition(*partition)])
+
+    def _say_unreadable(self) -> None:
+        """Post what stands still since this poll, after what was read before it."""
+        for partition, code in self._unreadable.items():
+            if code:
+                self._unreadable[partition] = ""
+                self._post(x.Unreadable(self._mine[partition].generation, self._positions[partition].offset, code))
 
     def _was_cut(self, partition: TopicPartition, code: int) -> bool:
         """Tell whether the log lacks what the partition's position rests on, other records standing there by now.
@@ -425,7 +464,7 @@ class SourceConsumer:
             self._consumer.assign(places)
         self._consumer.pause(places)
         for each in anew:
-            self._begin(each, truncated=truncated and each == partition)
+            self._begin(each, truncated=truncated and each == partition, anew=True)
 
     # ---- commits
 
@@ -440,7 +479,10 @@ class SourceConsumer:
         places = [] if waits else self._take_uncommitted()
         if not places:
             return
-        self._committing_until = time.monotonic() + _COMMIT_SECONDS  # before the call: its answer may be served within
+        now = time.monotonic()  # before the call: its answer may be served within
+        if self._committing_until is None:  # or the next answer may be to the older one
+            self._asked = now
+        self._committing_until = now + _COMMIT_SECONDS
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
@@ -461,6 +503,11 @@ class SourceConsumer:
 
     def _on_commit(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
         self._committing_until = None
+        codes = {failed.code() if failed is not None else None for failed in (error or place.error for place in places)}
+        if None in codes:
+            self.vouched = max(self.vouched, self._asked)
+        elif codes & _OUT:
+            self.vouched = _NEVER
         self._committed(error, places)
 
     def _committed(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
@@ -476,14 +523,18 @@ class SourceConsumer:
 
     # ---- the group
 
-    def _begin(self, partition: TopicPartition, *, truncated: bool = False) -> None:
+    def _begin(self, partition: TopicPartition, *, truncated: bool = False, anew: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
-        self._positions.pop(partition, None)
+        self._forget_position(partition)
+        self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
+        self._post(x.Assigned(partition, origin.generation, truncated, anew))
+
+    def _forget_position(self, partition: TopicPartition) -> None:
+        for known in (self._positions, self._reached, self._unreadable):
+            known.pop(partition, None)
         self._fetching.discard(partition)
         self._held_for_schema.discard(partition)
-        self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
-        self._post(x.Assigned(partition, origin.generation, truncated))
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True
@@ -529,6 +580,8 @@ class SourceConsumer:
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined, self._waiting_since = False, time.monotonic()
+        # Nor does the answer to a commit count that was made before: it may come after the next that we are let in.
+        self.vouched = self._asked = _NEVER
         partitions = [TopicPartition(place.topic, place.partition) for place in places]
         self._post(x.Lost(tuple(self._mine[partition].generation for partition in partitions if partition in self._mine)))
         self._give_up(consumer, places)
@@ -537,9 +590,7 @@ class SourceConsumer:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             origin = self._mine.pop(partition, None)
-            self._positions.pop(partition, None)
-            self._fetching.discard(partition)
-            self._held_for_schema.discard(partition)
+            self._forget_position(partition)
             self._refused_positions.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)

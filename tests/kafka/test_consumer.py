@@ -169,7 +169,7 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
     scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._LOG_TRUNCATION)), FakeMessage(ONE, 7))
 
     assert scene.polled() == [(ONE, 2, [7])]
-    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True)]
+    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True, anew=True)]
 
 
 def test_every_resume_ends_in_a_seek_to_where_the_partition_is_for_an_error_told_before_it_may_be_lost(scene: Scene) -> None:
@@ -192,7 +192,7 @@ def test_a_record_below_the_position_shows_that_the_client_is_elsewhere_and_the_
     scene.take(FakeMessage(ZERO, 7), FakeMessage(ZERO, 8), FakeMessage(ONE, 3))
 
     assert scene.polled() == [(ZERO, 1, list(range(10))), (ONE, 2, [3])]
-    assert x.Assigned(ZERO, 3, truncated=False) in scene.posted
+    assert x.Assigned(ZERO, 3, anew=True) in scene.posted
 
 
 def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
@@ -378,7 +378,7 @@ def test_what_a_drain_is_told_of_other_partitions_is_carried_out_after_it(scene:
     assert scene.posted == [x.Assigned(ZERO, 1), x.Assigned(ONE, 2), x.Revoked((1,))]
     scene.source._carry_out_all()
 
-    assert scene.posted[3:] == [x.Lost((2,)), x.Assigned(ONE, 3)]
+    assert scene.posted[3:] == [x.Lost((2,)), x.Assigned(ONE, 3, anew=True)]
 
 
 def test_a_partition_given_up_before_it_had_drained_is_lost(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,7 +439,7 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
 
 def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
     scene.source._carry_out(x.StartOver(ZERO, 1))
-    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=False)]
+    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, anew=True)]
     posted = len(scene.posted)
     scene.source._carry_out(x.StartOver(ZERO, 1))
     assert len(scene.posted) == posted

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,19 +18,38 @@ from confluent_kafka import TopicPartition as Place
 
 from connector.amazon.client import AmazonSink
 from connector.core import exchange as x
+from connector.core import recovery
 from connector.core.assignment import Assignment, Letter, Phase
-from connector.core.dedupe import DedupeWindow, Sighting
-from connector.core.dispatch import Dispatch
-from connector.core.freshness import Clock
+from connector.core.batching import Batcher
+from connector.core.concurrency import ConcurrencyLimit
+from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting
+from connector.core.dispatch import Dispatch, DispatchPolicy
+from connector.core.freshness import Clock, Freshness, FreshnessPolicy
+from connector.core.landmarks import Landmarks
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.pipeline import Pipeline
-from connector.core.recovery import Restoration
-from connector.errors import KafkaUnavailable
+from connector.core.recovery import OutOfRange, Recovery, Restoration
+from connector.core.retry import RetryQueue
+from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
 from connector.kafka import consumer, reader
 from connector.kafka.consumer import SourceConsumer
+from connector.kafka.dead_letters import DeadLetters
+from connector.kafka.ledger import LedgerReader
 from connector.kafka.topics import Topics
-from connector.model import DELIVERED, Answer, Event, Moment, Outcome, RequestFailed, TopicPartition, Verdicts
+from connector.model import (
+    DELIVERED,
+    Answer,
+    Event,
+    Facts,
+    Failure,
+    Moment,
+    Outcome,
+    RequestFailed,
+    TopicPartition,
+    VerdictKind,
+    Verdicts,
+)
 from connector.ports import Confirmation, Record
 from connector.runtime import Runtime
 from tests.simulation.records import START_MS
@@ -357,6 +377,281 @@ def _never_pause(self: Pipeline) -> None:
             self._out.append(x.Resume(part.partition, part.generation))
 
 
+def _reach_and_jump(self: OffsetTracker, end: int) -> None:
+    _reach(self, end)
+    self.next_offset = max(self.next_offset, end)
+
+
+_reach = OffsetTracker.reach
+
+
+def _commit_at_the_end(self: Pipeline, part: Assignment, now: Moment) -> x.CommitPoint:
+    point = _commit_point(self, part, now)
+    topic_id, _, rest = point.metadata.removeprefix("v1 ").partition(" ")
+    words = [word for at, word in enumerate(rest.split(" kept ")[0].split(" ")) if at == 0]
+    return replace(point, metadata=f"v1 {topic_id} {words[0]}")
+
+
+_commit_point = Pipeline._commit_point
+
+
+def _appended_and_not_noted(self: Pipeline, told: x.FactsAppended, now: Moment) -> None:
+    _facts_appended(self, replace(told, next_offset=0), now)
+
+
+_facts_appended = Pipeline._facts_appended
+
+
+def _failed_and_forgotten(self: Pipeline, told: x.FactsFailed, now: Moment) -> None:
+    self._assignments[told.generation].flushing = Facts()
+    _facts_failed(self, told, now)
+
+
+_facts_failed = Pipeline._facts_failed
+
+
+def _take_late_verdict_for_none(self: Pipeline, part: Assignment, event: Event, now: Moment) -> None:
+    if part.live:
+        _delivered(self, part, event, now)
+
+
+def _append_one_epoch(self: Pipeline, part: Assignment, facts: Facts, now: Moment) -> None:
+    facts.epochs[:] = [max(facts.epochs)] * len(facts.epochs) if facts.epochs else []
+    _append(self, part, facts, now)
+
+
+_append = Pipeline._append
+
+
+def _commit_without_waiting(self: SourceConsumer, points: Iterable[x.CommitPoint]) -> None:
+    self._committing_until = None
+    _commit(self, points)
+
+
+_commit = SourceConsumer._commit
+
+
+def _letter_lost(self: Pipeline, told: x.LetterFailed, now: Moment) -> None:
+    _letter_written(self, x.LetterWritten(told.generation, told.offset))
+
+
+def _let_nothing_through(self: Pipeline, part: Assignment, now: Moment) -> None:
+    breaker = self._dispatch.breaker
+    while part.parked and (not breaker.open or breaker.lets_a_letter_through(now.monotonic)):
+        part.let_go(part.parked.pop(next(iter(part.parked))))
+
+
+def _delivered_and_copies_forgotten(self: DedupeWindow, key: bytes, time_ms: int) -> Iterable[Event]:
+    list(_key_delivered(self, key, time_ms))
+    return ()
+
+
+_key_delivered = DedupeWindow.delivered
+
+
+def _ended_and_unclaimed(self: DedupeWindow, key: bytes) -> Event | None:
+    waiting = self._claims.pop(key, None)
+    return waiting.popleft() if waiting else None
+
+
+def _nothing_resolved(self: ResolvedOffsets, offset: int, epoch: int) -> bool:
+    return False
+
+
+def _no_keys(self: SeenKeys, *rest: Any) -> None:
+    """The keys of a ledger count for nothing."""
+
+
+def _forget_all(self: SeenKeys, oldest_ms: int) -> bool:
+    return _forget(self, oldest_ms + 30 * 86_400_000)
+
+
+_forget = SeenKeys.expire
+
+
+def _stale_and_its_copies(self: Pipeline, part: Assignment, event: Event, now: Moment) -> None:
+    key, event.key = event.key, None
+    _went_stale(self, part, event, now)
+    event.key = key
+
+
+_went_stale = Pipeline._went_stale
+
+
+def _send_whatever_age(self: Pipeline, now: Moment) -> None:
+    _send_due(self, now._replace(wall_ms=0))
+
+
+def _judge_by_age_alone(self: FreshnessPolicy, time_ms: int, now_ms: int) -> Freshness:
+    judged = _judge(self, time_ms, now_ms)
+    return Freshness.STALE if judged is Freshness.BEFORE_2000 else judged
+
+
+_judge = FreshnessPolicy.judge
+
+
+def _polled_or_dropped(self: Pipeline, poll: Any, now: Moment) -> None:
+    if self._agrees:
+        _polled(self, poll, now)
+
+
+def _forget_nothing_of_it(self: Any, generation: int) -> None:
+    """What was not sent stays."""
+
+
+def _blame_it(self: Dispatch, request: Any, failed: RequestFailed) -> bool:
+    return len(request.events) == 1 and failed.failure is Failure.REFUSED
+
+
+def _blame_all(self: Dispatch, request: Any, failed: RequestFailed) -> bool:
+    return failed.failure is Failure.TOO_LARGE
+
+
+def _try_once(self: Pipeline, request: Any, open_events: Any, *rest: Any) -> None:
+    for event, _ in open_events:
+        event.tries = self._retry.max_tries
+    _own_tries(self, request, open_events, *rest)
+
+
+_own_tries = Pipeline._own_tries
+
+
+async def _send_and_take_silence_for_yes(self: AmazonSink, body: bytes, count: int, **rest: Any) -> Answer:
+    answer = await _send(self, body, count, **rest)
+    if isinstance(answer, Verdicts):
+        verdicts = [DELIVERED if each.kind is VerdictKind.NONE else each for each in answer.verdicts]
+        return replace(answer, verdicts=verdicts)
+    return answer
+
+
+async def _send_and_take_200_for_yes(self: AmazonSink, body: bytes, count: int, **rest: Any) -> Answer:
+    answer = await _send(self, body, count, **rest)
+    unread = isinstance(answer, RequestFailed) and answer.status is not None and answer.status // 100 == 2
+    mute = isinstance(answer, Verdicts) and all(each.kind is VerdictKind.NONE for each in answer.verdicts)
+    return Verdicts([DELIVERED] * count) if unread or mute else answer
+
+
+def _take_what_fits_or_not(self: Batcher, limit: int | None = None) -> list[Event]:
+    self.most_bytes = 1_000_000
+    return _take_from(self, limit)
+
+
+_take_from = Batcher.take
+
+
+def _idle_before_it_is_confirmed(self: Assignment) -> bool:
+    return not (self.in_flight or self.letters or self.unwritten or self.facts)
+
+
+def _drain_longer(self: Pipeline, generation: int, now: Moment) -> None:
+    _drain(self, generation, now._replace(monotonic=now.monotonic + 3.0))
+
+
+_drain = Pipeline._drain
+
+
+def _finish_without_epoch(self: Restoration, *arguments: Any, **rest: Any) -> Any:
+    found = _finish(self, *arguments, **rest)
+    return replace(found, epoch=-1) if isinstance(found, Recovery) else found
+
+
+_finish = Restoration.finish
+
+
+def _finish_and_jump(self: Restoration, state: Any, out_of_range: OutOfRange, **rest: Any) -> Any:
+    return _finish(self, state, OutOfRange(to_earliest=True), **rest)
+
+
+def _never_cut(self: SourceConsumer, *rest: Any) -> bool:
+    return False
+
+
+def _never_lost(self: Restoration, *rest: Any) -> None:
+    return None
+
+
+def _nothing_missing(self: Landmarks, *rest: Any) -> None:
+    return None
+
+
+def _no_doubt(self: Restoration, *rest: Any) -> None:
+    return None
+
+
+def _parse_any_topic(metadata: str) -> Any:
+    found = _parse_metadata(metadata)
+    return found and found._replace(topic_id="id-1-conversions")
+
+
+_parse_metadata = recovery.parse_metadata
+
+
+def _read_without_checksums(properties: dict[str, Any], *rest: Any) -> Iterator[Any]:
+    return _read(properties | {"check.crcs": False}, *rest)
+
+
+def _read_over_damage(properties: dict[str, Any], place: Any, first: int, end: int, *rest: Any) -> Iterator[Any]:
+    while first < end:
+        try:
+            for message in _read(properties, place, first, end, *rest):
+                first = message.offset() + 1
+                yield message
+        except LogDamaged:
+            first += 1
+        else:
+            return
+
+
+def _go_on_behind(self: SourceConsumer, partition: TopicPartition, code: str) -> None:
+    """It is only an error."""
+
+
+def _decode_all_again(self: SourceConsumer) -> None:
+    before = list(self._undecoded)
+    _decode_again(self)
+    if before and not self._undecoded:
+        self._decode(before)
+
+
+_decode_again = SourceConsumer._decode_again
+
+
+def _not_silent(self: Pipeline, now: Moment) -> bool:
+    return False
+
+
+def _count_every_poll(self: SourceConsumer, began: float) -> None:
+    self._began = self.last_poll = self.vouched = began
+
+
+def _send_unvouched(self: DispatchPolicy, now: Moment) -> bool:
+    return now.monotonic - now.last_poll <= self.poll_gate_seconds
+
+
+def _restore_at_once(self: Pipeline, part: Assignment) -> float | None:
+    return part.restore_due
+
+
+def _wait_with_the_record_in_front(self: DeadLetters, origin: Any, record: Any, flaw: Any, report: Any) -> None:
+    changed = copy(record)
+    object.__setattr__(changed, "written", (changed.written[0], changed.written[1] + 1))
+    _write(self, origin, changed, flaw, report)
+
+
+_write = DeadLetters.write
+
+
+def _restore_the_newest(self: LedgerReader, *arguments: Any, **rest: Any) -> Any:
+    return _recover(self, *arguments, **(rest | {"newest": 2}))
+
+
+_recover = LedgerReader.recover
+
+
+def _never_full(self: ConcurrencyLimit) -> int:
+    return 99
+
+
 BUGS: tuple[Bug, ...] = (
     Bug("commit before the acknowledgement", "I2", ((Pipeline, "_send_due", _send_due_and_forget),)),
     Bug("commit before the fact is in the ledger", "I2", ((Pipeline, "_resolve", _resolve_at_once),)),
@@ -402,6 +697,68 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug("a request that waited for a token sent all the same", "L4|I7", ((Pipeline, "may_start", _start_whatever_became),)),
     Bug("records skipped while the registry is away", "I1|I2|I6", ((SourceConsumer, "_decode", _decode_or_skip),)),
+    Bug("the ledger's silence is not noticed", "I3", ((Pipeline, "_is_silent", _not_silent),)),
+    Bug("a zombie counts its first poll", "I3", ((SourceConsumer, "_polled", _count_every_poll),)),
+    Bug("the frontier jumps to an end of the log", "I2", ((OffsetTracker, "reach", _reach_and_jump),)),
+    Bug("OFFSET_OUT_OF_RANGE=wait jumps", "I2", ((Restoration, "finish", _finish_and_jump),)),
+    Bug("a ledger that lost what a commit rests on is taken", "I3", ((Restoration, "_ledger_lost", _never_lost),)),
+    Bug("a ledger emptied from the front is taken", "I3", ((Landmarks, "missing", _nothing_missing),)),
+    Bug("somebody else's commit is taken", "I1", ((Restoration, "in_doubt", _no_doubt),)),
+    Bug("a commit of a topic that was there before is taken", "I1|I2|I6", ((recovery, "parse_metadata", _parse_any_topic),)),
+    Bug("a ledger read without checksums", "I1|I2|I3|I5|L2|process-", ((reader, "read", _read_without_checksums),)),
+    Bug("a damaged entry of the ledger skipped", "I3|I2|L2", ((reader, "read", _read_over_damage),)),
+    Bug("a restore of the newest entries alone", "I3|I2|L2|I1|process-", ((LedgerReader, "recover", _restore_the_newest),)),
+    Bug("a damaged batch of the source passed over", "I1|I2|I6", ((SourceConsumer, "_stand_still", _go_on_behind),)),
+    Bug("sent although the coordinator does not answer", "I3", ((DispatchPolicy, "may_send", _send_unvouched),)),
+    Bug("a partition begins anew while its requests are out", "I3", ((Pipeline, "_restores_at", _restore_at_once),)),
+    Bug("a commit beside another", "I2", ((SourceConsumer, "_commit", _commit_without_waiting),)),
+    Bug("a commit that does not name the markers below it", "I2|I6", ((Pipeline, "_commit_point", _commit_at_the_end),)),
+    Bug("a commit rests on less than there is", "I2", ((Pipeline, "_facts_appended", _appended_and_not_noted),)),
+    Bug("a log that was cut is read on", "I1|I2|I6", ((Restoration, "finish", _finish_without_epoch),)),
+    Bug("a cut log taken for one outside its bounds", "I1|I2|I6", ((SourceConsumer, "_was_cut", _never_cut),)),
+    Bug("facts that failed are forgotten", "I3|I6|I2", ((Pipeline, "_facts_failed", _failed_and_forgotten),)),
+    Bug("a late verdict is not written down", "I3", ((Pipeline, "_delivered", _take_late_verdict_for_none),)),
+    Bug("facts of one entry under one leader epoch", "L2|I1|I6", ((Pipeline, "_append", _append_one_epoch),)),
+    Bug("a letter that failed taken for written", "I1", ((Pipeline, "_letter_failed", _letter_lost),)),
+    Bug("letters held back are dropped", "I1|I6|I9", ((Pipeline, "_let_through", _let_nothing_through),)),
+    Bug("a letter with another time", "I1", ((DeadLetters, "write", _wait_with_the_record_in_front),)),
+    Bug(
+        "copies forgotten when the first is delivered",
+        "I6|I1|I9",
+        ((DedupeWindow, "delivered", _delivered_and_copies_forgotten),),
+    ),
+    Bug("a copy that takes a place does not claim it", "L3|I3", ((DedupeWindow, "ended", _ended_and_unclaimed),)),
+    Bug("copies of what went stale are forgotten", "I6|I1", ((Pipeline, "_went_stale", _stale_and_its_copies),)),
+    Bug("what the ledger resolved is done again", "I3|L2", ((ResolvedOffsets, "covers", _nothing_resolved),)),
+    Bug("keys in the ledger do not count", "I3", ((SeenKeys, "add_many", _no_keys),)),
+    Bug("the window forgets too soon", "I3", ((SeenKeys, "expire", _forget_all),)),
+    Bug("sent although it went stale on the way", "L2", ((Pipeline, "_send_due", _send_whatever_age),)),
+    Bug("seconds taken for an old event", "L2|L7", ((FreshnessPolicy, "judge", _judge_by_age_alone),)),
+    Bug("polls dropped while the clocks disagree", "I1|I2|I6", ((Pipeline, "_polled", _polled_or_dropped),)),
+    Bug("batches keep what is another's", "I7|L4|process-", ((Batcher, "drop", _forget_nothing_of_it),)),
+    Bug("retries keep what is another's", "I7|L4|process-", ((RetryQueue, "drop", _forget_nothing_of_it),)),
+    Bug("a refused request blamed on its event at once", "L6", ((Dispatch, "at_fault", _blame_it),)),
+    Bug("a request too large blamed on all its events", "L6", ((Dispatch, "at_fault", _blame_all),)),
+    Bug("an event given up after one answer without its verdict", "L6", ((Pipeline, "_own_tries", _try_once),)),
+    Bug(
+        "an event that the answer leaves out taken for delivered",
+        "I4",
+        ((AmazonSink, "send", _send_and_take_silence_for_yes),),
+    ),
+    Bug("an answer that says nothing taken for success", "I4", ((AmazonSink, "send", _send_and_take_200_for_yes),)),
+    Bug("a batch larger than the policy", "L5", ((Batcher, "take", _take_what_fits_or_not),)),
+    Bug("more requests at once than the policy", "L5", ((ConcurrencyLimit, "value", property(_never_full)),)),
+    Bug(
+        "released before its facts are confirmed",
+        "I3|process-",
+        ((Assignment, "idle", property(_idle_before_it_is_confirmed)),),
+    ),
+    Bug("a drain without its end", "L4", ((Pipeline, "_drain", _drain_longer),)),
+    Bug(
+        "records posted twice after the registry was away",
+        "process-|I9",
+        ((SourceConsumer, "_decode_again", _decode_all_again),),
+    ),
 )
 """Each with the check that is to catch it."""
 

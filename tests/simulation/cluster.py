@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from random import Random
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from zlib import crc32
 
 from confluent_kafka import (
@@ -29,13 +29,32 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as Place
 
+from connector.avro import ledger_entry
+from connector.errors import LedgerRefused
 from connector.kafka.topics import _TRIES_SECONDS
 from connector.model import TopicPartition
+from tests.simulation.cuts import COORDINATOR, Cuts
 from tests.simulation.records import START_MS, Row
 from tests.simulation.virtual_time import Process, VirtualLoop
 
-__all__ = ["AdminClient", "Cluster", "Commit", "Journal", "MemberClient", "Odds", "ProducerClient", "ReaderClient", "Stored"]
+__all__ = [
+    "SESSION_SECONDS",
+    "AdminClient",
+    "Cluster",
+    "Commit",
+    "Journal",
+    "MemberClient",
+    "Odds",
+    "ProducerClient",
+    "ReaderClient",
+    "Stored",
+]
 
+SESSION_SECONDS = 6.0
+"""After which the coordinator takes a member that it does not hear for dead, of either protocol."""
+_HEARTBEAT_SECONDS = 1.0
+_DELIVERY_SECONDS = 7.0
+"""After which a record that cannot be sent counts as failed."""
 _SOURCE_SETTINGS = {"max.message.bytes": "1048588", "min.insync.replicas": "1"}
 _TRIES = len(_TRIES_SECONDS)
 _DEFAULTS = {"retention.ms": "604800000", "message.timestamp.type": "CreateTime"}
@@ -83,6 +102,8 @@ class Stored:
     under: int | None = None
     failure: KafkaError | None = None
     row: Row | None = None
+    marker: bool = False
+    """It has an offset and is no record: the end of a transaction."""
 
     def topic(self) -> str | None:
         return self.place.topic if self.place else None
@@ -104,7 +125,16 @@ class Stored:
         return self.record_key
 
     def headers(self) -> list[tuple[str, bytes | None]] | None:
+        """As the client does: one name that is no UTF-8, and there are none to be had (confluent-kafka 2.16)."""
+        if self.row is not None and self.row.unreadable_headers:
+            if self.fields is self.row.headers:
+                raise SystemError("<method 'headers'> returned a result with an exception set")
+            return cast("Any", self.fields)  # as they were set
         return list(self.fields) or None
+
+    def set_headers(self, fields: Any) -> None:
+        """Have other headers from now on."""
+        object.__setattr__(self, "fields", fields)
 
     def timestamp(self) -> tuple[int, int]:
         return self.written
@@ -128,16 +158,21 @@ class Topic:
     """The first offset of each partition."""
 
     ends: list[int] = field(default_factory=list)
-    """The offset after which nothing is yet, where that is beyond the last record: a transaction's marker has one."""
+    """The offset after which nothing is yet, where all before it was deleted."""
+
+    damaged: set[tuple[int, int]] = field(default_factory=set)
+    """Partition and offset of what its broker's disk no longer has as it was written."""
 
     def __post_init__(self) -> None:
         self.first = [0] * len(self.partitions)
         self.ends = [0] * len(self.partitions)
 
-    def gap(self, partition: int) -> None:
-        """Let an offset be one that no record has."""
+    def mark(self, partition: int, epoch: int | None = None) -> None:
+        """End a transaction behind the last record: a marker takes an offset."""
         log = self.partitions[partition]
-        self.ends[partition] = (log[-1].at + 1 if log else 0) + 1
+        last = log[-1]
+        epoch = last.under if epoch is None else epoch
+        log.append(Stored(last.place, last.at + 1, under=epoch, row=last.row, marker=True))
 
     def cut_start(self, partition: int, before: int) -> None:
         """Delete the records below an offset."""
@@ -167,6 +202,9 @@ class Journal(Protocol):
     def commits_what_it_has_not(self, process: Process, place: TopicPartition) -> None:
         """A member asks for a commit of a partition that it gave up."""
 
+    def committed(self, place: TopicPartition, commit: Commit) -> None:
+        """The group has a commit."""
+
     def taken_away(self, process: Process, partition: int) -> None:
         """The group took a partition away without its owner knowing."""
 
@@ -187,6 +225,7 @@ class Cluster:
         self.topics: dict[str, Topic] = {}
         self.committed: dict[TopicPartition, Commit] = {}
         self.group = Group(self)
+        self.cuts = Cuts(loop)
         self._ids = 0
         self._silences: dict[object, int] = {}
 
@@ -221,9 +260,27 @@ class Cluster:
         return START_MS + round(self.loop.time() * 1000)
 
     def truncate(self, place: TopicPartition, kept: int, grown: Sequence[Row]) -> None:
-        """Lose all but the first ``kept`` records, as by an unclean election, and let others grow in their place."""
+        """Lose all but the first ``kept`` of a log, as by an unclean election, and let others grow in their place."""
         log = self.topics[place.topic].partitions[place.partition]
         log[kept:] = [a_source_record(place.topic, row) for row in grown]
+
+    def commit(self, place: TopicPartition, commit: Commit) -> None:
+        """Have the group's offset be this."""
+        self.committed[place] = commit
+        self.journal.committed(place, commit)
+
+    def cut(self, process: Process, targets: Iterable[TopicPartition | str], seconds: float) -> None:
+        """Keep a process from some brokers for a while."""
+        self.cuts.cut(process, targets, seconds)
+        for member in list(self.group.members):
+            member.out_of_reach(process)
+
+    def calm_down(self) -> None:
+        """From here on nothing goes wrong any more, and what went wrong is mended."""
+        self.calm = True
+        self.cuts.mend()
+        for topic in self.topics.values():
+            topic.damaged.clear()
 
     # ---- logs
 
@@ -280,7 +337,52 @@ def failure(code: int) -> KafkaException:
     return KafkaException(KafkaError(code))
 
 
+@cache
+def _flipped(value: bytes) -> bytes:
+    """Return what a disk has that lost one bit: of a ledger's entry, one that can be read, and says something else."""
+    for bit in range(8 * len(value)):
+        other = bytearray(value)
+        other[bit // 8] ^= 1 << bit % 8
+        try:
+            was, found = ledger_entry.decode(value), ledger_entry.decode(bytes(other))
+        except LedgerRefused:
+            continue
+        if found.header == was.header and found.runs != was.runs:
+            return bytes(other)
+    return value[:-1] + bytes([value[-1] ^ 1])
+
+
 # ---- the group
+
+
+class GroupMember(Protocol):
+    """What the coordinator knows of a member, and what it says to it."""
+
+    member_id: str
+
+    def wants(self) -> list[TopicPartition]:
+        """Return what it subscribed to."""
+
+    def hear(self, what: Callable[[], None]) -> None:
+        """Be told, a little later."""
+
+    def assign_new(self, given: list[TopicPartition]) -> None:
+        """Be given partitions."""
+
+    def revoke(self, wanted: list[TopicPartition]) -> None:
+        """Be asked to give partitions up."""
+
+    def hear_of_eviction(self) -> None:
+        """Count as dead."""
+
+    def journal_loss(self, place: TopicPartition) -> None:
+        """Have a partition taken away."""
+
+    def answered_by_now(self) -> None:
+        """Take note of the heartbeats that were answered until now."""
+
+    def out_of_reach(self, process: Process) -> None:
+        """The coordinator may hear this member no more."""
 
 
 class Group:
@@ -293,30 +395,31 @@ class Group:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._names = 0
-        self.members: list[MemberClient] = []
-        self.owners: dict[TopicPartition, MemberClient] = {}
-        self._target: dict[TopicPartition, MemberClient] = {}
+        self.members: list[GroupMember] = []
+        self.owners: dict[TopicPartition, GroupMember] = {}
+        self._target: dict[TopicPartition, GroupMember] = {}
         self._leaving: set[TopicPartition] = set()
 
-    def join(self, member: MemberClient) -> None:
+    def join(self, member: GroupMember) -> None:
         self._names += 1
         member.member_id = f"member-{self._names}"
         self.members.append(member)
         self.rebalance()
 
-    def leave(self, member: MemberClient) -> None:
+    def leave(self, member: GroupMember) -> None:
         """A member said good-bye, having given up all it had."""
         self._drop(member)
         self.rebalance()
 
-    def evict(self, member: MemberClient) -> None:
+    def evict(self, member: GroupMember) -> None:
         """Take a member for dead: its partitions are free at once."""
         if member.member_id:
+            member.answered_by_now()
             self._drop(member)
             member.hear_of_eviction()
             self.rebalance()
 
-    def _drop(self, member: MemberClient) -> None:
+    def _drop(self, member: GroupMember) -> None:
         member.member_id = ""
         if member in self.members:
             self.members.remove(member)
@@ -345,7 +448,7 @@ class Group:
                 member.hear(partial(member.revoke, mine))
         self.hand_out()
 
-    def given_up(self, member: MemberClient, places: Iterable[TopicPartition]) -> None:
+    def given_up(self, member: GroupMember, places: Iterable[TopicPartition]) -> None:
         """A member that still counts gave partitions up."""
         for place in places:
             if self.owners.get(place) is member:
@@ -371,6 +474,17 @@ class _Client:
     def __init__(self, properties: dict[str, Any]) -> None:
         self._process: Process = properties["simulated.process"]
         self._cluster: Cluster = properties["simulated.cluster"]
+        self._checks = bool(properties.get("check.crcs"))
+
+    def _reaches(self, target: TopicPartition | str) -> bool:
+        return self._cluster.cuts.reaches(self._process, target)
+
+    def _when_reached(self, target: TopicPartition | str, do: Callable[[], None]) -> None:
+        self._cluster.cuts.when_reached(self._process, target, do)
+
+    def _is_damaged(self, stored: Stored) -> bool:
+        place = stored.place
+        return place is not None and (place.partition, stored.at) in self._cluster.topics[place.topic].damaged
 
     def _wait(self, seconds: float) -> None:
         """Block this thread."""
@@ -405,6 +519,14 @@ class MemberClient(_Client):
         self._errors: deque[Stored] = deque()
         self._stopped: set[TopicPartition] = set()
         """Partitions of which an error was told, or dropped: they stand still until they are sought."""
+        self._ends: dict[TopicPartition, int] = {}
+        """The end of a log that was told of last."""
+        self._tells_ends = bool(properties.get("enable.partition.eof"))
+        self.watches_session = properties.get("group.protocol") != "consumer"
+        """By its own clock; only the classic protocol of librdkafka does (2.16, ``rd_kafka_cgrp_session_timeout_check``)."""
+        self._answered_at = self._cluster.loop.time()
+        self._asleep_until = 0.0
+        self._told_of_loss = True
         self._closed = False
         properties.get("simulated.members", []).append(self)
 
@@ -424,16 +546,66 @@ class MemberClient(_Client):
             if self.member_id == member_id:
                 self._heard.append(what)
 
+        def come_in() -> None:
+            self._when_reached(COORDINATOR, arrive)
+
         # In order: one connection.
         self._hears_at = max(self._hears_at + 1e-6, self._cluster.loop.time() + self._cluster.delay(0.5))
-        self._cluster.loop.call_at(self._hears_at, arrive)
+        self._cluster.loop.call_at(self._hears_at, come_in)
+
+    @property
+    def since_answer(self) -> float:
+        """Seconds since the coordinator last answered it as a member."""
+        self.answered_by_now()
+        return self._cluster.loop.time() - self._answered_at
+
+    def answered_by_now(self) -> None:
+        """Take note of the heartbeats that were answered until now."""
+        now = self._cluster.loop.time()
+        speaks = self._process.alive and not self._closed and now >= self._asleep_until
+        if self.member_id and speaks and self._reaches(COORDINATOR):
+            self._answered_at = now
+
+    def sleep(self, seconds: float) -> None:
+        """Do nothing for a while, as a process does that was stopped, or a host that was suspended: it sends no heartbeat."""
+        self.answered_by_now()
+        self._asleep_until = self._cluster.loop.time() + seconds
+        self._expect_session_end()
+
+    def out_of_reach(self, process: Process) -> None:
+        """The coordinator may hear this member no more."""
+        if process is self._process and not self._reaches(COORDINATOR):
+            now = self._cluster.loop.time()
+            self._answered_at = max(self._answered_at, now - _HEARTBEAT_SECONDS * self._cluster.dice.random())
+            self._expect_session_end()
+
+    def _expect_session_end(self) -> None:
+        self._cluster.loop.call_at(self._answered_at + SESSION_SECONDS, self._end_session, self._answered_at)
+
+    def _end_session(self, answered_at: float) -> None:
+        self.answered_by_now()
+        if self.member_id and self._answered_at == answered_at:
+            self._cluster.journal.happened("session ended")
+            self._cluster.group.evict(self)
+            if self.watches_session:
+                self._cluster.loop.call_later(self._cluster.delay(0.3), self._tell_of_loss)
 
     def journal_loss(self, place: TopicPartition) -> None:
         self._cluster.journal.taken_away(self._process, place.partition)
 
     def hear_of_eviction(self) -> None:
         self._heard.clear()
-        self._cluster.loop.call_later(self._cluster.delay(6.0), lambda: self._heard.append(self.lose))
+        self._told_of_loss = False
+        hears_at = max(self._cluster.loop.time() + self._cluster.delay(6.0), self._asleep_until)
+        self._cluster.loop.call_at(hears_at, self._when_reached, COORDINATOR, self._tell_of_loss)
+
+    def _tell_of_loss(self) -> None:
+        """By the answer to a heartbeat, or by its own clock. One that wakes up has other things to do first."""
+        if self._cluster.loop.time() < self._asleep_until:
+            self._cluster.loop.call_at(self._asleep_until + 0.1 + self._cluster.delay(0.8), self._tell_of_loss)
+        elif not self._told_of_loss:
+            self._told_of_loss = True
+            self._heard.append(self.lose)
 
     @property
     def assigned(self) -> set[TopicPartition]:
@@ -451,6 +623,9 @@ class MemberClient(_Client):
             late = self._cluster.loop.call_later(patience, self._revoke_timed_out, member_id)
             self._callbacks["on_revoke"](self, [Place(*place) for place in mine])
             late.cancel()
+        self._when_reached(COORDINATOR, lambda: self._have_given_up(wanted, member_id))
+
+    def _have_given_up(self, wanted: list[TopicPartition], member_id: str) -> None:
         if self.member_id and self.member_id == member_id:
             self._flush_commits()
             self._cluster.group.given_up(self, wanted)
@@ -466,7 +641,10 @@ class MemberClient(_Client):
         mine = sorted(self._positions)
         if mine:
             self._callbacks["on_lost"](self, [Place(*place) for place in mine])
-        if not self._closed and not self.member_id:
+        self._when_reached(COORDINATOR, self._join)
+
+    def _join(self) -> None:
+        if not self._closed and not self.member_id and self._process.alive:
             self._cluster.group.join(self)
 
     # ---- the client's calls
@@ -474,7 +652,7 @@ class MemberClient(_Client):
     def subscribe(self, topics: list[str], **callbacks: Callable[..., None]) -> None:
         self._process.step()
         self._topics, self._callbacks = topics, callbacks
-        self._cluster.group.join(self)
+        self._when_reached(COORDINATOR, self._join)
 
     def memberid(self) -> str:
         return self.member_id
@@ -485,6 +663,7 @@ class MemberClient(_Client):
         if self._cluster.chance(odds.stall):
             self._cluster.journal.happened("poll stalls")
             self._wait(self._cluster.dice.choice((2.0, 4.0, 8.0)))
+        self._wait(self._asleep_until - loop.time())
         if self._cluster.chance(odds.error):
             self._errors.append(Stored(None, -1, failure=KafkaError(KafkaError._ALL_BROKERS_DOWN)))
         deadline = loop.time() + seconds
@@ -511,18 +690,40 @@ class MemberClient(_Client):
         places = [place for place in self._positions if place not in self._paused and place not in self._stopped]
         self._cluster.dice.shuffle(places)
         for place in places:
-            log = self._cluster.visible(place)
-            position, code = self._seen_from(place)
-            if code is not None:
-                self._stopped.add(place)
-                found.append(Stored(place, position, failure=KafkaError(code)))
-            else:
-                room = most - len(found)
-                records = [stored for stored in log if stored.at >= position][:room]
-                records = records[: self._cluster.dice.randint(1, 8)]
-                found += records
-                if records:
-                    self._positions[place] = records[-1].at + 1, records[-1].under or 0
+            if len(found) < most and self._reaches(place):
+                found += self._fetch_of(place, most - len(found))
+        return found
+
+    def _fetch_of(self, place: TopicPartition, room: int) -> list[Stored]:
+        position, code = self._seen_from(place)
+        if code is not None:
+            self._stopped.add(place)
+            return [Stored(place, position, failure=KafkaError(code))]
+        found: list[Stored] = []
+        epoch = self._positions[place][1]
+        most = min(room, self._cluster.dice.randint(1, 8))
+        for stored in self._cluster.visible(place):
+            if stored.at < position:
+                continue
+            if not stored.marker and len(found) >= most:
+                break
+            damaged = self._is_damaged(stored)
+            if damaged and self._checks:
+                # It asks for the same again and again; to go on behind it is what its source says that it means to do.
+                found.append(Stored(place, stored.at, failure=KafkaError(KafkaError._BAD_MSG)))
+                if self._cluster.dice.random() < 0.8:
+                    break
+            elif not stored.marker:
+                found.append(replace(stored, content=_flipped(stored.content or b"\0") if damaged else stored.content))
+            position, epoch = stored.at + 1, stored.under or 0
+        else:
+            end = self._cluster.bounds(place)[1]
+            ended = position == end and self._ends.get(place) != end and len(found) < room
+            if ended and self._tells_ends and self._cluster.dice.random() < 0.7:
+                self._ends[place] = end
+                found.append(Stored(place, end, failure=KafkaError(KafkaError._PARTITION_EOF)))
+        if found or position != self._positions[place][0]:
+            self._positions[place] = position, epoch
         return found
 
     def _seen_from(self, place: TopicPartition) -> tuple[int, int | None]:
@@ -547,6 +748,7 @@ class MemberClient(_Client):
     def _drop_errors(self, places: list[Place]) -> None:
         """An error that was found out before a pause or a resume is not told after it; the partition stands still."""
         for place in (TopicPartition(place.topic, place.partition) for place in places):
+            self._ends.pop(place, None)  # an end is told of again
             if place in self._positions and self._seen_from(place)[1] is not None and self._cluster.dice.random() < 0.5:
                 self._cluster.journal.happened("error dropped")
                 self._stopped.add(place)
@@ -563,12 +765,14 @@ class MemberClient(_Client):
             self._cluster.journal.happened("seek undone")
         self._positions[where] = (self._cluster.bounds(where)[0], -1) if undone else _position(place)
         self._stopped.discard(where)
+        self._ends.pop(where, None)
 
     def incremental_assign(self, places: list[Place]) -> None:
         self._process.step()
         assert self._cluster.incremental
         self._positions |= {TopicPartition(place.topic, place.partition): _position(place) for place in places}
         self._stopped -= {TopicPartition(place.topic, place.partition) for place in places}
+        self._ends.clear()
 
     def incremental_unassign(self, places: list[Place]) -> None:
         self._process.step()
@@ -581,6 +785,7 @@ class MemberClient(_Client):
         assert not self._cluster.incremental
         self._positions = {TopicPartition(place.topic, place.partition): _position(place) for place in places}
         self._paused, self._stopped = set(), set()
+        self._ends.clear()
 
     def unassign(self) -> None:
         self._process.step()
@@ -607,9 +812,15 @@ class MemberClient(_Client):
         return offsets
 
     def _flush_commits_of(self, member_id: str) -> None:
-        """What was sent by a process that crashed since arrives as well."""
-        if self._process.alive or self._cluster.dice.random() < 0.5:
-            self._flush_commits()
+        """What was sent by a process that crashed since arrives as well; what could not be sent waits."""
+
+        def arrive() -> None:
+            if self._process.alive or self._cluster.dice.random() < 0.5:
+                self._flush_commits()
+
+        if not self._reaches(COORDINATOR):
+            self._commits.reverse()  # of what it holds back the older may be the last to be made (librdkafka 2.16)
+        self._when_reached(COORDINATOR, arrive)
 
     def _flush_commits(self) -> None:
         waiting, self._commits = self._commits, deque()
@@ -629,7 +840,7 @@ class MemberClient(_Client):
             self._cluster.journal.happened("commit refused")
         if not fails or self._cluster.dice.random() < 0.5:
             for place in offsets:
-                self._cluster.committed[TopicPartition(place.topic, place.partition)] = _commit(place)
+                self._cluster.commit(TopicPartition(place.topic, place.partition), _commit(place))
         return int(KafkaError.REQUEST_TIMED_OUT) if fails else None
 
     def close(self) -> None:
@@ -639,9 +850,10 @@ class MemberClient(_Client):
         if mine:
             callback = self._callbacks["on_revoke" if self.member_id else "on_lost"]
             callback(self, [Place(*place) for place in mine])
-        self._flush_commits()
-        if self.member_id:
-            self._cluster.group.leave(self)
+        if self._reaches(COORDINATOR):  # else its session ends some time
+            self._flush_commits()
+            if self.member_id:
+                self._cluster.group.leave(self)
 
 
 def _position(place: Place) -> tuple[int, int]:
@@ -688,14 +900,25 @@ class ReaderClient(_Client):
         if self._cluster.chance(self._cluster.odds.read):
             self._cluster.journal.happened("ledger cannot be read")
             return [Stored(self._place, -1, failure=KafkaError(KafkaError._TRANSPORT))]
-        log = self._cluster.visible(self._place)
+        if not self._reaches(self._place):
+            self._wait(seconds)
+            return []
+        log = [stored for stored in self._cluster.visible(self._place) if not stored.marker]
         found = [stored for stored in log if stored.at >= self._position][: min(most, self._cluster.dice.randint(1, 50))]
+        damaged = next((at for at, stored in enumerate(found) if self._is_damaged(stored)), None)
+        if damaged == 0 and self._checks:
+            return [Stored(self._place, self._position, failure=KafkaError(KafkaError._BAD_MSG))]
+        if damaged is not None:
+            bad = found[damaged]
+            found[damaged:] = (
+                [] if self._checks else [replace(bad, content=_flipped(bad.content or b"")), *found[damaged + 1 :]]
+            )
         if found:
             self._position, self._ended = found[-1].at + 1, False
         elif self._ended:
             self._wait(seconds)
         else:
-            self._ended = True
+            self._ended, self._position = True, max(self._position, self._cluster.bounds(self._place)[1])
             found = [Stored(self._place, self._position, failure=KafkaError(KafkaError._PARTITION_EOF))]
         return found
 
@@ -703,7 +926,12 @@ class ReaderClient(_Client):
         """Of the one group that there is."""
         self._process.step()
         self._take_a_while()
+        deadline = self._cluster.loop.time() + timeout
+        while not self._reaches(COORDINATOR) and self._cluster.loop.time() < deadline:
+            self._wait(0.5)
         self._process.step()
+        if not self._reaches(COORDINATOR):
+            raise failure(KafkaError._TIMED_OUT)
         if self._cluster.chance(self._cluster.odds.admin):
             self._cluster.journal.happened("brokers do not answer")
             raise failure(KafkaError._TIMED_OUT)
@@ -757,8 +985,30 @@ class ProducerClient(_Client):
         place = TopicPartition(topic, partition if partition >= 0 else crc32(key or b"") % count)
         draft = Stored(None, -1, value, key, headers, (TIMESTAMP_CREATE_TIME, timestamp))
         self._underway += 1
-        fails = cluster.chance(odds.append if partition >= 0 else odds.letter)
-        if fails:
+        if self._reaches(place):
+            self._send(place, draft, on_delivery, odds.append if partition >= 0 else odds.letter)
+        else:
+            self._keep(place, draft, on_delivery)
+        self._process.step()
+
+    def _keep(self, place: TopicPartition, draft: Stored, on_delivery: Callable[..., None]) -> None:
+        """Keep a record until its leader can be reached, or its time is over."""
+        kept = [draft]
+
+        def send() -> None:
+            if kept:
+                self._send(place, kept.pop(), on_delivery, 0.0)
+
+        def give_up() -> None:
+            if kept:
+                self._report(on_delivery, KafkaError(KafkaError._MSG_TIMED_OUT), kept.pop())
+
+        self._when_reached(place, send)
+        self._cluster.loop.call_later(_DELIVERY_SECONDS, give_up)
+
+    def _send(self, place: TopicPartition, draft: Stored, on_delivery: Callable[..., None], odds: float) -> None:
+        cluster = self._cluster
+        if cluster.chance(odds):
             cluster.journal.happened("write of unknown outcome")
             cluster.loop.call_later(
                 cluster.delay(2.0), self._report, on_delivery, KafkaError(KafkaError._MSG_TIMED_OUT), draft
@@ -767,10 +1017,9 @@ class ProducerClient(_Client):
                 cluster.loop.call_later(cluster.delay(8.0), self._arrive, place, draft, None)
         else:
             cluster.loop.call_later(cluster.delay(1.0), self._arrive, place, draft, on_delivery)
-            if cluster.chance(odds.twice):
+            if cluster.chance(cluster.odds.twice):
                 cluster.journal.happened("written twice")
                 cluster.loop.call_later(cluster.delay(3.0), self._arrive, place, draft, None)
-        self._process.step()
 
     def __len__(self) -> int:
         """Count what is with the client; asked when its queue was found full, which is not empty then."""
@@ -778,7 +1027,7 @@ class ProducerClient(_Client):
 
     def _arrive(self, place: TopicPartition, draft: Stored, on_delivery: Callable[..., None] | None) -> None:
         """The brokers have it, unless its process ended before it left."""
-        if not self._process.alive and self._cluster.dice.random() < 0.5:
+        if place.topic not in self._cluster.topics or (not self._process.alive and self._cluster.dice.random() < 0.5):
             return
         stored = self._cluster.append(place, draft)
         if on_delivery is not None:
@@ -869,6 +1118,10 @@ class AdminClient:
 
     def list_offsets(self, asked: dict[Place, Any], *, isolation_level: Any, request_timeout: float) -> dict[Place, _Answer]:
         def offset(place: Place, spec: Any) -> SimpleNamespace:
+            if not self._cluster.cuts.reaches(
+                self._properties["simulated.process"], TopicPartition(place.topic, place.partition)
+            ):
+                return SimpleNamespace(offset=-1)
             if self._cluster.silent((place.topic, place.partition), self._cluster.odds.end_unknown):
                 self._cluster.journal.happened("end offset unknown")
                 return SimpleNamespace(offset=-1)

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
+
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.tokens import Credentials
+from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.avro.schemas import packaged
+from connector.config import Kafka
 from connector.core import exchange as x
 from connector.core.pipeline import Pipeline, Policy
 from connector.core.recovery import OutOfRange
-from connector.errors import SchemaUnavailable, UnknownSchema
 from connector.intake import Intake
+from connector.kafka import clients
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
@@ -30,10 +37,10 @@ from connector.kafka.topics import OwnTopics, Topics
 from connector.model import Moment
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
-from tests.simulation.cluster import AdminClient, Cluster, MemberClient, ReaderClient
-from tests.simulation.records import UNKNOWN_SCHEMA_ID
+from tests.simulation.cluster import AdminClient, Cluster, Journal, MemberClient, ReaderClient
+from tests.simulation.records import CURSE, LATE_SCHEMA_ID, UNKNOWN_SCHEMA_ID
 from tests.simulation.vendor import BASE_URL, TOKEN_URL, Transport, Vendor
-from tests.simulation.virtual_time import PROCESS, Killed, Process
+from tests.simulation.virtual_time import PROCESS, Killed, Process, VirtualLoop
 
 __all__ = [
     "DEDUPE_KEY",
@@ -42,7 +49,9 @@ __all__ = [
     "LEDGER",
     "LEDGER_SETTINGS",
     "LETTERS",
+    "MOST_LATE_SECONDS",
     "SOURCE",
+    "TO_EARLIEST",
     "Member",
     "Plan",
     "Registry",
@@ -62,7 +71,12 @@ LEDGER_SETTINGS = {
     "unclean.leader.election.enable": "false",
     "min.insync.replicas": "1",
 }
+TO_EARLIEST = "OFFSET_OUT_OF_RANGE=earliest"
+MOST_LATE_SECONDS = 8.0
+_PATIENCE_SECONDS = 10.0
+"""For a schema that the registry says it does not have."""
 _LAST_SECONDS = 5.0
+_LOGGER = logging.getLogger("simulation")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -72,8 +86,14 @@ class Plan:
 
     policy: Policy
     poll: PollPolicy
+    properties: Mapping[str, str]
+    """Of Kafka's client, as an operator sets them."""
     timeout_seconds: float
     """Of one request."""
+
+
+def _report(client: str, code: str) -> None:
+    """Say an error that a client has: nobody listens."""
 
 
 class Clock:
@@ -91,31 +111,53 @@ class Clock:
 
 
 class Registry:
-    """A schema registry that may be away: `connector.avro.schemas.WriterSchemas`."""
+    """A schema registry at the level of its HTTP client: it may be away, and its replica behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: VirtualLoop, journal: Journal, late_until: float) -> None:
         self.away = False
+        self._loop = loop
+        self._journal = journal
+        self._late_until = late_until
 
-    def definitions(self, schema_id: int, waited: float) -> list[Any]:
+    def get(self, path: str) -> dict[str, str]:
+        """Answer as a registry does."""
         PROCESS.get().step()
         if self.away:
-            raise SchemaUnavailable("the registry does not answer")
-        if schema_id == UNKNOWN_SCHEMA_ID:
-            raise UnknownSchema(f"schema {schema_id} is unknown")
-        return [_schema()]
-
-    def check(self) -> None:
-        """The connector asks this in ``connector check`` only."""
+            raise SchemaRegistryError(503, 50301, "away")
+        schema_id = int(path.rpartition("/")[2])
+        late = schema_id == LATE_SCHEMA_ID and self._loop.time() < self._late_until
+        if late:
+            self._journal.happened("registry behind")
+        if late or schema_id == UNKNOWN_SCHEMA_ID:
+            raise SchemaRegistryError(404, 40403, "Schema not found")
+        return {"schema": _schema()}
 
 
 @cache
-def _schema() -> Any:
-    return packaged("conversion_event.avsc")
+def _schema() -> str:
+    return json.dumps(packaged("conversion_event.avsc"))
+
+
+@cache
+def _registry() -> schemas.Registry:
+    return schemas.Registry({"url": "http://registry.invalid"}, patience_seconds=_PATIENCE_SECONDS)
 
 
 @cache
 def _prototype() -> EventDecoder:
-    return EventDecoder(Framing.CONFLUENT, Registry())
+    return EventDecoder(Framing.CONFLUENT, cast("Any", None))
+
+
+class _Cursed:
+    """A decoder that raises what nobody thought of, at some values."""
+
+    def __init__(self, decoder: EventDecoder) -> None:
+        self._decoder = decoder
+
+    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
+        if CURSE in value:
+            raise ZeroDivisionError
+        return self._decoder.decode(value, waited)
 
 
 class Observer:
@@ -164,6 +206,7 @@ class Member:
         observer: Observer,
         dice: Random,
         say: Callable[[str], None] | None,
+        accept: frozenset[str] = frozenset(),
     ) -> None:
         self.process = Process(cluster.loop, name)
         self.clock = Clock(cluster)
@@ -176,6 +219,7 @@ class Member:
         self._observer = observer
         self._dice = dice
         self._say = say
+        self._accept = accept
         self.pipeline = _WatchedPipeline(plan.policy, self._look)
         self.transport = Transport(vendor, self.process, plan.timeout_seconds)
         self._clients: list[MemberClient] = []
@@ -206,10 +250,13 @@ class Member:
         self.process.step()
 
     async def _run(self) -> str | None:
-        properties = {"simulated.process": self.process, "simulated.cluster": self._cluster}
+        properties: dict[str, Any] = {"simulated.process": self.process, "simulated.cluster": self._cluster}
+        kafka = Kafka("simulated", (SOURCE,), GROUP, self._plan.properties)
+        of_reader = clients.reader_properties(kafka, _report, _LOGGER) | properties
+        of_member = clients.consumer_properties(kafka, _report, _LOGGER, 1_000_000) | properties
         telemetry = Telemetry(self._cluster.loop.time)
         telemetry._log = _Lines(self._say)
-        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
+        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)
         sink = AmazonSink(contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8)
@@ -220,16 +267,22 @@ class Member:
         producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
         producer.__enter__()
         policy = LedgerPolicy(
-            GROUP, DESTINATION, DEDUPE_KEY, frozenset(), OutOfRange(to_earliest=True), 691_200_000, self.clock.wall_ms
+            GROUP,
+            DESTINATION,
+            DEDUPE_KEY,
+            self._accept,
+            OutOfRange(to_earliest=TO_EARLIEST in self._accept),
+            int(LEDGER_SETTINGS["retention.ms"]),
+            self.clock.wall_ms,
         )
-        ledger = Ledger(policy, topics, own, producer, properties, lambda _: LEDGER)
+        ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER)
         ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
-        intake = Intake(self._decoder(), contract, ("clientDedupeId",))
+        intake = Intake(_Cursed(self._decoder()), contract, ("clientDedupeId",), telemetry.record_unforeseen)
         source = SourceConsumer(
-            properties | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
+            of_member | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
         )
         self._runtime = runtime
         if self.stopping:
@@ -244,8 +297,11 @@ class Member:
 
     def _decoder(self) -> EventDecoder:
         """A decoder that knows no schema yet; what it knows of ours is worked out once for all."""
+        registry = copy(_registry())
+        registry._client = cast("Any", SimpleNamespace(_rest_client=self._registry))
+        registry._monotonic, registry._absent, registry._referenced = self.clock.monotonic, {}, {}
         decoder = copy(_prototype())
-        decoder._schemas, decoder._plans = self._registry, {}
+        decoder._schemas, decoder._plans = registry, {}
         return decoder
 
     def _failed(self, error: Exception) -> None:

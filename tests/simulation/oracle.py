@@ -28,6 +28,7 @@ from connector.avro import ledger_entry
 from connector.core import exchange as x
 from connector.core.pipeline import Policy
 from connector.model import (
+    UNKNOWN_EPOCH,
     Facts,
     Failure,
     Moment,
@@ -39,8 +40,8 @@ from connector.model import (
     Verdict,
     VerdictKind,
 )
-from tests.simulation.cluster import Cluster, Commit, Stored
-from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, Member, Observer
+from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Stored
+from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, TO_EARLIEST, Member, Observer
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
 from tests.simulation.vendor import Acceptance
 from tests.simulation.virtual_time import Process
@@ -50,6 +51,10 @@ __all__ = ["Oracle", "Violation"]
 _CONFIRM_MS = 6_000
 """An append's time may be this much older than its report, so the connector's idea of the brokers' clock is off by it."""
 _INSTANT = 0.001
+_LOST = -1
+"""The ledger's offset of a fact that was written, and that the ledger lost since."""
+_STILL_SECONDS = SESSION_SECONDS / 2
+"""For which a consumer's thread may stand still, and not hear from its client that its session is over."""
 
 
 class Violation(AssertionError):
@@ -61,6 +66,7 @@ _FATES = {
     Nature.OLD: {Outcome.STALE},
     Nature.FLAWED: {Outcome.DEAD_LETTERED, Outcome.STALE},
     Nature.GARBAGE: {Outcome.DEAD_LETTERED},
+    Nature.CURSED: {Outcome.DEAD_LETTERED},
     Nature.UNKNOWN_SCHEMA: {Outcome.DEAD_LETTERED},
     Nature.ANCIENT: {Outcome.DEAD_LETTERED},
     Nature.FUTURE: {Outcome.DEAD_LETTERED},
@@ -69,6 +75,7 @@ _SENDABLE = {Nature.GOOD, Nature.REJECTED, Nature.PATIENT, Nature.NEVER, Nature.
 _REASONS = {
     Nature.FLAWED: {Reason.INVALID_FIELD},
     Nature.GARBAGE: {Reason.UNDECODABLE},
+    Nature.CURSED: {Reason.UNDECODABLE},
     Nature.UNKNOWN_SCHEMA: {Reason.UNKNOWN_SCHEMA},
     Nature.ANCIENT: {Reason.IMPLAUSIBLE_TIME},
     Nature.FUTURE: {Reason.IMPLAUSIBLE_TIME},
@@ -95,9 +102,15 @@ class Part:
     generation: int
     partition: int
     running: bool = False
+    restoring_since: float = 0.0
+    commits: list[Commit | None] = field(default_factory=list)
+    """What the group had committed when its restore began, and since."""
+    first: int = 0
+    """The first offset of the log then."""
     draining_since: float | None = None
     end: End | None = None
     committed: int = 0
+    start: int = 0
     received: set[Row] = field(default_factory=set)
     resolved: set[Row] = field(default_factory=set)
     """Resolved in the ledger when its restore began, or by an answer told since."""
@@ -112,6 +125,19 @@ class Part:
     """Its process ended before all of that could be written down."""
     taken_away: bool = False
     """The group gave the partition to another while this one did not know."""
+
+
+def _rests_on(commit: Commit) -> int:
+    """Return the ledger's next offset that a commit of ours names."""
+    return int(commit.metadata.split(" ")[2].rpartition(":")[2])
+
+
+def _behind(commit: Commit) -> int:
+    """Return the offset behind the last record that a commit is about: markers of transactions may follow."""
+    match commit.metadata.partition(" kept ")[0].split(" "):
+        case [_, _, _, behind]:
+            return int(behind)
+    return commit.next_offset
 
 
 class Oracle(Observer):
@@ -137,6 +163,9 @@ class Oracle(Observer):
         self._current: dict[tuple[str, int], Part] = {}
         self._requests: dict[tuple[str, int], list[tuple[Part, Row]]] = {}
         self._hold_until: dict[str, float] = defaultdict(float)
+        self._unconfirmed: dict[tuple[str, int], float] = {}
+        """When the first of the facts was written that the brokers have not confirmed, of each assignment."""
+        self._confirmed_at: dict[str, float] = defaultdict(lambda: float("-inf"))
         self._payloads: dict[Row, bytes] = {}
         self._ids: dict[str, Row] = {}
         self._accepted: dict[Row, int] = defaultdict(int)
@@ -146,6 +175,10 @@ class Oracle(Observer):
         self._facts: dict[Row, list[tuple[int, Outcome]]] = defaultdict(list)
         self._asked: set[tuple[Row, Outcome]] = set()
         self._letters: dict[Row, set[str]] = defaultdict(set)
+        self._jumps = False
+        """Whether an operator lets a partition start elsewhere than at its commit, where that is outside the log."""
+        self._harmed: dict[int, float] = {}
+        """When the ledger of a partition lost what a commit rests on."""
         self.cluster: Cluster | None = None
         self._topic_id = ""
 
@@ -169,6 +202,39 @@ class Oracle(Observer):
         for row in grown:
             self._rows[row.partition, row.offset, row.epoch] = self._names[row.name] = row
             self._places[row.partition, row.offset].append(row)
+
+    def knows_of(self, partition: int) -> bool:
+        """Tell whether the ledger holds facts of a partition."""
+        return any(row.partition == partition and facts for row, facts in self._facts.items())
+
+    def knows_all_below(self, partition: int, offset: int) -> bool:
+        """Tell whether every record below an offset has a fate that was written down."""
+        return all(self._facts[row] for row in self._logs[partition] if row.offset < offset)
+
+    def ledger_lost(self, partition: int, first: int, end: int) -> None:
+        """The ledger of a partition is what it was from a first to an end offset only: what it knew beside may happen again."""
+        cluster = self.cluster
+        commit = cluster.committed.get(TopicPartition(SOURCE, partition)) if cluster else None
+        self._facts = defaultdict(
+            list,
+            {
+                row: [(at if row.partition != partition or first <= at < end else _LOST, fate) for at, fate in facts]
+                for row, facts in self._facts.items()
+            },
+        )
+        ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
+        if commit is not None and ours and (first > 0 or _rests_on(commit) > end):
+            self._harmed[partition] = cluster.loop.time() if cluster else 0.0
+
+    def goes_on(self, accepted: frozenset[str]) -> None:
+        """An operator goes on without what ledgers lost, or from the first record that there is."""
+        self._jumps = self._jumps or TO_EARLIEST in accepted
+        if accepted - {TO_EARLIEST}:
+            self._harmed.clear()
+
+    def expired(self, partition: int, before: int) -> None:
+        """Records below an offset are no more: they need no fate."""
+        self._logs[partition] = [row for row in self._logs[partition] if row.offset >= before]
 
     def happened(self, what: str) -> None:
         self.faults[what] += 1
@@ -208,6 +274,9 @@ class Oracle(Observer):
                     self._polled(self._parts[name, poll.generation], poll)
             case x.RequestFinished():
                 self._answered(self._requests.pop((name, told.request)), told, now)
+            case x.FactsAppended(generation):
+                self._unconfirmed.pop((name, generation), None)
+                self._confirmed_at[name] = now.monotonic
             case x.LetterWritten(generation, offset):
                 part = self._parts[name, generation]
                 row = next(row for row in part.received if row.offset == offset)
@@ -274,6 +343,7 @@ class Oracle(Observer):
             case x.Send():
                 self._sent(member, command, now)
             case x.AppendFacts():
+                self._unconfirmed.setdefault((name, command.generation), now.monotonic)
                 self._facts_asked(self._parts[name, command.generation], command.facts)
             case x.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
@@ -304,19 +374,58 @@ class Oracle(Observer):
 
     def _restoring(self, part: Part) -> None:
         """What is in the ledger now, the restore that begins must find."""
+        part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
+        if self.cluster is not None:
+            place, ledger = TopicPartition(SOURCE, part.partition), TopicPartition(LEDGER, part.partition)
+            commit = self.cluster.committed.get(place)
+            if commit is not None and self._is_whole(commit, ledger):
+                self._harmed.pop(part.partition, None)  # as far as a commit can tell
+            part.commits, part.first = [self.cluster.committed.get(place)], self.cluster.bounds(place)[0]
         for row, facts in self._facts.items():
-            if row.partition == part.partition and facts:
+            there = [outcome for at, outcome in facts if at != _LOST]
+            if row.partition == part.partition and there:
                 part.resolved.add(row)
-                if row.key is not None and any(outcome is Outcome.DELIVERED for _, outcome in facts):
+                if row.key is not None and Outcome.DELIVERED in there:
                     part.known_keys.add(row.key)
+
+    def _is_whole(self, commit: Commit, ledger: TopicPartition) -> bool:
+        """Tell whether a ledger begins and ends as its commit says: what arrived since may have filled it up again."""
+        topics = self.cluster.topics if self.cluster else {}
+        if self.cluster is None or ledger.topic not in topics or not commit.metadata:
+            return False
+        first, end = self.cluster.bounds(ledger)
+        return first == 0 and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
-        part.running, part.committed = True, offset
+        part.running, part.committed, part.start = True, offset, offset
+        self.check(
+            self._jumps or offset in self._starts(part), "I2: started at {}, committed is {}", offset, part.commits[-1:]
+        )
+        lost_at = self._harmed.get(part.partition, part.restoring_since)
+        self.check(part.restoring_since <= lost_at, "I3: started on a ledger that lost what its commit rests on")
         for row in self._logs[part.partition]:
             # A log that was cut below a commit is noticed by the epoch that the seek carries.
             if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
                 self.check(bool(self._facts[row]), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
+
+    def _starts(self, part: Part) -> set[int]:
+        """Return where an assignment may start: at what is committed, and without a commit of ours at the beginning."""
+        starts = set()
+        for commit in part.commits:
+            if commit is None or (commit.metadata and commit.metadata.split(" ")[1] != self._topic_id):
+                starts.add(part.first)
+                if self.cluster is not None:
+                    starts.add(self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0])
+            else:
+                starts.update({commit.next_offset, _behind(commit)})
+        return starts
+
+    def committed(self, place: TopicPartition, commit: Commit) -> None:
+        """The group has a commit."""
+        for part in self._parts.values():
+            if part.partition == place.partition:
+                part.commits.append(commit)
 
     def taken_away(self, process: Process, partition: int) -> None:
         """The group gave a partition of a member to another; the member has not heard of it."""
@@ -361,6 +470,11 @@ class Oracle(Observer):
         client = member.client
         stood = now.monotonic - (client.polled_at if client else 0.0)
         self.check(stood <= self._gate_seconds + _INSTANT, "L4: sent although nothing was polled for {:.1f} s", stood)
+        # An empty entry of an assignment that has ended is not written again.
+        unwritten = [since for key, since in self._unconfirmed.items() if key[0] == name and self._parts[key].end is None]
+        silent = now.monotonic - max(min(unwritten, default=now.monotonic), self._confirmed_at[name])
+        most = self._policy.flush.max_silence_seconds
+        self.check(silent <= most + _INSTANT, "I3: sent although the ledger has not answered for {:.1f} s", silent)
         self.check(now.monotonic >= self._hold_until[name] - _INSTANT, "I13: sent although Amazon asked to wait")
         batch = self._policy.dispatch.batch
         self.check(len(command.body) <= batch.max_bytes, "L5: a body of {} bytes", len(command.body))
@@ -391,7 +505,16 @@ class Oracle(Observer):
             self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
 
     def leaving(self, process: Process, rows: list[Row]) -> None:
-        """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since."""
+        """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
+
+        Nor anything by one that cannot know any more what is its own. Hence there is no need to bound what `finished` excuses
+        of a partition that was taken away: all that was sent of it was sent in time.
+        """
+        client = next(part.member.client for (name, _), part in self._parts.items() if name == process.name)
+        if client is not None:
+            unheard = client.since_answer
+            most = SESSION_SECONDS + (_STILL_SECONDS if client.watches_session else 0.0)
+            self.check(unheard <= most + _INSTANT, "I3: sent {:.1f} s after the coordinator last answered", unheard)
         ours = [part for (name, _), part in self._parts.items() if name == process.name and part.end is None]
         for row in rows:
             self.check(any(row in part.in_flight for part in ours), "L4: {} goes out after its assignment ended", row)
@@ -488,7 +611,8 @@ class Oracle(Observer):
         found = [row for row in self._places[place] if row.value == stored.value()]
         self.check(bool(found), "I1: the letter of {} is not its record", place)
         for row in found:
-            same = stored.key() == row.record_key and headers[: len(row.headers)] == row.headers
+            theirs = [] if row.unreadable_headers else row.headers
+            same = stored.key() == row.record_key and headers[: len(theirs)] == theirs
             self.check(same and stored.timestamp()[1] == row.timestamp_ms, "I1: the letter of {} is not its record", row)
             self._letters[row].add((named["connector.reason"] or b"").decode())
 
@@ -500,12 +624,17 @@ class Oracle(Observer):
         self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
         part.committed = next_offset
         topics = self.cluster.topics if self.cluster else {}
-        version, topic_id, position = commit.metadata.partition(" kept ")[0].split(" ")
+        version, topic_id, position, *_ = commit.metadata.split(" ")
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
-        last = self._rows.get((part.partition, next_offset - 1, commit.epoch))
-        self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", next_offset, commit.epoch)
+        behind = _behind(commit)
+        if commit.epoch == UNKNOWN_EPOCH and behind == part.start:
+            unread = [row for row in self._logs[part.partition] if part.start <= row.offset < next_offset]
+            self.check(not unread, "I2: commit of {} passes {}, and names no record", next_offset, unread)
+            return  # where it started, as it found it: which says only that we are there
+        last = self._rows.get((part.partition, behind - 1, commit.epoch))
+        self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", behind, commit.epoch)
         # A commit from before its log was cut is about the records it had then: they are of older epochs.
         for row in [row for row in self._logs[part.partition] if row.offset < next_offset and row.epoch <= commit.epoch]:
             facts = self._facts[row]
@@ -537,7 +666,8 @@ class Oracle(Observer):
         unexcused: Counter[tuple[int, bytes] | Row] = Counter()
         for row, parts in self._settled.items():
             for part in parts:
-                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL}:
+                lost = any(at == _LOST for at, _ in self._facts[row])
+                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL} and not lost:
                     unexcused[row if row.key is None else (row.partition, row.key)] += 1
         for identity, count in unexcused.items():
             self.check(count == 1, "I3: accepted {} times without an excuse: {}", count, identity)

@@ -15,13 +15,28 @@ from connector.avro.framing import framed
 from connector.avro.schemas import packaged
 from connector.core.dedupe import digest
 
-__all__ = ["MAX_AGE_MS", "MAX_SKEW_MS", "START_MS", "UNKNOWN_SCHEMA_ID", "WRITERS", "Nature", "Row", "a_row", "rows"]
+__all__ = [
+    "CURSE",
+    "LATE_SCHEMA_ID",
+    "MAX_AGE_MS",
+    "MAX_SKEW_MS",
+    "START_MS",
+    "UNKNOWN_SCHEMA_ID",
+    "WRITERS",
+    "Nature",
+    "Row",
+    "a_row",
+    "rows",
+]
 
 START_MS = 1_800_000_000_000
 """True wall clock at virtual second 0."""
 MAX_AGE_MS = 7 * 86_400_000
 MAX_SKEW_MS = 300_000
 UNKNOWN_SCHEMA_ID = 99
+LATE_SCHEMA_ID = 3
+"""Of a schema that is there, and that the registry's replica hears of later."""
+CURSE = b"\xffcursed"
 WRITERS = (1, 2)
 """Ids of one schema, so that the registry is asked more than once."""
 
@@ -43,6 +58,8 @@ class Nature(Enum):
     """Larger than the vendor takes."""
     FLAWED = auto()
     """It breaks a rule."""
+    CURSED = auto()
+    """What decodes it raises an error that nobody thought of."""
     GARBAGE = auto()
     """Its bytes are no Avro."""
     UNKNOWN_SCHEMA = auto()
@@ -71,6 +88,8 @@ class Row:
     headers: list[tuple[str, bytes | None]]
     key: bytes | None
     """The digest of its dedupe key."""
+    unreadable_headers: bool = False
+    """One of their names is no UTF-8."""
 
     @property
     def name(self) -> str:
@@ -100,6 +119,7 @@ _WEIGHTS = {
     Nature.POISON: 2,
     Nature.FLAWED: 3,
     Nature.GARBAGE: 2,
+    Nature.CURSED: 0,
     Nature.UNKNOWN_SCHEMA: 2,
     Nature.EMPTY: 4,
     Nature.OLD: 4,
@@ -128,20 +148,25 @@ def rows(
     offset: int = 0,
     epoch: int = 0,
     born: float = 0.0,
+    pace: float = 2.0,
+    strange: bool = False,
+    late: bool = False,
 ) -> list[Row]:
     """Make the records of one partition: gaps, copies, epochs that change, events that turn stale on the way.
 
-    ``heavy`` and ``huge`` are sizes of payload that Amazon, and a request, do not take.
+    ``heavy`` and ``huge`` are sizes of payload that Amazon, and a request, do not take; ``pace`` is the longest of the longer
+    spans between two records, in seconds. Of ``strange`` ones some are such as nobody thought of, of ``late`` ones some are
+    of a schema that the registry's replica does not have yet.
     """
     made: list[Row] = []
     offset += dice.randint(0, 2)
-    weights = dict(_WEIGHTS) | {Nature.REJECTED: dice.choice((8, 8, 100))}
+    weights = dict(_WEIGHTS) | {Nature.REJECTED: dice.choice((8, 8, 100)), Nature.CURSED: 5 * strange}
     natures = dice.choices(list(weights), list(weights.values()), k=dice.randint(5, most))
     for nature in natures:
-        made.append(a_row(dice, partition, offset, epoch, born, nature, heavy=heavy, huge=huge))
+        made.append(a_row(dice, partition, offset, epoch, born, nature, heavy=heavy, huge=huge, strange=strange, late=late))
         offset += 1 if dice.random() < 0.9 else dice.randint(2, 5)
         epoch += dice.random() < 0.03
-        born += dice.random() ** 2 * dice.choice((0.1, 2.0))
+        born += dice.random() ** 2 * dice.choice((0.1, pace))
     return made
 
 
@@ -156,23 +181,29 @@ def a_row(
     heavy: int,
     huge: int,
     copy: bool = True,
+    strange: bool = False,
+    late: bool = False,
 ) -> Row:
     """Make a record; unless it may be a ``copy``, without a dedupe id."""
     dedupe_id = f"order-{dice.randint(1, 12)}" if copy and dice.random() < 0.7 else None
     time_ms = _time(dice, nature, born)
     value: bytes | None = None
-    if nature is Nature.GARBAGE:
+    if nature is Nature.CURSED:
+        value = framed(WRITERS[0], CURSE + name_of(partition, offset, epoch).encode())
+    elif nature is Nature.GARBAGE:
         value = framed(WRITERS[0], b"\xff" * 9 + name_of(partition, offset, epoch).encode())
     elif nature is not Nature.EMPTY:
         padding = {Nature.HEAVY: heavy, Nature.HUGE: huge}.get(nature, 0)
         event = _event(name_of(partition, offset, epoch), dedupe_id, time_ms, offset, padding)
         if nature is Nature.FLAWED:
             event["countryCode"] = "Narnia"
-        schema = UNKNOWN_SCHEMA_ID if nature is Nature.UNKNOWN_SCHEMA else dice.choice(WRITERS)
+        writers = (*WRITERS, LATE_SCHEMA_ID) if late else WRITERS
+        schema = UNKNOWN_SCHEMA_ID if nature is Nature.UNKNOWN_SCHEMA else dice.choice(writers)
         value = framed(schema, _encoder().encode(event))
     headers: list[tuple[str, bytes | None]] = [("trace", b"%d" % offset)] if dice.random() < 0.2 else []
     record_key = None if dedupe_id is None else dedupe_id.encode()
-    return Row(partition, offset, epoch, born, nature, time_ms, dedupe_id, value, record_key, headers, digest([dedupe_id]))
+    key, unreadable = digest([dedupe_id]), strange and dice.random() < 0.1
+    return Row(partition, offset, epoch, born, nature, time_ms, dedupe_id, value, record_key, headers, key, unreadable)
 
 
 def _event(name: str, dedupe_id: str | None, time_ms: int, person: int, padding: int) -> dict[str, Any]:

@@ -17,9 +17,10 @@ that a seed tells the same story every time (``test_simulation.py`` compares who
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from random import Random
 from typing import Any, TypeVar
 
@@ -33,20 +34,35 @@ from connector.core.pipeline import BufferPolicy, FlushPolicy, Policy
 from connector.core.retry import RetryPolicy
 from connector.kafka.consumer import PollPolicy
 from connector.model import Facts, Outcome, TopicPartition
-from tests.simulation.cluster import Cluster, Commit, Odds, Stored
-from tests.simulation.member import DEDUPE_KEY, DESTINATION, GROUP, LEDGER, LEDGER_SETTINGS, SOURCE, Member, Plan, Registry
+from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Odds, Stored
+from tests.simulation.cuts import COORDINATOR, Target
+from tests.simulation.member import (
+    DEDUPE_KEY,
+    DESTINATION,
+    GROUP,
+    LEDGER,
+    LEDGER_SETTINGS,
+    LETTERS,
+    MOST_LATE_SECONDS,
+    SOURCE,
+    TO_EARLIEST,
+    Member,
+    Plan,
+    Registry,
+)
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row, a_row, rows
 from tests.simulation.seams import simulated
 from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
 from tests.simulation.virtual_time import Killed, VirtualLoop
+from tests.simulation.visitor import Visitor
 
 __all__ = ["Result", "World", "run"]
 
-_CHAOS_SECONDS = 10.0
+_CHAOS_SECONDS = (10.0, 10.0, 20.0)
 _CALM_SECONDS = 400.0
 _BEAT_SECONDS = 10.0
-_GATE_SECONDS = 3.0
+_GATE_SECONDS = SESSION_SECONDS / 2
 _MAX_BYTES = 3_000
 _RECORDS = 20
 """At most, of one partition."""
@@ -82,7 +98,13 @@ class _Mischief:
     clock: float
     registry: float
     truncate: float
+    expire: float
     join: float
+    cut: float
+    sleep: float
+    visitor: float
+    ledger: float
+    damage: float
 
 
 class World:
@@ -94,24 +116,51 @@ class World:
         self._say = say
         self._failed: asyncio.Future[None] = loop.create_future()
         self._result = Result(seed)
+        self._chaos_seconds = dice.choice(_CHAOS_SECONDS)
         self._plan = _plan(dice)
         often = dice.choice((0.0, 0.3, 0.6, 1.0))
+        # Every third seed has one kind of harm alone, but often: what comes of it is not cut short by another.
+        alone = dice.choice(_ALONE) if dice.random() < 1 / 3 else None
+        often = 0.0 if alone else often
         self._mischief_odds = _draw(dice, _MOST_MISCHIEF, often)
-        logs = [rows(dice, number, most=_RECORDS, heavy=HEAVY_BODY, huge=_MAX_BYTES) for number in range(dice.randint(1, 3))]
+        if alone:
+            self._mischief_odds = replace(self._mischief_odds, **{alone: 1.5 * getattr(_MOST_MISCHIEF, alone)})
+        strange = dice.random() < 0.2
+        late = dice.random() < 0.15
+        logs = [
+            rows(
+                dice,
+                number,
+                most=_RECORDS,
+                heavy=HEAVY_BODY,
+                huge=_MAX_BYTES,
+                pace=self._chaos_seconds / 3,
+                strange=strange,
+                late=late,
+            )
+            for number in range(dice.randint(1, 3))
+        ]
         self._oracle = Oracle(logs, self._plan.policy, _GATE_SECONDS, self._complain)
         incremental = self._plan.poll.incremental
         self._cluster = Cluster(loop, dice, _draw(dice, _MOST_ODDS, often), self._oracle, incremental=incremental)
         self._cluster.create_source(SOURCE, logs)
+        for number in range(len(logs)):
+            self._end_in_transaction(number)
         self._oracle.watch(self._cluster)
         if dice.random() < 0.2:
             self._earlier_life(logs)
         self._vendor = Vendor(loop, dice, _draw(dice, _MOST_VENDOR_ODDS, often), self._oracle, self._oracle.find)
-        self._registry = Registry()
+        self._registry = Registry(loop, self._oracle, dice.uniform(0.0, MOST_LATE_SECONDS))
         self._members: list[Member] = []
+        self._visitors: list[Visitor] = []
+        self._accepted = frozenset({TO_EARLIEST} if dice.random() < 0.5 else set())
+        if self._accepted:
+            self._oracle.goes_on(self._accepted)
+        self._ledger_harmed = False
         self._joined = 0
         self._epochs = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._beat_at = _CHAOS_SECONDS + _BEAT_SECONDS
+        self._beat_at = self._chaos_seconds + _BEAT_SECONDS
         self._result.records = sum(map(len, logs))
         loop.failed = lambda error: self._complain(f"a thread ended: {error!r}", error)
         loop.set_exception_handler(self._not_retrieved)
@@ -159,15 +208,16 @@ class World:
     async def _story(self) -> None:
         for _ in range(self._dice.randint(1, 2)):
             self._join()
-        while self._loop.time() < _CHAOS_SECONDS:
+        while self._loop.time() < self._chaos_seconds:
             await asyncio.sleep(self._dice.uniform(0.2, 2.5))
             self._do_harm()
         self._calm_down()
         while not self._drained():
-            if self._loop.time() > _CHAOS_SECONDS + _CALM_SECONDS:
+            if self._loop.time() > self._chaos_seconds + _CALM_SECONDS:
                 self._complain(f"I6: a dead end: {self._state()}")
             await asyncio.sleep(1.0)
             self._beat()
+            self._accept_what_is_refused()
         for member in list(self._members):
             self._shut_down(member)
         while self._members:
@@ -176,12 +226,36 @@ class World:
 
     def _calm_down(self) -> None:
         self._tell("calm")
-        self._cluster.calm = self._vendor.calm = True
+        self._cluster.calm_down()
+        self._vendor.calm = True
         self._registry.away = False
+        for visitor in self._visitors:
+            visitor.leave()
+        self._reset_offsets()
         for member in self._members:
             member.clock.skew_ms = 0
             member.process.crash_at = 0
         if not any(not member.stopping for member in self._members):
+            self._join()
+
+    def _reset_offsets(self) -> None:
+        """An operator sets back what a visitor committed beyond what is known."""
+        for place, commit in self._cluster.committed.items():
+            if not commit.metadata and not self._oracle.knows_all_below(place.partition, commit.next_offset):
+                self._tell(f"offsets of {place} reset")
+                self._cluster.commit(place, Commit(self._cluster.bounds(place)[0], -1, ""))
+
+    def _accept_what_is_refused(self) -> None:
+        """An operator goes on without what the ledger lost: sets ``ACCEPT``, and restarts."""
+        sentences = " ".join(sentence for member in self._members for sentence in member.pipeline.needs_operator())
+        found = frozenset(re.findall(r"ACCEPT=((?:ledger|destination)[\w-]+)|(OFFSET_OUT_OF_RANGE=earliest)", sentences))
+        found = frozenset(accept or setting for accept, setting in found) - self._accepted
+        if found:
+            self._tell(f"set: {','.join(sorted(found))}")
+            self._accepted |= found
+            self._oracle.goes_on(found)
+            for member in list(self._members):
+                self._shut_down(member)
             self._join()
 
     def _beat(self) -> None:
@@ -191,14 +265,16 @@ class World:
         self._beat_at = self._loop.time() + _BEAT_SECONDS
         place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
         log = self._cluster.topics[SOURCE].partitions[place.partition]
-        last = log[-1].row
-        if last is None or last.born > self._loop.time():
+        if not log:
+            return
+        last = log[-1]
+        if last.row is None or last.row.born > self._loop.time():
             return
         beat = a_row(
             self._dice,
             place.partition,
-            last.offset + 1,
-            last.epoch,
+            last.at + 1,
+            last.under or 0,
             self._loop.time(),
             Nature.GOOD,
             heavy=0,
@@ -206,7 +282,7 @@ class World:
             copy=False,
         )
         self._cluster.truncate(place, len(log), [beat])
-        self._oracle.truncated(place.partition, len(log), [beat])
+        self._oracle.truncated(place.partition, _records(log), [beat])
         self._result.records += 1
 
     def _drained(self) -> bool:
@@ -238,7 +314,27 @@ class World:
                 self._cluster.committed[TopicPartition(SOURCE, number)] = commit
         self._happened("ledger of an earlier life")
 
+    def _end_in_transaction(self, partition: int) -> None:
+        """Let the log end in the markers of transactions: no record follows the last one's offset."""
+        if self._dice.random() < 0.3:
+            topic = self._cluster.topics[SOURCE]
+            last = topic.partitions[partition][-1].under or 0
+            for _ in range(self._dice.randint(1, 2)):
+                topic.mark(partition, last + self._dice.choice((0, 0, 1)))
+
     # ---- harm
+
+    def _expire(self) -> None:
+        """Retention deletes the first records of a partition, mostly such as were read."""
+        place = TopicPartition(SOURCE, self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
+        visible, commit = self._cluster.visible(place), self._cluster.committed.get(place)
+        if len(visible) > 1:
+            self._happened("records expired")
+            before = self._dice.choice(visible[1:]).at
+            if commit is not None and self._dice.random() < 0.7:
+                before = min(before, commit.next_offset)
+            self._cluster.topics[SOURCE].cut_start(place.partition, before)
+            self._oracle.expired(place.partition, before)
 
     def _truncate(self) -> None:
         """An unclean election loses the last records of a partition; others are written in their place."""
@@ -260,8 +356,9 @@ class World:
             epoch=self._epochs * 100,
             born=self._loop.time() + self._dice.choice((0.0, 0.5)),
         )
+        self._oracle.truncated(place.partition, _records(visible[:kept]), grown)
         self._cluster.truncate(place, kept, grown)
-        self._oracle.truncated(place.partition, kept, grown)
+        self._end_in_transaction(place.partition)
         self._result.records += len(grown)
 
     def _do_harm(self) -> None:
@@ -275,6 +372,14 @@ class World:
             self._join()
         if dice.random() < odds.truncate:
             self._truncate()
+        if dice.random() < odds.expire:
+            self._expire()
+        if dice.random() < odds.visitor and not self._ledger_harmed:
+            self._visit()
+        if dice.random() < odds.ledger and not self._visitors and not self._ledger_harmed:
+            self._harm_ledger()
+        if dice.random() < odds.damage:
+            self._damage_source()
         if dice.random() < odds.registry:
             self._happened("registry away")
             self._registry.away = not self._registry.away
@@ -283,6 +388,11 @@ class World:
         if dice.random() < odds.evict and member.client is not None:
             self._happened("member taken for dead")
             self._cluster.group.evict(member.client)
+        if dice.random() < odds.cut:
+            self._cut(member)
+        if dice.random() < odds.sleep and member.client is not None:
+            self._happened("process sleeps")
+            member.client.sleep(dice.choice((2.0, 7.0, 11.0)))
         if dice.random() < odds.clock:
             self._happened("clock jumps")
             member.clock.skew_ms = dice.choice((0, 60_000, -60_000, 600_000, -600_000, 7_200_000))
@@ -294,6 +404,84 @@ class World:
             self._happened("SIGTERM")
             self._shut_down(member)
 
+    def _visit(self) -> None:
+        """Somebody looks into the topic, in our group."""
+        self._happened("visitor in the group")
+        visitor = Visitor(self._cluster, SOURCE, self._oracle.knows_of)
+        self._visitors.append(visitor)
+        visitor.come(self._dice.uniform(0.5, 3.0))
+
+    def _harm_ledger(self) -> None:
+        """The ledger loses a bit, its front, its end, or all of itself; once in a run."""
+        topic = self._cluster.topics.get(LEDGER)
+        number = self._dice.randrange(len(self._cluster.topics[SOURCE].partitions))
+        if topic is None or len(topic.partitions[number]) < 3:
+            return
+        log = topic.partitions[number]
+        self._ledger_harmed = True
+        match self._dice.randrange(4):
+            case 0:
+                self._happened("ledger damaged")
+                topic.damaged.add((number, self._dice.choice(log).at))
+            case 1:
+                self._happened("ledger emptied from the front")
+                before = self._dice.randint(log[0].at + 1, log[-1].at + 1)
+                topic.cut_start(number, before)
+                self._oracle.ledger_lost(number, before, log[-1].at + 1)
+            case 2:
+                self._happened("ledger lost its end")
+                self._crash_all()
+                kept = self._dice.randint(0, len(log) - 1)
+                self._oracle.ledger_lost(number, 0, log[kept].at)
+                del log[kept:]
+            case _:
+                self._happened("ledger deleted")
+                self._crash_all()
+                del self._cluster.topics[LEDGER]
+                for each in range(len(topic.partitions)):
+                    self._oracle.ledger_lost(each, 0, 0)
+
+    def _crash_all(self) -> None:
+        for member in list(self._members):
+            self._crash(member)
+
+    def _damage_source(self) -> None:
+        """A disk loses a bit of some batch that nobody has read yet."""
+        topic = self._cluster.topics[SOURCE]
+        number = self._dice.randrange(len(topic.partitions))
+        commit = self._cluster.committed.get(TopicPartition(SOURCE, number))
+        records = [stored for stored in topic.partitions[number] if stored.content and not stored.marker]
+        records = [stored for stored in records if commit is None or stored.at >= commit.next_offset]
+        if records:
+            self._happened("source damaged")
+            first = self._dice.randrange(len(records))
+            topic.damaged.update((number, stored.at) for stored in records[first : first + self._dice.randint(1, 3)])
+
+    def _cut(self, member: Member) -> None:
+        """Keep a member from some of the brokers, mostly from one alone."""
+        dice = self._dice
+        partitions = range(len(self._cluster.topics[SOURCE].partitions))
+        one = dice.choice(partitions)
+        targets: list[Target] = []
+        match dice.randrange(8):
+            case 0 | 1 | 5 | 6:
+                self._happened("cut from the coordinator alone")
+                targets = [COORDINATOR]
+            case 2:
+                self._happened("cut from the leader of one ledger alone")
+                targets = [TopicPartition(LEDGER, one)]
+            case 3:
+                self._happened("cut from the leaders of all ledgers")
+                targets = [TopicPartition(LEDGER, number) for number in partitions]
+            case 4:
+                self._happened("cut from the leader of one source alone")
+                targets = [TopicPartition(SOURCE, one)]
+            case _:
+                self._happened("cut from all brokers")
+                topics = (SOURCE, LEDGER, LETTERS)
+                targets = [COORDINATOR, *(TopicPartition(topic, number) for topic in topics for number in partitions)]
+        self._cluster.cut(member.process, targets, dice.choice((2.0, 10.0, 20.0)))
+
     def _happened(self, what: str) -> None:
         self._tell(what)
         self._oracle.happened(what)
@@ -302,7 +490,9 @@ class World:
         self._joined += 1
         name = f"process-{self._joined}"
         say = None if self._say is None else lambda text: self._tell(f"{name} {text}")
-        member = Member(name, self._plan, self._cluster, self._vendor, self._registry, self._oracle, self._dice, say)
+        member = Member(
+            name, self._plan, self._cluster, self._vendor, self._registry, self._oracle, self._dice, say, self._accepted
+        )
         member.process.on_crash = lambda: self._crash(member)
         self._members.append(member)
         member.start()
@@ -385,8 +575,24 @@ _MOST_VENDOR_ODDS = VendorOdds(
     connect=0.2, status=0.3, withheld=0.15, spoiled=0.15, missing=0.1, odd=0.1, slow=0.3, token=0.3
 )
 _MOST_MISCHIEF = _Mischief(
-    rebalance=0.4, evict=0.3, crash=0.2, crash_at_step=0.3, shutdown=0.15, clock=0.25, registry=0.2, truncate=0.2, join=0.15
+    rebalance=0.4,
+    evict=0.3,
+    crash=0.2,
+    crash_at_step=0.3,
+    shutdown=0.15,
+    clock=0.25,
+    registry=0.2,
+    truncate=0.2,
+    expire=0.1,
+    join=0.15,
+    cut=0.4,
+    sleep=0.15,
+    visitor=0.2,
+    ledger=0.4,
+    damage=0.2,
 )
+
+_ALONE = [*(each.name for each in fields(_Mischief)), "cut", "cut", "cut", "cut"]
 
 T = TypeVar("T", Odds, VendorOdds, _Mischief)
 
@@ -396,7 +602,19 @@ def _draw(dice: Random, most: T, often: float) -> T:
     return type(most)(*(getattr(most, odd.name) * (dice.random() < often) * dice.random() for odd in fields(most)))
 
 
+def _records(log: list[Stored]) -> int:
+    return sum(not stored.marker for stored in log)
+
+
+_PROTOCOLS = {
+    "cooperative": {"partition.assignment.strategy": "cooperative-sticky"},
+    "eager": {"partition.assignment.strategy": "range"},
+    "KIP-848": {"group.protocol": "consumer"},
+}
+
+
 def _plan(dice: Random) -> Plan:
+    protocol = dice.choices(list(_PROTOCOLS), (4, 2, 4))[0]
     drain_seconds = dice.choice((0.5, 5.0, 5.0))
     policy = Policy(
         freshness=FreshnessPolicy(MAX_AGE_MS, MAX_SKEW_MS),
@@ -412,17 +630,21 @@ def _plan(dice: Random) -> Plan:
         ),
         buffer=BufferPolicy(dice.choice((28, 45, 90)), 200_000, 3 * _POLL_RECORDS),
         drain_seconds=drain_seconds,
-        flush=FlushPolicy(dice.choice((0.1, 0.5)), dice.choice((2, 8, 100)), dice.choice((10, 40))),
+        session_seconds=SESSION_SECONDS if protocol == "KIP-848" else float("inf"),
+        flush=FlushPolicy(
+            dice.choice((0.1, 0.5)), dice.choice((2, 8, 100)), dice.choice((10, 40)), max_silence_seconds=SESSION_SECONDS / 2
+        ),
     )
     poll = PollPolicy(
         (SOURCE,),
-        incremental=dice.random() < 0.8,
+        incremental=protocol != "eager",
         drain_seconds=drain_seconds,
-        names_itself=dice.random() < 0.3,
+        sleep_seconds=SESSION_SECONDS / 2,
+        names_itself=protocol == "KIP-848",
         records=_POLL_RECORDS,
         seconds=dice.choice((0.1, 0.5, 1.0)),
     )
-    return Plan(policy, poll, timeout_seconds=dice.choice((1.5, 4.0)))
+    return Plan(policy, poll, _PROTOCOLS[protocol], timeout_seconds=dice.choice((1.5, 4.0)))
 
 
 def run(seed: int, say: Callable[[str], None] | None = None) -> Result:
