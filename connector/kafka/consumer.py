@@ -146,6 +146,7 @@ class SourceConsumer:
         self._fetching: set[TopicPartition] = set()
         self._refused_positions: dict[TopicPartition, int] = {}
         self._unreadable: dict[TopicPartition, str] = {}  # and the name of an error not posted yet
+        self._damage: dict[TopicPartition, str] = {}  # the last such error, until something is read again
         self._released: set[int] = set()
         self._put_off: list[Command] = []
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
@@ -330,7 +331,7 @@ class SourceConsumer:
             topic, number = message.topic(), message.partition()
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None and error.code() != _END:
-                self._consumer_error(error, partition)
+                self._consumer_error(error, partition, message.offset())
             # Before, it is paused; a record of it all the same would be read again.
             elif partition in self._positions and partition not in self._unreadable:
                 origin, offset = self._mine[partition], message.offset() or 0
@@ -349,6 +350,8 @@ class SourceConsumer:
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)
+                if origin.partition not in self._unreadable:
+                    self._damage.pop(origin.partition, None)
                 if column.messages:
                     self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
@@ -386,7 +389,7 @@ class SourceConsumer:
                 if partition in self._fetching:  # a restart in between may end the others, too
                     self._resume(partition)
 
-    def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
+    def _consumer_error(self, error: KafkaError, partition: TopicPartition | None, offset: int | None) -> None:
         code = error.code()
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
             # The code is _FATAL then, whatever the brokers said; only the text has it.
@@ -397,20 +400,26 @@ class SourceConsumer:
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
-        if partition not in self._mine:
+        if partition not in self._mine or partition in self._unreadable:
             return
+        place = self._positions.get(partition)
         if code in _RESTART:
-            self._restart(partition, truncated=self._was_cut(partition, code))
-        elif code not in _OPERATOR and partition in self._positions and partition not in self._unreadable:
+            # What it says of an offset that it has jumped to, from a batch that it could not read, is about nothing of ours.
+            if partition not in self._damage or (place is not None and place.offset == offset):
+                self._restart(partition, truncated=self._was_cut(partition, code))
+            elif place is not None:
+                self._stand_still(partition, self._damage[partition])
+        elif code not in _OPERATOR and place is not None:
             self._stand_still(partition, error.name())
 
     def _stand_still(self, partition: TopicPartition, code: str) -> None:
         """Take nothing more of a partition until it is resumed, which has it read on from its position.
 
-        After a batch that fails its checksum the client goes on with what follows, after one that it cannot decompress it
-        asks for it again without end, and of a header that it does not know it jumps over the rest (librdkafka 2.16).
+        A batch that cannot be decompressed the client asks for again without end. After one that fails its checksum it takes
+        the middle of it for the next, jumps to whatever offset stands there, and says then that this is outside the log; or
+        it goes on with what follows (librdkafka 2.16, tried).
         """
-        self._unreadable[partition] = code
+        self._unreadable[partition] = self._damage[partition] = code
         self._fetching.discard(partition)
         self._consumer.pause([KafkaTopicPartition(*partition)])
 
@@ -574,6 +583,7 @@ class SourceConsumer:
             origin = self._mine.pop(partition, None)
             self._forget_position(partition)
             self._refused_positions.pop(partition, None)
+            self._damage.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)
                 self._undecoded = [column for column in self._undecoded if column.origin is not origin]
