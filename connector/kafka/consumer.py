@@ -417,11 +417,19 @@ class SourceConsumer:
 
         A batch that cannot be decompressed the client asks for again without end. After one that fails its checksum it takes
         the middle of it for the next, jumps to whatever offset stands there, and says then that this is outside the log; or
-        it goes on with what follows (librdkafka 2.16, tried).
+        it goes on with what follows; a seek is no way back, for it refuses one then (librdkafka 2.16, tried). So it is
+        assigned anew where the partition was read to.
         """
         self._unreadable[partition] = self._damage[partition] = code
         self._fetching.discard(partition)
-        self._consumer.pause([KafkaTopicPartition(*partition)])
+        if self._policy.incremental:
+            self._consumer.incremental_unassign([KafkaTopicPartition(*partition)])
+            self._consumer.incremental_assign([self._positions[partition]])
+            self._consumer.pause([KafkaTopicPartition(*partition)])
+        else:
+            self._consumer.assign([self._positions.get(each) or _beginning(each) for each in self._mine])
+            fetched = frozenset() if self._held_for_schema else self._fetching
+            self._consumer.pause([KafkaTopicPartition(*each) for each in self._mine.keys() - fetched])
 
     def _say_unreadable(self) -> None:
         """Post what stands still since this poll, after what was read before it."""
@@ -447,7 +455,7 @@ class SourceConsumer:
         """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
         # An eager assignment changes as a whole, so all of it begins anew.
         anew = [partition] if self._policy.incremental else list(self._mine)
-        places = [KafkaTopicPartition(*each, OFFSET_BEGINNING) for each in anew]
+        places = [_beginning(each) for each in anew]
         self._post(x.Lost(tuple(self._mine[each].generation for each in anew)))
         if self._policy.incremental:
             self._consumer.incremental_unassign(places)
@@ -591,6 +599,10 @@ class SourceConsumer:
             consumer.incremental_unassign(places)
         else:
             consumer.unassign()
+
+
+def _beginning(partition: TopicPartition) -> KafkaTopicPartition:
+    return KafkaTopicPartition(*partition, OFFSET_BEGINNING)
 
 
 def _after(message: Message, partition: TopicPartition) -> KafkaTopicPartition:
