@@ -111,7 +111,7 @@ def _produced(world: World, name: str, partition: int) -> Produced:
 
 
 def _damage(cluster: Cluster, topics: Mapping[str, tuple[str, Callable[[bytearray, int], None]]]) -> dict[Path, bytes]:
-    """Damage the batch behind the first five records of each topic's first partition on disk; return what stood there before."""
+    """Damage on disk the batch behind the first five records of each topic; return what stood there before."""
     cluster.shut_down(1)
     before = {}
     for topic, (_, damage) in topics.items():
