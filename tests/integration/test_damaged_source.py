@@ -25,7 +25,7 @@ from tests.integration.world import committed as committed_by
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 _BATCH = 5
-"""Records of each of the three batches of a partition."""
+"""Records of a partition that are produced together, three times."""
 
 
 def _flip(at: int, bit: int) -> Callable[[bytearray, int], None]:
@@ -111,19 +111,26 @@ def _produced(world: World, name: str, partition: int) -> Produced:
 
 
 def _damage(cluster: Cluster, topics: Mapping[str, tuple[str, Callable[[bytearray, int], None]]]) -> dict[Path, bytes]:
-    """Damage the second batch of each topic's first partition on disk; return what stood there before."""
+    """Damage on disk the batch behind the first five records of each topic; return what stood there before."""
     cluster.shut_down(1)
     before = {}
     for topic, (_, damage) in topics.items():
         path = cluster.segment(1, topic, 0)
         before[path] = path.read_bytes()
         log = bytearray(before[path])
-        (length,) = struct.unpack_from(">i", log, 8)
-        damage(log, 12 + length)
+        damage(log, _place_of(log, _BATCH))
         path.write_bytes(log)
     cluster.restart(1)
     cluster.wait_until_complete()
     return before
+
+
+def _place_of(log: bytearray, offset: int) -> int:
+    """Return where the batch that begins with an offset stands; what was produced together may be several batches."""
+    at = 0
+    while (found := struct.unpack_from(">qi", log, at))[0] != offset:
+        at += 12 + int(found[1])
+    return at
 
 
 def _committed(world: World, topic: str) -> dict[int, int]:
