@@ -54,7 +54,8 @@ def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> Requ
     code = _code(answer.get("code")) if isinstance(answer, dict) else None
     failure = _FAILURES.get(status)
     if failure is None:
-        failure = Failure.OPERATOR if 300 <= status < 500 else Failure.TRANSIENT
+        # A last answer of the 1xx kind (a switch of protocols that nobody asked for) is none of HTTP's.
+        failure = Failure.UNREADABLE if status < 200 else Failure.OPERATOR if status < 500 else Failure.TRANSIENT
     detail = f"Amazon answered {status}" + (f" {code}" if code else "")
     if advice := _ADVICE.get(status, "a redirect is never followed: check AMAZON_BASE_URL" if 300 <= status < 400 else ""):
         detail = f"{detail}; {advice}"

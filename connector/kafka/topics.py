@@ -97,14 +97,13 @@ def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
 
 def _wait(what: str, future: Future[T]) -> T:
     try:
-        error = future.exception(timeout=_WAIT_SECONDS)
-    except TimeoutError as late:
-        raise KafkaUnavailable(f"{what}: no answer within {_WAIT_SECONDS:.0f} s") from late
-    if not isinstance(error, KafkaException):
-        return future.result()
-    # Not raised itself: its traceback would hold the future, which holds the error, and who asked, with the client. Such a
-    # circle is freed by the collector alone, and four clients a question kept 30 threads and descriptors (seen).
-    raise unavailable(what, error.args[0]) from error.with_traceback(None)
+        return future.result(timeout=_WAIT_SECONDS)
+    except KafkaException as error:
+        # The future holds the error. With a traceback the error would hold who asked, so future and client: a circle that
+        # only the collector frees, and 30 threads and descriptors a question in it (seen).
+        raise unavailable(what, error.args[0]) from error.with_traceback(None)
+    except TimeoutError as error:
+        raise KafkaUnavailable(f"{what}: no answer within {_WAIT_SECONDS:.0f} s") from error
 
 
 def _code(error: KafkaUnavailable) -> int | None:
