@@ -275,6 +275,7 @@ class Connector:
         except OSError as error:
             where = f"{listen.host}:{listen.port}"
             raise SettingsError([f"LISTEN_PORT: {where} cannot be listened on: {error.strerror}"]) from error
+        self.telemetry.listening(listen.host, self.operations.port)
         sink = sink_for(settings, self.contract)
         try:
             cluster_id = await self._until_there()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from connector import telemetry
 from connector.core.dedupe import SeenKeys
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.model import TopicPartition
-from connector.telemetry import Telemetry
+from connector.telemetry import Telemetry, configure_logging
 from tests.core.test_pipeline import POLICY
 
 PLACE = TopicPartition("conversions", 0)
@@ -19,17 +28,58 @@ def shown(telemetry: Telemetry, metric: str) -> list[float]:
 
 
 def test_commit_of_a_partition_that_is_given_up_leaves_no_gauge_behind() -> None:
-    telemetry = Telemetry()
-    telemetry.watch(Pipeline(POLICY), object())
-    telemetry.restored(
+    telling = Telemetry()
+    telling.watch(Pipeline(POLICY), object())
+    telling.restored(
         PLACE, Recovery(5, -1, LedgerPosition("ledger-id", 0), "topic-id", SeenKeys(), ResolvedOffsets(), ""), 0.1
     )
-    telemetry.lag(PLACE, 9)
-    telemetry.committed(PLACE, 7)
-    assert (shown(telemetry, "connector_committed_offset"), shown(telemetry, "connector_lag")) == ([7], [2])
+    telling.lag(PLACE, 9)
+    telling.committed(PLACE, 7)
+    assert (shown(telling, "connector_committed_offset"), shown(telling, "connector_lag")) == ([7], [2])
 
-    telemetry.released(PLACE, 0)
-    telemetry.committed(PLACE, 9)
-    telemetry.lag(PLACE, 9)
+    telling.released(PLACE, 0)
+    telling.committed(PLACE, 9)
+    telling.lag(PLACE, 9)
 
-    assert (shown(telemetry, "connector_committed_offset"), shown(telemetry, "connector_lag")) == ([], [])
+    assert (shown(telling, "connector_committed_offset"), shown(telling, "connector_lag")) == ([], [])
+
+
+@pytest.fixture
+def loggers_of_pytest() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("loggers_of_pytest")
+def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(telemetry, "_REPEAT_SECONDS", 0.3)
+    configure_logging("info", "json")
+    for number in range(1_000):
+        logging.getLogger("asyncio").error("line %d", number)
+    logging.getLogger("aiohttp.server").error("another's line")
+    time.sleep(0.6)
+    logging.getLogger("asyncio").error("a line later")
+
+    said = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        *(f"line {number}" for number in range(10)),
+        "another's line",
+        "990 lines of this logger were left out",
+        "a line later",
+    ]
+
+
+@pytest.mark.usefixtures("loggers_of_pytest")
+def test_a_library_that_says_little_is_heard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(telemetry, "_REPEAT_SECONDS", 0.1)
+    configure_logging("info", "json")
+    for number in range(30):
+        logging.getLogger("asyncio").error("line %d", number)
+        time.sleep(0.012)
+    assert len(capsys.readouterr().err.splitlines()) == 30
