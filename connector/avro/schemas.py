@@ -108,7 +108,7 @@ class SchemaFile:
 
     def __init__(self, path: str) -> None:
         try:
-            self._schema = json.loads(Path(path).read_text("utf-8"))
+            self._schema = json.loads(Path(path).read_text("utf-8-sig"))
             parse([self._schema])
         except OSError as error:
             raise SettingsError([f"AVRO_SCHEMA_FILE: {path} cannot be read: {error.strerror}"]) from error
