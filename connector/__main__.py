@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from connector import signals
+
+signals.listen()  # before the imports, which take long enough to miss a signal
+
 import argparse
 import os
 import re
@@ -25,7 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        with signals.raised():
+            code: int = arguments.run(arguments)
     except SettingsError as error:
         print("Settings refused:", *(f"  - {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         print("\n`connector run --help` lists every setting.", file=sys.stderr)
@@ -33,6 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     except ConnectorError as error:
         print(f"Failed: {error}", file=sys.stderr)
         return _FAILED
+    except signals.Terminated:
+        if arguments.run is _run:
+            print("Ended by SIGTERM before it began.", file=sys.stderr)
+            return 0
+        print("Ended by SIGTERM before it was done.", file=sys.stderr)
+        return signals.TERMINATED
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return _FAILED
@@ -43,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="connector",
         description="Forwards Avro conversion events from Kafka to Amazon Ads, losing none and counting none twice.",
-        epilog="Exit codes: 0 done; 1 failed; 2 settings refused; 3 stopped by a verdict that needs an operator.",
+        epilog="Exit codes: 0 done; 1 failed; 2 settings refused; 3 stopped by a verdict that needs an operator; 143 ended "
+        "by SIGTERM (but 0 where that is the usual end: run, sandbox, produce-samples).",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run = commands.add_parser(

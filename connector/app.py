@@ -41,6 +41,7 @@ from connector.model import TopicPartition
 from connector.operations.server import Health, Operations
 from connector.ports import WireContract
 from connector.runtime import Runtime
+from connector.signals import SAME_SIGNAL_SECONDS
 from connector.telemetry import Telemetry, configure_logging
 
 __all__ = [
@@ -69,8 +70,6 @@ _REFUSED_SECONDS = 15.0
 """After the client's last word that it is refused: it tries to connect again, and is refused again, every 10 s."""
 _LEAST_SILENCE_SECONDS = 30.0
 """Of the brokers, where a session is shorter: a look at topics and group may take as long while one of them is replaced."""
-_SAME_SIGNAL_SECONDS = 0.5
-"""Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
 _MAX_SILENCE_SECONDS = 5.0
 """A leader that fails is replaced sooner; and what is sent while nothing can be written down may be sent again."""
 _LAST_SECONDS = 5.0
@@ -299,6 +298,7 @@ class Connector:
         except OSError as error:
             where = f"{listen.host}:{listen.port}"
             raise SettingsError([f"LISTEN_PORT: {where} cannot be listened on: {error.strerror}"]) from error
+        self.telemetry.listening(listen.host, self.operations.port)
         sink = sink_for(settings, self.contract)
         try:
             cluster_id = await self._until_there()
@@ -405,7 +405,6 @@ def run(environ: Mapping[str, str]) -> int:
 
 
 async def _run(settings: Settings) -> int:
-    connector = Connector(settings)
     asked_at: float | None = None
 
     def stop(name: str) -> None:
@@ -414,11 +413,12 @@ async def _run(settings: Settings) -> int:
             asked_at = time.monotonic()
             connector.telemetry.draining(name)
             connector.request_shutdown()
-        elif time.monotonic() - asked_at > _SAME_SIGNAL_SECONDS:
+        elif time.monotonic() - asked_at > SAME_SIGNAL_SECONDS:
             os._exit(FAILED)  # asked twice: nothing is lost, what was in flight is sent again
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number.name)
+    connector = Connector(settings)  # which takes a while: a signal waits for it, as the loop does
     try:
         verdict = await connector.run()
     except SettingsError:

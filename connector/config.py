@@ -187,6 +187,27 @@ class Registry:
     """How long a record waits for a schema that the registry says it does not have."""
 
 
+_AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
+"""What editors and clipboards put around a text, and nobody sees: blanks, ends of lines, byte order marks."""
+
+
+def _trimmed(text: str) -> str:
+    return _AROUND.sub("", text)
+
+
+def _text_of(read: Callable[[], str]) -> str:
+    """Read a secret's file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text in UTF-8. One in UTF-16 without a byte order mark decodes, and is half NULs.
+    """
+    text = _trimmed(read())
+    if "\0" in text:
+        raise ValueError("a NUL is in it")
+    return text
+
+
 @dataclass(slots=True)
 class Secret:
     """The value of a secret; from a file, as the file has it now, so that it can be changed while the connector runs."""
@@ -197,10 +218,10 @@ class Secret:
     """Reads its file."""
 
     def __call__(self) -> str:
-        """Return the value; the last one there was, if the file cannot be read or is empty."""
+        """Return the value; the last one there was, if the file cannot be read, is no text, or is empty."""
         if self.read is not None:
-            with suppress(OSError, UnicodeDecodeError):
-                self.value = self.read().strip() or self.value
+            with suppress(OSError, ValueError):
+                self.value = _text_of(self.read) or self.value
         return self.value
 
 
@@ -530,7 +551,7 @@ class _Reader:
         ours = sorted(name for name in links if name.startswith(_PREFIXES) or name in _BY_NAME)
         if ours:
             self.notes.append(f"Kubernetes service links are ignored: {', '.join(ours)}")
-        given = {name: value.strip() for name, value in environ.items() if name not in links}
+        given = {name: _trimmed(value) for name, value in environ.items() if name not in links}
         self._values = {name: value for name, value in given.items() if value}
         self._files: dict[str, Callable[[], str]] = {}
         self._resolve_files(read_file)
@@ -547,9 +568,11 @@ class _Reader:
                 self.problem(variable, f"is set, and {name} too: give one of them")
                 continue
             try:
-                content = read_file(path).strip()
-            except (OSError, UnicodeDecodeError) as error:
+                content = _text_of(partial(read_file, path))
+            except OSError as error:
                 self.problem(variable, f"names a file that cannot be read ({type(error).__name__}): {path}")
+            except ValueError:
+                self.problem(variable, f"names a file that is no text in UTF-8 (UTF-16, perhaps): save it as UTF-8: {path}")
             else:
                 if not content:
                     self.problem(variable, f"names an empty file: {path}")

@@ -238,6 +238,8 @@ class Failure(Enum):
     """The vendor or the network: send again after a backoff."""
     TIMEOUT = "timeout"
     """The same, and a sign of congestion."""
+    UNREADABLE = "unreadable"
+    """Something answered, and not in HTTP or not to its end: send again, and several in a row need an operator."""
     THROTTLED = "throttled"
     """Every request of the process waits."""
     TOO_LARGE = "too-large"

@@ -22,11 +22,9 @@ reader of the source topic gets the copy, so another group that delivered the re
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -34,6 +32,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from connector import signals
 from connector.app import ledger_policy, read_settings
 from connector.config import Settings
 from connector.core.letters import DEDUPE_ID_HEADER, UNREADABLE, Letter, marked, replay_of, replayed, size
@@ -108,35 +107,13 @@ def _agreed(console: Console, count: int) -> bool:
 
 def _write(replays: list[_TopicReplay], console: Console) -> int:
     try:
-        with ProgressBar() as bar, _interrupted_between_batches() as interrupted:
+        with ProgressBar() as bar, signals.held() as end_if_asked:  # between batches: what was written is known to the last
             for one in replays:
-                one.write(bar, interrupted)
+                one.write(bar, end_if_asked)
     finally:  # also of a run that is interrupted or fails: what was done is done
         for one in replays:
             one.say_written(console)
     return _FAILED if any(one.left for one in replays) else _DONE
-
-
-@contextmanager
-def _interrupted_between_batches() -> Iterator[Callable[[], bool]]:
-    """Let an interrupt wait for the batch under way, so that what was written is known to the last record.
-
-    In the midst of one it would also come out of librdkafka's callbacks as a ``SystemError`` (seen with 2.16). A second one
-    does not wait.
-    """
-    asked = False
-
-    def note(_number: int, _frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(slots=True)
@@ -278,7 +255,7 @@ class _TopicReplay:
 
     # ---- write
 
-    def write(self, bar: ProgressBar, interrupted: Callable[[], bool]) -> None:
+    def write(self, bar: ProgressBar, end_if_asked: Callable[[], None]) -> None:
         """Take the name, look at what was replayed meanwhile, and write the rest."""
         if not self.plan.chosen:
             return
@@ -291,8 +268,7 @@ class _TopicReplay:
         bar.phase(f"{self.topic}: replaying", len(left))
         records = self._records(left)
         while batch := list(_batch(records)):
-            if interrupted():
-                raise KeyboardInterrupt
+            end_if_asked()
             self._write(producer, batch)
             bar.advance(len(batch))
 

@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -36,6 +37,8 @@ _TOO_LARGE = (
     "Dead letters are larger than {} takes: raise its max.message.bytes. One that does not fit by itself is written without "
     "its value, headers or key, and says so; the record in the source topic has them"
 )
+_FOREIGN_LINES = 10
+"""Of one library's logger in that time: enough for a traceback or two, and what came before."""
 _REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 
 
@@ -63,7 +66,7 @@ def configure_logging(level: str, style: str) -> None:
         cache_logger_on_first_use=False,
     )
     # The libraries' own lines (aiohttp, asyncio, librdkafka) in the same dress.
-    lines = logging.StreamHandler(sys.stderr)
+    lines = _Throttled(sys.stderr)
     lines.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     lines.addFilter(_Seldom())
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[lines], force=True)
@@ -90,6 +93,47 @@ class _Seldom(logging.Filter):
         self._said_at[what] = record.created
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
+
+
+class _Throttled(logging.StreamHandler[TextIO]):
+    """Writes `_FOREIGN_LINES` of each library's logger every `_REPEAT_SECONDS`, and then how many it left out.
+
+    What a library says of one thing that went wrong it may say for each connection, and as often as it tries.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._written: dict[str, _Written] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or count it as left out; called under the handler's lock."""
+        written = self._written.get(record.name)
+        if written is None or (not written.left_out and not 0 <= record.created - written.since < _REPEAT_SECONDS):
+            written = self._written[record.name] = _Written(record.created)
+        written.lines += 1
+        if written.lines <= _FOREIGN_LINES:
+            super().emit(record)
+            return
+        if not written.left_out:
+            timer = threading.Timer(_REPEAT_SECONDS, self._say_left_out, [record.name])
+            timer.daemon = True
+            timer.start()
+        written.left_out += 1
+
+    def _say_left_out(self, name: str) -> None:
+        with self.lock or threading.Lock():
+            count = self._written.pop(name).left_out
+            what = "%d lines of this logger were left out"
+            super().emit(logging.LogRecord(name, logging.WARNING, "", 0, what, (count,), None))
+
+
+@dataclass(slots=True)
+class _Written:
+    """What was written of one logger since some time."""
+
+    since: float
+    lines: int = 0
+    left_out: int = 0
 
 
 def _event_first(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -166,6 +210,10 @@ class Telemetry:
         self._log.info("started", version=version, settings=dict(settings))
         for note in notes:
             self._log.info("note", sentence=note)
+
+    def listening(self, host: str, port: int) -> None:
+        """Say where probes and scrapes are answered; with ``LISTEN_PORT=0`` nobody knows before."""
+        self._log.info("listening", host=host, port=port)
 
     def waiting_for(self, sentence: str) -> None:
         """Say what must be there before anything can start."""

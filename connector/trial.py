@@ -110,6 +110,8 @@ def _kind(failed: RequestFailed) -> int | str | None:
         return _BY_REASON[failed.reason]
     if failed.reason.startswith("token-") or (failed.failure is Failure.OPERATOR and not failed.reason.startswith("http-")):
         return "token"
+    if failed.failure is Failure.UNREADABLE:
+        return None
     if failed.status is None or failed.status in _ADVICE:
         return failed.status
     return "redirect" if failed.status < 400 else "server" if failed.failure is Failure.TRANSIENT else "request"

@@ -487,3 +487,52 @@ def test_patience_with_an_unknown_schema_is_half_a_minute_or_as_given_or_none() 
     assert _problem(UNKNOWN_SCHEMA_PATIENCE="a while").startswith(
         "UNKNOWN_SCHEMA_PATIENCE is 'a while'; it takes a duration"
     )
+
+
+_MARK = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{_MARK}token".encode(),
+        b"token\r\n",
+        f"{_MARK}\r\n token \n\n".encode(),
+        f"token\n{_MARK}".encode(),
+        "\u200btoken\u00a0".encode(),
+    ],
+)
+def test_what_an_editor_puts_around_a_secret_is_not_of_it(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    settings = _settings(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file), KAFKA_SASL_PASSWORD_FILE=str(file))
+    assert settings.amazon.access_token is not None
+    assert settings.amazon.access_token.value == "token"
+    assert settings.amazon.access_token() == "token"  # as the file has it now
+    assert settings.kafka.properties["sasl.password"] == "token"
+
+
+def test_a_byte_order_mark_in_the_environment_is_of_no_setting() -> None:
+    settings = _settings(AMAZON_ACCESS_TOKEN=f"{_MARK}token", AMAZON_ACCOUNT_ID=f"{_MARK}585{_MARK}")
+    assert settings.amazon.access_token is not None
+    assert (settings.amazon.access_token(), settings.amazon.account_id) == ("token", "585")
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_a_secret_that_is_no_text_in_utf8_is_refused(tmp_path: Path, coding: str) -> None:
+    file = tmp_path / "token"
+    file.write_bytes("tökén".encode(coding) if coding != "utf-16-le" else "token".encode(coding))
+    problem = _problem(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file))
+    assert problem.startswith("AMAZON_ACCESS_TOKEN_FILE names a file that is no text in UTF-8")
+    assert "save it as UTF-8" in problem
+
+
+def test_a_secret_that_becomes_no_text_keeps_its_last_value(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first")
+    token = _settings(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file)).amazon.access_token
+    assert token is not None
+    file.write_bytes("second".encode("utf-16-le"))
+    assert token() == "first"
+    file.write_bytes(f"{_MARK}third\r\n".encode())
+    assert token() == "third"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +103,36 @@ def test_image_runs_as_nobody_in_particular_and_ends_by_the_signal_that_drains()
 
     assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", final, re.MULTILINE)
     assert "STOPSIGNAL SIGTERM" in final
-    assert 'ENTRYPOINT ["connector"]' in final  # exec form: the signal reaches the connector and not a shell
     assert "pip" not in final
+
+
+_IGNORING = """
+import os, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("about to become it", flush=True)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def _blocks(pid: int) -> bool:
+    """Tell whether a process blocks SIGTERM."""
+    (blocked,) = re.findall(r"^SigBlk:\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(blocked, 16) & 1 << signal.SIGTERM - 1)
+
+
+@pytest.mark.parametrize(("command", "code"), [("run", 0), ("audit", 143)])
+def test_signal_to_the_image_is_heard_however_early_it_comes(command: str, code: int) -> None:
+    (entry_point,) = re.findall(r"^ENTRYPOINT (.+)$", (_CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
+    # Exec form, so no shell is between. It drops the signal until it has a handler, as the first process of a container.
+    ignoring = [sys.executable, "-c", _IGNORING, *json.loads(entry_point), command]
+    process = subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "about to become it\n"
+    while not _blocks(process.pid):
+        time.sleep(0.0001)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (code, "Ended by SIGTERM before it began.\n")
 
 
 def test_what_the_image_installs_is_checked_by_hash() -> None:

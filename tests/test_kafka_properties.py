@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import logging
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from connector.config import Kafka
-from connector.kafka import clients
+from connector.kafka import clients, properties
 from connector.kafka.properties import (
     admin_properties,
     consumer_properties,
@@ -130,7 +133,8 @@ def test_problem_of_several_properties_is_told_without_the_secret() -> None:
 
     assert len(found) == 1
     assert "hidden" not in found[0]
-    assert "PEM" not in found[0].replace("ssl.key.pem", "")
+    said = found[0].removeprefix("KAFKA_SSL_KEY_PEM")
+    assert "PEM" not in said
 
 
 def test_drain_longer_than_the_poll_interval_is_refused() -> None:
@@ -211,3 +215,92 @@ def test_letters_are_compressed_unless_an_operator_says_otherwise(name: str) -> 
     assert given(_kafka())["compression.type"] == "zstd"
     chosen = {key: value for key, value in given(_kafka(**{name: "gzip"})).items() if key.startswith("compression")}
     assert list(chosen.values())[-1] == "gzip", "of two names of one property librdkafka takes the last"
+
+
+_SASL = {"security.protocol": "sasl_ssl"}
+_BY_TOKEN = _SASL | {"sasl.mechanism": "OAUTHBEARER"}
+_OIDC = _BY_TOKEN | {"sasl.oauthbearer.method": "oidc"}
+_AWS = {"sasl.oauthbearer.metadata.authentication.type": "aws_iam"}
+_PROVIDER = {
+    "sasl.oauthbearer.client.id": "client",
+    "sasl.oauthbearer.client.secret": "hidden",
+    "sasl.oauthbearer.token.endpoint.url": "https://provider.example/token",
+}
+_AZURE = {
+    "sasl.oauthbearer.metadata.authentication.type": "azure_imds",
+    "sasl.oauthbearer.config": "query=api-version=2025-04-07&resource=api://kafka&client_id=client",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "says"),
+    [
+        (_OIDC | _AWS, "KAFKA_SASL_OAUTHBEARER_METADATA_AUTHENTICATION_TYPE", "SCRAM-SHA-512"),
+        (_OIDC | _AWS | {"sasl.oauthbearer.config": "region=a,audience=b"}, "KAFKA_SASL_OAUTHBEARER_METADATA_", "AWS IAM"),
+        (_BY_TOKEN, "KAFKA_SASL_OAUTHBEARER_METHOD", "set it to oidc"),
+        (_BY_TOKEN | {"enable.sasl.oauthbearer.unsecure.jwt": "true"}, "KAFKA_SASL_OAUTHBEARER_METHOD", "set it to oidc"),
+        (_BY_TOKEN | {"sasl.oauthbearer.method": "default"}, "KAFKA_SASL_OAUTHBEARER_METHOD", "set it to oidc"),
+        (_OIDC, "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL", "is missing"),
+        (_SASL, "KAFKA_SASL_MECHANISM", "no Kerberos"),
+        (_SASL | {"sasl.mechanism": "GSSAPI"}, "KAFKA_SASL_MECHANISM", "no Kerberos"),
+        (_SASL | {"sasl.mechanisms": "GSSAPI"}, "KAFKA_SASL_MECHANISMS", "no Kerberos"),
+        (_SASL | {"sasl.mechanism": "AWS_MSK_IAM"}, "KAFKA_SASL_MECHANISM", "it takes PLAIN, SCRAM-SHA-256"),
+        (_SASL | {"sasl.mechanism": "plain"}, "KAFKA_SASL_MECHANISM", "it takes PLAIN, SCRAM-SHA-256"),
+        (_SASL | {"sasl.mechanism": "PLAIN"}, "KAFKA_SASL_USERNAME", "is missing"),
+        (_SASL | {"sasl.mechanism": "PLAIN", "sasl.username": "a"}, "KAFKA_SASL_PASSWORD", "is missing"),
+        ({"security.protocol": "ssl", "ssl.ca.location": "/no/file"}, "KAFKA_SSL_CA_LOCATION", "No such file"),
+        ({"security.protocol": "ssl", "ssl.key.location": "/no/file"}, "KAFKA_SSL_KEY_LOCATION", "No such file"),
+        ({"security.protocol": "ssl", "ssl.key.location": __file__}, "KAFKA_SSL_KEY_LOCATION", "KAFKA_SSL_KEY_PASSWORD"),
+        ({"security.protocol": "ssl", "ssl.crl.location": "/no/file"}, "KAFKA_SSL_CRL_LOCATION", "No such file"),
+        ({"security.protocol": "ssl", "ssl.certificate.location": __file__}, "KAFKA_SSL_CERTIFICATE_LOCATION", "PEM"),
+        ({"security.protocol": "ssl", "ssl.keystore.location": __file__}, "KAFKA_SSL_KEYSTORE_PASSWORD", "is missing"),
+        ({"security.protocol": "ssl", "ssl.providers": "none-of-these"}, "KAFKA_SSL_PROVIDERS", "provider"),
+        ({"security.protocol": "ssl", "ssl.engine.location": "/no/file"}, "KAFKA_SSL_ENGINE_LOCATION", "engine"),
+        ({"security.protocol": "ssl", "ssl.cipher.suites": "none"}, "KAFKA_SSL_CIPHER_SUITES", "cipher"),
+    ],
+)
+def test_what_the_client_cannot_do_or_read_is_refused_by_its_variable(
+    given: dict[str, str], variable: str, says: str
+) -> None:
+    found = problems(given, _DRAIN_SECONDS)
+
+    assert len(found) == 1, found
+    assert found[0].startswith(variable)
+    assert says in found[0]
+
+
+@pytest.mark.parametrize("given", [_OIDC | _PROVIDER, _OIDC | _AZURE, _OIDC | _PROVIDER | {"sasl.oauthbearer.scope": "a"}])
+def test_tokens_by_oidc_are_taken(given: dict[str, str]) -> None:
+    assert problems(given, _DRAIN_SECONDS) == []
+
+
+def test_clients_that_nobody_polls_ask_for_their_tokens_by_themselves() -> None:
+    asked: queue.Queue[bytes] = queue.Queue()
+
+    class Provider(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.put(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_error(503)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Provider) as provider:
+        threading.Thread(target=provider.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{provider.server_port}/token"
+        by_token = _OIDC | _PROVIDER | {"security.protocol": "sasl_plaintext", "sasl.oauthbearer.token.endpoint.url": url}
+        kafka = Kafka("127.0.0.1:9", ("conversions",), "group", by_token)
+        for make in (clients.admin, clients.offsets_reader):
+            client = make(kafka)
+            assert b"grant_type=client_credentials" in asked.get(timeout=30)
+            del client
+        provider.shutdown()
+
+
+def test_a_client_that_cannot_be_made_for_any_other_reason_is_settings_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_properties: object) -> None:
+        raise ImportError("boto3 is not installed; it wants hidden")
+
+    monkeypatch.setattr(properties, "Consumer", refused)
+    (found,) = problems({"sasl.password": "hidden"}, _DRAIN_SECONDS)
+    assert "boto3 is not installed; it wants ***" in found

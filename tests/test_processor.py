@@ -192,8 +192,8 @@ def test_a_replayed_dead_letter_keeps_the_id_of_its_key_and_without_a_key_the_on
     header = [(DEDUPE_ID_HEADER, b"derived-before")]
     intake = Intake(EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), fields)
 
-    before = intake.read(_ORIGIN, [ARecord({}, 4)])
-    replayed = intake.read(_ORIGIN, [ARecord({}, 9, header), ARecord({"clientDedupeId": None}, 10, header)])
+    before, _ = intake.read(_ORIGIN, [ARecord({}, 4)])
+    replayed, _ = intake.read(_ORIGIN, [ARecord({}, 9, header), ARecord({"clientDedupeId": None}, 10, header)])
 
     assert sent_ids(replayed) == [*sent_ids(before), "derived-before"]
     assert replayed.keys == [*before.keys, None]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
+from connector import telemetry
 from connector.core.dedupe import SeenKeys
 from connector.core.doubts import Doubt, Kind
 from connector.core.offsets import ResolvedOffsets
@@ -19,39 +24,39 @@ from tests.core.test_pipeline import POLICY
 PLACE = TopicPartition("conversions", 0)
 
 
-def shown(telemetry: Telemetry, metric: str) -> list[float]:
-    lines = telemetry.exposition().decode().splitlines()
+def shown(telling: Telemetry, metric: str) -> list[float]:
+    lines = telling.exposition().decode().splitlines()
     return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric + "{")]
 
 
 def test_commit_of_a_partition_that_is_given_up_leaves_no_gauge_behind() -> None:
-    telemetry = Telemetry()
-    telemetry.watch(Pipeline(POLICY), object())
-    telemetry.restored(
+    telling = Telemetry()
+    telling.watch(Pipeline(POLICY), object())
+    telling.restored(
         PLACE, Recovery(5, -1, LedgerPosition("ledger-id", 0), "topic-id", SeenKeys(), ResolvedOffsets(), ""), 0.1
     )
-    telemetry.lag(PLACE, 9)
-    telemetry.committed(PLACE, 7)
-    assert (shown(telemetry, "connector_committed_offset"), shown(telemetry, "connector_lag")) == ([7], [2])
+    telling.lag(PLACE, 9)
+    telling.committed(PLACE, 7)
+    assert (shown(telling, "connector_committed_offset"), shown(telling, "connector_lag")) == ([7], [2])
 
-    telemetry.released(PLACE, 0)
-    telemetry.committed(PLACE, 9)
-    telemetry.lag(PLACE, 9)
+    telling.released(PLACE, 0)
+    telling.committed(PLACE, 9)
+    telling.lag(PLACE, 9)
 
-    assert (shown(telemetry, "connector_committed_offset"), shown(telemetry, "connector_lag")) == ([], [])
+    assert (shown(telling, "connector_committed_offset"), shown(telling, "connector_lag")) == ([], [])
 
 
 def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     now = [0.0]
-    telemetry = Telemetry(lambda: now[0])
-    telemetry.watch(Pipeline(POLICY), object())
-    assert shown(telemetry, "connector_doubtful_duplicates_total") == [0, 0], "there from the start, for an alert's increase"
+    telling = Telemetry(lambda: now[0])
+    telling.watch(Pipeline(POLICY), object())
+    assert shown(telling, "connector_doubtful_duplicates_total") == [0, 0], "there from the start, for an alert's increase"
 
     for seconds in (0.0, 1.0, 11.0):
         now[0] = seconds
         for kind in Kind:
-            telemetry.key_doubted(Doubt(kind, "conversions-0@3", "conversions-0@300", 100))
+            telling.key_doubted(Doubt(kind, "conversions-0@3", "conversions-0@300", 100))
 
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["level"], line["event"], line["kind"]) for line in lines] == [
@@ -63,12 +68,53 @@ def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.
 
 
 def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_not() -> None:
-    telemetry = Telemetry()
-    telemetry.watch(Pipeline(POLICY), object())
+    telling = Telemetry()
+    telling.watch(Pipeline(POLICY), object())
     said = []
     for failure in (SchemaUnavailable("away"), SchemaDenied("refused", 401), SchemaUnavailable("away"), None):
-        telemetry.schema_unavailable(failure, 0 if failure is None else 3)
-        page = telemetry.exposition().decode()
-        said.append((len(telemetry.denied_schemas), f"connector_operator_needed {len(telemetry.denied_schemas)}.0" in page))
+        telling.schema_unavailable(failure, 0 if failure is None else 3)
+        page = telling.exposition().decode()
+        said.append((len(telling.denied_schemas), f"connector_operator_needed {len(telling.denied_schemas)}.0" in page))
         assert f'connector_paused{{reason="schema"}} {0 if failure is None else 3}.0' in page
     assert said == [(0, True), (1, True), (0, True), (0, True)]
+
+
+@pytest.fixture
+def loggers_of_pytest() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("loggers_of_pytest")
+def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(telemetry, "_REPEAT_SECONDS", 0.3)
+    configure_logging("info", "json")
+    for number in range(1_000):
+        logging.getLogger("asyncio").error("line %d", number)
+    logging.getLogger("aiohttp.server").error("another's line")
+    time.sleep(0.6)
+    logging.getLogger("asyncio").error("a line later")
+
+    said = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        *(f"line {number}" for number in range(10)),
+        "another's line",
+        "990 lines of this logger were left out",
+        "a line later",
+    ]
+
+
+@pytest.mark.usefixtures("loggers_of_pytest")
+def test_a_library_that_says_little_is_heard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(telemetry, "_REPEAT_SECONDS", 0.1)
+    configure_logging("info", "json")
+    for number in range(30):
+        logging.getLogger("asyncio").error("line %d", number)
+        time.sleep(0.012)
+    assert len(capsys.readouterr().err.splitlines()) == 30

@@ -56,8 +56,11 @@ def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> Requ
     code = _code(answer.get("code")) if isinstance(answer, dict) else None
     failure = _FAILURES.get(status)
     of_account = _account_advice(code) if code and failure is Failure.REFUSED else None
-    if failure is None or of_account:
-        failure = Failure.OPERATOR if 300 <= status < 500 else Failure.TRANSIENT
+    if of_account:
+        failure = Failure.OPERATOR
+    elif failure is None:
+        # A last answer of the 1xx kind (a switch of protocols that nobody asked for) is none of HTTP's.
+        failure = Failure.UNREADABLE if status < 200 else Failure.OPERATOR if status < 500 else Failure.TRANSIENT
     detail = f"Amazon answered {status}" + (f" {code}" if code else "")
     redirect = "a redirect is never followed: check AMAZON_BASE_URL" if 300 <= status < 400 else ""
     if advice := of_account or _ADVICE.get(status, redirect):

@@ -6,11 +6,15 @@ Rules it keeps:
 * One deadline over everything, from connect to last byte, so a server that drips has no hold on us.
 * An answer is at most 4 MB, or three times its request where that is more, before and after decompression; what is beyond
   is cut off, and then reads as what it is.
+* A header is at most 64 KB, and an answer has at most 512 of them: what stands between adds more than servers of its own
+  would. What answers in another form, or begins to accept and breaks off, is unreadable: several in a row need an operator.
 * No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
 * A certificate that does not hold needs an operator: time alone mends neither trust, nor a clock, nor a name. All else that
   happens on the way passes.
 * One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more; not on 403,
   which says that the token is good. A token is not used when the secrets that it was made from were replaced.
+* A name that moved is followed within a minute, also while its old address answers: connections are kept for half of one. A
+  name that cannot be resolved for now has the addresses it had last, for they may well answer.
 * Proxies of the environment are not used: a variable meant for another program must not route customers' data.
   ``AMAZON_BASE_URL`` is the way to name one.
 """
@@ -18,14 +22,19 @@ Rules it keeps:
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import zlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from io import BytesIO
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 
 from connector.amazon.answers import header
 from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postponed, read_fixed, read_token, refresh_form
@@ -38,6 +47,11 @@ _LEAST_CAP_BYTES: Final = 4 * 1024 * 1024
 """500 events echoed at 8 KB each; a real answer is some hundred KB."""
 _ECHO_TIMES: Final = 3
 """adsApi/v1 repeats each event that it took (OAS): so many times as long with every letter written as ``\\u00fc``."""
+_MOST_HEADER_BYTES: Final = 65_536 + 256
+"""Of one, with its name. aiohttp's own limit is 8,190, and a request that is answered with more is answered in vain."""
+_MOST_HEADERS: Final = 512
+_SESSION_SECONDS: Final = 30.0
+"""A connection that is used all the time would never end, and so never learn of another address (aiohttp issue 4948)."""
 
 
 class _RawAnswer(NamedTuple):
@@ -87,7 +101,8 @@ class AmazonSink:
             answer = await self._again(token, body, may_start) or answer
         if isinstance(answer, RequestFailed):
             return answer
-        return self._contract.read(answer.status, answer.headers, answer.body, count)
+        read = self._contract.read(answer.status, answer.headers, answer.body, count)
+        return _with_doubt(read) if isinstance(read, RequestFailed) else read
 
     async def check_token(self) -> RequestFailed | None:
         """Say why no access token can be had, None if one can. A fixed one is taken on trust: only a request could tell."""
@@ -107,7 +122,16 @@ class AmazonSink:
     async def _post(self, token: str, body: bytes, may_start: Callable[[], bool]) -> _RawAnswer | RequestFailed:
         if not may_start():
             return _NOT_SENT
-        return await self._http.post(self._url, self._contract.headers(token), body)
+        answer = await self._http.post(self._url, self._contract.headers(token), body)
+        return _with_doubt(answer) if isinstance(answer, RequestFailed) else answer
+
+
+def _with_doubt(failed: RequestFailed) -> RequestFailed:
+    """Say of an answer of the events' endpoint that cannot be read what became of the events."""
+    if failed.failure is not Failure.UNREADABLE:
+        return failed
+    doubt = "The events may have been accepted; they are sent again, with the same ids"
+    return replace(failed, detail=f"{failed.detail}. {doubt}")
 
 
 _UNAUTHORIZED: Final = 401
@@ -201,7 +225,11 @@ class _Http:
     def __init__(self, timeout_seconds: float, max_connections: int) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._max_connections = max_connections
+        self._resolver: _Resolver | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._renew_at = 0.0
+        self._out: Counter[aiohttp.ClientSession] = Counter()
+        """Requests out by each session that is open."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> _RawAnswer | RequestFailed:
         status = 0
@@ -210,34 +238,75 @@ class _Http:
         try:
             # A stream, or aiohttp writes megabytes in one go, and warns of it.
             data = BytesIO(body) if isinstance(body, bytes) else body
-            async with self._opened().post(
-                url, data=data, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
-            ) as response:
+            async with (
+                self._lent() as session,
+                session.post(
+                    url, data=data, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
+                ) as response,
+            ):
                 status, answered = response.status, response.headers
                 return _RawAnswer(status, answered, await _read(response, most))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if status >= 300:
                 # The status says all that we need; it must not be lost with a body that we do not.
                 return _RawAnswer(status, answered, b"")
-            reason = _reason(error)
-            return RequestFailed(
-                _FAILURES.get(reason, Failure.TRANSIENT), reason, status=status or None, detail=_detail(error, reason)
-            )
+            return _failed(error, status, url)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in list(self._out):
+            await session.close()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:  # aiohttp wants a running loop, which a constructor has no right to
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections),
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Lend the session; one that is old is replaced, and closed once its last request has ended."""
+        now = asyncio.get_running_loop().time()
+        if self._session is None or now >= self._renew_at:
+            old, self._session, self._renew_at = self._session, self._open(), now + _SESSION_SECONDS
+            self._out[self._session] = 0
+            await self._close_if_done(old)
+        session = self._session
+        self._out[session] += 1
+        try:
+            yield session
+        finally:
+            self._out[session] -= 1
+            await self._close_if_done(session)
+
+    async def _close_if_done(self, session: aiohttp.ClientSession | None) -> None:
+        if session is not None and session is not self._session and not self._out[session]:
+            del self._out[session]
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._resolver is None:  # aiohttp wants a running loop, which a constructor has no right to
+            self._resolver = _Resolver()
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._max_connections, resolver=self._resolver),
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            max_line_size=_MOST_HEADER_BYTES,
+            max_field_size=_MOST_HEADER_BYTES,
+            max_headers=_MOST_HEADERS,
+        )
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Asks the host's resolver; while that has no answer, a name has the addresses it had last (as in RFC 8767)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, int, socket.AddressFamily], list[ResolveResult]] = {}
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        asked = (host, port, family)
+        try:
+            self._last[asked] = await super().resolve(host, port, family)
+        except OSError:
+            if asked not in self._last:
+                raise
+        return self._last[asked]
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -278,7 +347,11 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
 """The first that fits, so the narrower stand before the wider."""
 
 
-_FAILURES: Final = {"timeout": Failure.TIMEOUT, "certificate": Failure.OPERATOR}
+_FAILURES: Final = {
+    "timeout": Failure.TIMEOUT,
+    "certificate": Failure.OPERATOR,
+    "not-http": Failure.UNREADABLE,
+}
 """All others pass."""
 
 _SENTENCES: Final = {
@@ -288,6 +361,19 @@ _SENTENCES: Final = {
     "dns": "The name {host} cannot be resolved; check the URL and the name servers",
     "tls": "There is no TLS with {host}:{port}; check the URL, and what stands between",
 }
+
+
+def _failed(error: Exception, status: int, url: str) -> RequestFailed:
+    reason = _reason(error)
+    failure = _FAILURES.get(reason, Failure.TRANSIENT)
+    detail = _detail(error, reason)
+    if status and reason == "disconnected":
+        failure = Failure.UNREADABLE
+    if failure is Failure.UNREADABLE:
+        host = urlsplit(url).netloc
+        what = f"began to answer {status} and broke off" if status else "answers what cannot be read as HTTP"
+        detail = f"{host} {what}; check the URL, and what stands between"
+    return RequestFailed(failure, reason, status=status or None, detail=detail)
 
 
 def _reason(error: Exception) -> str:

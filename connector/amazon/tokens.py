@@ -72,7 +72,7 @@ def read_token(status: int, headers: Mapping[str, str], body: bytes, now: float)
     answer = _parsed(body)
     if status == 200:
         token = _token(answer, now)
-        return token or RequestFailed(Failure.TRANSIENT, "token-unreadable", status=status, detail="no token could be read")
+        return token or RequestFailed(Failure.UNREADABLE, "token-unreadable", status=status, detail=_UNREADABLE)
     if status >= 500 or status < 300 or status in {408, 425, 429}:
         detail = f"Login with Amazon answered {status}"
         return RequestFailed(Failure.TRANSIENT, f"token-http-{status}", retry_after_seconds(headers), status, detail)
@@ -96,6 +96,7 @@ _DEFAULT_LIFE_SECONDS: Final = 3600.0
 _MOST_LIFE_SECONDS: Final = 86400.0
 """A life beyond a day is not believed; refreshing too early costs one request."""
 
+_UNREADABLE: Final = "Login with Amazon answered 200 without a token; check AMAZON_TOKEN_URL, and what stands between"
 _ADVICE: Final = "check AMAZON_CLIENT_ID, AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN, and that the consent still stands"
 
 _OAUTH_ERRORS: Final = frozenset(

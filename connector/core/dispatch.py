@@ -8,6 +8,7 @@ is closed (or lets one event through to see). What failed goes before what is ne
     ---------------------------------   ---------------------------------   --------------------------------------------
     network, 5xx, 408, 409, 425         sent again after a backoff          5 in a row: an outage, one probe at a time
     time-out                            the same                            the same; half as many at once
+    not HTTP, or a 2xx that is cut      the same                            3 in a row: wait, an operator is needed
     429                                 sent again                          wait for it, or Retry-After; half as many
     any, with Retry-After               the same                            wait for it
     413                                 halved; a single one is a letter*   bodies from now on stay below its size
@@ -44,7 +45,7 @@ _HALVE_EVERY = 4
 _CERTAIN = 3
 """Requests refused alike, of one event each, after which it is taken for a setting and not for the events."""
 _MUTE_ANSWERS = 3
-"""In a row, without a verdict on any event: it is not Amazon's endpoint that answers."""
+"""In a row, without a verdict on any event or none that can be read: it is not Amazon's endpoint that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Dispatch:
         self._failures = 0  # requests that failed for the operator's reasons, in a row
         self._sure = False  # whether the verdict is an operator's matter for certain
         self._new_in_turn = False  # what failed and what is new take turns as probes, or one that never passes keeps all out
-        self._mute = 0  # answers in a row without a verdict on any event
+        self._mute = 0  # answers in a row without a verdict on any event, or that cannot be read
         self._judged = 0  # the last request whose answer held a final verdict on some event: the proof that it judges
         self._throttled = 0  # rounds of requests that were answered 429, in a row
         self._throttled_at = float("-inf")  # when the last such round was noted
@@ -300,11 +301,11 @@ class Dispatch:
             case Failure.NOT_SENT:
                 if events:
                     self._retries.add(now.monotonic, request.attempt, request.since, events)
-            case Failure.TRANSIENT | Failure.TIMEOUT:
+            case Failure.TRANSIENT | Failure.TIMEOUT | Failure.UNREADABLE:
                 if failed.failure is Failure.TIMEOUT:
                     self._limit.congested(request.started, now.monotonic)
                 self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(chance))
-                self._back_off(request, events, wait, now)
+                self._back_off(request, events, max(wait, self._unreadable(failed, chance, now)), now)
             case Failure.THROTTLED:
                 self._recovered(now)
                 self._limit.congested(request.started, now.monotonic)
@@ -337,6 +338,19 @@ class Dispatch:
         if not self._policy.may_send(now):
             soonest = max(soonest, now.monotonic + _GATE_AGAIN_SECONDS)
         return soonest
+
+    def _unreadable(self, failed: RequestFailed, chance: float, now: Moment) -> float:
+        """Ask for an operator, and return the wait, after several answers in a row that cannot be read; 0 for any other.
+
+        The first pass for an outage: a proxy that restarts may say anything. Without an operator it could go on for ever,
+        for what was accepted is sent again after each answer that cannot be read.
+        """
+        if failed.failure is not Failure.UNREADABLE:
+            return 0.0
+        self._mute += 1
+        if self._mute < _MUTE_ANSWERS:
+            return 0.0
+        return self._ask_operator(failed.detail or failed.reason, chance, now, sure=False)
 
     # ---- holding and sending again
 

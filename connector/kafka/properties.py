@@ -8,8 +8,10 @@ guarantee needs is set last, so that nothing given can override it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
@@ -124,6 +126,10 @@ def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> lis
         if why := _refusal(name, value):
             found.append(f"{_variable(name)} is refused: {why}")
             del allowed[name]
+    if impossible := [f"{_variable(name)} is refused: {why}" for name, why in _impossible(allowed)]:
+        found += impossible
+        allowed = {name: value for name, value in allowed.items() if not name.startswith("sasl.")}
+        allowed.pop("security.protocol", None)
     found += _refused_by_librdkafka(allowed)
     if not found and float(allowed.get("max.poll.interval.ms", _DEFAULT_MAX_POLL_MS)) <= drain_timeout_seconds * 1_000:
         found.append("KAFKA_MAX_POLL_INTERVAL_MS does not exceed DRAIN_TIMEOUT: a member would be expelled while it drains")
@@ -191,27 +197,114 @@ def _refusal(name: str, value: str) -> str | None:
     return _REFUSED.get(name)
 
 
+def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what cannot work with this build of the Kafka client, which says it late, in its own terms, or never."""
+    name = next((name for name in ("sasl.mechanisms", "sasl.mechanism") if name in properties), "sasl.mechanism")
+    mechanism = properties.get(name, _DEFAULT_MECHANISM).strip()
+    method = properties.get("sasl.oauthbearer.method", "").strip().lower()
+    if properties.get("sasl.oauthbearer.metadata.authentication.type", "").strip().lower() == "aws_iam":
+        yield "sasl.oauthbearer.metadata.authentication.type", _NO_AWS
+    if not properties.get("security.protocol", "").strip().lower().startswith("sasl"):
+        return
+    if mechanism == _DEFAULT_MECHANISM:
+        said = "it is GSSAPI" if name in properties else "it is not set, which means GSSAPI"
+        yield name, f"{said}, and the Kafka client that the connector carries has no Kerberos; set it to {_MECHANISMS_TEXT}"
+    elif mechanism not in _MECHANISMS:
+        yield name, f"it is {mechanism!r}; it takes {_MECHANISMS_TEXT}"
+    elif mechanism == "OAUTHBEARER" and method != "oidc":
+        yield "sasl.oauthbearer.method", _NO_METHOD
+
+
+_DEFAULT_MECHANISM = "GSSAPI"
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+_MECHANISMS_TEXT = f"{', '.join(_MECHANISMS[:-1])} or {_MECHANISMS[-1]}"
+_NO_AWS = (
+    "tokens by AWS IAM need a package that the connector does not carry; remove it, and let Kafka's users come by "
+    "SCRAM-SHA-512, by TLS, or by another provider of OIDC"
+)
+_NO_METHOD = (
+    "OAUTHBEARER has its tokens by OIDC or not at all; set it to oidc, and KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, "
+    "KAFKA_SASL_OAUTHBEARER_CLIENT_ID and KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET with it"
+)
+
+
 def _refused_by_librdkafka(properties: Mapping[str, str]) -> list[str]:
     """Return what librdkafka refuses. It names one property at a time, so that one is left out and it is asked again."""
+    text = _words_of_librdkafka(properties)
+    if text is None:
+        return []
+    shown = _masked(text, properties)
+    if missing := _missing(text, properties):
+        return [f"{_variable(missing)} is missing: the Kafka client says: {shown}"]
+    culprit = _culprit(text, properties)
+    if culprit is None:
+        return [f"KAFKA_… is refused by the Kafka client: {shown}"]
+    hint = _suggestion(culprit, text) + _unreadable(culprit, properties[culprit])
+    others = {name: value for name, value in properties.items() if name != culprit}
+    return [f"{_variable(culprit)} is refused by the Kafka client: {shown}{hint}", *_refused_by_librdkafka(others)]
+
+
+def _words_of_librdkafka(properties: Mapping[str, str]) -> str | None:
+    """Return what librdkafka says against these properties; None if it takes them."""
     kafka = Kafka(bootstrap_servers="", topics=(), group_id="settings", properties=properties)
-    found = []
     try:
         Consumer(_quiet(consumer_properties(kafka))).close()
         Producer(_quiet(producer_properties(kafka)))
     except KafkaException as refusal:
-        error = refusal.args[0]
-        text = _masked(error.str(), properties)
-        # The text is read to say which variable; that it is refused needs no reading.
-        culprit = next((name for name in properties if _names(text, name) or _names(text, _ALIASES.get(name, name))), None)
-        if culprit is None:
-            return [f"KAFKA_… is refused by the Kafka client: {text}"]
-        found.append(f"{_variable(culprit)} is refused by the Kafka client: {text}{_suggestion(culprit, text)}")
-        found += _refused_by_librdkafka({name: value for name, value in properties.items() if name != culprit})
-    return found
+        return str(refusal.args[0].str())
+    except Exception as refusal:  # noqa: BLE001 - the Python client refuses by whatever it meets: ValueError, ImportError
+        return str(refusal)
+    return None
 
 
-def _names(text: str, name: str) -> bool:
+# The text is read to say which variable; that it is refused needs no reading.
+
+
+def _missing(text: str, properties: Mapping[str, str]) -> str | None:
+    """Return the property that a text says must be there, and is not."""
+    if "mandatory" not in text and "must be set" not in text:
+        return None
+    every = "mandatory" not in text  # of a mandatory one the text goes on to say beside which other
+    named = re.findall(r"[a-z]+(?:\.[a-z0-9]+)+", text)
+    return next((name for name in named[: None if every else 1] if name not in properties), None)
+
+
+def _culprit(text: str, properties: Mapping[str, str]) -> str | None:
+    """Return the property that a text is about: one it quotes or mentions, or else one without which it is not said."""
+    for is_in in (_quotes, _mentions):
+        for name in properties:
+            if is_in(text, name) or is_in(text, _ALIASES.get(name, name)):
+                return name
+    for name in sorted(properties, key="security.protocol".__eq__):  # last: without it much else does not matter
+        if _words_of_librdkafka({other: value for other, value in properties.items() if other != name}) != text:
+            return name
+    return None
+
+
+def _quotes(text: str, name: str) -> bool:
     return f'"{name}"' in text or f"`{name}`" in text
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) is not None
+
+
+def _unreadable(name: str, value: str) -> str:
+    """Say of a file that cannot be read why, which librdkafka does not."""
+    if name in {"ssl.key.location", "ssl.key.pem"}:
+        hint = "; where the key is encrypted, KAFKA_SSL_KEY_PASSWORD must be its password"
+    elif name == "ssl.keystore.location":
+        hint = "; KAFKA_SSL_KEYSTORE_PASSWORD must be its password"
+    else:
+        hint = ""
+    if not name.endswith((".location", ".file")):
+        return hint
+    try:
+        with suppress(IsADirectoryError), Path(value).open("rb"):
+            pass
+    except OSError as error:
+        return f"; the file cannot be read: {error.strerror}"
+    return hint
 
 
 def _quiet(properties: Mapping[str, str | bool]) -> dict[str, str | bool | int]:

@@ -33,8 +33,7 @@ __all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs", "forgets",
 _TRIES_SECONDS = (2.0, 3.0, 4.0, 6.0)
 """Of one question, each asked of another client: see `Topics._ask`. Brokers that are slow have the last."""
 _WAIT_SECONDS = 30.0
-"""Longer than a client waits: one that is freed with a question under way takes the process with it (seen with
-confluent-kafka 2.16), and one that did not answer is replaced."""
+"""Longer than a client waits, so that one is not replaced with its question under way: see `Topics._unanswered`."""
 _COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
 """After which brokers that have not even said who they are count as not answering, and an operator is told so."""
@@ -100,7 +99,9 @@ def _wait(what: str, future: Future[T]) -> T:
     try:
         return future.result(timeout=_WAIT_SECONDS)
     except KafkaException as error:
-        raise unavailable(what, error.args[0]) from error
+        # The future holds the error. With a traceback the error would hold who asked, so future and client: a circle that
+        # only the collector frees, and 30 threads and descriptors a question in it (seen).
+        raise unavailable(what, error.args[0]) from error.with_traceback(None)
     except TimeoutError as error:
         raise KafkaUnavailable(f"{what}: no answer within {_WAIT_SECONDS:.0f} s") from error
 
@@ -128,6 +129,9 @@ class Topics:
         self._make = make
         self._made = make()
         self._offsets = offsets
+        self._unanswered: list[AdminClient] = []
+        """Clients that owe an answer long after its time, which a process that was stopped for a while may find. They are
+        kept: one that is freed with a question under way takes the process with it (seen with confluent-kafka 2.16)."""
 
     def _ask(self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...] = ()) -> T:
         """Ask a question that may take so many seconds, again and of a new client where no broker answers it.
@@ -136,19 +140,31 @@ class Topics:
         coordinator once, and for controller and leaders hardly ever (librdkafka 2.16). One that is made before the others
         have noticed that a broker is gone is sent there by them; hence several, and the first ones not for long.
         """
-        unanswered: KafkaUnavailable | None = None
-        for seconds in tries or _TRIES_SECONDS:
-            client = self._made
+        *first, last = tries or _TRIES_SECONDS
+        for seconds in first:
             try:
-                return question(client, seconds)
+                return self._ask_once(question, seconds)
             except KafkaUnavailable as error:
                 if not _is_unanswered(error):
                     raise
-                unanswered = error
-                self._replace(client)
-        raise cast("KafkaUnavailable", unanswered)
+        return self._ask_once(question, last)
 
-    def _replace(self, client: AdminClient) -> None:
+    def _ask_once(self, question: Callable[[AdminClient, float], T], seconds: float) -> T:
+        client = self._made
+        try:
+            return question(client, seconds)
+        except KafkaUnavailable as error:
+            if _is_unanswered(error):
+                self._replace(client, late=isinstance(error.__cause__, TimeoutError))
+            # Without the frames that hold the client: it is freed here, which may take a while, and not on the thread that
+            # drops the error last, which may be the loop's.
+            raise error.with_traceback(None) from error.__cause__
+        finally:
+            del client
+
+    def _replace(self, client: AdminClient, *, late: bool = False) -> None:
+        if late:
+            self._unanswered.append(client)
         if self._made is client:  # and not replaced already by another thread
             self._made = self._make()
 
@@ -241,17 +257,18 @@ class Topics:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_TRIES_SECONDS[-1],
         )
-        found, unanswered = {}, False
+        found, unanswered, late = {}, False, False
         for place, future in asked.items():
             try:
                 end = _wait("end offset", future).offset
             except KafkaUnavailable as error:
                 unanswered = unanswered or _is_unanswered(error)
+                late = late or isinstance(error.__cause__, TimeoutError)
                 continue
             unanswered = unanswered or end < 0
             found[TopicPartition(place.topic, place.partition)] = end
         if unanswered:
-            self._replace(client)
+            self._replace(client, late=late)
         return {partition: end for partition, end in found.items() if end >= 0}
 
     def session_seconds(self, group: str) -> float:

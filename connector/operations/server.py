@@ -2,15 +2,21 @@
 
 Live: the consumer's thread and the loop turn; answering at all shows the second. Ready: joined, everything assigned is
 restored, nothing waits for an operator; Amazon being down or slow is not unready (design: Commands and exit codes).
+
+Whoever reaches the port must not harm what it is a window into. A connection is for one request, and ends after some seconds
+however far that came; where there are many, the oldest makes room for the new one, so that a probe gets through.
 """
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 __all__ = ["Health", "Operations"]
 
@@ -23,6 +29,52 @@ class Health:
     """Why the process should be restarted; None if it should not."""
     not_ready: tuple[str, ...]
     """Why it is not ready; empty when it is."""
+
+
+_CONNECTION_SECONDS = 10.0
+"""For a request and its answer, which we have at once: as long as a scrape waits by default."""
+_MOST_CONNECTIONS = 64
+"""Probes, some scrapers and persons have a few, for milliseconds; a process may have 1,024 descriptors in all."""
+_BACKLOG = 128
+"""Connections that may wait for us in the kernel."""
+
+
+class _Server(web.Server):
+    """aiohttp's server, bounded in connections and in their time."""
+
+    def __init__(self, answer: Callable[[web.BaseRequest], web.Response]) -> None:
+        async def answered(request: web.BaseRequest) -> web.Response:
+            response = answer(request)
+            response.force_close()
+            return response
+
+        super().__init__(answered, access_log=None)
+        self._ends: dict[RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Take a connection, if need be in the place of the oldest."""
+        super().connection_made(handler, transport)
+        if len(self._ends) >= _MOST_CONNECTIONS:
+            self.end(next(iter(self._ends)))
+        timer = asyncio.get_running_loop().call_later(_CONNECTION_SECONDS, transport.abort)
+        self._ends[handler] = (transport, timer)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection."""
+        super().connection_lost(handler, exc)
+        self.end(handler)
+
+    def end(self, handler: RequestHandler) -> None:
+        """End a connection, if it has not ended."""
+        if (found := self._ends.pop(handler, None)) is not None:
+            transport, timer = found
+            timer.cancel()
+            transport.abort()
+
+    def end_all(self) -> None:
+        """End every connection."""
+        for handler in list(self._ends):
+            self.end(handler)
 
 
 class Operations:
@@ -39,44 +91,50 @@ class Operations:
         self._metrics = metrics
         self._rows = rows
         self._title = title
-        self._runner: web.AppRunner | None = None
+        self._server: _Server | None = None
+        self._runner: web.ServerRunner | None = None
         self.port = 0
         """The port bound, once started."""
 
     async def start(self, host: str, port: int) -> None:
         """Listen; a port of 0 takes a free one."""
-        application = web.Application()
-        application.add_routes(
-            [
-                web.get("/", self._page),
-                web.get("/metrics", self._metrics_page),
-                web.get("/livez", self._livez),
-                web.get("/readyz", self._readyz),
-            ]
-        )
-        self._runner = web.AppRunner(application, access_log=None)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self.port = listening.getsockname()[1]
+        self._server = _Server(self._answer)
+        self._runner = web.ServerRunner(self._server)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        # asyncio accepts as many connections at once as the backlog it is told. Where there are no descriptors left, each of
+        # them is tried again a second later, and is as many again (CPython 3.11): thousands of lines. One stays one.
+        await web.SockSite(self._runner, listening, backlog=1).start()
+        listening.listen(_BACKLOG)
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
+        if self._server is not None and self._runner is not None:
+            self._server.end_all()
             await self._runner.cleanup()
 
-    async def _livez(self, _request: web.Request) -> web.Response:
+    def _answer(self, request: web.BaseRequest) -> web.Response:
+        pages = {"/": self._page, "/metrics": self._metrics_page, "/livez": self._livez, "/readyz": self._readyz}
+        if (page := pages.get(request.path)) is None:
+            return web.Response(text="Not found: there are /, /metrics, /livez and /readyz\n", status=404)
+        if request.method not in {"GET", "HEAD"}:
+            return web.Response(text="Not allowed: GET and HEAD are\n", status=405, headers={"Allow": "GET, HEAD"})
+        return page()
+
+    def _livez(self) -> web.Response:
         why = self._health().not_live
         return web.Response(text=f"{why or 'live'}\n", status=503 if why else 200)
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
+    def _readyz(self) -> web.Response:
         why = self._health().not_ready
         return web.Response(text="".join(f"{line}\n" for line in why or ("ready",)), status=503 if why else 200)
 
-    async def _metrics_page(self, _request: web.Request) -> web.Response:
+    def _metrics_page(self) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    async def _page(self, _request: web.Request) -> web.Response:
+    def _page(self) -> web.Response:
         health = self._health()
         state = health.not_live or "; ".join(health.not_ready) or "ready"
         rows = "".join(

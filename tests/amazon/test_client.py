@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import math
+import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from connector.amazon import client
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink, _FreshTokens
 from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret, refresh_form
@@ -91,8 +94,10 @@ def sink_to(stack: AsyncExitStack, amazon: Amazon) -> SinkMaker:
         secret: Secret = lambda: "s3cret",
         timeout_seconds: float = 5.0,
         url: str | None = None,
+        token_url: str | None = None,
     ) -> AmazonSink:
-        refreshed = Credentials("client", secret, lambda: "Atzr|refresh", f"{amazon.url}/auth/o2/token")
+        asked_at = token_url or f"{amazon.url}/auth/o2/token"
+        refreshed = Credentials("client", secret, lambda: "Atzr|refresh", asked_at)
         credentials = refreshed if token is None else FixedToken(token if callable(token) else lambda: token)
         contract = AdsV1("585", "client", "NA")
         sink = AmazonSink(contract, url or amazon.url, credentials, timeout_seconds=timeout_seconds, max_connections=8)
@@ -100,6 +105,18 @@ def sink_to(stack: AsyncExitStack, amazon: Amazon) -> SinkMaker:
         return sink
 
     return make
+
+
+async def raw_server(stack: AsyncExitStack, answer: bytes) -> str:
+    """Listen, answer every request with these bytes, and close; return the URL."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await stack.enter_async_context(await asyncio.start_server(talk, "127.0.0.1"))
+    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 def always() -> bool:
@@ -428,22 +445,130 @@ async def test_what_does_not_decompress_is_no_verdict(amazon: Amazon, sink_to: S
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b"", "disconnected"),
         (b"HTTP/1.1 207 Multi-Status\r\nContent-Length: 1000\r\n\r\n{", "disconnected"),
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "not-http"),
         (b"HTTP/1.1 207 Multi-Status\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "not-http"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", "http-101"),
     ],
 )
-async def test_a_broken_connection_passes(stack: AsyncExitStack, sink_to: SinkMaker, raw: bytes, reason: str) -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(raw)
-        writer.close()
+async def test_an_answer_that_cannot_be_read_is_said_to_be_perhaps_of_accepted_events(
+    stack: AsyncExitStack, sink_to: SinkMaker, raw: bytes, reason: str
+) -> None:
+    url = await raw_server(stack, raw)
+    failed = await failure(sink_to(token="Atza|fixed", url=url))
+    assert (failed.failure, failed.reason) == (Failure.UNREADABLE, reason)
+    assert "may have been accepted" in failed.detail
 
-    server = await stack.enter_async_context(await asyncio.start_server(talk, "127.0.0.1"))
-    port = server.sockets[0].getsockname()[1]
-    failed = await failure(sink_to(token="Atza|fixed", url=f"http://127.0.0.1:{port}"))
-    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, reason)
+
+async def test_a_connection_that_is_closed_unanswered_passes(stack: AsyncExitStack, sink_to: SinkMaker) -> None:
+    failed = await failure(sink_to(token="Atza|fixed", url=await raw_server(stack, b"")))
+    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "disconnected")
+
+
+async def test_a_token_endpoint_that_cannot_be_read_is_said_to_be_that(
+    stack: AsyncExitStack, amazon: Amazon, sink_to: SinkMaker
+) -> None:
+    url = await raw_server(stack, b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+    failed = await failure(sink_to(token_url=url))
+    assert (failed.failure, failed.reason) == (Failure.UNREADABLE, "token-not-http")
+    assert "may have been accepted" not in failed.detail
+    assert amazon.requests == []
+
+
+_BODY = b"Content-Length: %d\r\n\r\n" % len(ACCEPTED) + ACCEPTED
+_CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x%s\r\n" + ACCEPTED + b"\r\n0\r\n%s\r\n"
+_MULTI_STATUS = b"HTTP/1.1 207 Multi-Status\r\nContent-Type: application/json\r\n"
+_LAVISH = {
+    "a header of 9 KB": _MULTI_STATUS + b"X: " + b"x" * 9_000 + b"\r\n" + _BODY,
+    "a header of 64 KB": _MULTI_STATUS + b"X-Trace: " + b"x" * 65_536 + b"\r\n" + _BODY,
+    "a cookie of 16 KB": _MULTI_STATUS + b"Set-Cookie: a=" + b"x" * 16_384 + b"\r\n" + _BODY,
+    "500 headers": _MULTI_STATUS + b"".join(b"X-%d: y\r\n" % number for number in range(500)) + _BODY,
+    "a status line of 20 KB": b"HTTP/1.1 207 " + b"m" * 20_000 + b"\r\nContent-Type: application/json\r\n" + _BODY,
+    "1,000 early hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 1_000 + _MULTI_STATUS + _BODY,
+    "1,000 times continue": b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000 + _MULTI_STATUS + _BODY,
+    "a trailer of 20 KB": _MULTI_STATUS + _CHUNKED % (len(ACCEPTED), b"", b"X: " + b"x" * 20_000 + b"\r\n"),
+    "200 trailers": _MULTI_STATUS + _CHUNKED % (len(ACCEPTED), b"", b"X: y\r\n" * 200),
+    "a chunk's extension of 20 KB": _MULTI_STATUS + _CHUNKED % (len(ACCEPTED), b";e=" + b"e" * 20_000, b""),
+}
+
+
+@pytest.mark.parametrize("answer", _LAVISH)
+async def test_an_answer_with_much_around_it_is_read(stack: AsyncExitStack, sink_to: SinkMaker, answer: str) -> None:
+    sink = sink_to(token="Atza|fixed", url=await raw_server(stack, _LAVISH[answer]))
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+
+
+async def test_a_token_with_much_around_it_is_read(amazon: Amazon, sink_to: SinkMaker) -> None:
+    amazon.tokens = [answering(200, orjson.dumps({"access_token": "first", "expires_in": 3600}), X_Trace="x" * 65_536)]
+    assert await sink_to().send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+
+
+class _Names:
+    """Stands in for the host's resolver: one name, whose address moves, or which cannot be resolved."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.address: str | None = "127.0.0.1"
+        self._resolve = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._asked)
+
+    def _asked(self, host: str, *more: Any, **named: Any) -> Any:
+        if host != "amazon.example":
+            return self._resolve(host, *more, **named)
+        if self.address is None:
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return self._resolve(self.address, *more, **named)
+
+
+async def _named_server(stack: AsyncExitStack, address: str, port: int, met: list[str], go_on: asyncio.Event) -> int:
+    async def reply(request: web.Request) -> web.StreamResponse:
+        met.append(address)
+        if await request.read() == b'{"wait":1}':
+            await go_on.wait()
+        return await answering(207, ACCEPTED)(request)
+
+    app = web.Application()
+    app.router.add_post("/adsApi/v1/create/events", reply)
+    server = await stack.enter_async_context(TestServer(app, host=address, port=port))
+    assert server.port is not None
+    return server.port
+
+
+async def test_a_name_that_moved_is_followed_while_its_old_address_answers(
+    stack: AsyncExitStack, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_SESSION_SECONDS", 0.2)
+    met: list[str] = []
+    names, go_on = _Names(monkeypatch), asyncio.Event()
+    port = await _named_server(stack, "127.0.0.1", 0, met, go_on)
+    await _named_server(stack, "127.0.0.2", port, met, go_on)
+    sink = sink_to(token="Atza|fixed", url=f"http://amazon.example:{port}")
+    slow = asyncio.create_task(sink.send(b'{"wait":1}', 1, may_start=always))
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+    names.address = "127.0.0.2"
+    deadline = asyncio.get_running_loop().time() + 5
+    while met[-1] != "127.0.0.2":
+        assert asyncio.get_running_loop().time() < deadline
+        assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+        await asyncio.sleep(0.02)
+    go_on.set()
+    assert await slow == Verdicts([DELIVERED])  # what was in flight was not disturbed
+    assert len(sink._http._out) == 1
+
+
+async def test_a_name_that_cannot_be_resolved_for_now_has_its_last_address(
+    stack: AsyncExitStack, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_SESSION_SECONDS", 0.0)
+    met: list[str] = []
+    names = _Names(monkeypatch)
+    names.address = None
+    port = await _named_server(stack, "127.0.0.1", 0, met, asyncio.Event())
+    sink = sink_to(token="Atza|fixed", url=f"http://amazon.example:{port}")
+    assert (await failure(sink)).reason == "dns"
+    names.address = "127.0.0.1"
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+    names.address = None
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
 
 
 async def test_nobody_listening_passes(unused_tcp_port: int, sink_to: SinkMaker) -> None:

@@ -61,12 +61,12 @@ def test_an_odd_life_is_read_so_that_a_token_is_refreshed_too_early_rather_than_
 def test_a_token_that_no_header_can_hold_is_no_token(text: object) -> None:
     failed = token(access_token=text)
     assert isinstance(failed, RequestFailed)
-    assert (failed.failure, failed.reason) == (Failure.TRANSIENT, "token-unreadable")
+    assert (failed.failure, failed.reason) == (Failure.UNREADABLE, "token-unreadable")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"Atza|x"', b'{"access_token":'])
 def test_an_answer_that_is_not_one_passes(body: bytes) -> None:
-    assert failure(200, body).failure is Failure.TRANSIENT
+    assert failure(200, body).failure is Failure.UNREADABLE
 
 
 def test_a_refused_refresh_needs_the_operator_and_names_oauths_code_only() -> None:

@@ -1041,6 +1041,45 @@ def test_a_member_without_partitions_waits_for_no_operator() -> None:
     assert talk.pipeline.needs_operator() == []
 
 
+UNREADABLE = RequestFailed(Failure.UNREADABLE, "not-http", detail="amazon.example answers what cannot be read as HTTP")
+
+
+def test_answers_that_cannot_be_read_need_an_operator_when_they_are_three_in_a_row() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    for _ in range(2):
+        talk.answer(b"[0,1]", UNREADABLE)
+        assert talk.pipeline.needs_operator() == []
+        talk.wait(60.0)
+    talk.answer(b"[0,1]", UNREADABLE)
+    assert talk.pipeline.needs_operator() == [UNREADABLE.detail]
+    assert sends(talk.wait(60.0)) == [b"[0,1]"]  # and it goes on trying
+    talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_an_answer_that_cannot_be_read_between_others_passes() -> None:
+    talk = Conversation()
+    talk.start()
+    for offset in range(4):
+        talk.poll(good(offset))
+        talk.answer(b"[%d]" % offset, UNREADABLE)
+        assert talk.pipeline.needs_operator() == []
+        talk.wait(60.0)
+        talk.verdicts(b"[%d]" % offset, DELIVERED)
+
+
+def test_on_verdict_stop_a_moment_of_answers_that_cannot_be_read_does_not_end_the_process() -> None:
+    talk = Conversation(replace(POLICY, stop_on_verdict=True))
+    talk.start()
+    talk.poll(good(0))
+    for number in range(5):
+        commands = talk.answer(b"[0]", UNREADABLE)
+        assert (x.Stop(UNREADABLE.detail) in commands) == (number == 4)
+        talk.wait(60.0)
+
+
 # ---- the breaker
 
 

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from connector.errors import KafkaUnavailable
+from connector.kafka import topics
 from connector.kafka.topics import OwnTopics, TopicDescription, Topics, unavailable
 from connector.model import TopicPartition
 
@@ -51,6 +52,15 @@ def test_after_a_question_without_an_answer_another_client_is_asked(code: int) -
         asked.topics.cluster_id()
     assert asked.topics.cluster_id() == "id"
     assert asked.made == 2
+
+
+def test_a_client_that_still_owes_its_answer_is_replaced_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "_WAIT_SECONDS", 0.01)
+    owing = SimpleNamespace(describe_cluster=lambda **_: Future[object]())
+    asked = topics.Topics(cast("Any", lambda: owing), cast("Any", None))
+    with pytest.raises(KafkaUnavailable, match="no answer within"):
+        asked.cluster_id()
+    assert asked._unanswered == [owing]  # to free it would end the process
 
 
 class _Silent:
@@ -128,10 +138,10 @@ class _Created(Topics):
     ],
 )
 def test_settings_that_brokers_refuse_are_left_out_and_no_more(refused: tuple[str, ...], kept: set[str]) -> None:
-    topics = _Created(*refused)
+    created = _Created(*refused)
     own = OwnTopics(
-        topics, "{}.ledger".format, "{}.dead-letter".format, servers="broker:9092", window_ms=1_000, auto_create=True
+        created, "{}.ledger".format, "{}.dead-letter".format, servers="broker:9092", window_ms=1_000, auto_create=True
     )
     own.rehearse(TopicDescription("source", "id", 1, 3, frozenset()), letters=True)
-    assert kept <= topics.settings_made.keys()
-    assert topics.settings_made.keys().isdisjoint(refused)
+    assert kept <= created.settings_made.keys()
+    assert created.settings_made.keys().isdisjoint(refused)

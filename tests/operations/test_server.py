@@ -1,0 +1,123 @@
+"""The operations port beside strangers: whoever reaches it, a probe gets through and the process has descriptors left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from connector.operations import server
+from connector.operations.server import Health, Operations
+
+_LARGE = b"# " + b"x" * 8_000_000
+
+
+@pytest.fixture
+async def operations() -> AsyncIterator[Operations]:
+    operations = Operations(lambda: Health(None, ()), lambda: _LARGE, list, "title")
+    await operations.start("127.0.0.1", 0)
+    yield operations
+    await operations.stop()
+
+
+async def _asked(operations: Operations, path: str, method: str = "GET") -> tuple[int, str]:
+    timeout = aiohttp.ClientTimeout(total=2)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.request(method, f"http://127.0.0.1:{operations.port}{path}") as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def _connected(operations: Operations) -> socket.socket:
+    return await asyncio.to_thread(socket.create_connection, ("127.0.0.1", operations.port), timeout=30)
+
+
+async def test_pages_and_what_is_none(operations: Operations) -> None:
+    assert await _asked(operations, "/livez") == (200, "live\n")
+    assert await _asked(operations, "/readyz?verbose") == (200, "ready\n")
+    assert await _asked(operations, "/livez", "HEAD") == (200, "")
+    assert (await _asked(operations, "/"))[0] == 200
+    assert (await _asked(operations, "/nothing"))[0] == 404
+    assert (await _asked(operations, "/livez", "POST"))[0] == 405
+
+
+def _says_nothing(_stranger: socket.socket) -> None:
+    pass
+
+
+def _says_half(stranger: socket.socket) -> None:
+    stranger.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n")
+
+
+def _does_not_read(stranger: socket.socket) -> None:
+    stranger.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+
+
+def _sends_no_body(stranger: socket.socket) -> None:
+    stranger.sendall(b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+
+
+def _keeps_alive(stranger: socket.socket) -> None:
+    stranger.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
+
+
+_STRANGERS = [_says_nothing, _says_half, _does_not_read, _sends_no_body, _keeps_alive]
+Stranger = Callable[[socket.socket], None]
+
+
+@pytest.mark.parametrize("behave", _STRANGERS)
+async def test_many_strangers_use_up_no_descriptors_and_a_probe_gets_through(
+    operations: Operations, behave: Stranger
+) -> None:
+    before = len([*Path("/proc/self/fd").iterdir()])
+    with ExitStack() as strangers:
+        for _ in range(120):
+            stranger = strangers.enter_context(await _connected(operations))
+            with contextlib.suppress(ConnectionError):
+                behave(stranger)
+        assert await _asked(operations, "/livez") == (200, "live\n")
+        assert len([*Path("/proc/self/fd").iterdir()]) - before - 120 <= server._MOST_CONNECTIONS
+
+
+@pytest.mark.parametrize("behave", _STRANGERS)
+async def test_a_connection_that_comes_to_nothing_is_ended(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch, behave: Stranger
+) -> None:
+    monkeypatch.setattr(server, "_CONNECTION_SECONDS", 0.3)
+    with await _connected(operations) as stranger:
+        behave(stranger)
+        await asyncio.sleep(1.0)
+        with contextlib.suppress(ConnectionError):
+            while await asyncio.to_thread(stranger.recv, 1_000_000):  # what there was before the end
+                pass
+
+
+async def test_a_process_without_descriptors_says_so_seldom(
+    operations: Operations, caplog: pytest.LogCaptureFixture
+) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with caplog.at_level(logging.ERROR, "asyncio"), ExitStack() as strangers:
+        waiting = [strangers.enter_context(socket.socket()) for _ in range(20)]
+        highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard[1]))
+        try:
+            with contextlib.suppress(OSError):
+                while True:  # what is free below
+                    strangers.enter_context(Path("/dev/null").open("rb"))
+            for stranger in waiting:
+                stranger.connect(("127.0.0.1", operations.port))
+            await asyncio.sleep(3.5)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, hard)
+    assert 1 <= len(caplog.records) <= 5
+    await asyncio.sleep(1.1)
+    assert await _asked(operations, "/livez") == (200, "live\n")

@@ -1,0 +1,166 @@
+"""SIGTERM is heard from the first moment on, and every command ends by it, says so, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from connector import signals
+
+_SECONDS = 60.0
+_CAUGHT = 1 << (signal.SIGTERM - 1)
+
+
+@pytest.fixture
+def silent_brokers() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def _environment(brokers: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "KAFKA_BOOTSTRAP_SERVERS": brokers,
+        "KAFKA_TOPIC": "conversions",
+        "AVRO_SCHEMA_FILE": str(Path(__file__).parents[1] / "schemas" / "conversion_event.avsc"),
+        "AMAZON_ACCOUNT_ID": "5850000000001",
+        "AMAZON_CLIENT_ID": "amzn1.application-oa2-client.example",
+        "AMAZON_ACCESS_TOKEN": "example",
+        "LISTEN_HOST": "127.0.0.1",
+        "LISTEN_PORT": "0",
+    }
+
+
+def _started(
+    arguments: list[str], environment: dict[str, str], before: Callable[[], None] | None = None
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=before,  # noqa: PLW1509 - no thread of ours holds a lock that it takes
+    )
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.002)
+
+
+def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end; return exit code and last line, once no process of its group is left."""
+    output, _ = process.communicate(timeout=_SECONDS)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert "Traceback" not in output
+    return process.returncode, output.splitlines()[-1]
+
+
+def _dropped() -> None:
+    """Drop the signal until there is a handler, as the kernel does for the first process of a container."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _dropped_but_blocked() -> None:
+    _dropped()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _is_listening(process: subprocess.Popen[str]) -> bool:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) & _CAUGHT)
+
+
+_COMMANDS = [
+    "connector run",
+    "connector audit",
+    "connector replay",
+    "connector demo",
+    "connector sandbox",
+]
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_the_signal_is_heard_before_anything_is_loaded(command: str, silent_brokers: str) -> None:
+    process = _started(command.split(), _environment(silent_brokers), _dropped)
+    _until(lambda: _is_listening(process), "it listens")
+    loaded = Path(f"/proc/{process.pid}/maps").read_text()
+    process.terminate()
+    assert _ended(process) == (0 if command == "connector run" else 143, "Ended by SIGTERM before it began.")
+    assert "confluent_kafka" not in loaded
+    assert "aiohttp" not in loaded
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_a_blocked_signal_waits_until_it_can_be_heard(command: str, silent_brokers: str) -> None:
+    process = _started(command.split(), _environment(silent_brokers), _dropped_but_blocked)
+    process.terminate()
+    assert _ended(process) == (0 if command == "connector run" else 143, "Ended by SIGTERM before it began.")
+
+
+@pytest.mark.parametrize("milliseconds", [50, 100, 200, 300, 500, 800, 1_200])
+def test_run_ends_well_whenever_the_signal_comes(milliseconds: int, silent_brokers: str) -> None:
+    process = _started(["connector", "run"], _environment(silent_brokers), _dropped_but_blocked)
+    time.sleep(milliseconds / 1_000)
+    process.terminate()
+    code, last = _ended(process)
+    assert code == 0
+    assert last == "Ended by SIGTERM before it began." or '"stopped"' in last
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "last"),
+    [
+        ("audit", 143, "Ended by SIGTERM before it was done."),
+        ("replay --yes", 143, "Ended by SIGTERM before it was done."),
+        ("check", 143, "Ended by SIGTERM before it was done."),
+        ("demo --events 1000000", 143, "Ended by SIGTERM before it was done."),
+    ],
+)
+def test_a_command_ends_in_the_midst_of_it(command: str, code: int, last: str, silent_brokers: str) -> None:
+    process = _started(["connector", *command.split()], _environment(silent_brokers))
+    library = Path(f"/proc/{process.pid}/maps")
+    _until(lambda: "librdkafka" in library.read_text(), "Kafka's client is loaded")
+    time.sleep(2.0)
+    process.terminate()
+    assert _ended(process) == (code, last)
+
+
+def test_the_sandbox_ends_well(tmp_path: Path) -> None:
+    process = _started(["connector", "sandbox", "--port", "0", "--port-file", str(tmp_path / "port")], _environment("-"))
+    _until((tmp_path / "port").exists, "it listens")
+    process.terminate()
+    assert _ended(process)[0] == 0
+
+
+def test_a_signal_that_is_held_waits_for_its_moment() -> None:
+    with signals.held() as raise_what_waits:
+        raise_what_waits()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # as `timeout` sends it: to the process, and to its group
+        with pytest.raises(signals.Terminated):
+            raise_what_waits()
+
+
+def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    with signals.held():
+        os.kill(os.getpid(), signal.SIGINT)
+        monkeypatch.setattr(signals, "SAME_SIGNAL_SECONDS", 0.0)
+        time.sleep(0.01)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
