@@ -202,8 +202,8 @@ class Journal(Protocol):
     def commits_what_it_has_not(self, process: Process, place: TopicPartition) -> None:
         """A member asks for a commit of a partition that it gave up."""
 
-    def committed(self, place: TopicPartition, commit: Commit) -> None:
-        """The group has a commit."""
+    def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
+        """The group has a commit, of a process or of somebody else."""
 
     def taken_away(self, process: Process, partition: int) -> None:
         """The group took a partition away without its owner knowing."""
@@ -264,10 +264,10 @@ class Cluster:
         log = self.topics[place.topic].partitions[place.partition]
         log[kept:] = [a_source_record(place.topic, row) for row in grown]
 
-    def commit(self, place: TopicPartition, commit: Commit) -> None:
+    def commit(self, place: TopicPartition, commit: Commit, process: Process | None = None) -> None:
         """Have the group's offset be this."""
         self.committed[place] = commit
-        self.journal.committed(place, commit)
+        self.journal.committed(place, commit, process)
 
     def cut(self, process: Process, targets: Iterable[TopicPartition | str], seconds: float) -> None:
         """Keep a process from some brokers for a while."""
@@ -819,7 +819,9 @@ class MemberClient(_Client):
                 self._flush_commits()
 
         if not self._reaches(COORDINATOR):
-            self._commits.reverse()  # of what it holds back the older may be the last to be made (librdkafka 2.16)
+            self._cluster.dice.shuffle(
+                self._commits
+            )  # of what it holds back the older may be the last to be made (librdkafka 2.16)
         self._when_reached(COORDINATOR, arrive)
 
     def _flush_commits(self) -> None:
@@ -840,7 +842,7 @@ class MemberClient(_Client):
             self._cluster.journal.happened("commit refused")
         if not fails or self._cluster.dice.random() < 0.5:
             for place in offsets:
-                self._cluster.commit(TopicPartition(place.topic, place.partition), _commit(place))
+                self._cluster.commit(TopicPartition(place.topic, place.partition), _commit(place), self._process)
         return int(KafkaError.REQUEST_TIMED_OUT) if fails else None
 
     def close(self) -> None:

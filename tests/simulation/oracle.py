@@ -111,6 +111,9 @@ class Part:
     end: End | None = None
     committed: int = 0
     start: int = 0
+    asked: list[Commit] = field(default_factory=list)
+    stored: int = 0
+    """The last of these that the group took."""
     received: set[Row] = field(default_factory=set)
     resolved: set[Row] = field(default_factory=set)
     """Resolved in the ledger when its restore began, or by an answer told since."""
@@ -421,8 +424,12 @@ class Oracle(Observer):
                 starts.update({commit.next_offset, _behind(commit)})
         return starts
 
-    def committed(self, place: TopicPartition, commit: Commit) -> None:
-        """The group has a commit."""
+    def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
+        """The group has a commit, of a process or of somebody else."""
+        mine = self._current.get((process.name, place.partition)) if process is not None else None
+        if mine is not None and commit in mine.asked:
+            self.check(commit.next_offset >= mine.stored, "I2: committed went back from {} to {}", mine.stored, commit)
+            mine.stored = commit.next_offset
         for part in self._parts.values():
             if part.partition == place.partition:
                 part.commits.append(commit)
@@ -623,6 +630,7 @@ class Oracle(Observer):
         self.check(part.running, "I7: commit of {} before its assignment started", place)
         self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
         part.committed = next_offset
+        part.asked.append(commit)
         topics = self.cluster.topics if self.cluster else {}
         version, topic_id, position, *_ = commit.metadata.split(" ")
         ledger_id, _, rests_on = position.rpartition(":")
@@ -667,7 +675,7 @@ class Oracle(Observer):
         for row, parts in self._settled.items():
             for part in parts:
                 lost = any(at == _LOST for at, _ in self._facts[row])
-                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL} and not lost:
+                if not part.taken_away and not part.forgotten and part.end is not End.TIMED_OUT and not lost:
                     unexcused[row if row.key is None else (row.partition, row.key)] += 1
         for identity, count in unexcused.items():
             self.check(count == 1, "I3: accepted {} times without an excuse: {}", count, identity)
