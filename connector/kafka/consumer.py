@@ -148,6 +148,7 @@ class SourceConsumer:
         self._fetching: set[TopicPartition] = set()
         self._refused_positions: dict[TopicPartition, int] = {}
         self._unreadable: dict[TopicPartition, str] = {}  # and the name of an error not posted yet
+        self._damage: dict[TopicPartition, str] = {}  # the last such error, until something is read again
         self._released: set[int] = set()
         self._put_off: list[Command] = []
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
@@ -333,7 +334,7 @@ class SourceConsumer:
             topic, number = message.topic(), message.partition()
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None and error.code() != _END:
-                self._consumer_error(error, partition)
+                self._consumer_error(error, partition, message.offset())
             # Before, it is paused; a record of it all the same would be read again.
             elif partition in self._positions and partition not in self._unreadable:
                 origin, offset = self._mine[partition], message.offset() or 0
@@ -352,6 +353,8 @@ class SourceConsumer:
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)
+                if origin.partition not in self._unreadable:
+                    self._damage.pop(origin.partition, None)
                 if column.messages:
                     self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
@@ -403,7 +406,7 @@ class SourceConsumer:
             if partition in self._fetching:  # a restart in between may end the others, too
                 self._resume(partition)
 
-    def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
+    def _consumer_error(self, error: KafkaError, partition: TopicPartition | None, offset: int | None) -> None:
         code = error.code()
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
             # The code is _FATAL then, whatever the brokers said; only the text has it.
@@ -414,22 +417,36 @@ class SourceConsumer:
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
-        if partition not in self._mine:
+        if partition not in self._mine or partition in self._unreadable:
             return
+        place = self._positions.get(partition)
         if code in _RESTART:
-            self._restart(partition, truncated=self._was_cut(partition, code))
-        elif code not in _OPERATOR and partition in self._positions and partition not in self._unreadable:
+            # What it says of an offset that it has jumped to, from a batch that it could not read, is about nothing of ours.
+            if partition not in self._damage or (place is not None and place.offset == offset):
+                self._restart(partition, truncated=self._was_cut(partition, code))
+            elif place is not None:
+                self._stand_still(partition, self._damage[partition])
+        elif code not in _OPERATOR and place is not None:
             self._stand_still(partition, error.name())
 
     def _stand_still(self, partition: TopicPartition, code: str) -> None:
         """Take nothing more of a partition until it is resumed, which has it read on from its position.
 
-        After a batch that fails its checksum the client goes on with what follows, after one that it cannot decompress it
-        asks for it again without end, and of a header that it does not know it jumps over the rest (librdkafka 2.16).
+        A batch that cannot be decompressed the client asks for again without end. After one that fails its checksum it takes
+        the middle of it for the next, jumps to whatever offset stands there, and says then that this is outside the log; or
+        it goes on with what follows; a seek is no way back, for it refuses one then (librdkafka 2.16, tried). So it is
+        assigned anew where the partition was read to.
         """
-        self._unreadable[partition] = code
+        self._unreadable[partition] = self._damage[partition] = code
         self._fetching.discard(partition)
-        self._consumer.pause([KafkaTopicPartition(*partition)])
+        if self._policy.incremental:
+            self._consumer.incremental_unassign([KafkaTopicPartition(*partition)])
+            self._consumer.incremental_assign([self._positions[partition]])
+            self._consumer.pause([KafkaTopicPartition(*partition)])
+        else:
+            self._consumer.assign([self._positions.get(each) or _beginning(each) for each in self._mine])
+            fetched = frozenset() if self._held_for_schema else self._fetching
+            self._consumer.pause([KafkaTopicPartition(*each) for each in self._mine.keys() - fetched])
 
     def _say_unreadable(self) -> None:
         """Post what stands still since this poll, after what was read before it."""
@@ -455,7 +472,7 @@ class SourceConsumer:
         """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
         # An eager assignment changes as a whole, so all of it begins anew.
         anew = [partition] if self._policy.incremental else list(self._mine)
-        places = [KafkaTopicPartition(*each, OFFSET_BEGINNING) for each in anew]
+        places = [_beginning(each) for each in anew]
         self._post(x.Lost(tuple(self._mine[each].generation for each in anew)))
         if self._policy.incremental:
             self._consumer.incremental_unassign(places)
@@ -592,6 +609,7 @@ class SourceConsumer:
             origin = self._mine.pop(partition, None)
             self._forget_position(partition)
             self._refused_positions.pop(partition, None)
+            self._damage.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)
                 self._undecoded = [column for column in self._undecoded if column.origin is not origin]
@@ -599,6 +617,10 @@ class SourceConsumer:
             consumer.incremental_unassign(places)
         else:
             consumer.unassign()
+
+
+def _beginning(partition: TopicPartition) -> KafkaTopicPartition:
+    return KafkaTopicPartition(*partition, OFFSET_BEGINNING)
 
 
 def _after(message: Message, partition: TopicPartition) -> KafkaTopicPartition:

@@ -80,12 +80,13 @@ class Conversation:
         self.now = 0.0
         self.skew_ms = 0
         self.last_poll: float | None = None
+        self.vouched: float | None = None
         self.ledger_end = 0
         self.requests: dict[bytes, int] = {}
 
     @property
     def moment(self) -> Moment:
-        return at(self.now, skew_ms=self.skew_ms, polled=self.last_poll)
+        return at(self.now, skew_ms=self.skew_ms, polled=self.last_poll, vouched=self.vouched)
 
     def tell(self, told: x.Input, *, after: float = 0.0) -> list[x.Command]:
         self.now += after
