@@ -10,6 +10,7 @@ ConnectorError
       + KafkaUnavailable       a broker does not answer, or refuses
           + KafkaDenied        this client lacks a right
           + RecordsRefused     it refuses records, for what one of them is
+          + KafkaStalled       a partition yields nothing where something must be
       + LedgerUnavailable      the ledger, or its end, cannot be read
   * Refused                    going on could lose events: an operator must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
@@ -22,6 +23,7 @@ from __future__ import annotations
 __all__ = [
     "ConnectorError",
     "KafkaDenied",
+    "KafkaStalled",
     "KafkaUnavailable",
     "LedgerRefused",
     "LedgerUnavailable",
@@ -80,6 +82,10 @@ class KafkaDenied(KafkaUnavailable):
 
 class RecordsRefused(KafkaUnavailable):
     """The brokers refuse records that are written together, for what one of them is; the others they would take."""
+
+
+class KafkaStalled(KafkaUnavailable):
+    """A partition yields nothing where something must be, and no error."""
 
 
 class LedgerUnavailable(Unavailable):

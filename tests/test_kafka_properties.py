@@ -53,6 +53,7 @@ def _problem(name: str, value: str) -> str:
         ("auto.offset.reset", "latest"),
         ("auto.offset.reset", " Latest"),
         ("auto.offset.reset", "error"),
+        *(("check.crcs", value) for value in ("false", "FALSE", "f", "F", "0", " false ", "no", "")),
     ],
 )
 def test_what_would_break_the_guarantee_is_refused_by_name(name: str, value: str) -> None:
@@ -67,6 +68,7 @@ def test_start_from_now_is_refused_with_the_way_to_have_it() -> None:
     ("name", "value"),
     [
         ("auto.offset.reset", "earliest"),
+        *(("check.crcs", value) for value in ("true", "True", "t", "1")),
         ("auto.offset.reset", "Earliest"),
         ("isolation.level", "Read_Committed"),
         ("group.protocol", "CONSUMER"),
@@ -180,6 +182,12 @@ def test_eager_assignors_change_an_assignment_as_a_whole(value: str) -> None:
 
 def test_new_protocol_has_no_assignor_of_the_client() -> None:
     assert "partition.assignment.strategy" not in consumer_properties(_kafka(group_protocol="consumer"))
+
+
+def test_whoever_reads_the_ledger_checks_what_it_reads_whatever_is_given() -> None:
+    given = clients.reader_properties(_kafka(check_crcs="false"), lambda *_: None, logging.getLogger("librdkafka"))
+
+    assert given["check.crcs"] is True
 
 
 def test_facts_wait_for_all_replicas_whatever_is_given() -> None:

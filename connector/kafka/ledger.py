@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -21,14 +21,26 @@ from connector.core.recovery import (
     Written,
     parse_metadata,
 )
-from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused, LedgerUnavailable
+from connector.errors import (
+    KafkaDenied,
+    KafkaStalled,
+    KafkaUnavailable,
+    LedgerRefused,
+    LedgerUnavailable,
+    LogDamaged,
+)
 from connector.kafka import reader
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.topics import TopicDescription, Topics, TopicsOfOurs
 from connector.model import UNKNOWN_EPOCH, Facts, TopicPartition
 from connector.ports import Confirmation
 
-__all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "read_entry"]
+__all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "entries"]
+
+_MEND = (
+    "Facts are neither guessed nor skipped: let a replica lead that is whole; where there is none, delete the ledger's "
+    "records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +189,16 @@ class LedgerReader:
         self, restoration: Restoration, place: TopicPartition, first: int, end: int, wanted: Callable[[], bool]
     ) -> None:
         try:
-            for message in reader.read(self._properties, place, first, end, wanted):
-                _take(restoration, place, message)
+            messages = reader.read(self._properties, place, first, end, wanted)
+            for message, entry in entries(messages, place, first, end):
+                _take(restoration, place, message, entry)
         except KafkaDenied:
             raise
+        except KafkaStalled as error:
+            self._topics.offsets(place)  # if its leader does not answer, it is that
+            raise LedgerRefused(f"{error}, though its leader answers: it is damaged there. {_MEND}") from error
+        except LogDamaged as error:
+            raise LedgerRefused(f"the ledger cannot be read: {error}. {_MEND}") from error
         except KafkaUnavailable as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
@@ -201,8 +219,28 @@ class LedgerReader:
         return stable if stable < end else None  # a transaction is open there: what it wrote is not judged either
 
 
-def read_entry(place: TopicPartition, message: Message) -> ledger_entry.LedgerEntry:
-    """Decode a record of a ledger partition; a `LedgerRefused` names the place."""
+def entries(
+    messages: Iterable[Message], place: TopicPartition, first: int, end: int
+) -> Iterator[tuple[Message, ledger_entry.LedgerEntry]]:
+    """Decode the records of a stretch of a ledger partition, which has one at each offset.
+
+    Nothing of it is written in transactions, and what has no key cannot be compacted. So one that is not there was lost, as
+    where the offset of a batch, which its checksum does not cover, is another than it was.
+
+    Raises:
+        LedgerRefused: a record is missing, damaged or not ours; the text names the place.
+    """
+    expected = first
+    for message in messages:
+        if message.offset() != expected:
+            break
+        yield message, _decoded(place, message)
+        expected += 1
+    if expected < end:
+        raise LedgerRefused(f"{place}, offset {expected}: the entry there is missing. {_MEND}")
+
+
+def _decoded(place: TopicPartition, message: Message) -> ledger_entry.LedgerEntry:
     where, value = f"{place}, offset {message.offset()}", message.value()
     if value is None:
         raise LedgerRefused(f"{where}: a record without a value, which no connector writes")
@@ -218,8 +256,7 @@ def read_entry(place: TopicPartition, message: Message) -> ledger_entry.LedgerEn
     return entry
 
 
-def _take(restoration: Restoration, place: TopicPartition, message: Message) -> None:
-    entry = read_entry(place, message)
+def _take(restoration: Restoration, place: TopicPartition, message: Message, entry: ledger_entry.LedgerEntry) -> None:
     header = entry.header
     identity = Identity(
         header.cluster_id,

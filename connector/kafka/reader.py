@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from connector.errors import KafkaUnavailable, LogDamaged
+from connector.errors import KafkaStalled, KafkaUnavailable, LogDamaged
 from connector.kafka.topics import unavailable
 from connector.model import TopicPartition
 
@@ -46,7 +46,7 @@ def read(
     ``wanted`` any more it ends, as if the partition could not be read.
 
     Raises:
-        KafkaUnavailable: it cannot be read to the end for now.
+        KafkaUnavailable: it cannot be read to the end for now; `KafkaStalled` where nobody says why.
         LogDamaged: it cannot be read to the end, and will not be by waiting.
     """
     if first >= end:
@@ -70,7 +70,7 @@ def read(
             if not wanted():
                 raise KafkaUnavailable(f"{place}: nobody waits for it any more")
             if time.monotonic() - progress_at > _STALLED_SECONDS:
-                raise KafkaUnavailable(f"{place} yields nothing at offset {next_offset}, its end is {end}")
+                raise KafkaStalled(f"{place} yields nothing at offset {next_offset}, its end is {end}")
     except KafkaException as error:
         raise unavailable(str(place), error.args[0]) from error
     finally:
@@ -79,7 +79,5 @@ def read(
 
 def _damaged(place: TopicPartition, offset: int, error: KafkaError) -> LogDamaged:
     return LogDamaged(
-        f"{place} is damaged at offset {offset} or behind it ({error.name()}): its leader has other bytes than were "
-        "written, and nothing of them is guessed or skipped. Let a replica lead that is whole (kafka-leader-election.sh), "
-        "and have the other copy it anew"
+        f"{place} is damaged at offset {offset} or behind it ({error.name()}): its leader has other bytes than were written"
     )

@@ -19,7 +19,7 @@ from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
 from connector.intake import headers_of
 from connector.kafka import clients
-from connector.kafka.ledger import read_entry
+from connector.kafka.ledger import entries
 from connector.kafka.reader import read
 from connector.kafka.topics import TopicDescription, Topics
 from connector.model import TopicPartition
@@ -108,10 +108,9 @@ class Survey:
 
         Raises:
             KafkaUnavailable: it cannot be read to its end for now.
-            LedgerRefused: it is another's ledger, or of an unknown format.
+            LedgerRefused: it is another's ledger, damaged, or of an unknown format.
         """
-        for message in self.read(place, *bounds):
-            entry = read_entry(place, message)
+        for message, entry in entries(self.read(place, *bounds), place, *bounds):
             header = entry.header
             if (header.cluster_id, header.source_topic, header.group) != (self.cluster_id, source, group):
                 raise LedgerRefused(

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting, derived_id, digest
+from connector.core.dedupe import DedupePolicy, DedupeWindow, SeenKeys, Sighting, derived_id, digest
 from connector.model import Event
 from tests.core.builders import DAY_MS, NOW_MS, an_event, key_of
 
@@ -71,6 +71,10 @@ def test_a_derived_id_differs_with_every_part_of_the_place() -> None:
         ("c", "t", 0, 11, 2),
     ]
     assert len({derived_id(*place) for place in places}) == len(places)
+
+
+def test_the_ledger_keeps_an_entry_a_day_longer_than_its_keys_count() -> None:
+    assert DedupePolicy(7 * DAY_MS).ledger_ms == 8 * DAY_MS
 
 
 # ---- keys seen

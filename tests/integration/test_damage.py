@@ -1,0 +1,159 @@
+"""A ledger whose bytes have changed on a broker's disk: neither guessed nor skipped, said, and other partitions go on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from connector.avro import ledger_entry
+from tests.integration.kafka.cluster import Cluster
+from tests.integration.world import (
+    Sandbox,
+    World,
+    create_topic,
+    delete_records,
+    event,
+    eventually,
+    ledger_entries,
+)
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
+    _one_sandbox.clear()
+    world = World(cluster.bootstrap_servers, _one_sandbox, tmp_path)
+    yield world
+    world.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Where a batch of one record stands in the segment of a partition."""
+
+    segment: Path
+    begins: int
+    length: int
+
+    @property
+    def content(self) -> bytes:
+        return self.segment.read_bytes()[self.begins :][: self.length]
+
+    def flip(self, byte: int, bit: int) -> None:
+        """Flip a bit of what the broker has; it reads its files as they are."""
+        with self.segment.open("r+b") as file:
+            file.seek(self.begins + byte)
+            before = file.read(1)[0]
+            file.seek(self.begins + byte)
+            file.write(bytes([before ^ bit]))
+
+
+def _batches(cluster: Cluster, topic: str, partition: int = 0) -> list[_Batch]:
+    segment = cluster._directory / "node-1" / "logs" / f"{topic}-{partition}" / f"{0:020}.log"
+    content, begins, found = segment.read_bytes(), 0, list[_Batch]()
+    while begins < len(content):
+        length = int.from_bytes(content[begins + 8 : begins + 12], "big") + 12
+        found.append(_Batch(segment, begins, length))
+        begins += length
+    return found
+
+
+def _stopped(world: World, **ledger: str) -> None:
+    """Deliver two events of partition 0 and one of the other; stop, and produce more to each."""
+    world.create_topic(2)
+    create_topic(world.servers, world.ledger, 2, retention_ms="-1", message_timestamp_type="LogAppendTime", **ledger)
+    connector = world.connector()
+    for number in range(2):
+        world.produce(event(f"{number}"))
+        connector.until_resolved(delivered=number + 1)
+    world.produce(event("on the other"), partition=1)
+    connector.until_resolved(delivered=3)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    world.produce(*(event(f"new-{number}") for number in range(4)))
+    world.produce(event("new on the other"), partition=1)
+
+
+_BEFORE = {"0": 1, "1": 1, "on the other": 1}
+
+
+def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:
+    connector = world.connector()
+    connector.until_said("operator_needed", sentence=sentence)
+    connector.until_resolved(delivered=1)
+    assert connector.page("/readyz")[0] == 503
+    assert connector.stop() == 0
+    assert world.sandbox.accepted() == _BEFORE | {"new on the other": 1}
+    assert world.committed() == {0: 2, 1: 2}
+    checked = world.command("check")
+    assert (checked.returncode, sentence in checked.stdout) == (1, True)
+    audited = world.command("audit")
+    assert (audited.returncode, audited.stdout, sentence in audited.stderr) == (1, "", True)
+    assert "Traceback" not in audited.stderr
+
+
+def test_a_bit_of_an_offset_that_has_flipped_resolves_no_record(world: World, cluster: Cluster) -> None:
+    """The fact about offset 0 would be one about another, which nobody has judged."""
+    _stopped(world)
+    entry = next(entry for entry in ledger_entries(world.servers, world.ledger) if entry.keys and not entry.header.partition)
+    value = ledger_entry.encode(entry.header, entry.facts())
+    batch = next(batch for batch in _batches(cluster, world.ledger) if value in batch.content)
+    first_offset = value.index(entry.header.dedupe_key) + len(entry.header.dedupe_key)
+    batch.flip(batch.content.index(value) + first_offset, 0x08)
+
+    _is_refused_and_the_other_goes_on(world, f"{world.ledger}-0 is damaged at offset")
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "zstd", "gzip", "lz4", "snappy"])
+def test_damage_in_the_midst_of_a_ledger_is_an_operators_matter(world: World, cluster: Cluster, compression: str) -> None:
+    _stopped(world, compression_type=compression)
+    batch = _batches(cluster, world.ledger)[1]
+    batch.flip(batch.length - 20, 0x10)
+
+    _is_refused_and_the_other_goes_on(world, f"{world.ledger}-0 is damaged at offset 1 or behind it (_BAD_MSG)")
+
+
+@pytest.mark.parametrize(
+    ("byte", "sentence"),
+    [
+        (3, "offset 1: the entry there is missing"),
+        (7, "offset 1: the entry there is missing"),
+        (16, "is damaged at offset 1 or behind it (_NOT_IMPLEMENTED)"),
+        (10, "yields nothing at offset 1"),
+    ],
+    ids=["far ahead", "a little ahead", "format", "length"],
+)
+def test_damage_where_no_checksum_reaches_is_noticed(world: World, cluster: Cluster, byte: int, sentence: str) -> None:
+    _stopped(world)
+    _batches(cluster, world.ledger)[1].flip(byte, 0x08)
+
+    connector = world.connector()
+    connector.until_resolved(delivered=1)
+    eventually(lambda: any(sentence in line["sentence"] for line in connector.log("operator_needed")), "it says so", 120)
+    assert connector.page("/readyz")[0] == 503
+    assert world.sandbox.accepted() == _BEFORE | {"new on the other": 1}
+
+
+def test_from_damage_that_nothing_mends_an_operator_goes_on_as_the_sentence_says(world: World, cluster: Cluster) -> None:
+    _stopped(world)
+    batch = _batches(cluster, world.ledger)[0]
+    batch.flip(batch.length - 20, 0x10)
+    assert "delete the ledger's records up to there (kafka-delete-records.sh)" in world.command("check").stdout
+    delete_records(world.servers, world.ledger, 1)
+
+    found = re.search(r"begins at 1, but its entry 0 is younger.*ACCEPT=(\S+)", world.command("check").stdout)
+    assert found is not None
+    connector = world.connector(ACCEPT=found[1])
+    connector.until_resolved(delivered=5)
+    assert set(world.sandbox.accepted().values()) == {1}
