@@ -270,7 +270,8 @@ class Connector:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
         if unheard := self._unheard(self._source):
             waiting.append(unheard)
-        return Health(not_live, (*waiting, *self.telemetry.lacks, *self.pipeline.needs_operator()))
+        operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *self.pipeline.needs_operator())
+        return Health(not_live, (*waiting, *operators))
 
     def _unheard(self, source: SourceConsumer) -> str | None:
         """Say that the group's coordinator does not answer; what any other broker says proves nothing.

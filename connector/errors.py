@@ -7,6 +7,7 @@ ConnectorError
       + UnknownSchema          its schema id is unknown to the registry, which answered
   * Unavailable                the surroundings, for now: pause, say so, go on trying
       + SchemaUnavailable      the registry does not answer, or not with a schema
+          + SchemaDenied       it refuses this client, or is not at its address
       + KafkaUnavailable       a broker does not answer, or refuses
           + KafkaDenied        this client lacks a right
           + RecordsRefused     it refuses records, for what one of them is
@@ -32,6 +33,7 @@ __all__ = [
     "RecordError",
     "RecordsRefused",
     "Refused",
+    "SchemaDenied",
     "SchemaUnavailable",
     "SettingsError",
     "Unavailable",
@@ -70,6 +72,17 @@ class Unavailable(ConnectorError):
 
 class SchemaUnavailable(Unavailable):
     """The schema cannot be had for now."""
+
+
+class SchemaDenied(SchemaUnavailable):
+    """What answers is no registry, or one that refuses this client; it is tried again, and an operator is told."""
+
+    def __init__(self, answer: str, status: int) -> None:
+        super().__init__(answer)
+        self.sentence = (
+            f"the schema registry refuses this client, or is not at its address (HTTP {status}). "
+            "Mend that, or the SCHEMA_REGISTRY_… settings and restart"
+        )
 
 
 class KafkaUnavailable(Unavailable):

@@ -24,6 +24,7 @@ from connector.core.assignment import TOO_LARGE
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.core.statistics import AGE_BOUNDS_SECONDS
+from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.model import Answer, Outcome, RequestFailed, TopicPartition
 
 __all__ = ["Telemetry", "configure_logging"]
@@ -110,8 +111,9 @@ class Telemetry:
         self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._schema_down: str | None = None
         self._lacking_schema = 0
+        self.denied_schemas: list[str] = []
+        """A sentence on the schema registry that refuses us; it waits for an operator, too."""
         self._operator: list[str] = []
         self.lacks: list[str] = []
         """Sentences on the rights that the brokers do not grant us; they wait for an operator, too."""
@@ -238,13 +240,16 @@ class Telemetry:
         """Say what a Kafka client reported of its connections; it goes on by itself."""
         self._seldom("warning", "kafka_unreachable", f"{client} {code}", client=client, code=code)
 
-    def schema_unavailable(self, sentence: str | None, partitions: int) -> None:
-        """Say that so many partitions wait for a schema, and when none does any more."""
-        if sentence is not None:
-            self._seldom("warning", "schema_unavailable", "", sentence=sentence)
-        elif self._schema_down is not None:
+    def schema_unavailable(self, failure: SchemaUnavailable | None, partitions: int) -> None:
+        """Say that so many partitions wait for a schema, whether an operator must help, and when none does any more."""
+        if failure is not None:
+            self._seldom("warning", "schema_unavailable", "", sentence=str(failure))
+        elif self._lacking_schema:
             self._log.info("schema_available")
-        self._schema_down, self._lacking_schema = sentence, partitions
+        self._lacking_schema = partitions
+        denied, before = [failure.sentence] if isinstance(failure, SchemaDenied) else [], self.denied_schemas
+        self.denied_schemas = denied
+        self._operator_needed(before, denied)
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Take note of a partition's end offset."""
@@ -345,7 +350,7 @@ class Telemetry:
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
-        waiting = len(self.lacks) + len(pipeline.needs_operator())
+        waiting = len(self.lacks) + len(self.denied_schemas) + len(pipeline.needs_operator())
         yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": self._lacking_schema}

@@ -6,6 +6,7 @@ from connector.core.dedupe import SeenKeys
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import LedgerPosition, Recovery
+from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.model import TopicPartition
 from connector.telemetry import Telemetry
 from tests.core.test_pipeline import POLICY
@@ -33,3 +34,15 @@ def test_commit_of_a_partition_that_is_given_up_leaves_no_gauge_behind() -> None
     telemetry.lag(PLACE, 9)
 
     assert (shown(telemetry, "connector_committed_offset"), shown(telemetry, "connector_lag")) == ([], [])
+
+
+def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_not() -> None:
+    telemetry = Telemetry()
+    telemetry.watch(Pipeline(POLICY), object())
+    said = []
+    for failure in (SchemaUnavailable("away"), SchemaDenied("refused", 401), SchemaUnavailable("away"), None):
+        telemetry.schema_unavailable(failure, 0 if failure is None else 3)
+        page = telemetry.exposition().decode()
+        said.append((len(telemetry.denied_schemas), f"connector_operator_needed {len(telemetry.denied_schemas)}.0" in page))
+        assert f'connector_paused{{reason="schema"}} {0 if failure is None else 3}.0' in page
+    assert said == [(0, True), (1, True), (0, True), (0, True)]

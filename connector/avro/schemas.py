@@ -26,13 +26,15 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.writer_schema import Json, parse
-from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
+from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
 __all__ = ["PROPERTIES", "Registry", "SchemaFile", "WriterSchemas", "packaged", "problems", "register"]
 
 _NOT_FOUND = 404
 _UNKNOWN = frozenset({(404, 40401), (404, 40402), (404, 40403)})
 """No such subject, version, schema; the first two of a schema that is referred to."""
+_OPERATORS = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 407})
+"""Answers that do not change by themselves; 404 where it has no code of the registry's."""
 _LARGEST_ID = 2**31 - 1
 """Ids are Java's ints. The answer to a larger one is that of a path which does not exist."""
 _PROBED_ID = 1
@@ -176,7 +178,7 @@ class Registry:
         self._patience = patience_seconds
         self._absent: dict[int, _Absent] = {}
         self._referenced: dict[tuple[str, int], Json] = {}
-        self._failure = ""
+        self._failure = SchemaUnavailable("not asked yet")
         self._failed_until = float("-inf")
         self._asking_since = self._answered_at = float("-inf")
 
@@ -243,11 +245,11 @@ class Registry:
 
     def _ask_for(self, schema_id: int) -> list[Json]:
         if self._monotonic() < self._failed_until:
-            raise SchemaUnavailable(self._failure)
+            raise self._failure.with_traceback(None)
         try:
             return self._asked(schema_id)
         except SchemaUnavailable as failure:
-            self._failure = str(failure)
+            self._failure = failure
             self._failed_until = self._monotonic() + UNAVAILABLE_SECONDS
             raise
 
@@ -339,8 +341,9 @@ def _read(text: str) -> Json:
 
 
 def _refused(error: SchemaRegistryError, asked: str) -> SchemaUnavailable:
-    answer = f"HTTP {error.http_status_code}, code {error.error_code}"
-    return SchemaUnavailable(f"the schema registry answered {answer} to the request for {asked}")
+    status = error.http_status_code
+    answer = f"the schema registry answered HTTP {status}, code {error.error_code} to the request for {asked}"
+    return SchemaDenied(answer, status) if status in _OPERATORS else SchemaUnavailable(answer)
 
 
 def _not_there(schema_id: int) -> str:

@@ -24,7 +24,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import exchange as x
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 from connector.ports import Record
@@ -79,7 +79,7 @@ class Watcher(Protocol):
     def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
         """Take note of an error the client reported; it goes on by itself."""
 
-    def schema_unavailable(self, sentence: str | None, partitions: int) -> None:
+    def schema_unavailable(self, failure: SchemaUnavailable | None, partitions: int) -> None:
         """Take note that so many partitions wait for a schema; None when none does any more."""
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
@@ -375,7 +375,7 @@ class SourceConsumer:
                 poll.reached = column.reached
             else:
                 self._keep(replace(column, messages=column.messages[len(poll.offsets) :]))
-                self._watcher.schema_unavailable(str(lacking), len(self._held_for_schema))
+                self._watcher.schema_unavailable(lacking, len(self._held_for_schema))
             if poll.offsets or poll.reached:
                 polls.append(poll)
         while polls and not self._closing.is_set():

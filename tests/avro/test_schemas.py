@@ -24,7 +24,7 @@ from connector.avro.schemas import (
     packaged,
 )
 from connector.avro.writer_schema import parse
-from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
+from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.samples import EVENT, ours, written
 
 PATIENCE = 30.0
@@ -379,6 +379,28 @@ def test_any_other_answer_means_that_the_schema_cannot_be_had_for_now(
     server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
     clock.now += UNAVAILABLE_SECONDS
     assert registry.definitions(1) == [json.loads(EVENT_SCHEMA)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "denied"),
+    [
+        ((401, {}), True),
+        ((403, {}), True),
+        ((404, b"<html>"), True),
+        ((302, b""), True),
+        ((500, {}), False),
+        ((429, {}), False),
+    ],
+)
+def test_an_answer_that_does_not_change_by_itself_needs_an_operator(
+    server: Server, registry: Registry, answer: Any, denied: bool
+) -> None:
+    server.answers["/schemas/ids/1"] = answer
+    for _ in range(2):  # the second time from memory
+        with pytest.raises(SchemaUnavailable) as caught:
+            registry.definitions(1)
+        assert isinstance(caught.value, SchemaDenied) is denied
+    assert server.asked == ["/schemas/ids/1"]
 
 
 def test_a_registry_that_failed_is_left_alone_for_a_moment(server: Server, registry: Registry, clock: Clock) -> None:

@@ -197,3 +197,14 @@ def test_the_password_in_the_registrys_address_is_never_shown(world: World, comm
         said = connector.output
     assert "//***@127.0.0.1" in said
     assert [part for part in ("canary", "p%40ss", "p@ss", "word", "reader") if part in said] == []
+
+
+def test_what_is_no_registry_needs_an_operator_and_makes_no_letter(world: World) -> None:
+    world.create_topic()
+    world.produce(event("1"))
+    connector = world.connector(SCHEMA_REGISTRY_URL=f"{world.sandbox.url}/nowhere")
+    connector.until_said("operator_needed")
+    status, page = connector.page("/readyz")
+    assert status == 503
+    assert "the schema registry refuses this client, or is not at its address (HTTP 404)" in page
+    assert connector.outcomes() == {}
