@@ -567,7 +567,7 @@ class MemberClient(_Client):
             self._answered_at = now
 
     def sleep(self, seconds: float) -> None:
-        """Do nothing for a while, as a process does that was stopped, or a host that was suspended: it sends no heartbeat."""
+        """Do nothing for a while, as a process that was stopped, or a host that was suspended: it sends no heartbeat."""
         self.answered_by_now()
         self._asleep_until = self._cluster.loop.time() + seconds
         self._expect_session_end()

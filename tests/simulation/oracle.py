@@ -215,7 +215,7 @@ class Oracle(Observer):
         return all(self._facts[row] for row in self._logs[partition] if row.offset < offset)
 
     def ledger_lost(self, partition: int, first: int, end: int) -> None:
-        """The ledger of a partition is what it was from a first to an end offset only: what it knew beside may happen again."""
+        """The ledger of a partition keeps what stands from a first to an end offset: what it knew else may happen again."""
         cluster = self.cluster
         commit = cluster.committed.get(TopicPartition(SOURCE, partition)) if cluster else None
         self._facts = defaultdict(
@@ -514,8 +514,8 @@ class Oracle(Observer):
     def leaving(self, process: Process, rows: list[Row]) -> None:
         """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
 
-        Nor anything by one that cannot know any more what is its own. Hence there is no need to bound what `finished` excuses
-        of a partition that was taken away: all that was sent of it was sent in time.
+        Nor anything by one that cannot know any more what is its own: README's bound of what may be sent twice by a member
+        that was cut off. Hence `finished` excuses all that was sent of a partition that was taken away: it was in time.
         """
         client = next(part.member.client for (name, _), part in self._parts.items() if name == process.name)
         if client is not None:
