@@ -321,7 +321,7 @@ def _release_at_once(self: Pipeline, generation: int, now: Moment) -> None:
     part = self._assignments.get(generation)
     if part is not None and part.live:
         unresolved = part.held
-        self._end(generation)
+        self._end(generation, now)
         self._out.append(x.Release(part.partition, generation, unresolved))
 
 
@@ -598,7 +598,7 @@ def _read_over_damage(properties: dict[str, Any], place: Any, first: int, end: i
     while first < end:
         try:
             for message in _read(properties, place, first, end, *rest):
-                first = message.offset() + 1
+                first = (message.offset() or 0) + 1
                 yield message
         except LogDamaged:
             first += 1

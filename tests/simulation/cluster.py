@@ -129,7 +129,7 @@ class Stored:
         if self.row is not None and self.row.unreadable_headers:
             if self.fields is self.row.headers:
                 raise SystemError("<method 'headers'> returned a result with an exception set")
-            return cast("Any", self.fields)  # as they were set
+            return cast("list[tuple[str, bytes | None]]", self.fields)  # as they were set
         return list(self.fields) or None
 
     def set_headers(self, fields: Any) -> None:
@@ -519,6 +519,8 @@ class MemberClient(_Client):
         self._errors: deque[Stored] = deque()
         self._stopped: set[TopicPartition] = set()
         """Partitions of which an error was told, or dropped: they stand still until they are sought."""
+        self._astray: set[TopicPartition] = set()
+        """Partitions that it reads where nothing is; it does not seek them, they must be assigned anew."""
         self._ends: dict[TopicPartition, int] = {}
         """The end of a log that was told of last."""
         self._tells_ends = bool(properties.get("enable.partition.eof"))
@@ -709,9 +711,14 @@ class MemberClient(_Client):
                 break
             damaged = self._is_damaged(stored)
             if damaged and self._checks:
-                # It asks for the same again and again; to go on behind it is what its source says that it means to do.
+                # What it does then depends on the bytes, and on its version: it goes on behind, or asks for the same again,
+                # or takes the middle of the batch for the next, and with it an offset that is nowhere.
                 found.append(Stored(place, stored.at, failure=KafkaError(KafkaError._BAD_MSG)))
-                if self._cluster.dice.random() < 0.8:
+                what = self._cluster.dice.random()
+                if what > 0.7:
+                    position, epoch = self._cluster.bounds(place)[1] + 1_000, -1
+                    self._astray.add(place)
+                if what > 0.2:
                     break
             elif not stored.marker:
                 found.append(replace(stored, content=_flipped(stored.content or b"\0") if damaged else stored.content))
@@ -755,9 +762,9 @@ class MemberClient(_Client):
 
     def seek(self, place: Place) -> None:
         self._process.step()
-        if self._cluster.chance(self._cluster.odds.seek):
-            raise failure(KafkaError._STATE)
         where = TopicPartition(place.topic, place.partition)
+        if where in self._astray or self._cluster.chance(self._cluster.odds.seek):
+            raise failure(KafkaError._STATE)
         asked = self._positions[where][0] == OFFSET_BEGINNING
         # The late answer to where that is undoes the seek.
         undone = asked and self._cluster.odds != Odds() and self._cluster.dice.random() < 0.1
@@ -778,13 +785,14 @@ class MemberClient(_Client):
         self._process.step()
         for place in places:
             del self._positions[TopicPartition(place.topic, place.partition)]
+            self._astray.discard(TopicPartition(place.topic, place.partition))
             self._paused.discard(TopicPartition(place.topic, place.partition))
 
     def assign(self, places: list[Place]) -> None:
         self._process.step()
         assert not self._cluster.incremental
         self._positions = {TopicPartition(place.topic, place.partition): _position(place) for place in places}
-        self._paused, self._stopped = set(), set()
+        self._paused, self._stopped, self._astray = set(), set(), set()
         self._ends.clear()
 
     def unassign(self) -> None:
