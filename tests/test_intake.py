@@ -65,7 +65,7 @@ class Sound:
     def __init__(self, decode: Mapping[bytes, BaseException], encode: Mapping[bytes, BaseException]) -> None:
         self._decode, self._encode = decode, encode
 
-    def decode(self, value: bytes) -> dict[str, object]:
+    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object]:
         if value in self._decode:
             raise self._decode[value]
         return {"value": value, "timestamp": 1_000, "clientDedupeId": None}
@@ -113,7 +113,7 @@ def test_what_nobody_foresaw_of_one_record_makes_it_a_letter_and_leaves_the_othe
     told: list[tuple[TopicPartition, int, str]] = []
     intake = _intake(**{where: {b"1": error}}, unforeseen=lambda *what: told.append(what))  # type: ignore[arg-type]  # of either
 
-    poll = intake.read(_ORIGIN, [ARecord(0), ARecord(1), ARecord(2)])
+    poll, _ = intake.read(_ORIGIN, [ARecord(0), ARecord(1), ARecord(2)])
 
     kind = type(error).__name__
     assert poll.offsets == [0, 1, 2]
@@ -128,22 +128,29 @@ def test_records_at_fault_are_told_from_what_nobody_foresaw() -> None:
     told: list[str] = []
     errors = {b"0": UnknownSchema("unknown"), b"1": Undecodable("no Avro")}
 
-    poll = _intake(errors, unforeseen=lambda *what: told.append(what[2])).read(_ORIGIN, [ARecord(0), ARecord(1)])
+    poll, _ = _intake(errors, unforeseen=lambda *what: told.append(what[2])).read(_ORIGIN, [ARecord(0), ARecord(1)])
 
     assert poll.payloads == [Flaw(Reason.UNKNOWN_SCHEMA, "unknown"), Flaw(Reason.UNDECODABLE, "no Avro")]
     assert told == []
 
 
-@pytest.mark.parametrize("error", [SchemaUnavailable("down"), SettingsError(["x"]), KeyboardInterrupt(), SystemExit()])
+@pytest.mark.parametrize("error", [SettingsError(["x"]), KeyboardInterrupt(), SystemExit()])
 def test_what_is_not_of_a_record_is_no_records_outcome(error: BaseException) -> None:
     with pytest.raises(type(error)):
         _intake({b"0": error}).read(_ORIGIN, [ARecord(0)])
 
 
+def test_a_schema_that_cannot_be_had_is_no_records_outcome() -> None:
+    poll, lacking = _intake({b"1": SchemaUnavailable("down")}).read(_ORIGIN, [ARecord(0), ARecord(1)])
+
+    assert poll.offsets == [0]
+    assert isinstance(lacking, SchemaUnavailable)
+
+
 def test_headers_that_cannot_be_read_count_as_absent_and_are_not_asked_for_again() -> None:
     odd, sound = Broken(1), ARecord(1)
 
-    first, second = (_intake().read(_ORIGIN, [record]) for record in (odd, sound))
+    first, second = (_intake().read(_ORIGIN, [record])[0] for record in (odd, sound))
 
     assert first.payloads == second.payloads, "the id derived from its place"
     assert first.sizes == second.sizes
@@ -157,7 +164,7 @@ def test_headers_are_read_as_they_are() -> None:
     headers: list[_Header] = [("", b"1"), ("none", None), ("empty", b""), (DEDUPE_ID_HEADER, b"mine")]
     headers += [(f"h{number}", b"x") for number in range(10_000)]
 
-    poll = _intake().read(_ORIGIN, [ARecord(0, headers), ARecord(0, None)])
+    poll, _ = _intake().read(_ORIGIN, [ARecord(0, headers), ARecord(0, None)])
 
     assert headers_of(ARecord(0, headers)) == headers
     assert headers_of(ARecord(0, None)) == ()

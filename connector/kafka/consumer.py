@@ -188,9 +188,7 @@ class SourceConsumer:
 
     def reading(self) -> dict[TopicPartition, int]:
         """Return the partitions that are fetched at this moment, and up to where each was read."""
-        places = {partition: self._positions.get(partition) for partition in list(self._fetching)}
-        if self._held_for_schema:
-            return {}
+        places = {each: self._positions.get(each) for each in self._fetching - self._held_for_schema}
         return {p: max(place.offset, self._reached.get(p, 0)) for p, place in places.items() if place is not None}
 
     def polled_handled(self) -> None:
@@ -445,7 +443,7 @@ class SourceConsumer:
             self._consumer.pause([KafkaTopicPartition(*partition)])
         else:
             self._consumer.assign([self._positions.get(each) or _beginning(each) for each in self._mine])
-            fetched = frozenset() if self._held_for_schema else self._fetching
+            fetched = self._fetching - self._held_for_schema
             self._consumer.pause([KafkaTopicPartition(*each) for each in self._mine.keys() - fetched])
 
     def _say_unreadable(self) -> None:

@@ -78,6 +78,12 @@ class Member:
         polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
         return [offset for poll in polls for offset in poll.offsets]
 
+    def reached(self, generation: int) -> int:
+        """Return the last end of its log that it told of under one assignment."""
+        self.source.polled_handled()
+        polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
+        return max((poll.reached for poll in polls), default=0)
+
     def records(self, generation: int) -> list[Record]:
         """Return the records it polled under one assignment."""
         polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
@@ -315,7 +321,7 @@ class FakeStage:
 
     def gap(self, partition: int = 0) -> None:
         self.produce(b"in a transaction", partition=partition)
-        self.cluster.topics[self.topic].gap(partition)
+        self.cluster.topics[self.topic].mark(partition)
 
     def cut_start(self, before: int, partition: int = 0) -> None:
         self.cluster.topics[self.topic].cut_start(partition, before)
@@ -324,12 +330,13 @@ class FakeStage:
         self.cluster.incremental = incremental
         process, member = Process(self.loop, f"process-{len(self._processes) + 1}"), Member()
         policy = _policy(self.topic, incremental=incremental, drain_seconds=drain_seconds)
+        kafka = _settings(self.topic, self.group, "simulated:9092").kafka
+        properties = clients.consumer_properties(kafka, lambda *_: None, logging.getLogger("librdkafka"), 1_000_000)
+        properties |= self._properties(process)
 
         def begin() -> None:
             watcher = cast("Any", _Silent())
-            member.source = SourceConsumer(
-                self._properties(process), policy, member.intake, "cluster", member.posted.append, watcher
-            )
+            member.source = SourceConsumer(properties, policy, member.intake, "cluster", member.posted.append, watcher)
             member.source.start()
 
         self._within(process, begin)

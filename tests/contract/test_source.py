@@ -144,6 +144,24 @@ def test_an_offset_without_a_record_is_passed_over(stage: KafkaStage) -> None:
     polled(stage, member, generation, 0, 1, 3)
 
 
+def test_the_end_of_a_log_is_told_where_it_is_behind_a_marker(stage: KafkaStage) -> None:
+    stage.create()
+    stage.produce(b"0")
+    stage.gap()
+    member = stage.member()
+    generation = assigned(stage, member)[0]
+
+    start(stage, member, generation)
+    polled(stage, member, generation, 0, 1)
+    stage.until(lambda: member.reached(generation) == 3, "the end is told of")
+
+    member.source.submit(x.Pause(TopicPartition(stage.topic, 0), generation))
+    stage.produce(b"3")
+    member.source.submit(x.Resume(TopicPartition(stage.topic, 0), generation))
+    polled(stage, member, generation, 0, 1, 3)
+    stage.until(lambda: member.reached(generation) == 4, "the next end is told of")
+
+
 def test_a_commit_says_its_epoch_and_its_metadata(stage: KafkaStage) -> None:
     stage.create()
     stage.produce(b"0", b"1")

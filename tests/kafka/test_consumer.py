@@ -537,7 +537,7 @@ def test_a_partition_is_read_up_to_the_end_of_its_log_where_it_was_told_that(sce
     assert scene.source.reading() == {ZERO: 3, ONE: 0}
     scene.source._carry_out(x.Pause(ONE, 2))
     assert scene.source.reading() == {ZERO: 3}
-    scene.source._held_for_schema = True
+    scene.source._held_for_schema = {ZERO}
     assert scene.source.reading() == {}
 
 

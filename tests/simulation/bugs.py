@@ -16,7 +16,9 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as Place
 
+from connector import intake
 from connector.amazon.client import AmazonSink
+from connector.avro.schemas import Registry
 from connector.core import exchange as x
 from connector.core import recovery
 from connector.core.assignment import Assignment, Letter, Phase
@@ -320,7 +322,7 @@ def _release_at_once(self: Pipeline, generation: int, now: Moment) -> None:
     part = self._assignments.get(generation)
     if part is not None and part.live:
         unresolved = part.held
-        self._end(generation)
+        self._end(generation, now)
         self._out.append(x.Release(part.partition, generation, unresolved))
 
 
@@ -500,11 +502,14 @@ def _forget_nothing_of_it(self: Any, generation: int) -> None:
 
 
 def _blame_it(self: Dispatch, request: Any, failed: RequestFailed) -> bool:
-    return len(request.events) == 1 and failed.failure is Failure.REFUSED
+    return (len(request.events) == 1 and failed.failure is Failure.REFUSED) or _at_fault(self, request, failed)
 
 
 def _blame_all(self: Dispatch, request: Any, failed: RequestFailed) -> bool:
-    return failed.failure is Failure.TOO_LARGE
+    return failed.failure is Failure.TOO_LARGE or _at_fault(self, request, failed)
+
+
+_at_fault = Dispatch.at_fault
 
 
 def _try_once(self: Pipeline, request: Any, open_events: Any, *rest: Any) -> None:
@@ -594,7 +599,7 @@ def _read_over_damage(properties: dict[str, Any], place: Any, first: int, end: i
     while first < end:
         try:
             for message in _read(properties, place, first, end, *rest):
-                first = message.offset() + 1
+                first = (message.offset() or 0) + 1
                 yield message
         except LogDamaged:
             first += 1
@@ -646,6 +651,17 @@ def _restore_the_newest(self: LedgerReader, *arguments: Any, **rest: Any) -> Any
 
 
 _recover = LedgerReader.recover
+
+
+def _definitions_at_once(self: Registry, schema_id: int, waited: float = 0.0) -> Any:
+    return _definitions(self, schema_id, float("inf"))
+
+
+_definitions = Registry.definitions
+
+
+def _headers_as_they_come(record: Any) -> Any:
+    return record.headers()
 
 
 def _never_full(self: ConcurrencyLimit) -> int:
@@ -727,9 +743,9 @@ BUGS: tuple[Bug, ...] = (
         "I6|I1|I9",
         ((DedupeWindow, "delivered", _delivered_and_copies_forgotten),),
     ),
-    Bug("a copy that takes a place does not claim it", "L3|I3", ((DedupeWindow, "ended", _ended_and_unclaimed),)),
+    Bug("a copy that takes a place does not claim it", "L3|I3|I6", ((DedupeWindow, "ended", _ended_and_unclaimed),)),
     Bug("copies of what went stale are forgotten", "I6|I1", ((Pipeline, "_went_stale", _stale_and_its_copies),)),
-    Bug("what the ledger resolved is done again", "I3|L2", ((ResolvedOffsets, "covers", _nothing_resolved),)),
+    Bug("what the ledger resolved is done again", "I3|L2|I5", ((ResolvedOffsets, "covers", _nothing_resolved),)),
     Bug("keys in the ledger do not count", "I3", ((SeenKeys, "add_many", _no_keys),)),
     Bug("the window forgets too soon", "I3", ((SeenKeys, "expire", _forget_all),)),
     Bug("sent although it went stale on the way", "L2", ((Pipeline, "_send_due", _send_whatever_age),)),
@@ -759,6 +775,9 @@ BUGS: tuple[Bug, ...] = (
         "process-|I9",
         ((SourceConsumer, "_decode_again", _decode_all_again),),
     ),
+    Bug("an unknown schema believed at once", "L6", ((Registry, "definitions", _definitions_at_once),)),
+    Bug("headers that cannot be read end the process", "process-", ((intake, "headers_of", _headers_as_they_come),)),
+    Bug("what one record raises ends the process", "process-", ((intake, "ConnectorError", Exception),)),
 )
 """Each with the check that is to catch it."""
 

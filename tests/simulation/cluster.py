@@ -129,7 +129,7 @@ class Stored:
         if self.row is not None and self.row.unreadable_headers:
             if self.fields is self.row.headers:
                 raise SystemError("<method 'headers'> returned a result with an exception set")
-            return cast("Any", self.fields)  # as they were set
+            return cast("list[tuple[str, bytes | None]]", self.fields)  # as they were set
         return list(self.fields) or None
 
     def set_headers(self, fields: Any) -> None:
@@ -202,8 +202,8 @@ class Journal(Protocol):
     def commits_what_it_has_not(self, process: Process, place: TopicPartition) -> None:
         """A member asks for a commit of a partition that it gave up."""
 
-    def committed(self, place: TopicPartition, commit: Commit) -> None:
-        """The group has a commit."""
+    def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
+        """The group has a commit, of a process or of somebody else."""
 
     def taken_away(self, process: Process, partition: int) -> None:
         """The group took a partition away without its owner knowing."""
@@ -264,10 +264,10 @@ class Cluster:
         log = self.topics[place.topic].partitions[place.partition]
         log[kept:] = [a_source_record(place.topic, row) for row in grown]
 
-    def commit(self, place: TopicPartition, commit: Commit) -> None:
+    def commit(self, place: TopicPartition, commit: Commit, process: Process | None = None) -> None:
         """Have the group's offset be this."""
         self.committed[place] = commit
-        self.journal.committed(place, commit)
+        self.journal.committed(place, commit, process)
 
     def cut(self, process: Process, targets: Iterable[TopicPartition | str], seconds: float) -> None:
         """Keep a process from some brokers for a while."""
@@ -519,6 +519,8 @@ class MemberClient(_Client):
         self._errors: deque[Stored] = deque()
         self._stopped: set[TopicPartition] = set()
         """Partitions of which an error was told, or dropped: they stand still until they are sought."""
+        self._astray: set[TopicPartition] = set()
+        """Partitions that it reads where nothing is; it does not seek them, they must be assigned anew."""
         self._ends: dict[TopicPartition, int] = {}
         """The end of a log that was told of last."""
         self._tells_ends = bool(properties.get("enable.partition.eof"))
@@ -567,7 +569,7 @@ class MemberClient(_Client):
             self._answered_at = now
 
     def sleep(self, seconds: float) -> None:
-        """Do nothing for a while, as a process does that was stopped, or a host that was suspended: it sends no heartbeat."""
+        """Do nothing for a while, as a process that was stopped, or a host that was suspended: it sends no heartbeat."""
         self.answered_by_now()
         self._asleep_until = self._cluster.loop.time() + seconds
         self._expect_session_end()
@@ -709,9 +711,14 @@ class MemberClient(_Client):
                 break
             damaged = self._is_damaged(stored)
             if damaged and self._checks:
-                # It asks for the same again and again; to go on behind it is what its source says that it means to do.
+                # What it does then depends on the bytes, and on its version: it goes on behind, or asks for the same again,
+                # or takes the middle of the batch for the next, and with it an offset that is nowhere.
                 found.append(Stored(place, stored.at, failure=KafkaError(KafkaError._BAD_MSG)))
-                if self._cluster.dice.random() < 0.8:
+                what = self._cluster.dice.random()
+                if what > 0.7:
+                    position, epoch = self._cluster.bounds(place)[1] + 1_000, -1
+                    self._astray.add(place)
+                if what > 0.2:
                     break
             elif not stored.marker:
                 found.append(replace(stored, content=_flipped(stored.content or b"\0") if damaged else stored.content))
@@ -755,9 +762,9 @@ class MemberClient(_Client):
 
     def seek(self, place: Place) -> None:
         self._process.step()
-        if self._cluster.chance(self._cluster.odds.seek):
-            raise failure(KafkaError._STATE)
         where = TopicPartition(place.topic, place.partition)
+        if where in self._astray or self._cluster.chance(self._cluster.odds.seek):
+            raise failure(KafkaError._STATE)
         asked = self._positions[where][0] == OFFSET_BEGINNING
         # The late answer to where that is undoes the seek.
         undone = asked and self._cluster.odds != Odds() and self._cluster.dice.random() < 0.1
@@ -778,13 +785,14 @@ class MemberClient(_Client):
         self._process.step()
         for place in places:
             del self._positions[TopicPartition(place.topic, place.partition)]
+            self._astray.discard(TopicPartition(place.topic, place.partition))
             self._paused.discard(TopicPartition(place.topic, place.partition))
 
     def assign(self, places: list[Place]) -> None:
         self._process.step()
         assert not self._cluster.incremental
         self._positions = {TopicPartition(place.topic, place.partition): _position(place) for place in places}
-        self._paused, self._stopped = set(), set()
+        self._paused, self._stopped, self._astray = set(), set(), set()
         self._ends.clear()
 
     def unassign(self) -> None:
@@ -819,7 +827,9 @@ class MemberClient(_Client):
                 self._flush_commits()
 
         if not self._reaches(COORDINATOR):
-            self._commits.reverse()  # of what it holds back the older may be the last to be made (librdkafka 2.16)
+            self._cluster.dice.shuffle(
+                self._commits
+            )  # of what it holds back the older may be the last to be made (librdkafka 2.16)
         self._when_reached(COORDINATOR, arrive)
 
     def _flush_commits(self) -> None:
@@ -840,7 +850,7 @@ class MemberClient(_Client):
             self._cluster.journal.happened("commit refused")
         if not fails or self._cluster.dice.random() < 0.5:
             for place in offsets:
-                self._cluster.commit(TopicPartition(place.topic, place.partition), _commit(place))
+                self._cluster.commit(TopicPartition(place.topic, place.partition), _commit(place), self._process)
         return int(KafkaError.REQUEST_TIMED_OUT) if fails else None
 
     def close(self) -> None:

@@ -111,6 +111,9 @@ class Part:
     end: End | None = None
     committed: int = 0
     start: int = 0
+    asked: list[Commit] = field(default_factory=list)
+    stored: int = 0
+    """The last of these that the group took."""
     received: set[Row] = field(default_factory=set)
     resolved: set[Row] = field(default_factory=set)
     """Resolved in the ledger when its restore began, or by an answer told since."""
@@ -212,7 +215,7 @@ class Oracle(Observer):
         return all(self._facts[row] for row in self._logs[partition] if row.offset < offset)
 
     def ledger_lost(self, partition: int, first: int, end: int) -> None:
-        """The ledger of a partition is what it was from a first to an end offset only: what it knew beside may happen again."""
+        """The ledger of a partition keeps what stands from a first to an end offset: what it knew else may happen again."""
         cluster = self.cluster
         commit = cluster.committed.get(TopicPartition(SOURCE, partition)) if cluster else None
         self._facts = defaultdict(
@@ -421,8 +424,12 @@ class Oracle(Observer):
                 starts.update({commit.next_offset, _behind(commit)})
         return starts
 
-    def committed(self, place: TopicPartition, commit: Commit) -> None:
-        """The group has a commit."""
+    def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
+        """The group has a commit, of a process or of somebody else."""
+        mine = self._current.get((process.name, place.partition)) if process is not None else None
+        if mine is not None and commit in mine.asked:
+            self.check(commit.next_offset >= mine.stored, "I2: committed went back from {} to {}", mine.stored, commit)
+            mine.stored = commit.next_offset
         for part in self._parts.values():
             if part.partition == place.partition:
                 part.commits.append(commit)
@@ -507,8 +514,8 @@ class Oracle(Observer):
     def leaving(self, process: Process, rows: list[Row]) -> None:
         """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
 
-        Nor anything by one that cannot know any more what is its own. Hence there is no need to bound what `finished` excuses
-        of a partition that was taken away: all that was sent of it was sent in time.
+        Nor anything by one that cannot know any more what is its own: README's bound of what may be sent twice by a member
+        that was cut off. Hence `finished` excuses all that was sent of a partition that was taken away: it was in time.
         """
         client = next(part.member.client for (name, _), part in self._parts.items() if name == process.name)
         if client is not None:
@@ -623,6 +630,7 @@ class Oracle(Observer):
         self.check(part.running, "I7: commit of {} before its assignment started", place)
         self.check(next_offset >= part.committed, "I2: commit went back from {} to {}", part.committed, next_offset)
         part.committed = next_offset
+        part.asked.append(commit)
         topics = self.cluster.topics if self.cluster else {}
         version, topic_id, position, *_ = commit.metadata.split(" ")
         ledger_id, _, rests_on = position.rpartition(":")
@@ -667,7 +675,7 @@ class Oracle(Observer):
         for row, parts in self._settled.items():
             for part in parts:
                 lost = any(at == _LOST for at, _ in self._facts[row])
-                if not part.taken_away and not part.forgotten and part.end in {None, End.GRACEFUL} and not lost:
+                if not part.taken_away and not part.forgotten and part.end is not End.TIMED_OUT and not lost:
                     unexcused[row if row.key is None else (row.partition, row.key)] += 1
         for identity, count in unexcused.items():
             self.check(count == 1, "I3: accepted {} times without an excuse: {}", count, identity)

@@ -154,9 +154,9 @@ def rows(
 ) -> list[Row]:
     """Make the records of one partition: gaps, copies, epochs that change, events that turn stale on the way.
 
-    ``heavy`` and ``huge`` are sizes of payload that Amazon, and a request, do not take; ``pace`` is the longest of the longer
-    spans between two records, in seconds. Of ``strange`` ones some are such as nobody thought of, of ``late`` ones some are
-    of a schema that the registry's replica does not have yet.
+    ``heavy`` and ``huge`` are sizes of payload that Amazon, and a request, do not take; ``pace`` is the longest span between
+    two records, in seconds. Of ``strange`` ones some are such as nobody thought of, of ``late`` ones some are of a schema
+    that the registry's replica does not have yet.
     """
     made: list[Row] = []
     offset += dice.randint(0, 2)

@@ -19,7 +19,7 @@ from tests.simulation.bugs import BUGS, present
 from tests.simulation.world import run
 
 _CHECKOUT = Path(__file__).parents[2]
-_SEEDS = 3000
+_SEEDS = 2000
 _SEEDS_A_TEST = 50
 
 

@@ -1,4 +1,4 @@
-"""A consumer of another kind in our group, as ``kafka-console-consumer --group``: it reads, commits by itself, and leaves."""
+"""A consumer of another kind in our group, as ``kafka-console-consumer --group``: it reads, commits, and leaves."""
 
 from __future__ import annotations
 

@@ -362,47 +362,57 @@ class World:
         self._result.records += len(grown)
 
     def _do_harm(self) -> None:
-        odds, dice = self._mischief_odds, self._dice
-        member = dice.choice(self._members) if self._members else None
-        if dice.random() < odds.rebalance:
-            self._happened("rebalance")
-            self._cluster.group.rebalance()
-        if dice.random() < odds.join and len(self._members) < 3:
-            self._happened("another member joins")
-            self._join()
-        if dice.random() < odds.truncate:
-            self._truncate()
-        if dice.random() < odds.expire:
-            self._expire()
-        if dice.random() < odds.visitor and not self._ledger_harmed:
-            self._visit()
-        if dice.random() < odds.ledger and not self._visitors and not self._ledger_harmed:
-            self._harm_ledger()
-        if dice.random() < odds.damage:
-            self._damage_source()
-        if dice.random() < odds.registry:
-            self._happened("registry away")
-            self._registry.away = not self._registry.away
-        if member is None:
-            return
-        if dice.random() < odds.evict and member.client is not None:
-            self._happened("member taken for dead")
-            self._cluster.group.evict(member.client)
-        if dice.random() < odds.cut:
-            self._cut(member)
-        if dice.random() < odds.sleep and member.client is not None:
-            self._happened("process sleeps")
-            member.client.sleep(dice.choice((2.0, 7.0, 11.0)))
-        if dice.random() < odds.clock:
-            self._happened("clock jumps")
-            member.clock.skew_ms = dice.choice((0, 60_000, -60_000, 600_000, -600_000, 7_200_000))
-        if dice.random() < odds.crash_at_step:
-            member.process.crash_at = member.process.steps + dice.randint(1, 300)
-        if dice.random() < odds.crash:
-            self._crash(member)
-        elif dice.random() < odds.shutdown:
-            self._happened("SIGTERM")
-            self._shut_down(member)
+        """Let each kind of harm happen by its odds."""
+        for each in fields(_Mischief):
+            if self._dice.random() < getattr(self._mischief_odds, each.name):
+                self._harm(each.name)
+
+    def _harm(self, kind: str) -> None:
+        member = self._dice.choice(self._members) if self._members else None
+        match kind:
+            case "rebalance":
+                self._happened("rebalance")
+                self._cluster.group.rebalance()
+            case "join" if len(self._members) < 3:
+                self._happened("another member joins")
+                self._join()
+            case "truncate":
+                self._truncate()
+            case "expire":
+                self._expire()
+            case "visitor" if not self._ledger_harmed:
+                self._visit()
+            case "ledger" if not self._visitors and not self._ledger_harmed:
+                self._harm_ledger()
+            case "damage":
+                self._damage_source()
+            case "registry":
+                self._happened("registry away")
+                self._registry.away = not self._registry.away
+            case _ if member is not None:
+                self._harm_member(kind, member)
+
+    def _harm_member(self, kind: str, member: Member) -> None:
+        dice = self._dice
+        match kind:
+            case "evict" if member.client is not None:
+                self._happened("member taken for dead")
+                self._cluster.group.evict(member.client)
+            case "cut":
+                self._cut(member)
+            case "sleep" if member.client is not None:
+                self._happened("process sleeps")
+                member.client.sleep(dice.choice((2.0, 7.0, 11.0)))
+            case "clock":
+                self._happened("clock jumps")
+                member.clock.skew_ms = dice.choice((0, 60_000, -60_000, 600_000, -600_000, 7_200_000))
+            case "crash_at_step":
+                member.process.crash_at = member.process.steps + dice.randint(1, 300)
+            case "crash":
+                self._crash(member)
+            case "shutdown":
+                self._happened("SIGTERM")
+                self._shut_down(member)
 
     def _visit(self) -> None:
         """Somebody looks into the topic, in our group."""
