@@ -333,7 +333,7 @@ class Connector:
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
         decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))
-        intake = Intake(decoder, self.contract, settings.dedupe.key_fields)
+        intake = Intake(decoder, self.contract, settings.dedupe.key_fields, settings.batch.max_bytes)
         logger = logging.getLogger("librdkafka")
         reported = clients.producer_properties(settings.kafka, telemetry.client_error, logger)
         with ConfirmingProducer(reported, last_seconds=_LAST_SECONDS, failed=self._failed) as producer:

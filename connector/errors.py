@@ -5,6 +5,7 @@ ConnectorError
   * RecordError                the producer: this record cannot be sent
       + Undecodable            its bytes do not parse by its writer's schema
       + UnknownSchema          its schema id is unknown to the registry, which answered
+      + Oversized              it is larger, or of more parts, than an event that could ever be sent
   * Unavailable                the surroundings, for now: pause, say so, go on trying
       + SchemaUnavailable      the registry does not answer, or not with a schema
       + KafkaUnavailable       a broker does not answer, or refuses
@@ -24,6 +25,7 @@ __all__ = [
     "LedgerRefused",
     "LedgerUnavailable",
     "OutOfOrder",
+    "Oversized",
     "RecordError",
     "Refused",
     "SchemaUnavailable",
@@ -56,6 +58,10 @@ class Undecodable(RecordError):
 
 class UnknownSchema(RecordError):
     """The registry answered that it does not have the schema."""
+
+
+class Oversized(RecordError):
+    """It is larger, or of more parts, than an event that could ever be sent; reading it would hold up everything else."""
 
 
 class Unavailable(ConnectorError):

@@ -10,12 +10,18 @@ from collections.abc import Sequence
 
 from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER
-from connector.errors import RecordError, UnknownSchema
+from connector.errors import Oversized, RecordError, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
 
 __all__ = ["Intake", "Origin"]
+
+
+_REQUESTS = 4
+"""A value may be as large as so many requests (``BATCH_MAX_BYTES``) together, for beside the event it may hold fields that
+nobody reads here. One that is larger is not decoded: that takes time and memory many times its size, and the group would
+take the process for dead. Nothing else bounds what a compressed batch holds."""
 
 
 class Origin:
@@ -45,9 +51,16 @@ def _size(headers: Sequence[tuple[str, bytes | None]]) -> int:
 class Intake:
     """Decodes records and encodes events."""
 
-    def __init__(self, decoder: Decoder, contract: WireContract, key_fields: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        contract: WireContract,
+        key_fields: tuple[str, ...],
+        request_bytes: int = 1_000_000,
+    ) -> None:
         self._decode = decoder.decode
         self._encode = contract.encode
+        self._most_bytes = _REQUESTS * request_bytes
         self._key_fields = key_fields
         self._id_fields = sorted(key_fields)  # names in another order make the same id, so that a restart with them keeps it
         self._own_id_is_key = self._id_fields == ["clientDedupeId"]
@@ -66,9 +79,11 @@ class Intake:
             payload: bytes | Flaw | None = None
             if value is not None:
                 try:
-                    inputs = self._decode(value)
+                    inputs = self._inputs(value)
                 except UnknownSchema as error:
                     payload = Flaw(Reason.UNKNOWN_SCHEMA, str(error))
+                except Oversized as error:
+                    payload = Flaw(Reason.TOO_LARGE, str(error))
                 except RecordError as error:
                     payload = Flaw(Reason.UNDECODABLE, str(error))
                 else:
@@ -84,6 +99,11 @@ class Intake:
             poll.sizes.append(size + _size(headers) if headers else size)
             poll.records.append(record)
         return poll
+
+    def _inputs(self, value: bytes) -> dict[str, object]:
+        if len(value) > self._most_bytes:
+            raise Oversized(f"value: more than {self._most_bytes} bytes, {_REQUESTS} times what a request may have")
+        return self._decode(value)
 
     def _read_inputs(
         self, origin: Origin, record: Record, inputs: dict[str, object]

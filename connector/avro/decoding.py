@@ -23,7 +23,7 @@ from fastavro import schemaless_reader
 from connector.avro.framing import Framing, schema_id
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
-from connector.errors import Undecodable
+from connector.errors import Oversized, Undecodable
 
 __all__ = ["EventDecoder"]
 
@@ -44,6 +44,27 @@ _INTEGERS = ("int", "long")
 _MAX_DECIMAL_BYTES = 16
 """38 digits. Python's decimals take time by the square of their length; a longer one stays bytes, which break a rule."""
 _EXACT = Context(prec=40)
+
+_UNMETERED_BYTES = 16_384
+_MOST_READS = 40_000
+"""One or two a part of a value (a field, an item, an entry). fastavro has no bound of its own, and of an item of two bytes
+it makes a dict of a hundred and more: a megabyte of such items takes a second and 100 MB. Nearly all values are so small
+that they can be read without counting."""
+
+
+class _Metered(BytesIO):
+    """A stream that ends a read of too many parts: fastavro asks it for every number and text by itself."""
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__(value)
+        self._left = _MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise Oversized("it has more parts than could ever be sent")
+        return super().read(size)
+
 
 _Mend = Callable[[Any], Any]
 """Makes a decoded value one of ours: in place where it is a record, and returned."""
@@ -67,6 +88,7 @@ class EventDecoder:
 
         Raises:
             Undecodable: the bytes do not parse, or the schema does not, or it has no record.
+            Oversized: it has more parts than could ever be sent.
             UnknownSchema: the registry does not have the schema.
             SchemaUnavailable: the schema cannot be had for now.
         """
@@ -75,10 +97,12 @@ class EventDecoder:
             plan = self._plan_for(value)
         if isinstance(plan, str):
             raise Undecodable(plan)
-        stream = BytesIO(value)
+        stream = BytesIO(value) if len(value) <= _UNMETERED_BYTES else _Metered(value)
         stream.seek(self._prefix)
         try:
             event: Any = schemaless_reader(stream, plan.schema, None)
+        except Oversized:
+            raise
         except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
             # None: the cause may hold bytes of the event.
             raise Undecodable(f"its bytes do not follow its writer's schema ({type(error).__name__})") from None
