@@ -102,7 +102,7 @@ class Intake:
 
     def _inputs(self, value: bytes) -> dict[str, object]:
         if len(value) > self._most_bytes:
-            raise Oversized(f"value: more than {self._most_bytes} bytes, {_REQUESTS} times what a request may have")
+            raise Oversized(f"value: more than {self._most_bytes} bytes, {_REQUESTS} times a request (BATCH_MAX_BYTES)")
         return self._decode(value)
 
     def _read_inputs(
