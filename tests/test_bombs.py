@@ -219,9 +219,7 @@ def test_a_value_of_many_requests_is_too_large_before_it_is_decoded() -> None:
 
     poll = read(Intake(Decoder(), AdsV1("account", "client", "NA"), ("clientDedupeId",), 1_000), bytes(4_001))
 
-    assert poll.payloads == [
-        Flaw(Reason.TOO_LARGE, "value: more than 4000 bytes, 4 times a request (BATCH_MAX_BYTES)")
-    ]
+    assert poll.payloads == [Flaw(Reason.TOO_LARGE, "value: more than 4000 bytes, 4 times a request (BATCH_MAX_BYTES)")]
     assert poll.keys == poll.times == [None]
     assert poll.sizes == [4_001]
 
