@@ -160,6 +160,7 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
             settings.ledger.flush_interval_seconds, max_silence_seconds=min(_MAX_SILENCE_SECONDS, session_seconds / 2)
         ),
         stop_on_verdict=settings.on_verdict == "stop",
+        session_seconds=session_seconds if poll.names_itself else float("inf"),
     )
 
 
@@ -230,7 +231,7 @@ class Connector:
         self._source: SourceConsumer | None = None
         self._runtime: Runtime | None = None
         self._watch: Watch | None = None
-        self._silence_seconds = 0.0
+        self._session_seconds = self._silence_seconds = 0.0
         self._waiting: str | None = "not started yet"
         self._shutdown = asyncio.Event()
         self.operations = Operations(
@@ -260,10 +261,24 @@ class Connector:
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
-        # A classic member learns by itself that its session is over; one by KIP-848 keeps what it has, joined, for ever.
-        if self._watch is not None and (unanswered := time.monotonic() - self._watch.answered) > self._silence_seconds:
-            waiting.append(f"no broker has answered for {unanswered:.0f} s")
+        if unheard := self._unheard(self._source):
+            waiting.append(unheard)
         return Health(not_live, (*waiting, *self.telemetry.lacks, *self.pipeline.needs_operator()))
+
+    def _unheard(self, source: SourceConsumer) -> str | None:
+        """Say that the group's coordinator does not answer; what any other broker says proves nothing.
+
+        A member that has partitions asks it by its commits; one that has none must find it, while brokers are replaced.
+        """
+        if self._watch is None:
+            return None
+        asks = bool(source.partitions())
+        heard, most = (source.vouched, self._session_seconds) if asks else (self._watch.answered, self._silence_seconds)
+        silence = time.monotonic() - heard
+        if silence <= most:
+            return None
+        since = f"for {silence:.0f} s" if silence < float("inf") else "yet"
+        return f"the group's coordinator has not answered this member {since}: nothing is sent until it does"
 
     async def run(self) -> str | None:
         """Run until it is asked to end, or a verdict stops it; return that verdict."""
@@ -359,8 +374,9 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
+            self._session_seconds = session_seconds
             self._silence_seconds = max(session_seconds, _LEAST_SILENCE_SECONDS)
-            self._watch = Watch(self._topics, watched(settings), self._source.partitions, runtime.post, telemetry)
+            self._watch = Watch(self._topics, watched(settings), self._source, runtime.post, telemetry)
             with self._watch:
                 return await runtime.run(self._source)
 

@@ -55,6 +55,9 @@ class Moment(NamedTuple):
     """Seconds since some fixed point: for durations."""
     last_poll: float
     """The monotonic second at which the consumer thread last polled."""
+    vouched: float
+    """The monotonic second at which the last question was asked that the group's coordinator has answered to us as a member
+    of its group; minus infinity before the first, and once it has said that we are none."""
 
 
 class Outcome(IntEnum):

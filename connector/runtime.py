@@ -34,6 +34,7 @@ class Source(Protocol):
     """The consumer, on a thread of its own."""
 
     last_poll: float
+    vouched: float
 
     def start(self) -> None:
         """Begin."""
@@ -143,7 +144,7 @@ class Runtime:
         return told
 
     def _now(self, source: Source) -> Moment:
-        return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll)
+        return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll, source.vouched)
 
     def _observe(self, told: x.Input) -> None:
         match told:

@@ -88,7 +88,7 @@ class Bench:
         """Hand an input over, carry out what is asked for, and check that every record is somewhere."""
         waiting: list[x.Input] = [told]
         while waiting:
-            now = Moment(NOW_MS + round(self.now * 1000), self.now, self.now)
+            now = Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf"))
             for command in self.pipeline.handle(waiting.pop(), now):
                 match command:
                     case x.Send(number, _, events):
@@ -118,7 +118,7 @@ class Bench:
 
     def wait(self) -> None:
         """Go on to when the pipeline wants to be woken."""
-        wake = self.pipeline.wake_at(Moment(NOW_MS + round(self.now * 1000), self.now, self.now))
+        wake = self.pipeline.wake_at(Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf")))
         self.now = max(self.now + 0.001, wake or 0.0)
         self.tell(x.TimePassed())
 

@@ -66,14 +66,38 @@ def test_the_wire_contract_is_told_what_becomes_of_events_without_consent(api: s
     assert encoded(AMAZON_REGION="EU", AMAZON_MISSING_CONSENT="send") == encoded(AMAZON_REGION="NA")
 
 
-@pytest.mark.parametrize(("seconds", "ready"), [(44, True), (46, False)])
-def test_member_that_no_broker_answers_for_a_session_is_not_ready(seconds: float, ready: bool) -> None:
+@pytest.mark.parametrize(("partitions", "most"), [(["source-0"], 6.0), ([], 30.0)], ids=["member", "spare"])
+@pytest.mark.parametrize("late", [False, True])
+def test_member_that_its_coordinator_does_not_answer_for_a_session_is_not_ready(
+    partitions: list[str], most: float, late: bool
+) -> None:
     connector, now = Connector(read_settings(ENVIRONMENT)), time.monotonic()
-    connector._waiting, connector._silence_seconds = None, 45.0
-    connector._source = cast("Any", SimpleNamespace(last_poll=now, refused=None, joined=True))
-    connector._watch = cast("Any", SimpleNamespace(answered=now - seconds))
+    seconds = most + (1 if late else -1)
+    connector._waiting, connector._session_seconds, connector._silence_seconds = None, 6.0, 30.0
+    # A member's own commits count, and for one that has nothing to commit what else the coordinator was asked.
+    heard, unheard = now - seconds, now - 1000 if late else now
+    vouched, answered = (heard, now) if partitions else (unheard, heard)
+    source = SimpleNamespace(last_poll=now, vouched=vouched, refused=None, joined=True, partitions=lambda: partitions)
+    connector._source = cast("Any", source)
+    connector._watch = cast("Any", SimpleNamespace(answered=answered))
     connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0}, needs_operator=list))
 
     why = connector.health().not_ready
 
-    assert why == () if ready else why == (f"no broker has answered for {seconds} s",)
+    sentence = f"the group's coordinator has not answered this member for {seconds:.0f} s: nothing is sent until it does"
+    assert why == ((sentence,) if late else ())
+
+
+def test_member_that_its_coordinator_has_not_answered_yet_is_not_ready() -> None:
+    connector, now = Connector(read_settings(ENVIRONMENT)), time.monotonic()
+    connector._waiting, connector._session_seconds = None, 45.0
+    source = SimpleNamespace(
+        last_poll=now, vouched=float("-inf"), refused=None, joined=True, partitions=lambda: ["source-0"]
+    )
+    connector._source = cast("Any", source)
+    connector._watch = cast("Any", SimpleNamespace(answered=now))
+    connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0}, needs_operator=list))
+
+    assert connector.health().not_ready == (
+        "the group's coordinator has not answered this member yet: nothing is sent until it does",
+    )

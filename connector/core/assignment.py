@@ -89,13 +89,28 @@ class Assignment:
     in_flight: int = 0
     """Events in requests."""
 
+    unreadable: str = ""
+    """Kafka's name of the error that what follows in the log leads to; empty once something was read again."""
+    read_tries: int = 0
+    """How often it could not be read, in a row."""
+    read_due: float | None = None
+    """Monotonic second at which it is tried again; None while it is."""
+    unreadable_at: int = 0
+    """The offset where that begins."""
+
     fetching: bool = False
     commit_due: float = 0.0
     """Monotonic second before which no further commit is made, but after a flush."""
     asked_to_commit: int = 0
     """The next offset of the last commit asked for."""
+    committed: bool = False
+    """Whether the group has a commit of it that this assignment goes on from, or that it made."""
+    running_since: float = 0.0
+    """Monotonic second at which it was started, or was last found to have outlived its session."""
     restore_due: float | None = None
     """Monotonic second of the next attempt to restore; None while one is under way."""
+    waits_until: float = 0.0
+    """Monotonic second until which that waits for the facts of older assignments of the same partition."""
     refusal: str | None = None
     """Why the last restore failed, when an operator is needed."""
     drain_by: float = 0.0
@@ -105,7 +120,7 @@ class Assignment:
         """Take over what the ledger says."""
         self.phase = Phase.OPENING
         self.tracker = OffsetTracker(recovery.offset, recovery.epoch)
-        self.asked_to_commit = recovery.offset
+        self.asked_to_commit, self.committed = recovery.offset, recovery.committed
         self.start = (recovery.offset, recovery.epoch)
         self.resolved, self.window = recovery.resolved, DedupeWindow(recovery.seen)
         self.topic_id, self.position = recovery.topic_id, recovery.position

@@ -1,8 +1,8 @@
 """What is sent next, and when: new batches, what is sent again, and everything that may hold a request back.
 
-A request starts only when the consumer's thread has polled lately, the rate allows it, no throttle, outage or operator's
-matter holds it, fewer requests are out than the limit, and the breaker on dead letters is closed (or lets one event through
-to see). What failed goes before what is new. What a failure leads to:
+A request starts only when the consumer's thread has polled and the group's coordinator has answered lately, the rate allows
+it, no throttle, outage or operator's matter holds it, fewer requests are out than the limit, and the breaker on dead letters
+is closed (or lets one event through to see). What failed goes before what is new. What a failure leads to:
 
     what came back                      the request is                      all others
     ---------------------------------   ---------------------------------   --------------------------------------------
@@ -37,8 +37,8 @@ from connector.model import Event, Failure, Moment, RequestFailed
 
 __all__ = ["Dispatch", "DispatchPolicy", "Request"]
 
-_POLL_GRACE_SECONDS = 0.1
-"""How soon to look again whether the consumer thread has polled."""
+_GATE_AGAIN_SECONDS = 0.1
+"""How soon to look again whether the consumer thread has polled, and the coordinator answered."""
 _HALVE_EVERY = 4
 """A batch that fails so often while others are delivered is halved: one event of it may be what breaks it."""
 _CERTAIN = 3
@@ -56,12 +56,18 @@ class DispatchPolicy:
     max_in_flight: int
     """Requests at once."""
     poll_gate_seconds: float
-    """Half the session time-out: no request starts unless the consumer thread polled within it (design: point 7)."""
+    """Half the session time-out: no request starts unless within it the consumer thread polled, and the group's coordinator
+    was asked something that it has answered to us as a member (design: point 7). The other half is for heartbeats, which
+    alone keep a session by KIP-848: what was answered may have come an interval after the last of them."""
     max_per_second: float | None = None
     """Requests started per second; None for as many as may be out."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: DeadLetterPolicy = field(default_factory=DeadLetterPolicy)
     outage: OutagePolicy = field(default_factory=OutagePolicy)
+
+    def may_send(self, now: Moment) -> bool:
+        """Tell whether it is known that partitions are ours still."""
+        return now.monotonic - min(now.last_poll, now.vouched) <= self.poll_gate_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,7 @@ class Dispatch:
     def take(self, now: Moment) -> Retrying | None:
         """Take the events of the next request; None if nothing may be sent now."""
         held = now.monotonic < max(self._hold_until, self._probe_at)
-        if held or now.monotonic - now.last_poll > self._policy.poll_gate_seconds or len(self._requests) >= self.limit:
+        if held or not self._policy.may_send(now) or len(self._requests) >= self.limit:
             return None
         allowed = self.breaker.allows(now.monotonic)
         if allowed == 0:
@@ -328,8 +334,8 @@ class Dispatch:
         if not times or len(self._requests) >= self.limit:
             return None
         soonest = max(min(times), self._hold_until, self._probe_at, self.breaker.due() or 0.0)
-        if now.monotonic - now.last_poll > self._policy.poll_gate_seconds:
-            soonest = max(soonest, now.monotonic + _POLL_GRACE_SECONDS)
+        if not self._policy.may_send(now):
+            soonest = max(soonest, now.monotonic + _GATE_AGAIN_SECONDS)
         return soonest
 
     # ---- holding and sending again

@@ -39,6 +39,7 @@ __all__ = [
     "Stop",
     "TimePassed",
     "TopicSeen",
+    "Unreadable",
     "WriteLetter",
 ]
 
@@ -51,6 +52,8 @@ class Assigned:
     generation: int
     truncated: bool = False
     """Whether the log was found to lack what our position rests on, so that the committed offset cannot be trusted."""
+    anew: bool = False
+    """Whether it was ours before and begins anew, for a reason that may be there still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,17 @@ class Polled:
     """Records came in: one poll a partition."""
 
     polls: tuple[Poll, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What follows in the log cannot be read; the partition is paused until it is resumed, and then it is asked again."""
+
+    generation: int
+    offset: int
+    """Where it is read on from; what comes before it was read."""
+    code: str
+    """Kafka's name of the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +185,7 @@ Input = (
     | Revoked
     | Lost
     | Polled
+    | Unreadable
     | RequestFinished
     | LetterWritten
     | LetterFailed

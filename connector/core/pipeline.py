@@ -37,6 +37,7 @@ from connector.model import (
     Poll,
     Reason,
     RequestFailed,
+    TopicPartition,
     Verdict,
     VerdictKind,
     Verdicts,
@@ -50,6 +51,12 @@ _PROBE_SECONDS = 5.0
 """While the clocks disagree, or the ledger is silent, the brokers are asked this often (by an empty ledger entry)."""
 _LETTER_TRIES = 3
 """Failures to write a letter, in a row, after which it is an operator's matter: its partition stands still."""
+_READ_TRIES = 3
+"""Failures to read a partition, in a row, after which it is an operator's matter."""
+_VOUCH_AGAIN_SECONDS = 1.0
+"""How often the coordinator is asked whether we are a member still, until it has answered."""
+_NO_CHANCE = 1.0
+"""Of a wait that is one partition's alone: no other comes back at the same moment."""
 _EXPIRY_SECONDS = 60.0
 """How often the windows forget what is too old."""
 _SWEEP_SECONDS = 0.05
@@ -95,6 +102,9 @@ class Policy:
     flush: FlushPolicy = field(default_factory=FlushPolicy)
     stop_on_verdict: bool = False
     """``ON_VERDICT=stop``."""
+    session_seconds: float = float("inf")
+    """Without an answer of the coordinator for so long, partitions count as lost and begin anew. Infinite by the classic
+    protocol, whose client watches the session itself, and may wait longer for a rebalance that others hold up."""
 
 
 class Pipeline:
@@ -110,6 +120,9 @@ class Pipeline:
         self._confirmed_at = float("-inf")  # monotonic second at which an append to the ledger was last confirmed
         self._silent = False  # whether the ledger has not answered for longer than it may
         self._probe_at = 0.0
+        self._vouched = False  # whether the coordinator has said of late that we are a member
+        self._vouch_at = 0.0  # monotonic second before which it is not asked again
+        self._restarts: dict[TopicPartition, int] = {}  # of a partition, in a row and without progress
         self._unjudged: list[Poll] = []  # polled while the clocks disagreed, not taken in; bounded, for polling is paused
         self._full = False
         self._stopping = False
@@ -125,10 +138,13 @@ class Pipeline:
     def handle(self, told: x.Input, now: Moment) -> list[x.Command]:  # noqa: PLR0912 - one line per kind of input
         """Take one input; return what to do, in order."""
         self._agrees = self._clock.agrees(now)
+        self._vouched = now.monotonic - now.vouched <= self._policy.dispatch.poll_gate_seconds
         match told:
             case x.Polled(polls):
                 for poll in polls:
                     self._polled(poll, now)
+            case x.Unreadable():
+                self._unreadable(told, now)
             case x.RequestFinished():
                 self._request_finished(told, now)
             case x.FactsAppended():
@@ -141,8 +157,8 @@ class Pipeline:
                 self._letter_failed(told, now)
             case x.CommitFailed(generation):
                 self._commit_failed(generation, now)
-            case x.Assigned(partition, generation, truncated):
-                self._assigned(Assignment(partition, generation, truncated))
+            case x.Assigned(partition, generation, truncated, anew):
+                self._assigned(Assignment(partition, generation, truncated), anew, now)
             case x.Restored():
                 self._restored(told, now)
             case x.RestoreFailed():
@@ -152,7 +168,7 @@ class Pipeline:
                     self._drain(generation, now)
             case x.Lost(generations):
                 for generation in generations:
-                    self._end(generation)
+                    self._end(generation, now)
             case x.TopicSeen():
                 self._topic_seen(told)
             case x.ShutdownRequested():
@@ -169,7 +185,7 @@ class Pipeline:
         """Return the monotonic second at which `TimePassed` is to be reported if nothing else happens; None for never."""
         times = [self._dispatch.due(now) if self._may_send() else None, self._stop_by]
         for part in self._assignments.values():
-            times += (part.restore_due, part.letters_due)
+            times += (self._restores_at(part), part.letters_due, part.read_due)
             if part.flushing is None:
                 times.append(part.flush_due)
             if part.phase is Phase.DRAINING:
@@ -178,6 +194,8 @@ class Pipeline:
                 times.append(part.commit_due)
             if part.parked:
                 times.append(self._dispatch.breaker.letter_due())
+            if part.phase is Phase.RUNNING:
+                times.append(self._vouch_due(now))
         if self._assignments or self._left:
             times.append(self._expire_at if self._agrees else self._probe_at)
             if self._silent:
@@ -187,11 +205,12 @@ class Pipeline:
     def may_start(self, generations: frozenset[int], now: Moment) -> bool:
         """Tell whether a request that was asked for may still go out: its sink may have waited for a token meanwhile.
 
-        Nothing of an assignment that ended is sent, nor anything while the consumer's thread does not poll (design: The
-        guarantee, point 7). Of events of several assignments those that are still ours are sent again without the others.
+        Nothing of an assignment that ended is sent, nor anything while the consumer's thread does not poll or the group's
+        coordinator does not answer (design: The guarantee, point 7). Of events of several assignments those that are still
+        ours are sent again without the others.
         """
         ours = {part.generation for part in self.assignments}
-        return generations <= ours and now.monotonic - now.last_poll <= self._policy.dispatch.poll_gate_seconds
+        return generations <= ours and self._policy.dispatch.may_send(now)
 
     @property
     def assignments(self) -> list[Assignment]:
@@ -247,7 +266,8 @@ class Pipeline:
             for part in self.assignments
             if part.letter_failures >= _LETTER_TRIES
         ]
-        return [*sentences, *refusals, *unwritable]
+        unreadable = [_unreadable_sentence(part) for part in self.assignments if part.read_tries >= _READ_TRIES]
+        return [*sentences, *refusals, *unwritable, *unreadable]
 
     def _breaker_sentence(self) -> str:
         return (
@@ -271,6 +291,8 @@ class Pipeline:
             "restoring": sum(part.phase in {Phase.RESTORING, Phase.OPENING} and not part.refusal for part in live),
             "refused": sum(part.refusal is not None for part in live),
             "dead_letter": sum(part.letter_failures > 0 for part in live),
+            "unreadable": sum(part.read_tries > 0 for part in live),
+            "coordinator": 0 if self._vouched else sum(part.phase is Phase.RUNNING for part in live),
             "ahead": sum(len(part.tracker) > _MAX_AHEAD for part in live),
             "draining": sum(part.phase is Phase.DRAINING for part in live),
         } | {reason: len(live) if holds else 0 for reason, holds in everywhere.items()}
@@ -284,6 +306,8 @@ class Pipeline:
         if not self._agrees or self._unjudged:  # in order: what came before waits still
             self._unjudged.append(poll)
             return
+        if part.read_tries and max(poll.reached, poll.offsets[-1] + 1 if poll.offsets else 0) > part.unreadable_at:
+            part.unreadable, part.read_tries, part.read_due = "", 0, None
         policy = self._policy.freshness
         oldest, newest = now.wall_ms - policy.max_age_ms, now.wall_ms + policy.max_skew_ms
         tracker, facts, resolved, beyond = part.tracker, part.facts, part.resolved, part.resolved.beyond
@@ -339,6 +363,15 @@ class Pipeline:
         statistics.already_resolved += len(already)
         for outcome in (Outcome.IGNORED, Outcome.STALE, Outcome.DUPLICATE):
             statistics.outcomes[outcome] += outcomes.count(outcome)
+
+    def _unreadable(self, told: x.Unreadable, now: Moment) -> None:
+        """Try again later: a replica that is sound may lead by then, or somebody has mended this one."""
+        part = self._assignments.get(told.generation)
+        if part is not None and part.phase is Phase.RUNNING:
+            part.fetching = False  # for the source has paused it
+            part.unreadable, part.unreadable_at = told.code, told.offset
+            part.read_tries += 1
+            part.read_due = now.monotonic + self._retry.delay(part.read_tries, _NO_CHANCE)
 
     # ---- fates
 
@@ -569,7 +602,7 @@ class Pipeline:
     def _open(self, part: Assignment, now: Moment) -> None:
         """Start, now that an entry was confirmed, if the clock may be believed; else ask the brokers for the time again."""
         if self._agrees:
-            part.phase, part.fetching = Phase.RUNNING, False
+            part.phase, part.fetching, part.running_since = Phase.RUNNING, False, now.monotonic
             self._out.append(x.Start(part.partition, part.generation, *part.start, part.topic_id))
         else:
             part.flush_due = now.monotonic + _PROBE_SECONDS
@@ -594,12 +627,27 @@ class Pipeline:
 
     # ---- the life of an assignment
 
-    def _assigned(self, part: Assignment) -> None:
+    def _assigned(self, part: Assignment, anew: bool, now: Moment) -> None:
+        """Restore it: later and later where it begins anew again and again, and nothing comes of it in between."""
         if self._stopping:
             self._out.append(x.Release(part.partition, part.generation, 0))
             return
         self._assignments[part.generation] = part
-        self._out.append(x.Restore(part.partition, part.generation, part.truncated))
+        restarts = self._restarts.get(part.partition, 0) if anew else 0
+        self._restarts[part.partition] = restarts + 1
+        part.restore_due = now.monotonic + (self._retry.delay(restarts, _NO_CHANCE) if restarts else 0.0)
+        part.waits_until = part.restore_due + self._policy.drain_seconds
+
+    def _restores_at(self, part: Assignment) -> float | None:
+        """Return the monotonic second at which a restore may be tried; None while one is, or older requests are out.
+
+        What an older assignment of the partition sent would be sent again if its facts were not in the ledger by then. An
+        answer comes within the time-out of its request; facts are waited for as long as by a drain.
+        """
+        older = [each for each in self._assignments.values() if each.partition == part.partition and not each.live]
+        if part.restore_due is None or any(each.in_flight for each in older):
+            return None
+        return max(part.restore_due, part.waits_until) if older else part.restore_due
 
     def _restored(self, told: x.Restored, now: Moment) -> None:
         part = self._assignments.get(told.generation)
@@ -629,7 +677,7 @@ class Pipeline:
         if part is None or part.phase in {Phase.DRAINING, Phase.ENDED}:
             return
         if part.phase is not Phase.RUNNING:
-            self._end(generation)
+            self._end(generation, now)
             self._out.append(x.Release(part.partition, generation, 0))
             return
         part.phase, part.drain_by = Phase.DRAINING, now.monotonic + self._policy.drain_seconds
@@ -640,11 +688,14 @@ class Pipeline:
         self._dispatch.give_back(part.generation)
         self._unjudged = [poll for poll in self._unjudged if poll.generation != part.generation]
 
-    def _end(self, generation: int) -> None:
+    def _end(self, generation: int, now: Moment) -> None:
         """From here on nothing of this assignment is committed or sent."""
         part = self._assignments.get(generation)
         if part is None or not part.live:
             return
+        lasted = part.phase is Phase.RUNNING and now.monotonic - part.running_since > self._retry.cap_seconds
+        if lasted or part.tracker.next_offset > part.start[0]:
+            self._restarts[part.partition] = 0
         part.phase, part.restore_due = Phase.ENDED, None
         self.statistics.released += part.held
         self._give_back(part)
@@ -675,16 +726,17 @@ class Pipeline:
             self._shut_down(verdict, now)
         self._send_due(now)
         self._probe(now)
-        points: list[x.CommitPoint] = []
+        committing: list[Assignment] = []
         for part in self._assignments.values():
             self._try_again(part, now)
             self._flush(part, now)
+            self._outlive(part, now)
             if part.commits and now.monotonic >= part.commit_due:
-                points.append(self._commit_point(part, now))
-        if points:
-            self._out.append(x.Commit(tuple(points)))
+                committing.append(part)
+        if committing := committing or self._to_vouch_by(now):
+            self._out.append(x.Commit(tuple(self._commit_point(part, now) for part in committing)))
         self._finish_drains(now)
-        self._settle_fetching()
+        self._settle_fetching(now)
         self._expire(now)
 
     def _stopping_verdict(self) -> str | None:
@@ -731,8 +783,31 @@ class Pipeline:
                 part.flush_due = now.monotonic
                 return
 
+    def _to_vouch_by(self, now: Moment) -> list[Assignment]:
+        """Return what to commit again, so that the coordinator says whether we are a member still; none while it is known.
+
+        It takes a commit from members of this moment alone, and what is committed already may be committed again. Where
+        nothing is, one partition's beginning is: to have no commit is to begin there.
+        """
+        if now.monotonic < self._vouch_due(now):
+            return []
+        running = [part for part in self._assignments.values() if part.phase is Phase.RUNNING]
+        if running:
+            self._vouch_at = now.monotonic + _VOUCH_AGAIN_SECONDS
+        return [part for part in running if part.committed] or running[:1]
+
+    def _vouch_due(self, now: Moment) -> float:
+        return max(self._vouch_at, now.vouched + self._policy.dispatch.poll_gate_seconds / 2)
+
+    def _outlive(self, part: Assignment, now: Moment) -> None:
+        """Begin anew what may be another member's, for the coordinator has not answered for longer than a session."""
+        heard = max(now.vouched, part.running_since)
+        if part.phase is Phase.RUNNING and now.monotonic - heard > self._policy.session_seconds:
+            part.running_since = now.monotonic
+            self._out.append(x.StartOver(part.partition, part.generation))
+
     def _try_again(self, part: Assignment, now: Moment) -> None:
-        if part.restore_due is not None and part.restore_due <= now.monotonic:
+        if (restores_at := self._restores_at(part)) is not None and restores_at <= now.monotonic:
             part.restore_due = None
             self._out.append(x.Restore(part.partition, part.generation, part.truncated))
         if part.letters_due is not None and part.letters_due <= now.monotonic:
@@ -763,7 +838,7 @@ class Pipeline:
         return part.phase in {Phase.DRAINING, Phase.ENDED} and not part.in_flight and not part.letters
 
     def _commit_point(self, part: Assignment, now: Moment) -> x.CommitPoint:
-        part.asked_to_commit = part.tracker.next_offset
+        part.asked_to_commit, part.committed = part.tracker.next_offset, True
         part.commit_due = now.monotonic + self._policy.flush.interval_seconds
         behind = part.tracker.behind if part.tracker.behind < part.tracker.next_offset else None
         metadata = commit_metadata(part.topic_id, part.position, behind)
@@ -773,7 +848,7 @@ class Pipeline:
         for part in list(self._assignments.values()):
             if part.phase is Phase.DRAINING and (part.idle or now.monotonic >= part.drain_by):
                 unresolved = part.held
-                self._end(part.generation)
+                self._end(part.generation, now)
                 self._out.append(x.Release(part.partition, part.generation, unresolved))
             if not part.live and part.idle:
                 del self._assignments[part.generation]
@@ -781,7 +856,7 @@ class Pipeline:
             self._stop_by = None
             self._out.append(x.Stop(self._stop_verdict))
 
-    def _settle_fetching(self) -> None:
+    def _settle_fetching(self, now: Moment) -> None:
         buffer = self._policy.buffer
         held = sum(part.held for part in self._assignments.values())
         size = sum(part.held_bytes for part in self._assignments.values())
@@ -794,6 +869,8 @@ class Pipeline:
         for part in self._assignments.values():
             if part.phase not in {Phase.RUNNING, Phase.DRAINING}:
                 continue
+            if part.read_due is not None and part.read_due <= now.monotonic:
+                part.read_due = None
             fetch = (
                 part.phase is Phase.RUNNING
                 and not self._full
@@ -801,6 +878,7 @@ class Pipeline:
                 and not too_many_letters
                 and len(part.tracker) <= _MAX_AHEAD
                 and not part.letter_failures > 0
+                and part.read_due is None
             )
             if fetch != part.fetching:
                 part.fetching = fetch
@@ -814,3 +892,12 @@ class Pipeline:
         more = [part.window.seen.expire(oldest) for part in self._assignments.values()]
         self._left = [seen for seen in self._left if seen.free()]
         self._expire_at = now.monotonic + (_SWEEP_SECONDS if any(more) or self._left else _EXPIRY_SECONDS)
+
+
+def _unreadable_sentence(part: Assignment) -> str:
+    return (
+        f"{part.partition} cannot be read from offset {part.unreadable_at} on ({part.unreadable}): what stands there is "
+        "damaged, or its broker cannot hand it out. What comes before is sent and committed; the partition is paused, and "
+        "tried again. Have another replica lead it, or restore the log; to give up what cannot be read, stop the connector "
+        "and set the group's offset behind it with kafka-consumer-groups.sh"
+    )

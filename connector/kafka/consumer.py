@@ -65,6 +65,9 @@ _OPERATOR = frozenset(
         KafkaError._AUTHENTICATION,  # noqa: SLF001 - the same
     }
 )
+_OUT = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID, KafkaError.FENCED_MEMBER_EPOCH})
+"""To a commit: we are no member any more. Other codes are those of a member whose group changes at that moment, too."""
+_NEVER = float("-inf")
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - the same
 
 Command = x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release
@@ -139,12 +142,16 @@ class SourceConsumer:
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
         self._positions: dict[TopicPartition, KafkaTopicPartition] = {}
+        self._reached: dict[TopicPartition, int] = {}
         self._fetching: set[TopicPartition] = set()
         self._refused_positions: dict[TopicPartition, int] = {}
+        self._unreadable: dict[TopicPartition, str] = {}  # and the name of an error not posted yet
+        self._damage: dict[TopicPartition, str] = {}  # the last such error, until something is read again
         self._released: set[int] = set()
         self._put_off: list[Command] = []
         self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
         self._committing_until: float | None = None
+        self._asked = _NEVER  # monotonic second at which the commit was made that is answered next
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
         self._held_for_schema = False
@@ -154,6 +161,8 @@ class SourceConsumer:
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._began = self.last_poll = time.monotonic()
         """Monotonic second at which the last poll that counts began; read by other threads."""
+        self.vouched = _NEVER
+        """Monotonic second at which the last commit was made that the coordinator took; read by other threads."""
         self._awake_at = 0.0
         self.joined = False
         """Whether the group has let us in."""
@@ -173,6 +182,13 @@ class SourceConsumer:
     def partitions(self) -> list[TopicPartition]:
         """Return the partitions that are ours at this moment."""
         return list(self._mine)
+
+    def reading(self) -> dict[TopicPartition, int]:
+        """Return the partitions that are fetched at this moment, and up to where each was read."""
+        places = {partition: self._positions.get(partition) for partition in list(self._fetching)}
+        if self._held_for_schema:
+            return {}
+        return {p: max(place.offset, self._reached.get(p, 0)) for p, place in places.items() if place is not None}
 
     def polled_handled(self) -> None:
         """Say that a poll posted was handled: the next may be."""
@@ -270,6 +286,7 @@ class SourceConsumer:
         still; and it forgets to say so when a pause or a resume comes between (librdkafka 2.16, seen on a loaded machine).
         So every resume ends in a seek, which has the client look again.
         """
+        self._unreadable.pop(partition, None)
         self._consumer.resume([KafkaTopicPartition(*partition)])
         # Without an epoch the client does not validate the offset against the log's history; with it a log truncated below
         # this offset is reported as such instead of read on from another record (design: point 6).
@@ -306,6 +323,7 @@ class SourceConsumer:
             records, size, seconds = records + len(found), size + sum(map(len, found)) + len(found) * _EVENT_BYTES, 0.0
         # A rebalance or an error meanwhile may have ended an assignment: what was read before belongs to it.
         self._decode([column for origin, column in columns.items() if self._mine.get(origin.partition) is origin])
+        self._say_unreadable()
 
     def _take_in(self, messages: list[Message], columns: dict[Origin, _Column]) -> None:
         for message in messages:
@@ -313,8 +331,9 @@ class SourceConsumer:
             topic, number = message.topic(), message.partition()
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
             if error is not None and error.code() != _END:
-                self._consumer_error(error, partition)
-            elif partition in self._positions:  # before, it is paused; a record of it all the same would be read again
+                self._consumer_error(error, partition, message.offset())
+            # Before, it is paused; a record of it all the same would be read again.
+            elif partition in self._positions and partition not in self._unreadable:
                 origin, offset = self._mine[partition], message.offset() or 0
                 if error is None and offset < self._positions[partition].offset:
                     # The answer to where the beginning is came after the seek: the client then believes that, reads on from
@@ -327,10 +346,12 @@ class SourceConsumer:
                 if error is None:
                     column.messages.append(message)
                 else:
-                    column.reached = offset
+                    column.reached = self._reached[partition] = offset
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)
+                if origin.partition not in self._unreadable:
+                    self._damage.pop(origin.partition, None)
                 if column.messages:
                     self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
@@ -368,7 +389,7 @@ class SourceConsumer:
                 if partition in self._fetching:  # a restart in between may end the others, too
                     self._resume(partition)
 
-    def _consumer_error(self, error: KafkaError, partition: TopicPartition | None) -> None:
+    def _consumer_error(self, error: KafkaError, partition: TopicPartition | None, offset: int | None) -> None:
         code = error.code()
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
             # The code is _FATAL then, whatever the brokers said; only the text has it.
@@ -379,8 +400,43 @@ class SourceConsumer:
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
         self._watcher.consumer_error(error.name(), partition)
-        if code in _RESTART and partition in self._mine:
-            self._restart(partition, truncated=self._was_cut(partition, code))
+        if partition not in self._mine or partition in self._unreadable:
+            return
+        place = self._positions.get(partition)
+        if code in _RESTART:
+            # What it says of an offset that it has jumped to, from a batch that it could not read, is about nothing of ours.
+            if partition not in self._damage or (place is not None and place.offset == offset):
+                self._restart(partition, truncated=self._was_cut(partition, code))
+            elif place is not None:
+                self._stand_still(partition, self._damage[partition])
+        elif code not in _OPERATOR and place is not None:
+            self._stand_still(partition, error.name())
+
+    def _stand_still(self, partition: TopicPartition, code: str) -> None:
+        """Take nothing more of a partition until it is resumed, which has it read on from its position.
+
+        A batch that cannot be decompressed the client asks for again without end. After one that fails its checksum it takes
+        the middle of it for the next, jumps to whatever offset stands there, and says then that this is outside the log; or
+        it goes on with what follows; a seek is no way back, for it refuses one then (librdkafka 2.16, tried). So it is
+        assigned anew where the partition was read to.
+        """
+        self._unreadable[partition] = self._damage[partition] = code
+        self._fetching.discard(partition)
+        if self._policy.incremental:
+            self._consumer.incremental_unassign([KafkaTopicPartition(*partition)])
+            self._consumer.incremental_assign([self._positions[partition]])
+            self._consumer.pause([KafkaTopicPartition(*partition)])
+        else:
+            self._consumer.assign([self._positions.get(each) or _beginning(each) for each in self._mine])
+            fetched = frozenset() if self._held_for_schema else self._fetching
+            self._consumer.pause([KafkaTopicPartition(*each) for each in self._mine.keys() - fetched])
+
+    def _say_unreadable(self) -> None:
+        """Post what stands still since this poll, after what was read before it."""
+        for partition, code in self._unreadable.items():
+            if code:
+                self._unreadable[partition] = ""
+                self._post(x.Unreadable(self._mine[partition].generation, self._positions[partition].offset, code))
 
     def _was_cut(self, partition: TopicPartition, code: int) -> bool:
         """Tell whether the log lacks what the partition's position rests on, other records standing there by now.
@@ -399,7 +455,7 @@ class SourceConsumer:
         """Begin a partition anew: its position is gone, and the ledger must say again where it may start."""
         # An eager assignment changes as a whole, so all of it begins anew.
         anew = [partition] if self._policy.incremental else list(self._mine)
-        places = [KafkaTopicPartition(*each, OFFSET_BEGINNING) for each in anew]
+        places = [_beginning(each) for each in anew]
         self._post(x.Lost(tuple(self._mine[each].generation for each in anew)))
         if self._policy.incremental:
             self._consumer.incremental_unassign(places)
@@ -408,7 +464,7 @@ class SourceConsumer:
             self._consumer.assign(places)
         self._consumer.pause(places)
         for each in anew:
-            self._begin(each, truncated=truncated and each == partition)
+            self._begin(each, truncated=truncated and each == partition, anew=True)
 
     # ---- commits
 
@@ -423,7 +479,10 @@ class SourceConsumer:
         places = [] if waits else self._take_uncommitted()
         if not places:
             return
-        self._committing_until = time.monotonic() + _COMMIT_SECONDS  # before the call: its answer may be served within
+        now = time.monotonic()  # before the call: its answer may be served within
+        if self._committing_until is None:  # or the next answer may be to the older one
+            self._asked = now
+        self._committing_until = now + _COMMIT_SECONDS
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
@@ -444,6 +503,11 @@ class SourceConsumer:
 
     def _on_commit(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
         self._committing_until = None
+        codes = {failed.code() if failed is not None else None for failed in (error or place.error for place in places)}
+        if None in codes:
+            self.vouched = max(self.vouched, self._asked)
+        elif codes & _OUT:
+            self.vouched = _NEVER
         self._committed(error, places)
 
     def _committed(self, error: KafkaError | None, places: list[KafkaTopicPartition]) -> None:
@@ -459,13 +523,17 @@ class SourceConsumer:
 
     # ---- the group
 
-    def _begin(self, partition: TopicPartition, *, truncated: bool = False) -> None:
+    def _begin(self, partition: TopicPartition, *, truncated: bool = False, anew: bool = False) -> None:
         origin = Origin(partition, next(self._generations), self._cluster_id, "")
         self._mine[partition] = origin
-        self._positions.pop(partition, None)
-        self._fetching.discard(partition)
+        self._forget_position(partition)
         self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
-        self._post(x.Assigned(partition, origin.generation, truncated))
+        self._post(x.Assigned(partition, origin.generation, truncated, anew))
+
+    def _forget_position(self, partition: TopicPartition) -> None:
+        for known in (self._positions, self._reached, self._unreadable):
+            known.pop(partition, None)
+        self._fetching.discard(partition)
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True
@@ -511,6 +579,8 @@ class SourceConsumer:
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined, self._waiting_since = False, time.monotonic()
+        # Nor does the answer to a commit count that was made before: it may come after the next that we are let in.
+        self.vouched = self._asked = _NEVER
         partitions = [TopicPartition(place.topic, place.partition) for place in places]
         self._post(x.Lost(tuple(self._mine[partition].generation for partition in partitions if partition in self._mine)))
         self._give_up(consumer, places)
@@ -519,9 +589,9 @@ class SourceConsumer:
         for place in places:
             partition = TopicPartition(place.topic, place.partition)
             origin = self._mine.pop(partition, None)
-            self._positions.pop(partition, None)
-            self._fetching.discard(partition)
+            self._forget_position(partition)
             self._refused_positions.pop(partition, None)
+            self._damage.pop(partition, None)
             if origin is not None:
                 self._released.discard(origin.generation)
                 self._undecoded = [column for column in self._undecoded if column.origin is not origin]
@@ -529,6 +599,10 @@ class SourceConsumer:
             consumer.incremental_unassign(places)
         else:
             consumer.unassign()
+
+
+def _beginning(partition: TopicPartition) -> KafkaTopicPartition:
+    return KafkaTopicPartition(*partition, OFFSET_BEGINNING)
 
 
 def _after(message: Message, partition: TopicPartition) -> KafkaTopicPartition:

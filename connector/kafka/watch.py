@@ -1,6 +1,7 @@
 """Looks at topics and group from time to time: where partitions end, whether topics are the same, and what we may do.
 
-The consumer cannot tell. What it knows of a log's end stands still while a partition is paused; a topic that was deleted and
+The consumer cannot tell. Of a partition that brings nothing, for its leader is gone or a batch is cut short, it says nothing
+at all (librdkafka 2.16); what it knows of a log's end stands still while a partition is paused; a topic that was deleted and
 made again is to a classic consumer the old one, in which it reads on from its old offset; and of a right that was taken away
 it speaks once, and of one that was given back not at all (tried).
 """
@@ -30,6 +31,20 @@ _SECONDS = 5.0
 duplicate then, what has none is sent again under the id that its new place gives it."""
 
 
+_STILL_SECONDS = 60.0
+"""Without a record of a partition whose log goes on. A fetch takes less, and so does the election of a leader."""
+
+
+class Source(Protocol):
+    """What the consumer knows. Asked from the watch's thread."""
+
+    def partitions(self) -> list[TopicPartition]:
+        """Return the partitions that are ours at this moment."""
+
+    def reading(self) -> dict[TopicPartition, int]:
+        """Return those that are fetched, and up to where each was read."""
+
+
 class Watcher(Protocol):
     """Is told what is seen. Called from the watch's thread."""
 
@@ -37,7 +52,7 @@ class Watcher(Protocol):
         """Take note of a partition's end offset."""
 
     def lacking(self, sentences: list[str]) -> None:
-        """Take note of the rights that this client lacks at this moment."""
+        """Take note of the rights that this client lacks at this moment, and of partitions that bring nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +71,20 @@ class Watch:
         self,
         topics: Topics,
         watched: Watched,
-        partitions: Callable[[], list[TopicPartition]],
+        source: Source,
         post: Callable[[x.TopicSeen | Exception], None],
         watcher: Watcher,
     ) -> None:
         self._topics = topics
         self._watched = watched
-        self._partitions = partitions
+        self._source = source
         self._post = post
         self._watcher = watcher
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._moved: dict[TopicPartition, tuple[int, float]] = {}  # up to where each was read, and since when
         self.answered = time.monotonic()
-        """Monotonic second of the last answer of a broker; read by other threads."""
+        """Monotonic second of the last answer of the group's coordinator; read by other threads."""
 
     def __enter__(self) -> None:
         """Begin."""
@@ -89,23 +105,45 @@ class Watch:
                 return
 
     def _look(self) -> None:
-        lacking = [*self._lacking_of_topics(), *self._lacking_of_group()]
+        # The group comes first: nothing is heard of its coordinator otherwise where a topic cannot be described.
+        lacking = [*self._lacking_of_group(), *self._lacking_of_topics()]
+        ours = self._source.partitions()
+        ends = self._topics.ends(ours) if ours else {}
+        lacking += self._standing_still(ends)
         if self._ending.is_set():
             return
         self._watcher.lacking(lacking)
-        if ours := self._partitions():
-            for partition, end in self._topics.ends(ours).items():
-                self._watcher.lag(partition, end)
+        for partition, end in ends.items():
+            self._watcher.lag(partition, end)
+
+    def _standing_still(self, ends: Mapping[TopicPartition, int]) -> Iterator[str]:
+        now, reading = time.monotonic(), self._source.reading()
+        self._moved = {partition: self._moved.get(partition, (at, now)) for partition, at in reading.items()}
+        for partition, at in reading.items():
+            before, since = self._moved[partition]
+            if at != before or at >= ends.get(partition, at + 1):
+                self._moved[partition] = (at, now)
+            elif now - since > _STILL_SECONDS and not self._ends_stably(partition, at):
+                yield (
+                    f"{partition} brings nothing from offset {at} on, and its log does not end there: its leader cannot be "
+                    "reached or cannot hand it out, or what stands there is cut short. It is asked for on and on. Look at "
+                    "the brokers, their logs and disks, or have another replica lead it"
+                )
+
+    def _ends_stably(self, partition: TopicPartition, at: int) -> bool:
+        """Tell whether only records of an open transaction follow."""
+        try:
+            return self._topics.offsets(partition, stable=True)[1] <= at
+        except KafkaUnavailable:
+            return False
 
     def _lacking_of_topics(self) -> Iterator[str]:
         for name, rights in self._watched.topics.items():
             try:
                 found = self._topics.describe(name)
             except KafkaDenied as error:
-                self.answered = time.monotonic()
                 yield str(error)
                 continue
-            self.answered = time.monotonic()
             if found is None:
                 continue  # the group takes a source topic away that is gone; the others are made on the next assignment
             if name in self._watched.sources and not self._ending.is_set():
@@ -122,6 +160,7 @@ class Watch:
             yield str(error)
         except KafkaUnavailable:
             return  # a group without a coordinator for now; what was seen of the topics counts all the same
+        self.answered = time.monotonic()
 
 
 def lacking_sentence(what: str, operations: Iterable[str]) -> str:

@@ -156,6 +156,22 @@ def test_a_commit_says_its_epoch_and_its_metadata(stage: KafkaStage) -> None:
     stage.until(lambda: stage.committed() == (2, 0, "v1 topic ledger:5"), "the commit is there")
 
 
+def test_the_coordinator_vouches_for_a_member_whose_commit_it_takes_again_and_again(stage: KafkaStage) -> None:
+    stage.create()
+    member = stage.member()
+    generation = assigned(stage, member)[0]
+    start(stage, member, generation)
+    stage.turns(member)
+    assert member.source.vouched == float("-inf"), "to be given a partition is not enough"
+
+    commit(stage, member, generation, 0, "the beginning")
+    stage.until(lambda: member.source.vouched > float("-inf"), "it vouches")
+    first = member.source.vouched
+    commit(stage, member, generation, 0, "the beginning")
+    stage.until(lambda: member.source.vouched > first, "it vouches again for what was committed already")
+    assert stage.committed() == (0, 0, "the beginning")
+
+
 @pytest.mark.parametrize("incremental", [True, False], ids=["cooperative", "eager"])
 def test_a_partition_that_moves_is_the_next_owners_only_after_its_release(stage: KafkaStage, incremental: bool) -> None:
     stage.create(partitions=2)

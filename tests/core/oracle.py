@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from connector.model import Facts, Flaw, Outcome, Reason, VerdictKind
+from connector.model import UNKNOWN_EPOCH, Facts, Flaw, Outcome, Reason, VerdictKind
 
 __all__ = ["MAX_AGE_MS", "MAX_SKEW_MS", "Acceptance", "Assignment", "End", "Nature", "Oracle", "Row", "Violation"]
 
@@ -337,6 +337,8 @@ class Oracle:
         version, topic_id, position, *_ = metadata.split(" ")
         _check((version, topic_id, position[:7]) == ("v1", "topic-1", "ledger:"), f"metadata {metadata!r}")
         below = [row for row in self._log[part.partition] if row.offset < next_offset]
+        if not below and epoch == UNKNOWN_EPOCH:
+            return  # the beginning, which says only that we are there
         _check(bool(below) and below[-1].offset == next_offset - 1, f"{next_offset} is not the next offset of a record")
         _check(below[-1].epoch == epoch, f"commit under epoch {epoch} after {below[-1]}")
         for row in below:

@@ -78,12 +78,13 @@ class Conversation:
         self.now = 0.0
         self.skew_ms = 0
         self.last_poll: float | None = None
+        self.vouched: float | None = None
         self.ledger_end = 0
         self.requests: dict[bytes, int] = {}
 
     @property
     def moment(self) -> Moment:
-        return at(self.now, skew_ms=self.skew_ms, polled=self.last_poll)
+        return at(self.now, skew_ms=self.skew_ms, polled=self.last_poll, vouched=self.vouched)
 
     def tell(self, told: x.Input, *, after: float = 0.0) -> list[x.Command]:
         self.now += after
@@ -1591,8 +1592,8 @@ def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that
     talk = Conversation()
     talk.start()
     part = talk.pipeline.assignments[0]
-    skewed = Moment(NOW_MS + 300_001, talk.moment.monotonic, talk.moment.monotonic)
-    agreeing = Moment(NOW_MS + 299_999, talk.moment.monotonic, talk.moment.monotonic)
+    skewed = Moment(NOW_MS + 300_001, *[talk.moment.monotonic] * 3)
+    agreeing = Moment(NOW_MS + 299_999, *[talk.moment.monotonic] * 3)
     talk.pipeline._clock.appended(NOW_MS, talk.moment)
     talk.pipeline.handle(x.Polled((poll_of(good(0), good(1)),)), skewed)
     talk.pipeline.handle(x.Polled((poll_of(good(2), good(3)),)), agreeing)

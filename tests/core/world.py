@@ -94,6 +94,7 @@ class _Member:
     stopping: bool = False
     skew_ms: int = 0
     last_poll: float = 0.0
+    vouched: float = float("-inf")
     polls_ahead: int = 0
     polled_by: float = 0.0
     woken_at: float = -1.0
@@ -183,7 +184,7 @@ class World:
         return _START_MS + round(self._now * 1000)
 
     def _moment(self, member: _Member) -> Moment:
-        return Moment(self._true_ms() + member.skew_ms, self._now, member.last_poll)
+        return Moment(self._true_ms() + member.skew_ms, self._now, member.last_poll, member.vouched)
 
     # ---- telling the core, and doing what it asks
 
@@ -193,7 +194,13 @@ class World:
             return False
         if self._trace:
             print(f"{self._now:9.3f} m{member.name} < {told}")
-        commands = member.pipeline.handle(told, self._moment(member))
+        try:
+            commands = member.pipeline.handle(told, self._moment(member))
+        except OutOfOrder:
+            if not member.went_back:
+                raise
+            self._crash(member)
+            return False
         for command in commands:
             if self._trace:
                 print(f"{self._now:9.3f} m{member.name} > {command}")
@@ -431,12 +438,7 @@ class World:
         member.polls_ahead -= 1
         for generation, rows in polls:
             self.oracle.polled(generation, rows)
-        try:
-            self._tell(member, x.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
-        except OutOfOrder:
-            if member.went_back.isdisjoint(generation for generation, _ in polls):
-                raise
-            self._crash(member)
+        self._tell(member, x.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
 
     # ---- the ledger
 
@@ -490,6 +492,12 @@ class World:
             self._tell_later(member, x.CommitFailed(point.generation), self._delay())
         else:
             self._committed[partition] = CommittedOffset(point.next_offset, point.epoch, point.metadata)
+            asked = self._now
+            self._after(self._delay(), lambda: self._vouch(member, asked))
+
+    def _vouch(self, member: _Member, asked: float) -> None:
+        """The coordinator has answered; it says nothing of its own accord."""
+        member.vouched = max(member.vouched, asked)
 
     # ---- the dead-letter topic
 
@@ -528,6 +536,8 @@ class World:
         moment = self._moment(member)
         if self._now - member.last_poll > _GATE_SECONDS:
             raise Violation("sent although the consumer thread stands still")
+        if self._now - member.vouched > _GATE_SECONDS:
+            raise Violation("sent although the coordinator has not answered")
         missing = [row for row in rows if row.partition not in member.generations]
         if missing:
             raise Violation(f"L4: {missing} sent without an assignment")

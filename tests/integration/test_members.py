@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration import storms
-from tests.integration.group import PROTOCOLS
+from tests.integration.group import PROTOCOLS, Group
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
 from tests.integration.world import ConnectorProcess, World, event, eventually, now_ms
@@ -154,3 +155,83 @@ def _held(member: ConnectorProcess) -> set[str]:
         elif line["event"] in {"partition_released", "partition_lost"}:
             held.discard(line["partition"])
     return held
+
+
+def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_another_takes_over(
+    three_nodes: Cluster, link: Link, tmp_path: Path
+) -> None:
+    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+        for group in groups:
+            group.join()
+            group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
+        for group in groups:
+            group.begin()
+        for group in groups:
+            node, cut = storms.coordinator_of(group), group.members[-1]
+            began = now_ms()
+            group.struck("cut off from the coordinator alone")
+            link.cut(node=node)
+            eventually(lambda group=group: len(group.held(group.members[0])) == group.partitions, "the other takes over", 60)  # type: ignore[misc]
+            taken_over = now_ms()
+            group.flows()  # for longer than a session
+            eventually(lambda cut=cut: cut.page("/readyz")[0] == 503, "it is not ready", 30)  # type: ignore[misc]
+            assert group.held(cut) == frozenset(), "what it had counts as lost"
+            link.mend()
+            group.flows()
+            group.until_shared()
+            group.interrupted(began, now_ms())
+            again = [line for line in _accepted_again(group) if line["arrival"] > taken_over + _IN_FLIGHT_MS]
+            assert again == [], "what is sent twice was in flight when the other took over"
+
+        for group in groups:
+            storms.settle(group)
+
+
+def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_nodes: Cluster, tmp_path: Path) -> None:
+    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+        for group in groups:
+            group.join(2)
+        for group in groups:
+            group.begin()
+        for group in groups:
+            node = storms.coordinator_of(group)
+            storms.strike(groups, f"SIGSTOP node {node}")
+            began = now_ms()
+            three_nodes.pause(node)
+            eventually(
+                lambda group=group: all(_unheard(member) for member in group.running),  # type: ignore[misc]
+                "every member knows that its coordinator is silent",
+                30,
+            )
+            three_nodes.resume(node)
+            three_nodes.wait_until_complete()
+            storms.until_in_sync(three_nodes)
+            for each in groups:
+                each.flows(150)
+                each.until_shared()
+                each.interrupted(began, now_ms())
+
+        for group in groups:
+            storms.settle(group)
+
+
+_IN_FLIGHT_MS = 3_000
+"""A request that was out when the other took over, on a loaded machine."""
+
+
+def _unheard(member: ConnectorProcess) -> bool:
+    metrics = member.metrics()
+    return member.page("/readyz")[0] == 503 and (
+        metrics['connector_paused{reason="coordinator"}'] > 0 or metrics['connector_paused{reason="restoring"}'] > 0
+    )
+
+
+def _accepted_again(group: Group) -> list[dict[str, Any]]:
+    """Return the second and later acceptances of each id."""
+    seen: set[str] = set()
+    again = []
+    for line in sorted(group.sandbox.record(), key=lambda line: int(line["arrival"])):
+        if line["verdict"] == "accepted":
+            again += [line] if line["id"] in seen else []
+            seen.add(line["id"])
+    return again

@@ -164,7 +164,7 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
     scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._LOG_TRUNCATION)), FakeMessage(ONE, 7))
 
     assert scene.polled() == [(ONE, 2, [7])]
-    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True)]
+    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True, anew=True)]
 
 
 def test_every_resume_ends_in_a_seek_to_where_the_partition_is_for_an_error_told_before_it_may_be_lost(scene: Scene) -> None:
@@ -187,7 +187,7 @@ def test_a_record_below_the_position_shows_that_the_client_is_elsewhere_and_the_
     scene.take(FakeMessage(ZERO, 7), FakeMessage(ZERO, 8), FakeMessage(ONE, 3))
 
     assert scene.polled() == [(ZERO, 1, list(range(10))), (ONE, 2, [3])]
-    assert x.Assigned(ZERO, 3, truncated=False) in scene.posted
+    assert x.Assigned(ZERO, 3, anew=True) in scene.posted
 
 
 def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
@@ -328,7 +328,7 @@ def test_what_a_drain_is_told_of_other_partitions_is_carried_out_after_it(scene:
     assert scene.posted == [x.Assigned(ZERO, 1), x.Assigned(ONE, 2), x.Revoked((1,))]
     scene.source._carry_out_all()
 
-    assert scene.posted[3:] == [x.Lost((2,)), x.Assigned(ONE, 3)]
+    assert scene.posted[3:] == [x.Lost((2,)), x.Assigned(ONE, 3, anew=True)]
 
 
 def test_a_partition_given_up_before_it_had_drained_is_lost(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +391,7 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
 
 def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
     scene.source._carry_out(x.StartOver(ZERO, 1))
-    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=False)]
+    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, anew=True)]
     posted = len(scene.posted)
     scene.source._carry_out(x.StartOver(ZERO, 1))
     assert len(scene.posted) == posted
@@ -424,3 +424,152 @@ def test_polls_right_after_a_sleep_longer_than_half_the_session_do_not_count(sce
         counted.append(round(scene.source.last_poll - awake, 1))
 
     assert counted == [0.1, 0.1, 0.1, 0.1, 61.1]
+
+
+GARBAGE = 7_286_878_318_512_988_525
+"""An offset that the client finds in the middle of a batch."""
+
+
+def unreadable(scene: Scene) -> list[x.Unreadable]:
+    return [told for told in scene.posted if isinstance(told, x.Unreadable)]
+
+
+def test_a_batch_that_cannot_be_read_is_told_after_what_was_read_before_it_and_nothing_after_it_counts(
+    scene: Scene,
+) -> None:
+    scene.take(
+        *[FakeMessage(ZERO, offset) for offset in range(5)],
+        FakeMessage(ZERO, 5, error(KafkaError._BAD_MSG)),
+        FakeMessage(ZERO, 10),
+        FakeMessage(ONE, 7),
+        FakeMessage(ZERO, GARBAGE, error(KafkaError._AUTO_OFFSET_RESET)),
+        FakeMessage(ZERO, 15, error(KafkaError._PARTITION_EOF)),
+    )
+
+    assert scene.polled() == [(ZERO, 1, [0, 1, 2, 3, 4]), (ONE, 2, [7])]
+    assert scene.posted[-1] == x.Unreadable(1, 5, "_BAD_MSG")
+    assert scene.client.paused == {ZERO}
+    assert scene.source.reading() == {ONE: 8}
+
+
+def test_a_batch_that_could_not_be_read_is_read_on_from_where_it_begins(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1, error(KafkaError._BAD_COMPRESSION)))
+    scene.source._carry_out(x.Resume(ZERO, 1))
+    assert scene.client.sought[-1] == (ZERO, 1, 4, False)
+
+    scene.take(FakeMessage(ZERO, 1), FakeMessage(ZERO, 2))
+    assert scene.polled() == [(ZERO, 1, [0]), (ZERO, 1, [1, 2])]
+
+
+def test_what_the_client_says_of_an_offset_that_it_had_jumped_to_does_not_begin_the_partition_anew(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1, error(KafkaError._BAD_MSG)))
+    scene.source._carry_out(x.Resume(ZERO, 1))
+    jumped = FakeMessage(ZERO, GARBAGE, error(KafkaError._AUTO_OFFSET_RESET))
+    scene.take(jumped)
+    assert unreadable(scene) == [x.Unreadable(1, 1, "_BAD_MSG")] * 2
+
+    # What is told of the position itself is true: retention may have deleted the batch.
+    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.take(FakeMessage(ZERO, 1, error(KafkaError._AUTO_OFFSET_RESET)))
+    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, anew=True)]
+    scene.take(jumped)
+    assert len(unreadable(scene)) == 2, "before it is started it stands still anyway"
+    assert scene.posted[-1] == x.Assigned(ZERO, 3, anew=True)
+
+
+def test_whatever_else_a_broker_says_of_a_partition_makes_it_wait_but_for_a_right_that_lacks(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0, error(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+    assert unreadable(scene) == []
+    scene.take(FakeMessage(ZERO, 0, error(KafkaError.UNKNOWN)))
+    assert unreadable(scene) == [x.Unreadable(1, 0, "UNKNOWN")]
+
+
+def test_a_partition_is_read_up_to_the_end_of_its_log_where_it_was_told_that(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(KafkaError._PARTITION_EOF)))
+    assert scene.source.reading() == {ZERO: 3, ONE: 0}
+    scene.source._carry_out(x.Pause(ONE, 2))
+    assert scene.source.reading() == {ZERO: 3}
+    scene.source._held_for_schema = True
+    assert scene.source.reading() == {}
+
+
+# ---- what the coordinator says
+
+
+NEVER = float("-inf")
+DONE = [KafkaTopicPartition(*ZERO, 1)]
+
+
+def a_commit(scene: Scene) -> float:
+    """Commit, and return when at the earliest."""
+    began = time.monotonic()
+    scene.source._carry_out(x.Commit((x.CommitPoint(ZERO, 1, 1, -1, ""),)))
+    return began
+
+
+def test_a_commit_that_was_taken_vouches_from_when_it_was_made(scene: Scene) -> None:
+    assert scene.source.vouched == NEVER
+    began = a_commit(scene)
+    ended = time.monotonic()
+    time.sleep(0.05)
+    scene.source._on_commit(None, DONE)
+
+    assert began <= scene.source.vouched <= ended
+
+
+def test_a_commit_of_which_a_part_was_taken_vouches_too(scene: Scene) -> None:
+    a_commit(scene)
+    scene.source._committed = lambda *_: None  # type: ignore[method-assign]
+    places = cast("Any", [_Answered(error(KafkaError.UNKNOWN_TOPIC_OR_PART)), _Answered(None)])
+    scene.source._on_commit(None, places)
+
+    assert scene.source.vouched > NEVER
+
+
+class _Answered:
+    def __init__(self, found: KafkaError | None) -> None:
+        self.error = found
+
+
+@pytest.mark.parametrize(
+    ("code", "out"),
+    [
+        (KafkaError.UNKNOWN_MEMBER_ID, True),
+        (KafkaError.FENCED_MEMBER_EPOCH, True),
+        (KafkaError.FENCED_INSTANCE_ID, True),
+        (KafkaError.STALE_MEMBER_EPOCH, False),
+        (KafkaError.ILLEGAL_GENERATION, False),
+        (KafkaError.REBALANCE_IN_PROGRESS, False),
+        (KafkaError._TIMED_OUT, False),
+    ],
+)
+def test_only_the_answer_that_we_are_no_member_takes_back_what_was_vouched(scene: Scene, code: int, out: bool) -> None:
+    a_commit(scene)
+    scene.source._on_commit(None, DONE)
+    vouched = scene.source.vouched
+    a_commit(scene)
+    scene.source._on_commit(error(code), DONE)
+
+    assert scene.source.vouched == (NEVER if out else vouched)
+
+
+def test_the_answer_to_a_commit_from_before_a_loss_does_not_vouch_for_the_member_that_joined_again(scene: Scene) -> None:
+    a_commit(scene)
+    scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO), KafkaTopicPartition(*ONE)])
+    scene.source._on_assign(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source._on_commit(None, DONE)
+
+    assert scene.source.vouched == NEVER
+
+
+def test_the_late_answer_to_an_older_commit_does_not_pass_for_that_of_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = a_commit(scene)
+    monkeypatch.setattr(consumer, "_COMMIT_SECONDS", 0.0)
+    scene.source._committing_until = 0.0  # as after ten minutes without an answer
+    time.sleep(0.05)
+    a_commit(scene)
+    scene.source._on_commit(None, DONE)
+
+    assert scene.source.vouched < began + 0.05

@@ -10,46 +10,127 @@ import pytest
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.topics import TopicDescription
 from connector.kafka.watch import Watch, Watched
+from connector.model import TopicPartition
+
+ZERO = TopicPartition("source", 0)
 
 
 class _Topics:
-    """Answers every question in one way."""
+    """Answers what is asked of topics, and of the group."""
 
-    def __init__(self, answer: TopicDescription | KafkaUnavailable | None) -> None:
-        self._answer = answer
+    def __init__(self, topic: KafkaUnavailable | None = None, group: KafkaUnavailable | None = None) -> None:
+        self._topic, self._group = topic, group
+        self.end: int | None = 10
+        self.stable_end: int | None = 10
 
     def describe(self, _topic: str) -> TopicDescription | None:
-        if isinstance(self._answer, KafkaUnavailable):
-            raise self._answer
-        return self._answer
+        if self._topic is not None:
+            raise self._topic
+        return TopicDescription("source", "id", 1, 1, frozenset())
 
     def committed(self, _partition: object) -> None:
-        raise KafkaUnavailable("no coordinator")
+        if self._group is not None:
+            raise self._group
+
+    def ends(self, _partitions: object) -> dict[TopicPartition, int]:
+        return {} if self.end is None else {ZERO: self.end}
+
+    def offsets(self, _partition: TopicPartition, *, stable: bool) -> tuple[int, int]:
+        assert stable
+        if self.stable_end is None:
+            raise KafkaUnavailable("no leader")
+        return 0, self.stable_end
+
+
+class _Source:
+    def __init__(self) -> None:
+        self.read_to: int | None = 10
+
+    def partitions(self) -> list[TopicPartition]:
+        return [ZERO]
+
+    def reading(self) -> dict[TopicPartition, int]:
+        return {} if self.read_to is None else {ZERO: self.read_to}
 
 
 class _Watcher:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
     def lacking(self, sentences: list[str]) -> None:
+        self.said = sentences
+
+    def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Take no note."""
 
 
+class Scene:
+    """A watch, and the time it looks at."""
+
+    def __init__(self, topics: _Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.topics, self.source, self.watcher = topics, _Source(), _Watcher()
+        self._watched = Watched(("source",), {"source": ("READ",)})
+        self.now = time.monotonic()
+        monkeypatch.setattr("connector.kafka.watch.time.monotonic", lambda: self.now)
+        self.watch = Watch(cast("Any", topics), self._watched, self.source, lambda _: None, cast("Any", self.watcher))
+
+    def look(self, after: float) -> list[str]:
+        """Look once more; return what waits for an operator."""
+        self.now += after
+        self.watch._look()
+        return self.watcher.said
+
+
 @pytest.mark.parametrize(
-    ("answer", "counts"),
+    ("topic", "group", "counts"),
     [
-        (TopicDescription("source", "id", 1, 1, frozenset()), True),
-        (None, True),
-        (KafkaDenied("not allowed"), True),
-        (KafkaUnavailable("no answer"), False),
+        (None, None, True),
+        (None, KafkaDenied("not allowed"), True),
+        (None, KafkaUnavailable("no answer"), False),
+        (KafkaUnavailable("no answer"), None, True),
     ],
+    ids=["all well", "group denied", "coordinator silent", "topic's broker silent"],
 )
-def test_whatever_a_broker_says_is_an_answer(
-    answer: TopicDescription | KafkaUnavailable | None, counts: bool, monkeypatch: pytest.MonkeyPatch
+def test_only_the_group_s_coordinator_is_heard(
+    topic: KafkaUnavailable | None, group: KafkaUnavailable | None, counts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched = Watched(("source",), {"source": ("READ",)})
-    watch = Watch(cast("Any", _Topics(answer)), watched, list, lambda _: None, cast("Any", _Watcher()))
-    before = watch.answered
-    monkeypatch.setattr("connector.kafka.watch._SECONDS", 0.01)
+    scene = Scene(_Topics(topic, group), monkeypatch)
+    before = scene.watch.answered
+    scene.now += 5.0
+    if topic is None:
+        scene.watch._look()
+    else:
+        with pytest.raises(KafkaUnavailable):
+            scene.watch._look()
 
-    with watch:
-        time.sleep(0.2)
+    assert (scene.watch.answered > before) == counts
 
-    assert (watch.answered > before) == counts
+
+@pytest.mark.parametrize(("end", "stable_end"), [(12, 12), (12, None), (None, None)], ids=["cut", "leaderless", "unknown"])
+def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_said(
+    end: int | None, stable_end: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(_Topics(), monkeypatch)
+    assert scene.look(0.0) == []
+    assert scene.look(1000.0) == [], "it was read to its end"
+    scene.topics.end, scene.topics.stable_end = end, stable_end
+    assert scene.look(5.0) == []
+    assert scene.look(55.0) == []
+    (sentence,) = scene.look(5.0)
+    assert sentence.startswith("source-0 brings nothing from offset 10 on")
+
+    scene.source.read_to = 11
+    assert scene.look(5.0) == []
+    assert scene.look(55.0) == []
+
+
+def test_partition_that_waits_for_a_transaction_or_is_paused_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(_Topics(), monkeypatch)
+    scene.topics.end = 12  # of a transaction that is open
+    assert scene.look(0.0) == []
+    assert scene.look(100.0) == []
+    scene.topics.stable_end = 12
+    scene.source.read_to = None
+    assert scene.look(100.0) == []
+    scene.source.read_to = 10
+    assert scene.look(5.0) == [], "a minute from when it goes on"

@@ -28,6 +28,7 @@ from connector.avro import ledger_entry
 from connector.core import exchange as x
 from connector.core.pipeline import Policy
 from connector.model import (
+    UNKNOWN_EPOCH,
     Facts,
     Failure,
     Moment,
@@ -504,6 +505,8 @@ class Oracle(Observer):
         ledger_id, _, rests_on = position.rpartition(":")
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
+        if commit.epoch == UNKNOWN_EPOCH and all(row.offset >= next_offset for row in self._logs[part.partition]):
+            return  # the beginning, which says only that we are there
         last = self._rows.get((part.partition, next_offset - 1, commit.epoch))
         self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", next_offset, commit.epoch)
         # A commit from before its log was cut is about the records it had then: they are of older epochs.

@@ -165,6 +165,10 @@ class Cluster:
         """Start a killed node on its old port with what it had on disk; `wait_until_complete` waits for it."""
         self._nodes[number - 1].start(_libraries())
 
+    def segment(self, number: int, topic: str, partition: int) -> Path:
+        """Return the file of the last segment of a partition's log, to be altered while node ``number`` is down."""
+        return max(self._nodes[number - 1].logs.glob(f"{topic}-{partition}/*.log"))
+
     def pause(self, number: int) -> None:
         """SIGSTOP node ``number``: its connections stay open and nothing answers on them."""
         self._nodes[number - 1].signal(signal.SIGSTOP)
@@ -200,7 +204,8 @@ class _Node:
         self._process: subprocess.Popen[bytes] | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True)
-        lines = [f"{name}={value}" for name, value in {**properties, "log.dirs": str(directory / "logs")}.items()]
+        self.logs = directory / "logs"
+        lines = [f"{name}={value}" for name, value in {**properties, "log.dirs": str(self.logs)}.items()]
         self._properties.write_text("\n".join(lines) + "\n")
 
     def format(self, libraries: Path) -> None:

@@ -4,6 +4,7 @@ with Cluster(nodes=3) as cluster, cluster.link() as link:
     link.bootstrap_servers      # a client that is given these speaks to every node through the link, others do not
     link.cut()                  # nothing passes and nobody is told: bytes wait, as in TCP's retransmissions
     link.cut(reset=True)        # connections are reset, and new ones as soon as they are made
+    link.cut(node=2)            # only the way to one node, counted from 1
     link.mend()                 # what waits arrives, late
 
 With an address and certificates of its own it is a way to any other server, too.
@@ -38,19 +39,20 @@ class Link:
         self._address, self._tls = address, tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="link", daemon=True)
-        self._whole = asyncio.Event()
-        self._resets = False
+        self._whole = {node: asyncio.Event() for _, node in ports}
+        self._resets: set[int] = set()
         self._servers: list[asyncio.Server] = []
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: set[tuple[int, asyncio.StreamWriter]] = set()
 
     @property
     def bootstrap_servers(self) -> str:
         """Its own addresses, comma-separated."""
         return ",".join(f"{self._address}:{port}" for port, _ in self._ports)
 
-    def cut(self, *, reset: bool = False) -> None:
-        """Let nothing pass: silently, or with a reset of every connection."""
-        self._do(self._cut(reset))
+    def cut(self, *, reset: bool = False, node: int | None = None) -> None:
+        """Let nothing pass, to all nodes or to one: silently, or with a reset of every connection."""
+        ways = [there for _, there in self._ports] if node is None else [self._ports[node - 1][1]]
+        self._do(self._cut(ways, reset=reset))
 
     def mend(self) -> None:
         """Let everything pass again."""
@@ -73,60 +75,64 @@ class Link:
         asyncio.run_coroutine_threadsafe(asked, self._loop).result(_ANSWER_SECONDS)
 
     async def _listen(self) -> None:
-        self._whole.set()
         for port, node in self._ports:
+            self._whole[node].set()
             self._servers.append(await asyncio.start_server(self._forwarder(node), self._address, port, ssl=self._tls))
 
-    async def _cut(self, reset: bool) -> None:
-        self._whole.clear()
-        self._resets = reset
+    async def _cut(self, ways: Sequence[int], *, reset: bool) -> None:
+        for node in ways:
+            self._whole[node].clear()
         if reset:
-            self._reset_all()
+            self._resets.update(ways)
+            self._reset_all(ways)
 
     async def _mend(self) -> None:
-        self._resets = False
-        self._whole.set()
+        self._resets.clear()
+        for whole in self._whole.values():
+            whole.set()
 
     async def _stop(self) -> None:
         for server in self._servers:
             server.close()
-        self._reset_all()
+        self._reset_all(list(self._whole))
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
-    def _reset_all(self) -> None:
-        for writer in self._writers:
+    def _reset_all(self, ways: Sequence[int]) -> None:
+        struck = {(node, writer) for node, writer in self._writers if node in ways}
+        for _, writer in struck:
             _reset(writer)
-        self._writers.clear()
+        self._writers -= struck
 
     def _forwarder(self, node: int) -> Any:
         async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if self._resets:
+            if node in self._resets:
                 _reset(writer)
                 return
-            self._writers.add(writer)
+            self._writers.add((node, writer))
             try:
-                await self._whole.wait()
+                await self._whole[node].wait()
                 there, back = await asyncio.open_connection(_LOOPBACK, node)
             except OSError:  # the node is down: its clients see what they would see without us
                 _reset(writer)
                 return
-            self._writers.add(back)
-            await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
-            self._writers -= {writer, back}
+            self._writers.add((node, back))
+            whole = self._whole[node]
+            await asyncio.gather(self._pass_on(reader, back, whole), self._pass_on(there, writer, whole))
+            self._writers -= {(node, writer), (node, back)}
 
         return forward
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, whole: asyncio.Event) -> None:
         """Pass bytes on while the link is whole; an end or a reset passes as well."""
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK_BYTES):
-                await self._whole.wait()
+                await whole.wait()
                 writer.write(chunk)
                 await writer.drain()
-        await self._whole.wait()
+        await whole.wait()
         writer.close()
 
 

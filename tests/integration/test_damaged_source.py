@@ -1,0 +1,130 @@
+"""A source log with a batch that cannot be read: bits that flipped on the broker's disk."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.integration.kafka.cluster import Cluster
+from tests.integration.world import (
+    Produced,
+    Sandbox,
+    World,
+    create_topic,
+    end_offsets,
+    event,
+    eventually,
+    ledger_entries,
+    produce,
+)
+from tests.integration.world import committed as committed_by
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+
+_BATCH = 5
+"""Records of each of the three batches of a partition."""
+
+
+def _flip(at: int, bit: int) -> Callable[[bytearray, int], None]:
+    def flip(log: bytearray, batch: int) -> None:
+        log[batch + at] ^= bit
+
+    return flip
+
+
+# Where things stand in a batch: length at 8, magic at 16, checksum at 17, codec at 22, records from 61 on.
+_DAMAGES: Mapping[str, tuple[str, Callable[[bytearray, int], None]]] = {
+    "plain": ("uncompressed", _flip(90, 4)),
+    "zstd": ("zstd", _flip(90, 4)),
+    "gzip": ("gzip", _flip(90, 4)),
+    "codec": ("lz4", _flip(22, 6)),
+    "magic": ("uncompressed", _flip(16, 4)),
+    "length": ("uncompressed", _flip(9, 1)),
+}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
+    _one_sandbox.clear()
+    world = World(cluster.bootstrap_servers, _one_sandbox, tmp_path)
+    yield world
+    world.close()
+
+
+def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_mended(
+    cluster: Cluster, world: World
+) -> None:
+    topics = {f"{world.topic}-{name}": damage for name, damage in _DAMAGES.items()}
+    for topic, (codec, _) in topics.items():
+        create_topic(world.servers, topic, 2, compression_type=codec)
+        for partition in range(2):
+            for batch in range(3):
+                names = (f"{topic}-{partition}-{batch * _BATCH + at}" for at in range(_BATCH))
+                produce(world.servers, topic, [_produced(world, name, partition) for name in names])
+    before = _damage(cluster, topics)
+    connector = world.connector(KAFKA_TOPIC=",".join(topics))
+    unread = {f"{topic}-0-{offset}" for topic in topics for offset in range(_BATCH, 3 * _BATCH)}
+    everything = {f"{topic}-{partition}-{o}" for topic in topics for partition in range(2) for o in range(3 * _BATCH)}
+
+    eventually(lambda: set(world.sandbox.accepted()) == everything - unread, "all that can be read is sent", 60)
+    eventually(
+        lambda: [_committed(world, topic) for topic in topics] == [{0: _BATCH, 1: 3 * _BATCH}] * len(topics),
+        "it is committed up to there",
+        60,
+    )
+    # A batch whose length is wrong is an answer cut short to the client, which asks on and says nothing.
+    eventually(lambda: all(f"{topic}-0 " in connector.page("/readyz")[1] for topic in topics), "it is said of each", 100)
+    assert connector.page("/readyz")[0] == 503
+    assert f"cannot be read from offset {_BATCH} on (_BAD_MSG)" in connector.page("/readyz")[1]
+    assert connector.metrics()['connector_paused{reason="unreadable"}'] == len(topics) - 1
+    # Nothing begins anew, and nothing is written while it waits.
+    assert len(connector.log("partition_assigned")) == 2 * len(topics)
+    assert all(len(ledger_entries(world.servers, f"{topic}.{world.group}.ledger")) < 10 for topic in topics)
+    assert set(world.sandbox.accepted()) == everything - unread
+    assert connector.log("partition_lost") == []
+
+    cluster.shut_down(1)
+    for path, content in before.items():
+        path.write_bytes(content)
+    cluster.restart(1)
+    cluster.wait_until_complete()
+
+    eventually(lambda: world.sandbox.accepted() == dict.fromkeys(everything, 1), "the rest is sent, and nothing again", 150)
+    eventually(
+        lambda: all(_committed(world, topic) == end_offsets(world.servers, topic) for topic in topics), "all is committed"
+    )
+    connector.until_ready()
+    assert connector.stop() == 0
+
+
+def _produced(world: World, name: str, partition: int) -> Produced:
+    return Produced(world.value(event(name)), name.encode(), partition=partition)
+
+
+def _damage(cluster: Cluster, topics: Mapping[str, tuple[str, Callable[[bytearray, int], None]]]) -> dict[Path, bytes]:
+    """Damage the second batch of each topic's first partition on disk; return what stood there before."""
+    cluster.shut_down(1)
+    before = {}
+    for topic, (_, damage) in topics.items():
+        path = cluster.segment(1, topic, 0)
+        before[path] = path.read_bytes()
+        log = bytearray(before[path])
+        (length,) = struct.unpack_from(">i", log, 8)
+        damage(log, 12 + length)
+        path.write_bytes(log)
+    cluster.restart(1)
+    cluster.wait_until_complete()
+    return before
+
+
+def _committed(world: World, topic: str) -> dict[int, int]:
+    return {partition: place.offset for partition, place in committed_by(world.servers, world.group, topic).items()}
