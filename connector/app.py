@@ -357,7 +357,8 @@ class Connector:
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
         decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))
-        intake = Intake(decoder, self.contract, settings.dedupe.key_fields, telemetry.record_unforeseen)
+        fields, most = settings.dedupe.key_fields, settings.batch.max_bytes
+        intake = Intake(decoder, self.contract, fields, telemetry.record_unforeseen, request_bytes=most)
         logger = logging.getLogger("librdkafka")
         reported = clients.producer_properties(settings.kafka, telemetry.client_error, logger)
         with ConfirmingProducer(reported, last_seconds=_LAST_SECONDS, failed=self._failed) as producer:

@@ -5,6 +5,7 @@ ConnectorError
   * RecordError                the producer: this record cannot be sent
       + Undecodable            its bytes do not parse by its writer's schema
       + UnknownSchema          its schema id is unknown to the registry, which answered
+      + Oversized              it is larger, or of more parts, than an event that could ever be sent
   * Unavailable                the surroundings, for now: pause, say so, go on trying
       + SchemaUnavailable      the registry does not answer, or not with a schema
           + SchemaDenied       it refuses this client, or is not at its address
@@ -30,6 +31,7 @@ __all__ = [
     "LedgerUnavailable",
     "LogDamaged",
     "OutOfOrder",
+    "Oversized",
     "RecordError",
     "RecordsRefused",
     "Refused",
@@ -64,6 +66,10 @@ class Undecodable(RecordError):
 
 class UnknownSchema(RecordError):
     """The registry answered that it does not have the schema."""
+
+
+class Oversized(RecordError):
+    """It is larger, or of more parts, than an event that could ever be sent; reading it would hold up everything else."""
 
 
 class Unavailable(ConnectorError):

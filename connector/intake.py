@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER, Headers, size
-from connector.errors import ConnectorError, RecordError, SchemaUnavailable, UnknownSchema
+from connector.errors import ConnectorError, Oversized, RecordError, SchemaUnavailable, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
@@ -39,6 +39,12 @@ def headers_of(record: Record) -> Headers | None:
         cast("Any", record).set_headers(_UNREADABLE)
         return None
     return None if found is _UNREADABLE else found or ()
+
+
+_REQUESTS = 4
+"""A value may be as large as so many requests (``BATCH_MAX_BYTES``) together, for beside the event it may hold fields that
+nobody reads here. One that is larger is not decoded: that takes time and memory many times its size, and the group would
+take the process for dead. Nothing else bounds what a compressed batch holds."""
 
 
 class Origin:
@@ -74,9 +80,11 @@ class Intake:
         contract: WireContract,
         key_fields: tuple[str, ...],
         unforeseen: Callable[[TopicPartition, int, str], None] = lambda _partition, _offset, _kind: None,
+        request_bytes: int = 1_000_000,
     ) -> None:
         self._decode = decoder.decode
         self._encode = contract.encode
+        self._most_bytes = _REQUESTS * request_bytes
         self._key_fields = key_fields
         self._id_fields = sorted(key_fields)  # names in another order make the same id, so that a restart with them keeps it
         self._own_id_is_key = self._id_fields == ["clientDedupeId"]
@@ -96,13 +104,15 @@ class Intake:
             payload: bytes | Flaw | None = None
             if value is not None:
                 try:
-                    inputs = self._decode(value, waited)
+                    inputs = self._inputs(value, waited)
                     if inputs is not None:
                         time_ms, key, payload = self._read_inputs(origin, record, inputs)
                 except SchemaUnavailable as error:
                     return poll, error
                 except UnknownSchema as error:
                     payload = Flaw(Reason.UNKNOWN_SCHEMA, str(error))
+                except Oversized as error:
+                    payload = Flaw(Reason.TOO_LARGE, str(error))
                 except RecordError as error:
                     payload = Flaw(Reason.UNDECODABLE, str(error))
                 except ConnectorError:
@@ -122,6 +132,11 @@ class Intake:
             poll.sizes.append(held + size(headers) if headers else held)
             poll.records.append(record)
         return poll, None
+
+    def _inputs(self, value: bytes, waited: float) -> dict[str, object] | None:
+        if len(value) > self._most_bytes:
+            raise Oversized(f"value: more than {self._most_bytes} bytes, {_REQUESTS} times a request (BATCH_MAX_BYTES)")
+        return self._decode(value, waited)
 
     def _read_inputs(
         self, origin: Origin, record: Record, inputs: dict[str, object]

@@ -32,10 +32,10 @@ def said(text: str, *, name: bool = False) -> str:
     ``name``: it names a person or a place. There are people called Nil and Nan, a town called None, and NA is Naples.
     """
     text = text.strip()
+    if len(text) > _LONGEST:
+        return trimmed(text) if _VISIBLE(text) else ""
     if _PLAIN(text) and text.lower() not in _DISGUISED:  # nearly every id: a microsecond
         return text
-    if len(text) > _LONGEST:
-        return text if _VISIBLE(text) else ""
     text = text.strip(_INVISIBLE)
     return "" if _is_nothing(text, name) else text
 
@@ -73,7 +73,7 @@ def _is_nothing(text: str, name: bool) -> bool:
     return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
 
 
-_LONGEST: Final = 1024
+_LONGEST: Final = 256
 """Characters of the longest text that is looked into: what stands for nothing is short. It bounds NFKC, too."""
 
 

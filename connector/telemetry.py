@@ -406,7 +406,7 @@ class Telemetry:
         yield _counter("connector_late_answers", "Verdicts on events of assignments that had ended.", counts.late_answers)
         if self._contract is not None:
             adjusted = self._contract.adjustments
-            yield _counters("connector_adjustments", "Optional inputs left out or rounded.", "what", adjusted)
+            yield _counters("connector_adjustments", "Inputs left out, rounded, or read as another.", "what", adjusted)
         yield _gauge("connector_buffered_events", "Records neither in flight nor resolved.", pipeline.buffered_events)
         yield _gauge("connector_held_bytes", "Size of records buffered and in flight.", pipeline.held_bytes)
         yield _gauge("connector_in_flight_events", "Events in requests.", pipeline.in_flight_events)

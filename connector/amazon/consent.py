@@ -24,6 +24,9 @@ __all__ = ["consent"]
 
 _SIGNALS: Final = ("amznUserData", "amznAdStorage")
 
+_LONGEST: Final = 16_384
+"""Characters: many times what any vendor list and country makes of such a text."""
+
 _TCF: Final = re.compile(r"C[A-Za-z0-9_-]{19,}(?:\.[A-Za-z0-9_-]+)*").fullmatch
 """Segments in base64url. The first begins with version 2 in six bits, which is "C"; IAB's fields need some 40 characters."""
 
@@ -78,7 +81,7 @@ def _address(given: dict[str, Any], found: Findings) -> str:
 
 def _text(given: dict[str, Any], name: str, form: Any, found: Findings) -> str:
     text = _stripped(given, name, found)
-    if text and not form(text):
+    if text and not (len(text) <= _LONGEST and form(text)):
         found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
         return ""
     return text

@@ -22,7 +22,7 @@ from typing import Any, Final
 from connector.amazon.addresses import is_public_address
 from connector.amazon.digests import sha256_digits
 from connector.amazon.findings import Adjustment, Findings
-from connector.amazon.normalisation import normalised
+from connector.amazon.normalisation import LONGEST, normalised
 from connector.amazon.vocabulary import MATCH_KEYS, constant
 from connector.model import Reason
 from connector.nothing import said, trimmed
@@ -106,6 +106,8 @@ def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
 
 def _hashed(kind: str, value: str, country: str) -> str:
     """Return the hash to send of a personal identifier, in clear or hashed, empty to leave the key out."""
+    if len(value) > LONGEST:
+        return ""
     digits = value.lower() if _HASH(value) else sha256_digits(trimmed(value))
     if digits is not None:
         return said(digits, name=kind in _NAMES)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from string import ascii_uppercase
 from typing import Final
-from unicodedata import normalize
+from unicodedata import combining, normalize
 from urllib.parse import unquote
 
 import phonenumbers
@@ -22,7 +22,7 @@ import phonenumbers
 from connector.amazon.abbreviations import OTHER_STREETS, STATES, STREETS
 from connector.nothing import said
 
-__all__ = ["PERSONAL", "normalised"]
+__all__ = ["LONGEST", "PERSONAL", "normalised"]
 
 
 def normalised(kind: str, text: str, country: str) -> str:
@@ -30,11 +30,15 @@ def normalised(kind: str, text: str, country: str) -> str:
 
     ``country``: of the event, in capitals; it says how telephone numbers, postal codes, states and addresses are read.
     """
-    return PERSONAL[kind](normalize("NFC", text.strip()), country) if len(text) <= _LONGEST else ""
+    if len(text) > LONGEST or (not text.isascii() and sum(map(bool, map(combining, text))) > _MOST_ACCENTS):
+        return ""
+    return PERSONAL[kind](normalize("NFC", text.strip()), country)
 
 
-_LONGEST: Final = 1024
-"""Characters: far above every name and address, and a bound for NFC, whose time grows by the square of a run of accents."""
+LONGEST: Final = 1024
+"""Characters: far above every name and address."""
+_MOST_ACCENTS: Final = 256
+"""Characters that combine: far above every name and address, too. NFC takes time by the square of a run of them."""
 
 
 def _email(text: str, _country: str) -> str:
@@ -85,6 +89,8 @@ def _phone(text: str, country: str) -> str:
 
 
 def _possible(text: str, country: str) -> phonenumbers.PhoneNumber | None:
+    if len(text) > _LONGEST_NUMBER:
+        return None
     try:
         number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
@@ -113,6 +119,8 @@ def _from_abroad(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.Ph
     return abroad if alone or _type(abroad) == phonenumbers.PhoneNumberType.MOBILE else None
 
 
+_LONGEST_NUMBER: Final = 64
+"""Characters: four times the digits of E.164."""
 _FIRST_DIGITS: Final = re.compile(r"[0-9]+").search
 _type: Final = phonenumbers.number_type
 

@@ -25,7 +25,7 @@ from fastavro import schemaless_reader
 from connector.avro.framing import Framing, schema_id
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
-from connector.errors import Undecodable
+from connector.errors import Oversized, Undecodable
 
 __all__ = ["EventDecoder"]
 
@@ -50,6 +50,27 @@ _UUID_BYTES = 16
 _HALVES = re.compile("[\ud800-\udfff]")
 """What Python puts in the place of bytes that are not UTF-8."""
 
+_UNMETERED_BYTES = 16_384
+_MOST_READS = 40_000
+"""One or two a part of a value (a field, an item, an entry). fastavro has no bound of its own, and of an item of two bytes
+it makes a dict of a hundred and more: a megabyte of such items takes a second and 100 MB. Nearly all values are so small
+that they can be read without counting."""
+
+
+class _Metered(BytesIO):
+    """A stream that ends a read of too many parts: fastavro asks it for every number and text by itself."""
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__(value)
+        self._left = _MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise Oversized("it has more parts than could ever be sent")
+        return super().read(size)
+
+
 _Mend = Callable[[Any], Any]
 """Makes a decoded value one of ours: in place where it is a record, and returned."""
 
@@ -73,6 +94,7 @@ class EventDecoder:
 
         Raises:
             Undecodable: the bytes do not parse, or the schema does not, or it has no record.
+            Oversized: it has more parts than could ever be sent.
             UnknownSchema: the registry does not have the schema.
             SchemaUnavailable: the schema cannot be had for now.
         """
@@ -116,13 +138,14 @@ class _Plan:
 
         Raises:
             UnicodeDecodeError: a text is not UTF-8, and so it is to be told.
+            Oversized: it has more parts than could ever be sent.
             Undecodable: anything else is wrong.
         """
-        stream = BytesIO(value)
+        stream = BytesIO(value) if len(value) <= _UNMETERED_BYTES else _Metered(value)
         stream.seek(start)
         try:
             event: Any = schemaless_reader(stream, self.schema, None, handle_unicode_errors=unreadable)
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, Oversized):
             raise
         except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
             raise _damaged(error) from None
