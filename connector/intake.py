@@ -90,14 +90,23 @@ class Intake:
         self._own_id_is_key = self._id_fields == ["clientDedupeId"]
         self._unforeseen = unforeseen
 
-    def read(self, origin: Origin, records: Sequence[Record], waited: float = 0.0) -> tuple[Poll, SchemaUnavailable | None]:
+    def read(
+        self,
+        origin: Origin,
+        records: Sequence[Record],
+        waited: float = 0.0,
+        is_enough: Callable[[], bool] = lambda: False,
+    ) -> tuple[Poll, SchemaUnavailable | None]:
         """Turn records of one partition, which have waited for so many seconds, into columns.
 
-        Where a schema cannot be had for now, the columns end before its record, and the second value says why: call again
-        later with that record and those after it.
+        The columns hold the first record, and as many more until ``is_enough``. Where a schema cannot
+        be had for now they end before its record, and the second value says why. Call again later with
+        the records that are left.
         """
         poll = Poll(origin.partition, origin.generation)
         for record in records:
+            if poll.offsets and is_enough():
+                break
             value = record.value()
             time_ms: int | None = None
             key: bytes | None = None

@@ -26,7 +26,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from connector.core import exchange as x
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
-from connector.model import UNKNOWN_EPOCH, TopicPartition
+from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 
 __all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer", "Watcher"]
@@ -42,6 +42,10 @@ _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 1.0
+_SLICE_SECONDS = 1.0
+"""The longest time of decoding between two polls of the client, but for one record. Records made to
+be costly take seconds a poll. A member that does not poll is taken for dead by the group
+(``max.poll.interval.ms``), or stops sending (half the session)."""
 _WAKING_SECONDS = 1.0
 """A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
@@ -156,7 +160,7 @@ class SourceConsumer:
         self._asked = _NEVER  # monotonic second at which the commit was made that is answered next
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
-        self._held_for_schema: set[TopicPartition] = set()
+        self._held: set[TopicPartition] = set()
         self._lacks_schema = False
         self._largest = policy.size  # bytes of the largest of the records last polled; at first, the worst
         self._waiting_since = time.monotonic()
@@ -188,7 +192,7 @@ class SourceConsumer:
 
     def reading(self) -> dict[TopicPartition, int]:
         """Return the partitions that are fetched at this moment, and up to where each was read."""
-        places = {each: self._positions.get(each) for each in self._fetching - self._held_for_schema}
+        places = {each: self._positions.get(each) for each in self._fetching - self._held}
         return {p: max(place.offset, self._reached.get(p, 0)) for p, place in places.items() if place is not None}
 
     def polled_handled(self) -> None:
@@ -268,7 +272,7 @@ class SourceConsumer:
                 self._restart(partition)
             case x.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
-                if partition not in self._held_for_schema:
+                if partition not in self._held:
                     self._resume(partition)
             case x.Pause(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.discard(partition)
@@ -357,23 +361,29 @@ class SourceConsumer:
                     self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
     def _decode(self, columns: list[_Column]) -> None:
-        """Decode and post; where a schema cannot be had for now, keep the records from there on, and try again.
+        """Decode and post; where a schema cannot be had for now, or it takes too long, keep the rest and go on later.
 
         Partitions whose records are kept are not fetched meanwhile; none is once a poll's worth is kept.
         """
-        polls = []
+        polls: list[Poll] = []
+        until = time.monotonic() + _SLICE_SECONDS
         for column in columns:
-            if column.origin.partition in {kept.origin.partition for kept in self._undecoded}:
-                self._keep(column)  # after the records of its partition that wait
+            late = bool(polls) and time.monotonic() >= until
+            if late or column.origin.partition in {kept.origin.partition for kept in self._undecoded}:
+                self._keep(column, 0.0 if late else _SCHEMA_AGAIN_SECONDS)  # after the records of its partition that wait
                 continue
             waited = time.monotonic() - column.since
             records = cast("list[Record]", column.messages)  # its stub types headers wider
-            poll, lacking = self._intake.read(column.origin, records, waited)
-            if lacking is None:
-                poll.reached = column.reached
+            poll, lacking = self._intake.read(column.origin, records, waited, lambda: time.monotonic() >= until)
+            rest = replace(column, messages=column.messages[len(poll.offsets) :])
+            if lacking is not None:
+                self._keep(rest, _SCHEMA_AGAIN_SECONDS)
+                self._lacks_schema = True
+                self._watcher.schema_unavailable(lacking, len(self._held))
+            elif rest.messages:
+                self._keep(rest, 0.0)
             else:
-                self._keep(replace(column, messages=column.messages[len(poll.offsets) :]))
-                self._watcher.schema_unavailable(lacking, len(self._held_for_schema))
+                poll.reached = column.reached
             if poll.offsets or poll.reached:
                 polls.append(poll)
         while polls and not self._closing.is_set():
@@ -381,26 +391,26 @@ class SourceConsumer:
                 self._post(x.Polled(tuple(polls)))
                 return
 
-    def _keep(self, column: _Column) -> None:
-        if not self._undecoded:
-            self._undecoded_until = time.monotonic() + _SCHEMA_AGAIN_SECONDS
+    def _keep(self, column: _Column, seconds: float) -> None:
+        """Keep records that are not decoded yet, to go on with them after so long at the latest."""
+        again = time.monotonic() + seconds
+        self._undecoded_until = min(again, self._undecoded_until) if self._undecoded else again
         self._undecoded.append(column)
-        self._held_for_schema.add(column.origin.partition)
+        self._held.add(column.origin.partition)
         if sum(len(message) + _EVENT_BYTES for each in self._undecoded for message in each.messages) >= self._policy.size:
-            self._held_for_schema |= self._fetching
-        self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._held_for_schema])
-        self._lacks_schema = True
+            self._held |= self._fetching
+        self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._held])
 
     def _decode_again(self) -> None:
-        if not self._lacks_schema or time.monotonic() < self._undecoded_until:
+        if not (self._held or self._lacks_schema) or time.monotonic() < self._undecoded_until:
             return
         columns, self._undecoded = self._undecoded, []
-        held, self._held_for_schema = self._held_for_schema, set()
+        held, self._held = self._held, set()
+        lacked, self._lacks_schema = self._lacks_schema, False
         self._decode(columns)
-        if not self._undecoded:  # also where the partitions that waited were revoked meanwhile
-            self._lacks_schema = False
+        if lacked and not self._lacks_schema:  # also where the partitions that waited were revoked meanwhile
             self._watcher.schema_unavailable(None, 0)
-        for partition in held - self._held_for_schema:
+        for partition in held - self._held:
             if partition in self._fetching:  # a restart in between may end the others, too
                 self._resume(partition)
 
@@ -443,7 +453,7 @@ class SourceConsumer:
             self._consumer.pause([KafkaTopicPartition(*partition)])
         else:
             self._consumer.assign([self._positions.get(each) or _beginning(each) for each in self._mine])
-            fetched = self._fetching - self._held_for_schema
+            fetched = self._fetching - self._held
             self._consumer.pause([KafkaTopicPartition(*each) for each in self._mine.keys() - fetched])
 
     def _say_unreadable(self) -> None:
@@ -549,7 +559,7 @@ class SourceConsumer:
         for known in (self._positions, self._reached, self._unreadable):
             known.pop(partition, None)
         self._fetching.discard(partition)
-        self._held_for_schema.discard(partition)
+        self._held.discard(partition)
 
     def _on_assign(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined = True

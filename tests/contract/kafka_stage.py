@@ -46,7 +46,9 @@ class Offsets(Intake):
     def __init__(self) -> None:
         self.down = False
 
-    def read(self, origin: Origin, records: Any, waited: float = 0.0) -> tuple[Poll, SchemaUnavailable | None]:
+    def read(
+        self, origin: Origin, records: Any, waited: float = 0.0, is_enough: Callable[[], bool] = lambda: False
+    ) -> tuple[Poll, SchemaUnavailable | None]:
         if self.down:
             return Poll(origin.partition, origin.generation), SchemaUnavailable("the registry does not answer")
         epochs = [UNKNOWN_EPOCH if record.leader_epoch() is None else record.leader_epoch() for record in records]

@@ -102,11 +102,19 @@ class FakeIntake(Intake):
     def __init__(self) -> None:
         self.lacking: set[tuple[TopicPartition, int]] = set()
         self.waited: list[float] = []
+        self.at_once = 1_000_000
 
-    def read(self, origin: Origin, records: Sequence[Record], waited: float = 0.0) -> tuple[Poll, SchemaUnavailable | None]:
+    def read(
+        self,
+        origin: Origin,
+        records: Sequence[Record],
+        waited: float = 0.0,
+        is_enough: Callable[[], bool] = lambda: False,
+    ) -> tuple[Poll, SchemaUnavailable | None]:
+        assert not is_enough()
         self.waited.append(waited)
         poll = Poll(origin.partition, origin.generation)
-        for record in records:
+        for record in records[: self.at_once]:
             if (origin.partition, record.offset()) in self.lacking:
                 return poll, SchemaUnavailable("the registry does not answer")
             poll.offsets.append(record.offset())
@@ -537,7 +545,7 @@ def test_a_partition_is_read_up_to_the_end_of_its_log_where_it_was_told_that(sce
     assert scene.source.reading() == {ZERO: 3, ONE: 0}
     scene.source._carry_out(x.Pause(ONE, 2))
     assert scene.source.reading() == {ZERO: 3}
-    scene.source._held_for_schema = {ZERO}
+    scene.source._held = {ZERO}
     assert scene.source.reading() == {}
 
 
@@ -608,6 +616,34 @@ def test_the_answer_to_a_commit_from_before_a_loss_does_not_vouch_for_the_member
     scene.source._on_commit(None, DONE)
 
     assert scene.source.vouched == NEVER
+
+
+def test_a_poll_that_takes_long_to_decode_is_decoded_in_slices_with_polls_between(scene: Scene) -> None:
+    scene.intake.at_once = 2
+    scene.take(*(FakeMessage(ZERO, offset) for offset in range(5)), FakeMessage(ONE, 7))
+    scene.source.polled_handled()
+    assert scene.polled() == [(ZERO, 1, [0, 1]), (ONE, 2, [7])]
+    assert scene.client.paused == {ZERO}
+
+    for _ in range(2):
+        scene.source._decode_again()
+        scene.source.polled_handled()
+    assert scene.polled() == [(ZERO, 1, [0, 1]), (ONE, 2, [7]), (ZERO, 1, [2, 3]), (ZERO, 1, [4])]
+    assert scene.client.paused == set()
+
+
+def test_what_comes_after_the_time_of_a_slice_waits_for_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "_SLICE_SECONDS", -1.0)
+    monkeypatch.setattr(
+        FakeIntake,
+        "read",
+        lambda _self, origin, records, *_: (Poll(origin.partition, origin.generation, [records[0].offset()]), None),
+    )
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ONE, 7))
+    scene.source.polled_handled()
+    assert scene.polled() == [(ZERO, 1, [0])]
+    scene.source._decode_again()
+    assert scene.polled() == [(ZERO, 1, [0]), (ONE, 2, [7])]
 
 
 def test_the_late_answer_to_an_older_commit_does_not_pass_for_that_of_the_next(

@@ -452,7 +452,8 @@ _key_delivered = DedupeWindow.delivered
 
 
 def _ended_and_unclaimed(self: DedupeWindow, key: bytes) -> Event | None:
-    waiting = self._claims.pop(key, None)
+    self._claims.pop(key, None)
+    waiting = self._waiting.get(key)
     return waiting.popleft() if waiting else None
 
 
