@@ -31,7 +31,7 @@ STANDARD_LIBRARY_OF_THE_CORE = {
 
 CORE_IMPORTS = {
     "audit": set[str](),
-    "assignment": {"dedupe", "offsets", "recovery"},
+    "assignment": {"dedupe", "landmarks", "offsets", "recovery"},
     "batching": set[str](),
     "breaker": {"retry"},
     "dispatch": {"batching", "breaker", "concurrency", "retry"},
@@ -40,6 +40,7 @@ CORE_IMPORTS = {
     "doubts": set[str](),
     "exchange": {"recovery"},
     "freshness": set[str](),
+    "landmarks": set[str](),
     "letters": {"dedupe"},
     "offsets": set[str](),
     "pipeline": {
@@ -52,7 +53,7 @@ CORE_IMPORTS = {
         "recovery",
         "statistics",
     },
-    "recovery": {"dedupe", "offsets"},
+    "recovery": {"dedupe", "landmarks", "offsets"},
     "replay": {"letters"},
     "retry": set[str](),
     "statistics": {"doubts"},

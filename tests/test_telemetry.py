@@ -46,6 +46,17 @@ def test_commit_of_a_partition_that_is_given_up_leaves_no_gauge_behind() -> None
     assert (shown(telling, "connector_committed_offset"), shown(telling, "connector_lag")) == ([], [])
 
 
+@pytest.fixture
+def loggers_of_pytest() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("loggers_of_pytest")
 def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     now = [0.0]
@@ -77,16 +88,6 @@ def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_
         said.append((len(telling.denied_schemas), f"connector_operator_needed {len(telling.denied_schemas)}.0" in page))
         assert f'connector_paused{{reason="schema"}} {0 if failure is None else 3}.0' in page
     assert said == [(0, True), (1, True), (0, True), (0, True)]
-
-
-@pytest.fixture
-def loggers_of_pytest() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.mark.usefixtures("loggers_of_pytest")
