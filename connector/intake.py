@@ -6,7 +6,7 @@ absence is an exception that the consumer thread answers by pausing).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER
@@ -65,14 +65,16 @@ class Intake:
         self._id_fields = sorted(key_fields)  # names in another order make the same id, so that a restart with them keeps it
         self._own_id_is_key = self._id_fields == ["clientDedupeId"]
 
-    def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
-        """Turn records of one partition into columns.
+    def read(self, origin: Origin, records: Sequence[Record], is_enough: Callable[[], bool] = lambda: False) -> Poll:
+        """Turn records of one partition into columns: the first, and as many more until it is enough.
 
         Raises:
             SchemaUnavailable: nothing was taken in; call again later with the same records.
         """
         poll = Poll(origin.partition, origin.generation)
         for record in records:
+            if poll.offsets and is_enough():
+                break
             value = record.value()
             time_ms: int | None = None
             key: bytes | None = None

@@ -42,6 +42,9 @@ _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 2.0
+_SLICE_SECONDS = 1.0
+"""Of decoding between two polls of the client. Records made to cost take seconds a poll, and a member that does not poll is
+taken for dead by the group (``max.poll.interval.ms``), or stops sending (half the session)."""
 _WAKING_SECONDS = 1.0
 """A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
@@ -154,7 +157,8 @@ class SourceConsumer:
         self._asked = _NEVER  # monotonic second at which the commit was made that is answered next
         self._undecoded: list[_Column] = []
         self._undecoded_until = 0.0
-        self._held_for_schema = False
+        self._held_for_schema = False  # or until the rest of a poll that takes long is decoded
+        self._schema_is_missing = False
         self._largest = policy.size  # bytes of the largest of the records last polled; at first, the worst
         self._waiting_since = time.monotonic()
         self._closing = threading.Event()
@@ -356,26 +360,43 @@ class SourceConsumer:
                     self._positions[origin.partition] = _after(column.messages[-1], origin.partition)
 
     def _decode(self, columns: list[_Column]) -> None:
-        """Decode and post; where a schema cannot be had for now, keep the records, pause, and try again."""
-        polls = []
-        for at, column in enumerate(columns):
+        """Decode and post; keep what a schema cannot be had for by now, or what takes too long, pause, and go on later."""
+        polls, left = [], columns
+        until = time.monotonic() + _SLICE_SECONDS
+        while left and (not polls or time.monotonic() < until):
+            column = left[0]
             try:
-                poll = self._intake.read(
-                    column.origin, cast("list[Record]", column.messages)
-                )  # its stub types headers wider
-                poll.reached = column.reached
-                polls.append(poll)
+                records = cast("list[Record]", column.messages)  # its stub types headers wider
+                poll = self._intake.read(column.origin, records, lambda: time.monotonic() >= until)
             except SchemaUnavailable as error:
-                self._undecoded = columns[at:]
-                self._undecoded_until = time.monotonic() + _SCHEMA_AGAIN_SECONDS
-                self._held_for_schema = True
-                self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._fetching])
+                self._schema_is_missing = True
+                self._hold(left, _SCHEMA_AGAIN_SECONDS)
                 self._watcher.schema_unavailable(str(error))
                 break
+            polls.append(poll)
+            later = column.messages[len(poll.offsets) :]
+            if later:
+                left = [_Column(column.origin, later, column.reached), *left[1:]]
+            else:
+                poll.reached = column.reached
+                left = left[1:]
+        else:
+            if left:
+                self._hold(left, 0.0)
+            if self._schema_is_missing:
+                self._schema_is_missing = False
+                self._watcher.schema_unavailable(None)
         while polls and not self._closing.is_set():
             if self._slots.acquire(timeout=self._policy.seconds):
                 self._post(x.Polled(tuple(polls)))
                 return
+
+    def _hold(self, columns: list[_Column], seconds: float) -> None:
+        """Keep records that are not decoded yet, for so long, and fetch nothing meanwhile."""
+        self._undecoded = columns
+        self._undecoded_until = time.monotonic() + seconds
+        self._held_for_schema = True
+        self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._fetching])
 
     def _decode_again(self) -> None:
         if not self._held_for_schema or time.monotonic() < self._undecoded_until:
@@ -384,7 +405,6 @@ class SourceConsumer:
         self._decode(columns)
         if not self._undecoded:  # also where the partitions that waited were revoked meanwhile
             self._held_for_schema = False
-            self._watcher.schema_unavailable(None)
             for partition in list(self._fetching):
                 if partition in self._fetching:  # a restart in between may end the others, too
                     self._resume(partition)

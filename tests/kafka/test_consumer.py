@@ -101,11 +101,13 @@ class FakeIntake(Intake):
 
     def __init__(self) -> None:
         self.down = False
+        self.at_once = 1_000_000
 
-    def read(self, origin: Origin, records: Sequence[Record]) -> Poll:
+    def read(self, origin: Origin, records: Sequence[Record], is_enough: Callable[[], bool] = lambda: False) -> Poll:
         if self.down:
             raise SchemaUnavailable("the registry does not answer")
-        return Poll(origin.partition, origin.generation, [record.offset() for record in records])
+        taken = [record.offset() for record in records]
+        return Poll(origin.partition, origin.generation, taken[: self.at_once] if is_enough() else taken)
 
 
 class Silent:
@@ -238,6 +240,26 @@ def test_records_that_cannot_be_decoded_for_now_are_kept_in_order_and_nothing_el
     scene.source._decode_again()
 
     assert scene.polled() == [(ZERO, 1, [0]), (ONE, 2, [7])]
+    assert scene.client.paused == set()
+
+
+def test_a_poll_that_takes_long_is_decoded_in_slices_between_which_the_client_is_polled(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_SLICE_SECONDS", 0.0)
+    scene.intake.at_once = 2
+    scene.take(*[FakeMessage(ZERO, offset) for offset in range(5)], FakeMessage(ONE, 7))
+    assert scene.polled() == [(ZERO, 1, [0, 1])]
+    assert scene.client.paused == {ZERO, ONE}
+
+    for _ in range(2):
+        scene.source.polled_handled()
+        scene.source._decode_again()
+        assert scene.client.paused == {ZERO, ONE}
+    scene.source.polled_handled()
+    scene.source._decode_again()
+
+    assert scene.polled() == [(ZERO, 1, [0, 1]), (ZERO, 1, [2, 3]), (ZERO, 1, [4]), (ONE, 2, [7])]
     assert scene.client.paused == set()
 
 
