@@ -26,7 +26,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from connector.core import exchange as x
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
-from connector.model import UNKNOWN_EPOCH, TopicPartition
+from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 
 __all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer", "Watcher"]
@@ -361,7 +361,8 @@ class SourceConsumer:
 
     def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; keep what a schema cannot be had for by now, or what takes too long, pause, and go on later."""
-        polls, left = [], columns
+        polls: list[Poll] = []
+        left = columns
         until = time.monotonic() + _SLICE_SECONDS
         while left and (not polls or time.monotonic() < until):
             column = left[0]

@@ -46,7 +46,7 @@ class Offsets(Intake):
     def __init__(self) -> None:
         self.down = False
 
-    def read(self, origin: Origin, records: Any) -> Poll:
+    def read(self, origin: Origin, records: Any, is_enough: Callable[[], bool] = lambda: False) -> Poll:  # noqa: ARG002 - takes all at once
         if self.down:
             raise SchemaUnavailable("the registry does not answer")
         epochs = [UNKNOWN_EPOCH if record.leader_epoch() is None else record.leader_epoch() for record in records]
