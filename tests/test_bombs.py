@@ -224,7 +224,8 @@ def test_a_value_of_many_requests_is_too_large_before_it_is_decoded() -> None:
     poll = read(Intake(Decoder(), contract, ("clientDedupeId",), request_bytes=1_000), bytes(4_001))
 
     assert poll.payloads == [Flaw(Reason.TOO_LARGE, "value: more than 4000 bytes, 4 times a request (BATCH_MAX_BYTES)")]
-    assert (poll.keys, poll.times) == ([None], [None])
+    assert poll.keys == [None]
+    assert poll.times == [None]
     assert poll.sizes == [4_001]
 
 
@@ -308,10 +309,8 @@ def _matchers() -> Iterator[tuple[str, Callable[[str], object]]]:
         for name, value in vars(module).items():
             for found in _within(value):
                 pattern = found if isinstance(found, re.Pattern) else found.__self__
-                yield (
-                    f"{module.__name__}.{name}: {pattern.pattern[:40]}",
-                    partial(found.sub, "") if isinstance(found, re.Pattern) else found,
-                )
+                match = partial(found.sub, "") if isinstance(found, re.Pattern) else found
+                yield f"{module.__name__}.{name}: {pattern.pattern[:40]}", match
 
 
 def _within(value: Any) -> Iterator[Any]:
@@ -336,12 +335,10 @@ def test_the_expressions_are_found() -> None:
 @pytest.mark.parametrize("name", MATCHERS)
 def test_no_expression_is_worse_than_linear(name: str) -> None:
     match = MATCHERS[name]
-    for unit, begins, ends in product(
-        [*UNITS, " ", "a", "a.", "_", "a_", "\\x"], ("", "C", "$", "<", "__"), ("", "\n", "\u00df!", "@")
-    ):
-        small, large = (partial(match, begins + _long(unit, size) + ends) for size in (2_000, 16_000))
-        if _seconds(large, 1) > 0.004:
-            assert _seconds(large) < 24 * _seconds(small), (unit, begins, ends)
+    for unit, begins, ends in product([*UNITS, " ", "a", "a.", "_"], ("", "C", "<"), ("", "\u00df!")):
+        small, large = (begins + _long(unit, size) + ends for size in (2_000, 16_000))
+        if _seconds(partial(match, large), 1) > 0.004:
+            assert _seconds(partial(match, large)) < 24 * _seconds(partial(match, small)), (unit, begins, ends)
 
 
 def _split_as_the_reference_does(words: list[str]) -> None:
