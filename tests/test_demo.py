@@ -13,6 +13,7 @@ from rich.console import Console
 from connector.demo import _account, _Found, _Produced
 from connector.model import Outcome
 from connector.samples import Fate, Sample
+from tests.patience import patience
 
 
 def test_the_demo_ends_with_an_account_that_closes_whatever_the_environment_says() -> None:
@@ -22,7 +23,7 @@ def test_the_demo_ends_with_an_account_that_closes_whatever_the_environment_says
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 

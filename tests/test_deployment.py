@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from connector.config import Settings
 from connector.kafka import properties
 from connector.sandbox.tokens import Credentials
+from tests.patience import patience
 
 _CHECKOUT = Path(__file__).parents[1]
 _COMPOSE = _CHECKOUT / "docker-compose.yml"
@@ -131,7 +132,7 @@ def test_signal_to_the_image_is_heard_however_early_it_comes(command: str, code:
     while not _blocks(process.pid):
         time.sleep(0.0001)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=patience(60))
     assert (process.returncode, said) == (code, "Ended by SIGTERM before it began.\n")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from connector import app, telemetry
+from connector import app, signals, telemetry
 from connector.__main__ import _SETTINGS_REFUSED, _parser
 from connector.amazon.client import _REASONS
 from connector.config import SETTINGS, Setting
@@ -110,7 +110,8 @@ def test_commands_are_those_of_the_parser() -> None:
 def test_exit_codes_are_those_of_the_code() -> None:
     (named,) = re.findall(r"\*\*Exit codes\*\*(.*?)\n\n", _README, re.DOTALL)
 
-    assert [int(code) for code in re.findall(r"`(\d)`", named)] == [0, app.FAILED, _SETTINGS_REFUSED, app.NEEDS_OPERATOR]
+    codes = [0, app.FAILED, _SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.TERMINATED]
+    assert [int(code) for code in re.findall(r"`(\d+)`", named)] == codes
 
 
 def test_reasons_of_dead_letters_are_those_of_the_code() -> None:

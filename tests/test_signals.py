@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from connector import signals
+from tests.patience import patience
 
 _SECONDS = 60.0
 _CAUGHT = 1 << (signal.SIGTERM - 1)
@@ -55,7 +56,7 @@ def _started(
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + patience(_SECONDS)
     while not holds():
         assert time.monotonic() < deadline, what
         time.sleep(0.002)
@@ -63,7 +64,7 @@ def _until(holds: Callable[[], bool], what: str) -> None:
 
 def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for the end; return exit code and last line, once no process of its group is left."""
-    output, _ = process.communicate(timeout=_SECONDS)
+    output, _ = process.communicate(timeout=patience(_SECONDS))
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     assert "Traceback" not in output

@@ -15,6 +15,7 @@ from connector.model import Facts, Flaw, Outcome, Reason, TopicPartition
 from connector.ports import Confirmation
 from tests.contract.kafka_stage import KafkaStage
 from tests.contract.test_source import assigned, polled, start
+from tests.patience import patience
 
 _DAY_MS = 86_400_000
 _SECONDS = 30.0
@@ -25,7 +26,7 @@ KEY = b"k" * 16
 def restored(stage: KafkaStage, ledger: Ledger, partition: int = 0, *, truncated: bool = False) -> Recovery:
     """Restore; where the brokers do not answer for now, ask again, as the pipeline does."""
     place = TopicPartition(stage.topic, partition)
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + patience(_SECONDS)
     while True:
         try:
             return stage.blocking(lambda: ledger.restore(place, truncated=truncated))

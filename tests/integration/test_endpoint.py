@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.kafka.link import Link
-from tests.integration.world import ConnectorProcess, World, event, eventually, free_port, read_topic
+from tests.integration.ports import reserved
+from tests.integration.world import ConnectorProcess, World, event, eventually, read_topic
 
 _NAME = "amazon.invalid"
 _HERE, _THERE = "127.0.0.1", "127.0.0.2"
@@ -26,7 +27,7 @@ class Place:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.port = free_port()
+        (self.port,) = reserved(1)
         self._names = world.directory / "hosts"
         self._names.write_text("", "utf-8")
         self._links: list[Link] = []

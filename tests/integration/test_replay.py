@@ -29,6 +29,7 @@ from tests.integration.world import (
     produce,
     read_topic,
 )
+from tests.patience import patience
 
 _NOTHING = b"not Avro at all"
 _HEADERS: list[tuple[str, bytes | None]] = [
@@ -281,23 +282,29 @@ def test_run_that_slept_while_another_did_its_work_writes_nothing_more(world: Wo
 
     _replay(world)
     sleeper.send_signal(signal.SIGCONT)
-    out, errors = sleeper.communicate(timeout=60)
+    out, errors = sleeper.communicate(timeout=patience(60))
 
     assert (sleeper.returncode, "another replay took over" in errors) == (1, True), errors
     assert "Run it again for the rest" in out
     assert _origins(world) == {f"{world.topic}-0@{n}": 1 for n in range(count)}
 
 
-def test_interrupted_it_says_what_it_did_and_leaves_nothing_half_done(world: World) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "last"),
+    [(signal.SIGINT, 1, "Interrupted.\n"), (signal.SIGTERM, 143, "Ended by SIGTERM before it was done.\n")],
+)
+def test_interrupted_it_says_what_it_did_and_leaves_nothing_half_done(
+    world: World, number: signal.Signals, code: int, last: str
+) -> None:
     count = 2_000
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
     process = _spawn(world, slowly=True)
     _until_written(world, process, count + 700)
 
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=patience(60))
 
-    assert (process.returncode, errors) == (1, "Interrupted.\n")
+    assert (process.returncode, errors) == (code, last)
     written = sum(_origins(world).values())
     assert f"replayed {written:,} of 2,000 dead letters. Run it again for the rest" in out
     _replay(world)
@@ -309,7 +316,7 @@ def test_two_operators_at_once_replay_each_record_once(world: World) -> None:
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
 
     both = [_spawn(world), _spawn(world)]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=patience(120)) for process in both]
 
     codes = [process.returncode for process in both]
     assert 0 in codes, said
@@ -335,7 +342,7 @@ def test_on_a_terminal_it_asks_first(world: World, answer: str, code: int, copie
     with closing(os.fdopen(ours, "w")) as terminal:
         terminal.write(f"{answer}\n" if answer != "\x04" else answer)
         terminal.flush()
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=patience(60))
     assert "Replay 1 dead letters? [y/N]" in out
     assert process.returncode == code
     assert sum(_origins(world).values()) == copies
@@ -354,7 +361,7 @@ def test_what_another_run_replayed_while_it_asked_is_not_replayed_again(world: W
         _replay(world, "--limit", "2")
         terminal.write("y\n")
         terminal.flush()
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=patience(60))
     assert (process.returncode, errors) == (0, "")
     assert "replayed 1 of 3 dead letters; 2 were replayed by another run meanwhile" in out
     assert _origins(world) == {f"{world.topic}-0@{n}": 1 for n in range(3)}

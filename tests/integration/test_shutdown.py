@@ -5,6 +5,9 @@ What a second signal does, and the shortest drain, stand in ``test_run.py``.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,8 @@ import pytest
 
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.rolling import roll
-from tests.integration.world import ConnectorProcess, Sandbox, World, alter_topic, event, eventually
+from tests.integration.world import ConnectorProcess, Sandbox, World, alter_topic, end_offsets, event, eventually
+from tests.patience import patience
 
 _LEAVING_SECONDS = 25.0
 """For an end that waits for nothing, on a machine with other things to do: well below the default `DRAIN_TIMEOUT`."""
@@ -175,3 +179,19 @@ def test_a_rolling_restart_under_load_loses_nothing_and_delivers_nothing_twice(
     assert rolled.lost == set()
     assert rolled.twice == {}
     assert set(rolled.codes) == {0}
+
+
+def test_producing_samples_ends_well_and_says_how_many_there_are(world: World) -> None:
+    world.create_topic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "connector", "produce-samples", "--rate", "100"],
+        env={"PATH": os.environ["PATH"], **world.settings()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    eventually(lambda: any(end_offsets(world.servers, world.topic).values()), "samples are written")
+    process.terminate()
+    said, _ = process.communicate(timeout=patience(60))
+    written = sum(end_offsets(world.servers, world.topic).values())
+    assert (process.returncode, said.splitlines()[-1]) == (0, f"produced {written:,} samples to {world.topic}, 0 failed")

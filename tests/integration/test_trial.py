@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.world import World, read_topic
+from tests.patience import patience
 
 
 def _shown(screen: str) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def test_at_a_terminal_it_asks_and_only_a_yes_sends(world: World, answer: str, s
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patience(60),
             check=False,
         )
     finally:

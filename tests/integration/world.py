@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -50,6 +49,7 @@ from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.model import Outcome
+from tests.patience import patience
 
 __all__ = [
     "DAY_MS",
@@ -69,7 +69,6 @@ __all__ = [
     "event",
     "eventually",
     "forget_clients",
-    "free_port",
     "hashed",
     "headers_of",
     "ledger_entries",
@@ -101,13 +100,17 @@ def now_ms() -> int:
 
 
 def eventually(looked_at: Callable[[], T], what: str, seconds: float = _SECONDS) -> T:
-    """Look until something is there (true), and return it; fail with ``what`` was awaited and the last thing seen."""
-    deadline = time.monotonic() + seconds
+    """Look until something is there (true), and return it; fail with ``what`` was awaited and the last thing seen.
+
+    A machine that has other things to do is given more than ``seconds``.
+    """
+    began = time.monotonic()
     while True:
         found = looked_at()
         if found:
             return found
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}; last seen: {found!r}"
+        waited = time.monotonic() - began
+        assert waited < seconds or waited < patience(seconds), f"not within {waited:.0f} s: {what}; last seen: {found!r}"
         time.sleep(_LOOK_SECONDS)
 
 
@@ -319,7 +322,7 @@ def read_topic(servers: str, topic: str) -> list[Message]:
     }
     with closing(Consumer(properties)) as consumer:
         consumer.assign([KafkaTopicPartition(topic, partition, 0) for partition in left])
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + patience(_SECONDS)
         while left:
             assert time.monotonic() < deadline, f"topic {topic} cannot be read to its end"
             for message in consumer.consume(500, 0.05):
@@ -352,13 +355,6 @@ def ledger_fates(servers: str, ledger: str) -> dict[tuple[int, int], list[Outcom
 
 
 # ---- processes
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _ask(url: str, method: str = "GET", body: object = None) -> tuple[int, str]:
@@ -404,12 +400,12 @@ class _Process:
         """Kill it; nothing of it runs afterwards."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(_SECONDS)
+            self._process.wait(patience(_SECONDS))
 
     def wait(self, seconds: float = _SECONDS) -> int:
         """Wait for its end; return the exit code."""
         assert self._process is not None
-        return self._process.wait(seconds)
+        return self._process.wait(patience(seconds))
 
     def _spawn(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         assert not self.running
@@ -485,19 +481,27 @@ class ConnectorProcess(_Process):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory / f"connector-{uuid.uuid4().hex[:8]}.log")
-        self.port = 0
-        """Of `/`, `/metrics`, `/livez`, `/readyz`."""
+        self._port: int | None = None
         self._starts_at = 0
 
     def start(self, environment: Mapping[str, str], program: Sequence[str] = ("connector", "run")) -> Self:
         """Start it with these settings, and a port of its own; ``program`` is what follows ``python -m``."""
-        self.port = free_port()
+        self._port = None
         self._starts_at = len(self.output)
-        self._spawn(program, {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(self.port), **environment})
+        self._spawn(program, {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": "0", **environment})
         return self
+
+    @property
+    def port(self) -> int | None:
+        """Of `/`, `/metrics`, `/livez`, `/readyz`; None until it says on which it listens."""
+        if self._port is None:
+            self._port = next((int(line["port"]) for line in self.log("listening")), None)
+        return self._port
 
     def page(self, path: str) -> tuple[int, str]:
         """Return status and text of a page; status 0 while it does not listen."""
+        if self.port is None:
+            return 0, ""
         try:
             return _ask(f"http://127.0.0.1:{self.port}{path}")
         except (urllib.error.URLError, ConnectionError):
@@ -611,7 +615,7 @@ class World:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=patience(180),
             check=False,
         )
 

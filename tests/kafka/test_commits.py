@@ -23,6 +23,7 @@ from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.kafka.embedded import EmbeddedBroker, SimulatedTopics
 from tests.integration.world import event
+from tests.patience import patience
 
 _OFFSET_COMMIT = 8
 """The number of that request in Kafka's protocol."""
@@ -125,7 +126,7 @@ async def _until_accepted(amazon: sandbox.RunningSandbox, count: int, running: a
 
 
 async def _until(holds: Callable[[], bool], what: str, running: asyncio.Task[str | None]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while not holds():
         assert not running.done(), f"it ended: {running.exception()}"
         assert time.monotonic() < deadline, f"never: {what}"

@@ -27,6 +27,7 @@ from connector.errors import KafkaUnavailable
 from connector.kafka import clients, topics, watch
 from connector.kafka.embedded import SimulatedTopics
 from connector.model import TopicPartition
+from tests.patience import patience
 
 _TOPIC, _GROUP, _LEDGER = "conversions", "group", "conversions.group.ledger"
 _PLACE = TopicPartition(_TOPIC, 0)
@@ -176,7 +177,7 @@ async def test_brokers_that_go_away_from_a_running_connector_cost_nothing(ended_
             read_settings(_environment(broker.stdout.readline().strip())), lambda asked: SimulatedTopics(asked, _LEDGER)
         )
         running = asyncio.create_task(connector.run())
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience(60)
         while connector.health().not_ready:
             assert time.monotonic() < deadline, connector.health()
             await asyncio.sleep(0.05)

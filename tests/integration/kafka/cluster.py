@@ -23,7 +23,6 @@ import base64
 import contextlib
 import hashlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -40,6 +39,8 @@ from confluent_kafka.admin import AdminClient
 
 from tests.integration.kafka import security
 from tests.integration.kafka.link import Link
+from tests.integration.ports import reserved
+from tests.patience import patience
 
 __all__ = ["Cluster", "ClusterFailed"]
 
@@ -79,7 +80,7 @@ class Cluster:
     def __init__(self, nodes: int = 1, *, secured: bool = False) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._secured = secured
-        ports = _free_ports(5 * nodes)
+        ports = reserved(5 * nodes)
         self._ports, controllers, self._linked, self._links, self._secured_ports = (ports[at::5] for at in range(5))
         cluster_id = _cluster_id()
         self._nodes = [
@@ -139,7 +140,7 @@ class Cluster:
     def wait_until_complete(self) -> None:
         """Return when every node takes connections and the metadata of the cluster names it: after `start` or `restart`."""
         client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + patience(_START_SECONDS)
         while not self._is_complete(client):
             for node in self._nodes:
                 node.raise_if_ended()
@@ -155,7 +156,7 @@ class Cluster:
         """SIGTERM node ``number``, and return when it has handed over what it leads and is gone."""
         node = self._nodes[number - 1]
         node.signal(signal.SIGTERM)
-        node.reap(_SHUT_DOWN_SECONDS)
+        node.reap(patience(_SHUT_DOWN_SECONDS))
 
     def link(self) -> Link:
         """Return a way to the nodes that can be cut: a context, one at a time."""
@@ -355,22 +356,6 @@ def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), timeout=1):
         return True
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on, below the range from which systems take those of outgoing connections.
-
-    A port of that range could be gone by the time a killed node is started again.
-    """
-    ports: list[int] = []
-    with contextlib.ExitStack() as held:
-        while len(ports) < count:
-            port = random.randrange(15_000, 32_000)
-            attempt = held.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                attempt.bind((_LOOPBACK, port))
-                ports.append(port)
-    return ports
 
 
 def _main() -> int:

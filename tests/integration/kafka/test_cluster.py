@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
+from tests.patience import patience
 
 _CHECKOUT = Path(__file__).parents[3]
 
@@ -127,7 +128,7 @@ def _is_open(port: int) -> bool:
 
 
 def _eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patience(30)
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)

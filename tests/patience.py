@@ -1,0 +1,31 @@
+"""How long to wait on this machine: what a test allows is for one that is idle, and grows with how slow this one is now."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+__all__ = ["patience"]
+
+_LOOP = 100_000
+_LOOP_SECONDS = 0.006
+"""Of one loop, on the machine that the tests' patience was measured on, while it did nothing else."""
+_MOST = 8.0
+"""Beyond it a test is better told that it failed."""
+_BELIEVED_SECONDS = 2.0
+
+
+def patience(seconds: float) -> float:
+    """Return how long to wait for what takes no longer than ``seconds`` on an idle machine; never less than that."""
+    return seconds * min(_MOST, max(1.0, _slowness(int(time.monotonic() / _BELIEVED_SECONDS))))
+
+
+@functools.lru_cache(maxsize=1)
+def _slowness(_when: int) -> float:
+    """Return how much slower it is than an idle one: by a loop, which waits for its turn, and by who waits with it."""
+    began = time.perf_counter()
+    for _ in range(_LOOP):
+        pass
+    looped = (time.perf_counter() - began) / _LOOP_SECONDS
+    return max(looped, os.getloadavg()[0] / (os.cpu_count() or 1))
