@@ -17,6 +17,7 @@ from tests.integration.world import (
     end_offsets,
     event,
     eventually,
+    forget_clients,
     ledger_entries,
     produce,
 )
@@ -95,6 +96,7 @@ def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_
         path.write_bytes(content)
     cluster.restart(1)
     cluster.wait_until_complete()
+    forget_clients()  # which would ask a coordinator on connections that are gone
 
     eventually(lambda: world.sandbox.accepted() == dict.fromkeys(everything, 1), "the rest is sent, and nothing again", 150)
     eventually(

@@ -327,7 +327,7 @@ def _release_at_once(self: Pipeline, generation: int, now: Moment) -> None:
 
 
 def _take_without_looking(self: Dispatch, now: Moment) -> Any:
-    return _take_batch(self, now._replace(last_poll=now.monotonic))
+    return _take_batch(self, now._replace(last_poll=now.monotonic, vouched=now.monotonic))
 
 
 _take_batch = Dispatch.take
