@@ -427,6 +427,8 @@ class Oracle(Observer):
     def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
         """The group has a commit, of a process or of somebody else."""
         mine = self._current.get((process.name, place.partition)) if process is not None else None
+        if not commit.metadata:
+            self._harmed.pop(place.partition, None)  # it rests on nothing
         if mine is not None and commit in mine.asked:
             self.check(commit.next_offset >= mine.stored, "I2: committed went back from {} to {}", mine.stored, commit)
             mine.stored = commit.next_offset
