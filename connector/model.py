@@ -164,7 +164,7 @@ class Facts:
     """16-byte digests, for delivered events that have a dedupe key; else None."""
     times: list[int] = field(default_factory=list)
     """Event times in milliseconds, for delivered events; else 0."""
-    start: int | None = field(default=None, compare=False)
+    start: int | None = field(default=None, compare=False, kw_only=True)
     """Where the assignment begins that these facts open; said in an entry without facts only."""
 
     def __len__(self) -> int:

@@ -187,7 +187,7 @@ def test_letter_that_its_topic_may_have_deleted_is_said_so(world: World, forgets
     """Compaction leaves the beginning of the log where it was."""
     _stopped_after(world, Produced(_NOTHING, b"key"), dead_lettered=1)
     delete_topic(world.servers, world.dead_letters)
-    create_topic(world.servers, world.dead_letters, **{"retention_ms": "-1"} | forgets)
+    create_topic(world.servers, world.dead_letters, 1, **{"retention_ms": "-1"} | forgets)
 
     code, account = _audit(world)
 

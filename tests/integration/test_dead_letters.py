@@ -127,7 +127,7 @@ def test_dead_letter_topic_that_forgets_is_refused_until_it_is_mended_or_accepte
     world: World, forgets: dict[str, str], mended: dict[str, str]
 ) -> None:
     world.create_topic()
-    create_topic(world.servers, world.dead_letters, **forgets)
+    create_topic(world.servers, world.dead_letters, 1, **forgets)
     world.produce(Produced(b"\x01", b"k"))
     ((setting, value),) = mended.items()
     command = f"--entity-name {world.dead_letters} --add-config {setting.replace('_', '.')}={value}"
