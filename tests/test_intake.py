@@ -111,7 +111,7 @@ def _intake(
 )
 def test_what_nobody_foresaw_of_one_record_makes_it_a_letter_and_leaves_the_others(where: str, error: Exception) -> None:
     told: list[tuple[TopicPartition, int, str]] = []
-    intake = _intake(**{where: {b"1": error}}, unforeseen=lambda *what: told.append(what))  # type: ignore[arg-type]  # of either
+    intake = _intake(**{where: {b"1": error}}, unforeseen=lambda *what: told.append(what))
 
     poll, _ = intake.read(_ORIGIN, [ARecord(0), ARecord(1), ARecord(2)])
 

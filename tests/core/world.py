@@ -64,6 +64,8 @@ _CALM_SECONDS = 1500.0
 _HEARTBEATS = 20
 _HEARTBEAT_SECONDS = 25.0
 """In the calm a good event comes once in a while: what fails alone is judged by whether others pass."""
+_LETTER_CODES = ("_MSG_TIMED_OUT", "MSG_SIZE_TOO_LARGE", "INVALID_TIMESTAMP")
+"""One that says nothing of the letter, and two that the letter or another of its batch is the cause of."""
 _HEAVY_BODY = 260
 """The vendor takes no body above this: it answers 413."""
 
@@ -512,7 +514,8 @@ class World:
             if not fails or self._dice.random() < 0.5:
                 self.oracle.letter_written(row, command.flaw.reason)
             if fails:
-                self._tell(member, x.LetterFailed(command.generation, command.offset, "_MSG_TIMED_OUT", self._dice.random()))
+                code = self._dice.choice(_LETTER_CODES)
+                self._tell(member, x.LetterFailed(command.generation, command.offset, code, self._dice.random()))
             elif member.alive:
                 self.oracle.letter_confirmed(command.generation, row)
                 self._tell(member, x.LetterWritten(command.generation, command.offset))

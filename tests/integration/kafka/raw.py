@@ -47,7 +47,7 @@ def produce_raw(servers: str, topic: str, records: Iterable[RawRecord], partitio
 def _leader(servers: str, topic: str, partition: int) -> tuple[str, int]:
     found = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(topic, timeout=_SECONDS)
     broker = found.brokers[found.topics[topic].partitions[partition].leader]
-    return broker.host, broker.port
+    return str(broker.host), broker.port
 
 
 def _batch(records: list[RawRecord]) -> bytes:
