@@ -443,3 +443,45 @@ def test_fields_of_the_dedupe_key_are_inputs_of_the_schema() -> None:
     schema = orjson.loads((_CHECKOUT / "schemas" / "conversion_event.avsc").read_bytes())
 
     assert set(DEDUPE_FIELDS) <= {field["name"] for field in schema["fields"]}
+
+
+@pytest.mark.parametrize(
+    "name", ["SCHEMA_REGISTRY_URL", "SCHEMA_REGISTRY_PROXY", "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL"]
+)
+@pytest.mark.parametrize(
+    "user",
+    [
+        "me:canary",
+        "me%40x:canary%2F",
+        "me:can/ary",
+        "me:can@ary",
+        "me:@canary:",
+        "canary",
+        ":canary",
+        "me:c#anary",
+        "me:c?anary/@",
+    ],
+)
+def test_no_user_or_password_of_an_address_is_described(name: str, user: str) -> None:
+    value = f"https://{user}@one.example:1/path"
+    for given in (value, f"{value},https://{user}@two.example"):
+        settings = Settings.from_environment(_LEAST | {name: given})
+        shown = dict(settings.describe())[name]
+        assert shown.startswith("https://***@")
+        assert shown.endswith(("one.example:1/path", "two.example"))
+        assert [part for part in ("canary", "anary", "ary", "me") if part in shown.replace("example", "")] == []
+
+
+def test_what_an_oauth_query_holds_is_a_secret() -> None:
+    settings = _settings(SCHEMA_REGISTRY_BEARER_AUTH_ISSUER_ENDPOINT_QUERY="client_secret=canary")
+    assert dict(settings.describe())["SCHEMA_REGISTRY_BEARER_AUTH_ISSUER_ENDPOINT_QUERY"] == "***"
+
+
+def test_patience_with_an_unknown_schema_is_half_a_minute_or_as_given_or_none() -> None:
+    for given, seconds in ((None, 30.0), ("5s", 5.0), ("0s", 0.0)):
+        registry = _settings(**({} if given is None else {"UNKNOWN_SCHEMA_PATIENCE": given})).registry
+        assert registry is not None
+        assert registry.patience_seconds == seconds
+    assert _problem(UNKNOWN_SCHEMA_PATIENCE="a while").startswith(
+        "UNKNOWN_SCHEMA_PATIENCE is 'a while'; it takes a duration"
+    )
