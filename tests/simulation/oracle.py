@@ -438,9 +438,10 @@ class Oracle(Observer):
 
     def taken_away(self, process: Process, partition: int) -> None:
         """The group gave a partition of a member to another; the member has not heard of it."""
-        part = self._current.get((process.name, partition))
-        if part is not None and part.end is None:
-            part.taken_away = True
+        for (name, _), part in self._parts.items():
+            # One that ended of its own accord, as for a silent coordinator, had perhaps not written down all it knew.
+            if name == process.name and part.partition == partition and part.end is not End.GRACEFUL:
+                part.taken_away = True
 
     def crashed(self, process: Process) -> None:
         """A process is gone, and what it knew."""
