@@ -427,6 +427,8 @@ class Oracle(Observer):
     def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
         """The group has a commit, of a process or of somebody else."""
         mine = self._current.get((process.name, place.partition)) if process is not None else None
+        if not commit.metadata:
+            self._harmed.pop(place.partition, None)  # it rests on nothing
         if mine is not None and commit in mine.asked:
             self.check(commit.next_offset >= mine.stored, "I2: committed went back from {} to {}", mine.stored, commit)
             mine.stored = commit.next_offset
@@ -436,9 +438,10 @@ class Oracle(Observer):
 
     def taken_away(self, process: Process, partition: int) -> None:
         """The group gave a partition of a member to another; the member has not heard of it."""
-        part = self._current.get((process.name, partition))
-        if part is not None and part.end is None:
-            part.taken_away = True
+        for (name, _), part in self._parts.items():
+            # One that ended of its own accord, as for a silent coordinator, had perhaps not written down all it knew.
+            if name == process.name and part.partition == partition and part.end is not End.GRACEFUL:
+                part.taken_away = True
 
     def crashed(self, process: Process) -> None:
         """A process is gone, and what it knew."""

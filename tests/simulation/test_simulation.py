@@ -32,7 +32,7 @@ def test_every_invariant_holds_whatever_the_world_does(first: int) -> None:
 def test_faults_of_every_kind_happen() -> None:
     """A fault that never strikes is not survived."""
     faults = Counter[str]()
-    named = {name for file in ("world", "cluster", "vendor") for name in _named(file)}
+    named = {name for file in ("world", "cluster", "vendor", "visitor", "member") for name in _named(file)}
     statuses = {f"status {status}" for status in (401, 403, 408, 429, 500, 502, 503)}
     for seed in range(1, 500):
         faults += run(seed).faults

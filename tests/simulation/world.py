@@ -105,6 +105,7 @@ class _Mischief:
     visitor: float
     ledger: float
     damage: float
+    rewind: float
 
 
 class World:
@@ -386,6 +387,8 @@ class World:
                 self._harm_ledger()
             case "damage":
                 self._damage_source()
+            case "rewind":
+                self._rewind(self._dice.randrange(len(self._cluster.topics[SOURCE].partitions)))
             case "registry":
                 self._happened("registry away")
                 self._registry.away = not self._registry.away
@@ -429,10 +432,13 @@ class World:
             return
         log = topic.partitions[number]
         self._ledger_harmed = True
-        match self._dice.randrange(4):
-            case 0:
+        match self._dice.randrange(6):
+            case 0 | 4 | 5:
                 self._happened("ledger damaged")
-                topic.damaged.add((number, self._dice.choice(log).at))
+                largest = max(log, key=lambda stored: len(stored.content or b""))
+                topic.damaged.add((number, self._dice.choice((largest, self._dice.choice(log))).at))
+                if self._dice.random() < 0.7:  # as by a power failure
+                    self._rewind(number)
             case 1:
                 self._happened("ledger emptied from the front")
                 before = self._dice.randint(log[0].at + 1, log[-1].at + 1)
@@ -450,6 +456,13 @@ class World:
                 del self._cluster.topics[LEDGER]
                 for each in range(len(topic.partitions)):
                     self._oracle.ledger_lost(each, 0, 0)
+
+    def _rewind(self, partition: int) -> None:
+        """An operator sets the group back to a partition's beginning, while nobody is in it."""
+        self._happened("group rewound")
+        self._crash_all()
+        place = TopicPartition(SOURCE, partition)
+        self._cluster.commit(place, Commit(self._cluster.bounds(place)[0], -1, ""))
 
     def _crash_all(self) -> None:
         for member in list(self._members):
@@ -600,6 +613,7 @@ _MOST_MISCHIEF = _Mischief(
     visitor=0.2,
     ledger=0.4,
     damage=0.2,
+    rewind=0.05,
 )
 
 _ALONE = [*(each.name for each in fields(_Mischief)), "cut", "cut", "cut", "cut"]
