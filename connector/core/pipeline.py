@@ -682,10 +682,17 @@ class Pipeline:
         What an older assignment of the partition sent would be sent again if its facts were not in the ledger by then. An
         answer comes within the time-out of its request; facts are waited for as long as by a drain.
         """
-        older = [each for each in self._assignments.values() if each.partition == part.partition and not each.live]
+        older = self._older(part)
         if part.restore_due is None or any(each.in_flight for each in older):
             return None
         return max(part.restore_due, part.waits_until) if older else part.restore_due
+
+    def _older(self, part: Assignment) -> list[Assignment]:
+        """Return the assignments of the same partition that have ended with something still under way.
+
+        Whoever has the partition next, this process or another, sends again what they have not written down.
+        """
+        return [each for each in self._assignments.values() if each.partition == part.partition and not each.live]
 
     def _restored(self, told: x.Restored, now: Moment) -> None:
         part = self._assignments.get(told.generation)
@@ -714,11 +721,11 @@ class Pipeline:
         part = self._assignments.get(generation)
         if part is None or part.phase in {Phase.DRAINING, Phase.ENDED}:
             return
-        if part.phase is not Phase.RUNNING:
+        if part.phase is not Phase.RUNNING and not self._older(part):
             self._end(generation, now)
             self._out.append(x.Release(part.partition, generation, 0))
             return
-        part.phase, part.drain_by = Phase.DRAINING, now.monotonic + self._policy.drain_seconds
+        part.phase, part.drain_by, part.restore_due = Phase.DRAINING, now.monotonic + self._policy.drain_seconds, None
         self._give_back(part)
 
     def _give_back(self, part: Assignment) -> None:
@@ -884,7 +891,8 @@ class Pipeline:
 
     def _finish_drains(self, now: Moment) -> None:
         for part in list(self._assignments.values()):
-            if part.phase is Phase.DRAINING and (part.idle or now.monotonic >= part.drain_by):
+            drained = part.idle and not self._older(part)
+            if part.phase is Phase.DRAINING and (drained or now.monotonic >= part.drain_by):
                 unresolved = part.held
                 self._end(part.generation, now)
                 self._out.append(x.Release(part.partition, part.generation, unresolved))

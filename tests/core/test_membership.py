@@ -158,6 +158,29 @@ def test_another_partition_s_requests_hold_nothing_back() -> None:
     assert talk.tell(x.Assigned(OTHER, 2)) == [x.Restore(OTHER, 2)]
 
 
+def test_a_partition_that_begins_anew_and_is_revoked_is_given_back_once_what_it_had_sent_is_written_down() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.tell(x.Lost((1,)))
+    talk.tell(x.Assigned(PLACE, 2))
+    assert x.Release not in kinds(talk.tell(x.Revoked((2,)))), "its next owner would send it again"
+    assert x.Release not in kinds(talk.verdicts(b"[0]", DELIVERED))
+    assert x.Release(PLACE, 2, 0) in talk.appended(1)
+
+
+def test_a_partition_that_begins_anew_and_is_revoked_waits_for_what_it_had_sent_no_longer_than_a_drain() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.tell(x.Lost((1,)))
+    talk.tell(x.Assigned(PLACE, 2))
+    talk.tell(x.Revoked((2,)))
+    assert x.Restore not in kinds(talk.wait(39.0))
+    assert talk.pipeline.wake_at(talk.moment) == 40.0
+    assert talk.wait(1.0) == [x.Release(PLACE, 2, 0)]
+
+
 # ---- beginning anew, again and again
 
 
