@@ -58,6 +58,8 @@ def _is_nothing(text: str, name: bool) -> bool:
     seen = _as_read(text)
     if _ODD(seen):
         return True
+    if _PLACE(seen):
+        return False
     rest = _TEMPLATE.sub(" ", seen)
     if not name:
         rest = _SLOT.sub(" ", rest)
@@ -115,6 +117,10 @@ _ODD: Final = re.compile(
     re.IGNORECASE,
 ).fullmatch
 """What cannot be told by its letters: SQL's \\N, "n/a", literals of Python, unfilled places of printf, errors of Excel."""
+
+
+_PLACE: Final = re.compile("0[-:/_]0(?:[-:/_]0)?").fullmatch
+"""The first of a series of places, as partition and offset are: an id that a producer made of them."""
 
 
 def _is_nobody(whole: str) -> bool:
