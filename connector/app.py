@@ -17,6 +17,7 @@ from importlib.metadata import version
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.events_v1 import EventsV1
+from connector.amazon.rules import differ
 from connector.amazon.tokens import Credentials, FixedToken
 from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
@@ -140,7 +141,7 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
     buffer = settings.buffer
     return Policy(
         freshness=settings.freshness,
-        dedupe=settings.dedupe,
+        dedupe=replace(settings.dedupe, differ=differ),
         dispatch=DispatchPolicy(
             settings.batch,
             Envelope(contract.prefix, contract.suffix),

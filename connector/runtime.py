@@ -119,6 +119,8 @@ class Runtime:
                 if isinstance(told, x.Polled):
                     source.polled_handled()
                 self._telemetry.needs_operator(self._pipeline.needs_operator())
+                for doubt in self._pipeline.doubts():
+                    self._telemetry.key_doubted(doubt)
         finally:
             for task in self._tasks:
                 task.cancel()

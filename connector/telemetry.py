@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from connector.core.doubts import Doubt, Kind
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.core.statistics import AGE_BOUNDS_SECONDS
@@ -30,6 +31,14 @@ __all__ = ["Telemetry", "configure_logging"]
 _REPEAT_SECONDS = 10.0
 """A line that would repeat is written this often, with the number of those left out."""
 _REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+
+
+_DOUBTS = {
+    Kind.REPEATED: "there is copy after copy of one dedupe key: if it is no id of one event (a constant, a customer's id), "
+    "all events with it but one are dropped. Look at the records at these places, and mend the producer or DEDUPE_KEY",
+    Kind.DIFFERENT: "events of one dedupe key differ in more than their time, and one of them is sent. Look at the records "
+    "at these places, and mend the producer or DEDUPE_KEY",
+}
 
 
 def configure_logging(level: str, style: str) -> None:
@@ -270,6 +279,13 @@ class Telemetry:
             if sentence not in now:
                 self._log.info("operator_no_longer_needed", sentence=sentence)
 
+    def key_doubted(self, doubt: Doubt) -> None:
+        """Say that a dedupe key may say nothing, and where in Kafka it stands."""
+        places = {"first": doubt.first, "last": doubt.last, "copies": doubt.copies}
+        self._seldom(
+            "warning", "dedupe_key_doubtful", doubt.kind, kind=doubt.kind.value, **places, sentence=_DOUBTS[doubt.kind]
+        )
+
     def draining(self, signal: str) -> None:
         """Say that the process was asked to end."""
         self._log.info("draining", signal=signal)
@@ -320,6 +336,8 @@ class Telemetry:
         yield outcomes
         yield _counters("connector_dead_letters", "Dead letters by reason.", "reason", counts.dead_letters)
         yield _counters("connector_retries", "Events sent again, by reason.", "reason", counts.retries)
+        doubtful = counts.doubtful_duplicates
+        yield _counters("connector_doubtful_duplicates", "Duplicates whose key may say nothing.", "kind", doubtful)
         yield _counter("connector_released", "Records given back unresolved at a revoke.", counts.released)
         yield _counter("connector_late_answers", "Verdicts on events of assignments that had ended.", counts.late_answers)
         if self._contract is not None:

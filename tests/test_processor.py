@@ -139,7 +139,7 @@ def test_a_key_of_several_fields_needs_them_all() -> None:
     assert missing == [None, None]
 
 
-_TOLD_APART = {
+_TOLD_APART: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "clientDedupeId,eventType": ({"eventType": "CHECKOUT"}, {"eventType": "OFF_AMAZON_PURCHASES"}),
     "eventType,clientDedupeId": ({"eventType": "CHECKOUT"}, {"eventType": "OFF_AMAZON_PURCHASES"}),
     "clientDedupeId,name": ({"name": "web_order"}, {"name": "app_order"}),

@@ -5,6 +5,8 @@ think an event undelivered costs a second send, to think it delivered that was n
 
 * *delivered* is said only of an event whose number stands in ``success`` and nowhere in ``error``;
 * an event in both is judged by the error: rejected keeps a copy, as a dead letter;
+* an event refused for the account, and for nothing that it holds, is to be tried again until an operator has mended that;
+  where every event is, so is the request;
 * an event in neither, or an answer that cannot be read, has no verdict: it may have been taken, and is sent again as it was;
 * numbers that only the other contract's counting explains (TRACK reads ``events/v1`` from 0) are read that way when they are
   complete, and then mean one thing only; incomplete, only what both countings say alike of an event is believed.
@@ -38,10 +40,9 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int
     delivered = [index for index, _ in _items(answer, "success", anomalies)]
     errors = list(_items(answer, "error", anomalies))
     first = _counted_from(delivered + [index for index, _ in errors], count, first_index, anomalies)
-    judged = [_judged(item) for _, item in errors]
-    if not delivered and judged and all(verdict.account for verdict in judged):
-        codes = dict.fromkeys(code for _, item in errors for code in _named(item)[0])
-        return _all_refused(status, list(codes), judged[0], tuple(anomalies))
+    account = [] if delivered else [_judged(item).account for _, item in errors]
+    if account and all(account):
+        return _all_refused(status, account, tuple(anomalies))
     if first is not None:
         return Verdicts(_verdicts(delivered, errors, count, first, anomalies), status, tuple(anomalies))
     ours, theirs = (_verdicts(delivered, errors, count, counting, {}) for counting in (first_index, 1 - first_index))
@@ -64,13 +65,13 @@ def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> Requ
     return RequestFailed(failure, f"http-{status}", retry_after_seconds(headers), status, detail)
 
 
-def _all_refused(status: int, codes: list[str], first: Verdict, anomalies: tuple[str, ...]) -> RequestFailed:
-    if all(map(_is_about_credentials, codes)):
+def _all_refused(status: int, account: list[str], anomalies: tuple[str, ...]) -> RequestFailed:
+    if all(each.endswith(_ADVICE[403]) for each in account):
         reason, detail = "credentials", f"refused every event for its credentials; {_ADVICE[403]}"
     else:
-        reason, detail = "account", f"refused every event: {first.account}"
+        reason, detail = "account", f"refused every event: {account[0]}"
     said = f"Amazon answered {status} and {detail}"
-    return RequestFailed(Failure.OPERATOR, reason, None, status, said, anomalies, first.account)
+    return RequestFailed(Failure.OPERATOR, reason, None, status, said, anomalies, account[0])
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
@@ -294,10 +295,6 @@ never its fault (design, section 3, point 12). By letters alone, for the older c
 
 def _account_advice(code: str) -> str | None:
     return _ACCOUNT.get(code.replace("_", "").upper().removesuffix("EXCEPTION"))
-
-
-def _is_about_credentials(code: str) -> bool:
-    return _account_advice(code) is _ADVICE[403]
 
 
 def _is_transient(code: str) -> bool:

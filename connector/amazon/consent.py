@@ -34,6 +34,9 @@ _GPP: Final = re.compile(r"D[A-Za-z0-9_-]*(?:~[A-Za-z0-9_.-]+)+").fullmatch
 """A header that begins with type 3 in six bits, which is "D", and its sections (IAB)."""
 
 
+_FORMS: Final = (("tcf", _TCF), ("gpp", _GPP))
+
+
 def consent(given: object, needs_pair: bool, found: Findings) -> dict[str, object] | None:
     """Return the consent in the shape both contracts share; fields are taken flat or nested as on the wire.
 
@@ -43,11 +46,17 @@ def consent(given: object, needs_pair: bool, found: Findings) -> dict[str, objec
         if not _says_nothing(given):
             found.invalid("consent", "not a record")
         return None
+    get = given.get
     told: dict[str, object] = {}
-    if address := _address(given, found):
+    texts: dict[str, str] = {}
+    signal: dict[str, str] = {}
+    if (get("ipAddress") is not None or get("geo") is not None) and (address := _address(given, found)):
         told["geo"] = {"ipAddress": address}
-    signal = _signal(given, needs_pair, found)
-    texts = {name: text for name, form in (("tcf", _TCF), ("gpp", _GPP)) if (text := _text(given, name, form, found))}
+    if get("amznUserData") is not None or get("amznAdStorage") is not None or get("amazonConsent") is not None:
+        signal = _signal(given, needs_pair, found)
+    for name, form in _FORMS:
+        if get(name) is not None and (text := _text(given, name, form, found)):
+            texts[name] = text
     if "DENIED" in signal.values():
         found.adjustments += [Adjustment.CONSENT_LEFT_OUT] * len(texts)
         return told | {"amazonConsent": signal}
@@ -59,11 +68,13 @@ def consent(given: object, needs_pair: bool, found: Findings) -> dict[str, objec
 
 
 def _address(given: dict[str, Any], found: Findings) -> str:
-    texts = [_stripped(part, "ipAddress", found) for part in _parts(given, "geo", found)]
-    for text in texts:
-        if is_public_address(text):
-            return text
-    if any(texts):
+    nobodys = False
+    for part in _parts(given, "geo", found):
+        if text := _stripped(part, "ipAddress", found):
+            if is_public_address(text):
+                return text
+            nobodys = True
+    if nobodys:
         found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
     return ""
 
@@ -85,20 +96,28 @@ def _stripped(part: dict[str, Any], name: str, found: Findings) -> str:
     return ""
 
 
-def _parts(given: dict[str, Any], name: str, found: Findings) -> list[dict[str, Any]]:
+def _parts(given: dict[str, Any], name: str, found: Findings) -> tuple[dict[str, Any], ...]:
     """Return where the fields of a part may stand: nested in it, and flat."""
     part = given.get(name)
     if isinstance(part, dict):
-        return [part, given]
+        return part, given
     if not _says_nothing(part):
         found.invalid(f"consent.{name}", "not a record")
-    return [given]
+    return (given,)
 
 
 def _signal(given: dict[str, Any], needs_pair: bool, found: Findings) -> dict[str, str]:
     """Return Amazon's own consent signal, empty where it is not whole (OAS: amznUserData is required; SEG-OLD: both are)."""
     parts = _parts(given, "amazonConsent", found)
-    signal = {name: status for name in _SIGNALS if (status := _status(name, parts, found))}
+    signal: dict[str, str] = {}
+    for name in _SIGNALS:
+        statuses = [_status(part.get(name)) for part in parts]
+        if "DENIED" in statuses:
+            signal[name] = "DENIED"
+        elif None in statuses:
+            found.invalid(f"consent.{name}", "neither GRANTED nor DENIED")
+        elif "GRANTED" in statuses:
+            signal[name] = "GRANTED"
     if not signal or len(signal) == len(_SIGNALS) or ("amznUserData" in signal and not needs_pair):
         return signal
     if "DENIED" in signal.values():  # a denial is never dropped
@@ -108,22 +127,15 @@ def _signal(given: dict[str, Any], needs_pair: bool, found: Findings) -> dict[st
     return {}
 
 
-def _status(name: str, parts: list[dict[str, Any]], found: Findings) -> str:
-    given = [part.get(name) for part in parts]
-    read = {status for value in given if (status := _read(value)) is not None}
-    if "DENIED" in read:
-        return "DENIED"
-    if any(_read(value) is None and not _says_nothing(value) for value in given):
-        found.invalid(f"consent.{name}", "neither GRANTED nor DENIED")
+def _status(value: object) -> str | None:
+    """Return GRANTED or DENIED, nothing where nothing is said, and None for what says neither."""
+    if value is None:
         return ""
-    return "GRANTED" if read else ""
-
-
-def _read(value: object) -> str | None:
-    """Return GRANTED or DENIED; None for what says neither."""
+    if type(value) is str:
+        return CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)) or ("" if _says_nothing(value) else None)
     if isinstance(value, bool | int | float):
         return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
-    return CONSENT_STATUSES.get(_spelt(value)) if isinstance(value, str) else None
+    return None
 
 
 def _spelt(text: str) -> str:

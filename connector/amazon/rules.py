@@ -45,7 +45,7 @@ from connector.amazon.vocabulary import (
 from connector.model import Flaw, Reason
 from connector.nothing import said, trimmed
 
-__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "written"]
+__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ", "written"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +171,15 @@ def written(event: dict[str, object], inputs: Mapping[str, object], dedupe_id: s
         for name in (name for name, value in free.items() if not _is_json(value)):
             found.invalid(name, "not Unicode text")
         return found.flaw()
+
+
+def differ(one: bytes, other: bytes) -> bool:
+    """Say whether two written events differ in more than their time: a producer that sends one again may stamp it anew."""
+    events = [orjson.loads(event) for event in (one, other)]
+    for event in events:
+        for name in ("eventTime", "timestamp"):
+            event.pop(name, None)
+    return bool(events[0] != events[1])
 
 
 _FREE_TEXTS: Final = (

@@ -11,7 +11,7 @@ Laws (design: The guarantee, points 1 and 2; The window):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
@@ -36,6 +36,8 @@ class DedupePolicy:
 
     window_ms: int
     key_fields: tuple[str, ...] = ("clientDedupeId",)
+    differ: Callable[[bytes, bytes], bool] = bytes.__ne__
+    """Whether two payloads of one key are of different events, and not of one that its producer sent twice."""
 
 
 def digest(values: Sequence[object]) -> bytes | None:
@@ -161,37 +163,39 @@ class Sighting(Enum):
 class DedupeWindow:
     """Keys seen, in flight, and the copies that wait for one in flight."""
 
-    __slots__ = ("_claims", "seen")
+    __slots__ = ("_claims", "_waiting", "seen")
 
     def __init__(self, seen: SeenKeys) -> None:
         self.seen = seen
-        self._claims: dict[bytes, deque[Event] | None] = {}  # None: nobody waits yet
+        self._claims: dict[bytes, Event] = {}
+        self._waiting: dict[bytes, deque[Event]] = {}
 
-    def sight(self, key: bytes) -> Sighting:
-        """Tell what is known of a key; the first sighting claims it until `delivered` or `ended`."""
+    def sight(self, key: bytes, event: Event) -> Sighting:
+        """Tell what is known of the key of an event; the first one claims it until `delivered` or `ended`."""
         if key in self.seen:
             return Sighting.DUPLICATE
         if key in self._claims:
             return Sighting.IN_FLIGHT
-        self._claims[key] = None
+        self._claims[key] = event
         return Sighting.FIRST
 
-    def wait(self, key: bytes, copy: Event) -> None:
-        """Let a copy wait for the event that claimed its key."""
-        waiting = self._claims[key]
-        if waiting is None:
-            waiting = self._claims[key] = deque()
-        waiting.append(copy)
+    def wait(self, key: bytes, copy: Event) -> Event:
+        """Let a copy wait for the event that claimed its key, and return that."""
+        self._waiting.setdefault(key, deque()).append(copy)
+        return self._claims[key]
 
     def delivered(self, key: bytes, time_ms: int) -> Iterable[Event]:
         """Amazon acknowledged the event that claimed this key: return the copies that are duplicates now."""
         self.seen.add(key, time_ms)
-        return self._claims.pop(key, None) or ()
+        self._claims.pop(key, None)
+        return self._waiting.pop(key, ())
 
     def ended(self, key: bytes) -> Event | None:
         """Return the next copy, which takes the place of an event that ended undelivered; None if none waits."""
-        waiting = self._claims.get(key)
+        waiting = self._waiting.get(key)
         if waiting:
-            return waiting.popleft()
+            self._claims[key] = waiting.popleft()
+            return self._claims[key]
         self._claims.pop(key, None)
+        self._waiting.pop(key, None)
         return None

@@ -198,8 +198,8 @@ class Dispatch:
                 again.events = again.events[:allowed]
             if again.events:
                 return again
-        held = self._due_for_account()
-        if held is not None and held <= now.monotonic:
+        asks_at = self._due_for_account()
+        if asks_at is not None and asks_at <= now.monotonic:
             return Retrying(now.monotonic, 0, 0, None, self._held.take(1 if self.verdict else allowed), held=True)
         due = self._batcher.due()
         if due is None or not (self._batcher.full or due <= now.monotonic):

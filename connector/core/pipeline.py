@@ -24,6 +24,7 @@ from connector.core import exchange as x
 from connector.core.assignment import Assignment, Letter, Phase
 from connector.core.dedupe import DedupePolicy, DedupeWindow, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
+from connector.core.doubts import Doubt, Kind, Repeats
 from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.recovery import LedgerPosition, commit_metadata
 from connector.core.statistics import Statistics
@@ -131,6 +132,8 @@ class Pipeline:
         self._expire_at = 0.0
         self._left: list[SeenKeys] = []  # windows of assignments that ended; freed like a sweep, for it takes as long
         self._out: list[x.Command] = []
+        self._repeats = Repeats()
+        self._doubts: dict[Kind, Doubt] = {}
         self.statistics = Statistics()
 
     # ---- what the shell calls
@@ -247,6 +250,12 @@ class Pipeline:
         """The size that bodies stay below: the policy's, or less since Amazon found one too large."""
         return self._dispatch.most_bytes
 
+    def doubts(self) -> list[Doubt]:
+        """Return what is to be told of dedupe keys since it was asked last; of each kind the latest."""
+        told = list(self._doubts.values())
+        self._doubts.clear()
+        return told
+
     def needs_operator(self) -> list[str]:
         """Return the sentences that need an operator; while there is one the connector is unready."""
         if not self.assignments:
@@ -341,14 +350,15 @@ class Pipeline:
                 continue
             event = Event(generation, offset, epoch, time_ms, key, payload, size, record, since)
             if key is not None:
-                sighting = sight(key)
+                sighting = sight(key, event)
                 if sighting is Sighting.DUPLICATE:
                     facts.add(offset, epoch, Outcome.DUPLICATE)
                     held -= 1
                     part.held_bytes -= size
+                    self._repeated(part, key, offset)
                     continue
                 if sighting is Sighting.IN_FLIGHT:
-                    window.wait(key, event)
+                    self._compare(part, window.wait(key, event), event)
                     continue
             if fits(payload):
                 batch(event)
@@ -363,6 +373,20 @@ class Pipeline:
         statistics.already_resolved += len(already)
         for outcome in (Outcome.IGNORED, Outcome.STALE, Outcome.DUPLICATE):
             statistics.outcomes[outcome] += outcomes.count(outcome)
+
+    def _repeated(self, part: Assignment, key: bytes, offset: int) -> None:
+        doubt = self._repeats.note(key, part.partition, offset, self.statistics.records)
+        self.statistics.doubtful_duplicates[Kind.REPEATED] = self._repeats.doubtful
+        if doubt is not None:
+            self._doubts[doubt.kind] = doubt
+
+    def _compare(self, part: Assignment, first: Event, copy: Event) -> None:
+        """Doubt the key of a copy that holds something else than the event in flight: once that is taken it is dropped."""
+        if copy.payload != first.payload and self._policy.dedupe.differ(first.payload, copy.payload):
+            self.statistics.doubtful_duplicates[Kind.DIFFERENT] += 1
+            copies = self.statistics.doubtful_duplicates[Kind.DIFFERENT]
+            here, there = (f"{part.partition}@{event.offset}" for event in (first, copy))
+            self._doubts[Kind.DIFFERENT] = Doubt(Kind.DIFFERENT, here, there, copies)
 
     def _unreadable(self, told: x.Unreadable, now: Moment) -> None:
         """Try again later: a replica that is sound may lead by then, or somebody has mended this one."""
@@ -542,6 +566,7 @@ class Pipeline:
             for copy in part.window.delivered(event.key, event.time_ms):
                 self._resolve(part, copy, Outcome.DUPLICATE, None, 0)
                 self.statistics.outcomes[Outcome.DUPLICATE] += 1
+                self._repeated(part, event.key, copy.offset)
 
     def _request_failed(self, request: Request, failed: RequestFailed, chance: float, now: Moment) -> None:
         events = [event for event in request.events if self._assignments[event.generation].phase is Phase.RUNNING]

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
+from connector.core.doubts import Kind
 from connector.model import Outcome, Reason
 
 __all__ = ["AGE_BOUNDS_SECONDS", "Statistics"]
@@ -31,6 +32,8 @@ class Statistics:
     dead_letters: Counter[Reason] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     """Events sent again, by reason."""
+    doubtful_duplicates: Counter[Kind] = field(default_factory=lambda: Counter(dict.fromkeys(Kind, 0)))
+    """Duplicates whose key may say nothing, by what gives it away."""
     event_to_ack: list[int] = field(default_factory=lambda: [0] * (len(AGE_BOUNDS_SECONDS) + 1))
     """Delivered events by age at the acknowledgement; the last place is beyond all bounds."""
     event_to_ack_seconds: float = 0.0

@@ -8,9 +8,10 @@ import pytest
 from connector.amazon.ads_v1 import DATASET_NAME, AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
+from connector.amazon.rules import differ
 from connector.model import Flaw
 from connector.ports import WireContract
-from tests.amazon.inputs import GPP, a_purchase, digest
+from tests.amazon.inputs import GPP, MARCH, a_purchase, digest
 
 FULL = a_purchase(
     dataProcessingOptions=["LIMITED_DATA_USE"],
@@ -166,3 +167,16 @@ def test_every_region_has_hosts_over_tls() -> None:
 @pytest.mark.parametrize(("name", "taken"), [("Shop_Events", True), ("1shop", False), ("", False), ("a b", False)])
 def test_the_name_of_a_data_set_keeps_amazons_pattern(name: str, taken: bool) -> None:
     assert bool(DATASET_NAME.fullmatch(name)) is taken
+
+
+@pytest.mark.parametrize("contract", [AdsV1("585", "client", "NA"), EventsV1("585", "client", "NA")])
+def test_an_event_that_its_producer_stamped_anew_differs_in_nothing_and_another_one_does(contract: WireContract) -> None:
+    def written(**changes: object) -> bytes:
+        return orjson.dumps(sent(contract, a_purchase(**changes)))
+
+    one, again, other = written(), written(timestamp=MARCH + 90_000), written(value=60.0)
+    more = written(matchKeys=[{"type": "EMAIL", "value": "b" * 64}])
+    assert one != again
+    assert not differ(one, again)
+    assert differ(one, other)
+    assert differ(again, more)

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from connector.core.dedupe import DedupeWindow, SeenKeys
-from tests.core.builders import DAY_MS, NOW_MS
+from tests.core.builders import DAY_MS, NOW_MS, an_event
 
 __all__ = ["Measured", "main", "measure"]
 
@@ -79,9 +79,12 @@ def measure(keys: int) -> Measured:
     )
 
 
+_EVENT = an_event()
+
+
 def _deliver(window: DedupeWindow, batch: list[bytes], time_ms: int) -> None:
     for key in batch:
-        window.sight(key)
+        window.sight(key, _EVENT)
     for key in batch:
         window.delivered(key, time_ms)
 

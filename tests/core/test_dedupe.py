@@ -63,7 +63,7 @@ def test_the_digest_never_changes_for_it_stands_in_ledgers() -> None:
 
 def test_an_id_made_of_a_key_is_the_same_for_ever_and_differs_with_every_value_and_its_type() -> None:
     assert key_id(["order-1", "CHECKOUT"]) == "b5eaafef2e9f66bea6052a804f3e0a25"
-    keys = [["a", "b"], ["ab"], ["b", "a"], ["a", "b", "c"], ["a", 1], ["a", "1"], ["a", 1.0]]
+    keys: list[list[object]] = [["a", "b"], ["ab"], ["b", "a"], ["a", "b", "c"], ["a", 1], ["a", "1"], ["a", 1.0]]
     assert len({key_id(key) for key in keys}) == len(keys)
 
 
@@ -187,46 +187,49 @@ def _window() -> DedupeWindow:
 
 def test_a_key_is_seen_only_after_its_event_was_delivered() -> None:
     window = _window()
-    assert window.sight(A) is Sighting.FIRST
-    assert window.sight(A) is Sighting.IN_FLIGHT
+    assert window.sight(A, an_event()) is Sighting.FIRST
+    assert window.sight(A, an_event()) is Sighting.IN_FLIGHT
     assert A not in window.seen
     assert list(window.delivered(A, NOW_MS)) == []
-    assert window.sight(A) is Sighting.DUPLICATE
+    assert window.sight(A, an_event()) is Sighting.DUPLICATE
 
 
 def test_copies_of_a_delivered_event_are_duplicates_all_at_once() -> None:
-    window, copies = _window(), [an_event(1), an_event(2)]
-    window.sight(A)
+    window, first, copies = _window(), an_event(0), [an_event(1), an_event(2)]
+    window.sight(A, first)
     for copy in copies:
-        window.wait(A, copy)
+        assert window.wait(A, copy) is first
     assert list(window.delivered(A, NOW_MS)) == copies
 
 
 def test_an_event_that_ended_undelivered_makes_room_for_the_next_copy_until_none_waits() -> None:
     window, first, second = _window(), an_event(1), an_event(2)
-    window.sight(A)
+    window.sight(A, an_event())
     window.wait(A, first)
     window.wait(A, second)
     assert window.ended(A) is first
-    assert window.sight(A) is Sighting.IN_FLIGHT
+    assert window.sight(A, an_event()) is Sighting.IN_FLIGHT
+    third = an_event(3)
+    assert window.wait(A, third) is first, "which has taken the place"
     assert window.ended(A) is second
+    assert window.ended(A) is third
     assert window.ended(A) is None
-    assert window.sight(A) is Sighting.FIRST
+    assert window.sight(A, an_event()) is Sighting.FIRST
 
 
 def test_an_event_that_ended_without_copies_leaves_nothing_behind() -> None:
     window = _window()
-    window.sight(A)
+    window.sight(A, an_event())
     assert window.ended(A) is None
-    assert window.sight(A) is Sighting.FIRST
+    assert window.sight(A, an_event()) is Sighting.FIRST
 
 
 def test_keys_do_not_mind_each_other() -> None:
     window = _window()
-    window.sight(A)
-    assert window.sight(B) is Sighting.FIRST
+    window.sight(A, an_event())
+    assert window.sight(B, an_event()) is Sighting.FIRST
     window.delivered(A, NOW_MS)
-    assert window.sight(B) is Sighting.IN_FLIGHT
+    assert window.sight(B, an_event()) is Sighting.IN_FLIGHT
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sight", "delivered", "ended"]), st.sampled_from([A, B])), max_size=30))
@@ -235,7 +238,7 @@ def test_no_copy_is_ever_lost_or_given_twice(steps: list[tuple[str, bytes]]) -> 
     claimed: set[bytes] = set()
     for step, key in steps:
         if step == "sight":
-            sighting = window.sight(key)
+            sighting = window.sight(key, an_event())
             expected = Sighting.DUPLICATE if key in window.seen else Sighting.IN_FLIGHT if key in claimed else Sighting.FIRST
             assert sighting is expected
             if sighting is Sighting.IN_FLIGHT:

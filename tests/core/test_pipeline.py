@@ -17,6 +17,7 @@ from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy, SeenKeys
 from connector.core.dispatch import DispatchPolicy
+from connector.core.doubts import Doubt, Kind
 from connector.core.freshness import FreshnessPolicy
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
@@ -1621,3 +1622,47 @@ def test_a_partition_of_a_topic_that_was_recreated_starts_over_and_others_go_on(
     assert talk.tell(x.TopicSeen("conversions", "new-id")) == [x.StartOver(PLACE, 1)]
     talk.tell(x.Lost((1,)))
     assert talk.tell(x.TopicSeen("conversions", "new-id")) == []
+
+
+# ---- keys that may say nothing
+
+
+def test_copies_without_end_of_one_key_are_told_by_their_places_and_counted() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0, "n"))
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.poll(*[good(offset, "n") for offset in range(1, 10)])
+    assert talk.pipeline.doubts() == []
+    talk.poll(good(10, "n"))
+    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
+    assert talk.pipeline.doubts() == [], "told once"
+    talk.poll(*[good(offset, "n") for offset in range(11, 32)])
+    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@20", 20)]
+    assert talk.pipeline.statistics.doubtful_duplicates == {Kind.REPEATED: 31, Kind.DIFFERENT: 0}
+    assert talk.pipeline.needs_operator() == []
+
+
+def test_copies_that_waited_are_counted_when_they_are_duplicates() -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(*[good(offset, "n", payload=b"same") for offset in range(20)])
+    assert talk.pipeline.doubts() == []
+    talk.verdicts(b"[same]", DELIVERED)
+    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
+
+
+def test_a_copy_that_holds_something_else_than_the_event_in_flight_is_told_by_both_their_places() -> None:
+    def differ(one: bytes, other: bytes) -> bool:
+        return one.lower() != other.lower()
+
+    talk = Conversation(replace(POLICY, dedupe=replace(POLICY.dedupe, differ=differ)))
+    talk.start()
+    talk.poll(good(0, "n", payload=b"order"), good(1, "n", payload=b"order"), good(2, "n", payload=b"ORDER"))
+    assert talk.pipeline.doubts() == []
+    talk.poll(good(3, "n", payload=b"other"), good(4, "other key", payload=b"fourth"))
+    assert talk.pipeline.doubts() == [Doubt(Kind.DIFFERENT, "conversions-0@0", "conversions-0@3", 1)]
+    talk.verdicts(b"[order]", REJECTED)
+    talk.poll(good(5, "n", payload=b"order"), good(6, "n", payload=b"another"))
+    assert talk.pipeline.doubts() == [Doubt(Kind.DIFFERENT, "conversions-0@1", "conversions-0@6", 2)]
+    assert talk.pipeline.statistics.doubtful_duplicates == {Kind.REPEATED: 0, Kind.DIFFERENT: 2}

@@ -55,6 +55,49 @@ def test_every_record_has_its_fate_and_a_restart_sends_nothing_again(world: Worl
     assert world.sandbox.accepted() == once | {"bought-3": 1}
 
 
+def test_what_the_dedupe_key_tells_apart_amazon_counts_apart_and_a_copy_after_a_restart_is_none(world: World) -> None:
+    world.create_topic()
+    both = event("order-1", eventType="CHECKOUT"), event("order-1", eventType="OFF_AMAZON_PURCHASES")
+    world.produce(*both)
+    connector = world.connector(DEDUPE_KEY="clientDedupeId, eventType")
+    connector.until_resolved(delivered=2)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    once = world.sandbox.accepted()
+    assert len(once) == 2
+    assert all(line["counted"] for line in world.sandbox.record())
+
+    world.produce(*both, event("order-1", eventType="LEAD"))
+    connector.start(world.settings(DEDUPE_KEY="clientDedupeId, eventType"))
+    connector.until_resolved(delivered=1, duplicate=2)
+    assert connector.stop() == 0
+    assert {dedupe_id: world.sandbox.accepted()[dedupe_id] for dedupe_id in once} == once
+
+    world.produce(*both)
+    connector.start(world.settings(DEDUPE_KEY="eventType,clientDedupeId"))
+    connector.until_resolved(delivered=2)  # a window of another key knows none of them
+    assert world.sandbox.accepted() == {dedupe_id: 2 if dedupe_id in once else 1 for dedupe_id in world.sandbox.accepted()}
+    assert len(world.sandbox.accepted()) == 3, "but they have the ids they had"
+
+
+def test_a_constant_in_the_place_of_an_id_is_said_by_its_places_and_counted(world: World) -> None:
+    world.create_topic()
+    constant = "shop-frontend"
+    world.produce(*(event(constant, value=float(number)) for number in range(150)))
+    connector = world.connector()
+    connector.until_resolved(delivered=1, duplicate=149)
+
+    repeated = connector.until_said("dedupe_key_doubtful", kind="repeated")
+    different = connector.until_said("dedupe_key_doubtful", kind="different")
+    assert repeated["first"] == f"{world.topic}-0@1"
+    assert different["first"] == f"{world.topic}-0@0"
+    metrics = connector.metrics()
+    assert metrics['connector_doubtful_duplicates_total{kind="repeated"}'] == 149
+    assert metrics['connector_doubtful_duplicates_total{kind="different"}'] > 0
+    assert connector.page("/readyz")[0] == 200
+    assert constant not in connector.output
+
+
 def test_each_way_a_record_can_be_wrong_is_a_dead_letter_with_its_reason(world: World) -> None:
     world.create_topic()
     world.sandbox.set_faults(reject_names=["refused"])

@@ -163,8 +163,8 @@ _carry_out = SourceConsumer._carry_out
 # ---- what counts as seen
 
 
-def _sight_and_mark(self: DedupeWindow, key: bytes) -> Sighting:
-    sighting = _sight(self, key)
+def _sight_and_mark(self: DedupeWindow, key: bytes, event: Event) -> Sighting:
+    sighting = _sight(self, key, event)
     if sighting is Sighting.FIRST:
         self.seen.add(key, START_MS)
     return sighting
@@ -175,11 +175,12 @@ _sight = DedupeWindow.sight
 
 def _ended_for_all(self: DedupeWindow, key: bytes) -> Event | None:
     self._claims.pop(key, None)
+    self._waiting.pop(key, None)
     return None
 
 
 def _ended_and_still_there(self: DedupeWindow, key: bytes) -> Event | None:
-    waiting = self._claims.get(key)
+    waiting = self._waiting.get(key)
     return waiting[0] if waiting else _ended(self, key)
 
 
@@ -195,7 +196,7 @@ def _dead_letter_and_mark(self: Pipeline, part: Assignment, event: Event, *rest:
 _dead_letter = Pipeline._dead_letter
 
 
-def _no_wait(self: DedupeWindow, key: bytes) -> Sighting:
+def _no_wait(self: DedupeWindow, key: bytes, _event: Event) -> Sighting:
     return Sighting.DUPLICATE if key in self.seen else Sighting.FIRST
 
 

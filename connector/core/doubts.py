@@ -1,0 +1,85 @@
+"""Dedupe keys that may say nothing: what every producer writes for nothing is known by no list.
+
+A duplicate is dropped and leaves no copy, so that a constant in the place of an id loses every event but one without a word.
+Two things give it away: a key of which there is copy after copy, where a producer's retry makes a few; and a copy of an
+event in flight that holds something else. Both are told by their places in Kafka, never by the key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from connector.model import TopicPartition
+
+__all__ = ["Doubt", "Kind", "Repeats"]
+
+_MOST_KEYS = 1024
+"""Keys that are counted; a third of a megabyte."""
+_MANY = 100
+"""Duplicates of one key that no retry makes."""
+_FEW, _SHARE = 10, 20
+"""Fewer are too many where they are more than one in so many records."""
+
+
+class Kind(StrEnum):
+    """What gives a key away: a label of a metric."""
+
+    REPEATED = "repeated"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What an operator is told of a key."""
+
+    kind: Kind
+    first: str
+    """Where its first copy stands that was counted, or the event in flight, as ``topic-partition@offset``."""
+    last: str
+    """Where the latest copy stands."""
+    copies: int
+
+
+@dataclass(slots=True)
+class _Count:
+    first: str
+    copies: int = 0
+    tell_at: int = _FEW
+
+
+class Repeats:
+    """Counts the duplicates of each key, in bounded memory (Misra and Gries, 1982).
+
+    Law: no count is too high, and none is too low by more than one in ``_MOST_KEYS`` of all duplicates. So no key is doubted
+    that need not be, and one whose copies are a share of the traffic is found however many others there are.
+    """
+
+    __slots__ = ("_counts", "doubtful")
+
+    def __init__(self) -> None:
+        self._counts: dict[bytes, _Count] = {}
+        self.doubtful = 0
+        """Duplicates of keys that were doubted."""
+
+    def note(self, key: bytes, partition: TopicPartition, offset: int, records: int) -> Doubt | None:
+        """Note a duplicate, of so many records in all; return what is to be told now. It is, each time it has doubled."""
+        count = self._counts.get(key)
+        if count is None:
+            if len(self._counts) == _MOST_KEYS:
+                self._forget_one_of_each()
+                return None
+            count = self._counts[key] = _Count(f"{partition}@{offset}")
+        count.copies += 1
+        doubted_before = count.tell_at > _FEW
+        self.doubtful += doubted_before
+        if count.copies < count.tell_at or not (count.copies >= _MANY or count.copies * _SHARE >= records):
+            return None
+        count.tell_at = 2 * count.copies
+        self.doubtful += 0 if doubted_before else count.copies
+        return Doubt(Kind.REPEATED, count.first, f"{partition}@{offset}", count.copies)
+
+    def _forget_one_of_each(self) -> None:
+        for count in self._counts.values():
+            count.copies -= 1
+        self._counts = {key: count for key, count in self._counts.items() if count.copies}
