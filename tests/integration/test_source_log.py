@@ -5,6 +5,9 @@ The oracle is outside: what was produced, what the sandbox accepted, what the gr
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from confluent_kafka import Producer
 
@@ -13,6 +16,7 @@ from tests.integration.world import (
     World,
     add_partitions,
     create_topic,
+    delete_records,
     delete_topic,
     describe_topic,
     end_offsets,
@@ -177,3 +181,38 @@ def test_topic_recreated_while_it_runs_is_read_from_its_beginning(world: World, 
     assert connector.stop() == 0
     connector.start(world.settings(KAFKA_GROUP_PROTOCOL=protocol))
     connector.until_said("partition_restored", offset=more + 1, why="from the committed offset")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"KAFKA_GROUP_PROTOCOL": "classic", "KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "range"},
+        {"KAFKA_GROUP_PROTOCOL": "classic", "KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "roundrobin,range"},
+    ],
+    ids=["range", "two eager"],
+)
+def test_eager_assignment_that_begins_anew_for_one_partition_sends_nothing_again_of_the_others(
+    world: World, settings: dict[str, str]
+) -> None:
+    world.create_topic(2)
+    connector = world.connector(**settings, OFFSET_OUT_OF_RANGE="earliest", AMAZON_TIMEOUT="40s")
+    world.produce(event("before"))
+    connector.until_resolved(delivered=1)
+    world.until_committed_to_the_end()
+    world.sandbox.set_faults(next=[{"fault": "delay", "ms": 12_000, "times": 1}])
+    world.produce(event("in flight"), partition=1)
+    eventually(lambda: connector.metrics()["connector_in_flight_requests"] == 1, "a request is out")
+
+    # While it sleeps, the log is deleted beyond where it reads on: behind the one record that its fetch waits for.
+    os.kill(connector.pid, signal.SIGSTOP)
+    world.produce(event("fetched"))
+    world.produce(event("deleted unread"))
+    delete_records(world.servers, world.topic, 3)
+    world.produce(event("after"))
+    os.kill(connector.pid, signal.SIGCONT)
+
+    eventually(lambda: world.sandbox.accepted()["after"], "it goes on", 60)
+    world.until_committed_to_the_end()
+    assert {line["partition"] for line in connector.log("partition_lost")} == {f"{world.topic}-0", f"{world.topic}-1"}
+    assert world.sandbox.accepted()["in flight"] == 1
+    assert connector.stop() == 0

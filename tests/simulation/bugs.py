@@ -300,12 +300,12 @@ def _release_at_once(self: Pipeline, generation: int, now: Moment) -> None:
     part = self._assignments.get(generation)
     if part is not None and part.live:
         unresolved = part.held
-        self._end(generation)
+        self._end(generation, now)
         self._out.append(x.Release(part.partition, generation, unresolved))
 
 
 def _take_without_looking(self: Dispatch, now: Moment) -> Any:
-    return _take_batch(self, now._replace(last_poll=now.monotonic))
+    return _take_batch(self, now._replace(last_poll=now.monotonic, vouched=now.monotonic))
 
 
 _take_batch = Dispatch.take
