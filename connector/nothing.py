@@ -58,8 +58,6 @@ def _is_nothing(text: str, name: bool) -> bool:
     seen = _as_read(text)
     if _ODD(seen):
         return True
-    if _PLACE(seen):
-        return False
     rest = _TEMPLATE.sub(" ", seen)
     if not name:
         rest = _SLOT.sub(" ", rest)
@@ -67,7 +65,12 @@ def _is_nothing(text: str, name: bool) -> bool:
         return True
     words = [word.lower() for word in _WORDS(rest)]
     whole = "".join(words)
-    if _is_nobody(whole) or _REPEATED(whole) or _is_word(whole, name) or _is_word(_DISGUISED.get(whole, ""), name):
+    if (
+        _is_nobody(whole, len(words))
+        or _REPEATED(whole)
+        or _is_word(whole, name)
+        or _is_word(_DISGUISED.get(whole, ""), name)
+    ):
         return True
     if name or any(map(_DIGIT, words)):
         return False
@@ -113,20 +116,24 @@ _SLOT: Final = re.compile(
 
 _AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
 _ODD: Final = re.compile(
-    rf"""{_AROUND}(?:-1|\\+N|\#?n\.?/a\.?|[bu]['"]{{2}}|%(?:[0-9]\$)?[sdiu@]|\#(?:REF|VALUE|NAME|NUM|DIV/0)[!?]){_AROUND}""",
+    rf"""{_AROUND}(?:-1|0+[.,]0+|\\+N|\#?n\.?/a\.?|[bu]['"]{{2}}|%(?:[0-9]\$)?[sdiu@]|\#(?:REF|VALUE|NAME|NUM|DIV/0)[!?]){_AROUND}""",
     re.IGNORECASE,
 ).fullmatch
 """What cannot be told by its letters: SQL's \\N, "n/a", literals of Python, unfilled places of printf, errors of Excel."""
 
 
-_PLACE: Final = re.compile("0[-:/_]0(?:[-:/_]0)?").fullmatch
-"""The first of a series of places, as partition and offset are: an id that a producer made of them."""
+def _is_nobody(whole: str, words: int) -> bool:
+    """Say whether it is a number or a UUID that no counter and no generator gives: zeros, the highest, a row of x.
 
-
-def _is_nobody(whole: str) -> bool:
-    """Say whether it is a number or a UUID that no counter and no generator gives: zeros, the highest, a row of x."""
+    Zeros in several words that are no UUID are a place, as 0-0 is of the first record of the first partition.
+    """
     number = whole.removeprefix("urn").removeprefix("uuid").removeprefix("0x")
-    return not number.strip("0") or number in _NO_UUID or (len(number) > 2 and not number.strip("x"))
+    if not number.strip("0"):
+        return words < 2 or len(number) == _UUID_DIGITS
+    return number in _NO_UUID or (len(number) > 2 and not number.strip("x"))
+
+
+_UUID_DIGITS: Final = 32
 
 
 _NO_UUID: Final = frozenset(

@@ -164,7 +164,7 @@ def _postal(text: str, country: str) -> str:
     """
     dropped, length, shape = _POSTAL.get(country, _OTHER_POSTAL)
     code = dropped.sub("", _without_decimals(text))[:length]
-    return code if shape.fullmatch(code) else ""
+    return code if shape.fullmatch(code) and code.strip("0") else ""
 
 
 def _without_decimals(text: str) -> str:

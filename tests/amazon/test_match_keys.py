@@ -197,6 +197,8 @@ NOBODY_LEFT = Flaw(Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon cou
         ("CITY", "{{city}}"),
         ("STATE", "N/A"),
         ("POSTAL", "00000"),
+        ("POSTAL", "00000-0000"),
+        ("PHONE", "000-000-0000"),
     ],
 )
 def test_a_key_that_stands_for_nobody_is_left_out_and_counted_and_alone_is_none(kind: str, value: str) -> None:
