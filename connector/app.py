@@ -302,9 +302,7 @@ class Connector:
         sink = sink_for(settings, self.contract)
         try:
             cluster_id = await self._until_there()
-            if cluster_id is None:
-                return None
-            verdict = await self._run_pipeline(cluster_id, sink)
+            verdict = await self._run_pipeline(cluster_id, sink) if cluster_id is not None else None
             self.telemetry.stopped(verdict)
             return verdict
         finally:

@@ -137,7 +137,9 @@ class Link:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    found: socket.socket | None = writer.get_extra_info("socket")
+    found: socket.socket | None = None
+    with contextlib.suppress(AttributeError):  # of a TLS connection that is gone (CPython 3.11)
+        found = writer.get_extra_info("socket")
     if found is not None:
         with contextlib.suppress(OSError):  # it is closed
             found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
