@@ -51,7 +51,7 @@ does the same each time. A fault of the catalogue (`connector.sandbox.catalogue`
 Further fields: ``max_requests_per_second``: 429 to requests beyond; ``latency_ms`` for every answer; ``latency_p50_ms`` with
 ``latency_p99_ms``, a brown-out; ``delay``, ``delay_min_ms``, ``delay_max_ms``, a probability of more; ``flapping`` N: N
 requests pass, N are answered 503, in turn; ``reject_names``, ``poison_names``: events with these names;
-``max_body_bytes``: 413 above; ``refresh_token_revoked``; ``registry_down`` (503).
+``max_body_bytes``: 413 above; ``refresh_token_revoked``; ``registry_down`` (503) and ``registry_latency_ms``.
 """
 
 from __future__ import annotations

@@ -140,11 +140,20 @@ class Faults:
     refresh_token_revoked: bool = False
     """Token requests are answered 400 invalid_grant, and no access token that was given out holds."""
     registry_down: bool = False
+    registry_latency_ms: int = 0
+    """Every answer of the registry waits this long."""
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
         _whole("seed", self.seed, -(2**63), 2**63 - 1)
-        for name in ("latency_ms", "latency_p50_ms", "latency_p99_ms", "delay_min_ms", "delay_max_ms"):
+        for name in (
+            "latency_ms",
+            "latency_p50_ms",
+            "latency_p99_ms",
+            "delay_min_ms",
+            "delay_max_ms",
+            "registry_latency_ms",
+        ):
             _whole(name, getattr(self, name), 0, _MAX_WAIT_MS)
         _whole("flapping", self.flapping, 0, _MAX_TIMES)
         _whole("max_requests_per_second", self.max_requests_per_second, 0, _MAX_TIMES)

@@ -311,6 +311,7 @@ class _Sandbox:
 
     def _registry_call(self, call: Callable[[Mapping[str, str], Mapping[str, str], object], object]) -> _Endpoint:
         async def answer(request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(self.faults.registry_latency_ms / 1000)
             if self.faults.registry_down:
                 return _json(503, {"error_code": 50301, "message": "down on request of the sandbox's faults"})
             try:

@@ -78,7 +78,7 @@ def test_wrong_account_ends_it_with_code_3_where_a_verdict_is_to_stop_it(world: 
 
     assert connector.wait() == 3
     assert "AMAZON_ACCOUNT_ID" in connector.log("stopped")[0]["verdict"]
-    assert world.committed() == {}
+    assert world.has_committed_nothing()
     assert read_topic(world.servers, world.dead_letters) == []
 
 

@@ -75,7 +75,7 @@ def _stopped(world: World, **ledger: str) -> None:
     create_topic(world.servers, world.ledger, 2, retention_ms="-1", message_timestamp_type="LogAppendTime", **ledger)
     connector = world.connector()
     for number in range(2):
-        world.produce(event(f"{number}"))
+        world.produce(event(f"old-{number}"))
         connector.until_resolved(delivered=number + 1)
     world.produce(event("on the other"), partition=1)
     connector.until_resolved(delivered=3)
@@ -85,7 +85,7 @@ def _stopped(world: World, **ledger: str) -> None:
     world.produce(event("new on the other"), partition=1)
 
 
-_BEFORE = {"0": 1, "1": 1, "on the other": 1}
+_BEFORE = {"old-0": 1, "old-1": 1, "on the other": 1}
 
 
 def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:

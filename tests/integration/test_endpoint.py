@@ -78,7 +78,7 @@ def test_a_name_that_is_not_known_is_waited_for(place: Place) -> None:
     said = connector.until_said("request_failed", reason="token-dns")
     assert f"The name {_NAME} cannot be resolved" in said["detail"]
     assert [connector.page(path)[0] for path in ("/readyz", "/livez")] == [200, 200]
-    assert place.world.committed() == {}
+    assert place.world.has_committed_nothing()
 
     place.name(_HERE)
     connector.until_resolved(delivered=2)
@@ -162,7 +162,7 @@ def test_a_certificate_that_does_not_hold_needs_an_operator_until_another_is_sho
     assert (status, text.strip()) == (503, said["sentence"])
     assert connector.page("/livez")[0] == 200
     assert place.world.sandbox.status()["tokens"] == 0
-    assert place.world.committed() == {}
+    assert place.world.has_committed_nothing()
 
     place.listen(tls=right)
     connector.until_resolved(delivered=2)

@@ -360,4 +360,4 @@ def test_wait_of_an_hour_is_kept_to_and_does_not_outlast_a_stop(world: World) ->
 
     assert connector.stop() == 0
     assert len(world.sandbox.record()) == 1
-    assert world.committed() == {}
+    assert world.has_committed_nothing()

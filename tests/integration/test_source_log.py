@@ -109,7 +109,7 @@ def test_holes_that_compaction_left_are_passed(world: World) -> None:
     )
     for number in range(6):  # each overwrites the one before, but for every third
         key = b"kept" + bytes([number]) if number % 3 == 0 else b"overwritten"
-        world.produce(Produced(world.value(event(f"{number}")), key))
+        world.produce(Produced(world.value(event(f"order-{number}")), key))
 
     def compacted() -> list[int | None]:
         world.produce(Produced(None, b"rolls the segment"))
@@ -120,7 +120,7 @@ def test_holes_that_compaction_left_are_passed(world: World) -> None:
     connector = world.connector()
     eventually(lambda: connector.outcomes().get("delivered") == 3, "what is left is delivered")
     world.until_committed_to_the_end()
-    assert world.sandbox.accepted() == {"0": 1, "3": 1, "5": 1}
+    assert world.sandbox.accepted() == {"order-0": 1, "order-3": 1, "order-5": 1}
 
 
 def _of_partition(metric: str, world: World, partition: int = 0) -> str:

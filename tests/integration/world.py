@@ -653,10 +653,18 @@ class World:
         """Return the group's committed offsets by partition."""
         return {number: place.offset for number, place in committed(self.servers, self.group, self.topic).items()}
 
+    def has_committed_nothing(self) -> bool:
+        """Tell whether no record counts as resolved. A beginning may be committed: it asks whether we are a member still."""
+        return set(self.committed().values()) <= {0}
+
     def until_committed_to_the_end(self) -> None:
         """Wait until the group has committed the end of every partition that has records."""
         ends = {partition: end for partition, end in end_offsets(self.servers, self.topic).items() if end}
-        eventually(lambda: self.committed() == ends, f"committed offsets are {ends}")
+
+        def beyond_the_beginning() -> dict[int, int]:
+            return {partition: offset for partition, offset in self.committed().items() if offset}
+
+        eventually(lambda: beyond_the_beginning() == ends, f"committed offsets are {ends}")
 
     def fates(self) -> dict[tuple[int, int], list[Outcome]]:
         """Return what the ledger says, by partition and offset."""
