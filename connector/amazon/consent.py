@@ -134,10 +134,18 @@ def _status(value: object) -> str | None:
     if value is None:
         return ""
     if type(value) is str:
-        return CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)) or ("" if _says_nothing(value) else None)
+        if status := CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)):
+            return status
+        return "" if _says_nothing(value) and not _DENIES(value) else None
     if isinstance(value, bool | int | float):
         return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
     return None
+
+
+_DENIES: Final = re.compile(
+    r"[^A-Za-z0-9]*(?:denied|false|no|off|disabled|opt(?:ed)?[_ -]?out)[^A-Za-z0-9]*|0+(?:\.0+)?", re.IGNORECASE
+).fullmatch
+"""What may be a denial though it looks like nothing: in the brackets of a list as in a template's, or as a number."""
 
 
 def _spelt(text: str) -> str:
