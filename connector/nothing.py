@@ -16,6 +16,7 @@ from base64 import urlsafe_b64encode
 from hashlib import new
 from typing import Final
 from unicodedata import normalize
+from urllib.parse import unquote
 
 __all__ = ["said", "trimmed"]
 
@@ -58,6 +59,8 @@ def _is_nothing(text: str, name: bool) -> bool:
     seen = _as_read(text)
     if _ODD(seen):
         return True
+    if _PLACE(seen):
+        return False
     rest = _TEMPLATE.sub(" ", seen)
     if not name:
         rest = _SLOT.sub(" ", rest)
@@ -66,7 +69,8 @@ def _is_nothing(text: str, name: bool) -> bool:
     words = [word.lower() for word in _WORDS(rest)]
     whole = "".join(words)
     if (
-        _is_nobody(whole, len(words))
+        _is_nobody(whole)
+        or whole.removeprefix("urn").removeprefix("uuid") in _NO_UUID
         or _REPEATED(whole)
         or _is_word(whole, name)
         or _is_word(_DISGUISED.get(whole, ""), name)
@@ -88,14 +92,20 @@ def _as_read(text: str) -> str:
         text = _HIDDEN.sub("", normalize("NFKC", text))
     for _ in range(2):
         if "%" in text:
-            text = _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)
+            text = _decoded(text)
     return _ESCAPED.sub(" ", text)
+
+
+def _decoded(text: str) -> str:
+    try:
+        return _HIDDEN.sub("", unquote(text, errors="strict"))
+    except UnicodeDecodeError:  # bytes of its own
+        return text
 
 
 _HIDDEN: Final = re.compile("(?! )[" + "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _BOUNDS) + "]")
 _VISIBLE: Final = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]").search
-_ENCODED: Final = re.compile(r"%([2-7][0-9A-Fa-f])")
-_ESCAPED: Final = re.compile(r"&(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z]{2,6});|\\[uU][0-9A-Fa-f]{4}")
+_ESCAPED: Final = re.compile(r"&(?:[Aa][Mm][Pp];)?(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z]{2,6});|\\[uU][0-9A-Fa-f]{4}")
 _WORDS: Final = re.compile(r"[^\W_]+").findall
 _DIGIT: Final = re.compile(r"[^\D0]").search
 
@@ -116,30 +126,28 @@ _SLOT: Final = re.compile(
 
 _AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
 _ODD: Final = re.compile(
-    rf"""{_AROUND}(?:-1|0+[.,]0+|\\+N|\#?n\.?/a\.?|[bu]['"]{{2}}|%(?:[0-9]\$)?[sdiu@]|\#(?:REF|VALUE|NAME|NUM|DIV/0)[!?]){_AROUND}""",
+    rf"""{_AROUND}(?:-1(?:\.0+)?|-inf|\\+(?:N|x[0-9A-F]{{2}})|\#?n\.?/a\.?|[bu]['"]{{2}}|%(?:[0-9]\$)?[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)|\#(?:REF|VALUE|NAME|NUM|DIV/0)[!?]){_AROUND}""",
     re.IGNORECASE,
 ).fullmatch
 """What cannot be told by its letters: SQL's \\N, "n/a", literals of Python, unfilled places of printf, errors of Excel."""
 
 
-def _is_nobody(whole: str, words: int) -> bool:
-    """Say whether it is a number or a UUID that no counter and no generator gives: zeros, the highest, a row of x.
-
-    Zeros in several words that are no UUID are a place, as 0-0 is of the first record of the first partition.
-    """
-    number = whole.removeprefix("urn").removeprefix("uuid").removeprefix("0x")
-    if not number.strip("0"):
-        return words < 2 or len(number) == _UUID_DIGITS
-    return number in _NO_UUID or (len(number) > 2 and not number.strip("x"))
+_PLACE: Final = re.compile("0[-:/_]0(?:[-:/_]0)?").fullmatch
+"""The first of a series of places, as partition and offset are: an id that a producer made of them."""
 
 
-_UUID_DIGITS: Final = 32
-
+_is_nobody: Final = re.compile(r"(?:urn)?(?:uuid)?(?:0x)?0*|[a-z]*0{32}|x{3,}|a{8,}|([g-z])\1{7,}").fullmatch
+"""A number that no counter and no generator gives, whatever its name before it: zeros, or one letter in a row."""
 
 _NO_UUID: Final = frozenset(
-    ["f" * 32, *(f"{x * 12}{version}{x * 3}{variant}{x * 15}" for x in "0f" for version in "12345678" for variant in "89ab")]
+    [
+        *(each * 32 for each in "123456789abcdef"),
+        *(f"{x * 12}{version}{x * 3}{variant}{x * 15}" for x in "0f" for version in "12345678" for variant in "89ab"),
+        *(f"{'x' * 12}{version}xxx{variant}{'x' * 15}" for version in "x4m" for variant in "xyn"),
+    ]
 )
-"""The highest, and those of a generator whose dice are broken: all bits alike but for version and variant (RFC 9562)."""
+"""Of one digit; those of a generator whose dice are broken: all bits alike but for version and variant (RFC 9562); and its
+pattern."""
 
 
 def _is_word(whole: str, name: bool) -> bool:
@@ -155,14 +163,34 @@ _NOTHING: Final = frozenset(
 )
 _NO_ID: Final = frozenset(
     """
-    aaid adid advertisingid anonymous array blank clientdedupeid dedupeid default deviceid eventid false gaid guid id idfa
-    idfv infinity invalid maid matchid messageid missing na nan nat nil no none object orderid orderno ordernumber
-    placeholder rampid string transactionid true uuid value yourorderid
+    aaid absent adid advertisingid anon anonymous array blank changeme clientdedupeid dbnull dedupeid default deviceid
+    dummy err error eventid example false foo function gaid guest guid id idfa idfv inf infinity insertorderid int invalid
+    invaliddate javalangobject javalangstring key maid matchid messageid missing na nan nat nil no noid none nothing
+    notspecified novalue nul nullptr object optionalempty order orderid orderidhere orderno ordernumber placeholder rampid
+    replaceme sample some string symbol systemdbnull systemobject systemstring tbd test text todo transactionid true
+    unassigned unavailable unk unspecified uuid value void yes yourorderid
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Of letters and digits alone. The second are names, or parts of one, of people and places too."""
 
-_SPELT: Final = ("", " ", "-", "[]", "{}", "''", '""', "n/a", "N/A", "(null)", "<null>", "[object Object]")
+_SPELT: Final = (
+    "",
+    " ",
+    "\n",
+    "null\n",
+    "undefined\n",
+    "-",
+    "-1",
+    "[]",
+    "{}",
+    "''",
+    '""',
+    "n/a",
+    "N/A",
+    "(null)",
+    "<null>",
+    "[object Object]",
+)
 _NIL_UUID: Final = "00000000-0000-0000-0000-000000000000"
 
 

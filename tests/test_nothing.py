@@ -42,6 +42,14 @@ SERIALISERS = [
     "{}",
     "[]",
     "()",
+    "Invalid Date",
+    "function () {}",
+    "%!s(MISSING)",
+    "System.DBNull",
+    "Optional.empty",
+    "nothing",
+    "unspecified",
+    "no value",
 ]
 TEMPLATES = [
     "{{order_id}}",
@@ -83,6 +91,13 @@ TEMPLATES = [
     "&nbsp;",
     "\\u0000",
     "\\u200b",
+    "%E2%80%8B",
+    "&amp;nbsp;",
+    "\\x00",
+    "%(order_id)s",
+    "YOUR_ORDER_ID",
+    "ORDER_ID_HERE",
+    "REPLACE-ME",
 ]
 NUMBERS = [
     "0",
@@ -99,6 +114,12 @@ NUMBERS = [
     "ffffffff-ffff-4fff-bfff-ffffffffffff",
     "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
     "#REF!",
+    "-1.0",
+    "11111111-1111-1111-1111-111111111111",
+    "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx",
+    "idfa:00000000-0000-0000-0000-000000000000",
+    "order-00000000-0000-0000-0000-000000000000",
+    "AAAAAAAAAAAAAAAAAAAAAA==",
 ]
 COMPOSED = [
     "undefined-undefined",
@@ -133,7 +154,24 @@ def test_invisible_characters_say_nothing_and_are_no_part_of_what_stands_between
 
 
 @pytest.mark.parametrize(
-    "nothing", ["", " ", "null", "NULL", "undefined", "None", "nan", "NaN", "00000", "[object Object]", "n/a", "unknown"]
+    "nothing",
+    [
+        "",
+        " ",
+        "\n",
+        "undefined\n",
+        "-1",
+        "null",
+        "NULL",
+        "undefined",
+        "None",
+        "nan",
+        "NaN",
+        "00000",
+        "[object Object]",
+        "n/a",
+        "unknown",
+    ],
 )
 def test_a_hash_of_nothing_says_nothing(nothing: str) -> None:
     for algorithm in (md5, sha1, sha256, sha512):
@@ -184,6 +222,10 @@ def test_a_hash_of_nothing_says_nothing(nothing: str) -> None:
         "V1StGXR8_Z5jdHi6B-myT",
         "order\u200b-1",
         "x" * 5000,
+        "%B1%C0%9F",
+        "n",
+        "aaa",
+        "22222222-2222-2222-2222-222222222223",
     ],
 )
 def test_a_real_id_is_said_as_it_is_but_for_what_surrounds_it(real: str) -> None:

@@ -268,8 +268,8 @@ _TRANSIENT_CODES: Final = frozenset(
         "429",
     }
 )
-_REFUSED: Final = frozenset({"400", "422"})
-"""Statuses of an item that leave open whose fault it is."""
+_REFUSED: Final = frozenset({"400", "404", "405", "410", "412", "422", "BAD_REQUEST"})
+"""Statuses of an item, and the code that says no more, that leave open whose fault it is."""
 
 _CREDENTIALS: Final = frozenset({"FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "401", "403"})
 _TERMS = "the account must be a self-service DSP advertiser, its terms accepted in Events Manager"

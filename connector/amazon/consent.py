@@ -18,7 +18,7 @@ from typing import Any, Final
 from connector.amazon.addresses import is_public_address
 from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.vocabulary import CONSENT_STATUSES, MAX_TEXT
-from connector.nothing import said
+from connector.nothing import said, trimmed
 
 __all__ = ["consent"]
 
@@ -27,8 +27,10 @@ _SIGNALS: Final = ("amznUserData", "amznAdStorage")
 _LONGEST: Final = 16_384
 """Characters: many times what any vendor list and country makes of such a text."""
 
-_TCF: Final = re.compile(r"C[A-Za-z0-9_-]{19,}(?:\.[A-Za-z0-9_-]+)*").fullmatch
-"""Segments in base64url. The first begins with version 2 in six bits, which is "C"; IAB's fields need some 40 characters."""
+_WORDS: Final = "C(?:[A-Z]+|[a-z]+)(?:[_-](?:[A-Z]+|[A-Z]?[a-z]+))+"
+_TCF: Final = re.compile(rf"(?!{_WORDS}\Z)C[A-Za-z0-9_-]{{19,}}(?:\.[A-Za-z0-9_-]+)*").fullmatch
+"""Segments in base64url. The first begins with version 2 in six bits, which is "C"; IAB's fields need some 40 characters.
+CONSENT_STRING_PLACEHOLDER has the form, and is none."""
 
 _GPP: Final = re.compile(r"D[A-Za-z0-9_-]*(?:~[A-Za-z0-9_.-]+)+").fullmatch
 """A header that begins with type 3 in six bits, which is "D", and its sections (IAB)."""
@@ -90,7 +92,7 @@ def _text(given: dict[str, Any], name: str, form: Any, found: Findings) -> str:
 def _stripped(part: dict[str, Any], name: str, found: Findings) -> str:
     text = part.get(name)
     if isinstance(text, str):
-        return text.strip()
+        return trimmed(text)
     if text is not None:
         found.invalid(f"consent.{name}", "not a string")
     return ""
@@ -132,15 +134,23 @@ def _status(value: object) -> str | None:
     if value is None:
         return ""
     if type(value) is str:
-        return CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)) or ("" if _says_nothing(value) else None)
+        if status := CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)):
+            return status
+        return "" if _says_nothing(value) and not _DENIES(value) else None
     if isinstance(value, bool | int | float):
         return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
     return None
 
 
+_DENIES: Final = re.compile(
+    r"[^A-Za-z0-9]*(?:denied|false|no|off|disabled|opt(?:ed)?[_ -]?out)[^A-Za-z0-9]*|0+(?:\.0+)?", re.IGNORECASE
+).fullmatch
+"""What may be a denial though it looks like nothing: in the brackets of a list as in a template's, or as a number."""
+
+
 def _spelt(text: str) -> str:
     """Return a spelling without case, quotes and other gaps than "_"; not by letters alone, or "-1" would be 1."""
-    return text.strip(_AROUND).upper().replace("-", "_").replace(" ", "_") if len(text) <= MAX_TEXT else ""
+    return trimmed(text).strip(_AROUND).upper().replace("-", "_").replace(" ", "_") if len(text) <= MAX_TEXT else ""
 
 
 _AROUND: Final = " \t\r\n\"'"

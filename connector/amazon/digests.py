@@ -6,7 +6,7 @@ Amazon takes SHA-256 (LEG-GO), which is read from every usual way to write its b
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode
+from base64 import b32decode, urlsafe_b64decode
 from itertools import pairwise
 from typing import Final
 
@@ -18,14 +18,17 @@ def sha256_digits(text: str) -> str | None:
     if not _SHORTEST <= len(text) <= _LONGEST:
         return None
     bare = text.strip(_AROUND)
-    if _SALTED(bare):
-        return ""
     named = _NAMED(bare)
+    if _SALTED(bare) or (named and "3" in named[0]):  # SHA-3 has digests of the same lengths
+        return ""
     bare = bare[named.end() :].strip(_AROUND) if named else bare
-    digits = _BETWEEN.sub("", bare.removeprefix("0x"))
+    digits = _BETWEEN.sub("", bare)
     if len(digits) in _HEXADECIMAL and _ARE_HEXADECIMAL(digits):
         return digits.lower() if len(digits) == _SHA256_DIGITS else ""
-    return _from_base64(_url_safe(bare), named=named is not None)
+    read = _from_base64(_url_safe(bare), named=named is not None)
+    if read is None:
+        read = _from_base32(bare)
+    return "" if read is None and _holds_a_digest(text) else read
 
 
 _SHORTEST: Final = 22
@@ -38,20 +41,32 @@ _HEXADECIMAL: Final = frozenset({32, 40, 56, _SHA256_DIGITS, 96, 128})
 
 _AROUND: Final = " \t\r\n\"'`\u2018\u2019\u201c\u201d<>(){}[],;"
 _NAMED: Final = re.compile(
-    r"(?:(?:urn:|hash:/*)?(?:md-?5|sha-?(?:[123]-)?(?:1|2|3|224|256|384|512)?|base64|hex|digest)[\s:=$/(\[{}_-]+|[bx](?=['\"])|\\+x)+",
+    r"(?:(?:urn:|hash:/*)?(?:md[-_ ]?5|sha[-_ ]?(?:[123][-_])?(?:1|2|3|224|256|384|512)?|hash(?:ed)?|base64|hex|digest)"
+    r"[\s:=$/|;,~(\[\]{}_-]+|[bhx](?=['\"])|\\+x)+",
     re.IGNORECASE,
 ).match
-_BETWEEN: Final = re.compile(r"\\+x|[\s:_.,-]")
+_BETWEEN: Final = re.compile(r"\\+x|0x|[\s:_.,%-]", re.IGNORECASE)
 _ARE_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+").fullmatch
 _SALTED: Final = re.compile(
-    r"(?:\{?(?:bcrypt|scrypt|argon2\w*|pbkdf2\w*|crypt)\}?[:$]?)?\$[0-9a-z-]+\$|pbkdf2[a-z0-9_-]*[:$]"
+    r"(?:\{?(?:bcrypt|scrypt|argon2\w*|pbkdf2\w*|crypt)\}?[:$]?)?\$[0-9a-z-]+\$|pbkdf2[a-z0-9_-]*[:$]|scrypt:[0-9:]+\$"
+    r"|(?:SSHA|SMD5)[0-9]{0,3}\}",
+    re.IGNORECASE,
 ).match
 """What crypt(3) and web frameworks write: with a salt, so that nobody else can have the same."""
 
 
 def _url_safe(text: str) -> str:
     """Write base64 of any kind in its alphabet for URLs, on one line."""
-    for given, written in (("%2B", "-"), ("%2F", "_"), ("%3D", "="), ("+", "-"), ("/", "_"), ("\r", ""), ("\n", "")):
+    for given, written in (
+        ("%2B", "-"),
+        ("%2F", "_"),
+        ("%3D", "="),
+        ("\\u003D", "="),
+        ("+", "-"),
+        ("/", "_"),
+        ("\r", ""),
+        ("\n", ""),
+    ):
         text = text.replace(given, written).replace(given.lower(), written)
     return text
 
@@ -70,6 +85,35 @@ def _from_base64(text: str, *, named: bool) -> str | None:
         return None
     return digest.hex() if 2 * len(digest) == _SHA256_DIGITS else ""
 
+
+def _from_base32(text: str) -> str | None:
+    body = text.upper().rstrip("=")
+    if len(body) not in _BASE32 or not _IS_BASE32(body) or not (text.endswith("=") or _NUMBER(body)):
+        return None
+    digest = b32decode(body + "=" * (-len(body) % 8))
+    return digest.hex() if 2 * len(digest) == _SHA256_DIGITS else ""
+
+
+_BASE32: Final = frozenset({26, 32, 52})
+"""Characters of MD5, SHA-1 and SHA-256."""
+_IS_BASE32: Final = re.compile(r"[A-Z2-7]+").fullmatch
+_NUMBER: Final = re.compile(r"[2-7]").search
+
+
+def _holds_a_digest(text: str) -> bool:
+    """Say whether there is a digest in a text that says more: a label that is not known, a salt, a file's name.
+
+    Whatever it is, it is no name. A mailbox may be called so.
+    """
+    return "@" not in text and bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text))
+
+
+_HELD: Final = re.compile(
+    rf"(?<![0-9A-Za-z])(?:{'|'.join(f'[0-9A-Fa-f]{{{digits}}}' for digits in sorted(_HEXADECIMAL))})(?![0-9A-Za-z])"
+).search
+_ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u[0-9A-Fa-f]{4}|&[#0-9A-Za-z]{2,6};")
+_NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}").search
+"""Bytes as an array of numbers."""
 
 _IS_BASE64: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from html import unescape
 from string import ascii_uppercase
 from typing import Final
 from unicodedata import combining, normalize
@@ -55,18 +56,35 @@ def _email(text: str, _country: str) -> str:
 
 
 def _address_alone(text: str) -> str:
-    """Cut off what a mail program or a page has around it: "Jo Doe" <jo@example.com>, mailto:jo@example.com?subject=Hi."""
-    begin = text.rfind("<")
-    end = text.find(">", begin)
-    if 0 <= begin < end:
-        text = text[begin + 1 : end]
-    text = _COMMENT.sub("", text).strip()
-    scheme = _SCHEME(text)
-    return unquote(text[scheme.end() :].partition("?")[0]) if scheme else text
+    """Cut off what a mail program or a page has around it: "Jo Doe" <jo@example.com>, mailto:jo@example.com?subject=Hi.
+
+    Empty where it is followed by words, and cannot be told from them.
+    """
+    if _BARE(text):
+        return text
+    text = _COMMENT.sub("", unescape(text))
+    scheme = text.lower().rfind(_MAILTO)
+    if scheme >= 0:
+        text = unquote(text[scheme + len(_MAILTO) :].partition("?")[0])
+    at = text.rfind("@")
+    for opened, closed in _BRACKETS:
+        begin, end = text.rfind(opened, 0, at), text.find(closed, at)
+        if begin >= 0 and end >= 0 and closed not in text[begin:at]:
+            text = text[begin + 1 : end]
+            break
+    text = _LABEL.sub("", text, count=1)
+    whole = _FOLLOWED(text)
+    return whole[1] if whole else "" if _WORDS_BEHIND(text) else text
 
 
-_COMMENT: Final = re.compile(r"\([^()]*\)")
-_SCHEME: Final = re.compile(r"[\"']?(?:mailto|smtp|e-?mail):\s*", re.IGNORECASE).match
+_BARE: Final = re.compile(r"[A-Za-z0-9.+_@-]*").fullmatch
+_MAILTO: Final = "mailto:"
+_BRACKETS: Final = ("<>", "[]", "()", "{}", "«»")
+_COMMENT: Final = re.compile(r"\([^()@]*\)")
+_LABEL: Final = re.compile(r"\A(?:[^@]*[:<])?(?:\s*e-?mail\s*=)?", re.IGNORECASE)
+"""Before an address: a scheme, the name of its field, a bracket that is never closed."""
+_FOLLOWED: Final = re.compile(r"([^@]*@[^@\s,;|<>()]*\.[^@\s,;|<>().]+)\s*[,;|<>()]").match
+_WORDS_BEHIND: Final = re.compile(r"[^@]*@[^@\s]*\.[^@\s]*[^@\s.]\s+[^@\s.]").match
 _ASCII: Final = re.compile(r"[\x00-\x7f]+")
 _NOT_EMAIL: Final = re.compile(r"[^a-z0-9.@-]")
 _EMAIL: Final = re.compile(r"[.-]*[a-z0-9][a-z0-9.-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)*").fullmatch
@@ -168,11 +186,24 @@ def _postal(text: str, country: str) -> str:
 
 
 def _without_decimals(text: str) -> str:
-    """Return the whole number that a spreadsheet or a column of doubles made 2360.0 of."""
-    return text[: -len(decimals[1])] if (decimals := _DECIMALS(text)) else text
+    """Return the whole number that a spreadsheet or a column of doubles made 2360.0 or 4.155552671E9 of.
+
+    Empty where it has not every digit of it: 4.15555E+09.
+    """
+    if decimals := _DECIMALS(text):
+        return text[: decimals.start(decimals.lastindex or 1)]
+    scientific = _SCIENTIFIC(text)
+    if scientific is None:
+        return text
+    first, others, rounded, exponent = scientific.groups()
+    lacking = int(exponent) - len(others)
+    return "" if lacking < 0 or (lacking and rounded) else f"{first}{others}{'0' * lacking}"
 
 
-_DECIMALS: Final = re.compile(r"\+?[0-9]+([.,]00?)").fullmatch
+_DECIMALS: Final = re.compile(r"\+?[0-9]+([.,](?:00?|0{4,}))|\+?[0-9]{4,}([.,]000)").fullmatch
+"""Three zeros behind a few digits are thousands."""
+_SCIENTIFIC: Final = re.compile(r"\+?([1-9])[.,]([0-9]+)[eE](\+?)([0-9]{1,2})").fullmatch
+"""A spreadsheet writes a "+", and no more digits than there is room for; Java and JavaScript write all there are."""
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^0-9A-Za-z]")
 _NOT_DIGIT: Final = re.compile(r"[^0-9]")
 _FIVE_DIGITS: Final = (_NOT_DIGIT, 5, re.compile(r"[0-9]{5}"))

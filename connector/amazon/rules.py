@@ -302,7 +302,7 @@ def _currency(code: object, purchase: bool, currencies: frozenset[str], found: F
     if not purchase:
         found.adjustments.append(Adjustment.CURRENCY_LEFT_OUT)
         return None
-    if isinstance(code, str) and (code in currencies or (code := code[:MAX_TEXT].strip().upper()) in currencies):
+    if isinstance(code, str) and (code in currencies or (code := trimmed(code[:MAX_TEXT]).upper()) in currencies):
         return code
     # Without it Amazon books the definition's currency.
     found.invalid("currencyCode", "not a currency code of this contract")

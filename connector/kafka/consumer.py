@@ -324,8 +324,9 @@ class SourceConsumer:
             self._take_in(found, columns)
             if len(found) < asked:
                 break
-            self._largest = max(map(len, found)) + _EVENT_BYTES
-            records, size, seconds = records + len(found), size + sum(map(len, found)) + len(found) * _EVENT_BYTES, 0.0
+            sizes = [_size(message) for message in found]
+            self._largest = max(sizes)
+            records, size, seconds = records + len(found), size + sum(sizes), 0.0
         # A rebalance or an error meanwhile may have ended an assignment: what was read before belongs to it.
         self._decode([column for origin, column in columns.items() if self._mine.get(origin.partition) is origin])
         self._say_unreadable()
@@ -397,7 +398,7 @@ class SourceConsumer:
         self._undecoded_until = min(again, self._undecoded_until) if self._undecoded else again
         self._undecoded.append(column)
         self._held.add(column.origin.partition)
-        if sum(len(message) + _EVENT_BYTES for each in self._undecoded for message in each.messages) >= self._policy.size:
+        if sum(_size(message) for each in self._undecoded for message in each.messages) >= self._policy.size:
             self._held |= self._fetching
         self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._held])
 
@@ -625,6 +626,11 @@ class SourceConsumer:
             consumer.incremental_unassign(places)
         else:
             consumer.unassign()
+
+
+def _size(message: Message) -> int:
+    """Return what a record takes, its headers apart: a key may be as large as a value."""
+    return len(message) + len(message.key() or b"") + _EVENT_BYTES
 
 
 def _beginning(partition: TopicPartition) -> KafkaTopicPartition:

@@ -117,6 +117,18 @@ def test_what_is_about_the_account_is_the_operators_whether_said_of_every_event_
         assert some.verdicts[1].account == every.account
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"httpStatusCode": "404", "subErrors": [{"errorType": "NOT_FOUND"}]},
+        {"httpStatusCode": "410", "subErrors": [{"errorType": "FEATURE_DISCONTINUED"}]},
+        {"errors": [{"code": "BAD_REQUEST"}, {"code": "PAYMENT_ISSUE"}]},
+    ],
+)
+def test_a_code_about_the_account_explains_what_says_no_more_than_refused(item: dict[str, object]) -> None:
+    assert kinds(read({"success": [{"index": 0}], "error": [{"index": 1, **item}]}, 2)) == "dt"
+
+
 @pytest.mark.parametrize("code", ["PAYMENT_ISSUE", "FORBIDDEN", "NOT_FOUND"])
 def test_beside_a_permanent_error_of_the_event_itself_the_account_does_not_matter(code: str) -> None:
     own = "FIELD_VALUE_IS_INVALID"

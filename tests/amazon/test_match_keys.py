@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b32encode, b64encode, urlsafe_b64encode
 from hashlib import md5, sha1, sha224, sha384, sha512
 from urllib.parse import quote
 
@@ -249,6 +249,16 @@ SHA256_FORMS = [
     quote(b64encode(BYTES).decode(), safe=""),
     b64encode(HASH.encode()).decode(),
     f"\ufeff{HASH}\u200b",
+    f"0X{HASH}",
+    f"{HASH}  -\n",
+    f"hashed:{HASH}",
+    f"sha_256|{HASH}",
+    f"[sha256]{HASH}",
+    ", ".join(f"0x{pair}" for pair in PAIRS),
+    "%" + "%".join(PAIRS),
+    b64encode(BYTES).decode().replace("=", "\\u003d"),
+    b32encode(BYTES).decode(),
+    b32encode(BYTES).decode().rstrip("=").lower(),
 ]
 OTHER_DIGESTS = [
     form
@@ -268,6 +278,17 @@ OTHER_DIGESTS = [
     "$2b$12$KIXQfE6vXl1pY0m6a3b1uO8q1Qq8f4mC6m7mQx0zq2m8o1s3b5d7e",
     "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
     "pbkdf2_sha256$260000$salt$aGFzaA=",
+    f"scrypt:32768:8:1$salt${HASH}",
+    "{SSHA}vXPTV1nXXMIVFQ0bvJTxsQeL7gFzYWx0",
+    f"sha3-256:{HASH}",
+    f"hmac-sha256:{HASH}",
+    f"salt:{HASH}",
+    f"{HASH}:salt",
+    f"%22{HASH}%22",
+    f"&quot;{HASH}&quot;",
+    f'{{"email": "{HASH}"}}',
+    b32encode(BYTES[:16]).decode(),
+    str(list(BYTES)),
 ]
 
 
@@ -293,6 +314,7 @@ def test_sha256_is_read_in_any_form_and_any_other_digest_is_left_out(kind: str) 
         "12GrandeRueDuFaubourgSt",
         "1600 Pennsylvania Avenue NW, Washington",
         "Dead Beef Cafe, Facade 4",
+        "d41d8cd98f00b204e9800998ecf8427e@example.com",
         "Ada",
     ],
 )
@@ -317,6 +339,22 @@ def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
         ("EMAIL", "Jo <mailto:jo@example.com>", "DE", "jo@example.com"),
         ("EMAIL", "jo@example.com (Jo Doe)", "DE", "jo@example.com"),
         ("EMAIL", "smtp:jo@example.com", "DE", "jo@example.com"),
+        ("EMAIL", "Jo Doe [mailto:jo@example.com]", "DE", "jo@example.com"),
+        ("EMAIL", "Jo Doe [jo@example.com]", "DE", "jo@example.com"),
+        ("EMAIL", "Jo Doe (jo@example.com)", "DE", "jo@example.com"),
+        ("EMAIL", "Jo Doe &lt;jo@example.com&gt;", "DE", "jo@example.com"),
+        ("EMAIL", "mailto:Jo%20%3Cjo@example.com%3E", "DE", "jo@example.com"),
+        ("EMAIL", '<a href="mailto:jo@example.com">Jo Doe</a>', "DE", "jo@example.com"),
+        ("EMAIL", "jo@example.com, Jo Doe", "DE", "jo@example.com"),
+        ("EMAIL", "jo@example.com|Jo", "DE", "jo@example.com"),
+        ("EMAIL", "jo@example.com Jo Doe", "DE", ""),
+        ("EMAIL", "Jo <jo@example.com", "DE", "jo@example.com"),
+        ("EMAIL", "email=jo@example.com", "DE", "jo@example.com"),
+        ("EMAIL", "sip:jo@example.com", "DE", "jo@example.com"),
+        ("EMAIL", "bounce-jo=example.com@list.example", "DE", "bounce-joexample.com@list.example"),
+        ("EMAIL", "jo{x}@example.com", "DE", "jox@example.com"),
+        ("EMAIL", "jo@[192.0.2.1]", "DE", "jo@192.0.2.1"),
+        ("EMAIL", "jo @ exam ple.com", "DE", "jo@example.com"),
         ("EMAIL", "a@b", "DE", "a@b"),
         ("EMAIL", "jo@localhost", "DE", "jo@localhost"),
         ("EMAIL", "müller@example.de", "DE", ""),
@@ -327,6 +365,14 @@ def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
         ("POSTAL", "2360,0", "AU", "2360"),
         ("POSTAL", "94105.00", "US", "94105"),
         ("POSTAL", "1012.5", "NL", "10125"),
+        ("POSTAL", "2360.0000", "AU", "2360"),
+        ("POSTAL", "2360.000", "AU", "2360"),
+        ("POSTAL", "12,000", "KR", "12000"),
+        ("POSTAL", "9.7201E4", "US", "97201"),
+        ("POSTAL", "9.72E+04", "US", ""),
+        ("POSTAL", "2.36E+03", "AU", ""),
+        ("PHONE", "4.155552671E9", "US", "14155552671"),
+        ("PHONE", "4.91511E+12", "DE", ""),
         ("PHONE", "4915112345678.0", "DE", "4915112345678"),
         ("CITY", "\u200bMünchen\u00a0", "DE", "mnchen"),
         ("ADDRESS", "\ufeffLange Str. 12\u200b", "DE", "langest12"),

@@ -349,6 +349,8 @@ NO_TCF = [
     TCF + "=",
     TCF[:20] + " " + TCF[20:],
     "CONSENT_NOT_AVAILABLE YET",
+    "CONSENT_STRING_PLACEHOLDER",
+    "Consent-string-undefined",
     GPP,
 ]
 NO_GPP = [
@@ -381,9 +383,11 @@ def test_a_text_without_the_form_of_its_framework_is_no_consent_and_a_denial_bes
     assert "consent" not in outcome(kind("585", "client", "NA"), {"consent": {name: text}})
 
 
-@pytest.mark.parametrize("text", [TCF, f" {TCF}\n", TCF.partition(".")[0], TCF + ".YAAAAAAAAAA", "C" + "Q" * 19])
+@pytest.mark.parametrize(
+    "text", [TCF, f" {TCF}\n", f"\ufeff{TCF}\u200b", TCF.partition(".")[0], TCF + ".YAAAAAAAAAA", "C" + "Q" * 19]
+)
 def test_a_tc_string_is_sent_as_it_is(text: str) -> None:
-    assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip()}
+    assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip("\ufeff\u200b \n")}
 
 
 @pytest.mark.parametrize("text", [GPP, "DBABTA~1YNN", "DBACNYA~CQSbk4A.IDKQ~1YNN", "DBABLA~BVQqAAAAAgA.QA"])
@@ -428,6 +432,11 @@ def test_both_fields_of_amazons_signal_are_read_in_every_spelling_of_its_templat
         "!true",
         "no consent",
         "1 0",
+        "0.0",
+        "00",
+        "[DENIED]",
+        "{false}",
+        "<no>",
         2,
         -1,
         0.5,

@@ -26,11 +26,22 @@ ZERO, ONE = TopicPartition("conversions", 0), TopicPartition("conversions", 1)
 class FakeMessage:
     """A record, or an error of a partition, as the client hands it out."""
 
-    def __init__(self, partition: TopicPartition, offset: int, error: KafkaError | None = None, *, size: int = 1) -> None:
-        self._partition, self._offset, self._error, self._size = partition, offset, error, size
+    def __init__(
+        self,
+        partition: TopicPartition,
+        offset: int,
+        error: KafkaError | None = None,
+        *,
+        size: int = 1,
+        key: bytes | None = None,
+    ) -> None:
+        self._partition, self._offset, self._error, self._size, self._key = partition, offset, error, size, key
 
     def __len__(self) -> int:
         return self._size
+
+    def key(self) -> bytes | None:
+        return self._key
 
     def topic(self) -> str:
         return self._partition.topic
@@ -222,6 +233,15 @@ def test_a_poll_ends_at_its_number_of_records(scene: Scene) -> None:
 
 def test_a_poll_of_large_records_ends_by_its_size_with_one_at_most_above_it(scene: Scene) -> None:
     scene.client.waiting += [FakeMessage(ZERO, offset, size=900_000) for offset in range(6)]
+    for _ in range(3):
+        scene.take()
+        scene.source.polled_handled()
+
+    assert [len(offsets) for _, _, offsets in scene.polled()] == [2, 2, 2]
+
+
+def test_a_poll_of_records_with_large_keys_ends_by_their_size(scene: Scene) -> None:
+    scene.client.waiting += [FakeMessage(ZERO, offset, size=1, key=bytes(900_000)) for offset in range(6)]
     for _ in range(3):
         scene.take()
         scene.source.polled_handled()
