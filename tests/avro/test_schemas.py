@@ -360,7 +360,7 @@ def test_proxies_of_the_environment_are_not_used(
 
 
 def test_certificates_of_the_environment_are_believed_where_a_token_is_had(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "ca.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext"
@@ -371,7 +371,7 @@ def test_certificates_of_the_environment_are_believed_where_a_token_is_had(
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path, tmp_path / "key.pem")
-    issuer, server = Server(context), Server()
+    issuer = Server(context)
     issuer.answers["/token"] = 200, {"access_token": "t", "token_type": "bearer", "expires_in": 60}
     server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
@@ -388,10 +388,11 @@ def test_certificates_of_the_environment_are_believed_where_a_token_is_had(
         },
         clock,
     )
-    assert registry.definitions(1)
-    registry._client.close()
-    issuer.stop()
-    server.stop()
+    try:
+        assert registry.definitions(1)
+    finally:
+        registry._client.close()
+        issuer.stop()
 
 
 def test_a_proxy_that_is_set_is_used(server: Server, clock: Clock) -> None:
