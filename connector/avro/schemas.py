@@ -456,6 +456,8 @@ def _split(url: str) -> tuple[str, str | None]:
     address = parts._replace(netloc=host).geturl()
     if not host or "@" in address:
         raise ValueError("is no address, or has a /, ? or # in its user or password: percent-encode those")
+    if parts.query or parts.fragment:
+        raise ValueError("has a query or a fragment in it, which is sent to no registry: give scheme, host and path only")
     name, _, password = user.partition(":")
     return address, f"{unquote(name)}:{unquote(password)}" if at else None
 

@@ -429,6 +429,8 @@ def test_a_user_in_the_address_is_sent_and_never_said(
         {"url": "http://user:secret?@registry"},
         {"url": "http://user:secret#@registry"},
         {"url": "http://user:secret@"},
+        {"url": "http://registry/?token=secret"},
+        {"url": "http://registry#secret"},
         {"url": "http://user:secret@[::1"},
         {"url": "http://user:secret@registry\u2100"},
         {"url": "http://one,http://user:secret@two"},
