@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -177,17 +178,19 @@ class Registry:
         self._monotonic = monotonic
         self._patience = patience_seconds
         self._absent: dict[int, _Absent] = {}
-        self._referenced: dict[tuple[str, int], Json] = {}
+        self._answers: dict[str, Json] = {}  # by path, until all that a schema needs are there
         self._failure = SchemaUnavailable("not asked yet")
         self._failed_until = float("-inf")
         self._asking_since = self._answered_at = float("-inf")
+        self._silent_since = float("inf")  # since when it has not answered; never, while it does
+        self._silent = float("-inf"), float("-inf")  # from when to when it did not, the last time
 
     def definitions(self, schema_id: int, waited: float = 0.0) -> list[Json]:
         """Return the schema, last, after the schemas of the types it refers to.
 
         Raises:
             UnknownSchema: the registry answers that it does not have it, and the record has waited for it long enough, or
-                another has.
+                another has. An outage does not count: who answers first after it may know the least.
             SchemaUnavailable: the registry did not answer so, now or in the last two seconds; or it has been asked for so
                 long that the thread must poll; or the record has not waited long enough.
             Undecodable: it is not an Avro schema, or changes values by a rule.
@@ -205,7 +208,7 @@ class Registry:
                 return found
             self._note(schema_id, absent)
         if not absent.believed:
-            if waited < self._patience:
+            if self._heeded(waited) < self._patience:
                 raise SchemaUnavailable(f"{absent.sentence}, and is asked again for {self._patience:g} s")
             self._note(schema_id, _Absent(absent.sentence, self._monotonic() + UNKNOWN_SECONDS, believed=True))
         raise UnknownSchema(absent.sentence)
@@ -256,17 +259,26 @@ class Registry:
     def _asked(self, schema_id: int) -> list[Json]:
         what = f"schema {schema_id}"
         try:
-            answer = self._answer(f"schemas/ids/{schema_id}", what)
+            answer = self._kept(f"schemas/ids/{schema_id}", what)
             _refuse_rules(answer.get("ruleSet") or {})
             definitions = [*self._definitions_for(answer, what, set())]
-        except (Undecodable, UnknownSchema, SchemaUnavailable):
+        except SchemaUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - of the HTTP library, JSON, OAuth: whatever comes, no schema came
-            # None: their texts may hold addresses with credentials.
+        except (Undecodable, UnknownSchema):
+            self._answers.clear()
+            raise
+        except Exception as error:  # noqa: BLE001 - an answer that is no schema
+            self._answers.clear()
             failure = f"the schema registry did not answer with {what} ({type(error).__name__})"
             raise SchemaUnavailable(failure) from None
-        self._referenced.clear()
+        self._answers.clear()
         return definitions
+
+    def _kept(self, path: str, asked: str) -> Json:
+        """Ask once. A pause in between must not begin with the first again: of two addresses the first may not answer."""
+        if path not in self._answers:
+            self._answers[path] = self._answer(path, asked)
+        return self._answers[path]
 
     def _answer(self, path: str, asked: str) -> Json:
         """Ask, unless it has been asked for so long that the thread must poll."""
@@ -276,13 +288,32 @@ class Registry:
         if now - self._asking_since > ASKING_SECONDS:
             raise SchemaUnavailable(f"the schema registry has been asked for {ASKING_SECONDS:g} s without a pause")
         try:
-            return _get(self._client, path)
+            found = _get(self._client, path)
         except SchemaRegistryError as error:
             if (error.http_status_code, error.error_code) in _UNKNOWN:
+                self._heard()
                 raise UnknownSchema(f"the schema registry has no {asked}") from None
+            self._silent_since = min(now, self._silent_since)
             raise _refused(error, asked) from None
+        except Exception as error:  # noqa: BLE001 - of the HTTP library, JSON, OAuth: whatever comes, no answer came
+            self._silent_since = min(now, self._silent_since)
+            # None: their texts may hold addresses with credentials.
+            failure = f"the schema registry did not answer with {asked} ({type(error).__name__})"
+            raise SchemaUnavailable(failure) from None
         finally:
             self._answered_at = self._monotonic()
+        self._heard()
+        return found
+
+    def _heard(self) -> None:
+        """Take note of an answer."""
+        if self._silent_since < float("inf"):
+            self._silent, self._silent_since = (self._silent_since, self._monotonic()), float("inf")
+
+    def _heeded(self, waited: float) -> float:
+        """Return how long of the time that a record has waited the registry answered, but for outages before the last."""
+        began, ended = self._silent
+        return waited - max(0.0, ended - max(began, self._monotonic() - waited))
 
     def _definitions_for(self, answer: Json, asked: str, seen: set[tuple[str, int]]) -> Iterator[Json]:
         """Yield the schemas that a schema refers to, and last itself."""
@@ -294,7 +325,8 @@ class Registry:
             if of not in seen:
                 seen.add(of)
                 what = f"version {of[1]} of {of[0]}, which {asked} refers to"
-                yield from self._definitions_for(self._reference(*of, what), what, seen)
+                path = f"subjects/{quote(of[0], safe='')}/versions/{of[1]}?deleted=true"
+                yield from self._definitions_for(self._kept(path, what), what, seen)
         text = answer["schema"]
         if not isinstance(text, str):
             raise TypeError
@@ -302,13 +334,6 @@ class Registry:
             yield _read(text)
         except (ValueError, RecursionError):
             raise Undecodable("its schema is not JSON") from None
-
-    def _reference(self, subject: str, version: int, asked: str) -> Json:
-        # Kept until all are there: a pause in between must not begin with the first again.
-        if (subject, version) not in self._referenced:
-            path = f"subjects/{quote(subject, safe='')}/versions/{version}?deleted=true"
-            self._referenced[subject, version] = self._answer(path, asked)
-        return self._referenced[subject, version]
 
 
 def _refuse_rules(rules: Json) -> None:
@@ -367,7 +392,8 @@ def _client(properties: Mapping[str, str | float]) -> SchemaRegistryClient:
         credentials = {
             name: getattr(tokens, name) for name in ("client_id", "client_secret", "scope") if hasattr(tokens, name)
         }
-        rest.bearer_field_provider.client = type(tokens)(**credentials, trust_env=False)
+        # Certificates of the environment are used, as before: those set for the registry need not be the token's issuer's.
+        rest.bearer_field_provider.client = type(tokens)(**credentials, verify=ssl.create_default_context(), trust_env=False)
     return client
 
 
@@ -430,6 +456,8 @@ def _split(url: str) -> tuple[str, str | None]:
     address = parts._replace(netloc=host).geturl()
     if not host or "@" in address:
         raise ValueError("is no address, or has a /, ? or # in its user or password: percent-encode those")
+    if parts.query or parts.fragment:
+        raise ValueError("has a query or a fragment in it, which is sent to no registry: give scheme, host and path only")
     name, _, password = user.partition(":")
     return address, f"{unquote(name)}:{unquote(password)}" if at else None
 

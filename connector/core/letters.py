@@ -66,7 +66,9 @@ _PARTS = frozenset({VALUE, HEADERS, KEY, UNREADABLE})
 _MOST_KEPT_BYTES = 4096
 """Of a header of ours that stays when a record's headers are left out."""
 _MOST_DIGITS = 20
-"""Of a number of Kafka's, which has 64 bits. Python refuses to read some thousand digits."""
+"""Of a number of Kafka's. Python refuses to read some thousand digits."""
+_BEYOND = 2**63
+"""No offset or time of Kafka's is so large; its client fails on one that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def _replays(record: Headers) -> int:
 
 
 def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _MOST_DIGITS
+    return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) < _BEYOND
 
 
 def _tail(headers: Headers, names: tuple[str, ...]) -> list[str] | None:

@@ -410,7 +410,10 @@ class SourceConsumer:
         lacked, self._lacks_schema = self._lacks_schema, False
         self._decode(columns)
         if lacked and not self._lacks_schema:  # also where the partitions that waited were revoked meanwhile
-            self._watcher.schema_unavailable(None, 0)
+            if self._undecoded:
+                self._lacks_schema = True  # what lacked one may not have had its turn
+            else:
+                self._watcher.schema_unavailable(None, 0)
         for partition in held - self._held:
             if partition in self._fetching:  # a restart in between may end the others, too
                 self._resume(partition)

@@ -3,6 +3,8 @@
 import base64
 import json
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +37,7 @@ EVENT_SCHEMA = json.dumps({"type": "record", "name": "E", "fields": [{"name": "n
 class Server:
     """Answers by path; ``answers`` may change, ``asked`` lists the paths, ``authorization`` the headers."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, tuple[int, object]] = {}
         self.asked: list[str] = []
         self.delay: Callable[[], object] = lambda: None
@@ -62,9 +64,11 @@ class Server:
             def log_message(self, *_: object) -> None: ...
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self.url = f"{'https' if tls else 'http'}://localhost:{self._http.server_address[1]}"
 
     def stop(self) -> None:
         self._http.shutdown()
@@ -213,13 +217,68 @@ def test_references_that_came_are_not_asked_for_again_when_others_need_a_pause(
         schema = json.dumps({"type": "fixed", "name": name, "size": 1})
         answer = {"subject": name, "version": 1, "id": 2, "schema": schema}
         server.answers[f"/subjects/{name}/versions/1"] = 200, answer
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(SchemaUnavailable):
             registry.definitions(1)
         clock.now += UNAVAILABLE_SECONDS
     assert [definition["name"] for definition in registry.definitions(1)] == [*names, "E"]
-    assert len(server.asked) == 20 + 4
-    assert registry._referenced == {}
+    assert len(server.asked) == 20 + 1
+    assert registry._answers == {}
+
+
+def test_references_come_though_each_answer_takes_longer_than_may_be_asked_in_a_row(
+    server: Server, registry: Registry, clock: Clock
+) -> None:
+    """As where two addresses are set and the first is hung: the client waits for it at each question."""
+    server.delay = lambda: setattr(clock, "now", clock.now + 2 * ASKING_SECONDS)
+    schema = json.dumps({"type": "fixed", "name": "key", "size": 1})
+    for name in ("k1", "k2"):
+        answer = {"subject": name, "version": 1, "id": 2, "schema": schema.replace("key", name)}
+        server.answers[f"/subjects/{name}/versions/1"] = 200, answer
+    references = [{"name": name, "subject": name, "version": 1} for name in ("k1", "k2")]
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA, "references": references}
+    for _ in range(2):
+        with pytest.raises(SchemaUnavailable):
+            registry.definitions(1)
+        clock.now += UNAVAILABLE_SECONDS
+    assert [definition["name"] for definition in registry.definitions(1)] == ["k1", "k2", "E"]
+    assert len(server.asked) == 3
+
+
+def test_an_answer_that_is_no_schema_is_asked_for_again(server: Server, registry: Registry, clock: Clock) -> None:
+    server.answers["/schemas/ids/1"] = (
+        200,
+        {"schema": EVENT_SCHEMA, "references": [{"name": "k", "subject": "k", "version": 1}]},
+    )
+    server.answers["/subjects/k/versions/1"] = 200, {"captive": "portal"}
+    with pytest.raises(SchemaUnavailable):
+        registry.definitions(1)
+    schema = json.dumps({"type": "fixed", "name": "k", "size": 1})
+    server.answers["/subjects/k/versions/1"] = 200, {"subject": "k", "version": 1, "id": 2, "schema": schema}
+    clock.now += UNAVAILABLE_SECONDS
+    assert [definition["name"] for definition in registry.definitions(1)] == ["k", "E"]
+
+
+def test_an_outage_is_no_time_in_which_a_registry_could_learn_of_a_schema(
+    server: Server, registry: Registry, clock: Clock
+) -> None:
+    server.answers["/schemas/ids/7"] = 503, {"error_code": 50301, "message": "starting"}
+    polled_at = clock.now
+    while clock.now < polled_at + 2 * PATIENCE:
+        with pytest.raises(SchemaUnavailable):
+            registry.definitions(7, clock.now - polled_at)
+        clock.now += UNAVAILABLE_SECONDS
+    server.answers["/schemas/ids/7"] = NOT_FOUND
+    back_at = clock.now
+    while clock.now < back_at + PATIENCE - 1:
+        for schema_id in (7, 8, 9):
+            with pytest.raises(SchemaUnavailable):
+                registry.definitions(schema_id, clock.now - polled_at)
+        clock.now += 1
+    clock.now = back_at + PATIENCE
+    for schema_id in (7, 8, 9):  # all that wait do so together
+        with pytest.raises(UnknownSchema):
+            registry.definitions(schema_id, clock.now - polled_at)
 
 
 ENCRYPTING = {"name": "hidePII", "kind": "TRANSFORM", "mode": "WRITEREAD", "type": "ENCRYPT", "tags": ["PII"]}
@@ -300,6 +359,42 @@ def test_proxies_of_the_environment_are_not_used(
     proxy.stop()
 
 
+def test_certificates_of_the_environment_are_believed_where_a_token_is_had(
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "ca.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext"
+    subprocess.run(
+        [*command.split(), "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key.pem"), "-out", str(path)],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, tmp_path / "key.pem")
+    issuer = Server(context)
+    issuer.answers["/token"] = 200, {"access_token": "t", "token_type": "bearer", "expires_in": 60}
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    registry = Registry(
+        {
+            "url": server.url,
+            "max.retries": "0",
+            "bearer.auth.credentials.source": "OAUTHBEARER",
+            "bearer.auth.client.id": "us",
+            "bearer.auth.client.secret": "secret",
+            "bearer.auth.scope": "schemas",
+            "bearer.auth.logical.cluster": "lsrc-1",
+            "bearer.auth.issuer.endpoint.url": f"{issuer.url}/token",
+        },
+        clock,
+    )
+    try:
+        assert registry.definitions(1)
+    finally:
+        registry._client.close()
+        issuer.stop()
+
+
 def test_a_proxy_that_is_set_is_used(server: Server, clock: Clock) -> None:
     server.answers["http://registry.invalid/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
     registry = Registry({"url": "http://registry.invalid", "proxy": server.url, "max.retries": "0"}, clock)
@@ -334,6 +429,8 @@ def test_a_user_in_the_address_is_sent_and_never_said(
         {"url": "http://user:secret?@registry"},
         {"url": "http://user:secret#@registry"},
         {"url": "http://user:secret@"},
+        {"url": "http://registry/?token=secret"},
+        {"url": "http://registry#secret"},
         {"url": "http://user:secret@[::1"},
         {"url": "http://user:secret@registry\u2100"},
         {"url": "http://one,http://user:secret@two"},

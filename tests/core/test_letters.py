@@ -60,6 +60,8 @@ def test_letter_says_what_its_last_headers_say() -> None:
         _letter_headers(timestamp="never"),
         _letter_headers(offset="9" * 5_000),
         _letter_headers(partition="9" * 21),
+        _letter_headers(timestamp=str(2**63)),
+        _letter_headers(offset=str(2**63)),
         _letter_headers(timestamp="-" + "9" * 5_000),
         _letter_headers()[::-1],
     ],

@@ -135,6 +135,7 @@ def test_audit_and_replay_go_on_past_whatever_stands_in_the_dead_letter_topic(wo
         RawRecord(b"x", headers=like(partition=many.encode()), timestamp_ms=1),
         RawRecord(b"x", headers=like(partition=b"4294967297"), timestamp_ms=1),
         RawRecord(b"x", headers=like(timestamp=b"-" + many.encode()), timestamp_ms=1),
+        RawRecord(b"x", headers=like(timestamp=b"%d" % 2**63, offset=b"755"), timestamp_ms=1),
         RawRecord(b"x", headers=like(reason=b"\xff\xfe", detail=None, topic=b"\xff"), timestamp_ms=1),
         RawRecord(b"x", headers=[(b"h", b"")] * 20_000, timestamp_ms=1),
         RawRecord(b"x", headers=[(b"", None), *names], timestamp_ms=1),

@@ -321,6 +321,29 @@ def test_nothing_is_fetched_once_a_poll_of_records_waits_for_schemas(scene: Scen
     assert scene.client.paused == set()
 
 
+def test_a_schema_is_not_said_to_be_there_while_what_lacked_it_waits_for_its_turn(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[SchemaUnavailable | None] = []
+    monkeypatch.setattr(Silent, "schema_unavailable", lambda _self, failure, _count: said.append(failure), raising=False)
+    scene.intake.at_once, scene.intake.lacking = 1, {(ONE, 7)}
+    scene.take(*(FakeMessage(ZERO, offset) for offset in range(3)), FakeMessage(ONE, 7))
+    scene.source.polled_handled()
+    with monkeypatch.context() as slow:
+        slow.setattr(consumer, "_SLICE_SECONDS", -1.0)
+        slow.setattr(FakeIntake, "read", lambda self, *args: _READ(self, *args[:3]))
+        decode_again(scene, (ONE, 7))
+    scene.source.polled_handled()
+    assert None not in said
+
+    decode_again(scene)
+    assert said[-1] is None
+    assert [poll for poll in scene.polled() if poll[0] == ONE] == [(ONE, 2, [7])]
+
+
+_READ = FakeIntake.read
+
+
 def test_partitions_that_stay_are_fetched_again_though_the_one_that_waited_for_a_schema_was_revoked(scene: Scene) -> None:
     scene.intake.lacking = {(ZERO, 0)}
     scene.take(FakeMessage(ZERO, 0, size=1_000_000))
