@@ -276,11 +276,13 @@ class Connector:
     def _unheard(self, source: SourceConsumer) -> str | None:
         """Say that the group's coordinator does not answer; what any other broker says proves nothing.
 
-        A member that has partitions asks it by its commits; one that has none must find it, while brokers are replaced.
+        A member asks it by the commits of the partitions that it has begun; one that has none must find it, while brokers
+        are replaced.
         """
-        if self._watch is None:
+        if self._watch is None or self.pipeline is None:
             return None
-        asks = bool(source.partitions())
+        paused = self.pipeline.paused()
+        asks = len(source.partitions()) > paused["restoring"] + paused["refused"]
         heard, most = (source.vouched, self._session_seconds) if asks else (self._watch.answered, self._silence_seconds)
         silence = time.monotonic() - heard
         if silence <= most:

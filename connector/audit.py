@@ -120,7 +120,7 @@ class _TopicAuditor:
         commits = {place: self.survey.commit(place, self.source.topic_id) for place in places}
         bounds = {place: self._bounds(place, since_ms) for place in places}
         for place, (first, end) in bounds.items():
-            self.accounts[place.partition] = PartitionAccount(first, end, commits[place][0])
+            self.accounts[place.partition] = PartitionAccount(first, end, commits[place][0], begins=since_ms is None)
         forgotten_before_ms = self._forgotten_before(now_ms)
         self.bar.phase(f"{self.source.name}: source", _total(bounds))
         for place, (first, end) in bounds.items():

@@ -210,12 +210,11 @@ def _start(
     refusals: dict[str, None] = {}
     committed = 0
     for number in range(source.partitions):
-        there = ledger if ledger is not None and number < ledger.partitions else None
         try:
-            found = reader.recover(cluster_id, TopicPartition(source.name, number), source, there, newest=_NEWEST)
+            found = reader.recover(cluster_id, TopicPartition(source.name, number), source, ledger, newest=_NEWEST)
             committed += found.committed
         except LedgerRefused as error:
-            refusals[str(error) if there is not None else _LEDGER_GONE] = None
+            refusals[str(error) if ledger is not None else _LEDGER_GONE] = None
         except Unavailable as error:
             refusals[str(error)] = None
             break  # what one partition lacks the others do, and each would be waited for

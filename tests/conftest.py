@@ -6,8 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
+
+# How long an example takes is the machine's affair: beside other load one of a millisecond took half a second.
+settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("beside others")
 
 _SETTINGS = ("KAFKA_", "AMAZON_", "SCHEMA_REGISTRY_")
 

@@ -80,7 +80,7 @@ def test_member_that_its_coordinator_does_not_answer_for_a_session_is_not_ready(
     source = SimpleNamespace(last_poll=now, vouched=vouched, refused=None, joined=True, partitions=lambda: partitions)
     connector._source = cast("Any", source)
     connector._watch = cast("Any", SimpleNamespace(answered=answered))
-    connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0}, needs_operator=list))
+    connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0, "refused": 0}, needs_operator=list))
 
     why = connector.health().not_ready
 
@@ -96,8 +96,23 @@ def test_member_that_its_coordinator_has_not_answered_yet_is_not_ready() -> None
     )
     connector._source = cast("Any", source)
     connector._watch = cast("Any", SimpleNamespace(answered=now))
-    connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0}, needs_operator=list))
+    connector.pipeline = cast("Any", SimpleNamespace(paused=lambda: {"restoring": 0, "refused": 0}, needs_operator=list))
 
     assert connector.health().not_ready == (
         "the group's coordinator has not answered this member yet: nothing is sent until it does",
     )
+
+
+def test_coordinator_is_not_blamed_where_every_partition_is_refused() -> None:
+    """Nothing is committed of them, so no commit is answered."""
+    connector, now = Connector(read_settings(ENVIRONMENT)), time.monotonic()
+    connector._waiting, connector._session_seconds, connector._silence_seconds = None, 45.0, 45.0
+    source = SimpleNamespace(
+        last_poll=now, vouched=float("-inf"), refused=None, joined=True, partitions=lambda: ["source-0"]
+    )
+    connector._source = cast("Any", source)
+    connector._watch = cast("Any", SimpleNamespace(answered=now))
+    pipeline = SimpleNamespace(paused=lambda: {"restoring": 0, "refused": 1}, needs_operator=lambda: ["why"])
+    connector.pipeline = cast("Any", pipeline)
+
+    assert connector.health().not_ready == ("why",)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from connector.model import Outcome
+from connector.core.offsets import ResolvedOffsets
+from connector.model import UNKNOWN_EPOCH, Outcome
 
 __all__ = ["Copies", "DeliveredKeys", "PartitionAccount", "PartitionTotals"]
 
@@ -60,7 +61,7 @@ class PartitionTotals:
     unaccounted: int
     """Below the committed offset, and nothing says what became of them."""
     letters_missing: int
-    """Dead-lettered by a fact, without the letter."""
+    """Dead-lettered by a fact, without the letter; also of records that the log has deleted."""
     facts_again: int
     """Facts about a record that had one already."""
     facts_elsewhere: int
@@ -80,11 +81,32 @@ class PartitionAccount:
     """Takes in what source, ledger and dead letters say of the offsets from ``first`` to below ``end``, in this order.
 
     A fact counts for a record of its leader epoch only (design: The guarantee, point 4), so the records come first.
+
+    Where the log begins at ``first``, letters of what it deleted are missed, too: retention of source and dead letters may
+    be the same, and then a letter leaves with its record.
     """
 
-    __slots__ = ("_again", "_base", "_codes", "_elsewhere", "_end", "_epochs", "_next", "_since", "_starts")
+    __slots__ = (
+        "_again",
+        "_base",
+        "_begins",
+        "_codes",
+        "_delivered_below",
+        "_elsewhere",
+        "_end",
+        "_epochs",
+        "_lettered_below",
+        "_letters_below",
+        "_next",
+        "_since",
+        "_starts",
+    )
 
-    def __init__(self, first: int, end: int, next_offset: int | None) -> None:
+    def __init__(self, first: int, end: int, next_offset: int | None, *, begins: bool = False) -> None:
+        self._begins = begins
+        self._lettered_below: set[int] = set()
+        self._letters_below: set[int] = set()
+        self._delivered_below = ResolvedOffsets()
         self._base = self._since = first
         self._end = max(first, end)
         self._next = next_offset
@@ -110,6 +132,8 @@ class PartitionAccount:
         known = min(first + length, self._end) - first  # what came after the account was opened is not part of it
         if known <= 0:
             return
+        if self._begins and first < self._base:
+            self._take_facts_below(first, min(length, self._base - first), outcome)
         applied = 0
         for low, high in self._stretches(first, first + known, epoch):
             codes = self._codes[low:high]
@@ -118,6 +142,16 @@ class PartitionAccount:
             self._again += len(codes) - gaps - codes.count(_RECORD) - codes.count(_RECORD | _FORGOTTEN)
             self._codes[low:high] = codes.translate(_TOLD[outcome])
         self._elsewhere += known - applied
+
+    def _take_facts_below(self, first: int, length: int, outcome: Outcome) -> None:
+        if outcome is Outcome.DEAD_LETTERED:
+            self._lettered_below.update(range(first, first + length))
+        elif outcome is Outcome.DELIVERED:
+            self._delivered_below.add(first, length, UNKNOWN_EPOCH)
+
+    def _missing_below(self) -> list[int]:
+        missing = sorted(self._lettered_below - self._letters_below)
+        return [offset for offset in missing if not self._delivered_below.covers(offset, UNKNOWN_EPOCH)]
 
     def _stretches(self, first: int, end: int, epoch: int) -> Iterator[tuple[int, int]]:
         """Yield the places of the offsets from first to end that were appended under a leader epoch."""
@@ -131,7 +165,9 @@ class PartitionAccount:
 
     def take_letter(self, offset: int) -> None:
         """Note a dead letter of the record at an offset."""
-        if self._base <= offset < self._end and self._codes[offset - self._base] != _GAP:
+        if offset < self._base:
+            self._letters_below.add(offset)
+        elif offset < self._end and self._codes[offset - self._base] != _GAP:
             self._codes[offset - self._base] |= _LETTER
 
     def totals(self, places: int = 10) -> PartitionTotals:
@@ -142,6 +178,7 @@ class PartitionAccount:
         open_ = [self._codes.count(code, below) for code in range(_CODES)]
         every = [*map(int.__add__, done, open_)]
         missing = (_RANKS[Outcome.DEAD_LETTERED], _RANKS[Outcome.DEAD_LETTERED] | _FORGOTTEN)
+        missing_below = self._missing_below()
         return PartitionTotals(
             first_offset=self._since,
             end_offset=self._end,
@@ -152,11 +189,14 @@ class PartitionAccount:
             letter_only=done[_RECORD | _LETTER] + done[_RECORD | _LETTER | _FORGOTTEN],
             forgotten=done[_RECORD | _FORGOTTEN],
             unaccounted=done[_RECORD],
-            letters_missing=sum(every[code] for code in missing),
+            letters_missing=sum(every[code] for code in missing) + len(missing_below),
             facts_again=self._again,
             facts_elsewhere=self._elsewhere,
             unaccounted_offsets=self._first((_RECORD,), begin, below, places),
-            letters_missing_offsets=self._first(missing, begin, len(self._codes), places),
+            letters_missing_offsets=(
+                *missing_below[:places],
+                *self._first(missing, begin, len(self._codes), places),
+            )[:places],
         )
 
     def _first(self, codes: Iterable[int], begin: int, end: int, places: int) -> tuple[int, ...]:

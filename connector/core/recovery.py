@@ -268,6 +268,13 @@ class Restoration:
             return None
         return max(begin, min(self.resolved.reach(begin), end) - 1), end
 
+    def never_began(self, state: PartitionState) -> bool:
+        """Tell whether a commit that is not ours skips records of a partition of which the ledger knows nothing."""
+        committed = state.committed
+        if committed is None or self._judged_from is not None or self._lowest_fact is not None:
+            return False
+        return parse_metadata(committed.metadata) is None and state.first_offset < committed.next_offset
+
     def finish(
         self, state: PartitionState, out_of_range: OutOfRange, *, truncated: bool = False, skipped: int | None = None
     ) -> Recovery | Refusal:

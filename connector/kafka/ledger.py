@@ -145,7 +145,7 @@ class LedgerReader:
     ) -> Recovery:
         """Read a ledger partition to its end; blocks. Of ``newest`` entries only, to look whether it could start.
 
-        Without a ``ledger`` it is as if there were an empty one.
+        Without a ``ledger``, or a partition of it, it is as if there were an empty one.
 
         Raises:
             LedgerRefused: an operator must decide.
@@ -163,7 +163,8 @@ class LedgerReader:
             self._policy.dedupe_key,
         )
         place = TopicPartition(ledger.name if ledger is not None else "", source.partition)
-        ledger_first, ledger_end = self._topics.offsets(place) if ledger is not None else (0, 0)
+        there = ledger is not None and source.partition < ledger.partitions
+        ledger_first, ledger_end = self._topics.offsets(place) if there else (0, 0)
         position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
         now_ms = self._policy.wall_ms()
         state = PartitionState(first, end, committed, position, ledger_first, source.partition, now_ms)
@@ -183,7 +184,10 @@ class LedgerReader:
         whole = newest is None or (committed is not None and parse_metadata(committed.metadata) is None)
         since = ledger_first if whole else max(ledger_first, ledger_end - (newest or 0))
         self._take_all(restoration, place, since, ledger_end, wanted)
-        return finish(restoration, self._skipped(restoration, source, state, wanted))
+        skipped = self._skipped(restoration, source, state, wanted)
+        if skipped is None and ledger is not None and restoration.never_began(state):
+            skipped = self._skipped_since_others_began(identity, source, state, ledger, wanted)
+        return finish(restoration, skipped)
 
     def _take_all(
         self, restoration: Restoration, place: TopicPartition, first: int, end: int, wanted: Callable[[], bool]
@@ -211,12 +215,47 @@ class LedgerReader:
             return None
         first, end = doubt
         _, stable = self._topics.offsets(source, stable=True)
-        with closing(cast("Any", reader.read(self._properties, source, first, min(end, stable), wanted))) as records:
-            for record in records:
-                epoch, offset = record.leader_epoch(), record.offset() or 0
-                if not restoration.resolved.covers(offset, UNKNOWN_EPOCH if epoch is None else epoch):
-                    return offset
+        end_of_read = min(end, stable)
+        try:
+            with closing(cast("Any", reader.read(self._properties, source, first, end_of_read, wanted))) as records:
+                for record in records:
+                    epoch, offset = record.leader_epoch(), record.offset() or 0
+                    if not restoration.resolved.covers(offset, UNKNOWN_EPOCH if epoch is None else epoch):
+                        return offset
+                    first = offset + 1
+        except KafkaStalled:
+            self._topics.offsets(source)  # if its leader does not answer, it is that
+            return first
+        except LogDamaged:
+            return first  # what cannot be read was never judged: to give it up is what such a commit is made for
         return stable if stable < end else None  # a transaction is open there: what it wrote is not judged either
+
+    def _skipped_since_others_began(
+        self,
+        identity: Identity,
+        source: TopicPartition,
+        state: PartitionState,
+        ledger: TopicDescription,
+        wanted: Callable[[], bool],
+    ) -> int | None:
+        """Return the first record that is younger than the facts of other partitions and that a commit not ours skips.
+
+        A partition that is new, or that somebody else had first, has no facts. What a start from now skips is older than
+        the connector's first entry in any partition.
+        """
+        for number in range(ledger.partitions):
+            place = TopicPartition(ledger.name, number)
+            first, end = self._topics.offsets(place)
+            if number == source.partition or first >= end:
+                continue
+            with closing(cast("Any", reader.read(self._properties, place, first, first + 1, wanted))) as messages:
+                message, entry = next(entries(messages, place, first, first + 1))
+            kind, append_ms = message.timestamp()
+            begun = (entry.header.source_topic_id, entry.header.destination) == (identity.topic_id, identity.destination)
+            if begun and kind != TIMESTAMP_NOT_AVAILABLE:
+                skipped = self._topics.offset_at(source, append_ms)
+                return skipped if skipped is not None and skipped < cast("Any", state.committed).next_offset else None
+        return None
 
 
 def entries(

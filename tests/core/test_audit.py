@@ -105,6 +105,23 @@ def test_dead_lettered_fact_without_its_letter_is_missing_unless_delivered_after
     assert totals.unaccounted == 0
 
 
+def test_letter_of_a_record_that_the_log_has_deleted_is_missed_where_the_log_begins_there() -> None:
+    whole, since = PartitionAccount(10, 12, 11, begins=True), PartitionAccount(10, 12, 11)
+    for account in (whole, since):
+        account.take_record(10, 0)
+        account.take_record(11, 0)
+        account.take_facts(6, 6, DEAD_LETTERED, 0)
+        account.take_facts(8, 1, DELIVERED, 0)
+        account.take_facts(2, 1, STALE, 0)
+        for offset in (7, 10):
+            account.take_letter(offset)
+
+    totals = whole.totals()
+    assert (totals.letters_missing, totals.letters_missing_offsets, totals.facts_elsewhere) == (3, (6, 9, 11), 6)
+    assert whole.totals(1).letters_missing_offsets == (6,)
+    assert (since.totals().letters_missing, since.totals().letters_missing_offsets) == (1, (11,))
+
+
 def test_letter_without_a_fact_loses_nothing_below_the_commit_and_is_pending_above() -> None:
     account = _account(range(4), 2)
     for offset in (1, 2, 99):

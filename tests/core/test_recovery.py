@@ -317,6 +317,17 @@ def test_starting_from_now_before_the_first_start_is_an_operators_right() -> Non
     assert old.in_doubt(_state(CommittedOffset(90, 9, ""))) is None
 
 
+def test_where_the_ledger_knows_nothing_of_a_partition_a_commit_of_somebody_else_that_skips_is_doubtful() -> None:
+    """It is a start from now, or the partition is new to us: the ledger's other partitions tell."""
+    others = _state(CommittedOffset(90, 9, ""))
+    assert Restoration(MINE).never_began(others)
+    assert not Restoration(MINE).never_began(replace(others, first_offset=90))
+    assert not Restoration(MINE).never_began(_state(None))
+    assert not Restoration(MINE).never_began(_state(CommittedOffset(90, 9, "v1 topic-id ledger-id:40")))
+    assert not _opened(0).never_began(others)
+    assert not _restoration(MINE).never_began(others)
+
+
 def test_an_assignment_that_began_and_judged_nothing_yet_had_the_partition_all_the_same() -> None:
     """Amazon was down from the first start on: nothing is in the ledger but that we began."""
     assert _opened(0).in_doubt(_state(CommittedOffset(5, 9, ""))) == (0, 5)

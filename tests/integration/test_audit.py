@@ -194,6 +194,21 @@ def test_letter_that_its_topic_may_have_deleted_is_said_so(world: World, forgets
     assert (code, account["letters_deleted"], account[0]["letters_missing"]) == (1, True, 1)
 
 
+def test_letter_that_was_deleted_with_its_record_is_missing_all_the_same(world: World) -> None:
+    """By Kafka's default both live seven days, and a letter has the time of its record."""
+    _stopped_after(world, Produced(_NOTHING), Produced(_NOTHING), event("1"), dead_lettered=2, delivered=1)
+    delete_records(world.servers, world.topic, 2)
+    code, account = _audit(world)
+    assert (code, account[0]["letters_missing"]) == (0, 0)
+
+    delete_records(world.servers, world.dead_letters, 1)
+
+    code, account = _audit(world)
+    assert (code, account["letters_deleted"], account[0]["letters_missing"]) == (1, True, 1)
+    assert account[0]["letters_missing_offsets"] == [0]
+    assert _audit(world, "--since", "2020-01-01T00:00:00Z")[0] == 0  # of the log's own records alone
+
+
 def test_another_groups_letters_are_not_this_groups(world: World) -> None:
     world.create_topic()
     world.produce(Produced(_NOTHING))

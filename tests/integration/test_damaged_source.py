@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.integration.world import (
     Produced,
     Sandbox,
     World,
+    commit,
     create_topic,
     end_offsets,
     event,
@@ -135,3 +137,40 @@ def _place_of(log: bytearray, offset: int) -> int:
 
 def _committed(world: World, topic: str) -> dict[int, int]:
     return {partition: place.offset for partition, place in committed_by(world.servers, world.group, topic).items()}
+
+
+def test_batch_that_is_given_up_as_the_readme_says_is_skipped_with_the_value_that_the_next_start_prints(
+    cluster: Cluster, world: World
+) -> None:
+    topics = {f"{world.topic}-{name}": _DAMAGES[name] for name in ("plain", "zstd")}
+    for topic, (codec, _) in topics.items():
+        create_topic(world.servers, topic, 1, compression_type=codec)
+        for batch in range(3):
+            names = (f"{topic}-{batch * _BATCH + at}" for at in range(_BATCH))
+            produce(world.servers, topic, [_produced(world, name, 0) for name in names])
+    _damage(cluster, topics)
+    settings = world.settings(KAFKA_TOPIC=",".join(topics))
+    connector = world.unstarted().start(settings)
+    eventually(
+        lambda: [_committed(world, topic) for topic in topics] == [{0: _BATCH}] * 2, "it is committed up to there", 60
+    )
+    assert connector.stop() == 0
+    for topic in topics:
+        commit(world.servers, world.group, topic, {0: 2 * _BATCH})
+
+    connector.start(settings)
+
+    what = f"the committed offset {2 * _BATCH} is not this connector's, and the record at offset {_BATCH} below it has no"
+
+    def printed() -> set[str]:
+        sentences = [line["sentence"] for line in connector.log("operator_needed") if what in line["sentence"]]
+        return {value for sentence in sentences for value in re.findall(r"ACCEPT=(\S+)", sentence)}
+
+    eventually(lambda: len(printed()) == 2, "it prints a value for each", 60)
+    values = ",".join(printed())
+    assert connector.stop() == 0
+    connector.start(settings | {"ACCEPT": values})
+    unread = {f"{topic}-{offset}" for topic in topics for offset in range(_BATCH, 2 * _BATCH)}
+    everything = {f"{topic}-{offset}" for topic in topics for offset in range(3 * _BATCH)}
+    eventually(lambda: world.sandbox.accepted() == dict.fromkeys(everything - unread, 1), "the others are sent, once", 60)
+    connector.until_ready()

@@ -263,6 +263,33 @@ def test_another_consumer_of_the_group_that_commits_skips_nothing(world: World, 
     assert world.sandbox.accepted() == {"1": 1, "2": 1, "on the other": 1, "5": 1, "3": 1, "4": 1}
 
 
+def test_another_consumer_that_has_a_partition_first_skips_nothing(world: World) -> None:
+    """A partition that was added is given to whoever joins next, and no fact is about it."""
+    world.create_topic()
+    world.produce(event("1"))
+    connector = world.connector()
+    connector.until_resolved(delivered=1)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+    add_partitions(world.servers, world.topic, 2)
+    world.produce(event("2"), event("3"), partition=1)
+    _visit(world, group_protocol="consumer")
+    assert world.committed() == {0: 1, 1: 2}
+    what = "the committed offset 2 is not this connector's, and the record at offset 0 below it has no fact"
+    assert what in world.command("check").stdout
+
+    connector.start(world.settings())
+
+    said = connector.until_said("operator_needed", sentence=what)
+    assert connector.page("/readyz")[0] == 503
+    assert connector.stop() == 0
+    found = re.search(r"ACCEPT=(\S+)", said["sentence"])
+    assert found is not None
+    connector.start(world.settings(ACCEPT=found[1]))
+    connector.until_ready()
+    assert world.sandbox.accepted() == {"1": 1}
+
+
 def test_commit_that_skips_is_accepted_where_told_and_then_stands(world: World) -> None:
     connector = _stopped_after(world, 2)
     world.produce(event("skipped"))
