@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -367,7 +368,8 @@ def _client(properties: Mapping[str, str | float]) -> SchemaRegistryClient:
         credentials = {
             name: getattr(tokens, name) for name in ("client_id", "client_secret", "scope") if hasattr(tokens, name)
         }
-        rest.bearer_field_provider.client = type(tokens)(**credentials, trust_env=False)
+        # Without the environment its HTTP client would not look at SSL_CERT_FILE either; OpenSSL does.
+        rest.bearer_field_provider.client = type(tokens)(**credentials, verify=ssl.create_default_context(), trust_env=False)
     return client
 
 

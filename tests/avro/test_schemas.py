@@ -3,6 +3,8 @@
 import base64
 import json
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +37,7 @@ EVENT_SCHEMA = json.dumps({"type": "record", "name": "E", "fields": [{"name": "n
 class Server:
     """Answers by path; ``answers`` may change, ``asked`` lists the paths, ``authorization`` the headers."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, tuple[int, object]] = {}
         self.asked: list[str] = []
         self.delay: Callable[[], object] = lambda: None
@@ -62,9 +64,11 @@ class Server:
             def log_message(self, *_: object) -> None: ...
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._http.server_address[1]}"
 
     def stop(self) -> None:
         self._http.shutdown()
@@ -298,6 +302,41 @@ def test_proxies_of_the_environment_are_not_used(
     assert server.authorization[-1] == "Bearer t"
     assert proxy.asked == []
     proxy.stop()
+
+
+def test_certificates_that_the_environment_names_are_trusted_also_where_the_token_comes_from(
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=issuer", "-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run([*made, *names], capture_output=True, check=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    issuer = Server(tls)
+    issuer.answers["/token"] = 200, {"access_token": "t", "token_type": "bearer", "expires_in": 60}
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    registry = Registry(
+        {
+            "url": server.url,
+            "max.retries": "0",
+            "bearer.auth.credentials.source": "OAUTHBEARER",
+            "bearer.auth.client.id": "us",
+            "bearer.auth.client.secret": "secret",
+            "bearer.auth.scope": "schemas",
+            "bearer.auth.logical.cluster": "lsrc-1",
+            "bearer.auth.identity.pool.id": "pool",
+            "bearer.auth.issuer.endpoint.url": f"{issuer.url}/token",
+        },
+        clock,
+    )
+    try:
+        assert registry.definitions(1)
+    finally:
+        issuer.stop()
+        registry._client.close()
+    assert server.authorization == ["Bearer t"]
 
 
 def test_a_proxy_that_is_set_is_used(server: Server, clock: Clock) -> None:

@@ -64,7 +64,7 @@ def test_an_unanswering_vendor_is_given_up_at_the_time_out_and_nothing_is_lost(w
     _ends(connector, 3.0 + _LEAVING_SECONDS)
     assert time.monotonic() - began > 2.5, "it waited as long as it may"
     assert connector.log("partition_released")[0]["unresolved"] == 20
-    assert world.committed() == {}
+    assert not any(world.committed().values()), "the coordinator may have been asked, by a commit of the beginning"
 
     world.sandbox.set_faults()
     connector.start(world.settings())
@@ -135,7 +135,7 @@ def test_it_ends_at_once_where_nothing_is_in_flight(world: World, moment: Callab
         _ends(connector)
     finally:
         world.sandbox.set_faults()
-    assert world.committed() == {}
+    assert not any(world.committed().values()), "the coordinator may have been asked, by a commit of the beginning"
 
 
 @pytest.fixture
