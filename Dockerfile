@@ -24,7 +24,7 @@ USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('LISTEN_PORT', 8080)}/livez\", timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('LISTEN_PORT') or 8080}/livez\", timeout=4)"]
 # A signal that comes before Python runs waits, blocked, until the connector listens: to the first process of a container it
 # would be lost. `env` then is the connector itself: it has no shell and no process of its own.
 ENTRYPOINT ["env", "--block-signal=TERM", "connector"]

@@ -39,11 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Failed: {error}", file=sys.stderr)
         return _FAILED
     except signals.Terminated:
-        if arguments.run is _run:
-            print("Ended by SIGTERM before it began.", file=sys.stderr)
-            return 0
-        print("Ended by SIGTERM before it was done.", file=sys.stderr)
-        return signals.TERMINATED
+        code = signals.exit_code(arguments.command)
+        print("Ended by SIGTERM before it", "was done." if code else "began.", file=sys.stderr)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return _FAILED
@@ -57,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; 1 failed; 2 settings refused; 3 stopped by a verdict that needs an operator; 143 ended "
         "by SIGTERM (but 0 where that is the usual end: run, sandbox, produce-samples).",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run",
         help="forward events until SIGTERM, which drains and exits 0",

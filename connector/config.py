@@ -146,6 +146,8 @@ _SECRET_PROPERTY = re.compile(
 )
 _USER = re.compile(r"//.*@", re.DOTALL)
 """Of one address or several: up to the last @, for a password may have any character in it, as it stands or encoded."""
+_QUERY = re.compile(r"(://[^?#]*)[?#].*", re.DOTALL)
+"""What follows an address may be a key or a secret as well."""
 
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -688,7 +690,7 @@ class _Reader:
 
     def _show(self, name: str, value: str) -> str:
         if value:
-            self.rows.append((name, "***" if is_secret(name) else _USER.sub("//***@", value)))
+            self.rows.append((name, "***" if is_secret(name) else _QUERY.sub(r"\1?***", _USER.sub("//***@", value))))
         return value
 
 

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["SAME_SIGNAL_SECONDS", "TERMINATED", "Terminated", "held", "listen", "raised"]
+__all__ = ["SAME_SIGNAL_SECONDS", "Terminated", "exit_code", "held", "listen", "raised"]
 
-TERMINATED = 128 + signal.SIGTERM
+_TERMINATED = 128 + signal.SIGTERM
 """The exit code that shells and supervisors give a process which that signal ended."""
+_UNTIL_TOLD = frozenset({"run", "sandbox", "produce-samples"})
+"""Commands that the signal ends as they are meant to end."""
 SAME_SIGNAL_SECONDS = 0.5
 """Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
 
@@ -35,9 +37,14 @@ def listen() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
+def exit_code(command: str) -> int:
+    """Return the exit code of a command that SIGTERM ended."""
+    return 0 if command in _UNTIL_TOLD else _TERMINATED
+
+
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:
     os.write(sys.stderr.fileno(), b"Ended by SIGTERM before it began.\n")
-    os._exit(0 if "run" in sys.argv[1:2] else TERMINATED)  # of `run` it is the usual end
+    os._exit(exit_code("".join(sys.argv[1:2])))
 
 
 @contextmanager

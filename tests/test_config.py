@@ -474,6 +474,15 @@ def test_no_user_or_password_of_an_address_is_described(name: str, user: str) ->
         assert [part for part in ("canary", "anary", "ary", "me") if part in shown.replace("example", "")] == []
 
 
+@pytest.mark.parametrize("name", ["SCHEMA_REGISTRY_URL", "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL"])
+@pytest.mark.parametrize("query", ["?key=canary", "/path?a=b&key=canary", "#canary", "?a=https://x?canary"])
+def test_what_follows_an_address_is_not_described(name: str, query: str) -> None:
+    settings = Settings.from_environment(_LEAST | {name: f"https://one.example:1{query}"})
+    shown = dict(settings.describe())[name]
+    assert "nary" not in shown
+    assert "?***" in shown or "//***@" in shown
+
+
 def test_what_an_oauth_query_holds_is_a_secret() -> None:
     settings = _settings(SCHEMA_REGISTRY_BEARER_AUTH_ISSUER_ENDPOINT_QUERY="client_secret=canary")
     assert dict(settings.describe())["SCHEMA_REGISTRY_BEARER_AUTH_ISSUER_ENDPOINT_QUERY"] == "***"

@@ -110,7 +110,7 @@ def test_commands_are_those_of_the_parser() -> None:
 def test_exit_codes_are_those_of_the_code() -> None:
     (named,) = re.findall(r"\*\*Exit codes\*\*(.*?)\n\n", _README, re.DOTALL)
 
-    codes = [0, app.FAILED, _SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.TERMINATED]
+    codes = [0, app.FAILED, _SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.exit_code("audit")]
     assert [int(code) for code in re.findall(r"`(\d+)`", named)] == codes
 
 
