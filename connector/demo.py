@@ -46,6 +46,8 @@ _SECONDS = 55.0
 """The demo gives up after so long."""
 _LOOK_SECONDS = 0.1
 _SAMPLES_AT_ONCE = 1000
+_LAST_SECONDS = 5.0
+"""For samples on their way at the end: less than the 10 s after which a container is killed."""
 _UNDECODABLE = b"not Avro at all"
 _PRODUCER_SETTINGS = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "SCHEMA_REGISTRY_URL")
 
@@ -261,7 +263,8 @@ def produce_samples(environ: Mapping[str, str], rate: float, count: int | None) 
     encoder, produced = EventEncoder(), _Produced()
     schema_id = register({"url": registry}, f"{topic}-value", encoder.schema)
     kafka = Kafka(servers, (topic,), "samples", {})
-    with ConfirmingProducer(clients.producer_properties(kafka, _quiet, logging.getLogger("librdkafka"))) as producer:
+    properties = clients.producer_properties(kafka, _quiet, logging.getLogger("librdkafka"))
+    with ConfirmingProducer(properties, last_seconds=_LAST_SECONDS) as producer:
         try:
             for number, sample in enumerate(islice(_endless_samples(), count)):
                 producer.write(topic, None, _value(encoder, schema_id, sample), produced.report, key=sample.key.encode())
