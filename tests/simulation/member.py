@@ -299,7 +299,7 @@ class Member:
         """A decoder that knows no schema yet; what it knows of ours is worked out once for all."""
         registry = copy(_registry())
         registry._client = cast("Any", SimpleNamespace(_rest_client=self._registry))
-        registry._monotonic, registry._absent, registry._referenced = self.clock.monotonic, {}, {}
+        registry._monotonic, registry._absent, registry._answers = self.clock.monotonic, {}, {}
         decoder = copy(_prototype())
         decoder._schemas, decoder._plans = registry, {}
         return decoder
