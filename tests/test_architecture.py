@@ -30,7 +30,7 @@ STANDARD_LIBRARY_OF_THE_CORE = {
 """An allow-list: what is not here has not been looked at. None of it does I/O or knows a clock, a loop or chance."""
 
 CORE_IMPORTS = {
-    "audit": set[str](),
+    "audit": {"offsets"},
     "assignment": {"dedupe", "landmarks", "offsets", "recovery"},
     "batching": set[str](),
     "breaker": {"retry"},

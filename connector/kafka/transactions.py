@@ -56,7 +56,12 @@ _REFUSED = frozenset(
     }
 )
 _FENCED = frozenset(
-    {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001 - librdkafka's own codes are named so
+    {
+        KafkaError._FENCED,  # noqa: SLF001 - librdkafka's own codes are named so
+        KafkaError._FATAL,  # noqa: SLF001 - the same; what comes after the code that says why
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+    }
 )
 
 

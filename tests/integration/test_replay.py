@@ -134,7 +134,7 @@ def test_record_goes_back_byte_for_byte_to_the_partition_it_came_from(world: Wor
 
 
 def test_record_goes_back_with_its_own_time_whatever_the_letters_have(world: World) -> None:
-    create_topic(world.servers, world.dead_letters, message_timestamp_type="LogAppendTime")
+    create_topic(world.servers, world.dead_letters, message_timestamp_type="LogAppendTime", retention_ms="-1")
     at = now_ms() - 123_456
     _dead_lettered(world, Produced(_NOTHING, b"k", timestamp_ms=at))
 

@@ -33,7 +33,7 @@ from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
-from connector.kafka import consumer, dead_letters, reader
+from connector.kafka import consumer, dead_letters, ledger, reader
 from connector.kafka.consumer import SourceConsumer
 from connector.kafka.ledger import LedgerReader
 from connector.kafka.topics import Topics
@@ -600,6 +600,11 @@ def _read_over_damage(properties: dict[str, Any], place: Any, first: int, end: i
             return
 
 
+def _entries_with_gaps(messages: Any, place: Any, *_: Any) -> Iterator[Any]:
+    for message in messages:
+        yield message, ledger._decoded(place, message)
+
+
 def _go_on_behind(self: SourceConsumer, partition: TopicPartition, code: str) -> None:
     """It is only an error."""
 
@@ -624,10 +629,6 @@ def _count_every_poll(self: SourceConsumer, began: float) -> None:
 
 def _send_unvouched(self: DispatchPolicy, now: Moment) -> bool:
     return now.monotonic - now.last_poll <= self.poll_gate_seconds
-
-
-def _restore_at_once(self: Pipeline, part: Assignment) -> float | None:
-    return part.restore_due
 
 
 def _a_little_later(timestamp_ms: int) -> int:
@@ -716,11 +717,14 @@ BUGS: tuple[Bug, ...] = (
     Bug("somebody else's commit is taken", "I1", ((Restoration, "in_doubt", _no_doubt),)),
     Bug("a commit of a topic that was there before is taken", "I1|I2|I6", ((recovery, "parse_metadata", _parse_any_topic),)),
     Bug("a ledger read without checksums", "I1|I2|I3|I5|L2|process-", ((reader, "read", _read_without_checksums),)),
-    Bug("a damaged entry of the ledger skipped", "I3|I2|L2", ((reader, "read", _read_over_damage),)),
+    Bug(
+        "a damaged entry of the ledger skipped",
+        "I3|I2|L2",
+        ((reader, "read", _read_over_damage), (ledger, "entries", _entries_with_gaps)),
+    ),
     Bug("a restore of the newest entries alone", "I3|I2|L2|I1|process-", ((LedgerReader, "recover", _restore_the_newest),)),
     Bug("a damaged batch of the source passed over", "I1|I2|I6", ((SourceConsumer, "_stand_still", _go_on_behind),)),
     Bug("sent although the coordinator does not answer", "I3", ((DispatchPolicy, "may_send", _send_unvouched),)),
-    Bug("a partition begins anew while its requests are out", "I3", ((Pipeline, "_restores_at", _restore_at_once),)),
     Bug("a commit beside another", "I2", ((SourceConsumer, "_commit", _commit_without_waiting),)),
     Bug("a commit that does not name the markers below it", "I2|I6", ((Pipeline, "_commit_point", _commit_at_the_end),)),
     Bug("a commit rests on less than there is", "I2", ((Pipeline, "_facts_appended", _appended_and_not_noted),)),
