@@ -13,16 +13,14 @@ and the dict is handed on as fastavro made it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Context, Decimal
 from io import BytesIO
 from typing import Any
-from uuid import UUID
 
 from fastavro import schemaless_reader
 
 from connector.avro.framing import Framing, schema_id
+from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Mend, decimal, decimal_scale, is_binary_uuid, uuid
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
 from connector.errors import Oversized, Undecodable
@@ -32,21 +30,6 @@ __all__ = ["EventDecoder"]
 _MAX_PLANS = 512
 """Writer's schemas known at once. A topic has a handful; the bound is for damaged ids that happen to exist."""
 
-_UNITS_PER_MILLISECOND = {
-    "timestamp-micros": 1_000,
-    "timestamp-nanos": 1_000_000,
-    "local-timestamp-micros": 1_000,
-    "local-timestamp-nanos": 1_000_000,
-}
-"""Other integers are milliseconds (Apache Avro 1.12, specification, Logical Types; ours is timestamp-millis). A local
-timestamp is taken for UTC."""
-
-_INTEGERS = ("int", "long")
-
-_MAX_DECIMAL_BYTES = 16
-"""38 digits. Python's decimals take time by the square of their length; a longer one stays bytes, which break a rule."""
-_EXACT = Context(prec=40)
-_UUID_BYTES = 16
 _HALVES = re.compile("[\ud800-\udfff]")
 """What Python puts in the place of bytes that are not UTF-8."""
 
@@ -69,10 +52,6 @@ class _Metered(BytesIO):
         if self._left < 0:
             raise Oversized("it has more parts than could ever be sent")
         return super().read(size)
-
-
-_Mend = Callable[[Any], Any]
-"""Makes a decoded value one of ours: in place where it is a record, and returned."""
 
 
 class EventDecoder:
@@ -130,7 +109,7 @@ class _Plan:
     """What to do with values of one writer's schema."""
 
     schema: Json
-    mend: _Mend | None
+    mend: Mend | None
     """None where the decoded dict is the event as it is."""
 
     def read(self, value: bytes, start: int, unreadable: str = "strict") -> dict[str, object] | None:
@@ -181,7 +160,7 @@ def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
     return _Plan(writer.schema, mend)
 
 
-def _unwrapping(field: str, mend: _Mend | None) -> _Mend:
+def _unwrapping(field: str, mend: Mend | None) -> Mend:
     def unwrap(wrapped: Any) -> Any:
         event = wrapped[field]
         if isinstance(event, dict):
@@ -232,7 +211,7 @@ def _names(field: Json) -> list[str]:
     return [field["name"], *field["aliases"]]
 
 
-def _mend(writer: WriterSchema, schema: Json, target: _Target) -> _Mend | None:
+def _mend(writer: WriterSchema, schema: Json, target: _Target) -> Mend | None:
     """Work out what a value of the writer's type needs to become one of the target's; None: nothing."""
     branches = _branches(writer, schema)
     if target.fields:
@@ -240,7 +219,7 @@ def _mend(writer: WriterSchema, schema: Json, target: _Target) -> _Mend | None:
     return _time_mend(branches) if target.is_time else _value_mend(_leaves(writer, branches))
 
 
-def _record_mend(writer: WriterSchema, records: list[Json], target: _Target) -> _Mend | None:
+def _record_mend(writer: WriterSchema, records: list[Json], target: _Target) -> Mend | None:
     """Work it out for a value that is any of these records: fastavro does not tell which."""
     moves: dict[tuple[str, str], None] = {}
     types: dict[str, list[Json]] = {}
@@ -269,7 +248,7 @@ def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
     return {ours: fields[position] for ours, position in chosen.items()}
 
 
-def _in_place(moves: list[tuple[str, str]], mends: list[tuple[str, _Mend]]) -> _Mend:
+def _in_place(moves: list[tuple[str, str]], mends: list[tuple[str, Mend]]) -> Mend:
     def mend_record(value: Any) -> Any:
         if isinstance(value, list):
             for item in value:
@@ -286,24 +265,18 @@ def _in_place(moves: list[tuple[str, str]], mends: list[tuple[str, _Mend]]) -> _
     return mend_record
 
 
-def _time_mend(branches: list[Json]) -> _Mend | None:
-    units = {_UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in _INTEGERS}
+def _time_mend(branches: list[Json]) -> Mend | None:
+    units = {UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in INTEGERS}
     if len(units) > 1:
         raise Undecodable("its writer's schema leaves open in which of several units its timestamp is")
     unit = max(units, default=1)
     return None if unit == 1 else lambda value: value // unit if type(value) is int else value
 
 
-def _scale(branch: Json) -> int | None:
-    """Return how many decimals a decimal has; None for other types, and for a scale that makes no sense."""
-    scale = branch.get("scale", 0) if logical_type(branch) == "decimal" else None
-    return scale if isinstance(scale, int) and 0 <= scale <= _EXACT.prec else None
-
-
-def _value_mend(branches: list[Json]) -> _Mend | None:
+def _value_mend(branches: list[Json]) -> Mend | None:
     """Work it out for bytes that mean something else; where they are items or values of a map, for each of them."""
-    scales = {scale for branch in branches if (scale := _scale(branch)) is not None}
-    uuids = any(branch["type"] == "fixed" and logical_type(branch) == "uuid" for branch in branches)
+    scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
+    uuids = any(map(is_binary_uuid, branches))
     if not scales and not uuids:
         return None
     if len(scales) + uuids > 1:
@@ -314,19 +287,9 @@ def _value_mend(branches: list[Json]) -> _Mend | None:
 
     def mend_value(value: Any) -> Any:
         if type(value) is bytes:
-            return _uuid(value) if scale is None else _decimal(value, scale)
+            return uuid(value) if scale is None else decimal(value, scale)
         if type(value) is list:
             return [mend_value(item) for item in value]
         return {name: mend_value(part) for name, part in value.items()} if type(value) is dict else value
 
     return mend_value
-
-
-def _decimal(value: bytes, scale: int) -> bytes | Decimal:
-    if len(value) > _MAX_DECIMAL_BYTES:
-        return value
-    return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
-
-
-def _uuid(value: bytes) -> bytes | str:
-    return str(UUID(bytes=value)) if len(value) == _UUID_BYTES else value

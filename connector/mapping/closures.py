@@ -28,7 +28,7 @@ from connector.mapping.functions import (
 )
 from connector.mapping.syntax import Tree
 
-__all__ = ["Evaluate", "Failed", "Tables", "closure"]
+__all__ = ["Evaluate", "Failed", "Tables", "closure", "is_false"]
 
 Evaluate = Callable[[Any, Any], Any]
 """Evaluates an expression for a value of a record.
@@ -176,9 +176,7 @@ def _filter_projection(tree: Tree, tables: Tables) -> Evaluate:
         if type(items) is not list:
             return None
         return [
-            found
-            for item in items
-            if not _is_false(condition(item, record)) and (found := each(item, record)) is not None
+            found for item in items if not is_false(condition(item, record)) and (found := each(item, record)) is not None
         ]
 
     return evaluate
@@ -217,7 +215,7 @@ def _multi_select_dict(tree: Tree, tables: Tables) -> Evaluate:
 _MAY_BE_FALSE: Final = frozenset({type(None), bool, str, list, dict})
 
 
-def _is_false(value: Any) -> bool:
+def is_false(value: Any) -> bool:
     """Tell what JMESPath takes for false: null, false, and a text, an array or an object with nothing in it. 0 is true."""
     return not value and type(value) in _MAY_BE_FALSE
 
@@ -227,7 +225,7 @@ def _or(tree: Tree, tables: Tables) -> Evaluate:
 
     def evaluate(value: Any, record: Any) -> Any:
         found = first(value, record)
-        return second(value, record) if _is_false(found) else found
+        return second(value, record) if is_false(found) else found
 
     return evaluate
 
@@ -237,14 +235,14 @@ def _and(tree: Tree, tables: Tables) -> Evaluate:
 
     def evaluate(value: Any, record: Any) -> Any:
         found = first(value, record)
-        return found if _is_false(found) else second(value, record)
+        return found if is_false(found) else second(value, record)
 
     return evaluate
 
 
 def _not(tree: Tree, tables: Tables) -> Evaluate:
     (negated,) = _children(tree, tables)
-    return lambda value, record: _is_false(negated(value, record))
+    return lambda value, record: is_false(negated(value, record))
 
 
 def _comparator(tree: Tree, tables: Tables) -> Evaluate:

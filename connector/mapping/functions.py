@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Wrong(Exception):
-    """A function cannot take what it was given. The text names a kind of value, never a value; the caller adds the function."""
+    """A function cannot take what it was given. The text names a kind of value, never a value."""
 
 
 class SourceRecord(Protocol):
