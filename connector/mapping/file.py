@@ -146,7 +146,7 @@ class MappingFile:
             trees = {each.name: each.expression.tree for each in route.fields if each.name in fields}
             constants = {name: route.constants[name] for name in fields if name in route.constants}
             tables = {name: _content(self.tables[name]) for tree in trees.values() for name in tables_used(tree)}
-            said.append([sorted(route.records or ()), route.inherit, trees, constants, tables])
+            said.append([route.inherit, trees, constants, tables])
         return json.dumps(said, sort_keys=True)
 
 
@@ -378,7 +378,7 @@ class _Reader:
 
     def _look_at_whole(self, place: str, route: Route, parts: Mapping[str, Mapping[str, Any]]) -> None:
         for name in parts["fields"]:
-            if name in parts["constants"]:
+            if name in parts["constants"] and name in _CONSTANTS:
                 self._problem(f"{place}.fields.{name}", "stands in constants, too: give it once")
         if not route.inherit:
             for name in _REQUIRED:

@@ -19,7 +19,9 @@ __all__ = ["Look", "Missing", "look"]
 _Shape = tuple[Json, ...] | None
 """What a value may be: types without unions, null left out. None: anything."""
 
-_HAND_ON: Final = {"not_null", "reverse", "sort", "sort_by", "to_array", "min", "max", "min_by", "max_by"}
+_HAND_ON: Final = {"reverse", "sort", "sort_by"}
+_TAKE_ONE: Final = {"min", "max", "min_by", "max_by"}
+"""Functions that return the array they got, or one of its items."""
 
 
 class Missing(NamedTuple):
@@ -190,15 +192,16 @@ class _Eye:
         name, arguments = tree["value"], tree["children"]
         if name == "not_null":
             return self._one_of(arguments, shape, path)
-        shapes = [self.follow(each, shape, path) for each in arguments if each["type"] != "expref"]
+        followed = [self._follow(each, shape, path) for each in arguments if each["type"] != "expref"]
+        if not followed:
+            return None
+        first, path = followed[0]
         for each in arguments:
             if each["type"] == "expref":
-                self.follow(each["children"][0], self._items(shapes[0], path) if shapes else None, f"{path}[]")
-        if name not in _HAND_ON or not shapes:
-            return None
-        if name in {"min", "max", "min_by", "max_by"}:
-            return self._items(shapes[0], path)
-        return shapes[0] if name != "to_array" else None
+                self.follow(each["children"][0], self._items(first, path), f"{path}[]")
+        if name in _TAKE_ONE:
+            return self._items(first, path)
+        return first if name in _HAND_ON else None
 
     # ---- conditions
 
