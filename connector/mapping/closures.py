@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -283,13 +284,14 @@ def _equal(one: Any, other: Any) -> bool:
 def _order(compare: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
     def evaluate(value: Any, record: Any) -> Any:
         one, other = left(value, record), right(value, record)
-        if type(one) in NUMBERS and type(other) in NUMBERS:
-            if type(one) is Decimal or type(other) is Decimal:
+        first, second = type(one), type(other)
+        if first in NUMBERS and second in NUMBERS:
+            if first is not second and (first is float or second is float):
                 return compare(exact(one), exact(other))
             return compare(one, other)
-        if type(one) is str and type(other) is str:
+        if first is str and second is str:
             return compare(one, other)
-        if type(one) in _COMPARABLE and type(other) in _COMPARABLE:
+        if first in _COMPARABLE and second in _COMPARABLE:
             # Null would leave such records out for ever, and nobody would hear of it.
             raise Failed(f"a comparison got {kind(one)} and {kind(other)}")
         return None
@@ -302,29 +304,29 @@ _COMPARABLE: Final = NUMBERS | {str}
 # ---- functions
 
 
+_CANNOT: Final = (ArithmeticError, ValueError, TypeError, RecursionError)
+
+
+def _failed(name: str, error: Exception) -> Failed:
+    """Say which function went wrong. Python's own errors may quote a value."""
+    return Failed(f"{name}() {error if isinstance(error, Wrong) else 'got a value that it cannot take'}")
+
+
 def _function(tree: Tree, tables: Tables) -> Evaluate:
     name, arguments = tree["value"], tree["children"]
     if name in RECORD_FUNCTIONS:
-        return _named(name, _asking_the_record(name, arguments))
+        return _asking_the_record(name, arguments)
     if name == "lookup":
-        return _named(name, _lookup(arguments, tables))
+        return _lookup(arguments, tables)
     if name == "time":
-        return _named(name, _time(arguments, tables))
-    return _named(name, _call(FUNCTIONS[name], arguments, tables))
-
-
-def _named(name: str, evaluate: Evaluate) -> Evaluate:
-    """Say which function went wrong, innermost first."""
-
-    def named(value: Any, record: Any) -> Any:
-        try:
-            return evaluate(value, record)
-        except Wrong as wrong:
-            raise Failed(f"{name}() {wrong}") from None
-        except (ArithmeticError, ValueError, TypeError, RecursionError):
-            raise Failed(f"{name}() got a value that it cannot take") from None
-
-    return named
+        unit = arguments[1]["value"] if len(arguments) > 1 else None
+        return _call(name, replace(FUNCTIONS[name], run=partial(time_of, unit=unit)), arguments[:1], tables)
+    if name == "not_null":
+        return _not_null(_children(tree, tables))
+    function = FUNCTIONS[name]
+    if any(takes is EXPRESSION for takes in function.takes):
+        return _call_with_expression(name, function, arguments, tables)
+    return _call(name, function, arguments, tables)
 
 
 def _asking_the_record(name: str, arguments: list[Tree]) -> Evaluate:
@@ -332,7 +334,10 @@ def _asking_the_record(name: str, arguments: list[Tree]) -> Evaluate:
     literals = [argument["value"] for argument in arguments]
 
     def evaluate(_value: Any, record: Any) -> Any:
-        return ask(record, *literals)
+        try:
+            return ask(record, *literals)
+        except Wrong as wrong:
+            raise _failed(name, wrong) from None
 
     return evaluate
 
@@ -344,25 +349,28 @@ def _lookup(arguments: list[Tree], tables: Tables) -> Evaluate:
 
     def evaluate(value: Any, record: Any) -> Any:
         wanted = key(value, record)
-        found = table.get(wanted) if type(wanted) is str else looked_up(table, wanted)
+        try:
+            found = table.get(wanted) if type(wanted) is str else looked_up(table, wanted)
+        except Wrong as wrong:
+            raise _failed("lookup", wrong) from None
         return default(value, record) if found is None and default is not None else found
 
     return evaluate
 
 
-def _time(arguments: list[Tree], tables: Tables) -> Evaluate:
-    given = closure(arguments[0], tables)
-    unit = arguments[1]["value"] if len(arguments) > 1 else None
-
+def _not_null(parts: list[Evaluate]) -> Evaluate:
     def evaluate(value: Any, record: Any) -> Any:
-        return time_of(given(value, record), unit)
+        chosen = None
+        for part in parts:
+            found = part(value, record)
+            if chosen is None:
+                chosen = found
+        return chosen
 
     return evaluate
 
 
-def _call(function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:
-    if any(takes is EXPRESSION for takes in function.takes):
-        return _call_with_expression(function, arguments, tables)
+def _call(name: str, function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:
     parts = [closure(argument, tables) for argument in arguments]
     takes = [function.takes[min(position, len(function.takes) - 1)] for position in range(len(parts))]
     run, ours = function.run, function.ours
@@ -374,26 +382,31 @@ def _call(function: Function, arguments: list[Tree], tables: Tables) -> Evaluate
             given = only(value, record)
             if given is None and ours:
                 return None
-            if (type(given) not in types or has_items) and (problem := allowed.refuse(given)):
-                raise Wrong(problem)
-            return run(given)
+            if (has_items or type(given) not in types) and (problem := allowed.refuse(given)):
+                raise _failed(name, Wrong(problem))
+            try:
+                return run(given)
+            except (Wrong, *_CANNOT) as wrong:
+                raise _failed(name, wrong) from None
 
         return one
-    pairs = list(zip(parts, takes, strict=True))
 
     def many(value: Any, record: Any) -> Any:
-        given = [part(value, record) for part, _ in pairs]
+        given = [part(value, record) for part in parts]
         if ours and given[0] is None:
             return None
-        for argument, (_, allowed) in zip(given, pairs, strict=True):
+        for argument, allowed in zip(given, takes, strict=True):
             if problem := allowed.refuse(argument):
-                raise Wrong(problem)
-        return run(*given)
+                raise _failed(name, Wrong(problem))
+        try:
+            return run(*given)
+        except (Wrong, *_CANNOT) as wrong:
+            raise _failed(name, wrong) from None
 
     return many
 
 
-def _call_with_expression(function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:
+def _call_with_expression(name: str, function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:
     by_expression = [takes is EXPRESSION for takes in function.takes]
     parts = [
         closure(argument["children"][0] if each else argument, tables)
@@ -408,8 +421,11 @@ def _call_with_expression(function: Function, arguments: list[Tree], tables: Tab
                 continue
             given.append(part(value, record))
             if problem := allowed.refuse(given[-1]):
-                raise Wrong(problem)
-        return function.run(*given)
+                raise _failed(name, Wrong(problem))
+        try:
+            return function.run(*given)
+        except (Wrong, *_CANNOT) as wrong:
+            raise _failed(name, wrong) from None
 
     return evaluate
 

@@ -94,11 +94,11 @@ class Takes:
         """Return what is wrong with a value; nothing where it is right."""
         if type(value) not in self.types:
             return f"got {kind(value)}"
-        if self.items and type(value) is list and value:
-            allowed = next((each for each in self.items if type(value[0]) in each), self.items[0])
-            for item in value:
-                if type(item) not in allowed:
-                    return f"got an array with {kind(item)} in it"
+        if self.items and type(value) is list:
+            found = {*map(type, value)}
+            if not any(found <= allowed for allowed in self.items):
+                allowed = next((each for each in self.items if type(value[0]) in each), self.items[0])
+                return f"got an array with {kind(next(item for item in value if type(item) not in allowed))} in it"
         return ""
 
 
@@ -154,7 +154,7 @@ def exact(number: Any) -> Decimal:
 def _sum(numbers: list[Any]) -> Any:
     if not numbers:
         return None
-    if any(type(number) is Decimal for number in numbers):
+    if Decimal in {*map(type, numbers)}:
         return reduce(_EXACT.add, map(exact, numbers))
     return sum(numbers)
 

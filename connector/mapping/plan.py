@@ -124,6 +124,10 @@ def _fields_asked_for(routes: Sequence[Route]) -> set[str] | None:
     return names
 
 
+_Functions = Sequence[tuple[str, Evaluate, Input]]
+"""Inputs by name, each with the function of its expression."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     """A mapping whose expressions are functions."""
@@ -137,19 +141,19 @@ class _Compiled:
     """The same of its condition."""
     inherit: bool
     constants: Mapping[str, object]
-    fields: Sequence[tuple[Input, Evaluate]]
-    match_keys: Sequence[tuple[Input, Evaluate]]
-    consent: Sequence[tuple[Input, Evaluate]]
-    custom_attributes: Sequence[tuple[Input, Evaluate]]
-    custom_data: Sequence[tuple[Input, Evaluate]]
+    fields: _Functions
+    match_keys: _Functions
+    consent: _Functions
+    custom_attributes: _Functions
+    custom_data: _Functions
 
 
 def _compiled(route: Route, file: MappingFile, writer: WriterSchema, record: Json, within: str) -> _Compiled:
     lacking = list(_lacking(route, writer, record, within))
     absent = {each.place for each in lacking if not each.must}
 
-    def functions(inputs: Sequence[Input]) -> list[tuple[Input, Evaluate]]:
-        return [(each, closure(each.expression.tree, file.tables)) for each in inputs if each.place not in absent]
+    def functions(inputs: Sequence[Input]) -> _Functions:
+        return [(each.name, closure(each.expression.tree, file.tables), each) for each in inputs if each.place not in absent]
 
     return _Compiled(
         label=route.label,
@@ -223,36 +227,30 @@ class Plan:
     def _mapped(self, route: _Compiled, event: Any, record: SourceRecord) -> dict[str, object] | Flaw:
         if route.unfit is not None:
             return route.unfit
-        broken: list[str] = []
-        left_out: list[Input] = []
+        failed: list[tuple[Input, Failed]] = []
         inputs: dict[str, object] = dict(route.constants)
-        inputs |= {name: value for name, value, _ in self._results(route.fields, event, record, broken, left_out)}
+        _fill(inputs, route.fields, event, record, failed)
         when = inputs.get("timestamp")
         if type(when) is Decimal and when == when.to_integral_value():
             inputs["timestamp"] = int(when)
-        keys: list[dict[str, object]] = []
-        for kind, value, _ in self._results(route.match_keys, event, record, broken, left_out):
-            values = value if type(value) is list else (value,)
-            keys += [{"type": kind, "value": each} for each in values if each is not None]
         if route.match_keys:
-            inputs["matchKeys"] = keys
+            inputs["matchKeys"] = _match_keys(route.match_keys, event, record, failed)
         if route.consent:
-            inputs["consent"] = {
-                name: value for name, value, _ in self._results(route.consent, event, record, broken, left_out)
-            }
+            inputs["consent"] = _fill({}, route.consent, event, record, failed)
         if route.custom_attributes:
-            inputs["customAttributes"] = {
-                name: value for name, value, _ in self._results(route.custom_attributes, event, record, broken, left_out)
-            }
+            inputs["customAttributes"] = _fill({}, route.custom_attributes, event, record, failed)
         if route.custom_data:
+            values = _fill({}, route.custom_data, event, record, failed)
             inputs["customData"] = [
-                {"name": name, "value": value, "dataType": data_type}
-                for name, value, data_type in self._results(route.custom_data, event, record, broken, left_out)
+                {"name": each.name, "value": values[each.name], "dataType": each.data_type}
+                for _, _, each in route.custom_data
+                if each.name in values
             ]
-        if broken:
-            return Flaw(Reason.INVALID_FIELD, "; ".join(broken))
-        for each in left_out:
-            self._left_out[_label(each)] += 1
+        if failed:
+            if broken := [f"{each.name}: {why}" for each, why in failed if each.must]:
+                return Flaw(Reason.INVALID_FIELD, "; ".join(broken))
+            for each, _ in failed:
+                self._left_out[_label(each)] += 1
         return {**self._inherited(event), **inputs} if route.inherit else inputs
 
     def _inherited(self, event: dict[str, object]) -> dict[str, object]:
@@ -260,22 +258,34 @@ class Plan:
         inherited: dict[str, object] = own if self._by_name is None else self._by_name(own)
         return inherited
 
-    def _results(
-        self,
-        inputs: Sequence[tuple[Input, Evaluate]],
-        event: Any,
-        record: SourceRecord,
-        broken: list[str],
-        left_out: list[Input],
-    ) -> Iterator[tuple[str, Any, str | None]]:
-        for each, evaluate in inputs:
-            try:
-                value = evaluate(event, record)
-            except Failed as failed:
-                if each.must:
-                    broken.append(f"{each.name}: {failed}")
-                else:
-                    left_out.append(each)
-                continue
+
+def _fill(
+    values: dict[str, object], given: _Functions, event: Any, record: SourceRecord, failed: list[tuple[Input, Failed]]
+) -> dict[str, object]:
+    """Add what expressions give, each by its name, and return it."""
+    for name, evaluate, each in given:
+        try:
+            value = evaluate(event, record)
+        except Failed as why:
+            failed.append((each, why))
+        else:
             if value is not None:
-                yield each.name, value, each.data_type
+                values[name] = value
+    return values
+
+
+def _match_keys(
+    given: _Functions, event: Any, record: SourceRecord, failed: list[tuple[Input, Failed]]
+) -> list[dict[str, object]]:
+    keys: list[dict[str, object]] = []
+    for kind, evaluate, each in given:
+        try:
+            value = evaluate(event, record)
+        except Failed as why:
+            failed.append((each, why))
+            continue
+        if type(value) is list:
+            keys += [{"type": kind, "value": item} for item in value if item is not None]
+        elif value is not None:
+            keys.append({"type": kind, "value": value})
+    return keys
