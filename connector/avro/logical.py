@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from decimal import Context, Decimal
 from typing import Any, Final
-from uuid import UUID
 
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type
 from connector.errors import Undecodable
@@ -56,33 +55,41 @@ def decimal(value: bytes, scale: int) -> bytes | Decimal:
 
 def uuid(value: bytes) -> bytes | str:
     """Return the text of a UUID of bytes."""
-    return str(UUID(bytes=value)) if len(value) == _UUID_BYTES else value
+    if len(value) != _UUID_BYTES:
+        return value
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def conversion(writer: WriterSchema, record: Json, names: Collection[str] | None) -> Mend | None:
+def conversion(
+    writer: WriterSchema, record: Json, names: Collection[str] | None, *, whole_below: bool = True
+) -> Mend | None:
     """Return what makes a decoded record what it means, however deep; None where it is that already.
 
-    ``names`` are the fields of the record that matter; None: all do.
+    ``names`` are the fields of the record that matter; None: all do. Those within these fields all matter too, or, without
+    ``whole_below``, only those of these names.
 
     Raises:
         Undecodable: the schema leaves open what a value of such a field means.
     """
     fields = [field for field in record["fields"] if names is None or field["name"] in names]
-    return _Conversions(writer).of_fields(fields)
+    return _Conversions(writer, None if whole_below else names).of_fields(fields)
 
 
 class _Conversions:
     """Conversions by type; one of a recursive type finds itself."""
 
-    def __init__(self, writer: WriterSchema) -> None:
+    def __init__(self, writer: WriterSchema, names: Collection[str] | None) -> None:
         self._writer = writer
+        self._names = names
         self._by_records: dict[tuple[int, ...], list[Mend | None]] = {}
 
     def of_fields(self, fields: list[Json]) -> Mend | None:
         """Return the conversion of a record with these fields; two of one name are of records that nothing tells apart."""
         types: dict[str, list[Json]] = {}
         for field in fields:
-            types.setdefault(field["name"], []).append(field["type"])
+            if self._names is None or field["name"] in self._names:
+                types.setdefault(field["name"], []).append(field["type"])
         needed = [(name, mend) for name, of in types.items() if (mend := self._of(of)) is not None]
         return _in_place(needed) if needed else None
 

@@ -21,6 +21,7 @@ from connector.mapping.functions import (
     NUMBERS,
     RECORD_FUNCTIONS,
     Function,
+    Takes,
     Wrong,
     exact,
     kind,
@@ -391,10 +392,11 @@ def _call(name: str, function: Function, arguments: list[Tree], tables: Tables) 
 
         return one
 
+    if len(parts) == 2:
+        return _call_of_two(name, function, parts, takes)
+
     def many(value: Any, record: Any) -> Any:
         given = [part(value, record) for part in parts]
-        if ours and given[0] is None:
-            return None
         for argument, allowed in zip(given, takes, strict=True):
             if problem := allowed.refuse(argument):
                 raise _failed(name, Wrong(problem))
@@ -404,6 +406,25 @@ def _call(name: str, function: Function, arguments: list[Tree], tables: Tables) 
             raise _failed(name, wrong) from None
 
     return many
+
+
+def _call_of_two(name: str, function: Function, parts: list[Evaluate], takes: list[Takes]) -> Evaluate:
+    first, second = parts
+    of_first, of_second = takes
+    run, ours = function.run, function.ours
+
+    def two(value: Any, record: Any) -> Any:
+        one, other = first(value, record), second(value, record)
+        if one is None and ours:
+            return None
+        if problem := of_first.refuse(one) or of_second.refuse(other):
+            raise _failed(name, Wrong(problem))
+        try:
+            return run(one, other)
+        except (Wrong, *_CANNOT) as wrong:
+            raise _failed(name, wrong) from None
+
+    return two
 
 
 def _call_with_expression(name: str, function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:

@@ -96,9 +96,11 @@ class Takes:
             return f"got {kind(value)}"
         if self.items and type(value) is list:
             found = {*map(type, value)}
-            if not any(found <= allowed for allowed in self.items):
-                allowed = next((each for each in self.items if type(value[0]) in each), self.items[0])
-                return f"got an array with {kind(next(item for item in value if type(item) not in allowed))} in it"
+            for allowed in self.items:
+                if found <= allowed:
+                    return ""
+            allowed = next((each for each in self.items if type(value[0]) in each), self.items[0])
+            return f"got an array with {kind(next(item for item in value if type(item) not in allowed))} in it"
         return ""
 
 

@@ -67,7 +67,8 @@ class Mapper:
         if absent := [found.text for route in routes for found in _lacking(route, writer, record, within) if not found.must]:
             self._note("; ".join(absent))
         compiled = [_compiled(route, self._file, writer, record, within) for route in routes]
-        convert = conversion(writer, record, _fields_asked_for(routes))
+        names, whole_below = _fields_asked_for(routes)
+        convert = conversion(writer, record, names, whole_below=whole_below)
         return Plan(
             compiled, convert, by_name, Flaw(Reason.UNMAPPED, f"no mapping is for {within}"), self, self._file.ignores_others
         )
@@ -111,17 +112,25 @@ def problems_in(file: MappingFile, writer: WriterSchema, record: Json, name: str
     ]
 
 
-def _fields_asked_for(routes: Sequence[Route]) -> set[str] | None:
-    """Return the names that expressions ask for, those of a record's fields among them; None where they ask for any."""
+_SEES_WHOLE = {"to_string", "values"}
+"""Functions that see every part of an object, named or not."""
+
+
+def _fields_asked_for(routes: Sequence[Route]) -> tuple[set[str] | None, bool]:
+    """Return the names that expressions ask for, None where they ask for any; and whether they see what is within whole."""
     names: set[str] = set()
+    whole_below = False
     for route in routes:
+        if route.inherit:
+            return None, True
         for expression in (*([route.when] if route.when else []), *(each.expression for each in route.inputs)):
             for node in walk(expression.tree):
-                if node["type"] in {"current", "value_projection"} or route.inherit:
-                    return None
+                if node["type"] in {"current", "value_projection"}:
+                    return None, True
                 if node["type"] == "field":
                     names.add(node["value"])
-    return names
+                whole_below |= node["type"] == "function_expression" and node["value"] in _SEES_WHOLE
+    return names, whole_below
 
 
 _Functions = Sequence[tuple[str, Evaluate, Input]]
