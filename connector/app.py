@@ -23,7 +23,7 @@ from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.config import Amazon, Secret, Settings
-from connector.core import exchange as x
+from connector.core import inputs
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
 from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
@@ -249,7 +249,7 @@ class Connector:
         """Ask it to drain and end; from the loop's thread."""
         self._shutdown.set()
         if self._runtime is not None:
-            self._runtime.post(x.ShutdownRequested())
+            self._runtime.post(inputs.ShutdownRequested())
 
     def _failed(self, error: Exception) -> None:
         if self._runtime is not None:

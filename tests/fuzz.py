@@ -27,7 +27,7 @@ from connector.amazon.events_v1 import EventsV1
 from connector.avro.decoding import EventDecoder
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import Framing, framed
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy
 from connector.core.dedupe import DedupePolicy, SeenKeys
@@ -81,24 +81,24 @@ class Bench:
         self.fates: dict[int, Outcome] = {}
         self.committed = 0
         start = LedgerPosition("ledger-id", 0)
-        self.tell(x.Assigned(PLACE, 1))
-        self.tell(x.Restored(1, Recovery(0, -1, start, "topic-id", SeenKeys(), ResolvedOffsets(), "")))
+        self.tell(inputs.Assigned(PLACE, 1))
+        self.tell(inputs.Restored(1, Recovery(0, -1, start, "topic-id", SeenKeys(), ResolvedOffsets(), "")))
 
-    def tell(self, told: x.Input) -> None:
+    def tell(self, told: inputs.Input) -> None:
         """Hand an input over, carry out what is asked for, and check that every record is somewhere."""
-        waiting: list[x.Input] = [told]
+        waiting: list[inputs.Input] = [told]
         while waiting:
             now = Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf"))
             for command in self.pipeline.handle(waiting.pop(), now):
                 match command:
-                    case x.Send(number, _, events):
+                    case commands.Send(number, _, events):
                         self.out[number] = events
-                    case x.WriteLetter(_, generation, offset):
-                        waiting.append(x.LetterWritten(generation, offset))
-                    case x.AppendFacts(_, generation, _, facts):
+                    case commands.WriteLetter(_, generation, offset):
+                        waiting.append(inputs.LetterWritten(generation, offset))
+                    case commands.AppendFacts(_, generation, _, facts):
                         self._write_down(facts.offsets, facts.outcomes)
-                        waiting.append(x.FactsAppended(generation, 1, now.wall_ms))
-                    case x.Commit(points):
+                        waiting.append(inputs.FactsAppended(generation, 1, now.wall_ms))
+                    case commands.Commit(points):
                         self.committed = max(self.committed, *(point.next_offset for point in points))
                     case _:
                         pass
@@ -114,13 +114,13 @@ class Bench:
         answer = read(events)
         if isinstance(answer, Verdicts) and len(answer.verdicts) != events:
             raise Broken(f"{len(answer.verdicts)} verdicts on {events} events")
-        self.tell(x.RequestFinished(number, answer, chance))
+        self.tell(inputs.RequestFinished(number, answer, chance))
 
     def wait(self) -> None:
         """Go on to when the pipeline wants to be woken."""
         wake = self.pipeline.wake_at(Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf")))
         self.now = max(self.now + 0.001, wake or 0.0)
-        self.tell(x.TimePassed())
+        self.tell(inputs.TimePassed())
 
     def drain(self, offsets: int) -> None:
         """Let everything be delivered that still can be; every offset must have exactly one fate then."""
@@ -334,11 +334,11 @@ def records(count: int, seed: int) -> Counter[str]:
         for value in values:
             _join(poll, _read(readers[side][which], origin, offsets[side], value))
             offsets[side] += 1
-        bench.tell(x.Polled((poll,)))
+        bench.tell(inputs.Polled((poll,)))
         while bench.out:
             bench.answer(lambda events: Verdicts([DELIVERED] * events))
         bench.now += 1.5
-        bench.tell(x.TimePassed())
+        bench.tell(inputs.TimePassed())
     fates = Counter[str]()
     for (bench, _), end in zip(benches, offsets, strict=True):
         bench.drain(end)
@@ -525,7 +525,7 @@ def answers(count: int, seed: int) -> Counter[str]:
         for _ in range(count // 2):
             while not bench.out:
                 if bench.pipeline.buffered_events < 4 * _AT_ONCE:
-                    bench.tell(x.Polled((_events(dice, bench, offset),)))
+                    bench.tell(inputs.Polled((_events(dice, bench, offset),)))
                     offset = bench.pipeline.statistics.records
                 bench.wait()
 

@@ -7,7 +7,8 @@
 
 Start reading at ``pipeline.py``; the others are its parts:
 
-    exchange     what the shell reports, what it is asked to do
+    inputs       what the shell reports
+    commands     what the shell is asked to do
     assignment   one partition while it is ours
     offsets      received, resolved, committable
     dedupe       seen, in flight, waiting

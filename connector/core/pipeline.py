@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.core.assignment import TOO_LARGE, Assignment, Letter, Phase
 from connector.core.dedupe import DedupePolicy, DedupeWindow, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy, Request
@@ -137,52 +137,52 @@ class Pipeline:
         self._stop_verdict: str | None = None
         self._expire_at = 0.0
         self._left: list[SeenKeys] = []  # windows of assignments that ended; freed like a sweep, for it takes as long
-        self._out: list[x.Command] = []
+        self._out: list[commands.Command] = []
         self._repeats = Repeats()
         self._doubts: dict[Kind, Doubt] = {}
         self.statistics = Statistics()
 
     # ---- what the shell calls
 
-    def handle(self, told: x.Input, now: Moment) -> list[x.Command]:  # noqa: PLR0912 - one line per kind of input
+    def handle(self, told: inputs.Input, now: Moment) -> list[commands.Command]:  # noqa: PLR0912 - one line per kind of input
         """Take one input; return what to do, in order."""
         self._agrees = self._clock.agrees(now)
         self._vouched = now.monotonic - now.vouched <= self._policy.dispatch.poll_gate_seconds
         match told:
-            case x.Polled(polls):
+            case inputs.Polled(polls):
                 for poll in polls:
                     self._polled(poll, now)
-            case x.Unreadable():
+            case inputs.Unreadable():
                 self._unreadable(told, now)
-            case x.RequestFinished():
+            case inputs.RequestFinished():
                 self._request_finished(told, now)
-            case x.FactsAppended():
+            case inputs.FactsAppended():
                 self._facts_appended(told, now)
-            case x.FactsFailed():
+            case inputs.FactsFailed():
                 self._facts_failed(told, now)
-            case x.LetterWritten():
+            case inputs.LetterWritten():
                 self._letter_written(told)
-            case x.LetterFailed():
+            case inputs.LetterFailed():
                 self._letter_failed(told, now)
-            case x.CommitFailed(generation):
+            case inputs.CommitFailed(generation):
                 self._commit_failed(generation, now)
-            case x.Assigned(partition, generation, truncated, anew):
+            case inputs.Assigned(partition, generation, truncated, anew):
                 self._assigned(Assignment(partition, generation, truncated), anew, now)
-            case x.Restored():
+            case inputs.Restored():
                 self._restored(told, now)
-            case x.RestoreFailed():
+            case inputs.RestoreFailed():
                 self._restore_failed(told, now)
-            case x.Revoked(generations):
+            case inputs.Revoked(generations):
                 for generation in generations:
                     self._drain(generation, now)
-            case x.Lost(generations):
+            case inputs.Lost(generations):
                 for generation in generations:
                     self._end(generation, now)
-            case x.TopicSeen():
+            case inputs.TopicSeen():
                 self._topic_seen(told)
-            case x.ShutdownRequested():
+            case inputs.ShutdownRequested():
                 self._shut_down(None, now)
-            case x.TimePassed():
+            case inputs.TimePassed():
                 pass
             case _:
                 assert_never(told)
@@ -394,7 +394,7 @@ class Pipeline:
             here, there = (f"{part.partition}@{event.offset}" for event in (first, copy))
             self._doubts[Kind.DIFFERENT] = Doubt(Kind.DIFFERENT, here, there, copies)
 
-    def _unreadable(self, told: x.Unreadable, now: Moment) -> None:
+    def _unreadable(self, told: inputs.Unreadable, now: Moment) -> None:
         """Try again later: a replica that is sound may lead by then, or somebody has mended this one."""
         part = self._assignments.get(told.generation)
         if part is not None and part.phase is Phase.RUNNING:
@@ -445,10 +445,10 @@ class Pipeline:
     def _put_letter(self, part: Assignment, letter: Letter) -> None:
         part.letters[letter.offset] = letter
         self._out.append(
-            x.WriteLetter(part.partition, part.generation, letter.offset, letter.record, letter.flaw, letter.manner)
+            commands.WriteLetter(part.partition, part.generation, letter.offset, letter.record, letter.flaw, letter.manner)
         )
 
-    def _letter_written(self, told: x.LetterWritten) -> None:
+    def _letter_written(self, told: inputs.LetterWritten) -> None:
         part = self._assignments[told.generation]
         letter = part.letters.pop(told.offset)
         part.letter_failures = 0
@@ -460,7 +460,7 @@ class Pipeline:
             part.facts.add(letter.offset, letter.epoch, Outcome.DEAD_LETTERED)
             part.let_go(letter)
 
-    def _letter_failed(self, told: x.LetterFailed, now: Moment) -> None:
+    def _letter_failed(self, told: inputs.LetterFailed, now: Moment) -> None:
         part = self._assignments[told.generation]
         letter = part.letters.pop(told.offset)
         if not part.live:
@@ -476,7 +476,7 @@ class Pipeline:
 
     # ---- answers
 
-    def _request_finished(self, told: x.RequestFinished, now: Moment) -> None:
+    def _request_finished(self, told: inputs.RequestFinished, now: Moment) -> None:
         request = self._dispatch.finish(told.request)
         for event in request.events:
             part = self._assignments[event.generation]
@@ -613,13 +613,13 @@ class Pipeline:
         part.flushing, part.flush_due = facts, None
         if part.unconfirmed_since is None:
             part.unconfirmed_since = now.monotonic
-        self._out.append(x.AppendFacts(part.partition, part.generation, part.topic_id, facts))
+        self._out.append(commands.AppendFacts(part.partition, part.generation, part.topic_id, facts))
 
     @property
     def _unconfirmed(self) -> int:
         return sum(len(part.facts) + len(part.flushing or ()) for part in self._assignments.values())
 
-    def _facts_appended(self, told: x.FactsAppended, now: Moment) -> None:
+    def _facts_appended(self, told: inputs.FactsAppended, now: Moment) -> None:
         part = self._assignments[told.generation]
         facts, part.flushing, part.failures = part.flushing, None, 0
         part.unconfirmed_since, self._confirmed_at = None, now.monotonic
@@ -641,11 +641,11 @@ class Pipeline:
         """Start, now that an entry was confirmed, if the clock may be believed; else ask the brokers for the time again."""
         if self._agrees:
             part.phase, part.fetching, part.running_since = Phase.RUNNING, False, now.monotonic
-            self._out.append(x.Start(part.partition, part.generation, *part.start, part.topic_id))
+            self._out.append(commands.Start(part.partition, part.generation, *part.start, part.topic_id))
         else:
             part.flush_due = now.monotonic + _PROBE_SECONDS
 
-    def _facts_failed(self, told: x.FactsFailed, now: Moment) -> None:
+    def _facts_failed(self, told: inputs.FactsFailed, now: Moment) -> None:
         """Write them again: facts are a set, so one that was written all the same does no harm."""
         part = self._assignments[told.generation]
         facts = Facts() if part.flushing is None else part.flushing  # an empty one may say where the assignment begins
@@ -668,7 +668,7 @@ class Pipeline:
     def _assigned(self, part: Assignment, anew: bool, now: Moment) -> None:
         """Restore it: later and later where it begins anew again and again, and nothing comes of it in between."""
         if self._stopping:
-            self._out.append(x.Release(part.partition, part.generation, 0))
+            self._out.append(commands.Release(part.partition, part.generation, 0))
             return
         self._assignments[part.generation] = part
         restarts = self._restarts.get(part.partition, 0) if anew else 0
@@ -694,19 +694,19 @@ class Pipeline:
         """
         return [each for each in self._assignments.values() if each.partition == part.partition and not each.live]
 
-    def _restored(self, told: x.Restored, now: Moment) -> None:
+    def _restored(self, told: inputs.Restored, now: Moment) -> None:
         part = self._assignments.get(told.generation)
         if part is not None and part.phase is Phase.RESTORING:
             part.restored(told.recovery)
             self._append(part, Facts(start=part.start[0]), now)
 
-    def _topic_seen(self, told: x.TopicSeen) -> None:
+    def _topic_seen(self, told: inputs.TopicSeen) -> None:
         """Start over on a recreated topic; a classic consumer reads on in it from its old offset (tried)."""
         for part in self._assignments.values():
             if part.phase is Phase.RUNNING and part.partition.topic == told.topic and part.topic_id != told.topic_id:
-                self._out.append(x.StartOver(part.partition, part.generation))
+                self._out.append(commands.StartOver(part.partition, part.generation))
 
-    def _restore_failed(self, told: x.RestoreFailed, now: Moment) -> None:
+    def _restore_failed(self, told: inputs.RestoreFailed, now: Moment) -> None:
         part = self._assignments.get(told.generation)
         if part is None or part.phase is not Phase.RESTORING:
             return
@@ -723,7 +723,7 @@ class Pipeline:
             return
         if part.phase is not Phase.RUNNING and not self._older(part):
             self._end(generation, now)
-            self._out.append(x.Release(part.partition, generation, 0))
+            self._out.append(commands.Release(part.partition, generation, 0))
             return
         part.phase, part.drain_by, part.restore_due = Phase.DRAINING, now.monotonic + self._policy.drain_seconds, None
         self._give_back(part)
@@ -779,7 +779,7 @@ class Pipeline:
             if part.commits and now.monotonic >= part.commit_due:
                 committing.append(part)
         if committing := committing or self._to_vouch_by(now):
-            self._out.append(x.Commit(tuple(self._commit_point(part, now) for part in committing)))
+            self._out.append(commands.Commit(tuple(self._commit_point(part, now) for part in committing)))
         self._finish_drains(now)
         self._settle_fetching(now)
         self._expire(now)
@@ -801,7 +801,7 @@ class Pipeline:
                 for event in request.events:
                     self._assignments[event.generation].in_flight += 1
                 generations = frozenset(event.generation for event in request.events)
-                self._out.append(x.Send(request.number, body, len(request.events), request.attempt, generations))
+                self._out.append(commands.Send(request.number, body, len(request.events), request.attempt, generations))
 
     def _may_send(self) -> bool:
         """Tell whether events may be judged, and facts about them be held and written down."""
@@ -849,12 +849,12 @@ class Pipeline:
         heard = max(now.vouched, part.running_since)
         if part.phase is Phase.RUNNING and now.monotonic - heard > self._policy.session_seconds:
             part.running_since = now.monotonic
-            self._out.append(x.StartOver(part.partition, part.generation))
+            self._out.append(commands.StartOver(part.partition, part.generation))
 
     def _try_again(self, part: Assignment, now: Moment) -> None:
         if (restores_at := self._restores_at(part)) is not None and restores_at <= now.monotonic:
             part.restore_due = None
-            self._out.append(x.Restore(part.partition, part.generation, part.truncated))
+            self._out.append(commands.Restore(part.partition, part.generation, part.truncated))
         if part.letters_due is not None and part.letters_due <= now.monotonic:
             letters, part.unwritten, part.letters_due = part.unwritten, {}, None
             for letter in letters.values():
@@ -882,12 +882,12 @@ class Pipeline:
         """Whether nothing more can be learnt that could go into the same entry."""
         return part.phase in {Phase.DRAINING, Phase.ENDED} and not part.in_flight and not part.letters
 
-    def _commit_point(self, part: Assignment, now: Moment) -> x.CommitPoint:
+    def _commit_point(self, part: Assignment, now: Moment) -> commands.CommitPoint:
         part.asked_to_commit, part.committed = part.tracker.next_offset, True
         part.commit_due = now.monotonic + self._policy.flush.interval_seconds
         behind = part.tracker.behind if part.tracker.behind < part.tracker.next_offset else None
         metadata = commit_metadata(part.topic_id, part.position, behind, str(part.landmarks))
-        return x.CommitPoint(part.partition, part.generation, part.asked_to_commit, part.tracker.epoch, metadata)
+        return commands.CommitPoint(part.partition, part.generation, part.asked_to_commit, part.tracker.epoch, metadata)
 
     def _finish_drains(self, now: Moment) -> None:
         for part in list(self._assignments.values()):
@@ -895,12 +895,12 @@ class Pipeline:
             if part.phase is Phase.DRAINING and (drained or now.monotonic >= part.drain_by):
                 unresolved = part.held
                 self._end(part.generation, now)
-                self._out.append(x.Release(part.partition, part.generation, unresolved))
+                self._out.append(commands.Release(part.partition, part.generation, unresolved))
             if not part.live and part.idle:
                 del self._assignments[part.generation]
         if self._stop_by is not None and not self.assignments and (not self._assignments or now.monotonic >= self._stop_by):
             self._stop_by = None
-            self._out.append(x.Stop(self._stop_verdict))
+            self._out.append(commands.Stop(self._stop_verdict))
 
     def _settle_fetching(self, now: Moment) -> None:
         buffer = self._policy.buffer
@@ -928,7 +928,7 @@ class Pipeline:
             )
             if fetch != part.fetching:
                 part.fetching = fetch
-                self._out.append((x.Resume if fetch else x.Pause)(part.partition, part.generation))
+                self._out.append((commands.Resume if fetch else commands.Pause)(part.partition, part.generation))
 
     def _expire(self, now: Moment) -> None:
         if now.monotonic < self._expire_at or not self._agrees:

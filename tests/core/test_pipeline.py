@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.core.assignment import Phase
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
@@ -89,31 +89,33 @@ class Conversation:
     def moment(self) -> Moment:
         return at(self.now, skew_ms=self.skew_ms, polled=self.last_poll, vouched=self.vouched)
 
-    def tell(self, told: x.Input, *, after: float = 0.0) -> list[x.Command]:
+    def tell(self, told: inputs.Input, *, after: float = 0.0) -> list[commands.Command]:
         self.now += after
-        commands = self.pipeline.handle(told, self.moment)
-        self.requests |= {command.body: command.request for command in commands if isinstance(command, x.Send)}
+        out = self.pipeline.handle(told, self.moment)
+        self.requests |= {command.body: command.request for command in out if isinstance(command, commands.Send)}
         counted = self.pipeline.statistics
         accounted = counted.resolved + counted.released + self.pipeline.buffered_events + self.pipeline.in_flight_events
         assert counted.records == accounted
-        return commands
+        return out
 
-    def wait(self, seconds: float) -> list[x.Command]:
-        return self.tell(x.TimePassed(), after=seconds)
+    def wait(self, seconds: float) -> list[commands.Command]:
+        return self.tell(inputs.TimePassed(), after=seconds)
 
     def start(
         self, generation: int = 1, *, place: TopicPartition = PLACE, recovery: Recovery | None = None
-    ) -> list[x.Command]:
-        self.tell(x.Assigned(place, generation))
-        self.tell(x.Restored(generation, recovery or a_recovery()))
+    ) -> list[commands.Command]:
+        self.tell(inputs.Assigned(place, generation))
+        self.tell(inputs.Restored(generation, recovery or a_recovery()))
         return self.appended(generation)
 
-    def appended(self, generation: int = 1) -> list[x.Command]:
+    def appended(self, generation: int = 1) -> list[commands.Command]:
         self.ledger_end += 10  # another member wrote in between
-        return self.tell(x.FactsAppended(generation, self.ledger_end, NOW_MS + round(self.now * 1000)))
+        return self.tell(inputs.FactsAppended(generation, self.ledger_end, NOW_MS + round(self.now * 1000)))
 
-    def poll(self, *shapes: Shape, generation: int = 1, epoch: int = 0, place: TopicPartition = PLACE) -> list[x.Command]:
-        return self.tell(x.Polled((poll_of(*shapes, generation=generation, epoch=epoch, place=place),)))
+    def poll(
+        self, *shapes: Shape, generation: int = 1, epoch: int = 0, place: TopicPartition = PLACE
+    ) -> list[commands.Command]:
+        return self.tell(inputs.Polled((poll_of(*shapes, generation=generation, epoch=epoch, place=place),)))
 
     def poll_two_partitions(self) -> None:
         """Have event 0 of one partition and event 7 of another polled, so that they share the next request."""
@@ -125,10 +127,10 @@ class Conversation:
         self.poll(good(7), generation=2, place=other)
         self.last_poll = None
 
-    def answer(self, body: bytes, answer: Answer, *, chance: float = 0.0) -> list[x.Command]:
-        return self.tell(x.RequestFinished(self.requests[body], answer, chance))
+    def answer(self, body: bytes, answer: Answer, *, chance: float = 0.0) -> list[commands.Command]:
+        return self.tell(inputs.RequestFinished(self.requests[body], answer, chance))
 
-    def verdicts(self, body: bytes, *verdicts: Verdict) -> list[x.Command]:
+    def verdicts(self, body: bytes, *verdicts: Verdict) -> list[commands.Command]:
         return self.answer(body, Verdicts(list(verdicts)))
 
     def deliver(self, offset: int) -> None:
@@ -154,25 +156,25 @@ def good(offset: int, key: str | None = None, *, age_ms: int = 0, payload: bytes
     return offset, key, payload or b"%d" % offset, NOW_MS - age_ms
 
 
-def sends(commands: list[x.Command]) -> list[bytes]:
-    return [command.body for command in commands if isinstance(command, x.Send)]
+def sends(out: list[commands.Command]) -> list[bytes]:
+    return [command.body for command in out if isinstance(command, commands.Send)]
 
 
-def letters(commands: list[x.Command]) -> list[tuple[int, Reason]]:
-    return [(command.offset, command.flaw.reason) for command in commands if isinstance(command, x.WriteLetter)]
+def letters(out: list[commands.Command]) -> list[tuple[int, Reason]]:
+    return [(command.offset, command.flaw.reason) for command in out if isinstance(command, commands.WriteLetter)]
 
 
-def commits(commands: list[x.Command]) -> list[int]:
-    return [point.next_offset for command in commands if isinstance(command, x.Commit) for point in command.points]
+def commits(out: list[commands.Command]) -> list[int]:
+    return [point.next_offset for command in out if isinstance(command, commands.Commit) for point in command.points]
 
 
-def written(commands: list[x.Command]) -> list[tuple[int, Outcome]]:
-    facts = [command.facts for command in commands if isinstance(command, x.AppendFacts)]
+def written(out: list[commands.Command]) -> list[tuple[int, Outcome]]:
+    facts = [command.facts for command in out if isinstance(command, commands.AppendFacts)]
     return [fact for entry in facts for fact in zip(entry.offsets, entry.outcomes, strict=True)]
 
 
-def kinds(commands: list[x.Command]) -> list[type]:
-    return [type(command) for command in commands]
+def kinds(out: list[commands.Command]) -> list[type]:
+    return [type(command) for command in out]
 
 
 # ---- from the assignment to the start
@@ -180,54 +182,54 @@ def kinds(commands: list[x.Command]) -> list[type]:
 
 def test_an_assignment_is_restored_then_proves_the_ledger_writable_then_starts() -> None:
     talk = Conversation()
-    assert talk.tell(x.Assigned(PLACE, 7)) == [x.Restore(PLACE, 7)]
+    assert talk.tell(inputs.Assigned(PLACE, 7)) == [commands.Restore(PLACE, 7)]
     assert talk.pipeline.paused()["restoring"] == 1
-    assert talk.tell(x.Restored(7, a_recovery(30))) == [x.AppendFacts(PLACE, 7, "topic-id", Facts())]
+    assert talk.tell(inputs.Restored(7, a_recovery(30))) == [commands.AppendFacts(PLACE, 7, "topic-id", Facts())]
     assert talk.pipeline.paused()["restoring"] == 1
-    assert talk.appended(7) == [x.Start(PLACE, 7, 30, -1, "topic-id"), x.Resume(PLACE, 7)]
+    assert talk.appended(7) == [commands.Start(PLACE, 7, 30, -1, "topic-id"), commands.Resume(PLACE, 7)]
     assert set(talk.pipeline.paused().values()) == {0}
     assert talk.pipeline.needs_operator() == []
 
 
 def test_a_ledger_that_cannot_be_read_is_tried_again_with_backoff() -> None:
     talk = Conversation()
-    talk.tell(x.Assigned(PLACE, 1))
-    assert talk.tell(x.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
+    talk.tell(inputs.Assigned(PLACE, 1))
+    assert talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
     assert talk.pipeline.needs_operator() == []
     assert talk.pipeline.wake_at(talk.moment) == 0.5
-    assert talk.wait(0.5) == [x.Restore(PLACE, 1)]
-    talk.tell(x.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0))
+    assert talk.wait(0.5) == [commands.Restore(PLACE, 1)]
+    talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0))
     assert talk.pipeline.wake_at(talk.moment) == 1.5
 
 
 def test_a_ledger_that_must_not_be_trusted_is_refused_aloud_and_still_tried_again() -> None:
     talk = Conversation()
-    talk.tell(x.Assigned(PLACE, 1))
-    talk.tell(x.RestoreFailed(1, "the ledger was recreated", needs_operator=True, chance=0.0))
+    talk.tell(inputs.Assigned(PLACE, 1))
+    talk.tell(inputs.RestoreFailed(1, "the ledger was recreated", needs_operator=True, chance=0.0))
     assert talk.pipeline.needs_operator() == ["the ledger was recreated"]
     assert talk.pipeline.paused()["refused"] == 1
     assert talk.pipeline.paused()["restoring"] == 0
-    assert talk.wait(0.5) == [x.Restore(PLACE, 1)]
-    talk.tell(x.Restored(1, a_recovery()))
+    assert talk.wait(0.5) == [commands.Restore(PLACE, 1)]
+    talk.tell(inputs.Restored(1, a_recovery()))
     assert talk.pipeline.needs_operator() == []
 
 
 def test_an_opening_entry_that_cannot_be_written_is_tried_again() -> None:
     talk = Conversation()
-    talk.tell(x.Assigned(PLACE, 1))
-    talk.tell(x.Restored(1, a_recovery()))
-    assert talk.tell(x.FactsFailed(1, 0.0)) == []
-    assert kinds(talk.wait(0.5)) == [x.AppendFacts]
-    assert kinds(talk.appended()) == [x.Start, x.Resume]
+    talk.tell(inputs.Assigned(PLACE, 1))
+    talk.tell(inputs.Restored(1, a_recovery()))
+    assert talk.tell(inputs.FactsFailed(1, 0.0)) == []
+    assert kinds(talk.wait(0.5)) == [commands.AppendFacts]
+    assert kinds(talk.appended()) == [commands.Start, commands.Resume]
 
 
 def test_news_of_a_restore_that_nobody_waits_for_changes_nothing() -> None:
     talk = Conversation()
     talk.start()
-    assert talk.tell(x.Restored(1, a_recovery())) == []
-    assert talk.tell(x.Restored(99, a_recovery())) == []
-    assert talk.tell(x.RestoreFailed(1, "late", needs_operator=True, chance=0.0)) == []
-    assert talk.tell(x.RestoreFailed(99, "late", needs_operator=True, chance=0.0)) == []
+    assert talk.tell(inputs.Restored(1, a_recovery())) == []
+    assert talk.tell(inputs.Restored(99, a_recovery())) == []
+    assert talk.tell(inputs.RestoreFailed(1, "late", needs_operator=True, chance=0.0)) == []
+    assert talk.tell(inputs.RestoreFailed(99, "late", needs_operator=True, chance=0.0)) == []
     assert talk.pipeline.needs_operator() == []
 
 
@@ -237,12 +239,14 @@ def test_news_of_a_restore_that_nobody_waits_for_changes_nothing() -> None:
 def test_an_event_is_sent_then_written_down_then_committed() -> None:
     talk = Conversation()
     talk.start(recovery=a_recovery(5))
-    assert talk.poll(good(5, "a"), epoch=3) == [x.Send(1, b"[5]", 1, 0, frozenset({1}))]
+    assert talk.poll(good(5, "a"), epoch=3) == [commands.Send(1, b"[5]", 1, 0, frozenset({1}))]
     assert talk.verdicts(b"[5]", DELIVERED) == []
     (append,) = talk.wait(1.0)
-    assert append == x.AppendFacts(PLACE, 1, "topic-id", Facts([5], [3], [Outcome.DELIVERED], [key_of("a")], [NOW_MS]))
+    assert append == commands.AppendFacts(
+        PLACE, 1, "topic-id", Facts([5], [3], [Outcome.DELIVERED], [key_of("a")], [NOW_MS])
+    )
     (commit,) = talk.appended()
-    assert commit == x.Commit((x.CommitPoint(PLACE, 1, 6, 3, "v1 topic-id ledger-id:20"),))
+    assert commit == commands.Commit((commands.CommitPoint(PLACE, 1, 6, 3, "v1 topic-id ledger-id:20"),))
 
 
 def test_nothing_is_committed_while_the_facts_are_unconfirmed() -> None:
@@ -271,7 +275,7 @@ def test_the_ledger_position_never_goes_back() -> None:
     talk.poll((0, None, None, None))
     talk.wait(1.0)
     (commit,) = talk.appended()
-    assert isinstance(commit, x.Commit)
+    assert isinstance(commit, commands.Commit)
     assert commit.points[0].metadata == "v1 topic-id ledger-id:50"
 
 
@@ -280,7 +284,7 @@ def test_the_end_of_the_log_is_committed_once_what_stands_before_it_is_written_d
     talk.start()
     poll = poll_of((5, None, None, None))
     poll.reached = 7
-    talk.tell(x.Polled((poll,)))
+    talk.tell(inputs.Polled((poll,)))
     assert commits(talk.wait(1.0)) == []
     assert commits(talk.appended()) == [7]
 
@@ -291,8 +295,8 @@ def test_the_end_of_the_log_is_not_taken_for_that_of_polls_that_still_wait_for_t
     talk.skew_ms = 600_000
     end = poll_of()
     end.reached = 7
-    talk.tell(x.Polled((poll_of((5, None, None, None)),)))
-    assert commits(talk.tell(x.Polled((end,)))) == []
+    talk.tell(inputs.Polled((poll_of((5, None, None, None)),)))
+    assert commits(talk.tell(inputs.Polled((end,)))) == []
     talk.skew_ms = 0
     assert commits(talk.wait(10.0)) == []
     assert commits(talk.appended()) == []  # the clock's probe
@@ -306,24 +310,24 @@ def test_a_refused_commit_is_made_again_later() -> None:
     talk.poll((0, None, None, None))
     talk.wait(1.0)
     talk.appended()
-    assert talk.tell(x.CommitFailed(1)) == []
+    assert talk.tell(inputs.CommitFailed(1)) == []
     assert talk.pipeline.wake_at(talk.moment) == talk.now + 6.0
     assert commits(talk.wait(6.0)) == [1]
-    assert talk.tell(x.CommitFailed(99)) == []
+    assert talk.tell(inputs.CommitFailed(99)) == []
 
 
 def test_a_commit_refused_late_of_an_older_assignment_does_not_commit_the_start_of_this_one() -> None:
     """It would go without the leader epoch that notices a log cut below it."""
     talk = Conversation()
     talk.start(recovery=replace(a_recovery(5), epoch=3))
-    talk.tell(x.CommitFailed(1))
+    talk.tell(inputs.CommitFailed(1))
     assert commits(talk.wait(6.0)) == []
 
 
 def test_polls_of_an_assignment_that_is_not_running_are_ignored() -> None:
     talk = Conversation()
     assert talk.poll(good(0)) == []
-    talk.tell(x.Assigned(PLACE, 1))
+    talk.tell(inputs.Assigned(PLACE, 1))
     assert talk.poll(good(0)) == []
     assert talk.pipeline.statistics.records == 0
 
@@ -349,9 +353,9 @@ def test_a_record_that_comes_after_a_later_one_ends_the_process_rather_than_bein
 def test_a_record_found_in_the_ledger_is_already_resolved_whatever_else_it_is() -> None:
     talk = Conversation()
     talk.start(recovery=a_recovery(seen=("a",), resolved=(0, 1, 2, 3)))
-    commands = talk.poll((0, None, None, None), (1, None, FLAW, NOW_MS), good(2, age_ms=2 * WEEK_MS), good(3, "a"))
-    assert commits(commands) == [4]
-    assert letters(commands) == []
+    out = talk.poll((0, None, None, None), (1, None, FLAW, NOW_MS), good(2, age_ms=2 * WEEK_MS), good(3, "a"))
+    assert commits(out) == [4]
+    assert letters(out) == []
     assert talk.pipeline.statistics.already_resolved == 4
     assert talk.outcomes == {}
 
@@ -378,10 +382,10 @@ def test_a_fact_under_another_leader_epoch_resolves_nothing() -> None:
 def test_the_first_broken_rule_names_the_dead_letter(shape: Shape, reason: Reason) -> None:
     talk = Conversation()
     talk.start(recovery=a_recovery(seen=("seen",)))
-    commands = talk.poll(shape)
-    assert letters(commands) == [(0, reason)]
-    assert sends(commands) == []
-    talk.tell(x.LetterWritten(1, 0))
+    out = talk.poll(shape)
+    assert letters(out) == [(0, reason)]
+    assert sends(out) == []
+    talk.tell(inputs.LetterWritten(1, 0))
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
     assert talk.pipeline.statistics.dead_letters == {reason: 1}
     assert written(talk.wait(1.0)) == [(0, Outcome.DEAD_LETTERED)]
@@ -403,7 +407,7 @@ def test_what_needs_neither_sending_nor_a_letter_is_a_fact_at_once(shape: Shape,
     assert talk.poll(shape) == []
     assert talk.outcomes == {outcome: 1}
     (append,) = talk.wait(1.0)
-    assert isinstance(append, x.AppendFacts)
+    assert isinstance(append, commands.AppendFacts)
     assert append.facts == Facts([0], [0], [outcome], [None], [0])
 
 
@@ -431,9 +435,9 @@ def test_the_next_copy_takes_the_place_of_a_rejected_event() -> None:
     talk = Conversation()
     talk.start()
     talk.poll(good(0, "a"), good(1, "a"))
-    commands = talk.verdicts(b"[0]", REJECTED)
-    assert letters(commands) == [(0, Reason.REJECTED)]
-    assert sends(commands) == [b"[1]"]
+    out = talk.verdicts(b"[0]", REJECTED)
+    assert letters(out) == [(0, Reason.REJECTED)]
+    assert sends(out) == [b"[1]"]
 
 
 def test_a_rejected_event_does_not_make_its_key_seen() -> None:
@@ -441,27 +445,27 @@ def test_a_rejected_event_does_not_make_its_key_seen() -> None:
     talk.start()
     talk.poll(good(0, "a"))
     talk.verdicts(b"[0]", REJECTED)
-    talk.tell(x.LetterWritten(1, 0))
+    talk.tell(inputs.LetterWritten(1, 0))
     assert sends(talk.poll(good(1, "a"))) == [b"[1]"]
     (append,) = talk.wait(1.0)
-    assert append == x.AppendFacts(PLACE, 1, "topic-id", Facts([0], [0], [Outcome.DEAD_LETTERED], [None], [0]))
+    assert append == commands.AppendFacts(PLACE, 1, "topic-id", Facts([0], [0], [Outcome.DEAD_LETTERED], [None], [0]))
 
 
 def test_a_copy_that_is_too_large_makes_room_for_the_one_after_it() -> None:
     talk = Conversation()
     talk.start()
     talk.poll(good(0, "a"), good(1, "a", payload=b"x" * 99), good(2, "a"))
-    commands = talk.verdicts(b"[0]", REJECTED)
-    assert letters(commands) == [(0, Reason.REJECTED), (1, Reason.TOO_LARGE)]
-    assert sends(commands) == [b"[2]"]
+    out = talk.verdicts(b"[0]", REJECTED)
+    assert letters(out) == [(0, Reason.REJECTED), (1, Reason.TOO_LARGE)]
+    assert sends(out) == [b"[2]"]
 
 
 def test_an_event_that_is_too_large_leaves_its_key_to_the_next_copy() -> None:
     talk = Conversation()
     talk.start()
-    commands = talk.poll(good(0, "a", payload=b"x" * 99), good(1, "a"))
-    assert letters(commands) == [(0, Reason.TOO_LARGE)]
-    assert sends(commands) == [b"[1]"]
+    out = talk.poll(good(0, "a", payload=b"x" * 99), good(1, "a"))
+    assert letters(out) == [(0, Reason.TOO_LARGE)]
+    assert sends(out) == [b"[1]"]
 
 
 def test_an_event_that_turns_stale_before_it_is_sent_again_makes_room_for_a_fresher_copy() -> None:
@@ -480,7 +484,7 @@ def test_only_the_stale_leave_a_group_that_is_sent_again() -> None:
     talk.start()
     talk.poll(good(0, age_ms=WEEK_MS - 100), good(1))
     talk.answer(b"[0,1]", RequestFailed(Failure.TRANSIENT, "connect"))
-    assert talk.wait(0.5) == [x.Send(2, b"[1]", 1, 1, frozenset({1}))]
+    assert talk.wait(0.5) == [commands.Send(2, b"[1]", 1, 1, frozenset({1}))]
     assert talk.outcomes == {Outcome.STALE: 1}
 
 
@@ -498,8 +502,8 @@ def test_an_event_without_a_final_verdict_is_tried_again_until_it_is_given_up_as
     assert sends(talk.wait(0.5)) == []
     assert sends(talk.wait(0.5)) == [b"[0,1]"]
     talk.deliver(4)
-    commands = talk.verdicts(b"[0,1]", RETRY, NO_VERDICT)
-    assert [command.flaw for command in commands if isinstance(command, x.WriteLetter)] == [
+    out = talk.verdicts(b"[0,1]", RETRY, NO_VERDICT)
+    assert [command.flaw for command in out if isinstance(command, commands.WriteLetter)] == [
         Flaw(Reason.NO_VERDICT, "INTERNAL"),
         Flaw(Reason.NO_VERDICT, "no verdict on this event"),
     ]
@@ -515,7 +519,7 @@ def test_a_request_that_fails_as_a_whole_is_tried_without_bound_and_dead_letters
         wake = talk.pipeline.wake_at(talk.moment)
         full = min(60, 2 ** (attempt - 1))
         (send,) = talk.wait(full / 2)
-        assert isinstance(send, x.Send)
+        assert isinstance(send, commands.Send)
         assert send.attempt == attempt
         assert wake is not None
         assert wake <= talk.now
@@ -754,7 +758,7 @@ def test_what_waits_for_the_account_is_given_back_with_its_partition_and_grows_s
     assert talk.pipeline.needs_operator() == []
     talk.poll(good(2), good(3))
     talk.verdicts(b"[2,3]", DELIVERED, UNPAID)
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     assert talk.pipeline.needs_operator() == []
     assert talk.pipeline.statistics.released == 1
     assert sends(talk.wait(60.0)) == []
@@ -869,7 +873,7 @@ def test_asked_to_stop_on_a_verdict_it_stops_once_no_further_event_can_settle_it
     talk.start()
     talk.poll(good(0))
     for attempt in range(1, stops_after + 1):
-        stopped = any(isinstance(command, x.Release) for command in talk.answer(b"[0]", failed))
+        stopped = any(isinstance(command, commands.Release) for command in talk.answer(b"[0]", failed))
         assert stopped == (attempt == stops_after)
         talk.wait(60.0)
 
@@ -894,8 +898,8 @@ def test_one_event_that_amazon_wants_retried_for_ever_is_given_up_at_last_though
     for _ in range(9):
         assert letters(talk.verdicts(b"[0]", RETRY)) == []
         assert sends(talk.wait(60.0)) == [b"[0]"]
-    commands = talk.verdicts(b"[0]", RETRY)
-    assert (letters(commands), sends(commands)) == ([(0, Reason.NO_VERDICT)], [b"[1]"])
+    out = talk.verdicts(b"[0]", RETRY)
+    assert (letters(out), sends(out)) == ([(0, Reason.NO_VERDICT)], [b"[1]"])
 
 
 def test_answers_that_ask_to_retry_everything_are_an_outage() -> None:
@@ -918,8 +922,8 @@ def test_one_event_whose_answer_cannot_be_read_is_given_up_when_others_are_deliv
     for attempt in range(3):
         talk.deliver(attempt + 1)
         assert sends(talk.wait(60.0)) == [b"[0]"]
-        commands = talk.verdicts(b"[0]", NO_VERDICT)
-    assert letters(commands) == [(0, Reason.NO_VERDICT)]
+        out = talk.verdicts(b"[0]", NO_VERDICT)
+    assert letters(out) == [(0, Reason.NO_VERDICT)]
 
 
 def test_a_batch_that_fails_again_and_again_while_others_pass_is_halved() -> None:
@@ -950,10 +954,10 @@ def test_in_an_outage_one_request_at_a_time_asks_and_its_end_hurries_everybody()
     assert sends(talk.wait(3.9)) == []
     (probe,) = sends(talk.wait(0.1))
     assert sends(talk.poll(good(4))) == []
-    commands = talk.verdicts(probe, DELIVERED)
-    assert len(sends(commands)) == 1  # carefully: one, then two, then more
+    out = talk.verdicts(probe, DELIVERED)
+    assert len(sends(out)) == 1  # carefully: one, then two, then more
     assert talk.pipeline.paused()["outage"] == 0
-    assert len(sends(talk.verdicts(sends(commands)[0], DELIVERED))) == 2
+    assert len(sends(talk.verdicts(sends(out)[0], DELIVERED))) == 2
 
 
 def test_no_more_requests_start_in_a_second_than_was_asked_for() -> None:
@@ -969,23 +973,23 @@ def test_the_one_event_left_of_a_body_too_large_is_no_dead_letter_for_it_was_not
     talk = Conversation()
     talk.poll_two_partitions()
     assert sends(talk.wait(0.0)) == [b"[0,7]"]
-    talk.tell(x.Lost((1,)))
-    commands = talk.answer(b"[0,7]", RequestFailed(Failure.TOO_LARGE, "http-413"))
-    assert letters(commands) == []
-    assert sends(commands) == [b"[7]"]
+    talk.tell(inputs.Lost((1,)))
+    out = talk.answer(b"[0,7]", RequestFailed(Failure.TOO_LARGE, "http-413"))
+    assert letters(out) == []
+    assert sends(out) == [b"[7]"]
 
 
 def test_what_was_given_back_does_not_keep_the_buffer_full_and_what_is_still_out_does() -> None:
     talk, other = Conversation(replace(POLICY, buffer=BufferPolicy(30, 10_000, 10, 2_000))), TopicPartition("conversions", 1)
     talk.start()
     talk.start(2, place=other)
-    commands = talk.poll(*[good(offset) for offset in range(60, 90)])
-    assert {x.Pause(PLACE, 1), x.Pause(other, 2)} <= set(commands)
-    assert len(sends(commands)) == 3
-    assert x.Resume(other, 2) not in talk.tell(x.Lost((1,)))  # 30 events are in requests
-    bodies = sends(commands)
+    out = talk.poll(*[good(offset) for offset in range(60, 90)])
+    assert {commands.Pause(PLACE, 1), commands.Pause(other, 2)} <= set(out)
+    assert len(sends(out)) == 3
+    assert commands.Resume(other, 2) not in talk.tell(inputs.Lost((1,)))  # 30 events are in requests
+    bodies = sends(out)
     talk.answer(bodies[0], RequestFailed(Failure.TRANSIENT, "connect"))
-    assert x.Resume(other, 2) in talk.answer(bodies[1], RequestFailed(Failure.TRANSIENT, "connect"))
+    assert commands.Resume(other, 2) in talk.answer(bodies[1], RequestFailed(Failure.TRANSIENT, "connect"))
     talk.answer(bodies[2], RequestFailed(Failure.TRANSIENT, "connect"))
     assert [part.held for part in talk.pipeline._assignments.values()] == [0]
 
@@ -995,7 +999,7 @@ def test_an_assignment_that_ended_leaves_its_window_at_once_though_its_facts_are
     talk.start(recovery=a_recovery(seen=("a", "b")))
     talk.poll((0, None, None, None))
     talk.wait(1.0)
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     assert [len(part.window.seen) for part in talk.pipeline._assignments.values()] == [0]
 
 
@@ -1003,17 +1007,17 @@ def test_a_request_may_start_as_long_as_polls_go_on_and_all_its_events_are_ours(
     talk = Conversation()
     talk.poll_two_partitions()
     (send,) = talk.wait(0.0)
-    assert isinstance(send, x.Send)
+    assert isinstance(send, commands.Send)
     assert send.generations == {1, 2}
     gate = POLICY.dispatch.poll_gate_seconds
     assert talk.pipeline.may_start(send.generations, at(100.0, polled=100.0 - gate))
     assert not talk.pipeline.may_start(send.generations, at(100.0, polled=99.9 - gate))
-    talk.tell(x.Revoked((1,)))
+    talk.tell(inputs.Revoked((1,)))
     assert talk.pipeline.may_start(send.generations, talk.moment), "a drain finishes what it has begun"
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     assert not talk.pipeline.may_start(send.generations, talk.moment)
     (again,) = talk.answer(send.body, RequestFailed(Failure.NOT_SENT, "not-sent"))
-    assert isinstance(again, x.Send)
+    assert isinstance(again, commands.Send)
     assert (again.body, again.generations) == (b"[7]", frozenset({2}))
     assert talk.pipeline.may_start(again.generations, talk.moment)
 
@@ -1024,10 +1028,10 @@ def test_requests_that_were_not_sent_after_all_are_no_outage() -> None:
     talk.poll(good(0))
     for _ in range(5):
         (send,) = talk.answer(b"[0]", RequestFailed(Failure.NOT_SENT, "not-sent"))
-        assert isinstance(send, x.Send)
+        assert isinstance(send, commands.Send)
         assert send.attempt == 0
     assert talk.pipeline.paused()["outage"] == 0
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     assert talk.answer(b"[0]", RequestFailed(Failure.NOT_SENT, "not-sent")) == []
 
 
@@ -1037,7 +1041,7 @@ def test_a_member_without_partitions_waits_for_no_operator() -> None:
     talk.poll(good(0))
     talk.answer(b"[0]", RequestFailed(Failure.OPERATOR, "http-401", detail="the token is refused"))
     assert talk.pipeline.needs_operator() == ["the token is refused"]
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     assert talk.pipeline.needs_operator() == []
 
 
@@ -1075,8 +1079,8 @@ def test_on_verdict_stop_a_moment_of_answers_that_cannot_be_read_does_not_end_th
     talk.start()
     talk.poll(good(0))
     for number in range(5):
-        commands = talk.answer(b"[0]", UNREADABLE)
-        assert (x.Stop(UNREADABLE.detail) in commands) == (number == 4)
+        out = talk.answer(b"[0]", UNREADABLE)
+        assert (commands.Stop(UNREADABLE.detail) in out) == (number == 4)
         talk.wait(60.0)
 
 
@@ -1088,20 +1092,20 @@ def test_too_many_rejections_in_a_row_leave_one_probe_a_minute_until_one_is_deli
     talk.start()
     talk.poll(*[good(offset) for offset in range(5)])
     talk.poll(*[good(offset) for offset in range(5, 9)])
-    commands = talk.verdicts(b"[0,1,2,3,4]", *[REJECTED] * 5)
-    assert [offset for offset, _ in letters(commands)] == [0, 1, 2, 3]  # the fifth opens it, and is held back
-    assert x.Pause(PLACE, 1) in commands
+    out = talk.verdicts(b"[0,1,2,3,4]", *[REJECTED] * 5)
+    assert [offset for offset, _ in letters(out)] == [0, 1, 2, 3]  # the fifth opens it, and is held back
+    assert commands.Pause(PLACE, 1) in out
     talk.answer(b"[5,6,7,8]", RequestFailed(Failure.TRANSIENT, "connect"))
     assert talk.pipeline.paused()["breaker"] == 1
     assert "5 events in a row" in talk.pipeline.needs_operator()[0]
     assert talk.pipeline.wake_at(talk.moment) == 60.0
     assert sends(talk.wait(59.0)) == []
-    commands = talk.wait(1.0)
-    assert (sends(commands), letters(commands)) == ([b"[5]"], [(4, Reason.REJECTED)])
+    out = talk.wait(1.0)
+    assert (sends(out), letters(out)) == ([b"[5]"], [(4, Reason.REJECTED)])
     assert sends(talk.wait(59.0)) == []
     talk.verdicts(b"[5]", REJECTED)
-    commands = talk.wait(60.0)
-    assert (sends(commands), letters(commands)) == ([b"[6]"], [(5, Reason.REJECTED)])
+    out = talk.wait(60.0)
+    assert (sends(out), letters(out)) == ([b"[6]"], [(5, Reason.REJECTED)])
     assert sends(talk.verdicts(b"[6]", DELIVERED)) == [b"[7,8]"]
     assert talk.pipeline.needs_operator() == []
 
@@ -1109,31 +1113,31 @@ def test_too_many_rejections_in_a_row_leave_one_probe_a_minute_until_one_is_deli
 def test_too_many_records_that_cannot_be_sent_pause_consumption_instead_of_emptying_the_topic() -> None:
     talk = Conversation()
     talk.start()
-    commands = talk.poll(*[(offset, None, FLAW, NOW_MS) for offset in range(8)])
-    assert len(letters(commands)) == 4
-    assert x.Pause(PLACE, 1) in commands
+    out = talk.poll(*[(offset, None, FLAW, NOW_MS) for offset in range(8)])
+    assert len(letters(out)) == 4
+    assert commands.Pause(PLACE, 1) in out
     assert talk.pipeline.buffered_events == 8
     for offset in range(4):
-        talk.tell(x.LetterWritten(1, offset))
+        talk.tell(inputs.LetterWritten(1, offset))
     for offset in range(4, 8):
-        commands = talk.wait(60.0)
-        assert letters(commands) == [(offset, Reason.INVALID_FIELD)]
-        talk.tell(x.LetterWritten(1, offset))
-    assert x.Resume(PLACE, 1) in commands  # with nothing left to probe by, a look at what comes next
-    commands = talk.poll((8, None, FLAW, NOW_MS), good(9), good(10))
-    assert x.Pause(PLACE, 1) in commands
-    assert sends(commands) == [b"[9]"]
-    assert x.Resume(PLACE, 1) in talk.verdicts(b"[9]", DELIVERED)
+        out = talk.wait(60.0)
+        assert letters(out) == [(offset, Reason.INVALID_FIELD)]
+        talk.tell(inputs.LetterWritten(1, offset))
+    assert commands.Resume(PLACE, 1) in out  # with nothing left to probe by, a look at what comes next
+    out = talk.poll((8, None, FLAW, NOW_MS), good(9), good(10))
+    assert commands.Pause(PLACE, 1) in out
+    assert sends(out) == [b"[9]"]
+    assert commands.Resume(PLACE, 1) in talk.verdicts(b"[9]", DELIVERED)
 
 
 def test_letters_held_back_are_given_back_with_their_partition() -> None:
     talk = Conversation()
     talk.start()
     talk.poll(*[(offset, None, FLAW, NOW_MS) for offset in range(7)])
-    talk.tell(x.Revoked((1,)))
+    talk.tell(inputs.Revoked((1,)))
     for offset in range(4):
-        talk.tell(x.LetterWritten(1, offset))
-    assert [command.unresolved for command in talk.appended() if isinstance(command, x.Release)] == [3]
+        talk.tell(inputs.LetterWritten(1, offset))
+    assert [command.unresolved for command in talk.appended() if isinstance(command, commands.Release)] == [3]
 
 
 # ---- dead letters
@@ -1143,11 +1147,11 @@ def test_a_letter_that_cannot_be_written_pauses_its_partition_and_is_written_aga
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS), (1, None, FLAW, NOW_MS))
-    assert talk.tell(x.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == [x.Pause(PLACE, 1)]
+    assert talk.tell(inputs.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == [commands.Pause(PLACE, 1)]
     assert talk.pipeline.paused()["dead_letter"] == 1
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
-    assert talk.tell(x.LetterWritten(1, 0)) == [x.Resume(PLACE, 1)]
+    assert talk.tell(inputs.LetterWritten(1, 0)) == [commands.Resume(PLACE, 1)]
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
 
 
@@ -1157,17 +1161,17 @@ def test_a_letter_that_fails_again_and_again_is_an_operators_matter_until_it_is_
     talk.poll((0, None, FLAW, NOW_MS))
     for _ in range(3):
         assert talk.pipeline.needs_operator() == []
-        talk.tell(x.LetterFailed(1, 0, "TOPIC_AUTHORIZATION_FAILED", 0.0))
+        talk.tell(inputs.LetterFailed(1, 0, "TOPIC_AUTHORIZATION_FAILED", 0.0))
         talk.wait(60.0)
     (sentence,) = talk.pipeline.needs_operator()
     assert sentence.startswith("dead letters of conversions-0 cannot be written (TOPIC_AUTHORIZATION_FAILED)")
     assert "this client's rights to it" in sentence
-    talk.tell(x.LetterWritten(1, 0))
+    talk.tell(inputs.LetterWritten(1, 0))
     assert talk.pipeline.needs_operator() == []
 
 
-def manners(commands: list[x.Command]) -> list[Manner]:
-    return [command.manner for command in commands if isinstance(command, x.WriteLetter)]
+def manners(out: list[commands.Command]) -> list[Manner]:
+    return [command.manner for command in out if isinstance(command, commands.WriteLetter)]
 
 
 ALONE = Manner(alone=True)
@@ -1179,9 +1183,9 @@ def test_a_letter_that_is_too_large_is_written_alone_and_then_without_its_larges
     talk.start()
     assert manners(talk.poll((0, None, FLAW, NOW_MS))) == [Manner()]
     for manner in (ALONE, *(replace(ALONE, left_out=parts) for parts in (1, 2, 3))):
-        assert manners(talk.tell(x.LetterFailed(1, 0, code, 0.0))) == [manner]
+        assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == [manner]
         assert talk.pipeline.paused()["dead_letter"] == 0, "nothing stands still while there is something to try"
-    assert talk.tell(x.LetterWritten(1, 0)) == []
+    assert talk.tell(inputs.LetterWritten(1, 0)) == []
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
 
 
@@ -1192,12 +1196,12 @@ def test_a_letter_that_does_not_fit_in_any_way_waits_for_an_operator_and_is_trie
     for _ in range(3):
         assert talk.pipeline.needs_operator() == []
         for _ in range(5):
-            talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))
+            talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))
         assert talk.pipeline.paused()["dead_letter"] == 1
         assert manners(talk.wait(60.0)) == [Manner()]
     (sentence,) = talk.pipeline.needs_operator()
     assert "raise its max.message.bytes" in sentence
-    talk.tell(x.LetterWritten(1, 0))
+    talk.tell(inputs.LetterWritten(1, 0))
     assert talk.pipeline.needs_operator() == []
 
 
@@ -1205,11 +1209,11 @@ def test_a_letter_of_a_time_that_its_topic_does_not_take_is_written_with_the_tim
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
-    assert manners(talk.tell(x.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [ALONE]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [ALONE]
     untimely = replace(ALONE, now=True)
-    assert manners(talk.tell(x.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [untimely]
-    assert manners(talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))) == [replace(untimely, left_out=1)]
-    assert manners(talk.tell(x.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == []
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [untimely]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))) == [replace(untimely, left_out=1)]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == []
     assert talk.pipeline.paused()["dead_letter"] == 1
 
 
@@ -1218,8 +1222,8 @@ def test_a_letter_refused_for_another_of_its_batch_is_written_alone_once(code: s
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
-    assert manners(talk.tell(x.LetterFailed(1, 0, code, 0.0))) == [ALONE]
-    assert manners(talk.tell(x.LetterFailed(1, 0, code, 0.0))) == []
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == [ALONE]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == []
     assert talk.pipeline.paused()["dead_letter"] == 1
 
 
@@ -1227,14 +1231,14 @@ def test_a_letter_refused_after_its_assignment_ended_is_not_written_again() -> N
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
-    talk.tell(x.Lost((1,)))
-    assert talk.tell(x.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0)) == []
+    talk.tell(inputs.Lost((1,)))
+    assert talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0)) == []
 
 
 def test_a_letter_carries_the_record_as_it_was_polled() -> None:
     talk = Conversation()
     talk.start()
-    assert talk.poll((4, None, FLAW, NOW_MS)) == [x.WriteLetter(PLACE, 1, 4, "record 4", FLAW)]
+    assert talk.poll((4, None, FLAW, NOW_MS)) == [commands.WriteLetter(PLACE, 1, 4, "record 4", FLAW)]
 
 
 # ---- facts
@@ -1256,12 +1260,12 @@ def test_facts_that_could_not_be_written_are_written_again_with_those_learnt_sin
     talk.poll((0, None, None, None))
     talk.wait(1.0)
     talk.poll(*[(offset, None, None, None) for offset in range(1, 6)])
-    assert talk.tell(x.FactsFailed(1, 0.0)) == []
+    assert talk.tell(inputs.FactsFailed(1, 0.0)) == []
     assert talk.pipeline.wake_at(talk.moment) == talk.now + 0.5
     assert [offset for offset, _ in written(talk.wait(0.5))] == [0, 1, 2]
-    commands = talk.appended()
-    assert commits(commands) == [3]
-    assert [offset for offset, _ in written(commands)] == [3, 4, 5]
+    out = talk.appended()
+    assert commits(out) == [3]
+    assert [offset for offset, _ in written(out)] == [3, 4, 5]
 
 
 def test_with_too_many_facts_unconfirmed_nothing_more_is_sent() -> None:
@@ -1285,7 +1289,7 @@ def test_while_no_fact_is_confirmed_for_long_nothing_more_is_sent() -> None:
     talk.wait(5.1)
     assert sends(talk.poll(good(2))) == []
     assert talk.pipeline.paused()["ledger"] == 1
-    assert written(talk.tell(x.FactsFailed(1, 0.0), after=25.0)) == []
+    assert written(talk.tell(inputs.FactsFailed(1, 0.0), after=25.0)) == []
     assert written(talk.wait(60.0)) == [(0, Outcome.DELIVERED)]
     assert talk.pipeline.paused()["ledger"] == 1  # that it is tried again is no answer
     assert sends(talk.appended()) == [b"[2]"]
@@ -1315,7 +1319,7 @@ def test_a_ledger_partition_that_cannot_be_written_holds_up_nobody_though_anothe
     talk.poll((0, None, None, None))
     talk.wait(1.0)  # and no answer to the fact for as long as the test lasts
     (question,) = talk.wait(5.1)
-    assert question == x.AppendFacts(other, 2, "topic-id", Facts())
+    assert question == commands.AppendFacts(other, 2, "topic-id", Facts())
     assert sends(talk.poll(good(1), generation=2, place=other)) == []
     assert sends(talk.appended(2)) == [b"[1]"]
     talk.verdicts(b"[1]", DELIVERED)
@@ -1323,7 +1327,7 @@ def test_a_ledger_partition_that_cannot_be_written_holds_up_nobody_though_anothe
     talk.appended(2)
     assert talk.wait(4.0) == []
     assert talk.pipeline.wake_at(talk.moment) == 60.0
-    assert talk.wait(1.1)[-1:] == [x.AppendFacts(other, 2, "topic-id", Facts())]
+    assert talk.wait(1.1)[-1:] == [commands.AppendFacts(other, 2, "topic-id", Facts())]
 
 
 # ---- giving partitions back
@@ -1335,13 +1339,13 @@ def test_a_revoked_partition_finishes_what_is_in_flight_commits_and_is_released(
     talk.poll(good(0, "a"), good(1, "a"))
     talk.last_poll = -100.0
     talk.poll(good(2))
-    assert talk.tell(x.Revoked((1,))) == [x.Pause(PLACE, 1)]
+    assert talk.tell(inputs.Revoked((1,))) == [commands.Pause(PLACE, 1)]
     assert talk.pipeline.paused()["draining"] == 1
-    assert talk.tell(x.Revoked((1,))) == []
+    assert talk.tell(inputs.Revoked((1,))) == []
     assert talk.pipeline.wake_at(talk.moment) == 40.0
     assert talk.poll(good(3)) == []
     assert written(talk.verdicts(b"[0]", DELIVERED)) == [(0, Outcome.DELIVERED), (1, Outcome.DUPLICATE)]
-    assert kinds(talk.appended()) == [x.Commit, x.Release]
+    assert kinds(talk.appended()) == [commands.Commit, commands.Release]
     assert talk.pipeline.statistics.released == 1
     assert talk.pipeline.assignments == []
 
@@ -1351,7 +1355,7 @@ def test_what_was_not_sent_is_released_at_once() -> None:
     talk.start()
     talk.last_poll = -100.0
     talk.poll(good(0), good(1))
-    assert talk.tell(x.Revoked((1,))) == [x.Release(PLACE, 1, 2)]
+    assert talk.tell(inputs.Revoked((1,))) == [commands.Release(PLACE, 1, 2)]
     assert talk.pipeline.wake_at(talk.moment) is None
 
 
@@ -1359,9 +1363,9 @@ def test_a_drain_waits_no_longer_than_it_may_and_what_comes_later_is_still_writt
     talk = Conversation()
     talk.start()
     talk.poll(good(0, "a"), good(1))
-    talk.tell(x.Revoked((1,)))
+    talk.tell(inputs.Revoked((1,)))
     assert talk.wait(39.9) == []
-    assert talk.wait(0.1) == [x.Release(PLACE, 1, 2)]
+    assert talk.wait(0.1) == [commands.Release(PLACE, 1, 2)]
     assert talk.pipeline.in_flight_events == 0
     assert written(talk.verdicts(b"[0,1]", DELIVERED, REJECTED)) == [(0, Outcome.DELIVERED)]
     assert talk.pipeline.statistics.late_answers == 2
@@ -1374,17 +1378,17 @@ def test_while_draining_nothing_is_sent_again() -> None:
     talk.start()
     talk.poll(good(0, "a"), good(1, "a"), good(2), good(3), good(4))
     assert sorted(talk.requests) == [b"[0,2,3]", b"[4]"]
-    talk.tell(x.Revoked((1,)))
+    talk.tell(inputs.Revoked((1,)))
     assert talk.answer(b"[4]", RequestFailed(Failure.TIMEOUT, "timeout")) == []
-    commands = talk.verdicts(b"[0,2,3]", REJECTED, RETRY, DELIVERED)
-    assert letters(commands) == [(0, Reason.REJECTED)]
-    assert sends(commands) == []
-    commands = talk.wait(1.0)
-    assert sends(commands) == []
-    assert written(commands) == [(3, Outcome.DELIVERED)]
+    out = talk.verdicts(b"[0,2,3]", REJECTED, RETRY, DELIVERED)
+    assert letters(out) == [(0, Reason.REJECTED)]
+    assert sends(out) == []
+    out = talk.wait(1.0)
+    assert sends(out) == []
+    assert written(out) == [(3, Outcome.DELIVERED)]
     assert talk.appended() == []
-    assert written(talk.tell(x.LetterWritten(1, 0))) == [(0, Outcome.DEAD_LETTERED)]
-    assert talk.appended()[-1] == x.Release(PLACE, 1, 3)  # the copy that waited, and the two without a verdict
+    assert written(talk.tell(inputs.LetterWritten(1, 0))) == [(0, Outcome.DEAD_LETTERED)]
+    assert talk.appended()[-1] == commands.Release(PLACE, 1, 3)  # the copy that waited, and the two without a verdict
 
 
 def test_what_waits_to_be_sent_again_is_not_sent_once_its_partition_is_lost() -> None:
@@ -1392,7 +1396,7 @@ def test_what_waits_to_be_sent_again_is_not_sent_once_its_partition_is_lost() ->
     talk.start()
     talk.poll(good(0))
     talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "connect"))
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     assert talk.wait(10.0) == []
     assert talk.pipeline.wake_at(talk.moment) is None
 
@@ -1401,8 +1405,8 @@ def test_a_letter_that_fails_while_draining_is_written_again() -> None:
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
-    talk.tell(x.Revoked((1,)))
-    assert talk.tell(x.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == []
+    talk.tell(inputs.Revoked((1,)))
+    assert talk.tell(inputs.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == []
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
 
 
@@ -1410,43 +1414,43 @@ def test_a_lost_partition_commits_nothing_more_but_its_facts_are_still_written()
     talk = Conversation()
     talk.start()
     talk.poll((0, None, None, None), (1, None, FLAW, NOW_MS), (2, None, FLAW, NOW_MS), good(3))
-    assert kinds(talk.tell(x.Lost((1,)))) == []
+    assert kinds(talk.tell(inputs.Lost((1,)))) == []
     assert talk.pipeline.statistics.released == 3
     assert written(talk.wait(1.0)) == [(0, Outcome.IGNORED)]
     talk.answer(b"[3]", RequestFailed(Failure.TIMEOUT, "timeout"))
-    assert talk.tell(x.LetterFailed(1, 2, "_MSG_TIMED_OUT", 0.0)) == []
-    talk.tell(x.LetterWritten(1, 1))
+    assert talk.tell(inputs.LetterFailed(1, 2, "_MSG_TIMED_OUT", 0.0)) == []
+    talk.tell(inputs.LetterWritten(1, 1))
     assert written(talk.appended()) == [(1, Outcome.DEAD_LETTERED)]
     assert talk.appended() == []
     assert talk.pipeline.wake_at(talk.moment) is None
-    assert talk.tell(x.CommitFailed(1)) == []
-    assert talk.tell(x.Lost((1,))) == []
+    assert talk.tell(inputs.CommitFailed(1)) == []
+    assert talk.tell(inputs.Lost((1,))) == []
 
 
 @pytest.mark.parametrize("restored", [False, True])
 def test_a_partition_revoked_before_it_started_is_released_at_once(restored: bool) -> None:
     talk = Conversation()
-    talk.tell(x.Assigned(PLACE, 1))
+    talk.tell(inputs.Assigned(PLACE, 1))
     if restored:
-        talk.tell(x.Restored(1, a_recovery()))
-    assert talk.tell(x.Revoked((1,))) == [x.Release(PLACE, 1, 0)]
+        talk.tell(inputs.Restored(1, a_recovery()))
+    assert talk.tell(inputs.Revoked((1,))) == [commands.Release(PLACE, 1, 0)]
     if restored:
         assert talk.appended() == []
-    assert talk.tell(x.Revoked((1,))) == []
+    assert talk.tell(inputs.Revoked((1,))) == []
 
 
 def test_an_assignment_that_ended_has_no_say_in_the_next_one_of_the_same_partition() -> None:
     talk = Conversation()
     talk.start(1)
     talk.poll(good(0, "a"))
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     talk.start(2)
     assert sends(talk.poll(good(0, "a"), generation=2)) == [b"[0]"]
     first, second = sorted({1, *talk.requests.values()})
-    talk.tell(x.RequestFinished(first, Verdicts([DELIVERED]), 0.0))
+    talk.tell(inputs.RequestFinished(first, Verdicts([DELIVERED]), 0.0))
     talk.wait(1.0)
     assert commits(talk.appended(1)) == []
-    talk.tell(x.RequestFinished(second, Verdicts([DELIVERED]), 0.0))
+    talk.tell(inputs.RequestFinished(second, Verdicts([DELIVERED]), 0.0))
     talk.wait(1.0)
     assert commits(talk.appended(2)) == [1]
 
@@ -1457,53 +1461,53 @@ def test_an_assignment_that_ended_has_no_say_in_the_next_one_of_the_same_partiti
 def test_a_shutdown_drains_every_partition_and_then_stops() -> None:
     talk, other = Conversation(), TopicPartition("conversions", 1)
     talk.start(1)
-    talk.tell(x.Assigned(other, 2))
+    talk.tell(inputs.Assigned(other, 2))
     talk.poll(good(0))
-    assert talk.tell(x.ShutdownRequested()) == [x.Release(other, 2, 0), x.Pause(PLACE, 1)]
-    assert talk.tell(x.ShutdownRequested()) == []
+    assert talk.tell(inputs.ShutdownRequested()) == [commands.Release(other, 2, 0), commands.Pause(PLACE, 1)]
+    assert talk.tell(inputs.ShutdownRequested()) == []
     talk.verdicts(b"[0]", DELIVERED)
-    assert talk.appended()[-2:] == [x.Release(PLACE, 1, 0), x.Stop(None)]
+    assert talk.appended()[-2:] == [commands.Release(PLACE, 1, 0), commands.Stop(None)]
     assert talk.pipeline.wake_at(talk.moment) is None
 
 
 def test_without_assignments_a_shutdown_stops_at_once() -> None:
-    assert Conversation().tell(x.ShutdownRequested()) == [x.Stop(None)]
+    assert Conversation().tell(inputs.ShutdownRequested()) == [commands.Stop(None)]
 
 
 def test_a_partition_assigned_during_a_shutdown_is_given_back_at_once() -> None:
     talk = Conversation()
     talk.start(1)
     talk.poll(good(0))
-    talk.tell(x.ShutdownRequested())
+    talk.tell(inputs.ShutdownRequested())
     other = TopicPartition("conversions", 1)
-    assert talk.tell(x.Assigned(other, 2)) == [x.Release(other, 2, 0)]
+    assert talk.tell(inputs.Assigned(other, 2)) == [commands.Release(other, 2, 0)]
 
 
 def test_a_shutdown_ends_in_time_whatever_is_still_under_way() -> None:
     talk = Conversation()
     talk.start(1)
     talk.poll((0, None, None, None), good(1))
-    talk.tell(x.ShutdownRequested())
-    assert x.Stop(None) not in talk.wait(39.9)
-    assert talk.wait(0.1)[-2:] == [x.Release(PLACE, 1, 1), x.Stop(None)]
+    talk.tell(inputs.ShutdownRequested())
+    assert commands.Stop(None) not in talk.wait(39.9)
+    assert talk.wait(0.1)[-2:] == [commands.Release(PLACE, 1, 1), commands.Stop(None)]
 
 
 def test_a_shutdown_waits_for_the_answers_to_lost_partitions_but_not_for_ever() -> None:
     talk = Conversation()
     talk.start(1)
     talk.poll(good(0))
-    talk.tell(x.Lost((1,)))
-    assert talk.tell(x.ShutdownRequested()) == []
+    talk.tell(inputs.Lost((1,)))
+    assert talk.tell(inputs.ShutdownRequested()) == []
     assert talk.pipeline.wake_at(talk.moment) == 40.0
-    assert talk.wait(40.0) == [x.Stop(None)]
+    assert talk.wait(40.0) == [commands.Stop(None)]
 
 
 def test_on_verdict_stop_a_request_that_needs_an_operator_ends_the_process_with_its_sentence() -> None:
     talk = Conversation(replace(POLICY, stop_on_verdict=True))
     talk.start()
     talk.poll(good(0))
-    commands = talk.answer(b"[0]", RequestFailed(Failure.OPERATOR, "http-401", detail="the token is refused"))
-    assert commands == [x.Release(PLACE, 1, 1), x.Stop("the token is refused")]
+    out = talk.answer(b"[0]", RequestFailed(Failure.OPERATOR, "http-401", detail="the token is refused"))
+    assert out == [commands.Release(PLACE, 1, 1), commands.Stop("the token is refused")]
 
 
 def test_on_verdict_stop_too_many_refusals_in_a_row_end_the_process_once_the_letters_are_written() -> None:
@@ -1513,20 +1517,20 @@ def test_on_verdict_stop_too_many_refusals_in_a_row_end_the_process_once_the_let
     talk.answer(b"[0,1,2,3,4]", Verdicts([REJECTED] * 5))
     assert [part.phase for part in talk.pipeline.assignments] == [Phase.DRAINING]
     for offset in range(4):  # the fifth is held back, and given back
-        talk.tell(x.LetterWritten(1, offset))
-    commands = talk.tell(x.FactsAppended(1, 2, None))
-    assert kinds(commands)[-2:] == [x.Release, x.Stop]
-    assert isinstance(commands[-1], x.Stop)
-    assert "in a row" in (commands[-1].verdict or "")
+        talk.tell(inputs.LetterWritten(1, offset))
+    out = talk.tell(inputs.FactsAppended(1, 2, None))
+    assert kinds(out)[-2:] == [commands.Release, commands.Stop]
+    assert isinstance(out[-1], commands.Stop)
+    assert "in a row" in (out[-1].verdict or "")
 
 
 def test_on_verdict_stop_a_ledger_that_must_not_be_trusted_ends_the_process_and_one_that_is_away_does_not() -> None:
     talk = Conversation(replace(POLICY, stop_on_verdict=True))
-    talk.tell(x.Assigned(PLACE, 1))
-    assert talk.tell(x.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
+    talk.tell(inputs.Assigned(PLACE, 1))
+    assert talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
     talk.wait(0.5)
-    commands = talk.tell(x.RestoreFailed(1, "recreated", needs_operator=True, chance=0.0))
-    assert commands == [x.Release(PLACE, 1, 0), x.Stop("recreated")]
+    out = talk.tell(inputs.RestoreFailed(1, "recreated", needs_operator=True, chance=0.0))
+    assert out == [commands.Release(PLACE, 1, 0), commands.Stop("recreated")]
 
 
 # ---- bounds
@@ -1535,13 +1539,13 @@ def test_on_verdict_stop_a_ledger_that_must_not_be_trusted_ends_the_process_and_
 def test_at_the_bound_all_partitions_pause_and_at_half_of_it_they_resume() -> None:
     talk = Conversation(sending(batch=BatchPolicy(40, 1_000, 0.0)))
     talk.start()
-    assert x.Pause not in kinds(talk.poll(*[good(offset) for offset in range(79)]))
-    assert x.Pause(PLACE, 1) in talk.poll(good(79))
+    assert commands.Pause not in kinds(talk.poll(*[good(offset) for offset in range(79)]))
+    assert commands.Pause(PLACE, 1) in talk.poll(good(79))
     assert talk.pipeline.paused()["buffer_full"] == 1
     bodies = list(talk.requests)
     assert [body.count(b",") + 1 for body in bodies] == [40, 39, 1]
     assert talk.verdicts(bodies[2], DELIVERED) == []
-    assert x.Resume(PLACE, 1) in talk.verdicts(bodies[1], *[DELIVERED] * 39)
+    assert commands.Resume(PLACE, 1) in talk.verdicts(bodies[1], *[DELIVERED] * 39)
     assert talk.pipeline.paused()["buffer_full"] == 0
 
 
@@ -1549,20 +1553,20 @@ def test_the_bound_holds_for_bytes_too() -> None:
     talk = Conversation()
     talk.start()
     poll = poll_of(good(0), good(1), sizes=[4_000, 4_000])
-    assert x.Pause(PLACE, 1) in talk.tell(x.Polled((poll,)))
-    assert x.Resume(PLACE, 1) in talk.verdicts(b"[0,1]", DELIVERED, RETRY)
+    assert commands.Pause(PLACE, 1) in talk.tell(inputs.Polled((poll,)))
+    assert commands.Resume(PLACE, 1) in talk.verdicts(b"[0,1]", DELIVERED, RETRY)
 
 
 def test_a_partition_too_far_ahead_of_its_open_record_pauses_alone() -> None:
     talk, other = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 10**6, 10**6))), TopicPartition("conversions", 1)
     talk.start(1)
     talk.start(2, place=other)
-    commands = talk.poll(good(0), *[(offset, None, None, None) for offset in range(1, _MAX_AHEAD + 1)])
-    assert [command for command in commands if isinstance(command, x.Pause)] == [x.Pause(PLACE, 1)]
+    out = talk.poll(good(0), *[(offset, None, None, None) for offset in range(1, _MAX_AHEAD + 1)])
+    assert [command for command in out if isinstance(command, commands.Pause)] == [commands.Pause(PLACE, 1)]
     assert talk.pipeline.paused()["ahead"] == 1
     talk.verdicts(b"[0]", DELIVERED)
     talk.wait(1.0)
-    assert x.Resume(PLACE, 1) in talk.appended()
+    assert commands.Resume(PLACE, 1) in talk.appended()
 
 
 # ---- clocks
@@ -1599,14 +1603,14 @@ def test_no_request_starts_while_the_consumer_thread_stands_still() -> None:
 def test_a_partition_does_not_start_while_the_clocks_disagree_and_the_brokers_time_is_asked_for_again(skew_ms: int) -> None:
     talk = Conversation()
     talk.skew_ms = skew_ms
-    talk.tell(x.Assigned(PLACE, 1))
-    talk.tell(x.Restored(1, a_recovery()))
+    talk.tell(inputs.Assigned(PLACE, 1))
+    talk.tell(inputs.Restored(1, a_recovery()))
     assert talk.appended() == []
     assert "off the brokers'" in talk.pipeline.needs_operator()[0]
     assert talk.pipeline.wake_at(talk.moment) == 5.0
-    assert kinds(talk.wait(5.0)) == [x.AppendFacts]
+    assert kinds(talk.wait(5.0)) == [commands.AppendFacts]
     talk.skew_ms = 0
-    assert kinds(talk.appended()) == [x.Start, x.Resume]
+    assert kinds(talk.appended()) == [commands.Start, commands.Resume]
 
 
 def test_a_clock_that_jumps_pauses_everything_and_what_was_polled_meanwhile_is_judged_when_it_agrees_again() -> None:
@@ -1615,18 +1619,18 @@ def test_a_clock_that_jumps_pauses_everything_and_what_was_polled_meanwhile_is_j
     talk.start(2, place=other)
     talk.skew_ms = WEEK_MS
     assert talk.poll(good(0), good(1, age_ms=WEEK_MS + 1)) == [
-        x.AppendFacts(PLACE, 1, "topic-id", Facts()),
-        x.Pause(PLACE, 1),
-        x.Pause(other, 2),
+        commands.AppendFacts(PLACE, 1, "topic-id", Facts()),
+        commands.Pause(PLACE, 1),
+        commands.Pause(other, 2),
     ]
     assert talk.pipeline.paused()["clock"] == 2
     assert talk.outcomes == {}
     talk.poll(good(0), generation=2, place=other)
-    assert talk.tell(x.Revoked((2,))) == [x.Release(other, 2, 0)]
+    assert talk.tell(inputs.Revoked((2,))) == [commands.Release(other, 2, 0)]
     talk.skew_ms = 0
-    commands = talk.wait(1.0)
-    assert sends(commands) == [b"[0]"]
-    assert x.Resume(PLACE, 1) in commands
+    out = talk.wait(1.0)
+    assert sends(out) == [b"[0]"]
+    assert commands.Resume(PLACE, 1) in out
     assert talk.outcomes == {Outcome.STALE: 1}
 
 
@@ -1634,19 +1638,19 @@ def test_while_the_clocks_disagree_the_brokers_time_is_asked_for_every_few_secon
     talk = Conversation()
     talk.start()
     talk.skew_ms = -WEEK_MS
-    assert kinds(talk.wait(0.0)) == [x.AppendFacts, x.Pause]
+    assert kinds(talk.wait(0.0)) == [commands.AppendFacts, commands.Pause]
     assert talk.wait(5.0) == []  # the last question is still open
     talk.appended()
     assert talk.pipeline.wake_at(talk.moment) == 10.0
-    assert kinds(talk.wait(5.0)) == [x.AppendFacts]
+    assert kinds(talk.wait(5.0)) == [commands.AppendFacts]
 
 
 def test_an_entry_without_an_append_time_says_nothing_about_the_clock() -> None:
     talk = Conversation()
-    talk.tell(x.Assigned(PLACE, 1))
-    talk.tell(x.Restored(1, a_recovery()))
+    talk.tell(inputs.Assigned(PLACE, 1))
+    talk.tell(inputs.Restored(1, a_recovery()))
     talk.skew_ms = WEEK_MS
-    assert kinds(talk.tell(x.FactsAppended(1, 1, None))) == [x.Start, x.Resume]
+    assert kinds(talk.tell(inputs.FactsAppended(1, 1, None))) == [commands.Start, commands.Resume]
 
 
 def test_the_window_forgets_what_is_too_old_for_any_copy_to_be_fresh() -> None:
@@ -1669,7 +1673,7 @@ def test_a_large_window_is_swept_in_steps_and_freed_in_steps_once_its_partition_
     assert 0 < len(recovery.seen) < 30_000
     assert talk.pipeline.wake_at(talk.moment) == pytest.approx(talk.now + 0.05)
     left = len(recovery.seen)
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     assert 0 < len(recovery.seen) < left
     while len(recovery.seen):
         assert talk.pipeline.wake_at(talk.moment) == pytest.approx(talk.now + 0.05)
@@ -1736,17 +1740,17 @@ def test_an_event_ahead_of_the_clock_is_recognised_for_the_window_from_its_own_t
 
 def test_the_entry_that_opens_an_assignment_says_where_it_begins() -> None:
     talk = Conversation()
-    talk.tell(x.Assigned(PLACE, 1))
-    (opening,) = talk.tell(x.Restored(1, a_recovery(30)))
-    assert isinstance(opening, x.AppendFacts)
+    talk.tell(inputs.Assigned(PLACE, 1))
+    (opening,) = talk.tell(inputs.Restored(1, a_recovery(30)))
+    assert isinstance(opening, commands.AppendFacts)
     assert opening.facts.start == 30
-    talk.tell(x.FactsFailed(1, 0.0))
+    talk.tell(inputs.FactsFailed(1, 0.0))
     (again,) = talk.wait(0.5)
-    assert isinstance(again, x.AppendFacts)
+    assert isinstance(again, commands.AppendFacts)
     assert again.facts.start == 30
     talk.appended()
     talk.poll((30, None, None, None))
-    (facts,) = [command for command in talk.wait(1.0) if isinstance(command, x.AppendFacts)]
+    (facts,) = [command for command in talk.wait(1.0) if isinstance(command, commands.AppendFacts)]
     assert facts.facts.start is None
 
 
@@ -1759,7 +1763,7 @@ def test_a_commit_names_what_the_ledger_must_still_hold() -> None:
     talk.poll((0, None, None, None))
     talk.wait(1.0)
     (commit,) = talk.appended()
-    assert isinstance(commit, x.Commit)
+    assert isinstance(commit, commands.Commit)
     then, now = (NOW_MS - 2 * DAY_MS) // 1000, NOW_MS // 1000
     assert commit.points[0].metadata == f"v1 topic-id ledger-id:23 kept 691200 2@{then} 12@{now}"
 
@@ -1767,7 +1771,7 @@ def test_a_commit_names_what_the_ledger_must_still_hold() -> None:
 def test_a_partition_whose_log_was_cut_is_restored_as_such() -> None:
     talk = Conversation()
 
-    assert talk.tell(x.Assigned(PLACE, 1, truncated=True)) == [x.Restore(PLACE, 1, truncated=True)]
+    assert talk.tell(inputs.Assigned(PLACE, 1, truncated=True)) == [commands.Restore(PLACE, 1, truncated=True)]
 
 
 def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that_came_after() -> None:
@@ -1777,8 +1781,8 @@ def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that
     skewed = Moment(NOW_MS + 300_001, *[talk.moment.monotonic] * 3)
     agreeing = Moment(NOW_MS + 299_999, *[talk.moment.monotonic] * 3)
     talk.pipeline._clock.appended(NOW_MS, talk.moment)
-    talk.pipeline.handle(x.Polled((poll_of(good(0), good(1)),)), skewed)
-    talk.pipeline.handle(x.Polled((poll_of(good(2), good(3)),)), agreeing)
+    talk.pipeline.handle(inputs.Polled((poll_of(good(0), good(1)),)), skewed)
+    talk.pipeline.handle(inputs.Polled((poll_of(good(2), good(3)),)), agreeing)
 
     assert talk.pipeline.statistics.records == 4
     assert part.held == 4
@@ -1797,12 +1801,12 @@ def test_a_partition_of_a_topic_that_was_recreated_starts_over_and_others_go_on(
     other = TopicPartition("other", 0)
     talk.start(1)
     talk.start(2, place=other)
-    talk.tell(x.Assigned(TopicPartition("conversions", 1), 3))  # its restore will find out by itself
+    talk.tell(inputs.Assigned(TopicPartition("conversions", 1), 3))  # its restore will find out by itself
 
-    assert talk.tell(x.TopicSeen("conversions", "topic-id")) == []
-    assert talk.tell(x.TopicSeen("conversions", "new-id")) == [x.StartOver(PLACE, 1)]
-    talk.tell(x.Lost((1,)))
-    assert talk.tell(x.TopicSeen("conversions", "new-id")) == []
+    assert talk.tell(inputs.TopicSeen("conversions", "topic-id")) == []
+    assert talk.tell(inputs.TopicSeen("conversions", "new-id")) == [commands.StartOver(PLACE, 1)]
+    talk.tell(inputs.Lost((1,)))
+    assert talk.tell(inputs.TopicSeen("conversions", "new-id")) == []
 
 
 # ---- keys that may say nothing

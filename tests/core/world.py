@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy
@@ -161,7 +161,7 @@ class World:
         if member is not None and due <= self._events[0][0]:
             self._now = max(self._now, due)
             again, member.woken_at = member.woken_at == self._now, self._now
-            told = self._tell(member, x.TimePassed())
+            told = self._tell(member, inputs.TimePassed())
             member.idle_turns = member.idle_turns + 1 if again and not told else 0
             if member.idle_turns > 2:
                 raise Violation(f"a busy loop: woken at {due:.3f}, nothing done: {self._state()}")
@@ -190,27 +190,27 @@ class World:
 
     # ---- telling the core, and doing what it asks
 
-    def _tell(self, member: _Member, told: x.Input) -> bool:
+    def _tell(self, member: _Member, told: inputs.Input) -> bool:
         """Hand an input to a member; return whether it commanded anything."""
         if not member.alive:
             return False
         if self._trace:
             print(f"{self._now:9.3f} m{member.name} < {told}")
         try:
-            commands = member.pipeline.handle(told, self._moment(member))
+            out = member.pipeline.handle(told, self._moment(member))
         except OutOfOrder:
             if not member.went_back:
                 raise
             self._crash(member)
             return False
-        for command in commands:
+        for command in out:
             if self._trace:
                 print(f"{self._now:9.3f} m{member.name} > {command}")
             self._carry_out(member, command)
         self._check_counts(member)
-        return bool(commands)
+        return bool(out)
 
-    def _tell_later(self, member: _Member, told: x.Input, seconds: float) -> None:
+    def _tell_later(self, member: _Member, told: inputs.Input, seconds: float) -> None:
         def tell() -> None:
             self._tell(member, told)
 
@@ -226,31 +226,31 @@ class World:
         if pipeline.in_flight_requests > self._policy.dispatch.max_in_flight:
             raise Violation(f"L5: {pipeline.in_flight_requests} requests at once")
 
-    def _carry_out(self, member: _Member, command: x.Command) -> None:
+    def _carry_out(self, member: _Member, command: commands.Command) -> None:
         match command:
-            case x.Restore(_, generation):
+            case commands.Restore(_, generation):
                 self.oracle.commanded(generation, "restore")
                 self._after(self._delay(), lambda: self._restore(member, command))
-            case x.Start(generation=generation, offset=offset):
+            case commands.Start(generation=generation, offset=offset):
                 self.oracle.started(generation, offset)
                 member.positions[generation] = offset
-            case x.Pause(_, generation) | x.Resume(_, generation):
+            case commands.Pause(_, generation) | commands.Resume(_, generation):
                 self.oracle.commanded(generation, "pause or resume")
-                member.fetching[generation] = isinstance(command, x.Resume)
-            case x.Send():
+                member.fetching[generation] = isinstance(command, commands.Resume)
+            case commands.Send():
                 self._send(member, command)
-            case x.WriteLetter():
+            case commands.WriteLetter():
                 self._write_letter(member, command)
-            case x.AppendFacts():
+            case commands.AppendFacts():
                 self._append(member, command)
-            case x.Commit(points):
+            case commands.Commit(points):
                 for point in points:
                     self._commit(member, point)
-            case x.Release(partition, generation, unresolved):
+            case commands.Release(partition, generation, unresolved):
                 self.oracle.released(generation, unresolved, self._now)
                 self._forget(member, partition.partition, generation)
                 self._after(self._delay(), lambda: self._give(partition.partition))
-            case x.Stop():
+            case commands.Stop():
                 self._stopped(member)
 
     # ---- the group
@@ -283,7 +283,7 @@ class World:
         self.oracle.assigned(generation, partition)
         if member.stopping:
             self.oracle.revoked(generation, self._now)
-        self._tell(member, x.Assigned(TopicPartition(_TOPIC, partition), generation))
+        self._tell(member, inputs.Assigned(TopicPartition(_TOPIC, partition), generation))
 
     def _forget(self, member: _Member, partition: int, generation: int) -> None:
         member.fetching.pop(generation, None)
@@ -314,7 +314,7 @@ class World:
         if owner is not None:
             member, generation = owner
             self.oracle.revoked(generation, self._now)
-            self._tell(member, x.Revoked((generation,)))
+            self._tell(member, inputs.Revoked((generation,)))
 
     def _lose(self, partition: int) -> None:
         """Take a partition away behind the owner's back: until it is told, it is a zombie."""
@@ -333,7 +333,7 @@ class World:
 
     def _hear_of_loss(self, member: _Member, partition: int, generation: int) -> None:
         self.oracle.lost(generation)
-        self._tell(member, x.Lost((generation,)))
+        self._tell(member, inputs.Lost((generation,)))
         self._forget(member, partition, generation)
 
     def _crash(self, member: _Member) -> None:
@@ -350,7 +350,7 @@ class World:
             member.stopping, member.asked_to_stop_at = True, self._now
         for generation in member.generations.values():
             self.oracle.revoked(generation, self._now)
-        self._tell(member, x.ShutdownRequested())
+        self._tell(member, inputs.ShutdownRequested())
         self._after(self._policy.drain_seconds + 0.01, lambda: self._insist_on_stop(member))
 
     def _insist_on_stop(self, member: _Member) -> None:
@@ -440,16 +440,16 @@ class World:
         member.polls_ahead -= 1
         for generation, rows in polls:
             self.oracle.polled(generation, rows)
-        self._tell(member, x.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
+        self._tell(member, inputs.Polled(tuple(_columns(generation, rows) for generation, rows in polls)))
 
     # ---- the ledger
 
-    def _restore(self, member: _Member, command: x.Restore) -> None:
+    def _restore(self, member: _Member, command: commands.Restore) -> None:
         if not member.alive:
             return
         if self._chance(self._odds.refused):
             operator = self._dice.random() < 0.5
-            self._tell(member, x.RestoreFailed(command.generation, "the ledger is away", operator, self._dice.random()))
+            self._tell(member, inputs.RestoreFailed(command.generation, "the ledger is away", operator, self._dice.random()))
             return
         partition = command.partition.partition
         restoration = Restoration(_IDENTITY)
@@ -463,9 +463,9 @@ class World:
         if isinstance(recovery, Refusal):
             raise Violation(f"refused to start: {recovery.sentence}")
         self.oracle.restored(command.generation, committed.next_offset if committed else 0)
-        self._tell(member, x.Restored(command.generation, recovery))
+        self._tell(member, inputs.Restored(command.generation, recovery))
 
-    def _append(self, member: _Member, command: x.AppendFacts) -> None:
+    def _append(self, member: _Member, command: commands.AppendFacts) -> None:
         generation, partition = command.generation, command.partition.partition
         facts = Facts()
         facts.extend(command.facts)  # as it is now: a late append writes what was asked for then
@@ -477,21 +477,21 @@ class World:
 
         def confirm() -> None:
             arrive()
-            told = x.FactsAppended(generation, len(self._ledger[partition]), self._true_ms())
+            told = inputs.FactsAppended(generation, len(self._ledger[partition]), self._true_ms())
             self._tell_later(member, told, self._delay(0.5))
 
         if self._chance(self._odds.append):
-            self._tell_later(member, x.FactsFailed(generation, self._dice.random()), self._delay(2.0))
+            self._tell_later(member, inputs.FactsFailed(generation, self._dice.random()), self._delay(2.0))
             if self._dice.random() < 0.5:
                 self._after(self._delay(8.0), arrive)
         else:
             self._after(self._delay(2.0), confirm)
 
-    def _commit(self, member: _Member, point: x.CommitPoint) -> None:
+    def _commit(self, member: _Member, point: commands.CommitPoint) -> None:
         self.oracle.commit(point.generation, point.next_offset, point.epoch, point.metadata)
         partition = point.partition.partition
         if self._owner[partition] != (member, point.generation) or self._chance(self._odds.commit):
-            self._tell_later(member, x.CommitFailed(point.generation), self._delay())
+            self._tell_later(member, inputs.CommitFailed(point.generation), self._delay())
         else:
             self._committed[partition] = CommittedOffset(point.next_offset, point.epoch, point.metadata)
             asked = self._now
@@ -503,7 +503,7 @@ class World:
 
     # ---- the dead-letter topic
 
-    def _write_letter(self, member: _Member, command: x.WriteLetter) -> None:
+    def _write_letter(self, member: _Member, command: commands.WriteLetter) -> None:
         row = command.record
         if not isinstance(row, Row):
             raise Violation(f"a letter without its record: {command}")
@@ -515,16 +515,16 @@ class World:
                 self.oracle.letter_written(row, command.flaw.reason)
             if fails:
                 code = self._dice.choice(_LETTER_CODES)
-                self._tell(member, x.LetterFailed(command.generation, command.offset, code, self._dice.random()))
+                self._tell(member, inputs.LetterFailed(command.generation, command.offset, code, self._dice.random()))
             elif member.alive:
                 self.oracle.letter_confirmed(command.generation, row)
-                self._tell(member, x.LetterWritten(command.generation, command.offset))
+                self._tell(member, inputs.LetterWritten(command.generation, command.offset))
 
         self._after(self._delay(), arrive)
 
     # ---- the vendor
 
-    def _send(self, member: _Member, command: x.Send) -> None:
+    def _send(self, member: _Member, command: commands.Send) -> None:
         body = command.body
         if len(body) > _MAX_BYTES or not body.startswith(b"[") or not body.endswith(b"]"):
             raise Violation(f"a body of {len(body)} bytes: {body!r}")
@@ -579,7 +579,7 @@ class World:
                 verdict = answer.verdicts[at] if isinstance(answer, Verdicts) else None
                 kind = None if verdict is None or verdict.account else verdict.kind
                 self.oracle.answered(generations[at], row, kind, accepted[at])
-            self._tell(member, x.RequestFinished(request, answer, self._dice.random()))
+            self._tell(member, inputs.RequestFinished(request, answer, self._dice.random()))
 
         self._after(self._delay(3.0), come_back)
 

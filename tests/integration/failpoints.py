@@ -27,7 +27,7 @@ from aiohttp.http_writer import StreamWriter
 
 from connector.__main__ import main as connector_main
 from connector.amazon import client
-from connector.core import dedupe, exchange, pipeline
+from connector.core import dedupe, inputs, pipeline
 from connector.core.assignment import Phase
 from connector.intake import Intake
 from connector.kafka import consumer, dead_letters, ledger
@@ -232,7 +232,7 @@ POINTS = {
         (2, 3),
         "judged and batched, no command carried out",
         _RECORDS_AGAIN,
-        _after(pipeline.Pipeline, "handle", _handled(exchange.Polled)),
+        _after(pipeline.Pipeline, "handle", _handled(inputs.Polled)),
     ),
     "unsent": Point(
         (4,), "a request is to be sent, nothing of it is out", _SENT_AGAIN, _before(client.AmazonSink, "send"), 5
@@ -252,7 +252,7 @@ POINTS = {
         (7,),
         "an answer was read, nothing of it is resolved",
         _SENT_AGAIN,
-        _before(pipeline.Pipeline, "handle", _handled(exchange.RequestFinished)),
+        _before(pipeline.Pipeline, "handle", _handled(inputs.RequestFinished)),
         nth=5,
         shows="sent again",
     ),
@@ -334,7 +334,7 @@ POINTS = {
         (15,),
         "the drain has begun, no command is carried out",
         _SENT_AGAIN,
-        _after(pipeline.Pipeline, "handle", _handled(exchange.ShutdownRequested)),
+        _after(pipeline.Pipeline, "handle", _handled(inputs.ShutdownRequested)),
         nth=1,
         draining=True,
     ),
@@ -342,7 +342,7 @@ POINTS = {
         (15,),
         "an answer came during the drain, nothing of it is resolved",
         _SENT_AGAIN,
-        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(exchange.RequestFinished)),
+        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(inputs.RequestFinished)),
         nth=1,
         draining=True,
         shows="sent again",
@@ -351,7 +351,7 @@ POINTS = {
         (15,),
         "the drain's facts are in the ledger, the last commit is not out",
         _FROM_THE_LEDGER,
-        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(exchange.FactsAppended)),
+        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(inputs.FactsAppended)),
         nth=1,
         draining=True,
     ),

@@ -18,8 +18,7 @@ from confluent_kafka import TopicPartition as Place
 from connector import intake
 from connector.amazon.client import AmazonSink
 from connector.avro.schemas import Registry
-from connector.core import exchange as x
-from connector.core import recovery
+from connector.core import commands, inputs, recovery
 from connector.core.assignment import Assignment, Letter, Phase
 from connector.core.batching import Batcher
 from connector.core.concurrency import ConcurrencyLimit
@@ -147,14 +146,14 @@ def _resolve_the_highest(self: OffsetTracker, offsets: Iterable[int]) -> None:
 
 def _write_letter_and_hope(self: Pipeline, part: Assignment, letter: Letter, now: Moment) -> None:
     _write_letter(self, part, letter, now)
-    _letter_written(self, x.LetterWritten(part.generation, letter.offset))
+    _letter_written(self, inputs.LetterWritten(part.generation, letter.offset))
 
 
-def _letter_written_already(self: Pipeline, told: x.LetterWritten) -> None:
+def _letter_written_already(self: Pipeline, told: inputs.LetterWritten) -> None:
     """It counted as written before."""
 
 
-def _letter_failed_anyway(self: Pipeline, told: x.LetterFailed, now: Moment) -> None:
+def _letter_failed_anyway(self: Pipeline, told: inputs.LetterFailed, now: Moment) -> None:
     """It counted as written before."""
 
 
@@ -162,9 +161,9 @@ _write_letter = Pipeline._write_letter
 _letter_written = Pipeline._letter_written
 
 
-def _append_and_hope(self: Runtime, command: x.AppendFacts) -> None:
+def _append_and_hope(self: Runtime, command: commands.AppendFacts) -> None:
     def report(confirmation: Confirmation) -> None:
-        self.post(x.FactsAppended(command.generation, max(confirmation.offset, 0) + 1, confirmation.append_ms))
+        self.post(inputs.FactsAppended(command.generation, max(confirmation.offset, 0) + 1, confirmation.append_ms))
 
     self._ledger.append(command.partition, command.topic_id, command.facts, report)
 
@@ -315,7 +314,7 @@ def _release_at_once(self: Pipeline, generation: int, now: Moment) -> None:
     if part is not None and part.live:
         unresolved = part.held
         self._end(generation, now)
-        self._out.append(x.Release(part.partition, generation, unresolved))
+        self._out.append(commands.Release(part.partition, generation, unresolved))
 
 
 def _take_without_looking(self: Dispatch, now: Moment) -> Any:
@@ -368,7 +367,7 @@ def _never_pause(self: Pipeline, now: Moment) -> None:
     for part in self._assignments.values():
         if part.phase is Phase.RUNNING and not part.fetching:
             part.fetching = True
-            self._out.append(x.Resume(part.partition, part.generation))
+            self._out.append(commands.Resume(part.partition, part.generation))
 
 
 def _reach_and_jump(self: OffsetTracker, end: int) -> None:
@@ -379,7 +378,7 @@ def _reach_and_jump(self: OffsetTracker, end: int) -> None:
 _reach = OffsetTracker.reach
 
 
-def _commit_at_the_end(self: Pipeline, part: Assignment, now: Moment) -> x.CommitPoint:
+def _commit_at_the_end(self: Pipeline, part: Assignment, now: Moment) -> commands.CommitPoint:
     point = _commit_point(self, part, now)
     topic_id, _, rest = point.metadata.removeprefix("v1 ").partition(" ")
     words = [word for at, word in enumerate(rest.split(" kept ")[0].split(" ")) if at == 0]
@@ -389,14 +388,14 @@ def _commit_at_the_end(self: Pipeline, part: Assignment, now: Moment) -> x.Commi
 _commit_point = Pipeline._commit_point
 
 
-def _appended_and_not_noted(self: Pipeline, told: x.FactsAppended, now: Moment) -> None:
+def _appended_and_not_noted(self: Pipeline, told: inputs.FactsAppended, now: Moment) -> None:
     _facts_appended(self, replace(told, next_offset=0), now)
 
 
 _facts_appended = Pipeline._facts_appended
 
 
-def _failed_and_forgotten(self: Pipeline, told: x.FactsFailed, now: Moment) -> None:
+def _failed_and_forgotten(self: Pipeline, told: inputs.FactsFailed, now: Moment) -> None:
     self._assignments[told.generation].flushing = Facts()
     _facts_failed(self, told, now)
 
@@ -417,7 +416,7 @@ def _append_one_epoch(self: Pipeline, part: Assignment, facts: Facts, now: Momen
 _append = Pipeline._append
 
 
-def _commit_without_waiting(self: SourceConsumer, points: Iterable[x.CommitPoint]) -> None:
+def _commit_without_waiting(self: SourceConsumer, points: Iterable[commands.CommitPoint]) -> None:
     self._committing_until = None
     _commit(self, points)
 
@@ -425,8 +424,8 @@ def _commit_without_waiting(self: SourceConsumer, points: Iterable[x.CommitPoint
 _commit = SourceConsumer._commit
 
 
-def _letter_lost(self: Pipeline, told: x.LetterFailed, now: Moment) -> None:
-    _letter_written(self, x.LetterWritten(told.generation, told.offset))
+def _letter_lost(self: Pipeline, told: inputs.LetterFailed, now: Moment) -> None:
+    _letter_written(self, inputs.LetterWritten(told.generation, told.offset))
 
 
 def _let_nothing_through(self: Pipeline, part: Assignment, now: Moment) -> None:
