@@ -23,10 +23,11 @@ from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.config import Amazon, Secret, Settings
-from connector.core import inputs
+from connector.core import inputs, status
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
+from connector.core.pipeline import Pipeline
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.recovery import OutOfRange
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
@@ -264,13 +265,13 @@ class Connector:
         not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > still else None
         refused = self._source.refused
         waiting = [] if self._source.joined else [f"has not joined group {self._settings.kafka.group_id} yet"]
-        restoring = self.pipeline.paused()["restoring"]
+        restoring = status.paused(self.pipeline)["restoring"]
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
         if unheard := self._unheard(self._source):
             waiting.append(unheard)
-        operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *self.pipeline.needs_operator())
+        operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *status.needs_operator(self.pipeline))
         return Health(not_live, (*waiting, *operators))
 
     def _unheard(self, source: SourceConsumer) -> str | None:
@@ -281,7 +282,7 @@ class Connector:
         """
         if self._watch is None or self.pipeline is None:
             return None
-        paused = self.pipeline.paused()
+        paused = status.paused(self.pipeline)
         asks = len(source.partitions()) > paused["restoring"] + paused["refused"]
         heard, most = (source.vouched, self._session_seconds) if asks else (self._watch.answered, self._silence_seconds)
         silence = time.monotonic() - heard

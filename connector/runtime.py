@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, assert_never, cast
 
-from connector.core import commands, inputs
+from connector.core import commands, inputs, status
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import KafkaDenied, Refused, Unavailable
@@ -129,7 +129,7 @@ class Runtime:
                     self._carry_out(command, source)
                 if isinstance(told, inputs.Polled):
                     source.polled_handled()
-                self._telemetry.needs_operator(self._pipeline.needs_operator())
+                self._telemetry.needs_operator(status.needs_operator(self._pipeline))
                 for doubt in self._pipeline.doubts():
                     self._telemetry.key_doubted(doubt)
         finally:

@@ -27,14 +27,15 @@ from connector.amazon.events_v1 import EventsV1
 from connector.avro.decoding import EventDecoder
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import Framing, framed
-from connector.core import commands, inputs
+from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy
 from connector.core.dedupe import DedupePolicy, SeenKeys
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
 from connector.core.offsets import ResolvedOffsets
-from connector.core.pipeline import BufferPolicy, Pipeline, Policy
+from connector.core.pipeline import Pipeline
+from connector.core.policy import BufferPolicy, Policy
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.errors import UnknownSchema
 from connector.intake import Intake, Origin
@@ -103,7 +104,12 @@ class Bench:
                     case _:
                         pass
         counted = self.pipeline.statistics
-        accounted = counted.resolved + counted.released + self.pipeline.buffered_events + self.pipeline.in_flight_events
+        accounted = (
+            counted.resolved
+            + counted.released
+            + status.buffered_events(self.pipeline)
+            + status.in_flight_events(self.pipeline)
+        )
         if counted.records != accounted:
             raise Broken(f"{counted.records} records, {accounted} accounted for")
 
@@ -524,7 +530,7 @@ def answers(count: int, seed: int) -> Counter[str]:
         bench, offset = Bench(contract), 0
         for _ in range(count // 2):
             while not bench.out:
-                if bench.pipeline.buffered_events < 4 * _AT_ONCE:
+                if status.buffered_events(bench.pipeline) < 4 * _AT_ONCE:
                     bench.tell(inputs.Polled((_events(dice, bench, offset),)))
                     offset = bench.pipeline.statistics.records
                 bench.wait()

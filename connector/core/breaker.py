@@ -60,6 +60,15 @@ class DeadLetterBreaker:
         if self.open and self._good >= self._policy.enough:
             self.why, self._good, self._bad = "", 0.0, 0.0
 
+    @property
+    def sentence(self) -> str:
+        """Return what an operator must know and do while it is open."""
+        return (
+            f"{self.why}: consumption is paused; once a minute an event is tried, and more as they pass. "
+            "Look at the dead letters' reasons; a setting or a producer is the usual cause. To let them all become dead "
+            "letters, raise DEAD_LETTER_MAX_CONSECUTIVE and DEAD_LETTER_MAX_RATIO (0: no limit) and restart"
+        )
+
     def dead_lettered(self, now: float) -> None:
         """Note a dead letter."""
         self._row += 1

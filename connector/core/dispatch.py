@@ -31,12 +31,14 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from connector.core.batching import Batcher, BatchPolicy, Envelope
+from connector.core.blame import Blame
 from connector.core.breaker import DeadLetterBreaker, DeadLetterPolicy, OutageBreaker, OutagePolicy
 from connector.core.concurrency import ConcurrencyLimit
-from connector.core.retry import Retrying, RetryPolicy, RetryQueue
+from connector.core.request import PendingBatch, Request
+from connector.core.retry import RetryPolicy, RetryQueue
 from connector.model import Event, Failure, Moment, RequestFailed
 
-__all__ = ["Dispatch", "DispatchPolicy", "Request"]
+__all__ = ["Dispatch", "DispatchPolicy"]
 
 _GATE_AGAIN_SECONDS = 0.1
 """How soon to look again whether the consumer thread has polled, and the coordinator answered."""
@@ -71,24 +73,6 @@ class DispatchPolicy:
         return now.monotonic - min(now.last_poll, now.vouched) <= self.poll_gate_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Events that were sent together."""
-
-    number: int
-    events: list[Event]
-    attempt: int
-    """Failures of these events before, as a request."""
-    since: int | None
-    """The last request that had been started when these events failed first, or were last blamed; None if they never did."""
-    size: int
-    """Bytes of the body."""
-    started: float
-    """Monotonic second."""
-    held: bool = False
-    """Whether these events were refused for the account when they were sent last."""
-
-
 class Dispatch:
     """Buffered events, events to be sent again, and the requests out."""
 
@@ -110,10 +94,9 @@ class Dispatch:
         self._sure = False  # whether the verdict is an operator's matter for certain
         self._new_in_turn = False  # what failed and what is new take turns as probes, or one that never passes keeps all out
         self._mute = 0  # answers in a row without a verdict on any event, or that cannot be read
-        self._judged = 0  # the last request whose answer held a final verdict on some event: the proof that it judges
         self._throttled = 0  # rounds of requests that were answered 429, in a row
         self._throttled_at = float("-inf")  # when the last such round was noted
-        self._largest_taken = 0  # bytes of the largest body of which something was delivered
+        self.blame = Blame()
         self.breaker = DeadLetterBreaker(policy.breaker)
         self.verdict: str | None = None
         """The sentence that needs an operator: a request failed for a reason that no waiting mends."""
@@ -183,7 +166,7 @@ class Dispatch:
         self._retries.drop(generation)
         self._held.drop(generation)
 
-    def take(self, now: Moment) -> Retrying | None:
+    def take(self, now: Moment) -> PendingBatch | None:
         """Take the events of the next request; None if nothing may be sent now."""
         held = now.monotonic < max(self._hold_until, self._probe_at)
         if held or not self._policy.may_send(now) or len(self._requests) >= self.limit:
@@ -201,18 +184,18 @@ class Dispatch:
                 return again
         asks_at = self._due_for_account()
         if asks_at is not None and asks_at <= now.monotonic:
-            return Retrying(now.monotonic, 0, 0, None, self._held.take(1 if self.verdict else allowed), held=True)
+            return PendingBatch(now.monotonic, 0, 0, None, self._held.take(1 if self.verdict else allowed), held=True)
         due = self._batcher.due()
         if due is None or not (self._batcher.full or due <= now.monotonic):
             return None
         return self._new(now, allowed)
 
-    def _new(self, now: Moment, allowed: int | None) -> Retrying:
+    def _new(self, now: Moment, allowed: int | None) -> PendingBatch:
         if self.verdict is not None:
             allowed = 1  # is enough to ask whether anything is taken
-        return Retrying(now.monotonic, 0, 0, None, self._batcher.take(allowed))
+        return PendingBatch(now.monotonic, 0, 0, None, self._batcher.take(allowed))
 
-    def start(self, taken: Retrying, now: Moment) -> tuple[Request, bytes]:
+    def start(self, taken: PendingBatch, now: Moment) -> tuple[Request, bytes]:
         """Note that these events are sent; return the request and its body."""
         self._number += 1
         body = self._policy.envelope.wrap(taken.events)
@@ -236,28 +219,16 @@ class Dispatch:
         self._limit.answered(request.started, now.monotonic)
         self._recovered(now)
         self._mute = self._throttled = 0
-        self._judged = max(self._judged, request.number)
+        self.blame.judged(request)
         if delivered:
             self.breaker.delivered(delivered)
-            self._largest_taken = max(self._largest_taken, request.size)
+            self.blame.taken(request)
         if delivered and request.held:
             self._try_held_at(now.monotonic, 0)
         if self.verdict is not None:
             self.verdict, self._sure, self._failures, self._probe_at = None, False, 0, 0.0
             self._retries.hasten(now.monotonic)
             self._try_held_at(now.monotonic, 0)
-
-    def proven(self, request: Request) -> bool:
-        """Tell whether a request that was started after these events had failed got a verdict on others."""
-        return request.since is not None and self._judged > request.since
-
-    def at_fault(self, request: Request, failed: RequestFailed) -> bool:
-        """Tell whether a request failed as a whole because of its one event."""
-        if len(request.events) > 1:
-            return False
-        if failed.failure is Failure.TOO_LARGE:
-            return self.proven(request) or 0 < self._largest_taken < request.size
-        return failed.failure is Failure.REFUSED and self.proven(request)
 
     def again(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
         """Send events again that got no final verdict, while others did."""
@@ -274,10 +245,6 @@ class Dispatch:
             self._try_held_at(now.monotonic + self._policy.retry.delay(tries, chance), tries)
         for event in events:
             self._held.add(event)
-
-    def of_these_alone(self, request: Request) -> bool:
-        """Tell whether these events alone are refused for the account: others got their verdict since they were."""
-        return request.held or self.proven(request)
 
     def unjudged(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
         """Send events again whose answer held no final verdict on anything: it says nothing about any of them."""
@@ -318,7 +285,7 @@ class Dispatch:
             case Failure.TOO_LARGE | Failure.REFUSED:
                 self._recovered(now)
                 if failed.failure is Failure.TOO_LARGE and len(request.events) > 1:
-                    self._learn(max(request.size // 2, self._largest_taken))
+                    self._learn(max(request.size // 2, self.blame.largest_taken))
                 if len(request.events) > 1:
                     self._halve(request, events, 0.0, now)
                 else:
@@ -392,7 +359,7 @@ class Dispatch:
             self._retries.hasten(now.monotonic)
 
     def _back_off(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
-        if len(events) > 1 and (request.attempt + 1) % _HALVE_EVERY == 0 and self.proven(request):
+        if len(events) > 1 and (request.attempt + 1) % _HALVE_EVERY == 0 and self.blame.proven(request):
             self._halve(request, events, wait, now)
         else:
             self._retry(request, events, wait, now)

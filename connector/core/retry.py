@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
+from connector.core.request import PendingBatch
 from connector.model import Event
 
-__all__ = ["RetryPolicy", "RetryQueue", "Retrying"]
+__all__ = ["RetryPolicy", "RetryQueue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +34,25 @@ class RetryPolicy:
         return full * (0.5 + 0.5 * chance)
 
 
-@dataclass(order=True, slots=True)
-class Retrying:
-    """Events that are sent again together."""
-
-    due: float
-    """Monotonic second, not before which."""
-    number: int
-    """Keeps those of one instant in the order they failed."""
-    attempt: int = field(compare=False)
-    """Failures so far."""
-    since: int | None = field(compare=False)
-    """The last request that had been started when these events failed first, or were last blamed; None if they never did."""
-    events: list[Event] = field(compare=False)
-    held: bool = field(compare=False, default=False)
-    """Whether they were refused for the account when they were sent last."""
-
-
 class RetryQueue:
     """Groups of events that wait to be sent again, soonest first."""
 
     __slots__ = ("_heap", "_number")
 
     def __init__(self) -> None:
-        self._heap: list[Retrying] = []
+        self._heap: list[PendingBatch] = []
         self._number = 0
 
     def add(self, due: float, attempt: int, since: int | None, events: list[Event]) -> None:
         """Let events wait until a monotonic second."""
         self._number += 1
-        heappush(self._heap, Retrying(due, self._number, attempt, since, events))
+        heappush(self._heap, PendingBatch(due, self._number, attempt, since, events))
 
     def due(self) -> float | None:
         """Return the monotonic second at which the next group may be sent; None if none waits."""
         return self._heap[0].due if self._heap else None
 
-    def take(self, now: float) -> Retrying | None:
+    def take(self, now: float) -> PendingBatch | None:
         """Take the next group whose time has come."""
         if self._heap and self._heap[0].due <= now:
             return heappop(self._heap)

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from connector.core import commands, inputs
-from connector.core.pipeline import BufferPolicy
+from connector.core import commands, inputs, status
+from connector.core.policy import BufferPolicy
 from connector.model import DELIVERED, Failure, RequestFailed, Verdicts
 from tests.core.builders import NOW_MS, poll_of
 from tests.core.test_pipeline import POLICY, Conversation
@@ -80,11 +80,11 @@ def test_neither_bound_is_ever_exceeded(large: float) -> None:
                 consumer.handled()
             else:
                 answer(talk, consumer, delivered=step == "deliver")
-            held = talk.pipeline.buffered_events + talk.pipeline.in_flight_events
+            held = status.buffered_events(talk.pipeline) + status.in_flight_events(talk.pipeline)
             assert held <= most_events, f"seed {seed}"
-            assert talk.pipeline.held_bytes <= most_bytes, f"seed {seed}"
+            assert status.held_bytes(talk.pipeline) <= most_bytes, f"seed {seed}"
             reached["events"] += held >= most_events - 1
-            reached["bytes"] += talk.pipeline.held_bytes >= most_bytes - _POLL_BYTES
+            reached["bytes"] += status.held_bytes(talk.pipeline) >= most_bytes - _POLL_BYTES
     assert reached["events" if large < 1 else "bytes"], "the bound was put to the test"
 
 
@@ -106,8 +106,8 @@ def test_a_full_buffer_resumes_once_it_drains() -> None:
     for _ in range(10):
         consumer.turn([10] * 5, [None] * 5)
         consumer.handled()
-    assert talk.pipeline.paused()["buffer_full"] == 1
+    assert status.paused(talk.pipeline)["buffer_full"] == 1
     while talk.requests:
         answer(talk, consumer, delivered=True)
-    assert talk.pipeline.paused()["buffer_full"] == 0
-    assert talk.pipeline.held_bytes == 0
+    assert status.paused(talk.pipeline)["buffer_full"] == 0
+    assert status.held_bytes(talk.pipeline) == 0

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core import commands, inputs
+from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy
+from connector.core.policy import BufferPolicy, FlushPolicy
 from connector.core.retry import RetryPolicy
 from connector.model import DELIVERED, NO_VERDICT, Failure, Flaw, Outcome, Reason, RequestFailed, TopicPartition, Verdicts
 from tests.core.builders import NOW_MS, PLACE, Shape, key_of
@@ -186,7 +186,7 @@ def test_of_many_copies_that_wait_exactly_one_takes_its_place(
     talk.poll(_FIRST, *[good(offset, "a") for offset in range(1, 6)])
 
     assert sends(ends(talk)) == ([b"[1]"] if sent_next else [])
-    assert talk.pipeline.buffered_events + talk.pipeline.in_flight_events >= (5 if sent_next else 0)
+    assert status.buffered_events(talk.pipeline) + status.in_flight_events(talk.pipeline) >= (5 if sent_next else 0)
     if sent_next:
         talk.verdicts(b"[1]", DELIVERED)
         assert talk.outcomes[Outcome.DUPLICATE] == 4
@@ -335,14 +335,14 @@ def test_a_hot_key_is_sent_once_and_its_copies_wait_within_the_bound() -> None:
     talk, copies = Conversation(_ROOMY), 16_999
     talk.start()
     talk.poll(*[good(offset, "a") for offset in range(copies)])
-    assert talk.pipeline.in_flight_events == 1
+    assert status.in_flight_events(talk.pipeline) == 1
     assert commands.Pause(PLACE, 1) in talk.poll(good(copies, "a"))
 
     out = talk.verdicts(b"[0]", DELIVERED)
 
     assert commands.Resume(PLACE, 1) in out
     assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: copies}
-    assert talk.pipeline.buffered_events == 0
+    assert status.buffered_events(talk.pipeline) == 0
 
 
 def test_fifty_thousand_distinct_keys_are_each_delivered_once_and_all_known_afterwards() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core import commands, inputs
+from connector.core import commands, inputs, status
 from connector.core.assignment import Phase
 from connector.model import DELIVERED, Failure, Outcome, Poll, RequestFailed, TopicPartition
 from tests.core.builders import PLACE
@@ -24,12 +24,12 @@ def test_nothing_is_sent_before_the_coordinator_has_vouched_for_this_member() ->
     talk.vouched = NEVER
     assert commits(talk.start()) == [0], "it is asked by a commit of what is committed"
     assert sends(talk.poll(good(0))) == []
-    assert talk.pipeline.paused()["coordinator"] == 1
+    assert status.paused(talk.pipeline)["coordinator"] == 1
     assert talk.pipeline.wake_at(talk.moment) == 0.1
 
     talk.vouched = 0.0
     assert sends(talk.wait(0.1)) == [b"[0]"]
-    assert talk.pipeline.paused()["coordinator"] == 0
+    assert status.paused(talk.pipeline)["coordinator"] == 0
 
 
 def test_a_session_s_half_without_the_coordinator_s_word_stops_all_sending_though_polls_go_on() -> None:
@@ -87,7 +87,7 @@ def test_a_member_that_runs_nothing_asks_nothing() -> None:
     talk.vouched = NEVER
     talk.tell(inputs.Assigned(PLACE, 1))
     assert kinds(talk.wait(60.0)) == []
-    assert talk.pipeline.paused()["coordinator"] == 0
+    assert status.paused(talk.pipeline)["coordinator"] == 0
 
 
 def test_without_an_answer_for_a_session_partitions_begin_anew_once_a_session() -> None:
@@ -117,7 +117,7 @@ def test_a_partition_that_begins_anew_is_restored_once_what_it_had_sent_is_answe
     talk.poll(good(0))
     talk.tell(inputs.Lost((1,)))
     assert kinds(talk.tell(inputs.Assigned(PLACE, 2))) == []
-    assert talk.pipeline.paused()["restoring"] == 1
+    assert status.paused(talk.pipeline)["restoring"] == 1
 
     answered = talk.verdicts(b"[0]", DELIVERED)
     assert written(answered) == [(0, Outcome.DELIVERED)]
@@ -244,19 +244,19 @@ def test_a_partition_that_cannot_be_read_is_asked_for_later_and_later_and_then_a
     for _ in range(3):
         began = talk.now
         assert commands.Resume(PLACE, 1) not in talk.tell(inputs.Unreadable(1, 5, "_BAD_MSG"))
-        assert talk.pipeline.paused()["unreadable"] == 1
+        assert status.paused(talk.pipeline)["unreadable"] == 1
         due = talk.pipeline.wake_at(talk.moment)
         assert due is not None
         assert commands.Resume(PLACE, 1) in talk.wait(due - began)
         waits.append(due - began)
     assert waits == [1.0, 2.0, 4.0]
-    (sentence,) = talk.pipeline.needs_operator()
+    (sentence,) = status.needs_operator(talk.pipeline)
     assert sentence.startswith("conversions-0 cannot be read from offset 5 on (_BAD_MSG)")
     assert sends(talk.poll(good(0), generation=2, place=OTHER)) == [b"[0]"], "others go on"
 
     talk.poll(good(5))
-    assert talk.pipeline.needs_operator() == []
-    assert talk.pipeline.paused()["unreadable"] == 0
+    assert status.needs_operator(talk.pipeline) == []
+    assert status.paused(talk.pipeline)["unreadable"] == 0
 
 
 def test_what_was_read_before_it_is_sent_and_committed_and_does_not_pass_for_it() -> None:
@@ -268,7 +268,7 @@ def test_what_was_read_before_it_is_sent_and_committed_and_does_not_pass_for_it(
     talk.wait(0.9)
     assert written(talk.wait(0.1)) == [(0, Outcome.DELIVERED)]
     assert commits(talk.appended()) == [1]
-    assert talk.pipeline.paused()["unreadable"] == 1
+    assert status.paused(talk.pipeline)["unreadable"] == 1
 
 
 def test_the_end_of_the_log_shows_as_well_that_it_can_be_read() -> None:
@@ -276,7 +276,7 @@ def test_the_end_of_the_log_shows_as_well_that_it_can_be_read() -> None:
     talk.start()
     talk.tell(inputs.Unreadable(1, 5, "KAFKA_STORAGE_ERROR"))
     talk.tell(inputs.Polled((Poll(PLACE, 1, reached=6),)))
-    assert talk.pipeline.paused()["unreadable"] == 0
+    assert status.paused(talk.pipeline)["unreadable"] == 0
 
 
 def test_news_of_what_cannot_be_read_of_an_assignment_that_ended_changes_nothing() -> None:
@@ -287,4 +287,4 @@ def test_news_of_what_cannot_be_read_of_an_assignment_that_ended_changes_nothing
     talk.tell(inputs.Revoked((1,)))
     assert talk.pipeline.assignments[0].phase is Phase.DRAINING
     talk.tell(inputs.Unreadable(1, 0, "_BAD_MSG"))
-    assert talk.pipeline.paused()["unreadable"] == 0
+    assert status.paused(talk.pipeline)["unreadable"] == 0

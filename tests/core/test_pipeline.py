@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connector.core import commands, inputs
+from connector.core import commands, inputs, status
 from connector.core.assignment import Phase
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
@@ -21,7 +21,8 @@ from connector.core.doubts import Doubt, Kind
 from connector.core.freshness import FreshnessPolicy
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
-from connector.core.pipeline import _MAX_AHEAD, BufferPolicy, FlushPolicy, Pipeline, Policy
+from connector.core.pipeline import _MAX_AHEAD, Pipeline
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.core.retry import RetryPolicy
 from connector.errors import OutOfOrder
@@ -94,7 +95,12 @@ class Conversation:
         out = self.pipeline.handle(told, self.moment)
         self.requests |= {command.body: command.request for command in out if isinstance(command, commands.Send)}
         counted = self.pipeline.statistics
-        accounted = counted.resolved + counted.released + self.pipeline.buffered_events + self.pipeline.in_flight_events
+        accounted = (
+            counted.resolved
+            + counted.released
+            + status.buffered_events(self.pipeline)
+            + status.in_flight_events(self.pipeline)
+        )
         assert counted.records == accounted
         return out
 
@@ -183,19 +189,19 @@ def kinds(out: list[commands.Command]) -> list[type]:
 def test_an_assignment_is_restored_then_proves_the_ledger_writable_then_starts() -> None:
     talk = Conversation()
     assert talk.tell(inputs.Assigned(PLACE, 7)) == [commands.Restore(PLACE, 7)]
-    assert talk.pipeline.paused()["restoring"] == 1
+    assert status.paused(talk.pipeline)["restoring"] == 1
     assert talk.tell(inputs.Restored(7, a_recovery(30))) == [commands.AppendFacts(PLACE, 7, "topic-id", Facts())]
-    assert talk.pipeline.paused()["restoring"] == 1
+    assert status.paused(talk.pipeline)["restoring"] == 1
     assert talk.appended(7) == [commands.Start(PLACE, 7, 30, -1, "topic-id"), commands.Resume(PLACE, 7)]
-    assert set(talk.pipeline.paused().values()) == {0}
-    assert talk.pipeline.needs_operator() == []
+    assert set(status.paused(talk.pipeline).values()) == {0}
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_a_ledger_that_cannot_be_read_is_tried_again_with_backoff() -> None:
     talk = Conversation()
     talk.tell(inputs.Assigned(PLACE, 1))
     assert talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert talk.wait(0.5) == [commands.Restore(PLACE, 1)]
     talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0))
@@ -206,12 +212,12 @@ def test_a_ledger_that_must_not_be_trusted_is_refused_aloud_and_still_tried_agai
     talk = Conversation()
     talk.tell(inputs.Assigned(PLACE, 1))
     talk.tell(inputs.RestoreFailed(1, "the ledger was recreated", needs_operator=True, chance=0.0))
-    assert talk.pipeline.needs_operator() == ["the ledger was recreated"]
-    assert talk.pipeline.paused()["refused"] == 1
-    assert talk.pipeline.paused()["restoring"] == 0
+    assert status.needs_operator(talk.pipeline) == ["the ledger was recreated"]
+    assert status.paused(talk.pipeline)["refused"] == 1
+    assert status.paused(talk.pipeline)["restoring"] == 0
     assert talk.wait(0.5) == [commands.Restore(PLACE, 1)]
     talk.tell(inputs.Restored(1, a_recovery()))
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_an_opening_entry_that_cannot_be_written_is_tried_again() -> None:
@@ -230,7 +236,7 @@ def test_news_of_a_restore_that_nobody_waits_for_changes_nothing() -> None:
     assert talk.tell(inputs.Restored(99, a_recovery())) == []
     assert talk.tell(inputs.RestoreFailed(1, "late", needs_operator=True, chance=0.0)) == []
     assert talk.tell(inputs.RestoreFailed(99, "late", needs_operator=True, chance=0.0)) == []
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 # ---- the path of an event
@@ -424,7 +430,7 @@ def test_copies_of_an_event_in_flight_wait_and_are_duplicates_once_it_is_deliver
     talk = Conversation()
     talk.start()
     assert sends(talk.poll(good(0, "a"), good(1, "a"), good(2, "a"))) == [b"[0]"]
-    assert talk.pipeline.buffered_events == 2
+    assert status.buffered_events(talk.pipeline) == 2
     talk.verdicts(b"[0]", DELIVERED)
     assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: 2}
     assert talk.poll(good(3, "a")) == []
@@ -540,9 +546,9 @@ def test_throttled_every_request_of_the_process_waits_and_fewer_go_out_at_once()
     talk = Conversation()
     talk.start()
     talk.poll(good(0))
-    assert talk.pipeline.concurrency_limit == 4
+    assert talk.pipeline.dispatch.limit == 4
     talk.answer(b"[0]", RequestFailed(Failure.THROTTLED, "http-429", retry_after=5.0))
-    assert talk.pipeline.concurrency_limit == 2
+    assert talk.pipeline.dispatch.limit == 2
     assert talk.poll(good(1)) == []
     assert talk.pipeline.wake_at(talk.moment) == 5.0
     assert sends(talk.wait(4.9)) == []
@@ -592,17 +598,17 @@ def test_a_time_out_is_a_sign_of_congestion_and_a_lost_connection_is_not() -> No
     talk.start()
     talk.poll(good(0))
     talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "connect"))
-    assert talk.pipeline.concurrency_limit == 4
+    assert talk.pipeline.dispatch.limit == 4
     talk.wait(0.5)
     talk.answer(b"[0]", RequestFailed(Failure.TIMEOUT, "timeout"))
-    assert talk.pipeline.concurrency_limit == 2
+    assert talk.pipeline.dispatch.limit == 2
 
 
 def test_no_more_requests_go_out_at_once_than_the_limit() -> None:
     talk = Conversation(sending(batch=BatchPolicy(1, 100, 0.0), max_in_flight=2))
     talk.start()
     assert sends(talk.poll(good(0), good(1), good(2))) == [b"[0]", b"[1]"]
-    assert talk.pipeline.in_flight_requests == 2
+    assert talk.pipeline.dispatch.requests == 2
     assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[2]"]
 
 
@@ -612,16 +618,16 @@ def test_credentials_that_fail_pause_everything_say_so_and_are_tried_again_less_
     talk.poll(good(0))
     failed = RequestFailed(Failure.OPERATOR, "invalid_grant", detail="the refresh token was revoked")
     assert talk.answer(b"[0]", failed) == []
-    assert talk.pipeline.needs_operator() == ["the refresh token was revoked"]
-    assert talk.pipeline.paused()["operator"] == 1
+    assert status.needs_operator(talk.pipeline) == ["the refresh token was revoked"]
+    assert status.paused(talk.pipeline)["operator"] == 1
     assert talk.poll(good(1)) == []
     assert sends(talk.wait(0.5)) == [b"[0]"]  # one at a time
     talk.answer(b"[0]", replace(failed, detail=""))
-    assert talk.pipeline.needs_operator() == ["invalid_grant"]
+    assert status.needs_operator(talk.pipeline) == ["invalid_grant"]
     assert sends(talk.wait(0.9)) == []
     assert sends(talk.wait(0.1)) == [b"[1]"]  # in turns
     assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[0]"]
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 # ---- refused for the account
@@ -639,19 +645,19 @@ def test_events_refused_for_the_account_while_others_pass_wait_and_are_no_letter
     talk.start()
     talk.poll(good(0), good(1), good(2))
     talk.verdicts(b"[0,1,2]", DELIVERED, UNPAID, UNPAID)
-    assert talk.pipeline.needs_operator() == [WAITING]
-    assert talk.pipeline.paused()["operator"] == 0  # others go on
+    assert status.needs_operator(talk.pipeline) == [WAITING]
+    assert status.paused(talk.pipeline)["operator"] == 0  # others go on
     for offset in range(10, 50):
         assert sends(talk.wait(60.0)) == [b"[1,2]"]
-        assert talk.pipeline.needs_operator() == [WAITING], "also while they are out"
+        assert status.needs_operator(talk.pipeline) == [WAITING], "also while they are out"
         assert letters(talk.answer(b"[1,2]", ALL_UNPAID)) == []
         talk.appended()
         talk.deliver(offset)
-        assert talk.pipeline.needs_operator() == [WAITING]
+        assert status.needs_operator(talk.pipeline) == [WAITING]
     assert talk.outcomes == {Outcome.DELIVERED: 41}
     assert sends(talk.wait(60.0)) == [b"[1,2]"]
     talk.verdicts(b"[1,2]", DELIVERED, DELIVERED)
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
     assert talk.outcomes == {Outcome.DELIVERED: 43}
     assert talk.pipeline.statistics.retries == {"account": 82}
 
@@ -673,8 +679,8 @@ def test_they_are_tried_less_and_less_often_a_batch_at_a_time_and_all_at_once_wh
     assert sends(talk.verdicts(b"[3,5]", DELIVERED, UNPAID)) == []
     assert sends(talk.wait(0.5)) == [b"[1,5]"]
     talk.verdicts(b"[1,5]", DELIVERED, DELIVERED)
-    assert talk.pipeline.needs_operator() == []
-    assert talk.pipeline.buffered_events == 0
+    assert status.needs_operator(talk.pipeline) == []
+    assert status.buffered_events(talk.pipeline) == 0
 
 
 def test_refused_for_the_account_one_and_all_everything_waits_and_nothing_is_a_letter() -> None:
@@ -682,14 +688,14 @@ def test_refused_for_the_account_one_and_all_everything_waits_and_nothing_is_a_l
     talk.start()
     talk.poll(good(0), good(1))
     talk.answer(b"[0,1]", ALL_UNPAID)
-    assert talk.pipeline.needs_operator() == ["Amazon takes none: PAYMENT_ISSUE"]
-    assert talk.pipeline.paused()["operator"] == 1
+    assert status.needs_operator(talk.pipeline) == ["Amazon takes none: PAYMENT_ISSUE"]
+    assert status.paused(talk.pipeline)["operator"] == 1
     for _ in range(100):
         for body in sends(talk.wait(60.0)):
             assert letters(talk.answer(body, ALL_UNPAID)) == []
     assert sends(talk.wait(60.0)) == [b"[0,1]"]
     talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 @pytest.mark.parametrize("other", [RETRY, NO_VERDICT])
@@ -699,7 +705,7 @@ def test_refused_for_the_account_and_nothing_taken_it_is_everybodys_matter_whate
     talk.poll(good(0), good(1))
     for _ in range(100):
         assert letters(talk.verdicts(b"[0,1]", UNPAID, other)) == []
-        assert talk.pipeline.needs_operator() == ["Amazon takes no event: PAYMENT_ISSUE is about the account; pay"]
+        assert status.needs_operator(talk.pipeline) == ["Amazon takes no event: PAYMENT_ISSUE is about the account; pay"]
         assert sends(talk.wait(60.0)) == [b"[0,1]"]
 
 
@@ -713,10 +719,10 @@ def test_of_others_that_passed_since_it_is_known_that_these_alone_are_refused_fo
     talk.answer(b"[0,1]", ALL_UNPAID)
     assert sends(talk.wait(1.0)) == [b"[2]"]
     assert sends(talk.verdicts(b"[2]", DELIVERED)) == [b"[0,1]"]
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
     talk.verdicts(b"[0,1]", UNPAID, RETRY)
-    assert talk.pipeline.needs_operator() == [WAITING]
-    assert talk.pipeline.paused()["operator"] == 0
+    assert status.needs_operator(talk.pipeline) == [WAITING]
+    assert status.paused(talk.pipeline)["operator"] == 0
     assert sends(talk.wait(0.5)) == [b"[1]", b"[0]"]  # the other has its own tries
 
 
@@ -742,10 +748,10 @@ def test_a_new_cause_is_said_by_the_answer_to_what_waits_and_not_by_every_answer
     talk.verdicts(b"[0,1]", DELIVERED, UNPAID)
     talk.poll(good(2), good(3))
     talk.verdicts(b"[2,3]", DELIVERED, ineligible)
-    assert talk.pipeline.needs_operator() == [WAITING]
+    assert status.needs_operator(talk.pipeline) == [WAITING]
     assert sends(talk.wait(0.5)) == [b"[1,3]"]
     talk.verdicts(b"[1,3]", ineligible, DELIVERED)
-    assert talk.pipeline.needs_operator() == [WAITING.replace(UNPAID.account, ineligible.account)]
+    assert status.needs_operator(talk.pipeline) == [WAITING.replace(UNPAID.account, ineligible.account)]
 
 
 def test_what_waits_for_the_account_is_given_back_with_its_partition_and_grows_stale_as_any_event() -> None:
@@ -755,11 +761,11 @@ def test_what_waits_for_the_account_is_given_back_with_its_partition_and_grows_s
     talk.verdicts(b"[0,1]", DELIVERED, UNPAID)
     assert sends(talk.wait(2.0)) == []
     assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.STALE: 1}
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
     talk.poll(good(2), good(3))
     talk.verdicts(b"[2,3]", DELIVERED, UNPAID)
     talk.tell(inputs.Lost((1,)))
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
     assert talk.pipeline.statistics.released == 1
     assert sends(talk.wait(60.0)) == []
 
@@ -794,10 +800,10 @@ def test_a_body_too_large_for_the_vendor_is_halved_and_one_event_larger_than_wha
 def test_the_size_that_was_too_large_is_not_sent_again() -> None:
     talk = Conversation()
     talk.start()
-    assert talk.pipeline.batch_bytes_limit == 100
+    assert talk.pipeline.dispatch.most_bytes == 100
     talk.poll(*[good(offset) for offset in range(10, 16)])
     assert sends(talk.answer(b"[10,11,12,13,14,15]", TOO_LARGE)) == [b"[10,11,12]", b"[13,14,15]"]
-    assert talk.pipeline.batch_bytes_limit == 9
+    assert talk.pipeline.dispatch.most_bytes == 9
     assert sends(talk.poll(*[good(offset) for offset in range(16, 20)])) == [b"[16,17]", b"[18,19]"]
     big = good(20, payload=b"x" * 50)
     talk.verdicts(b"[16,17]", DELIVERED, DELIVERED)
@@ -814,7 +820,7 @@ def test_one_event_that_breaks_its_batch_is_found_by_halving_and_the_others_are_
     assert sends(talk.answer(b"[0,1]", REFUSED)) == [b"[0]", b"[1]"]
     assert letters(talk.answer(b"[1]", REFUSED)) == [(1, Reason.REJECTED)]
     talk.verdicts(b"[0]", DELIVERED)
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_what_is_refused_for_all_alike_is_an_operators_matter_and_dead_letters_nothing() -> None:
@@ -823,14 +829,14 @@ def test_what_is_refused_for_all_alike_is_an_operators_matter_and_dead_letters_n
     talk.poll(good(0), good(1))
     assert sends(talk.answer(b"[0,1]", REFUSED)) == [b"[0]", b"[1]"]
     assert talk.answer(b"[0]", REFUSED) == []
-    assert "Amazon answered 400. A request of one event" in talk.pipeline.needs_operator()[0]
+    assert "Amazon answered 400. A request of one event" in status.needs_operator(talk.pipeline)[0]
     assert talk.answer(b"[1]", REFUSED) == []
     talk.poll(good(2), good(3))
     seen = []
     for _ in range(400):
         for body in sends(talk.wait(1.0)):
             seen.append(body)
-            assert talk.pipeline.in_flight_requests == 1
+            assert talk.pipeline.dispatch.requests == 1
             assert talk.answer(body, REFUSED) == []
     assert set(seen) == {b"[0]", b"[1]", b"[2]", b"[3]"}
     assert len(seen) < 20  # less and less often
@@ -850,7 +856,7 @@ def test_what_was_sent_before_a_refusal_shows_nothing_of_the_time_after_it() -> 
     for _ in range(20):
         assert letters(talk.answer(b"[0]", REFUSED)) == []
         assert sends(talk.wait(120.0)) == [b"[0]"]
-    assert talk.pipeline.needs_operator() != []
+    assert status.needs_operator(talk.pipeline) != []
 
 
 def test_the_next_event_that_is_delivered_shows_that_the_one_refused_is_at_fault() -> None:
@@ -861,7 +867,7 @@ def test_the_next_event_that_is_delivered_shows_that_the_one_refused_is_at_fault
     talk.poll(good(1), good(2))
     assert sends(talk.wait(0.5)) == [b"[1]"]
     assert sends(talk.verdicts(b"[1]", DELIVERED)) == [b"[0]", b"[2]"]
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
     assert letters(talk.answer(b"[0]", REFUSED)) == [(0, Reason.REJECTED)]
 
 
@@ -884,10 +890,10 @@ def test_answers_without_a_verdict_on_anything_dead_letter_nothing_and_are_soon_
     talk.poll(good(0), good(1))
     for attempt in range(1, 30):
         assert talk.verdicts(b"[0,1]", NO_VERDICT, NO_VERDICT) == []
-        assert bool(talk.pipeline.needs_operator()) == (attempt >= 3)
+        assert bool(status.needs_operator(talk.pipeline)) == (attempt >= 3)
         assert sends(talk.wait(60.0)) == [b"[0,1]"]
     talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
     assert talk.outcomes == {Outcome.DELIVERED: 2}
 
 
@@ -907,11 +913,11 @@ def test_answers_that_ask_to_retry_everything_are_an_outage() -> None:
     talk.start()
     talk.poll(good(0), good(1))
     for _ in range(3):
-        assert talk.pipeline.paused()["outage"] == 0
+        assert status.paused(talk.pipeline)["outage"] == 0
         talk.verdicts(b"[0,1]", RETRY, RETRY)
         talk.wait(60.0)
-    assert talk.pipeline.paused()["outage"] == 1
-    assert talk.pipeline.needs_operator() == []
+    assert status.paused(talk.pipeline)["outage"] == 1
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_one_event_whose_answer_cannot_be_read_is_given_up_when_others_are_delivered_meanwhile() -> None:
@@ -947,16 +953,16 @@ def test_in_an_outage_one_request_at_a_time_asks_and_its_end_hurries_everybody()
     bodies = sends(talk.poll(*[good(offset) for offset in range(4)]))
     for body in bodies[:3]:
         talk.answer(body, failed)
-    assert talk.pipeline.paused()["outage"] == 1
-    assert talk.pipeline.concurrency_limit == 1
-    assert talk.pipeline.needs_operator() == []  # Amazon being down is not unready
+    assert status.paused(talk.pipeline)["outage"] == 1
+    assert talk.pipeline.dispatch.limit == 1
+    assert status.needs_operator(talk.pipeline) == []  # Amazon being down is not unready
     talk.answer(bodies[3], failed)
     assert sends(talk.wait(3.9)) == []
     (probe,) = sends(talk.wait(0.1))
     assert sends(talk.poll(good(4))) == []
     out = talk.verdicts(probe, DELIVERED)
     assert len(sends(out)) == 1  # carefully: one, then two, then more
-    assert talk.pipeline.paused()["outage"] == 0
+    assert status.paused(talk.pipeline)["outage"] == 0
     assert len(sends(talk.verdicts(sends(out)[0], DELIVERED))) == 2
 
 
@@ -1030,7 +1036,7 @@ def test_requests_that_were_not_sent_after_all_are_no_outage() -> None:
         (send,) = talk.answer(b"[0]", RequestFailed(Failure.NOT_SENT, "not-sent"))
         assert isinstance(send, commands.Send)
         assert send.attempt == 0
-    assert talk.pipeline.paused()["outage"] == 0
+    assert status.paused(talk.pipeline)["outage"] == 0
     talk.tell(inputs.Lost((1,)))
     assert talk.answer(b"[0]", RequestFailed(Failure.NOT_SENT, "not-sent")) == []
 
@@ -1040,9 +1046,9 @@ def test_a_member_without_partitions_waits_for_no_operator() -> None:
     talk.start()
     talk.poll(good(0))
     talk.answer(b"[0]", RequestFailed(Failure.OPERATOR, "http-401", detail="the token is refused"))
-    assert talk.pipeline.needs_operator() == ["the token is refused"]
+    assert status.needs_operator(talk.pipeline) == ["the token is refused"]
     talk.tell(inputs.Lost((1,)))
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 UNREADABLE = RequestFailed(Failure.UNREADABLE, "not-http", detail="amazon.example answers what cannot be read as HTTP")
@@ -1054,13 +1060,13 @@ def test_answers_that_cannot_be_read_need_an_operator_when_they_are_three_in_a_r
     talk.poll(good(0), good(1))
     for _ in range(2):
         talk.answer(b"[0,1]", UNREADABLE)
-        assert talk.pipeline.needs_operator() == []
+        assert status.needs_operator(talk.pipeline) == []
         talk.wait(60.0)
     talk.answer(b"[0,1]", UNREADABLE)
-    assert talk.pipeline.needs_operator() == [UNREADABLE.detail]
+    assert status.needs_operator(talk.pipeline) == [UNREADABLE.detail]
     assert sends(talk.wait(60.0)) == [b"[0,1]"]  # and it goes on trying
     talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_an_answer_that_cannot_be_read_between_others_passes() -> None:
@@ -1069,7 +1075,7 @@ def test_an_answer_that_cannot_be_read_between_others_passes() -> None:
     for offset in range(4):
         talk.poll(good(offset))
         talk.answer(b"[%d]" % offset, UNREADABLE)
-        assert talk.pipeline.needs_operator() == []
+        assert status.needs_operator(talk.pipeline) == []
         talk.wait(60.0)
         talk.verdicts(b"[%d]" % offset, DELIVERED)
 
@@ -1096,8 +1102,8 @@ def test_too_many_rejections_in_a_row_leave_one_probe_a_minute_until_one_is_deli
     assert [offset for offset, _ in letters(out)] == [0, 1, 2, 3]  # the fifth opens it, and is held back
     assert commands.Pause(PLACE, 1) in out
     talk.answer(b"[5,6,7,8]", RequestFailed(Failure.TRANSIENT, "connect"))
-    assert talk.pipeline.paused()["breaker"] == 1
-    assert "5 events in a row" in talk.pipeline.needs_operator()[0]
+    assert status.paused(talk.pipeline)["breaker"] == 1
+    assert "5 events in a row" in status.needs_operator(talk.pipeline)[0]
     assert talk.pipeline.wake_at(talk.moment) == 60.0
     assert sends(talk.wait(59.0)) == []
     out = talk.wait(1.0)
@@ -1107,7 +1113,7 @@ def test_too_many_rejections_in_a_row_leave_one_probe_a_minute_until_one_is_deli
     out = talk.wait(60.0)
     assert (sends(out), letters(out)) == ([b"[6]"], [(5, Reason.REJECTED)])
     assert sends(talk.verdicts(b"[6]", DELIVERED)) == [b"[7,8]"]
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_too_many_records_that_cannot_be_sent_pause_consumption_instead_of_emptying_the_topic() -> None:
@@ -1116,7 +1122,7 @@ def test_too_many_records_that_cannot_be_sent_pause_consumption_instead_of_empty
     out = talk.poll(*[(offset, None, FLAW, NOW_MS) for offset in range(8)])
     assert len(letters(out)) == 4
     assert commands.Pause(PLACE, 1) in out
-    assert talk.pipeline.buffered_events == 8
+    assert status.buffered_events(talk.pipeline) == 8
     for offset in range(4):
         talk.tell(inputs.LetterWritten(1, offset))
     for offset in range(4, 8):
@@ -1148,7 +1154,7 @@ def test_a_letter_that_cannot_be_written_pauses_its_partition_and_is_written_aga
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS), (1, None, FLAW, NOW_MS))
     assert talk.tell(inputs.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == [commands.Pause(PLACE, 1)]
-    assert talk.pipeline.paused()["dead_letter"] == 1
+    assert status.paused(talk.pipeline)["dead_letter"] == 1
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
     assert talk.tell(inputs.LetterWritten(1, 0)) == [commands.Resume(PLACE, 1)]
@@ -1160,14 +1166,14 @@ def test_a_letter_that_fails_again_and_again_is_an_operators_matter_until_it_is_
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
     for _ in range(3):
-        assert talk.pipeline.needs_operator() == []
+        assert status.needs_operator(talk.pipeline) == []
         talk.tell(inputs.LetterFailed(1, 0, "TOPIC_AUTHORIZATION_FAILED", 0.0))
         talk.wait(60.0)
-    (sentence,) = talk.pipeline.needs_operator()
+    (sentence,) = status.needs_operator(talk.pipeline)
     assert sentence.startswith("dead letters of conversions-0 cannot be written (TOPIC_AUTHORIZATION_FAILED)")
     assert "this client's rights to it" in sentence
     talk.tell(inputs.LetterWritten(1, 0))
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def manners(out: list[commands.Command]) -> list[Manner]:
@@ -1184,7 +1190,7 @@ def test_a_letter_that_is_too_large_is_written_alone_and_then_without_its_larges
     assert manners(talk.poll((0, None, FLAW, NOW_MS))) == [Manner()]
     for manner in (ALONE, *(replace(ALONE, left_out=parts) for parts in (1, 2, 3))):
         assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == [manner]
-        assert talk.pipeline.paused()["dead_letter"] == 0, "nothing stands still while there is something to try"
+        assert status.paused(talk.pipeline)["dead_letter"] == 0, "nothing stands still while there is something to try"
     assert talk.tell(inputs.LetterWritten(1, 0)) == []
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
 
@@ -1194,15 +1200,15 @@ def test_a_letter_that_does_not_fit_in_any_way_waits_for_an_operator_and_is_trie
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
     for _ in range(3):
-        assert talk.pipeline.needs_operator() == []
+        assert status.needs_operator(talk.pipeline) == []
         for _ in range(5):
             talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))
-        assert talk.pipeline.paused()["dead_letter"] == 1
+        assert status.paused(talk.pipeline)["dead_letter"] == 1
         assert manners(talk.wait(60.0)) == [Manner()]
-    (sentence,) = talk.pipeline.needs_operator()
+    (sentence,) = status.needs_operator(talk.pipeline)
     assert "raise its max.message.bytes" in sentence
     talk.tell(inputs.LetterWritten(1, 0))
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_a_letter_of_a_time_that_its_topic_does_not_take_is_written_with_the_time_of_now() -> None:
@@ -1214,7 +1220,7 @@ def test_a_letter_of_a_time_that_its_topic_does_not_take_is_written_with_the_tim
     assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [untimely]
     assert manners(talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))) == [replace(untimely, left_out=1)]
     assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == []
-    assert talk.pipeline.paused()["dead_letter"] == 1
+    assert status.paused(talk.pipeline)["dead_letter"] == 1
 
 
 @pytest.mark.parametrize("code", ["INVALID_RECORD", "_INVALID_DIFFERENT_RECORD", "UNKNOWN"])
@@ -1224,7 +1230,7 @@ def test_a_letter_refused_for_another_of_its_batch_is_written_alone_once(code: s
     talk.poll((0, None, FLAW, NOW_MS))
     assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == [ALONE]
     assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == []
-    assert talk.pipeline.paused()["dead_letter"] == 1
+    assert status.paused(talk.pipeline)["dead_letter"] == 1
 
 
 def test_a_letter_refused_after_its_assignment_ended_is_not_written_again() -> None:
@@ -1273,10 +1279,10 @@ def test_with_too_many_facts_unconfirmed_nothing_more_is_sent() -> None:
     talk.start()
     talk.poll(*[(offset, None, None, None) for offset in range(4)])
     talk.wait(1.0)
-    assert talk.pipeline.paused()["ledger"] == 1
+    assert status.paused(talk.pipeline)["ledger"] == 1
     assert talk.poll(good(4)) == []
     assert sends(talk.appended()) == [b"[4]"]
-    assert talk.pipeline.paused()["ledger"] == 0
+    assert status.paused(talk.pipeline)["ledger"] == 0
 
 
 def test_while_no_fact_is_confirmed_for_long_nothing_more_is_sent() -> None:
@@ -1288,12 +1294,12 @@ def test_while_no_fact_is_confirmed_for_long_nothing_more_is_sent() -> None:
     assert sends(talk.poll(good(1))) == [b"[1]"]  # the brokers may be slow
     talk.wait(5.1)
     assert sends(talk.poll(good(2))) == []
-    assert talk.pipeline.paused()["ledger"] == 1
+    assert status.paused(talk.pipeline)["ledger"] == 1
     assert written(talk.tell(inputs.FactsFailed(1, 0.0), after=25.0)) == []
     assert written(talk.wait(60.0)) == [(0, Outcome.DELIVERED)]
-    assert talk.pipeline.paused()["ledger"] == 1  # that it is tried again is no answer
+    assert status.paused(talk.pipeline)["ledger"] == 1  # that it is tried again is no answer
     assert sends(talk.appended()) == [b"[2]"]
-    assert talk.pipeline.paused()["ledger"] == 0
+    assert status.paused(talk.pipeline)["ledger"] == 0
 
 
 def test_a_ledger_partition_that_does_not_answer_holds_up_nobody_while_another_does() -> None:
@@ -1340,7 +1346,7 @@ def test_a_revoked_partition_finishes_what_is_in_flight_commits_and_is_released(
     talk.last_poll = -100.0
     talk.poll(good(2))
     assert talk.tell(inputs.Revoked((1,))) == [commands.Pause(PLACE, 1)]
-    assert talk.pipeline.paused()["draining"] == 1
+    assert status.paused(talk.pipeline)["draining"] == 1
     assert talk.tell(inputs.Revoked((1,))) == []
     assert talk.pipeline.wake_at(talk.moment) == 40.0
     assert talk.poll(good(3)) == []
@@ -1366,7 +1372,7 @@ def test_a_drain_waits_no_longer_than_it_may_and_what_comes_later_is_still_writt
     talk.tell(inputs.Revoked((1,)))
     assert talk.wait(39.9) == []
     assert talk.wait(0.1) == [commands.Release(PLACE, 1, 2)]
-    assert talk.pipeline.in_flight_events == 0
+    assert status.in_flight_events(talk.pipeline) == 0
     assert written(talk.verdicts(b"[0,1]", DELIVERED, REJECTED)) == [(0, Outcome.DELIVERED)]
     assert talk.pipeline.statistics.late_answers == 2
     assert talk.outcomes == {}
@@ -1541,12 +1547,12 @@ def test_at_the_bound_all_partitions_pause_and_at_half_of_it_they_resume() -> No
     talk.start()
     assert commands.Pause not in kinds(talk.poll(*[good(offset) for offset in range(79)]))
     assert commands.Pause(PLACE, 1) in talk.poll(good(79))
-    assert talk.pipeline.paused()["buffer_full"] == 1
+    assert status.paused(talk.pipeline)["buffer_full"] == 1
     bodies = list(talk.requests)
     assert [body.count(b",") + 1 for body in bodies] == [40, 39, 1]
     assert talk.verdicts(bodies[2], DELIVERED) == []
     assert commands.Resume(PLACE, 1) in talk.verdicts(bodies[1], *[DELIVERED] * 39)
-    assert talk.pipeline.paused()["buffer_full"] == 0
+    assert status.paused(talk.pipeline)["buffer_full"] == 0
 
 
 def test_the_bound_holds_for_bytes_too() -> None:
@@ -1563,7 +1569,7 @@ def test_a_partition_too_far_ahead_of_its_open_record_pauses_alone() -> None:
     talk.start(2, place=other)
     out = talk.poll(good(0), *[(offset, None, None, None) for offset in range(1, _MAX_AHEAD + 1)])
     assert [command for command in out if isinstance(command, commands.Pause)] == [commands.Pause(PLACE, 1)]
-    assert talk.pipeline.paused()["ahead"] == 1
+    assert status.paused(talk.pipeline)["ahead"] == 1
     talk.verdicts(b"[0]", DELIVERED)
     talk.wait(1.0)
     assert commands.Resume(PLACE, 1) in talk.appended()
@@ -1606,7 +1612,7 @@ def test_a_partition_does_not_start_while_the_clocks_disagree_and_the_brokers_ti
     talk.tell(inputs.Assigned(PLACE, 1))
     talk.tell(inputs.Restored(1, a_recovery()))
     assert talk.appended() == []
-    assert "off the brokers'" in talk.pipeline.needs_operator()[0]
+    assert "off the brokers'" in status.needs_operator(talk.pipeline)[0]
     assert talk.pipeline.wake_at(talk.moment) == 5.0
     assert kinds(talk.wait(5.0)) == [commands.AppendFacts]
     talk.skew_ms = 0
@@ -1623,7 +1629,7 @@ def test_a_clock_that_jumps_pauses_everything_and_what_was_polled_meanwhile_is_j
         commands.Pause(PLACE, 1),
         commands.Pause(other, 2),
     ]
-    assert talk.pipeline.paused()["clock"] == 2
+    assert status.paused(talk.pipeline)["clock"] == 2
     assert talk.outcomes == {}
     talk.poll(good(0), generation=2, place=other)
     assert talk.tell(inputs.Revoked((2,))) == [commands.Release(other, 2, 0)]
@@ -1825,7 +1831,7 @@ def test_copies_without_end_of_one_key_are_told_by_their_places_and_counted() ->
     talk.poll(*[good(offset, "n") for offset in range(11, 32)])
     assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@20", 20)]
     assert talk.pipeline.statistics.doubtful_duplicates == {Kind.REPEATED: 31, Kind.DIFFERENT: 0}
-    assert talk.pipeline.needs_operator() == []
+    assert status.needs_operator(talk.pipeline) == []
 
 
 def test_copies_that_waited_are_counted_when_they_are_duplicates() -> None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
 
-from connector.core import commands, inputs
+from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
+from connector.core.pipeline import Pipeline
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.recovery import (
     CommittedOffset,
     Identity,
@@ -218,13 +219,17 @@ class World:
 
     def _check_counts(self, member: _Member) -> None:
         pipeline, counted = member.pipeline, member.pipeline.statistics
-        accounted = counted.resolved + counted.released + pipeline.buffered_events + pipeline.in_flight_events
+        accounted = (
+            counted.resolved + counted.released + status.buffered_events(pipeline) + status.in_flight_events(pipeline)
+        )
         if counted.records != accounted:
             raise Violation(f"conservation: {counted.records} records, {accounted} accounted for")
-        if pipeline.buffered_events + pipeline.in_flight_events > self._policy.buffer.max_events:
-            raise Violation(f"L5: {pipeline.buffered_events} buffered, {pipeline.in_flight_events} in flight")
-        if pipeline.in_flight_requests > self._policy.dispatch.max_in_flight:
-            raise Violation(f"L5: {pipeline.in_flight_requests} requests at once")
+        if status.buffered_events(pipeline) + status.in_flight_events(pipeline) > self._policy.buffer.max_events:
+            raise Violation(
+                f"L5: {status.buffered_events(pipeline)} buffered, {status.in_flight_events(pipeline)} in flight"
+            )
+        if pipeline.dispatch.requests > self._policy.dispatch.max_in_flight:
+            raise Violation(f"L5: {pipeline.dispatch.requests} requests at once")
 
     def _carry_out(self, member: _Member, command: commands.Command) -> None:
         match command:
@@ -387,7 +392,7 @@ class World:
     def _look_whether_done(self) -> None:
         ends = [rows[-1].offset + 1 for rows in self._log]
         done = [committed.next_offset if committed else 0 for committed in self._committed] == ends
-        if done and all(member.pipeline.in_flight_requests == 0 for member in self._members):
+        if done and all(member.pipeline.dispatch.requests == 0 for member in self._members):
             self._after(5.0, self._close)
         else:
             self._after(1.0, self._look_whether_done)
@@ -598,7 +603,12 @@ class World:
 
     def _state(self) -> str:
         members = [
-            (member.name, member.pipeline.buffered_events, member.pipeline.in_flight_events, member.pipeline.paused())
+            (
+                member.name,
+                status.buffered_events(member.pipeline),
+                status.in_flight_events(member.pipeline),
+                status.paused(member.pipeline),
+            )
             for member in self._members
         ]
         return f"at {self._now:.3f}, committed {self._committed}, members {members}"

@@ -25,7 +25,8 @@ from connector.avro.framing import Framing
 from connector.avro.schemas import packaged
 from connector.config import Kafka
 from connector.core import commands, inputs
-from connector.core.pipeline import Pipeline, Policy
+from connector.core.pipeline import Pipeline
+from connector.core.policy import Policy
 from connector.core.recovery import OutOfRange
 from connector.intake import Intake
 from connector.kafka import clients

@@ -25,8 +25,8 @@ from typing import Any
 import orjson
 
 from connector.avro import ledger_entry
-from connector.core import commands, inputs
-from connector.core.pipeline import Policy
+from connector.core import commands, inputs, status
+from connector.core.policy import Policy
 from connector.model import (
     UNKNOWN_EPOCH,
     Facts,
@@ -365,12 +365,12 @@ class Oracle(Observer):
 
     def _check_counts(self, member: Member) -> None:
         pipeline, counted = member.pipeline, member.pipeline.statistics
-        held = pipeline.buffered_events + pipeline.in_flight_events
+        held = status.buffered_events(pipeline) + status.in_flight_events(pipeline)
         accounted = counted.resolved + counted.released + held
         self.check(counted.records == accounted, "I9: {} records, {} accounted for", counted.records, accounted)
         self.check(held <= self._policy.buffer.max_events, "L5: {} events held", held)
         most = self._policy.dispatch.max_in_flight
-        self.check(pipeline.in_flight_requests <= most, "L5: {} requests at once", pipeline.in_flight_requests)
+        self.check(pipeline.dispatch.requests <= most, "L5: {} requests at once", pipeline.dispatch.requests)
         self.check(member.transport.open <= most, "L5: {} requests at once at the vendor", member.transport.open)
 
     # ---- the life of an assignment
