@@ -277,8 +277,8 @@ class Assignment:
         return (
             f"{self.partition} cannot be read from offset {self.unreadable.offset} on ({self.unreadable.code}): what stands "
             "there is damaged, or its broker cannot hand it out. What comes before is sent and committed; the partition is "
-            "paused, and tried again. Have another replica lead it, or restore the log; to give up what cannot be read, stop "
-            "the connector and set the group's offset behind it with kafka-consumer-groups.sh"
+            "paused, and tried again. Have another replica lead it, or restore the log; to give up what cannot be read, "
+            "stop the connector and set the group's offset behind it with kafka-consumer-groups.sh"
         )
 
     def fetch(self, wanted: bool) -> commands.Pause | commands.Resume | None:

@@ -19,7 +19,7 @@ from connector.model import Facts
 __all__ = ["FactLog"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class FactLog:
     """Holds the facts of one assignment until the brokers have confirmed them."""
 

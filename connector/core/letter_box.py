@@ -20,7 +20,7 @@ from connector.model import Flaw, Manner
 
 __all__ = ["TOO_LARGE", "LetterBox", "PendingLetter"]
 
-TOO_LARGE = frozenset({"MSG_SIZETOO_LARGE", "RECORD_LISTTOO_LARGE", "INVALID_MSG_SIZE"})
+TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_MSG_SIZE"})
 """Kafka's codes for a record larger than client, topic (``max.message.bytes``) or segment allow."""
 _TIME = "INVALID_TIMESTAMP"
 _OF_A_BATCH = TOO_LARGE | {_TIME, "INVALID_RECORD", "_INVALID_DIFFERENT_RECORD", "UNKNOWN"}

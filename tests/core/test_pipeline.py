@@ -21,7 +21,7 @@ from connector.core.doubts import Doubt, Kind
 from connector.core.freshness import FreshnessPolicy
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
-from connector.core.pipeline import _MAX_AHEAD, Pipeline
+from connector.core.pipeline import MAX_AHEAD, Pipeline
 from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.core.retry import RetryPolicy
@@ -794,7 +794,7 @@ def test_a_body_too_large_for_the_vendor_is_halved_and_one_event_larger_than_wha
     assert letters(talk.verdicts(b"[0,1]", DELIVERED, DELIVERED)) == []
     talk.answer(b"[22]", TOO_LARGE)  # smaller than what was taken, but others were delivered since it failed first
     assert talk.pipeline.statistics.retries == {"http-413": 3}
-    assert [letter.offset for letter in talk.pipeline.assignments[0].letters.values()] == [22]
+    assert [letter.offset for letter in talk.pipeline.assignments[0].letters.under_way.values()] == [22]
 
 
 def test_the_size_that_was_too_large_is_not_sent_again() -> None:
@@ -997,7 +997,7 @@ def test_what_was_given_back_does_not_keep_the_buffer_full_and_what_is_still_out
     talk.answer(bodies[0], RequestFailed(Failure.TRANSIENT, "connect"))
     assert commands.Resume(other, 2) in talk.answer(bodies[1], RequestFailed(Failure.TRANSIENT, "connect"))
     talk.answer(bodies[2], RequestFailed(Failure.TRANSIENT, "connect"))
-    assert [part.held for part in talk.pipeline._assignments.values()] == [0]
+    assert [part.held for part in talk.pipeline._all.values()] == [0]
 
 
 def test_an_assignment_that_ended_leaves_its_window_at_once_though_its_facts_are_not_written() -> None:
@@ -1006,7 +1006,7 @@ def test_an_assignment_that_ended_leaves_its_window_at_once_though_its_facts_are
     talk.poll((0, None, None, None))
     talk.wait(1.0)
     talk.tell(inputs.Lost((1,)))
-    assert [len(part.window.seen) for part in talk.pipeline._assignments.values()] == [0]
+    assert [len(part.window.seen) for part in talk.pipeline._all.values()] == [0]
 
 
 def test_a_request_may_start_as_long_as_polls_go_on_and_all_its_events_are_ours() -> None:
@@ -1567,7 +1567,7 @@ def test_a_partition_too_far_ahead_of_its_open_record_pauses_alone() -> None:
     talk, other = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 10**6, 10**6))), TopicPartition("conversions", 1)
     talk.start(1)
     talk.start(2, place=other)
-    out = talk.poll(good(0), *[(offset, None, None, None) for offset in range(1, _MAX_AHEAD + 1)])
+    out = talk.poll(good(0), *[(offset, None, None, None) for offset in range(1, MAX_AHEAD + 1)])
     assert [command for command in out if isinstance(command, commands.Pause)] == [commands.Pause(PLACE, 1)]
     assert status.paused(talk.pipeline)["ahead"] == 1
     talk.verdicts(b"[0]", DELIVERED)
@@ -1786,7 +1786,7 @@ def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that
     part = talk.pipeline.assignments[0]
     skewed = Moment(NOW_MS + 300_001, *[talk.moment.monotonic] * 3)
     agreeing = Moment(NOW_MS + 299_999, *[talk.moment.monotonic] * 3)
-    talk.pipeline._clock.appended(NOW_MS, talk.moment)
+    talk.pipeline.clock.appended(NOW_MS, talk.moment)
     talk.pipeline.handle(inputs.Polled((poll_of(good(0), good(1)),)), skewed)
     talk.pipeline.handle(inputs.Polled((poll_of(good(2), good(3)),)), agreeing)
 

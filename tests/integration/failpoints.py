@@ -27,7 +27,7 @@ from aiohttp.http_writer import StreamWriter
 
 from connector.__main__ import main as connector_main
 from connector.amazon import client
-from connector.core import dedupe, inputs, pipeline
+from connector.core import answers, dedupe, inputs, outcomes, pipeline
 from connector.core.assignment import Phase
 from connector.intake import Intake
 from connector.kafka import consumer, dead_letters, ledger
@@ -178,10 +178,10 @@ def _half_a_request_out(trap: _Trap) -> None:
 
 
 def _half_of_the_verdicts(trap: _Trap) -> None:
-    verdicts, delivered = pipeline.Pipeline._verdicts, pipeline.Pipeline._delivered
+    verdicts, delivered = answers.Answers._verdicts, outcomes.Outcomes.delivered
     left = 0
 
-    def judged(self: pipeline.Pipeline, request: Any, answer: Any, *rest: Any) -> None:
+    def judged(self: answers.Answers, request: Any, answer: Any, *rest: Any) -> None:
         nonlocal left
         left = len(request.events) // 2 if len(request.events) > 1 and trap.is_due() else 0
         verdicts(self, request, answer, *rest)
@@ -193,7 +193,8 @@ def _half_of_the_verdicts(trap: _Trap) -> None:
         if left == 0:
             trap.spring()
 
-    _replace(pipeline.Pipeline, _verdicts=judged, _delivered=resolved)
+    _replace(answers.Answers, _verdicts=judged)
+    _replace(outcomes.Outcomes, delivered=resolved)
 
 
 def _expiry(trap: _Trap) -> None:
