@@ -43,13 +43,13 @@ class Start:
     generation: int
     offset: int
     epoch: int
-    """Leader epoch of the record before that offset, so that a truncated log is noticed."""
+    """Leader epoch of the record before that offset, so that the brokers notice a truncated log."""
     topic_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class StartOver:
-    """End an assignment (`Lost`) and begin it anew (`Assigned`): what it stands on is not there any more."""
+    """End an assignment (`Lost`) and begin it anew (`Assigned`): what it rests on is gone."""
 
     partition: TopicPartition
     generation: int
@@ -81,7 +81,7 @@ class Send:
     attempt: int
     """Failures of these events before, as a request."""
     generations: frozenset[int]
-    """The assignments that its events are of; it may start only as long as `Pipeline.may_start` says so."""
+    """The assignments of its events; it may start only while `Pipeline.may_start` agrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,13 @@ class WriteLetter:
 class AppendFacts:
     """Append facts to the ledger (an empty entry is legal); answer with `FactsAppended` or `FactsFailed`.
 
-    To be serialised at once: the core goes on adding to the columns of facts that failed.
+    Serialise them at once: the core goes on adding to the columns of facts that failed.
     """
 
     partition: TopicPartition
     generation: int
     topic_id: str
-    """Of the source topic that the facts are about."""
+    """Id of the source topic that the facts are about."""
     facts: Facts
 
 
@@ -120,7 +120,7 @@ class CommitPoint:
     epoch: int
     """Leader epoch of the last record below it."""
     metadata: str
-    """What the commit rests on; see `recovery`."""
+    """What the commit rests on (see `recovery`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +132,20 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Give a revoked partition up; every command before this one comes first."""
+    """Give up a revoked partition, after every command before this one."""
 
     partition: TopicPartition
     generation: int
     unresolved: int
-    """Records given back: received, their fate not known."""
+    """Records given back: received, without an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Everything is drained: end the process."""
+    """End the process: everything is drained."""
 
     verdict: str | None = None
-    """The sentence that needs an operator (``ON_VERDICT=stop``); None after a requested shutdown."""
+    """What an operator must know and do (``ON_VERDICT=stop``); None after a requested shutdown."""
 
 
 Command = Restore | Start | StartOver | Pause | Resume | Send | WriteLetter | AppendFacts | Commit | Release | Stop

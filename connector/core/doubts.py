@@ -1,8 +1,9 @@
-"""Dedupe keys that may say nothing: what every producer writes for nothing is known by no list.
+"""Dedupe keys that may identify nothing: no list can hold everything that producers write for "no id".
 
-A duplicate is dropped and leaves no copy, so that a constant in the place of an id loses every event but one without a word.
-Two things give it away: a key of which there is copy after copy, where a producer's retry makes a few; and a copy of an
-event in flight that holds something else. Both are told by their places in Kafka, never by the key.
+A duplicate is dropped and leaves no copy, so a constant in the place of an id would silently lose
+every event but one. Two things give such a key away: copy after copy, where a producer's retry makes
+a few; and a copy of an event in flight whose content differs. An operator is told of both by their
+place in Kafka, never by the key.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from connector.model import TopicPartition
 __all__ = ["Doubt", "Doubts", "Kind", "Repeats"]
 
 _MOST_KEYS = 1024
-"""Keys that are counted; a third of a megabyte."""
+"""Keys counted at a time; a third of a megabyte."""
 _MANY = 100
-"""Duplicates of one key that no retry makes."""
+"""More duplicates of one key than any retry makes."""
 _FEW, _SHARE = 10, 20
-"""Fewer are too many where they are more than one in so many records."""
+"""Fewer are too many where they make up more than one in ``_SHARE`` records."""
 
 
 class Kind(StrEnum):

@@ -33,14 +33,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The group gave us a partition; it is paused until `Start`."""
+    """The group assigned us a partition; it is paused until `Start`."""
 
     partition: TopicPartition
     generation: int
     truncated: bool = False
-    """Whether the log was found to lack what our position rests on, so that the committed offset cannot be trusted."""
+    """Whether the log lacks what our position rests on, so that the committed offset cannot be trusted."""
     anew: bool = False
-    """Whether it was ours before and begins anew, for a reason that may be there still."""
+    """Whether it was ours before and begins anew, for a reason that may persist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class RestoreFailed:
-    """The ledger could not be read, or must not be trusted; the partition stays paused and it is tried again."""
+    """The ledger could not be read, or must not be trusted; the partition stays paused and the restore is tried again."""
 
     generation: int
     sentence: str
@@ -63,32 +63,32 @@ class RestoreFailed:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """The group wants partitions back; they are ours until `Release`."""
+    """The group takes partitions back; they are ours until `Release`."""
 
     generations: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Partitions are ours no longer, and may be another member's already."""
+    """Partitions are no longer ours, and may be another member's already."""
 
     generations: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """Records came in: one poll a partition."""
+    """Records came in: one poll for each partition."""
 
     polls: tuple[Poll, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What follows in the log cannot be read; the partition is paused until it is resumed, and then it is asked again."""
+    """What follows in the log cannot be read; the partition is paused, and read again when it is resumed."""
 
     generation: int
     offset: int
-    """Where it is read on from; what comes before it was read."""
+    """Where reading goes on; everything below was read."""
     code: str
     """Kafka's name of the error."""
 
@@ -113,7 +113,7 @@ class LetterWritten:
 
 @dataclass(frozen=True, slots=True)
 class LetterFailed:
-    """A dead letter could not be written, for a reason that Kafka's error code names."""
+    """A dead letter could not be written; ``code`` is Kafka's name of the error."""
 
     generation: int
     offset: int
@@ -127,14 +127,14 @@ class FactsAppended:
 
     generation: int
     next_offset: int
-    """Of the ledger partition, after the entry."""
+    """Offset of the ledger partition after the entry."""
     append_ms: int | None
-    """The brokers' clock when they appended it; None from a simulator, which has none."""
+    """Milliseconds by the brokers' clock when they appended it; None from a simulator, which has no such clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class FactsFailed:
-    """The facts of an `AppendFacts` could not be written, or it is not known whether they were."""
+    """The facts of an `AppendFacts` were not written, or it is not known whether they were."""
 
     generation: int
     chance: float
@@ -142,14 +142,14 @@ class FactsFailed:
 
 @dataclass(frozen=True, slots=True)
 class CommitFailed:
-    """The brokers refused a commit: no harm, for the facts are in the ledger."""
+    """The brokers refused a commit, which does no harm: the facts are in the ledger."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSeen:
-    """The brokers describe a source topic; an id other than before means that it was recreated."""
+    """The brokers described a source topic; an id other than before means that it was recreated."""
 
     topic: str
     topic_id: str
@@ -157,12 +157,12 @@ class TopicSeen:
 
 @dataclass(frozen=True, slots=True)
 class ShutdownRequested:
-    """The process is asked to end: finish what is in flight, then `Stop`."""
+    """The process was asked to end: finish what is in flight, then `Stop`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """Nothing happened but time."""
+    """A time that `Pipeline.wake_at` named has come."""
 
 
 Input = (

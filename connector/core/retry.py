@@ -1,4 +1,4 @@
-"""How long to wait before sending again, and what waits."""
+"""How long to wait before sending again, and the queue of what waits."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ __all__ = ["RetryPolicy", "RetryQueue"]
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Capped exponential backoff with jitter.
+    """Capped exponential back-off with jitter.
 
     Amazon's guide asks for a start of 1 s, a cap of 60 s and jitter (Ads API concepts, rate limiting). Half of each wait is
-    fixed and half is chance: the members of a group spread out, and none comes back at once.
+    fixed and half is random, so the members of a group spread out and none comes back at once.
     """
 
     first_seconds: float = 1.0
     cap_seconds: float = 60.0
     max_tries: int = 8
-    """Of an event that got no verdict, or a passing error of its own, while others got theirs; then it is a dead letter
-    (about two minutes). What fails for all alike is tried without bound."""
+    """How often one event may return without a final verdict while other events get theirs (about two minutes).
+
+    After that it is dead-lettered. What fails for all events alike is tried without bound.
+    """
     max_alone: int = 64
-    """The same of an event that Amazon names as one to retry, while nothing else is there to be sent (about an hour): copies
-    that wait for it may fill the buffer, and then no other event ever shows whether it is this one or Amazon."""
+    """The same for an event that Amazon asks to retry while nothing else is there to be sent (about an hour).
+
+    Copies that wait for it may fill the buffer, and then no other event shows whether this one or Amazon is at fault.
+    """
 
     def delay(self, attempt: int, chance: float) -> float:
         """Return the seconds to wait after the ``attempt``-th failure, from 1; ``chance`` is drawn from [0, 1)."""
@@ -59,7 +63,7 @@ class RetryQueue:
         return None
 
     def hasten(self, now: float) -> None:
-        """Let nobody wait longer: what they waited for has come. The order stays."""
+        """End all waits, because what they waited for has come. The order stays."""
         for group in self._heap:
             group.due = min(group.due, now)
         heapify(self._heap)
