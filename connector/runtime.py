@@ -107,7 +107,6 @@ class Runtime:
         self._telemetry = telemetry
         self._inbox: asyncio.Queue[inputs.Input | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._origins: dict[int, Origin] = {}
         self._partitions: dict[int, TopicPartition] = {}
         self._stop: commands.Stop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,7 +156,7 @@ class Runtime:
         return told
 
     def _now(self, source: Source) -> Moment:
-        return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll, source.vouched)
+        return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll, source.vouched, self._chance())
 
     def _observe(self, told: inputs.Input) -> None:
         match told:
@@ -166,14 +165,10 @@ class Runtime:
                 self._telemetry.assigned(partition)
             case inputs.Lost(generations):
                 for generation in generations:
-                    if (lost := self._forget(generation)) is not None:
+                    if (lost := self._partitions.pop(generation, None)) is not None:
                         self._telemetry.lost(lost)
             case _:
                 pass
-
-    def _forget(self, generation: int) -> TopicPartition | None:
-        self._origins.pop(generation, None)
-        return self._partitions.pop(generation, None)
 
     # ---- commands
 
@@ -187,14 +182,11 @@ class Runtime:
                 self._write_letter(command)
             case commands.Restore():
                 self._spawn(self._restore(command))
-            case commands.Start(partition, generation):
-                self._origins[generation] = Origin(partition, generation, self._ledger.cluster_id, command.topic_id)
-                source.submit(command)
             case commands.Release(partition, generation, unresolved):
-                self._forget(generation)
+                self._partitions.pop(generation, None)
                 self._telemetry.released(partition, unresolved)
                 source.submit(command)
-            case commands.Commit() | commands.Pause() | commands.Resume() | commands.StartOver():
+            case commands.Start() | commands.Commit() | commands.Pause() | commands.Resume() | commands.StartOver():
                 source.submit(command)
             case commands.Stop():
                 self._stop = command
@@ -218,7 +210,7 @@ class Runtime:
         began = self._clock.monotonic()
         answer = await self._sink.send(command.body, command.count, may_start=may_start)
         self._telemetry.answered(answer, self._clock.monotonic() - began, command.count, command.attempt)
-        self._inbox.put_nowait(inputs.RequestFinished(command.request, answer, self._chance()))
+        self._inbox.put_nowait(inputs.RequestFinished(command.request, answer))
 
     def _append(self, command: commands.AppendFacts) -> None:
         def report(confirmation: Confirmation) -> None:
@@ -226,7 +218,7 @@ class Runtime:
                 self.post(inputs.FactsAppended(command.generation, confirmation.offset + 1, confirmation.append_ms))
             else:
                 self._telemetry.facts_failed(command.partition, confirmation.error)
-                self.post(inputs.FactsFailed(command.generation, self._chance()))
+                self.post(inputs.FactsFailed(command.generation))
 
         try:
             self._ledger.append(command.partition, command.topic_id, command.facts, report)
@@ -239,10 +231,10 @@ class Runtime:
                 self.post(inputs.LetterWritten(command.generation, command.offset))
             else:
                 self._telemetry.letter_failed(self._letters.topic_for(command.partition.topic), confirmation.error)
-                self.post(inputs.LetterFailed(command.generation, command.offset, confirmation.error, self._chance()))
+                self.post(inputs.LetterFailed(command.generation, command.offset, confirmation.error))
 
-        # A letter is written only while its assignment is ours, so its origin is known.
-        origin, record = self._origins[command.generation], cast("Record", command.record)
+        origin = Origin(command.partition, command.generation, self._ledger.cluster_id, command.topic_id)
+        record = cast("Record", command.record)
         try:
             self._letters.write(origin, record, command.flaw, report, command.manner)
         except Exception as error:  # noqa: BLE001 - of this letter alone: its partition waits, and an operator is told
@@ -266,8 +258,7 @@ class Runtime:
                 return
             needs_operator = isinstance(error, Refused | KafkaDenied)
             self._telemetry.restore_failed(command.partition, str(error), needs_operator)
-            chance = self._chance()
-            self._inbox.put_nowait(inputs.RestoreFailed(command.generation, str(error), needs_operator, chance))
+            self._inbox.put_nowait(inputs.RestoreFailed(command.generation, str(error), needs_operator))
             return
         if not self._is_ours(command):
             return  # or its gauges would stand for a partition that is another member's

@@ -89,12 +89,12 @@ class Bench:
         """Hand an input over, carry out what is asked for, and check that every record is somewhere."""
         waiting: list[inputs.Input] = [told]
         while waiting:
-            now = Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf"))
+            now = Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf"), 0.0)
             for command in self.pipeline.handle(waiting.pop(), now):
                 match command:
                     case commands.Send(number, _, events):
                         self.out[number] = events
-                    case commands.WriteLetter(_, generation, offset):
+                    case commands.WriteLetter(_, generation, _, offset):
                         waiting.append(inputs.LetterWritten(generation, offset))
                     case commands.AppendFacts(_, generation, _, facts):
                         self._write_down(facts.offsets, facts.outcomes)
@@ -113,18 +113,18 @@ class Bench:
         if counted.records != accounted:
             raise Broken(f"{counted.records} records, {accounted} accounted for")
 
-    def answer(self, read: Callable[[int], Answer], chance: float = 0.0) -> None:
+    def answer(self, read: Callable[[int], Answer]) -> None:
         """Answer the oldest request out."""
         number = min(self.out)
         events = self.out.pop(number)
         answer = read(events)
         if isinstance(answer, Verdicts) and len(answer.verdicts) != events:
             raise Broken(f"{len(answer.verdicts)} verdicts on {events} events")
-        self.tell(inputs.RequestFinished(number, answer, chance))
+        self.tell(inputs.RequestFinished(number, answer))
 
     def wait(self) -> None:
         """Go on to when the pipeline wants to be woken."""
-        wake = self.pipeline.wake_at(Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf")))
+        wake = self.pipeline.wake_at(Moment(NOW_MS + round(self.now * 1000), self.now, self.now, float("inf"), 0.0))
         self.now = max(self.now + 0.001, wake or 0.0)
         self.tell(inputs.TimePassed())
 
@@ -549,7 +549,7 @@ def answers(count: int, seed: int) -> Counter[str]:
                 met.update(kinds)
                 return answer
 
-            bench.answer(read, dice.random())
+            bench.answer(read)
         bench.drain(offset)
         met.update(outcome.name.lower() for outcome in bench.fates.values())
     return met

@@ -52,13 +52,13 @@ class Answers:
                 assignment.release(event)
         match finished.answer:
             case Verdicts():
-                self._verdicts(request, finished.answer, finished.chance, now)
+                self._verdicts(request, finished.answer, now)
             case RequestFailed():
-                self._request_failed(request, finished.answer, finished.chance, now)
+                self._request_failed(request, finished.answer, now)
             case _:
                 assert_never(finished.answer)
 
-    def _verdicts(self, request: Request, answer: Verdicts, chance: float, now: Moment) -> None:
+    def _verdicts(self, request: Request, answer: Verdicts, now: Moment) -> None:
         delivered, refused = 0, 0
         open_events: list[tuple[Event, Verdict]] = []
         for_account: list[Event] = []
@@ -83,28 +83,28 @@ class Answers:
         alone = len(request.events) == 1
         if delivered or refused:
             self._dispatch.answered(request, delivered, now)
-            self._own_tries(request, open_events, chance, now)
-            self._wait_for_account(request, for_account, why, chance, now)
+            self._own_tries(request, open_events, now)
+            self._wait_for_account(request, for_account, why, now)
         elif for_account and self._dispatch.blame.of_these_alone(request):
-            self._own_tries(request, open_events, chance, now)
-            self._wait_for_account(request, for_account, why, chance, now)
+            self._own_tries(request, open_events, now)
+            self._wait_for_account(request, for_account, why, now)
         elif for_account:
             events = for_account + [event for event, _ in open_events]
             failed = RequestFailed(Failure.OPERATOR, "account", detail=f"Amazon takes no event: {why}")
-            self._failed(request, events, failed, chance, now)
+            self._failed(request, events, failed, now)
         elif self._dispatch.blame.proven(request) and (alone or all(event.tries for event in request.events)):
-            self._own_tries(request, open_events, chance, now)  # of all that were sent, these alone get no verdict
+            self._own_tries(request, open_events, now)  # of all that were sent, these alone get no verdict
         elif alone and open_events and self._is_hopeless(request, open_events[0][1]):
             event, verdict = open_events[0]
             flaw = Flaw(Reason.NO_VERDICT, verdict.detail)
             self._outcomes.dead_letter(self._assignments[event.generation], event, flaw, now)
         else:
-            self._no_verdict_at_all(request, open_events, chance, now)
+            self._no_verdict_at_all(request, open_events, now)
 
     def _is_hopeless(self, request: Request, verdict: Verdict) -> bool:
         return verdict.kind is VerdictKind.RETRY and request.attempt + 1 >= self._retry.max_alone
 
-    def _own_tries(self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment) -> None:
+    def _own_tries(self, request: Request, open_events: list[tuple[Event, Verdict]], now: Moment) -> None:
         """Send again what got no final verdict while others got theirs, a bounded number of times."""
         again: list[Event] = []
         for event, verdict in open_events:
@@ -116,22 +116,20 @@ class Answers:
             elif assignment.running:
                 again.append(event)
         if again:
-            self._dispatch.again(request, again, chance, now)
+            self._dispatch.again(request, again, now)
             self._statistics.retries["no-verdict"] += len(again)
 
-    def _no_verdict_at_all(
-        self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment
-    ) -> None:
+    def _no_verdict_at_all(self, request: Request, open_events: list[tuple[Event, Verdict]], now: Moment) -> None:
         """Send all again: an answer without a final verdict says nothing about any one event (design: point 12)."""
         events = self._running([event for event, _ in open_events])
         if any(verdict.kind is VerdictKind.RETRY for _, verdict in open_events):
-            self._dispatch.failed(request, events, RequestFailed(Failure.TRANSIENT, "retry-all"), chance, now)
+            self._dispatch.failed(request, events, RequestFailed(Failure.TRANSIENT, "retry-all"), now)
         else:
-            self._dispatch.unjudged(request, events, chance, now)
+            self._dispatch.unjudged(request, events, now)
         if events:
             self._statistics.retries["no-verdict"] += len(events)
 
-    def _request_failed(self, request: Request, failed: RequestFailed, chance: float, now: Moment) -> None:
+    def _request_failed(self, request: Request, failed: RequestFailed, now: Moment) -> None:
         events = self._running(request.events)
         if self._dispatch.blame.at_fault(request, failed):
             if failed.failure is Failure.TOO_LARGE:
@@ -141,21 +139,21 @@ class Answers:
             for event in events:
                 self._outcomes.dead_letter(self._assignments[event.generation], event, flaw, now)
         elif failed.account and self._dispatch.blame.of_these_alone(request):
-            self._wait_for_account(request, events, failed.account, chance, now)
+            self._wait_for_account(request, events, failed.account, now)
         else:
-            self._failed(request, events, failed, chance, now)
+            self._failed(request, events, failed, now)
 
-    def _failed(self, request: Request, events: list[Event], failed: RequestFailed, chance: float, now: Moment) -> None:
+    def _failed(self, request: Request, events: list[Event], failed: RequestFailed, now: Moment) -> None:
         running = self._running(events)
-        self._dispatch.failed(request, running, failed, chance, now)
+        self._dispatch.failed(request, running, failed, now)
         if running:
             self._statistics.retries[failed.reason] += len(running)
 
-    def _wait_for_account(self, request: Request, events: list[Event], why: str, chance: float, now: Moment) -> None:
+    def _wait_for_account(self, request: Request, events: list[Event], why: str, now: Moment) -> None:
         """Let events wait that were refused for the account while others passed (design: point 12)."""
         running = self._running(events)
         if running:
-            self._dispatch.wait_for_account(request, running, why, chance, now)
+            self._dispatch.wait_for_account(request, running, why, now)
             self._statistics.retries["account"] += len(running)
 
     def _running(self, events: list[Event]) -> list[Event]:

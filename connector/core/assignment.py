@@ -189,10 +189,10 @@ class Assignment:
         self.landmarks = recovery.landmarks
         self.restoring = _Restoring()
 
-    def restore_failed(self, refusal: str | None, retry: RetryPolicy, chance: float, now: Moment) -> None:
+    def restore_failed(self, refusal: str | None, retry: RetryPolicy, now: Moment) -> None:
         """Try again after a back-off; ``refusal`` is set where an operator is needed."""
         self.restoring.failures += 1
-        self.restoring.due = now.monotonic + retry.delay(self.restoring.failures, chance)
+        self.restoring.due = now.monotonic + retry.delay(self.restoring.failures, now.chance)
         self.restoring.refusal = refusal
 
     # ---- facts, letters and commits
@@ -219,7 +219,7 @@ class Assignment:
         """Return the command that writes a letter."""
         self.letters.under_way[letter.offset] = letter
         return commands.WriteLetter(
-            self.partition, self.generation, letter.offset, letter.record, letter.flaw, letter.manner
+            self.partition, self.generation, self.topic_id, letter.offset, letter.record, letter.flaw, letter.manner
         )
 
     @property

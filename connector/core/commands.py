@@ -90,6 +90,8 @@ class WriteLetter:
 
     partition: TopicPartition
     generation: int
+    topic_id: str
+    """Id of the source topic that the record is of."""
     offset: int
     record: object
     flaw: Flaw

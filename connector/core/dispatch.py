@@ -260,38 +260,37 @@ class Dispatch:
             self._retries.hasten(now.monotonic)
             self._try_held_at(now.monotonic, 0)
 
-    def again(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
+    def again(self, request: Request, events: list[Event], now: Moment) -> None:
         """Send events again that got no final verdict, while others did."""
         tries = max(event.tries for event in events)
-        self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), request.attempt, self._number, events)
+        self._retries.add(now.monotonic + self._policy.retry.delay(tries, now.chance), request.attempt, self._number, events)
 
-    def wait_for_account(self, request: Request, events: list[Event], why: str, chance: float, now: Moment) -> None:
+    def wait_for_account(self, request: Request, events: list[Event], why: str, now: Moment) -> None:
         """Hold events that were refused for the account while others passed: they are good, and no other waits for them."""
         self._recovered(now)
         if request.held or self.account is None:
             self._account = why
         if request.held or not len(self._held):
             tries = self._held_tries + 1 if request.held else 1
-            self._try_held_at(now.monotonic + self._policy.retry.delay(tries, chance), tries)
+            self._try_held_at(now.monotonic + self._policy.retry.delay(tries, now.chance), tries)
         for event in events:
             self._held.add(event)
 
-    def unjudged(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
+    def unjudged(self, request: Request, events: list[Event], now: Moment) -> None:
         """Send events again after an answer without any final verdict, which says nothing about any of them."""
         self._recovered(now)
         self._mute += 1
         if self._mute >= _MUTE_ANSWERS:
             self._ask_operator(
                 "Amazon's answers hold no verdict on any event: check AMAZON_BASE_URL, and what stands between",
-                chance,
                 now,
                 sure=True,
             )
-        self._back_off(request, events, self._policy.retry.delay(request.attempt + 1, chance), now)
+        self._back_off(request, events, self._policy.retry.delay(request.attempt + 1, now.chance), now)
 
-    def failed(self, request: Request, events: list[Event], failed: RequestFailed, chance: float, now: Moment) -> None:
+    def failed(self, request: Request, events: list[Event], failed: RequestFailed, now: Moment) -> None:
         """Send the events of a request that failed as a whole again: ``events`` are those that are still ours."""
-        wait = max(failed.retry_after or 0.0, self._policy.retry.delay(request.attempt + 1, chance))
+        wait = max(failed.retry_after or 0.0, self._policy.retry.delay(request.attempt + 1, now.chance))
         if failed.retry_after is not None:
             self._hold(failed.retry_after, now)
         match failed.failure:
@@ -301,16 +300,16 @@ class Dispatch:
             case Failure.TRANSIENT | Failure.TIMEOUT | Failure.UNREADABLE:
                 if failed.failure is Failure.TIMEOUT:
                     self._limit.congested(request.started, now.monotonic)
-                self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(chance))
-                self._back_off(request, events, max(wait, self._unreadable(failed, chance, now)), now)
+                self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(now.chance))
+                self._back_off(request, events, max(wait, self._unreadable(failed, now)), now)
             case Failure.THROTTLED:
                 self._recovered(now)
                 self._limit.congested(request.started, now.monotonic)
-                wait = self._throttle(request, failed.retry_after, chance, now)
+                wait = self._throttle(request, failed.retry_after, now)
                 self._retry(request, events, wait, now)
             case Failure.OPERATOR:
                 self._recovered(now)
-                wait = self._ask_operator(failed.detail or failed.reason, chance, now, sure=True)
+                wait = self._ask_operator(failed.detail or failed.reason, now, sure=True)
                 self._retry(request, events, wait, now)
             case Failure.TOO_LARGE | Failure.REFUSED:
                 self._recovered(now)
@@ -320,7 +319,7 @@ class Dispatch:
                     self._halve(request, events, 0.0, now)
                 else:
                     # Behind what is new by then: if something else is delivered, this one is known to be at fault.
-                    wait = self._ask_operator(_alone(failed), chance, now, sure=False)
+                    wait = self._ask_operator(_alone(failed), now, sure=False)
                     self._retry(request, events, 2 * wait, now)
             case _:
                 assert_never(failed.failure)
@@ -336,7 +335,7 @@ class Dispatch:
             soonest = max(soonest, now.monotonic + _GATE_AGAIN_SECONDS)
         return soonest
 
-    def _unreadable(self, failed: RequestFailed, chance: float, now: Moment) -> float:
+    def _unreadable(self, failed: RequestFailed, now: Moment) -> float:
         """Ask for an operator after several unreadable answers in a row; return the seconds to wait, else 0.
 
         The first few pass for an outage, because a proxy that restarts may answer anything. More could go on for ever:
@@ -347,16 +346,16 @@ class Dispatch:
         self._mute += 1
         if self._mute < _MUTE_ANSWERS:
             return 0.0
-        return self._ask_operator(failed.detail or failed.reason, chance, now, sure=False)
+        return self._ask_operator(failed.detail or failed.reason, now, sure=False)
 
     # ---- holding and sending again
 
-    def _throttle(self, request: Request, retry_after: float | None, chance: float, now: Moment) -> float:
+    def _throttle(self, request: Request, retry_after: float | None, now: Moment) -> float:
         """Hold everything back, longer for each round of throttled requests; those out together are one round."""
         if request.started > self._throttled_at:
             self._throttled += 1
             self._throttled_at = now.monotonic
-        wait = max(retry_after or 0.0, self._policy.retry.delay(max(self._throttled, 1), chance))
+        wait = max(retry_after or 0.0, self._policy.retry.delay(max(self._throttled, 1), now.chance))
         self._hold(wait, now)
         return wait
 
@@ -373,11 +372,11 @@ class Dispatch:
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)
 
-    def _ask_operator(self, sentence: str, chance: float, now: Moment, *, sure: bool) -> float:
+    def _ask_operator(self, sentence: str, now: Moment, *, sure: bool) -> float:
         self.verdict = sentence
         self._sure = self._sure or sure
         self._failures += 1
-        wait = self._policy.retry.delay(self._failures, chance)
+        wait = self._policy.retry.delay(self._failures, now.chance)
         self._probe_at = max(self._probe_at, now.monotonic + wait)
         return wait
 

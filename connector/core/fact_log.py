@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from connector.core.policy import FlushPolicy
 from connector.core.retry import RetryPolicy
-from connector.model import Facts
+from connector.model import Facts, Moment
 
 __all__ = ["FactLog"]
 
@@ -85,7 +85,7 @@ class FactLog:
         self._failures, self.unconfirmed_since = 0, None
         return facts
 
-    def failed(self, retry: RetryPolicy, chance: float, now: float, *, draining: bool) -> None:
+    def failed(self, retry: RetryPolicy, now: Moment, *, draining: bool) -> None:
         """Write the entry again after a back-off.
 
         A drain cannot wait for a long one: what is not written down by its end may be sent again.
@@ -94,4 +94,4 @@ class FactLog:
         facts.extend(self.waiting)
         self.waiting, self.under_way = facts, None
         self._failures += 1
-        self._due = now + retry.delay(1 if draining else self._failures, chance)
+        self._due = now.monotonic + retry.delay(1 if draining else self._failures, now.chance)

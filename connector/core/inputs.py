@@ -58,7 +58,6 @@ class RestoreFailed:
     generation: int
     sentence: str
     needs_operator: bool
-    chance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +98,6 @@ class RequestFinished:
 
     request: int
     answer: Answer
-    chance: float
-    """Drawn from [0, 1), for the jitter of a retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,6 @@ class LetterFailed:
     generation: int
     offset: int
     code: str
-    chance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +133,6 @@ class FactsFailed:
     """The facts of an `AppendFacts` were not written, or it is not known whether they were."""
 
     generation: int
-    chance: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from connector.core.retry import RetryPolicy
-from connector.model import Flaw, Manner
+from connector.model import Flaw, Manner, Moment
 
 __all__ = ["TOO_LARGE", "LetterBox", "PendingLetter"]
 
@@ -92,13 +92,13 @@ class LetterBox:
         self.failures = 0
         return self.under_way.pop(offset)
 
-    def failed(self, letter: PendingLetter, code: str, retry: RetryPolicy, chance: float, now: float) -> None:
+    def failed(self, letter: PendingLetter, code: str, retry: RetryPolicy, now: Moment) -> None:
         """Keep a letter that cannot be written now, for another try after a back-off."""
         letter.manner = Manner()
         self.unwritten[letter.offset] = letter
         self.failures += 1
         self._failure = code
-        self.due = now + retry.delay(self.failures, chance)
+        self.due = now.monotonic + retry.delay(self.failures, now.chance)
 
     def take_due(self, now: float) -> list[PendingLetter]:
         """Return the letters whose back-off is over."""

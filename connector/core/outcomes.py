@@ -133,7 +133,7 @@ class Outcomes:
         elif letter.refused(failed.code):
             self._out.append(assignment.write(letter))
         else:
-            assignment.letters.failed(letter, failed.code, self._policy.dispatch.retry, failed.chance, now.monotonic)
+            assignment.letters.failed(letter, failed.code, self._policy.dispatch.retry, now)
 
     # ---- doubtful duplicates
 

@@ -122,7 +122,7 @@ class Pipeline:
             case inputs.FactsFailed(generation):
                 assignment = self._all[generation]
                 draining = assignment.phase is Phase.DRAINING
-                assignment.facts.failed(self._retry, input_.chance, now.monotonic, draining=draining)
+                assignment.facts.failed(self._retry, now, draining=draining)
             case inputs.LetterWritten(generation, offset):
                 self._outcomes.letter_written(self._all[generation], offset)
             case inputs.LetterFailed(generation):
@@ -274,7 +274,7 @@ class Pipeline:
         if assignment is None:
             return
         refusal = failed.sentence if failed.needs_operator else None
-        assignment.restore_failed(refusal, self._retry, failed.chance, now)
+        assignment.restore_failed(refusal, self._retry, now)
         if refusal is not None and self._policy.stop_on_verdict:
             self._shut_down(refusal, now)
 

@@ -95,7 +95,7 @@ def answer(talk: Conversation, consumer: Consumer, *, delivered: bool) -> None:
     body = next(iter(talk.requests))
     number = talk.requests.pop(body)
     verdicts = Verdicts([DELIVERED] * (body.count(b",") + 1))
-    told = inputs.RequestFinished(number, verdicts if delivered else RequestFailed(Failure.THROTTLED, "http-429"), 0.0)
+    told = inputs.RequestFinished(number, verdicts if delivered else RequestFailed(Failure.THROTTLED, "http-429"))
     consumer.told(talk.tell(told, after=1.0))
 
 

@@ -9,6 +9,7 @@ from connector.core.fact_log import FactLog
 from connector.core.policy import FlushPolicy
 from connector.core.retry import RetryPolicy
 from connector.model import Outcome
+from tests.core.builders import at
 
 POLICY = FlushPolicy(interval_seconds=1.0, max_facts=3)
 RETRY = RetryPolicy(first_seconds=4.0)
@@ -62,14 +63,14 @@ def test_an_entry_that_failed_is_written_again_after_a_back_off_with_what_came_m
     log = _log(1)
     _taken(log, 0.0, complete=True)
     log.waiting.add(2, 0, Outcome.STALE)
-    log.failed(RETRY, 1.0, 10.0, draining=False)
+    log.failed(RETRY, at(10.0, chance=1.0), draining=False)
     assert log.unconfirmed_since == 0.0
     assert _taken(log, 13.9, complete=True) is None, "after a failure the back-off alone decides"
     assert _taken(log, 14.0) == [1, 2]
-    log.failed(RETRY, 1.0, 20.0, draining=False)
+    log.failed(RETRY, at(20.0, chance=1.0), draining=False)
     assert log.due == 28.0, "longer each time"
     _taken(log, 28.0)
-    log.failed(RETRY, 1.0, 30.0, draining=True)
+    log.failed(RETRY, at(30.0, chance=1.0), draining=True)
     assert log.due == 34.0, "a drain cannot wait for long"
     _taken(log, 34.0)
     log.confirmed()
@@ -92,6 +93,6 @@ def test_every_fact_is_confirmed_once_or_held(steps: list[str]) -> None:
                 facts = log.confirmed()
                 confirmed += facts.offsets if facts is not None else []
             else:
-                log.failed(RETRY, 0.5, now, draining=False)
+                log.failed(RETRY, at(now), draining=False)
     held = (log.under_way.offsets if log.under_way is not None else []) + log.waiting.offsets
     assert confirmed + held == list(range(offset))

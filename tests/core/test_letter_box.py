@@ -7,6 +7,7 @@ import pytest
 from connector.core.letter_box import LetterBox, PendingLetter
 from connector.core.retry import RetryPolicy
 from connector.model import Flaw, Manner, Reason
+from tests.core.builders import at
 
 RETRY = RetryPolicy(first_seconds=2.0)
 
@@ -42,7 +43,7 @@ def test_a_letter_that_no_manner_helps_is_refused_for_good(codes: list[str]) -> 
 def test_a_letter_that_failed_is_tried_again_from_the_start_after_a_back_off() -> None:
     box, letter = LetterBox(), _letter()
     letter.refused("UNKNOWN")
-    box.failed(letter, "UNKNOWN", RETRY, 1.0, now=10.0)
+    box.failed(letter, "UNKNOWN", RETRY, at(10.0, chance=1.0))
     assert not box.idle
     assert box.due == 12.0
     assert box.take_due(11.9) == []
@@ -55,7 +56,7 @@ def test_an_operator_is_asked_for_after_three_failures_and_no_more_once_a_letter
     box, letter = LetterBox(), _letter()
     for failure in range(3):
         assert box.complaint() is None, failure
-        box.failed(letter, "TOPIC_AUTHORIZATION_FAILED", RETRY, 0.0, now=0.0)
+        box.failed(letter, "TOPIC_AUTHORIZATION_FAILED", RETRY, at(0.0, chance=0.0))
     assert "cannot be written (TOPIC_AUTHORIZATION_FAILED)" in (box.complaint() or "")
     box.under_way[1] = letter
     assert box.written(1) is letter
@@ -70,7 +71,7 @@ def test_letters_held_back_come_out_in_order_and_do_not_keep_it_busy() -> None:
 
 def test_what_was_to_be_written_again_can_be_given_up() -> None:
     box = LetterBox()
-    box.failed(_letter(), "UNKNOWN", RETRY, 0.0, now=0.0)
+    box.failed(_letter(), "UNKNOWN", RETRY, at(0.0, chance=0.0))
     box.give_up_unwritten()
     assert box.idle
     assert box.take_due(99.0) == []

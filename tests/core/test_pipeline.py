@@ -133,8 +133,8 @@ class Conversation:
         self.poll(good(7), generation=2, place=other)
         self.last_poll = None
 
-    def answer(self, body: bytes, answer: Answer, *, chance: float = 0.0) -> list[commands.Command]:
-        return self.tell(inputs.RequestFinished(self.requests[body], answer, chance))
+    def answer(self, body: bytes, answer: Answer) -> list[commands.Command]:
+        return self.tell(inputs.RequestFinished(self.requests[body], answer))
 
     def verdicts(self, body: bytes, *verdicts: Verdict) -> list[commands.Command]:
         return self.answer(body, Verdicts(list(verdicts)))
@@ -200,18 +200,18 @@ def test_an_assignment_is_restored_then_proves_the_ledger_writable_then_starts()
 def test_a_ledger_that_cannot_be_read_is_tried_again_with_backoff() -> None:
     talk = Conversation()
     talk.tell(inputs.Assigned(PLACE, 1))
-    assert talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
+    assert talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False)) == []
     assert status.needs_operator(talk.pipeline) == []
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert talk.wait(0.5) == [commands.Restore(PLACE, 1)]
-    talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0))
+    talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False))
     assert talk.pipeline.wake_at(talk.moment) == 1.5
 
 
 def test_a_ledger_that_must_not_be_trusted_is_refused_aloud_and_still_tried_again() -> None:
     talk = Conversation()
     talk.tell(inputs.Assigned(PLACE, 1))
-    talk.tell(inputs.RestoreFailed(1, "the ledger was recreated", needs_operator=True, chance=0.0))
+    talk.tell(inputs.RestoreFailed(1, "the ledger was recreated", needs_operator=True))
     assert status.needs_operator(talk.pipeline) == ["the ledger was recreated"]
     assert status.paused(talk.pipeline)["refused"] == 1
     assert status.paused(talk.pipeline)["restoring"] == 0
@@ -224,7 +224,7 @@ def test_an_opening_entry_that_cannot_be_written_is_tried_again() -> None:
     talk = Conversation()
     talk.tell(inputs.Assigned(PLACE, 1))
     talk.tell(inputs.Restored(1, a_recovery()))
-    assert talk.tell(inputs.FactsFailed(1, 0.0)) == []
+    assert talk.tell(inputs.FactsFailed(1)) == []
     assert kinds(talk.wait(0.5)) == [commands.AppendFacts]
     assert kinds(talk.appended()) == [commands.Start, commands.Resume]
 
@@ -234,8 +234,8 @@ def test_news_of_a_restore_that_nobody_waits_for_changes_nothing() -> None:
     talk.start()
     assert talk.tell(inputs.Restored(1, a_recovery())) == []
     assert talk.tell(inputs.Restored(99, a_recovery())) == []
-    assert talk.tell(inputs.RestoreFailed(1, "late", needs_operator=True, chance=0.0)) == []
-    assert talk.tell(inputs.RestoreFailed(99, "late", needs_operator=True, chance=0.0)) == []
+    assert talk.tell(inputs.RestoreFailed(1, "late", needs_operator=True)) == []
+    assert talk.tell(inputs.RestoreFailed(99, "late", needs_operator=True)) == []
     assert status.needs_operator(talk.pipeline) == []
 
 
@@ -1153,7 +1153,7 @@ def test_a_letter_that_cannot_be_written_pauses_its_partition_and_is_written_aga
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS), (1, None, FLAW, NOW_MS))
-    assert talk.tell(inputs.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == [commands.Pause(PLACE, 1)]
+    assert talk.tell(inputs.LetterFailed(1, 0, "_MSG_TIMED_OUT")) == [commands.Pause(PLACE, 1)]
     assert status.paused(talk.pipeline)["dead_letter"] == 1
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
@@ -1167,7 +1167,7 @@ def test_a_letter_that_fails_again_and_again_is_an_operators_matter_until_it_is_
     talk.poll((0, None, FLAW, NOW_MS))
     for _ in range(3):
         assert status.needs_operator(talk.pipeline) == []
-        talk.tell(inputs.LetterFailed(1, 0, "TOPIC_AUTHORIZATION_FAILED", 0.0))
+        talk.tell(inputs.LetterFailed(1, 0, "TOPIC_AUTHORIZATION_FAILED"))
         talk.wait(60.0)
     (sentence,) = status.needs_operator(talk.pipeline)
     assert sentence.startswith("dead letters of conversions-0 cannot be written (TOPIC_AUTHORIZATION_FAILED)")
@@ -1189,7 +1189,7 @@ def test_a_letter_that_is_too_large_is_written_alone_and_then_without_its_larges
     talk.start()
     assert manners(talk.poll((0, None, FLAW, NOW_MS))) == [Manner()]
     for manner in (ALONE, *(replace(ALONE, left_out=parts) for parts in (1, 2, 3))):
-        assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == [manner]
+        assert manners(talk.tell(inputs.LetterFailed(1, 0, code))) == [manner]
         assert status.paused(talk.pipeline)["dead_letter"] == 0, "nothing stands still while there is something to try"
     assert talk.tell(inputs.LetterWritten(1, 0)) == []
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
@@ -1202,7 +1202,7 @@ def test_a_letter_that_does_not_fit_in_any_way_waits_for_an_operator_and_is_trie
     for _ in range(3):
         assert status.needs_operator(talk.pipeline) == []
         for _ in range(5):
-            talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))
+            talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE"))
         assert status.paused(talk.pipeline)["dead_letter"] == 1
         assert manners(talk.wait(60.0)) == [Manner()]
     (sentence,) = status.needs_operator(talk.pipeline)
@@ -1215,11 +1215,11 @@ def test_a_letter_of_a_time_that_its_topic_does_not_take_is_written_with_the_tim
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
-    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [ALONE]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP"))) == [ALONE]
     untimely = replace(ALONE, now=True)
-    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == [untimely]
-    assert manners(talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0))) == [replace(untimely, left_out=1)]
-    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP", 0.0))) == []
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP"))) == [untimely]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE"))) == [replace(untimely, left_out=1)]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, "INVALID_TIMESTAMP"))) == []
     assert status.paused(talk.pipeline)["dead_letter"] == 1
 
 
@@ -1228,8 +1228,8 @@ def test_a_letter_refused_for_another_of_its_batch_is_written_alone_once(code: s
     talk = Conversation()
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
-    assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == [ALONE]
-    assert manners(talk.tell(inputs.LetterFailed(1, 0, code, 0.0))) == []
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, code))) == [ALONE]
+    assert manners(talk.tell(inputs.LetterFailed(1, 0, code))) == []
     assert status.paused(talk.pipeline)["dead_letter"] == 1
 
 
@@ -1238,13 +1238,13 @@ def test_a_letter_refused_after_its_assignment_ended_is_not_written_again() -> N
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
     talk.tell(inputs.Lost((1,)))
-    assert talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE", 0.0)) == []
+    assert talk.tell(inputs.LetterFailed(1, 0, "MSG_SIZE_TOO_LARGE")) == []
 
 
 def test_a_letter_carries_the_record_as_it_was_polled() -> None:
     talk = Conversation()
     talk.start()
-    assert talk.poll((4, None, FLAW, NOW_MS)) == [commands.WriteLetter(PLACE, 1, 4, "record 4", FLAW)]
+    assert talk.poll((4, None, FLAW, NOW_MS)) == [commands.WriteLetter(PLACE, 1, "topic-id", 4, "record 4", FLAW)]
 
 
 # ---- facts
@@ -1266,7 +1266,7 @@ def test_facts_that_could_not_be_written_are_written_again_with_those_learnt_sin
     talk.poll((0, None, None, None))
     talk.wait(1.0)
     talk.poll(*[(offset, None, None, None) for offset in range(1, 6)])
-    assert talk.tell(inputs.FactsFailed(1, 0.0)) == []
+    assert talk.tell(inputs.FactsFailed(1)) == []
     assert talk.pipeline.wake_at(talk.moment) == talk.now + 0.5
     assert [offset for offset, _ in written(talk.wait(0.5))] == [0, 1, 2]
     out = talk.appended()
@@ -1295,7 +1295,7 @@ def test_while_no_fact_is_confirmed_for_long_nothing_more_is_sent() -> None:
     talk.wait(5.1)
     assert sends(talk.poll(good(2))) == []
     assert status.paused(talk.pipeline)["ledger"] == 1
-    assert written(talk.tell(inputs.FactsFailed(1, 0.0), after=25.0)) == []
+    assert written(talk.tell(inputs.FactsFailed(1), after=25.0)) == []
     assert written(talk.wait(60.0)) == [(0, Outcome.DELIVERED)]
     assert status.paused(talk.pipeline)["ledger"] == 1  # that it is tried again is no answer
     assert sends(talk.appended()) == [b"[2]"]
@@ -1412,7 +1412,7 @@ def test_a_letter_that_fails_while_draining_is_written_again() -> None:
     talk.start()
     talk.poll((0, None, FLAW, NOW_MS))
     talk.tell(inputs.Revoked((1,)))
-    assert talk.tell(inputs.LetterFailed(1, 0, "_MSG_TIMED_OUT", 0.0)) == []
+    assert talk.tell(inputs.LetterFailed(1, 0, "_MSG_TIMED_OUT")) == []
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
 
 
@@ -1424,7 +1424,7 @@ def test_a_lost_partition_commits_nothing_more_but_its_facts_are_still_written()
     assert talk.pipeline.statistics.released == 3
     assert written(talk.wait(1.0)) == [(0, Outcome.IGNORED)]
     talk.answer(b"[3]", RequestFailed(Failure.TIMEOUT, "timeout"))
-    assert talk.tell(inputs.LetterFailed(1, 2, "_MSG_TIMED_OUT", 0.0)) == []
+    assert talk.tell(inputs.LetterFailed(1, 2, "_MSG_TIMED_OUT")) == []
     talk.tell(inputs.LetterWritten(1, 1))
     assert written(talk.appended()) == [(1, Outcome.DEAD_LETTERED)]
     assert talk.appended() == []
@@ -1453,10 +1453,10 @@ def test_an_assignment_that_ended_has_no_say_in_the_next_one_of_the_same_partiti
     talk.start(2)
     assert sends(talk.poll(good(0, "a"), generation=2)) == [b"[0]"]
     first, second = sorted({1, *talk.requests.values()})
-    talk.tell(inputs.RequestFinished(first, Verdicts([DELIVERED]), 0.0))
+    talk.tell(inputs.RequestFinished(first, Verdicts([DELIVERED])))
     talk.wait(1.0)
     assert commits(talk.appended(1)) == []
-    talk.tell(inputs.RequestFinished(second, Verdicts([DELIVERED]), 0.0))
+    talk.tell(inputs.RequestFinished(second, Verdicts([DELIVERED])))
     talk.wait(1.0)
     assert commits(talk.appended(2)) == [1]
 
@@ -1533,9 +1533,9 @@ def test_on_verdict_stop_too_many_refusals_in_a_row_end_the_process_once_the_let
 def test_on_verdict_stop_a_ledger_that_must_not_be_trusted_ends_the_process_and_one_that_is_away_does_not() -> None:
     talk = Conversation(replace(POLICY, stop_on_verdict=True))
     talk.tell(inputs.Assigned(PLACE, 1))
-    assert talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False, chance=0.0)) == []
+    assert talk.tell(inputs.RestoreFailed(1, "no answer", needs_operator=False)) == []
     talk.wait(0.5)
-    out = talk.tell(inputs.RestoreFailed(1, "recreated", needs_operator=True, chance=0.0))
+    out = talk.tell(inputs.RestoreFailed(1, "recreated", needs_operator=True))
     assert out == [commands.Release(PLACE, 1, 0), commands.Stop("recreated")]
 
 
@@ -1750,7 +1750,7 @@ def test_the_entry_that_opens_an_assignment_says_where_it_begins() -> None:
     (opening,) = talk.tell(inputs.Restored(1, a_recovery(30)))
     assert isinstance(opening, commands.AppendFacts)
     assert opening.facts.start == 30
-    talk.tell(inputs.FactsFailed(1, 0.0))
+    talk.tell(inputs.FactsFailed(1))
     (again,) = talk.wait(0.5)
     assert isinstance(again, commands.AppendFacts)
     assert again.facts.start == 30
@@ -1784,8 +1784,8 @@ def test_polls_set_aside_while_the_clocks_disagreed_are_judged_before_those_that
     talk = Conversation()
     talk.start()
     part = talk.pipeline.assignments[0]
-    skewed = Moment(NOW_MS + 300_001, *[talk.moment.monotonic] * 3)
-    agreeing = Moment(NOW_MS + 299_999, *[talk.moment.monotonic] * 3)
+    skewed = talk.moment._replace(wall_ms=NOW_MS + 300_001)
+    agreeing = talk.moment._replace(wall_ms=NOW_MS + 299_999)
     talk.pipeline.clock.appended(NOW_MS, talk.moment)
     talk.pipeline.handle(inputs.Polled((poll_of(good(0), good(1)),)), skewed)
     talk.pipeline.handle(inputs.Polled((poll_of(good(2), good(3)),)), agreeing)

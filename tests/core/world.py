@@ -187,7 +187,7 @@ class World:
         return _START_MS + round(self._now * 1000)
 
     def _moment(self, member: _Member) -> Moment:
-        return Moment(self._true_ms() + member.skew_ms, self._now, member.last_poll, member.vouched)
+        return Moment(self._true_ms() + member.skew_ms, self._now, member.last_poll, member.vouched, self._dice.random())
 
     # ---- telling the core, and doing what it asks
 
@@ -454,7 +454,7 @@ class World:
             return
         if self._chance(self._odds.refused):
             operator = self._dice.random() < 0.5
-            self._tell(member, inputs.RestoreFailed(command.generation, "the ledger is away", operator, self._dice.random()))
+            self._tell(member, inputs.RestoreFailed(command.generation, "the ledger is away", operator))
             return
         partition = command.partition.partition
         restoration = Restoration(_IDENTITY)
@@ -486,7 +486,7 @@ class World:
             self._tell_later(member, told, self._delay(0.5))
 
         if self._chance(self._odds.append):
-            self._tell_later(member, inputs.FactsFailed(generation, self._dice.random()), self._delay(2.0))
+            self._tell_later(member, inputs.FactsFailed(generation), self._delay(2.0))
             if self._dice.random() < 0.5:
                 self._after(self._delay(8.0), arrive)
         else:
@@ -520,7 +520,7 @@ class World:
                 self.oracle.letter_written(row, command.flaw.reason)
             if fails:
                 code = self._dice.choice(_LETTER_CODES)
-                self._tell(member, inputs.LetterFailed(command.generation, command.offset, code, self._dice.random()))
+                self._tell(member, inputs.LetterFailed(command.generation, command.offset, code))
             elif member.alive:
                 self.oracle.letter_confirmed(command.generation, row)
                 self._tell(member, inputs.LetterWritten(command.generation, command.offset))
@@ -584,7 +584,7 @@ class World:
                 verdict = answer.verdicts[at] if isinstance(answer, Verdicts) else None
                 kind = None if verdict is None or verdict.account else verdict.kind
                 self.oracle.answered(generations[at], row, kind, accepted[at])
-            self._tell(member, inputs.RequestFinished(request, answer, self._dice.random()))
+            self._tell(member, inputs.RequestFinished(request, answer))
 
         self._after(self._delay(3.0), come_back)
 
