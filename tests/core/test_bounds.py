@@ -12,7 +12,7 @@ from connector.core import commands, inputs, status
 from connector.core.policy import BufferPolicy
 from connector.model import DELIVERED, Failure, RequestFailed, Verdicts
 from tests.core.builders import NOW_MS, poll_of
-from tests.core.test_pipeline import POLICY, Conversation
+from tests.core.conversation import POLICY, Conversation
 
 _POSTED = 2
 """Polls that may wait to be handled; the consumer holds one more in its hands (`connector.kafka.consumer`)."""

@@ -16,7 +16,7 @@ from connector.core.policy import BufferPolicy, FlushPolicy
 from connector.core.retry import RetryPolicy
 from connector.model import DELIVERED, NO_VERDICT, Failure, Flaw, Outcome, Reason, RequestFailed, TopicPartition, Verdicts
 from tests.core.builders import NOW_MS, PLACE, Shape, key_of
-from tests.core.test_pipeline import (
+from tests.core.conversation import (
     FLAW,
     REJECTED,
     WEEK_MS,

@@ -10,7 +10,7 @@ from connector.core import commands, inputs, status
 from connector.core.assignment import Phase
 from connector.model import DELIVERED, Failure, Outcome, Poll, RequestFailed, TopicPartition
 from tests.core.builders import PLACE
-from tests.core.test_pipeline import POLICY, Conversation, a_recovery, commits, good, kinds, sends, written
+from tests.core.conversation import POLICY, Conversation, a_recovery, commits, good, kinds, sends, written
 
 NEVER = float("-inf")
 OTHER = TopicPartition(PLACE.topic, 1)
