@@ -263,10 +263,14 @@ class Restoration:
         if committed is None or begin is None or parse_metadata(committed.metadata) is not None:
             return None
         end = committed.next_offset
-        begin = max(begin, state.first_offset)
-        if not begin < end <= state.end_offset:
+        if end > state.end_offset:
             return None
-        return max(begin, min(self.resolved.reach(begin), end) - 1), end
+        begin = min(begin, end)
+        reached = min(self.resolved.reach(begin), end)
+        last = self.resolved.last_below(reached)
+        first = begin if last is None or last[0] < begin - 1 else last[0]
+        first = max(first, state.first_offset)
+        return (first, end) if first < end else None
 
     def never_began(self, state: PartitionState) -> bool:
         """Tell whether a commit that is not ours skips records of a partition of which the ledger knows nothing."""
@@ -288,7 +292,8 @@ class Restoration:
         if isinstance(found, Refusal):
             return found
         offset, epoch, note, ours = found
-        if (truncated and ours) or not state.first_offset <= offset <= state.end_offset:
+        vouched = ours or epoch != UNKNOWN_EPOCH
+        if (truncated and vouched) or not state.first_offset <= offset <= state.end_offset:
             if not out_of_range.to_earliest:
                 return Refusal(
                     f"the committed offset {offset} is outside the log ({state.first_offset} to {state.end_offset}): "
@@ -346,7 +351,13 @@ class Restoration:
                     f"with ACCEPT={accept}",
                     accept,
                 )
-        return _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        start = _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        last, doubt = self.resolved.last_below(offset), self.in_doubt(state)
+        if skipped is None and last is not None and doubt is not None and doubt[0] <= last[0]:
+            # Behind that record nothing was found. Its epoch vouches for it until the first record is read: an offset alone
+            # would be read on from also where the log was cut below it meanwhile, and others stand there that are not judged.
+            return start._replace(offset=last[0] + 1, epoch=last[1])
+        return start
 
     def _accepts(self, accept: str) -> bool:
         if accept in self.accept:

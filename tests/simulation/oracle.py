@@ -422,7 +422,14 @@ class Oracle(Observer):
                     starts.add(self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0])
             else:
                 starts.update({commit.next_offset, _behind(commit)})
+                if not commit.metadata:
+                    starts.add(self._behind_the_last_known(part.partition, commit.next_offset))
         return starts
+
+    def _behind_the_last_known(self, partition: int, below: int) -> int:
+        """Return the offset behind the last record below an offset that has a fact: its epoch vouches for it alone."""
+        known = [(row.epoch, row.offset) for row, facts in self._facts.items() if facts and row.partition == partition]
+        return max((place for place in known if place[1] < below), default=(0, below - 1))[1] + 1
 
     def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
         """The group has a commit, of a process or of somebody else."""
