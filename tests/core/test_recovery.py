@@ -455,6 +455,25 @@ def test_entries_that_retention_deleted_are_not_missed_however_long_it_was_stopp
         assert isinstance(_emptied(commit, first, now_ms=NOW_MS + days * DAY_MS), Refusal), days
 
 
+@pytest.mark.parametrize("named", [3, 39], ids=["landmark", "last"])
+def test_a_ledger_that_was_cut_short_and_grew_again_is_refused_unless_accepted(named: int) -> None:
+    """It reaches to where the commit rests, but another entry stands there."""
+    commit = _commit_with((3, 2 * DAY_MS), (38, 2_000), (39, 1_000))
+
+    def found(moved_ms: int, accept: frozenset[str] = frozenset()) -> Recovery | Refusal:
+        restoration = Restoration(MINE, accept, RETENTION_MS, commit)
+        for offset, age_ms in ((3, 2 * DAY_MS), (38, 2_000), (39, 1_000), (40, 0)):
+            at = NOW_MS - age_ms + moved_ms * (offset == named)
+            assert restoration.take(MINE, [], b"", [], Written(offset, at)) is None
+        return restoration.finish(_state(commit), WAIT)
+
+    assert _recovered(found(0)).offset == 10
+    refusal = _refused(found(1))
+    assert f"at its offset {named} stands another entry" in refusal.sentence
+    assert f"ACCEPT={refusal.accept}" in refusal.sentence
+    assert _recovered(found(1, frozenset({refusal.accept or ""}))).offset == 10
+
+
 def test_a_commit_of_an_older_version_says_nothing_of_the_beginning() -> None:
     assert _recovered(_emptied(_commit(), 40)).offset == 10
 
@@ -506,7 +525,7 @@ def test_what_a_commit_rests_on_is_read_back_also_from_versions_before_and_to_co
         metadata = commit_metadata("topic-id", position, behind, str(landmarks))
         assert not _parsed_by_the_version_before(metadata)
         assert not metadata.startswith("v2")  # which it would refuse
-        for text, places in ((bare, []), (metadata, [(3, NOW_MS // 1000)]), (f"{metadata} and more", [])):
+        for text, places in ((bare, []), (metadata, [(3, NOW_MS)]), (f"{metadata} and more", [])):
             found = parse_metadata(text)
             assert found is not None
             assert (found.topic_id, found.ledger, found.behind) == ("topic-id", position, behind)

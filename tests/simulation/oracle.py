@@ -16,6 +16,7 @@ I13 no request before the time that Amazon asked to wait
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +136,15 @@ def _rests_on(commit: Commit) -> int:
     return int(commit.metadata.split(" ")[2].rpartition(":")[2])
 
 
+def _named(commit: Commit) -> dict[int, int]:
+    """Return the entries of the ledger that a commit of ours names, by offset, each with its append time.
+
+    None rests on what stands below the first of them. That came after its assignment had found an empty ledger: written by
+    a process that had ended, or by this one, which took it for failed and wrote it again.
+    """
+    return {int(at): int(ms) for at, ms in re.findall(r" (\d+):(\d+)", commit.metadata.partition(" kept ")[2])}
+
+
 def _behind(commit: Commit) -> int:
     """Return the offset behind the last record that a commit is about: markers of transactions may follow."""
     match commit.metadata.partition(" kept ")[0].split(" "):
@@ -226,7 +236,7 @@ class Oracle(Observer):
             },
         )
         ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
-        if commit is not None and ours and (first > 0 or _rests_on(commit) > end):
+        if commit is not None and ours and (first > min(_named(commit), default=0) or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
 
     def goes_on(self, accepted: frozenset[str]) -> None:
@@ -392,12 +402,15 @@ class Oracle(Observer):
                     part.known_keys.add(row.key)
 
     def _is_whole(self, commit: Commit, ledger: TopicPartition) -> bool:
-        """Tell whether a ledger begins and ends as its commit says: what arrived since may have filled it up again."""
+        """Tell whether a ledger begins and ends as its commit says, and has the entries that it names."""
         topics = self.cluster.topics if self.cluster else {}
         if self.cluster is None or ledger.topic not in topics or not commit.metadata:
             return False
         first, end = self.cluster.bounds(ledger)
-        return first == 0 and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
+        named = _named(commit)
+        there = {stored.at: stored.written[1] for stored in topics[LEDGER].partitions[ledger.partition]}
+        whole = first <= min(named, default=0) and all(there.get(at) == ms for at, ms in named.items())
+        return whole and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
