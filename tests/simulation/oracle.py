@@ -530,9 +530,16 @@ class Oracle(Observer):
         self.check(row.nature in _SENDABLE, "L2: {} sent", row)
         self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "L2: {} sent stale", row)
         self.check(row not in part.in_flight, "I3: {} sent twice at once", row)
+        older = [row for each in self._older(part) for row in each.in_flight]
+        self.check(row not in older, "I3: {} sent while an older assignment has it in flight", row)
         if row.key is not None:
             self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
-            self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
+            in_flight = [*part.in_flight, *older]
+            self.check(all(other.key != row.key for other in in_flight), "L3: {} sent while a copy is in flight", row)
+
+    def _older(self, part: Part) -> list[Part]:
+        """Return the assignments that a process had of a partition before this one."""
+        return [each for each in self._parts_of(part.member) if each.partition == part.partition and each is not part]
 
     def leaving(self, process: Process, rows: list[Row]) -> None:
         """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
