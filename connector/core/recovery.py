@@ -201,12 +201,18 @@ class Restoration:
     accept: frozenset[str] = frozenset()
     retention_ms: int = 0
     """How long the ledger keeps an entry at least; with 0 it is not known how long."""
+    committed: CommittedOffset | None = None
+    """What the group had committed when the ledger was read."""
     seen: SeenKeys = field(default_factory=SeenKeys)
     resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)
     facts: int = 0
     accepted: list[str] = field(default_factory=list)
     """The values of ``ACCEPT`` that were needed to go on."""
     _landmarks: Landmarks = field(init=False)
+    _named: dict[int, int] = field(default_factory=dict)
+    """When the entries were appended that the commit names, by offset."""
+    _replaced: int | None = None
+    """The first offset at which another entry stands than the commit names."""
     _newest_ms: int = 0
     _last_destination: bytes | None = None
     _judged_from: int | None = None
@@ -215,6 +221,9 @@ class Restoration:
     def __post_init__(self) -> None:
         """Begin with the landmarks of an empty ledger."""
         self._landmarks = Landmarks(self.retention_ms)
+        rests_on = parse_metadata(self.committed.metadata) if self.committed is not None else None
+        if rests_on is not None:
+            self._named = dict(rests_on.landmarks.places)
 
     def take(
         self,
@@ -234,6 +243,8 @@ class Restoration:
         if written.append_ms:
             self._landmarks.passed(written.offset, written.append_ms)
             self._newest_ms = max(self._newest_ms, written.append_ms)
+            if self._named.get(written.offset, written.append_ms) != written.append_ms and self._replaced is None:
+                self._replaced = written.offset
         self._last_destination = header.destination
         if header.destination != mine.destination:
             return None
@@ -263,10 +274,14 @@ class Restoration:
         if committed is None or begin is None or parse_metadata(committed.metadata) is not None:
             return None
         end = committed.next_offset
-        begin = max(begin, state.first_offset)
-        if not begin < end <= state.end_offset:
+        if end > state.end_offset:
             return None
-        return max(begin, min(self.resolved.reach(begin), end) - 1), end
+        begin = min(begin, end)
+        reached = min(self.resolved.reach(begin), end)
+        last = self.resolved.last_below(reached)
+        first = begin if last is None or last[0] < begin - 1 else last[0]
+        first = max(first, state.first_offset)
+        return (first, end) if first < end else None
 
     def never_began(self, state: PartitionState) -> bool:
         """Tell whether a commit that is not ours skips records of a partition of which the ledger knows nothing."""
@@ -288,7 +303,8 @@ class Restoration:
         if isinstance(found, Refusal):
             return found
         offset, epoch, note, ours = found
-        if (truncated and ours) or not state.first_offset <= offset <= state.end_offset:
+        vouched = ours or epoch != UNKNOWN_EPOCH
+        if (truncated and vouched) or not state.first_offset <= offset <= state.end_offset:
             if not out_of_range.to_earliest:
                 return Refusal(
                     f"the committed offset {offset} is outside the log ({state.first_offset} to {state.end_offset}): "
@@ -346,7 +362,13 @@ class Restoration:
                     f"with ACCEPT={accept}",
                     accept,
                 )
-        return _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        start = _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        last, doubt = self.resolved.last_below(offset), self.in_doubt(state)
+        if skipped is None and last is not None and doubt is not None and doubt[0] <= last[0]:
+            # Nothing stands between that record and the commit. Its epoch shows whether the log was cut below before the
+            # first record is read; an offset alone is read on from, whatever was never judged stands below it by then.
+            return start._replace(offset=last[0] + 1, epoch=last[1])
+        return start
 
     def _accepts(self, accept: str) -> bool:
         if accept in self.accept:
@@ -364,6 +386,11 @@ class Restoration:
             what += f", but the commit rests on its offset {next_offset}"
             # A ledger cut short keeps its id, so its case is named by the place that is missing.
             case = str(next_offset) if same else ""
+        elif self._replaced is not None:
+            what = (
+                f"was cut short and grew again: at its offset {self._replaced} stands another entry than the commit rests on"
+            )
+            case = f"another at {self._replaced}"
         else:
             now_ms = max(state.now_ms, self._newest_ms)
             missing = rests_on.landmarks.missing(state.ledger_first, self.retention_ms, now_ms)

@@ -341,10 +341,11 @@ class SourceConsumer:
             # Before, it is paused; a record of it all the same would be read again.
             elif partition in self._positions and partition not in self._unreadable:
                 origin, offset = self._mine[partition], message.offset() or 0
-                if error is None and offset < self._positions[partition].offset:
+                if error is None and offset < max(self._positions[partition].offset, self._reached.get(partition, 0)):
                     # The answer to where the beginning is came after the seek: the client then believes that, reads on from
                     # there, and did not look whether the log was cut below what was sought (librdkafka 2.16, seen on a
                     # loaded machine). Assigned at an absolute offset it need not ask, but fails where the log begins later.
+                    # Or the log lost markers of transactions at its end, which was told of, and records took their place.
                     self._watcher.consumer_error("POSITION_LOST", partition)
                     self._restart(partition)
                     continue
@@ -352,7 +353,7 @@ class SourceConsumer:
                 if error is None:
                     column.messages.append(message)
                 else:
-                    column.reached = self._reached[partition] = offset
+                    column.reached = self._reached[partition] = max(offset, self._reached.get(partition, 0))
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)

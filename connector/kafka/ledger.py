@@ -176,7 +176,7 @@ class LedgerReader:
             return found
 
         def begun() -> Restoration:
-            return Restoration(identity, self._policy.accept, self._policy.retention_ms)
+            return Restoration(identity, self._policy.accept, self._policy.retention_ms, committed)
 
         finish(begun())  # what commit and ends refuse needs no reading
         restoration = begun()

@@ -52,9 +52,10 @@ def test_what_was_deleted_younger_than_the_window_is_always_missed(
         assert _landmarks(times).missing(first, _RETENTION_MS, now + skew) is not None
 
 
-def test_the_beginning_is_a_landmark_and_then_one_twenty_hours_after_the_last() -> None:
+def test_the_beginning_is_a_landmark_and_then_one_twenty_hours_after_the_last_and_the_end() -> None:
     times = [NOW_MS + hour * _HOUR_MS for hour in range(60)]
-    assert [place.offset for place in _landmarks(times).places] == [0, 20, 40]
+    assert [place.offset for place in _landmarks(times[:41]).places] == [0, 20, 40]
+    assert [place.offset for place in _landmarks(times).places] == [0, 20, 40, 59]  # the last entry is named, too
 
 
 @given(days=st.integers(1, 4000))
@@ -82,5 +83,5 @@ def test_a_clock_that_goes_back_leaves_the_landmarks_as_they_are() -> None:
 
 
 def test_no_other_text_has_landmarks() -> None:
-    for text in ("", "691200", "691200 ", "691200 1@", "x 1@2", "691200 1@2 3", "691200 1@2 and more"):
+    for text in ("", "691200", "691200 ", "691200 1:", "x 1:2", "691200 1:2 3", "691200 1:2 and more"):
         assert Landmarks.read(text).places == []

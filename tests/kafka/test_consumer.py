@@ -492,6 +492,18 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
     assert ends == [([0], 3), ([7], 0)]
 
 
+def test_a_record_below_an_end_that_was_told_of_took_the_place_of_markers_and_the_partition_begins_anew(
+    scene: Scene,
+) -> None:
+    """A leader without the last markers was elected, and told its end, before the next record was produced."""
+    end = KafkaError._PARTITION_EOF
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(end)), FakeMessage(ZERO, 1, error(end)))
+    scene.take(FakeMessage(ZERO, 2), FakeMessage(ONE, 5))
+
+    assert scene.polled()[-1] == (ONE, 2, [5])
+    assert inputs.Assigned(ZERO, 3, anew=True) in scene.posted
+
+
 def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
     scene.source._carry_out(commands.StartOver(ZERO, 1))
     assert scene.posted[-2:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
