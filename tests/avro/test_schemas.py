@@ -621,7 +621,8 @@ def test_an_answer_that_trickles_in_is_waited_for_no_longer_than_told_and_leaves
                 ask()
             assert time.monotonic() - began < 3
             assert threading.active_count() - trickle.connections <= threads
-            assert registry._client._rest_client.session._transport._pool.connections == []
+            session: Any = registry._client._rest_client.session
+            assert session._transport._pool.connections == []
     finally:
         trickle.stop()
         registry._client.close()
