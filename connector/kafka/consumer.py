@@ -24,8 +24,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import exchange as x
+from connector.core.letters import size as headers_size
 from connector.errors import KafkaUnavailable, SchemaUnavailable
-from connector.intake import Intake, Origin
+from connector.intake import Intake, Origin, headers_of
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 
@@ -108,7 +109,7 @@ class PollPolicy:
     records: int = 1000
     """Of one poll at most (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
     size: int = 1_000_000
-    """Bytes after which a poll takes no further records, with `_EVENT_BYTES` counted for each beside its value."""
+    """Bytes after which a poll takes no further records, with `_EVENT_BYTES` counted for each beside what it holds."""
     seconds: float = 0.1
     """One poll waits so long for records, and a command for it."""
 
@@ -640,8 +641,9 @@ class SourceConsumer:
 
 
 def _size(message: Message) -> int:
-    """Return what a record takes, its headers apart: a key may be as large as a value."""
-    return len(message) + len(message.key() or b"") + _EVENT_BYTES
+    """Return what a record takes: key and headers may be as large as a value."""
+    headers = headers_of(cast("Record", message))  # its stub types them wider
+    return len(message) + len(message.key() or b"") + (headers_size(headers) if headers else 0) + _EVENT_BYTES
 
 
 def _beginning(partition: TopicPartition) -> KafkaTopicPartition:

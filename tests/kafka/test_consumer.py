@@ -34,14 +34,19 @@ class FakeMessage:
         *,
         size: int = 1,
         key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
     ) -> None:
         self._partition, self._offset, self._error, self._size, self._key = partition, offset, error, size, key
+        self._headers = headers
 
     def __len__(self) -> int:
         return self._size
 
     def key(self) -> bytes | None:
         return self._key
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return self._headers
 
     def topic(self) -> str:
         return self._partition.topic
@@ -240,8 +245,11 @@ def test_a_poll_of_large_records_ends_by_its_size_with_one_at_most_above_it(scen
     assert [len(offsets) for _, _, offsets in scene.polled()] == [2, 2, 2]
 
 
-def test_a_poll_of_records_with_large_keys_ends_by_their_size(scene: Scene) -> None:
-    scene.client.waiting += [FakeMessage(ZERO, offset, size=1, key=bytes(900_000)) for offset in range(6)]
+@pytest.mark.parametrize(
+    "large", [{"key": bytes(900_000)}, {"headers": [("trace", bytes(900_000))]}], ids=["keys", "headers"]
+)
+def test_a_poll_of_records_with_large_keys_or_headers_ends_by_their_size(scene: Scene, large: Any) -> None:
+    scene.client.waiting += [FakeMessage(ZERO, offset, size=1, **large) for offset in range(6)]
     for _ in range(3):
         scene.take()
         scene.source.polled_handled()
