@@ -11,7 +11,7 @@ from operator import methodcaller
 from typing import Any, cast
 
 from connector.core.dedupe import derived_id, digest, key_id
-from connector.core.letters import DEDUPE_ID_HEADER, Headers, kept, size
+from connector.core.letters import DEDUPE_ID_HEADER, Headers, kept, replayed_without_value, size
 from connector.errors import ConnectorError, Oversized, RecordError, SchemaUnavailable, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
@@ -118,7 +118,9 @@ class Intake:
             time_ms: int | None = None
             key: bytes | None = None
             payload: bytes | Flaw | None = None
-            if value is not None:
+            if value is None:
+                payload = _valueless(headers_of(record))
+            else:
                 try:
                     inputs = self._inputs(value, waited)
                     if inputs is not None:
@@ -179,6 +181,14 @@ class Intake:
         if key is None or (self._own_id_is_key and type(values["clientDedupeId"]) is not str):
             return origin.derived_id(record)
         return str(values["clientDedupeId"]) if self._own_id_is_key else key_id([values[name] for name in self._id_fields])
+
+
+def _valueless(headers: Headers | None) -> Flaw | None:
+    """Judge a record without a value: it is none of ours to send, unless it lost its value on the way."""
+    if headers and (of := replayed_without_value(headers)):
+        what = f"it has no value: an older version replayed the dead letter of {of}, which lacks it"
+        return Flaw(Reason.UNDECODABLE, f"{what}. The record at that place has it")
+    return None
 
 
 def _identity(name: str, value: object) -> object:

@@ -230,3 +230,31 @@ def test_a_letter_that_its_topic_refuses_lacks_its_short_headers_once() -> None:
     )
 
     assert dict(producer.headers)[LEFT_OUT_HEADER] == b"headers, key, value"
+
+
+class Valueless(Settable):
+    def value(self) -> bytes | None:
+        return None
+
+
+_REPLAY: list[_Header] = [(DEDUPE_ID_HEADER, b"id"), ("connector.replay-of", b"orders-3@17"), ("connector.replays", b"1")]
+
+
+def test_a_record_that_an_older_version_replayed_without_its_value_is_a_letter_and_not_ignored() -> None:
+    headers: list[_Header] = [("trace", b"1"), (LEFT_OUT_HEADER, b"value, key"), *_REPLAY]
+
+    poll, _ = _intake().read(_ORIGIN, [Valueless(0, headers)])
+
+    (flaw,) = poll.payloads
+    assert isinstance(flaw, Flaw)
+    assert flaw.reason is Reason.UNDECODABLE
+    assert "orders-3@17" in flaw.detail
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [None, [], [(LEFT_OUT_HEADER, b"value")], _REPLAY, [(LEFT_OUT_HEADER, b"headers"), *_REPLAY]],
+    ids=["none", "empty", "left out", "replayed", "other part"],
+)
+def test_any_other_record_without_a_value_is_ignored(headers: list[_Header] | None) -> None:
+    assert _intake().read(_ORIGIN, [Valueless(0, headers)])[0].payloads == [None]
