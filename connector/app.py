@@ -347,13 +347,15 @@ class Connector:
             # A client that may not look for the group's coordinator asks until its time is over; this one is told at once.
             self._topics.group_may(self._settings.kafka.group_id)
             raise
+        # For life, so not without an answer.
+        session_seconds = properties.session_timeout_seconds(self._settings.kafka)
+        if session_seconds is None:
+            session_seconds = self._topics.session_seconds(self._settings.kafka.group_id)
+        self._session_seconds = session_seconds
         return None
 
     async def _run_pipeline(self, cluster_id: str, sink: AmazonSink) -> str | None:
-        settings, telemetry = self._settings, self.telemetry
-        session_seconds = properties.session_timeout_seconds(settings.kafka)
-        if session_seconds is None:
-            session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
+        settings, telemetry, session_seconds = self._settings, self.telemetry, self._session_seconds
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
@@ -385,7 +387,6 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
-            self._session_seconds = session_seconds
             self._silence_seconds = max(session_seconds, _LEAST_SILENCE_SECONDS)
             self._watch = Watch(self._topics, watched(settings), self._source, runtime.post, telemetry)
             with self._watch:

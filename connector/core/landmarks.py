@@ -23,8 +23,10 @@ _HOUR_MS = 3_600_000
 _APART_MS = 20 * _HOUR_MS
 _CLOCKS_MS = 4 * _HOUR_MS - 1_000
 """How far brokers' clocks, and ours, may be apart; a second goes to the rounding of retention."""
-_MOST = 32
-"""Landmarks of one commit: its metadata stays below 1 KB (brokers take 4 KB), for a window of any length."""
+_MOST = 100
+"""Landmarks of one commit: its metadata stays below the 4,096 bytes that brokers take (``offset.metadata.max.bytes``),
+wherever in a log they stand. Enough for a window of 80 days; of a longer one they are further apart, and what was deleted
+may have been younger than the window by that much and take none with it."""
 _WRITTEN = re.compile(r"(\d+)((?: \d+:\d+)+)", re.ASCII)
 
 

@@ -291,15 +291,22 @@ class Restoration:
         return parse_metadata(committed.metadata) is None and state.first_offset < committed.next_offset
 
     def finish(
-        self, state: PartitionState, out_of_range: OutOfRange, *, truncated: bool = False, skipped: int | None = None
+        self,
+        state: PartitionState,
+        out_of_range: OutOfRange,
+        *,
+        truncated: bool = False,
+        skipped: int | None = None,
+        unread: bool = False,
     ) -> Recovery | Refusal:
         """Say where to start, after the last entry.
 
         ``truncated``: the log was cut below our position and grew again, so that the committed offset names another record;
         that is handled like an offset out of range (design: point 6). ``skipped``: the first record `in_doubt` that has no
-        fact.
+        fact. ``unread``: no entry was taken in yet, so only what needs none is refused. The age of what is missing needs
+        some: their append times are the brokers' clock, and that of this host may be hours behind.
         """
-        found = self._start(state, skipped)
+        found = self._start(state, skipped, unread=unread)
         if isinstance(found, Refusal):
             return found
         offset, epoch, note, ours = found
@@ -323,7 +330,7 @@ class Restoration:
         topic_id = self.identity.topic_id
         return Recovery(offset, epoch, state.ledger, topic_id, self.seen, resolved, note, used, self._landmarks)
 
-    def _start(self, state: PartitionState, skipped: int | None) -> _Start | Refusal:
+    def _start(self, state: PartitionState, skipped: int | None, *, unread: bool) -> _Start | Refusal:
         committed = state.committed
         if committed is None:
             return _Start(state.first_offset, UNKNOWN_EPOCH, "no committed offset: from the beginning")
@@ -333,7 +340,7 @@ class Restoration:
         if rests_on.topic_id != self.identity.topic_id:
             note = "the topic was recreated since the last commit: from the beginning"
             return _Start(state.first_offset, UNKNOWN_EPOCH, note)
-        refusal = self._ledger_lost(rests_on, state) or self._destination_changed()
+        refusal = self._ledger_lost(rests_on, state, unread=unread) or self._destination_changed()
         if refusal is not None:
             return refusal
         start = _Start(committed.next_offset, committed.epoch, "from the committed offset", ours=True)
@@ -376,7 +383,7 @@ class Restoration:
             return True
         return False
 
-    def _ledger_lost(self, rests_on: RestsOn, state: PartitionState) -> Refusal | None:
+    def _ledger_lost(self, rests_on: RestsOn, state: PartitionState, *, unread: bool) -> Refusal | None:
         next_offset, then, ledger = rests_on.ledger.next_offset, rests_on.ledger.topic_id, state.ledger
         if next_offset == 0:
             return None
@@ -391,6 +398,8 @@ class Restoration:
                 f"was cut short and grew again: at its offset {self._replaced} stands another entry than the commit rests on"
             )
             case = f"another at {self._replaced}"
+        elif unread:
+            return None
         else:
             now_ms = max(state.now_ms, self._newest_ms)
             missing = rests_on.landmarks.missing(state.ledger_first, self.retention_ms, now_ms)
@@ -398,7 +407,12 @@ class Restoration:
                 return None
             what = (
                 f"begins at {state.ledger_first}, but its entry {missing.offset} is younger than its retention "
-                "(kafka-delete-records, or a retention that was lowered and put back)"
+                "(kafka-delete-records, or a retention that was lowered and put back"
+                + (
+                    ")"
+                    if self._newest_ms
+                    else "; or the clock of this host, for no entry is left to tell the brokers', is behind)"
+                )
             )
             case = f"begins at {state.ledger_first}"
         accept = accept_value("ledger-lost", then, ledger.topic_id, case)
