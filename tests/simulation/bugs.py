@@ -564,7 +564,7 @@ def _never_cut(self: SourceConsumer, *rest: Any) -> bool:
     return False
 
 
-def _never_lost(self: Restoration, *rest: Any) -> None:
+def _never_lost(self: Restoration, *rest: Any, **options: Any) -> None:
     return None
 
 
