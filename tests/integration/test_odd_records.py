@@ -199,7 +199,7 @@ def test_headers_larger_than_could_be_held_are_left_out_of_the_letter_and_are_in
     """Compressed, they pass any limit of the brokers."""
     world.create_topic()
     producer = Producer({"bootstrap.servers": world.servers, "compression.type": "zstd", "message.max.bytes": 100_000_000})
-    headers: list[tuple[str, bytes | None]] = [("trace", bytes(8_000_000)), ("after", b"1")]
+    headers: list[tuple[str, str | bytes | None]] = [("trace", bytes(8_000_000)), ("after", b"1")]
     for value in (b"not Avro at all", world.value(event("1"))):
         producer.produce(world.topic, value, headers=headers, partition=0)
     assert producer.flush(30) == 0
