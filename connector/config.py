@@ -119,7 +119,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("ON_VERDICT", "wait", "or stop: exit 3 when an operator is needed"),
     Setting("LISTEN_HOST", "0.0.0.0", "of /, /metrics, /livez, /readyz"),  # noqa: S104 # probes and scrapes come from outside
-    Setting("LISTEN_PORT", "8080", "the same; 0 takes a free one, with LISTEN_HOST=127.0.0.1 only"),
+    Setting("LISTEN_PORT", "8080", "the same; 0 takes a free one"),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
     Setting("LOG_FORMAT", "json", "console for people"),
 )

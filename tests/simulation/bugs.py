@@ -580,7 +580,7 @@ def _not_ours_without_epoch(self: Restoration, committed: Any, *rest: Any) -> An
 _not_ours = Restoration._not_ours
 
 
-def _never_lost(self: Restoration, *rest: Any) -> None:
+def _never_lost(self: Restoration, *rest: Any, **options: Any) -> None:
     return None
 
 
