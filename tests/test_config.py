@@ -226,7 +226,9 @@ def test_credentials_are_a_fixed_token_or_a_login_and_not_both() -> None:
     assert isinstance(login, Credentials)
     assert (login.client_id, login.token_url) == (_LEAST["AMAZON_CLIENT_ID"], "https://api.amazon.com/auth/o2/token")
     assert (login.client_secret(), login.refresh_token()) == ("a-secret", "Atzr|another-secret")
-    assert "AMAZON_REFRESH_TOKEN" in _problem(AMAZON_REFRESH_TOKEN="Atzr|another-secret")
+    assert _problem(AMAZON_REFRESH_TOKEN="Atzr|another-secret").startswith(
+        "AMAZON_ACCESS_TOKEN cannot stand beside AMAZON_REFRESH_TOKEN"
+    )
     assert _problem(**_LOGIN | {"AMAZON_CLIENT_SECRET": ""}).startswith("AMAZON_CLIENT_SECRET is missing")
 
 
@@ -272,7 +274,7 @@ def test_what_becomes_of_events_without_consent_is_one_of_three() -> None:
     assert _settings(AMAZON_MISSING_CONSENT="Denied").amazon.without_consent is WithoutConsent.DENIED
     assert _settings(AMAZON_MISSING_CONSENT="send").amazon.without_consent is WithoutConsent.SEND
     assert _problem(AMAZON_MISSING_CONSENT="drop") == (
-        "AMAZON_MISSING_CONSENT must be dead-letter or denied or send, not 'drop'"
+        "AMAZON_MISSING_CONSENT must be dead-letter, denied or send, not 'drop'"
     )
 
 

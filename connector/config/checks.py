@@ -38,7 +38,7 @@ def notes(settings: Settings) -> Iterator[str]:
 
 def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str]:
     if settings.registry and settings.schema_file:
-        yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both set: keep the one that has the records' schemas"
+        yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both set: remove the one that lacks the records' schemas"
     elif not settings.registry and not settings.schema_file:
         yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both missing: set one of them"
     if variables.family("SCHEMA_REGISTRY_…") and not settings.registry:
@@ -53,7 +53,7 @@ def _credentials(variables: Variables) -> Iterator[str]:
             f"{name} is missing: set it, or a fixed token in AMAZON_ACCESS_TOKEN" for name in login if name not in given
         )
     elif given:
-        yield f"AMAZON_ACCESS_TOKEN is set, and so is {' and '.join(given)}: set a fixed token or these two, not both"
+        yield f"AMAZON_ACCESS_TOKEN cannot stand beside {' and '.join(given)}: keep the fixed token or the login, not both"
 
 
 def _contract(settings: Settings) -> Iterator[str]:

@@ -11,8 +11,8 @@ dataclass by a field whose value is `section`::
     class Settings:
         batch: Batch = section("Sending", Batch)
 
-`declared` lists the settings of a dataclass, and `read` makes an instance from variables. Neither
-function gives a field a default: a dataclass can only be made with all its values.
+`declared` lists the settings of a dataclass, and `read` makes an instance from variables. A field
+has no default of its own, so an instance made by hand needs every value.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _SERVER = re.compile(r"(\w+://)?([^\s:/@\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 def optional(kind: Kind[T]) -> Kind[T | None]:
     """Return the kind of a setting that may be left out; its value is then None."""
-    return Kind(kind.type, lambda text, refuse: kind.parse(text, refuse) if text else None)
+    return Kind(kind.type, lambda text, refuse: kind.parse(text, refuse) if text else None, kind.secret)
 
 
 def properties(library: str) -> Kind[Mapping[str, str]]:
@@ -83,7 +83,9 @@ def texts(words: str, problem: Callable[[str], str | None], *, once: bool = Fals
 
 def choice(options: Mapping[str, T]) -> Kind[T]:
     """Return the kind that accepts one of several words in any case, each of which means a value."""
-    words, values = " or ".join(options), {word.lower(): value for word, value in options.items()}
+    *first, last = options
+    words = f"{', '.join(first)} or {last}"
+    values = {word.lower(): value for word, value in options.items()}
     return _converted(words, lambda text: values.get(text.lower()), next(iter(values.values())), words)
 
 
