@@ -49,6 +49,7 @@ from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.model import Outcome
+from tests.avro.ledger_facts import unpacked
 from tests.patience import patience
 
 __all__ = [
@@ -348,7 +349,7 @@ def ledger_fates(servers: str, ledger: str) -> dict[tuple[int, int], list[Outcom
     """Return what the ledger says became of each record, by partition and offset; several facts of one are all there."""
     fates: dict[tuple[int, int], list[Outcome]] = {}
     for entry in ledger_entries(servers, ledger):
-        facts = entry.facts()
+        facts = unpacked(entry)
         for offset, outcome in zip(facts.offsets, facts.outcomes, strict=True):
             fates.setdefault((entry.header.partition, offset), []).append(outcome)
     return fates
