@@ -291,7 +291,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
         number = 0
         while not stop.wait(0.2):
             for partition in range(4):
-                batch = (event(f"{partition}-{number + extra}") for extra in range(40))
+                batch = (event(f"order-{partition}-{number + extra}") for extra in range(40))
                 world.produce(*batch, Produced(_NOTHING, partition=partition), partition=partition)
             number += 30  # some of them are copies
 
@@ -313,7 +313,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
 def test_many_partitions_are_one_account(world: World) -> None:
     world.create_topic(40)
     for partition in range(40):
-        world.produce(event(f"{partition}"), partition=partition)
+        world.produce(event(f"order-{partition}"), partition=partition)
     world.connector().until_resolved(delivered=40)
     world.until_committed_to_the_end()
     code, account = _audit(world)

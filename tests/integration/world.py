@@ -49,6 +49,7 @@ from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.model import Outcome
+from connector.nothing import said
 from tests.patience import patience
 
 __all__ = [
@@ -124,6 +125,7 @@ def hashed(text: str) -> str:
 
 def event(dedupe_id: str | None, **changes: Any) -> dict[str, Any]:
     """Return inputs of ``schemas/conversion_event.avsc`` that Amazon takes, an hour old, but for ``changes``."""
+    assert dedupe_id is None or said(dedupe_id), f"{dedupe_id!r} stands for nothing: the event would have another id"
     return {
         "name": "web_order",
         "eventType": "OFF_AMAZON_PURCHASES",
@@ -534,20 +536,20 @@ class ConnectorProcess(_Process):
         def said() -> dict[str, Any]:
             return next((line for line in self.log(what) if fits(line)), {})
 
-        return self._eventually(said, f"it says {what} {fields}")
+        return self.eventually(said, f"it says {what} {fields}")
 
     def until_ready(self) -> None:
         """Wait until ``/readyz`` says so."""
-        self._eventually(lambda: self.page("/readyz")[0] == 200, "it is ready")
+        self.eventually(lambda: self.page("/readyz")[0] == 200, "it is ready")
 
     def until_resolved(self, **outcomes: int) -> None:
         """Wait until exactly so many records had these outcomes since its start, and no others."""
-        self._eventually(lambda: self.outcomes() == outcomes, f"outcomes {outcomes}")
+        self.eventually(lambda: self.outcomes() == outcomes, f"outcomes {outcomes}")
 
-    def _eventually(self, looked_at: Callable[[], T], what: str) -> T:
+    def eventually(self, looked_at: Callable[[], T], what: str, seconds: float = _SECONDS) -> T:
         """Wait; a failure shows what it wrote last, and what it counted."""
         try:
-            return eventually(looked_at, what)
+            return eventually(looked_at, what, seconds)
         except AssertionError as late:
             raise AssertionError(f"{late}; outcomes are {self.outcomes()}\n{self.output[-3000:]}") from None
 
