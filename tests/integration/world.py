@@ -19,7 +19,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -51,6 +51,7 @@ from connector.avro.framing import framed
 from connector.model import Outcome
 from connector.nothing import said
 from tests.patience import patience
+from tests.processes import ending
 
 __all__ = [
     "DAY_MS",
@@ -171,7 +172,7 @@ def forget_clients() -> None:
 def _only(asked: Mapping[Any, Future[T]]) -> T:
     """Wait for the one thing that was asked for."""
     (future,) = asked.values()
-    return future.result(_ASK_SECONDS)
+    return future.result(patience(_ASK_SECONDS))
 
 
 def create_topic(servers: str, topic: str, partitions: int = 1, **settings: str) -> None:
@@ -200,7 +201,7 @@ def delete_topic(servers: str, topic: str) -> None:
 
 def topics(servers: str) -> set[str]:
     """Return the names of all topics."""
-    return set(_admin(servers).list_topics(timeout=_ASK_SECONDS).topics)
+    return set(_admin(servers).list_topics(timeout=patience(_ASK_SECONDS)).topics)
 
 
 def describe_topic(servers: str, topic: str) -> tuple[str, int]:
@@ -249,12 +250,12 @@ def delete_records(servers: str, topic: str, before: int, partition: int = 0) ->
 def end_offsets(servers: str, topic: str) -> dict[int, int]:
     """Return the end offset of every partition that has a leader; empty while the topic is not known everywhere."""
     admin = _admin(servers)
-    described = admin.list_topics(timeout=_ASK_SECONDS).topics.get(topic)
+    described = admin.list_topics(timeout=patience(_ASK_SECONDS)).topics.get(topic)
     if described is None or not described.partitions:
         return {}
     asked = admin.list_offsets({KafkaTopicPartition(topic, number): OffsetSpec.latest() for number in described.partitions})
     try:
-        return {place.partition: found.result(_ASK_SECONDS).offset for place, found in asked.items()}
+        return {place.partition: found.result(patience(_ASK_SECONDS)).offset for place, found in asked.items()}
     except KafkaException:
         return {}
 
@@ -363,7 +364,7 @@ def _ask(url: str, method: str = "GET", body: object = None) -> tuple[int, str]:
     """Ask by HTTP; return status and text, also of a refusal."""
     asked = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), method=method)  # noqa: S310 - the URL is ours, and http
     try:
-        with urllib.request.urlopen(asked, timeout=_ASK_SECONDS) as answer:  # noqa: S310 - the same
+        with urllib.request.urlopen(asked, timeout=patience(_ASK_SECONDS)) as answer:  # noqa: S310 - the same
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refusal:
         with refusal:
@@ -571,6 +572,7 @@ class World:
         self.ledger = f"{self.topic}.{self.group}.ledger"
         self.dead_letters = f"{self.topic}.dead-letter"
         self._processes: list[_Process] = []
+        self._ends = ExitStack()
         self._writers: dict[str, tuple[int, EventEncoder]] = {}
 
     def settings(self, **changes: str | None) -> dict[str, str]:
@@ -611,15 +613,30 @@ class World:
 
     def command(self, *arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
         """Run another command of the program to its end."""
-        environment = {"PATH": os.environ["PATH"], "COLUMNS": "200", **self.settings(**changes)}
         return subprocess.run(
             [sys.executable, "-m", "connector", *arguments],
-            env=environment,
+            env=self._environment(**changes),
             capture_output=True,
             text=True,
             timeout=patience(180),
             check=False,
         )
+
+    def started(self, *arguments: str, stdin: int = subprocess.DEVNULL, **changes: str | None) -> subprocess.Popen[str]:
+        """Start another command of the program."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "connector", *arguments],
+            env=self._environment(**changes),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._ends.enter_context(ending(process))
+        return process
+
+    def _environment(self, **changes: str | None) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "COLUMNS": "200", **self.settings(**changes)}
 
     def create_topic(self, partitions: int = 1, **settings: str) -> None:
         """Create the source topic."""
@@ -674,5 +691,6 @@ class World:
 
     def close(self) -> None:
         """End every process that this test started."""
+        self._ends.close()
         for process in self._processes:
             process.kill()

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
 from tests.patience import patience
+from tests.processes import ending
 
 _CHECKOUT = Path(__file__).parents[3]
 
@@ -84,11 +85,11 @@ def test_paused_node_takes_connections_and_answers_nothing_and_stopped_one_leave
 def test_broker_does_not_outlive_the_process_that_started_it(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.integration.kafka.cluster"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, cwd=_CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with ending(subprocess.Popen(command, cwd=_CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)) as process:
         assert process.stdout
         port = int(process.stdout.readline().rpartition(":")[2])
         process.send_signal(number)
-        ended = process.wait(30)
+        ended = process.wait(patience(30))
 
     assert ended == (-signal.SIGKILL if number == signal.SIGKILL else 0)
     _eventually(lambda: not _is_open(port))
