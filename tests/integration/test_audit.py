@@ -25,6 +25,7 @@ from tests.integration.world import (
     produce,
     read_topic,
 )
+from tests.patience import patience
 
 _FATES = ("delivered", "dead_lettered", "duplicate", "stale", "ignored")
 _NOTHING = b"not Avro at all"
@@ -250,7 +251,7 @@ def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -
     for name, end in (("kept", producer.commit_transaction), ("aborted", producer.abort_transaction)):
         producer.begin_transaction()
         producer.produce(world.topic, world.value(event(name)), partition=0)
-        producer.flush(10)
+        producer.flush(patience(10))
         end(10)
     world.produce(event("last"))
     world.connector().until_resolved(delivered=2)
@@ -258,7 +259,7 @@ def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -
 
     producer.begin_transaction()
     producer.produce(world.topic, world.value(event("still open")), partition=0)
-    producer.flush(10)
+    producer.flush(patience(10))
     code, account = _audit(world)
     producer.abort_transaction(10)
 

@@ -24,6 +24,7 @@ from tests.integration.world import (
     eventually,
     read_topic,
 )
+from tests.patience import patience
 
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 _SOON = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500", "KAFKA_METADATA_MAX_AGE_MS": "1000"}
@@ -47,7 +48,7 @@ class _Transactions:
         self._producer.begin_transaction()
         for dedupe_id in dedupe_ids:
             self._producer.produce(self._world.topic, self._world.value(event(dedupe_id)), partition=0)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(patience(30)) == 0
 
     def commit(self, *dedupe_ids: str) -> None:
         self.begin(*dedupe_ids)

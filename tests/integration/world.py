@@ -304,7 +304,7 @@ def produce(servers: str, topic: str, records: Iterable[Produced], **more: str) 
             on_delivery=lambda error, _: failures.append(error) if error else None,
         )
         producer.poll(0)
-    assert producer.flush(_SECONDS) == 0
+    assert producer.flush(patience(_SECONDS)) == 0
     assert failures == []
 
 

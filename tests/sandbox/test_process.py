@@ -28,7 +28,7 @@ def test_it_listens_tells_how_to_use_it_and_stops_on_a_signal(tmp_path: Path, nu
         while not port_file.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         url = f"http://127.0.0.1:{int(port_file.read_text())}"
-        with urllib.request.urlopen(url + "/sandbox/status", timeout=5) as answer:  # noqa: S310 - the URL is ours, and http
+        with urllib.request.urlopen(url + "/sandbox/status", timeout=patience(5)) as answer:  # noqa: S310 - the URL is ours, and http
             counts = json.load(answer)
         process.send_signal(number)
         screen, _ = process.communicate(timeout=patience(10))
