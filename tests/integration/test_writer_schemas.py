@@ -97,7 +97,7 @@ def test_while_the_registry_is_down_partitions_wait_and_nothing_is_dead_lettered
 
     connector = world.connector()
     connector.until_said("schema_unavailable", sentence="the schema registry answered HTTP 503")
-    eventually(lambda: connector.metrics()['connector_paused{reason="schema"}'] == 2, "both partitions wait")
+    eventually(lambda: connector.metrics().get('connector_paused{reason="schema"}') == 2, "both partitions wait")
     assert connector.outcomes() == {}
     assert connector.page("/livez")[0] == 200
 

@@ -507,7 +507,7 @@ class ConnectorProcess(_Process):
             return 0, ""
         try:
             return _ask(f"http://127.0.0.1:{self.port}{path}")
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             return 0, ""
 
     def metrics(self) -> dict[str, float]:
