@@ -59,6 +59,25 @@ _LEFT_OUT = (
 """Of settings that a broker refuses, one after the other: the first are not known before Kafka 3.6, the others some managed
 clusters do not allow. What elections they allow is checked afterwards all the same."""
 _NOT_IN_CHARGE = frozenset({KafkaError.NOT_CONTROLLER, KafkaError.NOT_COORDINATOR})
+_PASSING = _NOT_IN_CHARGE | {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.NETWORK_EXCEPTION,
+}
+"""Errors that pass by themselves: a leader or a coordinator moves, or a topic was made a moment ago. An admin client hands
+them on (librdkafka 2.16)."""
+_UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
+"""Of a partition that was described, it passes as well: the broker asked does not know the topic yet."""
+_PASSING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Pauses before such a question is asked again."""
 _DENIED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -117,6 +136,18 @@ def _is_unanswered(error: KafkaUnavailable) -> bool:
     return code <= 0 or code in _NOT_IN_CHARGE
 
 
+def _until_it_passes(ask: Callable[[], T], passing: Collection[int]) -> T:
+    """Ask again, after pauses, while the answer is one of these errors."""
+    for pause in _PASSING_SECONDS:
+        try:
+            return ask()
+        except KafkaUnavailable as error:
+            if _code(error) not in passing:
+                raise
+        time.sleep(pause)
+    return ask()
+
+
 def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
     """Return the operations that are not among those a client may do; none where nothing is known of them."""
     return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]
@@ -133,28 +164,39 @@ class Topics:
         """Clients that owe an answer long after its time, which a process that was stopped for a while may find. They are
         kept: one that is freed with a question under way takes the process with it (seen with confluent-kafka 2.16)."""
 
-    def _ask(self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...] = ()) -> T:
+    def _ask(
+        self,
+        question: Callable[[AdminClient, float], T],
+        tries: tuple[float, ...] = (),
+        passing: Collection[int] = _PASSING,
+    ) -> T:
+        """Ask a question, again while the answer is an error that passes."""
+        return _until_it_passes(lambda: self._ask_until_answered(question, tries or _TRIES_SECONDS, passing), passing)
+
+    def _ask_until_answered(
+        self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...], passing: Collection[int]
+    ) -> T:
         """Ask a question that may take so many seconds, again and of a new client where no broker answers it.
 
         A client may ask a broker that is not there any more, or not in charge, for minutes: it looks for a group's
         coordinator once, and for controller and leaders hardly ever (librdkafka 2.16). One that is made before the others
         have noticed that a broker is gone is sent there by them; hence several, and the first ones not for long.
         """
-        *first, last = tries or _TRIES_SECONDS
+        *first, last = tries
         for seconds in first:
             try:
-                return self._ask_once(question, seconds)
+                return self._ask_once(question, seconds, passing)
             except KafkaUnavailable as error:
                 if not _is_unanswered(error):
                     raise
-        return self._ask_once(question, last)
+        return self._ask_once(question, last, passing)
 
-    def _ask_once(self, question: Callable[[AdminClient, float], T], seconds: float) -> T:
+    def _ask_once(self, question: Callable[[AdminClient, float], T], seconds: float, passing: Collection[int]) -> T:
         client = self._made
         try:
             return question(client, seconds)
         except KafkaUnavailable as error:
-            if _is_unanswered(error):
+            if _is_unanswered(error) or _code(error) in passing:
                 self._replace(client, late=isinstance(error.__cause__, TimeoutError))
             # Without the frames that hold the client: it is freed here, which may take a while, and not on the thread that
             # drops the error last, which may be the loop's.
@@ -212,16 +254,20 @@ class Topics:
         """Return what the group has committed for a partition; None if it never has."""
         # Not by the admin client: it asks one coordinator for ever, also when the group has moved to another, and that one's
         # refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka 2.16, seen; its issue 5040).
-        try:
-            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
-        except KafkaException as error:
-            raise unavailable(f"committed offset of {partition}", error.args[0]) from error
-        if found.error is not None:
-            raise unavailable(f"committed offset of {partition}", found.error)
+        found = _until_it_passes(lambda: self._ask_committed(partition), _PASSING)
         if found.offset < 0:
             return None
         epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one
         return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
+
+    def _ask_committed(self, partition: TopicPartition) -> KafkaTopicPartition:
+        try:
+            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
+            if found.error is not None:
+                raise KafkaException(found.error)  # noqa: TRY301 - one of either kind is translated below
+        except KafkaException as error:
+            raise unavailable(f"committed offset of {partition}", error.args[0]) from error
+        return found
 
     def offsets(self, partition: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
         """Return a partition's first offset and its end offset; ``stable``: the end before the first open transaction."""
@@ -247,7 +293,7 @@ class Topics:
                 raise KafkaUnavailable(f"offsets of {partition}: no broker says them")
             return offset
 
-        return self._ask(ask)
+        return self._ask(ask, passing=_PASSING | _UNKNOWN_PARTITION)
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offsets that the brokers know, as a monitor of lag asks for them."""

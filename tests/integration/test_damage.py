@@ -106,7 +106,7 @@ def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:
 
 def test_a_bit_of_an_offset_that_has_flipped_resolves_no_record(world: World, cluster: Cluster) -> None:
     """The fact about offset 0 would be one about another, which nobody has judged."""
-    _stopped(world)
+    _stopped(world, compression_type="uncompressed")
     entry = next(entry for entry in ledger_entries(world.servers, world.ledger) if entry.keys and not entry.header.partition)
     value = ledger_entry.encode(entry.header, unpacked(entry))
     batch = next(batch for batch in _batches(cluster, world.ledger) if value in batch.content)

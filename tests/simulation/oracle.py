@@ -83,6 +83,7 @@ _REASONS = {
     Nature.HUGE: {Reason.TOO_LARGE},
     Nature.HEAVY: {Reason.TOO_LARGE, Reason.NO_VERDICT},
 }
+_FINAL = {VerdictKind.DELIVERED, VerdictKind.REJECTED}
 _ALWAYS = {Reason.NO_VERDICT, Reason.REJECTED}
 """For which an answer must be found that says so."""
 
@@ -122,6 +123,8 @@ class Part:
     in_flight: list[Row] = field(default_factory=list)
     inconclusive: Counter[Row] = field(default_factory=Counter)
     refused: set[Row] = field(default_factory=set)
+    unjudged_since: dict[Row, int] = field(default_factory=dict)
+    """How many answers with verdicts its process had when the first without one on this row came."""
     alone_too_large: set[Row] = field(default_factory=set)
     told: list[tuple[Row, Outcome]] = field(default_factory=list)
     """Fates that the connector learnt, and must write down."""
@@ -176,6 +179,7 @@ class Oracle(Observer):
         self._current: dict[tuple[str, int], Part] = {}
         self._requests: dict[tuple[str, int], list[tuple[Part, Row]]] = {}
         self._hold_until: dict[str, float] = defaultdict(float)
+        self._judged: Counter[str] = Counter()
         self._unconfirmed: dict[tuple[str, int], float] = {}
         """When the first of the facts was written that the brokers have not confirmed, of each assignment."""
         self._confirmed_at: dict[str, float] = defaultdict(lambda: float("-inf"))
@@ -322,8 +326,12 @@ class Oracle(Observer):
         if isinstance(answer, RequestFailed) and answer.failure is Failure.THROTTLED:
             name = sent[0][0].member.process.name
             self._hold_until[name] = max(self._hold_until[name], now.monotonic + (answer.retry_after or 0.0))
+        judged = any(verdict is not None and verdict.kind in _FINAL for verdict in verdicts)
+        self._judged[sent[0][0].member.process.name] += judged
         for (part, row), verdict in zip(sent, verdicts, strict=True):
             part.in_flight.remove(row)
+            if verdict is None or verdict.kind not in _FINAL:
+                part.unjudged_since.setdefault(row, self._judged[part.member.process.name])
             if verdict is None:
                 if isinstance(answer, RequestFailed) and answer.failure is Failure.TOO_LARGE and len(sent) == 1:
                     part.alone_too_large.add(row)
@@ -581,6 +589,10 @@ class Oracle(Observer):
         self.check(reason in _REASONS.get(row.nature, set()) | _ALWAYS, "L6: {} dead-lettered as {}", row, reason)
         if reason is Reason.REJECTED and row.nature is not Nature.POISON:
             self.check(row in part.refused, "L6: {} was not rejected", row)
+        if reason is Reason.REJECTED and row.nature is Nature.POISON:
+            # Refused alone, it may be the account that is refused: that others got verdicts since is the proof.
+            judged, before = self._judged[part.member.process.name], part.unjudged_since.get(row, -1)
+            self.check(judged > before, "L6: {} blamed before any other had a verdict", row)
         if reason is Reason.NO_VERDICT:
             tries, most = part.inconclusive[row], self._policy.dispatch.retry.max_tries
             self.check(tries >= most, "L6: {} given up after {} tries", row, tries)
