@@ -585,6 +585,10 @@ def _take_without_comparing(self: Restoration, *arguments: Any) -> Any:
     return _take(self, *arguments)
 
 
+def _nothing_skipped(self: LedgerReader, *rest: Any) -> None:
+    return None
+
+
 def _no_doubt(self: Restoration, *rest: Any) -> None:
     return None
 
@@ -733,6 +737,11 @@ BUGS: tuple[Bug, ...] = (
     Bug("a ledger emptied from the front is taken", "I3", ((Landmarks, "missing", _nothing_missing),)),
     Bug("a ledger cut short that grew again is taken", "I3", ((Restoration, "take", _take_without_comparing),)),
     Bug("somebody else's commit is taken", "I1", ((Restoration, "in_doubt", _no_doubt),)),
+    Bug(
+        "somebody else's first commit taken for a start from now",
+        "I1",
+        ((LedgerReader, "_skipped_since_others_began", _nothing_skipped),),
+    ),
     Bug("an operator's offset alone is sought", "I1|I2|I6", ((Restoration, "_not_ours", _not_ours_without_epoch),)),
     Bug("a commit of a topic that was there before is taken", "I1|I2|I6", ((recovery, "parse_metadata", _parse_any_topic),)),
     Bug("a ledger read without checksums", "I1|I2|I3|I5|L2|process-", ((reader, "read", _read_without_checksums),)),
