@@ -29,7 +29,7 @@ from connector.core.freshness import Clock, Freshness, FreshnessPolicy
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.pipeline import Pipeline
-from connector.core.recovery import OutOfRange, Recovery, Refusal, Restoration
+from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
@@ -564,14 +564,6 @@ def _never_cut(self: SourceConsumer, *rest: Any) -> bool:
     return False
 
 
-def _not_ours_without_epoch(self: Restoration, committed: Any, *rest: Any) -> Any:
-    found = _not_ours(self, committed, *rest)
-    return found if isinstance(found, Refusal) else found._replace(offset=committed.next_offset, epoch=-1)
-
-
-_not_ours = Restoration._not_ours
-
-
 def _never_lost(self: Restoration, *rest: Any) -> None:
     return None
 
@@ -742,7 +734,6 @@ BUGS: tuple[Bug, ...] = (
         "I1",
         ((LedgerReader, "_skipped_since_others_began", _nothing_skipped),),
     ),
-    Bug("an operator's offset alone is sought", "I1|I2|I6", ((Restoration, "_not_ours", _not_ours_without_epoch),)),
     Bug("a commit of a topic that was there before is taken", "I1|I2|I6", ((recovery, "parse_metadata", _parse_any_topic),)),
     Bug("a ledger read without checksums", "I1|I2|I3|I5|L2|process-", ((reader, "read", _read_without_checksums),)),
     Bug(

@@ -355,6 +355,9 @@ class Oracle(Observer):
                 self._sent(member, command, now)
             case x.AppendFacts():
                 self._unconfirmed.setdefault((name, command.generation), now.monotonic)
+                if command.facts.start is not None:  # what stands below it counts as judged from then on
+                    part = self._parts[name, command.generation]
+                    self._skipped.update(self._older_than_us(part, command.facts.start))
                 self._facts_asked(self._parts[name, command.generation], command.facts)
             case x.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
@@ -418,7 +421,6 @@ class Oracle(Observer):
         )
         lost_at = self._harmed.get(part.partition, part.restoring_since)
         self.check(part.restoring_since <= lost_at, "I3: started on a ledger that lost what its commit rests on")
-        self._skipped.update(self._older_than_us(part, offset))
         for row in self._logs[part.partition]:
             # A log that was cut below a commit is noticed by the epoch that the seek carries.
             if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
