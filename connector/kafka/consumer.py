@@ -29,7 +29,7 @@ from connector.intake import Intake, Origin
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 
-__all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer", "Watcher"]
+__all__ = ["MOST_POLLS_AFTER_A_PAUSE", "ConsumerEvents", "PollPolicy", "SourceConsumer"]
 
 _POLLS_UNDER_WAY = 2
 MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
@@ -77,7 +77,7 @@ _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - the same
 Command = x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release
 
 
-class Watcher(Protocol):
+class ConsumerEvents(Protocol):
     """Is told what happens on the consumer's thread. Called from that thread."""
 
     def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
@@ -135,14 +135,14 @@ class SourceConsumer:
         intake: Intake,
         cluster_id: str,
         post: Callable[[x.Input | Exception], None],
-        watcher: Watcher,
+        events: ConsumerEvents,
     ) -> None:
         self._consumer = Consumer(properties | {"on_commit": self._on_commit})
         self._policy = policy
         self._intake = intake
         self._cluster_id = cluster_id
         self._post = post
-        self._watcher = watcher
+        self._events = events
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._slots = threading.Semaphore(_POLLS_UNDER_WAY)
         self._generations = itertools.count(1)
@@ -345,7 +345,7 @@ class SourceConsumer:
                     # The answer to where the beginning is came after the seek: the client then believes that, reads on from
                     # there, and did not look whether the log was cut below what was sought (librdkafka 2.16, seen on a
                     # loaded machine). Assigned at an absolute offset it need not ask, but fails where the log begins later.
-                    self._watcher.consumer_error("POSITION_LOST", partition)
+                    self._events.consumer_error("POSITION_LOST", partition)
                     self._restart(partition)
                     continue
                 column = columns.setdefault(origin, _Column(origin, [], time.monotonic()))
@@ -380,7 +380,7 @@ class SourceConsumer:
             if lacking is not None:
                 self._keep(rest, _SCHEMA_AGAIN_SECONDS)
                 self._lacks_schema = True
-                self._watcher.schema_unavailable(lacking, len(self._held))
+                self._events.schema_unavailable(lacking, len(self._held))
             elif rest.messages:
                 self._keep(rest, 0.0)
             else:
@@ -413,7 +413,7 @@ class SourceConsumer:
             if self._undecoded:
                 self._lacks_schema = True  # what lacked one may not have had its turn
             else:
-                self._watcher.schema_unavailable(None, 0)
+                self._events.schema_unavailable(None, 0)
         for partition in held - self._held:
             if partition in self._fetching:  # a restart in between may end the others, too
                 self._resume(partition)
@@ -428,7 +428,7 @@ class SourceConsumer:
             )
         if code in _OPERATOR:
             self.refused = (time.monotonic(), error.name())
-        self._watcher.consumer_error(error.name(), partition)
+        self._events.consumer_error(error.name(), partition)
         if partition not in self._mine or partition in self._unreadable:
             return
         place = self._positions.get(partition)
@@ -544,9 +544,9 @@ class SourceConsumer:
             partition = TopicPartition(place.topic, place.partition)
             failed = error or place.error
             if failed is None:
-                self._watcher.committed(partition, place.offset)
+                self._events.committed(partition, place.offset)
             else:
-                self._watcher.commit_failed(partition, failed.name())
+                self._events.commit_failed(partition, failed.name())
                 if partition in self._mine:
                     self._post(x.CommitFailed(self._mine[partition].generation))
 

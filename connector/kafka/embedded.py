@@ -14,9 +14,9 @@ from typing import Any, Self
 from confluent_kafka import cimpl
 
 from connector.errors import KafkaUnavailable
-from connector.kafka.topics import TopicDescription, Topics
+from connector.kafka.cluster import Cluster, TopicDescription
 
-__all__ = ["EmbeddedBroker", "SimulatedTopics"]
+__all__ = ["EmbeddedBroker", "EmbeddedLedgerTopics"]
 
 _PRODUCER = 0
 _SESSION_MS = 6000
@@ -85,16 +85,16 @@ class EmbeddedBroker:
         return function(*arguments)
 
 
-class SimulatedTopics:
-    """Stands in for `OwnTopics` where topics have no settings to check: the broker's maker made them."""
+class EmbeddedLedgerTopics:
+    """Stands in for `ManagedTopics` where topics have no settings to check: the broker's maker made them."""
 
-    def __init__(self, topics: Topics, ledger: str) -> None:
-        self._topics = topics
+    def __init__(self, cluster: Cluster, ledger: str) -> None:
+        self._cluster = cluster
         self._ledger = ledger
 
     def ensure(self, source: TopicDescription) -> TopicDescription:
-        """Return the ledger; a ``TopicsOfOurs``."""
-        ledger = self._topics.describe(self._ledger)
+        """Return the ledger; a ``LedgerTopics``."""
+        ledger = self._cluster.describe(self._ledger)
         if ledger is None:
             raise KafkaUnavailable(f"the simulator has no ledger {self._ledger} for {source.name}")
         return ledger

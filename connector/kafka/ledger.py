@@ -30,8 +30,8 @@ from connector.errors import (
     LogDamaged,
 )
 from connector.kafka import reader
+from connector.kafka.cluster import Cluster, LedgerTopics, TopicDescription
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import TopicDescription, Topics, TopicsOfOurs
 from connector.model import UNKNOWN_EPOCH, Facts, TopicPartition
 from connector.ports import Confirmation
 
@@ -67,8 +67,8 @@ class Ledger:
     def __init__(
         self,
         policy: LedgerPolicy,
-        topics: Topics,
-        own: TopicsOfOurs,
+        cluster: Cluster,
+        own: LedgerTopics,
         producer: ConfirmingProducer,
         reader_properties: dict[str, Any],
         topic_for: Callable[[str], str],
@@ -77,18 +77,18 @@ class Ledger:
     ) -> None:
         self._append_time = append_time
         self._policy = policy
-        self._topics = topics
+        self._cluster = cluster
         self._own = own
         self._producer = producer
         self._topic_for = topic_for
         self._cluster_id: str | None = None
-        self._reader = LedgerReader(policy, topics, reader_properties)
+        self._reader = LedgerReader(policy, cluster, reader_properties)
 
     @property
     def cluster_id(self) -> str:
         """The cluster's id, asked once; blocks."""
         if self._cluster_id is None:
-            self._cluster_id = self._topics.cluster_id()
+            self._cluster_id = self._cluster.cluster_id()
         return self._cluster_id
 
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
@@ -117,7 +117,7 @@ class Ledger:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
-        topic = self._topics.describe(source.topic)
+        topic = self._cluster.describe(source.topic)
         if topic is None:
             raise LedgerUnavailable(f"topic {source.topic} does not exist")
         ledger = self._own.ensure(topic)
@@ -127,9 +127,9 @@ class Ledger:
 class LedgerReader:
     """Says where a partition starts and what is known of it; changes nothing."""
 
-    def __init__(self, policy: LedgerPolicy, topics: Topics, properties: dict[str, Any]) -> None:
+    def __init__(self, policy: LedgerPolicy, cluster: Cluster, properties: dict[str, Any]) -> None:
         self._policy = policy
-        self._topics = topics
+        self._cluster = cluster
         self._properties = properties
 
     def recover(
@@ -152,8 +152,8 @@ class LedgerReader:
             Unavailable: it cannot be read for now.
         """
         # The commit first, the end second: a ledger that is whole reaches at least to where a commit before it rests.
-        committed = self._topics.committed(source)
-        first, end = self._topics.offsets(source)
+        committed = self._cluster.committed(source)
+        first, end = self._cluster.offsets(source)
         identity = Identity(
             cluster_id,
             source.topic,
@@ -164,7 +164,7 @@ class LedgerReader:
         )
         place = TopicPartition(ledger.name if ledger is not None else "", source.partition)
         there = ledger is not None and source.partition < ledger.partitions
-        ledger_first, ledger_end = self._topics.offsets(place) if there else (0, 0)
+        ledger_first, ledger_end = self._cluster.offsets(place) if there else (0, 0)
         position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
         now_ms = self._policy.wall_ms()
         state = PartitionState(first, end, committed, position, ledger_first, source.partition, now_ms)
@@ -199,7 +199,7 @@ class LedgerReader:
         except KafkaDenied:
             raise
         except KafkaStalled as error:
-            self._topics.offsets(place)  # if its leader does not answer, it is that
+            self._cluster.offsets(place)  # if its leader does not answer, it is that
             raise LedgerRefused(f"{error}, though its leader answers: it is damaged there. {_MEND}") from error
         except LogDamaged as error:
             raise LedgerRefused(f"the ledger cannot be read: {error}. {_MEND}") from error
@@ -214,7 +214,7 @@ class LedgerReader:
         if doubt is None:
             return None
         first, end = doubt
-        _, stable = self._topics.offsets(source, stable=True)
+        _, stable = self._cluster.offsets(source, stable=True)
         end_of_read = min(end, stable)
         try:
             with closing(cast("Any", reader.read(self._properties, source, first, end_of_read, wanted))) as records:
@@ -224,7 +224,7 @@ class LedgerReader:
                         return offset
                     first = offset + 1
         except KafkaStalled:
-            self._topics.offsets(source)  # if its leader does not answer, it is that
+            self._cluster.offsets(source)  # if its leader does not answer, it is that
             return first
         except LogDamaged:
             return first  # what cannot be read was never judged: to give it up is what such a commit is made for
@@ -245,7 +245,7 @@ class LedgerReader:
         """
         for number in range(ledger.partitions):
             place = TopicPartition(ledger.name, number)
-            first, end = self._topics.offsets(place)
+            first, end = self._cluster.offsets(place)
             if number == source.partition or first >= end:
                 continue
             with closing(cast("Any", reader.read(self._properties, place, first, first + 1, wanted))) as messages:
@@ -253,7 +253,7 @@ class LedgerReader:
             kind, append_ms = message.timestamp()
             begun = (entry.header.source_topic_id, entry.header.destination) == (identity.topic_id, identity.destination)
             if begun and kind != TIMESTAMP_NOT_AVAILABLE:
-                skipped = self._topics.offset_at(source, append_ms)
+                skipped = self._cluster.offset_at(source, append_ms)
                 return skipped if skipped is not None and skipped < cast("Any", state.committed).next_offset else None
         return None
 

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.errors import KafkaStalled, KafkaUnavailable, LogDamaged
-from connector.kafka.topics import unavailable
+from connector.kafka.cluster import unavailable
 from connector.model import TopicPartition
 
 __all__ = ["read"]

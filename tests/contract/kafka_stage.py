@@ -22,11 +22,11 @@ from connector.core import exchange as x
 from connector.errors import SchemaUnavailable
 from connector.intake import Intake, Origin
 from connector.kafka import clients
+from connector.kafka import cluster as kafka_cluster
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import Topics
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 from tests.integration.world import commit, committed, create_topic, delete_records, end_offsets, eventually, read_topic
@@ -235,7 +235,7 @@ class RealStage:
     def ledger(self, **changes: str) -> Ledger:
         settings = _settings(self.topic, self.group, self._servers, **changes)
         logger = logging.getLogger("librdkafka")
-        topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+        topics = kafka_cluster.Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         return Ledger(
             app.ledger_policy(settings),
             topics,
@@ -363,7 +363,9 @@ class FakeStage:
         properties = self._properties(self._operator)
 
         def make() -> Ledger:
-            topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
+            topics = kafka_cluster.Cluster(
+                lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties))
+            )
             ledger = Ledger(
                 app.ledger_policy(settings),
                 topics,

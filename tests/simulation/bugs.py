@@ -34,9 +34,9 @@ from connector.core.retry import RetryQueue
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
 from connector.kafka import consumer, dead_letters, ledger, reader
+from connector.kafka.cluster import Cluster
 from connector.kafka.consumer import SourceConsumer
 from connector.kafka.ledger import LedgerReader
-from connector.kafka.topics import Topics
 from connector.model import (
     DELIVERED,
     Answer,
@@ -217,7 +217,7 @@ def _no_wait(self: DedupeWindow, key: bytes, _event: Event) -> Sighting:
 # ---- what a restore believes
 
 
-def _offsets_or_empty(self: Topics, partition: TopicPartition, **rest: Any) -> tuple[int, int]:
+def _offsets_or_empty(self: Cluster, partition: TopicPartition, **rest: Any) -> tuple[int, int]:
     try:
         return _offsets(self, partition, **rest)
     except KafkaUnavailable:
@@ -226,7 +226,7 @@ def _offsets_or_empty(self: Topics, partition: TopicPartition, **rest: Any) -> t
         raise
 
 
-_offsets = Topics.offsets
+_offsets = Cluster.offsets
 
 
 def _read_or_less(*arguments: Any) -> Iterator[Any]:
@@ -683,7 +683,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("copies dropped with the first that failed", "I1|I6", ((DedupeWindow, "ended", _ended_for_all),)),
     Bug("a waiting copy released twice", "L2|I3|I9|L3|I5|process-", ((DedupeWindow, "ended", _ended_and_still_there),)),
     Bug("a copy does not wait for one in flight", "L3|I3", ((DedupeWindow, "sight", _no_wait),)),
-    Bug("a ledger without an end taken for empty", "I3|L2|I1", ((Topics, "offsets", _offsets_or_empty),)),
+    Bug("a ledger without an end taken for empty", "I3|L2|I1", ((Cluster, "offsets", _offsets_or_empty),)),
     Bug("a ledger read in part taken for whole", "I3|L2|I1", ((reader, "read", _read_or_less),)),
     Bug("facts of another leader epoch resolve", "I1|I2|I6", ((ResolvedOffsets, "covers", _covers_any_epoch),)),
     Bug("facts of another topic id resolve", "I1|I2|I6", ((Restoration, "take", _take_any_topic),)),

@@ -31,7 +31,7 @@ from confluent_kafka import TopicPartition as Place
 
 from connector.avro import ledger_entry
 from connector.errors import LedgerRefused
-from connector.kafka.topics import _TRIES_SECONDS
+from connector.kafka.cluster import _TRIES_SECONDS
 from connector.model import TopicPartition
 from tests.simulation.cuts import COORDINATOR, Cuts
 from tests.simulation.records import START_MS, Row

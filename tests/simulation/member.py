@@ -29,11 +29,12 @@ from connector.core.pipeline import Pipeline, Policy
 from connector.core.recovery import OutOfRange
 from connector.intake import Intake
 from connector.kafka import clients
+from connector.kafka import cluster as kafka_cluster
+from connector.kafka.cluster import ManagedTopics
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import OwnTopics, Topics
 from connector.model import Moment
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
@@ -256,12 +257,12 @@ class Member:
         of_member = clients.consumer_properties(kafka, _report, _LOGGER, 1_000_000) | properties
         telemetry = Telemetry(self._cluster.loop.time)
         telemetry._log = _Lines(self._say)
-        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
+        topics = kafka_cluster.Cluster(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)
         sink = AmazonSink(contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8)
         sink._http = sink._tokens._http = cast("Any", self.transport)  # type: ignore[union-attr]  # of `_FreshTokens`
-        own = OwnTopics(
+        own = ManagedTopics(
             topics, lambda _: LEDGER, lambda _: LETTERS, servers="simulated", window_ms=604_800_000, auto_create=True
         )
         producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)

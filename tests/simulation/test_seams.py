@@ -6,17 +6,17 @@ import ast
 from pathlib import Path
 
 from connector import runtime
-from connector.kafka import consumer, dead_letters, ledger, producer, reader, topics
+from connector.kafka import cluster, consumer, dead_letters, ledger, producer, reader
 from tests.simulation.seams import SEAMS, simulated
 
 _OUTSIDE = {"time", "threading", "queue", "random", "Consumer", "Producer", "AdminClient"}
-_GIVEN = {(topics, "AdminClient"), (topics, "Consumer")}
+_GIVEN = {(cluster, "AdminClient"), (cluster, "Consumer")}
 """Annotations only: the shell hands the thing itself over."""
 
 
 def test_every_name_of_the_outside_that_a_simulated_module_uses_is_replaced() -> None:
     replaced = {(module, name) for module, name, _ in SEAMS}
-    for module in (consumer, dead_letters, ledger, producer, reader, topics, runtime):
+    for module in (consumer, dead_letters, ledger, producer, reader, cluster, runtime):
         tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):

@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from connector.errors import KafkaUnavailable
-from connector.kafka import topics
-from connector.kafka.topics import OwnTopics, TopicDescription, Topics, unavailable
+from connector.kafka import cluster
+from connector.kafka.cluster import Cluster, ManagedTopics, TopicDescription, unavailable
 from connector.model import TopicPartition
 
 
@@ -21,7 +21,7 @@ class _Asked:
     def __init__(self, *answers: KafkaError | str) -> None:
         self.made = 0
         self._answers = list(answers)
-        self.topics = Topics(cast("Any", self._make), cast("Any", None))
+        self.topics = Cluster(cast("Any", self._make), cast("Any", None))
 
     def _make(self) -> SimpleNamespace:
         self.made += 1
@@ -55,9 +55,9 @@ def test_after_a_question_without_an_answer_another_client_is_asked(code: int) -
 
 
 def test_a_client_that_still_owes_its_answer_is_replaced_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topics, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(cluster, "_WAIT_SECONDS", 0.01)
     owing = SimpleNamespace(describe_cluster=lambda **_: Future[object]())
-    asked = topics.Topics(cast("Any", lambda: owing), cast("Any", None))
+    asked = cluster.Cluster(cast("Any", lambda: owing), cast("Any", None))
     with pytest.raises(KafkaUnavailable, match="no answer within"):
         asked.cluster_id()
     assert asked._unanswered == [owing]  # to free it would end the process
@@ -69,7 +69,7 @@ class _Silent:
     def __init__(self, silent: int) -> None:
         self.seconds: list[float] = []
         self._silent = silent
-        self.topics = Topics(cast("Any", lambda: self), cast("Any", None))
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None))
 
     def list_offsets(self, asked: dict[Any, object], *, request_timeout: float, **_: object) -> dict[Any, Any]:
         self.seconds.append(request_timeout)
@@ -105,7 +105,7 @@ def test_ends_that_no_broker_said_are_asked_of_another_client_the_next_time() ->
     assert asked.topics.ends([TopicPartition("topic", 0)]) == {TopicPartition("topic", 0): 7}
 
 
-class _Created(Topics):
+class _Created(Cluster):
     """Refuses to make a topic with certain settings, and notes those it was made with."""
 
     def __init__(self, *refused: str) -> None:
@@ -139,7 +139,7 @@ class _Created(Topics):
 )
 def test_settings_that_brokers_refuse_are_left_out_and_no_more(refused: tuple[str, ...], kept: set[str]) -> None:
     created = _Created(*refused)
-    own = OwnTopics(
+    own = ManagedTopics(
         created, "{}.ledger".format, "{}.dead-letter".format, servers="broker:9092", window_ms=1_000, auto_create=True
     )
     own.rehearse(TopicDescription("source", "id", 1, 3, frozenset()), letters=True)

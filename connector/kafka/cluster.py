@@ -28,12 +28,21 @@ from connector.core.recovery import CommittedOffset, accept_value
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 
-__all__ = ["OwnTopics", "TopicDescription", "Topics", "TopicsOfOurs", "forgets", "letter_problems", "missing", "unavailable"]
+__all__ = [
+    "Cluster",
+    "LedgerTopics",
+    "ManagedTopics",
+    "TopicDescription",
+    "forgets",
+    "letter_problems",
+    "missing",
+    "unavailable",
+]
 
 _TRIES_SECONDS = (2.0, 3.0, 4.0, 6.0)
-"""Of one question, each asked of another client: see `Topics._ask`. Brokers that are slow have the last."""
+"""Of one question, each asked of another client: see `Cluster._ask`. Brokers that are slow have the last."""
 _WAIT_SECONDS = 30.0
-"""Longer than a client waits, so that one is not replaced with its question under way: see `Topics._unanswered`."""
+"""Longer than a client waits, so that one is not replaced with its question under way: see `Cluster._unanswered`."""
 _COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
 """After which brokers that have not even said who they are count as not answering, and an operator is told so."""
@@ -122,7 +131,7 @@ def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
     return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]
 
 
-class Topics:
+class Cluster:
     """Asks the brokers by a client it has made; of the group's offsets by a consumer of that group that never joins it."""
 
     def __init__(self, make: Callable[[], AdminClient], offsets: Consumer) -> None:
@@ -327,19 +336,19 @@ class Topics:
                 raise
 
 
-class TopicsOfOurs(Protocol):
+class LedgerTopics(Protocol):
     """Sees to it that ledger and dead-letter topic are there and lose nothing."""
 
     def ensure(self, source: TopicDescription) -> TopicDescription:
         """Make or check the ledger and dead-letter topics of a source topic; return the ledger."""
 
 
-class OwnTopics:
+class ManagedTopics:
     """Ledger and dead-letter topics on a real cluster (design: The ledger)."""
 
     def __init__(
         self,
-        topics: Topics,
+        topics: Cluster,
         ledger_for: Callable[[str], str],
         letters_for: Callable[[str], str],
         *,

@@ -16,10 +16,10 @@ from typing import Protocol
 
 from connector.core import exchange as x
 from connector.errors import KafkaDenied, KafkaUnavailable
-from connector.kafka.topics import Topics
+from connector.kafka.cluster import Cluster
 from connector.model import TopicPartition
 
-__all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "Watch", "Watched", "lacking_sentence"]
+__all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", "MonitorPolicy", "lacking_sentence"]
 
 SOURCE_RIGHTS = ("READ", "DESCRIBE_CONFIGS")
 LEDGER_RIGHTS = ("READ", "WRITE", "DESCRIBE_CONFIGS")
@@ -45,7 +45,7 @@ class Source(Protocol):
         """Return those that are fetched, and up to where each was read."""
 
 
-class Watcher(Protocol):
+class MonitorEvents(Protocol):
     """Is told what is seen. Called from the watch's thread."""
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
@@ -56,7 +56,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MonitorPolicy:
     """What is looked at."""
 
     sources: tuple[str, ...]
@@ -64,24 +64,24 @@ class Watched:
     """Every topic that is used, and the operations that the connector cannot do without while it runs."""
 
 
-class Watch:
+class ClusterMonitor:
     """Asks the brokers on a thread of its own for as long as the context lasts; its end waits for nothing."""
 
     def __init__(
         self,
-        topics: Topics,
-        watched: Watched,
+        cluster: Cluster,
+        policy: MonitorPolicy,
         source: Source,
         post: Callable[[x.TopicSeen | Exception], None],
-        watcher: Watcher,
+        events: MonitorEvents,
     ) -> None:
-        self._topics = topics
-        self._watched = watched
+        self._cluster = cluster
+        self._policy = policy
         self._source = source
         self._post = post
-        self._watcher = watcher
+        self._events = events
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="cluster-monitor", daemon=True)
         self._moved: dict[TopicPartition, tuple[int, float]] = {}  # up to where each was read, and since when
         self.answered = time.monotonic()
         """Monotonic second of the last answer of the group's coordinator; read by other threads."""
@@ -108,13 +108,13 @@ class Watch:
         # The group comes first: nothing is heard of its coordinator otherwise where a topic cannot be described.
         lacking = [*self._lacking_of_group(), *self._lacking_of_topics()]
         ours = self._source.partitions()
-        ends = self._topics.ends(ours) if ours else {}
+        ends = self._cluster.ends(ours) if ours else {}
         lacking += self._standing_still(ends)
         if self._ending.is_set():
             return
-        self._watcher.lacking(lacking)
+        self._events.lacking(lacking)
         for partition, end in ends.items():
-            self._watcher.lag(partition, end)
+            self._events.lag(partition, end)
 
     def _standing_still(self, ends: Mapping[TopicPartition, int]) -> Iterator[str]:
         now, reading = time.monotonic(), self._source.reading()
@@ -133,20 +133,20 @@ class Watch:
     def _ends_stably(self, partition: TopicPartition, at: int) -> bool:
         """Tell whether only records of an open transaction follow."""
         try:
-            return self._topics.offsets(partition, stable=True)[1] <= at
+            return self._cluster.offsets(partition, stable=True)[1] <= at
         except KafkaUnavailable:
             return False
 
     def _lacking_of_topics(self) -> Iterator[str]:
-        for name, rights in self._watched.topics.items():
+        for name, rights in self._policy.topics.items():
             try:
-                found = self._topics.describe(name)
+                found = self._cluster.describe(name)
             except KafkaDenied as error:
                 yield str(error)
                 continue
             if found is None:
                 continue  # the group takes a source topic away that is gone; the others are made on the next assignment
-            if name in self._watched.sources and not self._ending.is_set():
+            if name in self._policy.sources and not self._ending.is_set():
                 self._post(x.TopicSeen(name, found.topic_id))
             if lacking := found.lacks(*rights):
                 yield lacking_sentence(f"topic {name}", lacking)
@@ -155,7 +155,7 @@ class Watch:
         # Reading an offset takes less than joining does, but the group's operations can be asked of an admin client only,
         # and that asks one coordinator for ever.
         try:
-            self._topics.committed(TopicPartition(self._watched.sources[0], 0))
+            self._cluster.committed(TopicPartition(self._policy.sources[0], 0))
         except KafkaDenied as error:
             yield str(error)
         except KafkaUnavailable:

@@ -8,15 +8,15 @@ from typing import Any, cast
 import pytest
 
 from connector.errors import KafkaDenied, KafkaUnavailable
-from connector.kafka.topics import TopicDescription
-from connector.kafka.watch import Watch, Watched
+from connector.kafka.cluster import TopicDescription
+from connector.kafka.monitor import ClusterMonitor, MonitorPolicy
 from connector.model import TopicPartition
 
 ZERO = TopicPartition("source", 0)
 
 
-class _Topics:
-    """Answers what is asked of topics, and of the group."""
+class _Cluster:
+    """Answers what is asked of cluster, and of the group."""
 
     def __init__(self, topic: KafkaUnavailable | None = None, group: KafkaUnavailable | None = None) -> None:
         self._topic, self._group = topic, group
@@ -53,7 +53,7 @@ class _Source:
         return {} if self.read_to is None else {ZERO: self.read_to}
 
 
-class _Watcher:
+class _Events:
     def __init__(self) -> None:
         self.said: list[str] = []
 
@@ -67,18 +67,20 @@ class _Watcher:
 class Scene:
     """A watch, and the time it looks at."""
 
-    def __init__(self, topics: _Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.topics, self.source, self.watcher = topics, _Source(), _Watcher()
-        self._watched = Watched(("source",), {"source": ("READ",)})
+    def __init__(self, cluster: _Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cluster, self.source, self.events = cluster, _Source(), _Events()
+        self._policy = MonitorPolicy(("source",), {"source": ("READ",)})
         self.now = time.monotonic()
-        monkeypatch.setattr("connector.kafka.watch.time.monotonic", lambda: self.now)
-        self.watch = Watch(cast("Any", topics), self._watched, self.source, lambda _: None, cast("Any", self.watcher))
+        monkeypatch.setattr("connector.kafka.monitor.time.monotonic", lambda: self.now)
+        self.monitor = ClusterMonitor(
+            cast("Any", cluster), self._policy, self.source, lambda _: None, cast("Any", self.events)
+        )
 
     def look(self, after: float) -> list[str]:
         """Look once more; return what waits for an operator."""
         self.now += after
-        self.watch._look()
-        return self.watcher.said
+        self.monitor._look()
+        return self.events.said
 
 
 @pytest.mark.parametrize(
@@ -94,26 +96,26 @@ class Scene:
 def test_only_the_group_s_coordinator_is_heard(
     topic: KafkaUnavailable | None, group: KafkaUnavailable | None, counts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = Scene(_Topics(topic, group), monkeypatch)
-    before = scene.watch.answered
+    scene = Scene(_Cluster(topic, group), monkeypatch)
+    before = scene.monitor.answered
     scene.now += 5.0
     if topic is None:
-        scene.watch._look()
+        scene.monitor._look()
     else:
         with pytest.raises(KafkaUnavailable):
-            scene.watch._look()
+            scene.monitor._look()
 
-    assert (scene.watch.answered > before) == counts
+    assert (scene.monitor.answered > before) == counts
 
 
 @pytest.mark.parametrize(("end", "stable_end"), [(12, 12), (12, None), (None, None)], ids=["cut", "leaderless", "unknown"])
 def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_said(
     end: int | None, stable_end: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = Scene(_Topics(), monkeypatch)
+    scene = Scene(_Cluster(), monkeypatch)
     assert scene.look(0.0) == []
     assert scene.look(1000.0) == [], "it was read to its end"
-    scene.topics.end, scene.topics.stable_end = end, stable_end
+    scene.cluster.end, scene.cluster.stable_end = end, stable_end
     assert scene.look(5.0) == []
     assert scene.look(55.0) == []
     (sentence,) = scene.look(5.0)
@@ -125,11 +127,11 @@ def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_sa
 
 
 def test_partition_that_waits_for_a_transaction_or_is_paused_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(_Topics(), monkeypatch)
-    scene.topics.end = 12  # of a transaction that is open
+    scene = Scene(_Cluster(), monkeypatch)
+    scene.cluster.end = 12  # of a transaction that is open
     assert scene.look(0.0) == []
     assert scene.look(100.0) == []
-    scene.topics.stable_end = 12
+    scene.cluster.stable_end = 12
     scene.source.read_to = None
     assert scene.look(100.0) == []
     scene.source.read_to = 10

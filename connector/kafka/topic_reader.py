@@ -19,13 +19,13 @@ from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
 from connector.intake import headers_of
 from connector.kafka import clients
+from connector.kafka.cluster import Cluster, TopicDescription
 from connector.kafka.ledger import entries
 from connector.kafka.reader import read
-from connector.kafka.topics import TopicDescription, Topics
 from connector.model import TopicPartition
 from connector.ports import Record
 
-__all__ = ["Survey", "headers"]
+__all__ = ["TopicReader", "headers"]
 
 _COUNT_EVERY = 500
 
@@ -34,11 +34,11 @@ def _unreported(_client: str, _code: str) -> None:
     """Take no note: a call that cannot go on says by itself why."""
 
 
-class Survey:
+class TopicReader:
     """Reads; ``advance`` is told, every few hundred, how many offsets were passed. Making one asks the brokers."""
 
     def __init__(self, kafka: Kafka, advance: Callable[[int], None] = lambda _: None) -> None:
-        self.topics = Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.topics = Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         self.advance = advance
         self.cluster_id = self.topics.cluster_id()
         self._properties = clients.reader_properties(kafka, _unreported, logging.getLogger("librdkafka"))
