@@ -31,10 +31,11 @@ from connector.core.recovery import OutOfRange
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
-from connector.kafka.cluster import Cluster, LedgerTopics, ManagedTopics
+from connector.kafka.cluster import Cluster
 from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.managed_topics import LedgerTopics, ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, ClusterMonitor, MonitorPolicy
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import TopicPartition

@@ -5,12 +5,10 @@ Every call asks the brokers and blocks; errors become `KafkaUnavailable` (ask ag
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from confluent_kafka import (
     Consumer,
@@ -24,17 +22,13 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, New
 from confluent_kafka.admin import ConsumerGroupDescription as GroupDescribed
 from confluent_kafka.admin import TopicDescription as TopicDescribed
 
-from connector.core.recovery import CommittedOffset, accept_value
-from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused
+from connector.core.recovery import CommittedOffset
+from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 
 __all__ = [
     "Cluster",
-    "LedgerTopics",
-    "ManagedTopics",
     "TopicDescription",
-    "forgets",
-    "letter_problems",
     "missing",
     "unavailable",
 ]
@@ -46,27 +40,9 @@ _WAIT_SECONDS = 30.0
 _COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
 """After which brokers that have not even said who they are count as not answering, and an operator is told so."""
-_DAY_MS = 86_400_000
-_LETTER_HEADROOM_BYTES = 65_536
-"""What our headers may add to a record (design: Words, dead letter)."""
 _DEFAULT_SESSION_SECONDS = 45.0
 """Of Kafka, for both protocols; used where the brokers do not say."""
 
-_ENTRY_BYTES = 524_288
-"""Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
-_ANY_TIME = {
-    "message.timestamp.type": "CreateTime",
-    "message.timestamp.before.max.ms": str(2**63 - 1),
-    "message.timestamp.after.max.ms": str(2**63 - 1),
-}
-"""A letter has the time of its record, which the source may have taken from any clock."""
-_LEFT_OUT = (
-    frozenset[str](),
-    frozenset(_ANY_TIME),
-    frozenset({*_ANY_TIME, "unclean.leader.election.enable", "min.insync.replicas"}),
-)
-"""Of settings that a broker refuses, one after the other: the first are not known before Kafka 3.6, the others some managed
-clusters do not allow. What elections they allow is checked afterwards all the same."""
 _NOT_IN_CHARGE = frozenset({KafkaError.NOT_CONTROLLER, KafkaError.NOT_COORDINATOR})
 _DENIED = frozenset(
     {
@@ -75,9 +51,6 @@ _DENIED = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
-_VISIBLE_TRIES = 20
-_VISIBLE_AGAIN_SECONDS = 0.25
-
 T = TypeVar("T")
 
 
@@ -115,14 +88,14 @@ def _wait(what: str, future: Future[T]) -> T:
         raise KafkaUnavailable(f"{what}: no answer within {_WAIT_SECONDS:.0f} s") from error
 
 
-def _code(error: KafkaUnavailable) -> int | None:
+def error_code(error: KafkaUnavailable) -> int | None:
     cause = error.__cause__
     return cause.args[0].code() if isinstance(cause, KafkaException) else None
 
 
 def _is_unanswered(error: KafkaUnavailable) -> bool:
     """Tell whether no broker answered, or one that is not in charge."""
-    code = _code(error) or 0
+    code = error_code(error) or 0
     return code <= 0 or code in _NOT_IN_CHARGE
 
 
@@ -200,7 +173,7 @@ class Cluster:
         try:
             found = self._ask(ask)
         except KafkaUnavailable as error:
-            if _code(error) in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}:
+            if error_code(error) in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}:
                 return None
             raise
         may = frozenset(AclOperation(operation).name for operation in found.authorized_operations or ())
@@ -315,7 +288,7 @@ class Cluster:
         try:
             self._ask(ask)
         except KafkaUnavailable as error:
-            if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
+            if error_code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
     def add_partitions(self, topic: str, partitions: int, *, rehearsal: bool = False) -> None:
@@ -332,226 +305,5 @@ class Cluster:
         try:
             self._ask(ask)
         except KafkaUnavailable as error:
-            if _code(error) != KafkaError.INVALID_PARTITIONS:
+            if error_code(error) != KafkaError.INVALID_PARTITIONS:
                 raise
-
-
-class LedgerTopics(Protocol):
-    """Sees to it that ledger and dead-letter topic are there and lose nothing."""
-
-    def ensure(self, source: TopicDescription) -> TopicDescription:
-        """Make or check the ledger and dead-letter topics of a source topic; return the ledger."""
-
-
-class ManagedTopics:
-    """Ledger and dead-letter topics on a real cluster (design: The ledger)."""
-
-    def __init__(
-        self,
-        topics: Cluster,
-        ledger_for: Callable[[str], str],
-        letters_for: Callable[[str], str],
-        *,
-        servers: str,
-        window_ms: int,
-        auto_create: bool,
-        accept: frozenset[str] = frozenset(),
-    ) -> None:
-        self._topics = topics
-        self._servers = servers
-        self._ledger_for = ledger_for
-        self._letters_for = letters_for
-        self._retention_ms = window_ms + _DAY_MS
-        self._accept = accept
-        self.auto_create = auto_create
-        """Whether missing topics and partitions are made."""
-
-    def ensure(self, source: TopicDescription) -> TopicDescription:
-        """Make or check the ledger and dead-letter topics of a source topic; return the ledger.
-
-        Raises:
-            LedgerRefused: a topic is missing or would lose facts; the text has the command that mends it.
-            KafkaUnavailable: the brokers do not answer.
-        """
-        inherited = self._topics.settings(source.name)
-        ledger = self._make(self._ledger_for(source.name), source, self.ledger_settings(inherited))
-        self._refuse_what_loses_facts(ledger, inherited)
-        letters = self._make(self._letters_for(source.name), source, letter_settings(inherited))
-        self._refuse_what_loses_letters(letters, inherited)
-        return ledger
-
-    def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
-        """Look at the ledger, or at the topic of ``letters``, and change nothing; None where it is not there yet.
-
-        Raises:
-            LedgerRefused, KafkaUnavailable: as `ensure` would.
-        """
-        inherited = self._topics.settings(source.name)
-        topic = (self._letters_for if letters else self._ledger_for)(source.name)
-        found = self._topics.describe(topic)
-        if found is None or found.partitions < source.partitions:
-            settings = letter_settings(inherited) if letters else self.ledger_settings(inherited)
-            self._make_missing(topic, found, source, settings, rehearsal=True)
-        if found is not None and letters:
-            self._refuse_what_loses_letters(found, inherited)
-        elif found is not None:
-            self._refuse_what_loses_facts(found, inherited)
-        return found
-
-    def _refuse_what_loses_facts(self, ledger: TopicDescription, source: dict[str, str]) -> None:
-        problems = self.ledger_problems(self._topics.settings(ledger.name), source, ledger.replication)
-        if problems:
-            raise LedgerRefused(self.mend(f"the ledger {ledger.name} would lose facts", ledger.name, problems))
-
-    def _refuse_what_loses_letters(self, letters: TopicDescription, source: dict[str, str]) -> None:
-        """Refuse a topic that forgets: its letters are all that is left of their events.
-
-        The connector can do without the right to read its settings.
-        """
-        with contextlib.suppress(KafkaDenied):
-            settings = self._topics.settings(letters.name)
-            problems = letter_problems(settings, source, letters.replication)
-            case = [f"{name}={settings.get(name)}" for name in problems]
-            accept = accept_value("letters-lost", letters.topic_id, *case)
-            if problems and accept not in self._accept:
-                what = f"the dead-letter topic {letters.name} would lose letters"
-                raise LedgerRefused(f"{self.mend(what, letters.name, problems)}; or go on with ACCEPT={accept}")
-
-    def letters_note(self, source: TopicDescription, letters: TopicDescription) -> str | None:
-        """Say what is not as it should be of a dead-letter topic that is used all the same; None if nothing."""
-        inherited = self._topics.settings(source.name)
-        try:
-            settings = self._topics.settings(letters.name)
-        except KafkaDenied:
-            return "whether it keeps letters is not known without the right DescribeConfigs"
-        if lost := letter_problems(settings, inherited, letters.replication):
-            kept = ", ".join(f"{name} is {settings.get(name)}" for name in lost)
-            return f"it may lose letters, which was accepted: {kept}"
-        largest, wanted = settings.get("max.message.bytes"), letter_settings(inherited)["max.message.bytes"]
-        if largest is not None and int(largest) < int(wanted):
-            return f"letters of the source's largest records do not fit: set max.message.bytes={wanted}"
-        return None
-
-    def _make(self, topic: str, source: TopicDescription, settings: dict[str, str]) -> TopicDescription:
-        found = self._topics.describe(topic)
-        if found is not None and found.partitions >= source.partitions:
-            return found
-        self._make_missing(topic, found, source, settings)
-        for _ in range(_VISIBLE_TRIES):
-            made = self._topics.describe(topic)
-            if made is not None and made.partitions >= source.partitions:
-                return made
-            time.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind their controller's
-        raise KafkaUnavailable(f"topic {topic} was made but is not visible yet")
-
-    def _make_missing(
-        self,
-        topic: str,
-        found: TopicDescription | None,
-        source: TopicDescription,
-        settings: dict[str, str],
-        *,
-        rehearsal: bool = False,
-    ) -> None:
-        if not self.auto_create:
-            state, verb = ("does not exist", "create") if found is None else (f"has {found.partitions} partitions", "alter")
-            given = "".join(f" --config {name}={value}" for name, value in settings.items()) if found is None else ""
-            raise LedgerRefused(
-                f"topic {topic} {state}, {source.partitions} partitions are needed; LEDGER_AUTO_CREATE=true makes it, or: "
-                f"kafka-topics.sh --bootstrap-server {self._servers} --{verb} --topic {topic} "
-                f"--partitions {source.partitions}{given}"
-            )
-        if found is not None:
-            self._topics.add_partitions(topic, source.partitions, rehearsal=rehearsal)
-        else:
-            self._create(topic, source, settings, rehearsal=rehearsal)
-
-    def _create(self, topic: str, source: TopicDescription, settings: dict[str, str], *, rehearsal: bool) -> None:
-        for left_out in _LEFT_OUT:
-            fewer = {name: value for name, value in settings.items() if name not in left_out}
-            try:
-                self._topics.create(topic, source.partitions, source.replication, fewer, rehearsal=rehearsal)
-            except KafkaUnavailable as error:
-                if _code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION} or left_out is _LEFT_OUT[-1]:
-                    raise
-            else:
-                return
-
-    def ledger_settings(self, source: dict[str, str]) -> dict[str, str]:
-        """Return the settings a ledger is created with."""
-        return {
-            "cleanup.policy": "delete",
-            "retention.ms": str(self._retention_ms),
-            "retention.bytes": "-1",
-            "message.timestamp.type": "LogAppendTime",
-            "unclean.leader.election.enable": "false",
-            "min.insync.replicas": source.get("min.insync.replicas", "1"),
-        }
-
-    def ledger_problems(self, settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
-        """Return the settings that would lose facts, with the values that would not.
-
-        A fact must be on as many replicas as the record it is about before its offset is committed: else the loss of a
-        broker that the source survives would take facts. More than there are replicas could not be written at all.
-        """
-        wanted = self.ledger_settings(source)
-        retention = int(settings.get("retention.ms", "0"))
-        if retention < 0 or retention >= self._retention_ms:
-            del wanted["retention.ms"]
-        if int(settings.get("max.message.bytes", _ENTRY_BYTES)) < _ENTRY_BYTES:
-            wanted["max.message.bytes"] = str(_ENTRY_BYTES)
-        return _not_so(wanted, settings, replication)
-
-    def mend(self, what: str, topic: str, problems: dict[str, str]) -> str:
-        """Say which command mends a topic's settings."""
-        settings = ",".join(f"{name}={value}" for name, value in problems.items())
-        return (
-            f"{what} by its settings; mend it with: "
-            f"kafka-configs.sh --bootstrap-server {self._servers} --alter --entity-type topics "
-            f"--entity-name {topic} --add-config {settings}"
-        )
-
-
-def letter_settings(source: dict[str, str]) -> dict[str, str]:
-    """Return the settings a dead-letter topic is created with: nothing of it leaves by itself."""
-    largest = int(source.get("max.message.bytes", "1048588")) + _LETTER_HEADROOM_BYTES
-    return {
-        "cleanup.policy": "delete",
-        "retention.ms": "-1",
-        "retention.bytes": "-1",
-        **_ANY_TIME,
-        "max.message.bytes": str(largest),
-        "unclean.leader.election.enable": "false",
-        "min.insync.replicas": source.get("min.insync.replicas", "1"),
-    }
-
-
-_KEEPS_LETTERS = (
-    "cleanup.policy",
-    "retention.ms",
-    "retention.bytes",
-    "unclean.leader.election.enable",
-    "min.insync.replicas",
-)
-
-
-def letter_problems(settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
-    """Return the settings of a dead-letter topic that would lose letters, with the values that would not."""
-    wanted = letter_settings(source)
-    return _not_so({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
-
-
-def forgets(settings: dict[str, str]) -> bool:
-    """Tell whether a topic with these settings may have deleted records by itself."""
-    limits = (settings.get("retention.ms", "-1"), settings.get("retention.bytes", "-1"))
-    return "compact" in settings.get("cleanup.policy", "") or any(int(limit) >= 0 for limit in limits)
-
-
-def _not_so(wanted: dict[str, str], settings: dict[str, str], replication: int) -> dict[str, str]:
-    """Return the settings that are not as wanted; more replicas in sync than there are could not be written at all."""
-    in_sync = min(int(wanted["min.insync.replicas"]), replication)
-    if int(settings.get("min.insync.replicas", "1")) >= in_sync:
-        wanted = {name: value for name, value in wanted.items() if name != "min.insync.replicas"}
-    else:
-        wanted = wanted | {"min.insync.replicas": str(in_sync)}
-    return {name: value for name, value in wanted.items() if settings.get(name) != value}

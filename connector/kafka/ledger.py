@@ -30,7 +30,8 @@ from connector.errors import (
     LogDamaged,
 )
 from connector.kafka import reader
-from connector.kafka.cluster import Cluster, LedgerTopics, TopicDescription
+from connector.kafka.cluster import Cluster, TopicDescription
+from connector.kafka.managed_topics import LedgerTopics
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import UNKNOWN_EPOCH, Facts, TopicPartition
 from connector.ports import Confirmation

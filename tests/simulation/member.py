@@ -30,10 +30,10 @@ from connector.core.recovery import OutOfRange
 from connector.intake import Intake
 from connector.kafka import clients
 from connector.kafka import cluster as kafka_cluster
-from connector.kafka.cluster import ManagedTopics
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import Moment
 from connector.runtime import Runtime

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from connector.kafka import cluster, consumer, producer, reader
+from connector.kafka import consumer, managed_topics, producer, reader
 from tests.simulation.cluster import MemberClient, ProducerClient, ReaderClient
 from tests.simulation.virtual_time import Queues, Threading, Time
 
@@ -28,7 +28,7 @@ SEAMS: tuple[tuple[ModuleType, str, Any], ...] = (
     (producer, "threading", Threading),
     (reader, "Consumer", ReaderClient),
     (reader, "time", Time),
-    (cluster, "time", Time),
+    (managed_topics, "time", Time),
 )
 
 

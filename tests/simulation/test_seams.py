@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 from connector import runtime
-from connector.kafka import cluster, consumer, dead_letters, ledger, producer, reader
+from connector.kafka import cluster, consumer, dead_letters, ledger, managed_topics, producer, reader
 from tests.simulation.seams import SEAMS, simulated
 
 _OUTSIDE = {"time", "threading", "queue", "random", "Consumer", "Producer", "AdminClient"}
@@ -16,7 +16,7 @@ _GIVEN = {(cluster, "AdminClient"), (cluster, "Consumer")}
 
 def test_every_name_of_the_outside_that_a_simulated_module_uses_is_replaced() -> None:
     replaced = {(module, name) for module, name, _ in SEAMS}
-    for module in (consumer, dead_letters, ledger, producer, reader, cluster, runtime):
+    for module in (cluster, consumer, dead_letters, ledger, managed_topics, producer, reader, runtime):
         tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
