@@ -1,6 +1,6 @@
-"""What the cluster says of topics and groups, and the two topics of ours: made, checked, or refused.
+"""What the cluster says of topics and groups.
 
-Every call asks the brokers and blocks; errors become `KafkaUnavailable` (ask again later) or `LedgerRefused`.
+Every call asks the brokers and blocks; errors become `KafkaUnavailable`: ask again later.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from connector.model import UNKNOWN_EPOCH, TopicPartition
 __all__ = [
     "Cluster",
     "TopicDescription",
+    "error_code",
     "missing",
     "unavailable",
 ]
@@ -89,6 +90,7 @@ def _wait(what: str, future: Future[T]) -> T:
 
 
 def error_code(error: KafkaUnavailable) -> int | None:
+    """Return the code of the client's error; None if there was no answer at all."""
     cause = error.__cause__
     return cause.args[0].code() if isinstance(cause, KafkaException) else None
 

@@ -13,11 +13,9 @@ not carried out (design: The guarantee, point 9).
 from __future__ import annotations
 
 import itertools
-import queue
-import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
@@ -26,6 +24,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from connector.core import exchange as x
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
+from connector.kafka.host import HOST, Host
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 
@@ -136,15 +135,19 @@ class SourceConsumer:
         cluster_id: str,
         post: Callable[[x.Input | Exception], None],
         events: ConsumerEvents,
+        *,
+        make_client: Callable[[dict[str, Any]], Consumer] = Consumer,
+        host: Host = HOST,
     ) -> None:
-        self._consumer = Consumer(properties | {"on_commit": self._on_commit})
+        self._host = host
+        self._consumer = make_client(properties | {"on_commit": self._on_commit})
         self._policy = policy
         self._intake = intake
         self._cluster_id = cluster_id
         self._post = post
         self._events = events
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._slots = threading.Semaphore(_POLLS_UNDER_WAY)
+        self._commands: SimpleQueue[Command] = host.queue()
+        self._slots = host.semaphore(_POLLS_UNDER_WAY)
         self._generations = itertools.count(1)
         self._mine: dict[TopicPartition, Origin] = {}
         self._positions: dict[TopicPartition, KafkaTopicPartition] = {}
@@ -163,10 +166,10 @@ class SourceConsumer:
         self._held: set[TopicPartition] = set()
         self._lacks_schema = False
         self._largest = policy.size  # bytes of the largest of the records last polled; at first, the worst
-        self._waiting_since = time.monotonic()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
-        self._began = self.last_poll = time.monotonic()
+        self._waiting_since = self._host.monotonic()
+        self._closing = host.event()
+        self._thread = host.thread(self._run, "consumer")
+        self._began = self.last_poll = self._host.monotonic()
         """Monotonic second at which the last poll that counts began; read by other threads."""
         self.vouched = _NEVER
         """Monotonic second at which the last commit was made that the coordinator took; read by other threads."""
@@ -243,7 +246,7 @@ class SourceConsumer:
         neither refused nor given anything for `_JOIN_SECONDS` is taken for a spare.
         """
         if self._policy.names_itself:
-            now = time.monotonic()
+            now = self._host.monotonic()
             refused = self.refused is not None and self.refused[0] > max(self._waiting_since, now - _REFUSED_SECONDS)
             return not refused and now - self._waiting_since > _JOIN_SECONDS
         return bool(self._consumer.memberid())
@@ -255,7 +258,7 @@ class SourceConsumer:
         while True:
             try:
                 command = self._commands.get_nowait()
-            except queue.Empty:
+            except Empty:
                 return
             self._carry_out(command)
 
@@ -303,7 +306,7 @@ class SourceConsumer:
                 # Refused for a moment while an assignment settles.
                 if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
                     raise
-                time.sleep(_SEEK_AGAIN_SECONDS)
+                self._host.sleep(_SEEK_AGAIN_SECONDS)
             else:
                 return
         self._restart(partition)
@@ -318,7 +321,7 @@ class SourceConsumer:
             # The next records are taken to be as large as the last.
             fitting = (self._policy.size - size) // self._largest
             asked = max(1, min(_RECORDS_AT_ONCE, self._policy.records - records, fitting))
-            began = time.monotonic()
+            began = self._host.monotonic()
             found = self._consumer.consume(asked, seconds)
             self._polled(began)
             self._take_in(found, columns)
@@ -348,7 +351,7 @@ class SourceConsumer:
                     self._events.consumer_error("POSITION_LOST", partition)
                     self._restart(partition)
                     continue
-                column = columns.setdefault(origin, _Column(origin, [], time.monotonic()))
+                column = columns.setdefault(origin, _Column(origin, [], self._host.monotonic()))
                 if error is None:
                     column.messages.append(message)
                 else:
@@ -367,15 +370,15 @@ class SourceConsumer:
         Partitions whose records are kept are not fetched meanwhile; none is once a poll's worth is kept.
         """
         polls: list[Poll] = []
-        until = time.monotonic() + _SLICE_SECONDS
+        until = self._host.monotonic() + _SLICE_SECONDS
         for column in columns:
-            late = bool(polls) and time.monotonic() >= until
+            late = bool(polls) and self._host.monotonic() >= until
             if late or column.origin.partition in {kept.origin.partition for kept in self._undecoded}:
                 self._keep(column, 0.0 if late else _SCHEMA_AGAIN_SECONDS)  # after the records of its partition that wait
                 continue
-            waited = time.monotonic() - column.since
+            waited = self._host.monotonic() - column.since
             records = cast("list[Record]", column.messages)  # its stub types headers wider
-            poll, lacking = self._intake.read(column.origin, records, waited, lambda: time.monotonic() >= until)
+            poll, lacking = self._intake.read(column.origin, records, waited, lambda: self._host.monotonic() >= until)
             rest = replace(column, messages=column.messages[len(poll.offsets) :])
             if lacking is not None:
                 self._keep(rest, _SCHEMA_AGAIN_SECONDS)
@@ -394,7 +397,7 @@ class SourceConsumer:
 
     def _keep(self, column: _Column, seconds: float) -> None:
         """Keep records that are not decoded yet, to go on with them after so long at the latest."""
-        again = time.monotonic() + seconds
+        again = self._host.monotonic() + seconds
         self._undecoded_until = min(again, self._undecoded_until) if self._undecoded else again
         self._undecoded.append(column)
         self._held.add(column.origin.partition)
@@ -403,7 +406,7 @@ class SourceConsumer:
         self._consumer.pause([KafkaTopicPartition(*partition) for partition in self._held])
 
     def _decode_again(self) -> None:
-        if not (self._held or self._lacks_schema) or time.monotonic() < self._undecoded_until:
+        if not (self._held or self._lacks_schema) or self._host.monotonic() < self._undecoded_until:
             return
         columns, self._undecoded = self._undecoded, []
         held, self._held = self._held, set()
@@ -427,7 +430,7 @@ class SourceConsumer:
                 "If KAFKA_GROUP_INSTANCE_ID is set, no other process may have the same"
             )
         if code in _OPERATOR:
-            self.refused = (time.monotonic(), error.name())
+            self.refused = (self._host.monotonic(), error.name())
         self._events.consumer_error(error.name(), partition)
         if partition not in self._mine or partition in self._unreadable:
             return
@@ -504,11 +507,11 @@ class SourceConsumer:
         offset would go back (seen with librdkafka 2.16).
         """
         self._uncommitted |= {point.partition: point for point in points}
-        waits = self._committing_until is not None and time.monotonic() < self._committing_until
+        waits = self._committing_until is not None and self._host.monotonic() < self._committing_until
         places = [] if waits else self._take_uncommitted()
         if not places:
             return
-        now = time.monotonic()  # before the call: its answer may be served within
+        now = self._host.monotonic()  # before the call: its answer may be served within
         if self._committing_until is None:  # or the next answer may be to the older one
             self._asked = now
         self._committing_until = now + _COMMIT_SECONDS
@@ -519,9 +522,9 @@ class SourceConsumer:
 
     def _commit_the_last(self) -> None:
         """Commit before leaving, and wait for the answers; a commit of the client that waits itself has no bound."""
-        deadline = time.monotonic() + _LAST_COMMIT_SECONDS
+        deadline = self._host.monotonic() + _LAST_COMMIT_SECONDS
         self._commit([])
-        while self._committing_until is not None and time.monotonic() < deadline:
+        while self._committing_until is not None and self._host.monotonic() < deadline:
             self._consumer.consume(1, self._policy.seconds)  # serves the answer; a record is read again by its next owner
             self._commit([])
 
@@ -587,11 +590,11 @@ class SourceConsumer:
         waiting = {self._mine[partition].generation for partition in partitions if partition in self._mine}
         self._undecoded = [column for column in self._undecoded if column.origin.generation not in waiting]
         self._post(x.Revoked(tuple(sorted(waiting))))
-        deadline = time.monotonic() + self._policy.drain_seconds + _DRAIN_GRACE_SECONDS
-        while not waiting <= self._released and time.monotonic() < deadline and not self._closing.is_set():
+        deadline = self._host.monotonic() + self._policy.drain_seconds + _DRAIN_GRACE_SECONDS
+        while not waiting <= self._released and self._host.monotonic() < deadline and not self._closing.is_set():
             try:
                 command = self._commands.get(timeout=self._policy.seconds)
-            except queue.Empty:
+            except Empty:
                 continue
             match command:
                 case x.Commit(points):
@@ -608,7 +611,7 @@ class SourceConsumer:
             self._post(x.Lost(tuple(sorted(late))))
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
-        self.joined, self._waiting_since = False, time.monotonic()
+        self.joined, self._waiting_since = False, self._host.monotonic()
         # Nor does the answer to a commit count that was made before: it may come after the next that we are let in.
         self.vouched = self._asked = _NEVER
         partitions = [TopicPartition(place.topic, place.partition) for place in places]

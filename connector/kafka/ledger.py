@@ -33,6 +33,7 @@ from connector.kafka import reader
 from connector.kafka.cluster import Cluster, TopicDescription
 from connector.kafka.managed_topics import LedgerTopics
 from connector.kafka.producer import ConfirmingProducer
+from connector.kafka.reader import Read
 from connector.model import UNKNOWN_EPOCH, Facts, TopicPartition
 from connector.ports import Confirmation
 
@@ -75,6 +76,8 @@ class Ledger:
         topic_for: Callable[[str], str],
         *,
         append_time: bool = True,
+        cluster_id: str | None = None,
+        read: Read = reader.read,
     ) -> None:
         self._append_time = append_time
         self._policy = policy
@@ -82,8 +85,8 @@ class Ledger:
         self._own = own
         self._producer = producer
         self._topic_for = topic_for
-        self._cluster_id: str | None = None
-        self._reader = LedgerReader(policy, cluster, reader_properties)
+        self._cluster_id = cluster_id
+        self._reader = LedgerReader(policy, cluster, reader_properties, read)
 
     @property
     def cluster_id(self) -> str:
@@ -128,7 +131,8 @@ class Ledger:
 class LedgerReader:
     """Says where a partition starts and what is known of it; changes nothing."""
 
-    def __init__(self, policy: LedgerPolicy, cluster: Cluster, properties: dict[str, Any]) -> None:
+    def __init__(self, policy: LedgerPolicy, cluster: Cluster, properties: dict[str, Any], read: Read = reader.read) -> None:
+        self._read = read
         self._policy = policy
         self._cluster = cluster
         self._properties = properties
@@ -194,7 +198,7 @@ class LedgerReader:
         self, restoration: Restoration, place: TopicPartition, first: int, end: int, wanted: Callable[[], bool]
     ) -> None:
         try:
-            messages = reader.read(self._properties, place, first, end, wanted)
+            messages = self._read(self._properties, place, first, end, wanted)
             for message, entry in entries(messages, place, first, end):
                 _take(restoration, place, message, entry)
         except KafkaDenied:
@@ -218,7 +222,7 @@ class LedgerReader:
         _, stable = self._cluster.offsets(source, stable=True)
         end_of_read = min(end, stable)
         try:
-            with closing(cast("Any", reader.read(self._properties, source, first, end_of_read, wanted))) as records:
+            with closing(cast("Any", self._read(self._properties, source, first, end_of_read, wanted))) as records:
                 for record in records:
                     epoch, offset = record.leader_epoch(), record.offset() or 0
                     if not restoration.resolved.covers(offset, UNKNOWN_EPOCH if epoch is None else epoch):
@@ -249,7 +253,7 @@ class LedgerReader:
             first, end = self._cluster.offsets(place)
             if number == source.partition or first >= end:
                 continue
-            with closing(cast("Any", reader.read(self._properties, place, first, first + 1, wanted))) as messages:
+            with closing(cast("Any", self._read(self._properties, place, first, first + 1, wanted))) as messages:
                 message, entry = next(entries(messages, place, first, first + 1))
             kind, append_ms = message.timestamp()
             begun = (entry.header.source_topic_id, entry.header.destination) == (identity.topic_id, identity.destination)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from confluent_kafka import KafkaError
 from connector.core.recovery import accept_value
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused
 from connector.kafka.cluster import Cluster, TopicDescription, error_code
+from connector.kafka.host import HOST, Host
 
 __all__ = ["LedgerTopics", "ManagedTopics", "forgets", "letter_problems"]
 
@@ -33,6 +33,7 @@ _LEFT_OUT = (
 )
 """Of settings that a broker refuses, one after the other: the first are not known before Kafka 3.6, the others some managed
 clusters do not allow. What elections they allow is checked afterwards all the same."""
+_SETTING_REFUSED = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
 
@@ -57,7 +58,9 @@ class ManagedTopics:
         window_ms: int,
         auto_create: bool,
         accept: frozenset[str] = frozenset(),
+        host: Host = HOST,
     ) -> None:
+        self._host = host
         self._cluster = cluster
         self._servers = servers
         self._ledger_for = ledger_for
@@ -142,7 +145,7 @@ class ManagedTopics:
             made = self._cluster.describe(topic)
             if made is not None and made.partitions >= source.partitions:
                 return made
-            time.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind their controller's
+            self._host.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind their controller's
         raise KafkaUnavailable(f"topic {topic} was made but is not visible yet")
 
     def _make_missing(
@@ -173,10 +176,7 @@ class ManagedTopics:
             try:
                 self._cluster.create(topic, source.partitions, source.replication, fewer, rehearsal=rehearsal)
             except KafkaUnavailable as error:
-                if (
-                    error_code(error) not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION}
-                    or left_out is _LEFT_OUT[-1]
-                ):
+                if error_code(error) not in _SETTING_REFUSED or left_out is _LEFT_OUT[-1]:
                     raise
             else:
                 return

@@ -8,8 +8,6 @@ it speaks once, and of one that was given back not at all (tried).
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +15,7 @@ from typing import Protocol
 from connector.core import exchange as x
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.cluster import Cluster
+from connector.kafka.host import HOST, Host
 from connector.model import TopicPartition
 
 __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", "MonitorPolicy", "lacking_sentence"]
@@ -74,16 +73,18 @@ class ClusterMonitor:
         source: Source,
         post: Callable[[x.TopicSeen | Exception], None],
         events: MonitorEvents,
+        host: Host = HOST,
     ) -> None:
+        self._host = host
         self._cluster = cluster
         self._policy = policy
         self._source = source
         self._post = post
         self._events = events
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="cluster-monitor", daemon=True)
+        self._ending = host.event()
+        self._thread = host.thread(self._run, "cluster-monitor")
         self._moved: dict[TopicPartition, tuple[int, float]] = {}  # up to where each was read, and since when
-        self.answered = time.monotonic()
+        self.answered = self._host.monotonic()
         """Monotonic second of the last answer of the group's coordinator; read by other threads."""
 
     def __enter__(self) -> None:
@@ -117,7 +118,7 @@ class ClusterMonitor:
             self._events.lag(partition, end)
 
     def _standing_still(self, ends: Mapping[TopicPartition, int]) -> Iterator[str]:
-        now, reading = time.monotonic(), self._source.reading()
+        now, reading = self._host.monotonic(), self._source.reading()
         self._moved = {partition: self._moved.get(partition, (at, now)) for partition, at in reading.items()}
         for partition, at in reading.items():
             before, since = self._moved[partition]
@@ -160,7 +161,7 @@ class ClusterMonitor:
             yield str(error)
         except KafkaUnavailable:
             return  # a group without a coordinator for now; what was seen of the topics counts all the same
-        self.answered = time.monotonic()
+        self.answered = self._host.monotonic()
 
 
 def lacking_sentence(what: str, operations: Iterable[str]) -> str:

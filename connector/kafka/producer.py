@@ -6,13 +6,13 @@ buy nothing and add errors that are fatal to the client (model: findings, E).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
+from connector.kafka.host import HOST, Host
 from connector.ports import Confirmation
 
 __all__ = ["ConfirmingProducer", "time_kept"]
@@ -41,16 +41,23 @@ class ConfirmingProducer:
     """
 
     def __init__(
-        self, properties: dict[str, Any], *, last_seconds: float = _DELIVERY_TIMEOUT_MS / 1000, failed: Failed | None = None
+        self,
+        properties: dict[str, Any],
+        *,
+        last_seconds: float = _DELIVERY_TIMEOUT_MS / 1000,
+        failed: Failed | None = None,
+        make_client: Callable[[dict[str, Any]], Producer] = Producer,
+        host: Host = HOST,
     ) -> None:
         fixed = {"acks": "all", "enable.idempotence": False, "delivery.timeout.ms": _DELIVERY_TIMEOUT_MS, "linger.ms": 5}
         self._properties = properties | fixed
-        self._producer = Producer(self._properties)
+        self._make_client, self._host = make_client, host
+        self._producer = make_client(self._properties)
         self._of_one: ConfirmingProducer | None = None
         self._last_seconds = last_seconds
         self._failed = failed
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="producer-reports", daemon=True)
+        self._closing = host.event()
+        self._thread = host.thread(self._serve, "producer-reports")
 
     def __enter__(self) -> Self:
         """Start reporting."""
@@ -105,8 +112,14 @@ class ConfirmingProducer:
     def _single(self) -> ConfirmingProducer:
         """Return the producer whose batches have one record each. Most connectors never need it."""
         if self._of_one is None:
-            one = self._properties | {"batch.num.messages": 1}
-            self._of_one = ConfirmingProducer(one, last_seconds=self._last_seconds, failed=self._failed).__enter__()
+            one = ConfirmingProducer(
+                self._properties | {"batch.num.messages": 1},
+                last_seconds=self._last_seconds,
+                failed=self._failed,
+                make_client=self._make_client,
+                host=self._host,
+            )
+            self._of_one = one.__enter__()
         return self._of_one
 
     def _serve(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +10,13 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.errors import KafkaStalled, KafkaUnavailable, LogDamaged
 from connector.kafka.cluster import unavailable
+from connector.kafka.host import HOST, Host
 from connector.model import TopicPartition
 
-__all__ = ["read"]
+__all__ = ["Read", "read"]
+
+Read = Callable[[dict[str, Any], TopicPartition, int, int, Callable[[], bool]], Iterator[Message]]
+"""`read`, or one that stands in for it."""
 
 _READ_SECONDS = 0.05
 """One call waits so long for ``_READ_RECORDS``, even at the end of the partition: short, or each restore pays for it."""
@@ -38,6 +41,8 @@ def read(
     first: int,
     end: int,
     wanted: Callable[[], bool] = lambda: True,
+    make_client: Callable[[dict[str, Any]], Consumer] = Consumer,
+    host: Host = HOST,
 ) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.
 
@@ -51,10 +56,10 @@ def read(
     """
     if first >= end:
         return
-    consumer = Consumer(properties)
+    consumer = make_client(properties)
     try:
         consumer.assign([KafkaTopicPartition(place.topic, place.partition, first)])
-        progress_at, next_offset = time.monotonic(), first
+        progress_at, next_offset = host.monotonic(), first
         while next_offset < end:
             for message in consumer.consume(_READ_RECORDS, _READ_SECONDS):
                 error, offset = message.error(), message.offset()
@@ -64,12 +69,12 @@ def read(
                     raise unavailable(str(place), error)
                 # At the end of the partition the error carries the offset after the last record.
                 next_offset = max(next_offset, (offset or 0) + (error is None))
-                progress_at = time.monotonic()
+                progress_at = host.monotonic()
                 if error is None and (offset or 0) < end:
                     yield message
             if not wanted():
                 raise KafkaUnavailable(f"{place}: nobody waits for it any more")
-            if time.monotonic() - progress_at > _STALLED_SECONDS:
+            if host.monotonic() - progress_at > _STALLED_SECONDS:
                 raise KafkaStalled(f"{place} yields nothing at offset {next_offset}, its end is {end}")
     except KafkaException as error:
         raise unavailable(str(place), error.args[0]) from error

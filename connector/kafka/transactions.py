@@ -8,7 +8,6 @@ was ever replayed, until we write ourselves. The ledger does without transaction
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from connector.config import Kafka
 from connector.core.letters import Headers
 from connector.errors import KafkaUnavailable, RecordsRefused
 from connector.kafka import clients
+from connector.kafka.host import HOST, Host
 from connector.kafka.producer import time_kept
 from connector.model import TopicPartition
 
@@ -79,7 +79,8 @@ class OutgoingRecord:
 class TransactionalProducer:
     """Writes batches, each in a transaction of its own."""
 
-    def __init__(self, kafka: Kafka, name: str) -> None:
+    def __init__(self, kafka: Kafka, name: str, host: Host = HOST) -> None:
+        self._host = host
         self._name = name
         fixed = {
             "transactional.id": name,
@@ -152,12 +153,12 @@ class TransactionalProducer:
             raise KafkaException(next((each for each in failures if each.code() in _REFUSED), failures[0]))
 
     def _commit(self) -> None:
-        deadline = time.monotonic() + _REQUEST_SECONDS
+        deadline = self._host.monotonic() + _REQUEST_SECONDS
         while True:
             try:
                 self._producer.commit_transaction(_REQUEST_SECONDS)
             except KafkaException as error:
-                if not error.args[0].retriable() or time.monotonic() > deadline:
+                if not error.args[0].retriable() or self._host.monotonic() > deadline:
                     raise
             else:
                 return

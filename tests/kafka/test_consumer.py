@@ -146,9 +146,9 @@ class Scene:
         self.posted: list[Any] = []
         self.intake, self.client = FakeIntake(), FakeClient()
         policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01, records=250, size=1_000_000)
-        settings = {"group.id": "test", "bootstrap.servers": "localhost:1", "log_level": 0}
-        self.source = SourceConsumer(settings, policy, self.intake, "cluster", self._post, Silent())
-        self.source._consumer = cast("Any", self.client)
+        self.source = SourceConsumer(
+            {}, policy, self.intake, "cluster", self._post, Silent(), make_client=lambda _: cast("Any", self.client)
+        )
         self.source._on_assign(cast("Any", self.client), [KafkaTopicPartition(*ZERO), KafkaTopicPartition(*ONE)])
         for partition, generation in ((ZERO, 1), (ONE, 2)):
             self.start(partition, generation)

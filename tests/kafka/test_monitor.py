@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.cluster import TopicDescription
+from connector.kafka.host import Host
 from connector.kafka.monitor import ClusterMonitor, MonitorPolicy
 from connector.model import TopicPartition
 
@@ -64,16 +66,26 @@ class _Events:
         """Take no note."""
 
 
-class Scene:
-    """A watch, and the time it looks at."""
+class _Host(Host):
+    """A machine whose clock the test sets."""
 
-    def __init__(self, cluster: _Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def monotonic(self) -> float:
+        return self._now()
+
+
+class Scene:
+    """A monitor, and the time it looks at."""
+
+    def __init__(self, cluster: _Cluster) -> None:
         self.cluster, self.source, self.events = cluster, _Source(), _Events()
         self._policy = MonitorPolicy(("source",), {"source": ("READ",)})
         self.now = time.monotonic()
-        monkeypatch.setattr("connector.kafka.monitor.time.monotonic", lambda: self.now)
+        host = _Host(lambda: self.now)
         self.monitor = ClusterMonitor(
-            cast("Any", cluster), self._policy, self.source, lambda _: None, cast("Any", self.events)
+            cast("Any", cluster), self._policy, self.source, lambda _: None, cast("Any", self.events), host
         )
 
     def look(self, after: float) -> list[str]:
@@ -94,9 +106,9 @@ class Scene:
     ids=["all well", "group denied", "coordinator silent", "topic's broker silent"],
 )
 def test_only_the_group_s_coordinator_is_heard(
-    topic: KafkaUnavailable | None, group: KafkaUnavailable | None, counts: bool, monkeypatch: pytest.MonkeyPatch
+    topic: KafkaUnavailable | None, group: KafkaUnavailable | None, counts: bool
 ) -> None:
-    scene = Scene(_Cluster(topic, group), monkeypatch)
+    scene = Scene(_Cluster(topic, group))
     before = scene.monitor.answered
     scene.now += 5.0
     if topic is None:
@@ -110,9 +122,9 @@ def test_only_the_group_s_coordinator_is_heard(
 
 @pytest.mark.parametrize(("end", "stable_end"), [(12, 12), (12, None), (None, None)], ids=["cut", "leaderless", "unknown"])
 def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_said(
-    end: int | None, stable_end: int | None, monkeypatch: pytest.MonkeyPatch
+    end: int | None, stable_end: int | None
 ) -> None:
-    scene = Scene(_Cluster(), monkeypatch)
+    scene = Scene(_Cluster())
     assert scene.look(0.0) == []
     assert scene.look(1000.0) == [], "it was read to its end"
     scene.cluster.end, scene.cluster.stable_end = end, stable_end
@@ -126,8 +138,8 @@ def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_sa
     assert scene.look(55.0) == []
 
 
-def test_partition_that_waits_for_a_transaction_or_is_paused_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(_Cluster(), monkeypatch)
+def test_partition_that_waits_for_a_transaction_or_is_paused_does_not_stand_still() -> None:
+    scene = Scene(_Cluster())
     scene.cluster.end = 12  # of a transaction that is open
     assert scene.look(0.0) == []
     assert scene.look(100.0) == []
