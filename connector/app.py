@@ -35,12 +35,12 @@ from connector.kafka.cluster import Cluster
 from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
-from connector.kafka.managed_topics import LedgerTopics, ManagedTopics
+from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, ClusterMonitor, MonitorPolicy
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import TopicPartition
 from connector.operations.server import Health, Operations
-from connector.ports import WireContract
+from connector.ports import LedgerTopics, WireContract
 from connector.runtime import Runtime
 from connector.signals import SAME_SIGNAL_SECONDS
 from connector.telemetry import Telemetry, configure_logging

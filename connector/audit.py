@@ -33,11 +33,10 @@ from connector.avro import ledger_entry
 from connector.config import Settings
 from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
 from connector.errors import KafkaDenied, KafkaUnavailable
-from connector.kafka.cluster import TopicDescription
 from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.managed_topics import forgets
 from connector.kafka.topic_reader import TopicReader
-from connector.model import UNKNOWN_EPOCH, Outcome, TopicPartition
+from connector.model import UNKNOWN_EPOCH, Outcome, TopicDescription, TopicPartition
 from connector.telemetry import configure_logging
 from connector.terminal import ProgressBar
 

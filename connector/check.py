@@ -23,11 +23,11 @@ from connector.avro import schemas
 from connector.config import Settings
 from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
 from connector.kafka import clients
-from connector.kafka.cluster import Cluster, TopicDescription, missing
+from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import LedgerReader
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
-from connector.model import Answer, Flaw, TopicPartition
+from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
 from connector.trial import Trial, meaning_of

@@ -7,6 +7,7 @@ exactly, and a re-send is byte for byte the same.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, NamedTuple
@@ -26,10 +27,12 @@ __all__ = [
     "Poll",
     "Reason",
     "RequestFailed",
+    "TopicDescription",
     "TopicPartition",
     "Verdict",
     "VerdictKind",
     "Verdicts",
+    "missing",
 ]
 
 UNKNOWN_EPOCH = -1
@@ -269,3 +272,24 @@ class RequestFailed:
 
 
 Answer = Verdicts | RequestFailed
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic as the brokers describe it."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    replication: int
+    may: frozenset[str]
+    """Operations this client is authorised to, as Kafka names them; empty where the broker did not say."""
+
+    def lacks(self, *operations: str) -> list[str]:
+        """Return those of these operations that this client may not do."""
+        return missing(self.may, operations)
+
+
+def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
+    """Return the operations that are not among those a client may do; none where nothing is known of them."""
+    return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]

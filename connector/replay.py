@@ -38,10 +38,9 @@ from connector.config import Settings
 from connector.core.letters import DEDUPE_ID_HEADER, UNREADABLE, Letter, marked, replay_of, replayed, size
 from connector.core.replay import Candidate, Plan, Planner, Selection, Skipped
 from connector.errors import KafkaUnavailable, RecordsRefused
-from connector.kafka.cluster import TopicDescription
 from connector.kafka.topic_reader import TopicReader, headers
 from connector.kafka.transactions import OutgoingRecord, TransactionalProducer
-from connector.model import TopicPartition
+from connector.model import TopicDescription, TopicPartition
 from connector.telemetry import configure_logging
 from connector.terminal import ProgressBar
 

@@ -5,9 +5,8 @@ Every call asks the brokers and blocks; errors become `KafkaUnavailable`: ask ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from confluent_kafka import (
@@ -24,13 +23,11 @@ from confluent_kafka.admin import TopicDescription as TopicDescribed
 
 from connector.core.recovery import CommittedOffset
 from connector.errors import KafkaDenied, KafkaUnavailable
-from connector.model import UNKNOWN_EPOCH, TopicPartition
+from connector.model import UNKNOWN_EPOCH, TopicDescription, TopicPartition
 
 __all__ = [
     "Cluster",
-    "TopicDescription",
     "error_code",
-    "missing",
     "unavailable",
 ]
 
@@ -53,22 +50,6 @@ _DENIED = frozenset(
     }
 )
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class TopicDescription:
-    """A topic as the brokers describe it."""
-
-    name: str
-    topic_id: str
-    partitions: int
-    replication: int
-    may: frozenset[str]
-    """Operations this client is authorised to, as Kafka names them; empty where the broker did not say."""
-
-    def lacks(self, *operations: str) -> list[str]:
-        """Return those of these operations that this client may not do."""
-        return missing(self.may, operations)
 
 
 def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
@@ -99,11 +80,6 @@ def _is_unanswered(error: KafkaUnavailable) -> bool:
     """Tell whether no broker answered, or one that is not in charge."""
     code = error_code(error) or 0
     return code <= 0 or code in _NOT_IN_CHARGE
-
-
-def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
-    """Return the operations that are not among those a client may do; none where nothing is known of them."""
-    return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]
 
 
 class Cluster:

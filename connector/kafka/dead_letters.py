@@ -19,10 +19,10 @@ from connector.core.letters import (
     largest,
     size,
 )
-from connector.intake import Origin, headers_of
+from connector.intake import headers_of
 from connector.kafka.producer import ConfirmingProducer, time_kept
 from connector.model import Flaw, Manner, TopicPartition
-from connector.ports import Confirmation, Record
+from connector.ports import Confirmation, Record, RecordOrigin
 
 __all__ = ["DeadLetters", "reason"]
 
@@ -40,7 +40,7 @@ class DeadLetters:
 
     def write(
         self,
-        origin: Origin,
+        origin: RecordOrigin,
         record: Record,
         flaw: Flaw,
         report: Callable[[Confirmation], None],

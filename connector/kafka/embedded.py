@@ -14,7 +14,8 @@ from typing import Any, Self
 from confluent_kafka import cimpl
 
 from connector.errors import KafkaUnavailable
-from connector.kafka.cluster import Cluster, TopicDescription
+from connector.kafka.cluster import Cluster
+from connector.model import TopicDescription
 
 __all__ = ["EmbeddedBroker", "EmbeddedLedgerTopics"]
 

@@ -30,12 +30,11 @@ from connector.errors import (
     LogDamaged,
 )
 from connector.kafka import reader
-from connector.kafka.cluster import Cluster, TopicDescription
-from connector.kafka.managed_topics import LedgerTopics
+from connector.kafka.cluster import Cluster
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.reader import Read
-from connector.model import UNKNOWN_EPOCH, Facts, TopicPartition
-from connector.ports import Confirmation
+from connector.model import UNKNOWN_EPOCH, Facts, TopicDescription, TopicPartition
+from connector.ports import Confirmation, LedgerTopics
 
 __all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "entries"]
 

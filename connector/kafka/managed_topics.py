@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Protocol
 
 from confluent_kafka import KafkaError
 
 from connector.core.recovery import accept_value
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerRefused
-from connector.kafka.cluster import Cluster, TopicDescription, error_code
+from connector.kafka.cluster import Cluster, error_code
 from connector.kafka.host import HOST, Host
+from connector.model import TopicDescription
 
-__all__ = ["LedgerTopics", "ManagedTopics", "forgets", "letter_problems"]
+__all__ = ["ManagedTopics", "forgets", "letter_problems"]
 
 _DAY_MS = 86_400_000
 _LETTER_HEADROOM_BYTES = 65_536
@@ -36,13 +36,6 @@ clusters do not allow. What elections they allow is checked afterwards all the s
 _SETTING_REFUSED = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
-
-
-class LedgerTopics(Protocol):
-    """Sees to it that ledger and dead-letter topic are there and lose nothing."""
-
-    def ensure(self, source: TopicDescription) -> TopicDescription:
-        """Make or check the ledger and dead-letter topics of a source topic; return the ledger."""
 
 
 class ManagedTopics:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from connector.core import exchange as x
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.cluster import Cluster
 from connector.kafka.host import HOST, Host
 from connector.model import TopicPartition
+from connector.ports import MonitoredSource, MonitorEvents
 
 __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", "MonitorPolicy", "lacking_sentence"]
 
@@ -32,26 +32,6 @@ duplicate then, what has none is sent again under the id that its new place give
 
 _STILL_SECONDS = 60.0
 """Without a record of a partition whose log goes on. A fetch takes less, and so does the election of a leader."""
-
-
-class Source(Protocol):
-    """What the consumer knows. Asked from the watch's thread."""
-
-    def partitions(self) -> list[TopicPartition]:
-        """Return the partitions that are ours at this moment."""
-
-    def reading(self) -> dict[TopicPartition, int]:
-        """Return those that are fetched, and up to where each was read."""
-
-
-class MonitorEvents(Protocol):
-    """Is told what is seen. Called from the watch's thread."""
-
-    def lag(self, partition: TopicPartition, end_offset: int) -> None:
-        """Take note of a partition's end offset."""
-
-    def lacking(self, sentences: list[str]) -> None:
-        """Take note of the rights that this client lacks at this moment, and of partitions that bring nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +50,7 @@ class ClusterMonitor:
         self,
         cluster: Cluster,
         policy: MonitorPolicy,
-        source: Source,
+        source: MonitoredSource,
         post: Callable[[x.TopicSeen | Exception], None],
         events: MonitorEvents,
         host: Host = HOST,

@@ -19,10 +19,10 @@ from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
 from connector.intake import headers_of
 from connector.kafka import clients
-from connector.kafka.cluster import Cluster, TopicDescription
+from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import entries
 from connector.kafka.reader import read
-from connector.model import TopicPartition
+from connector.model import TopicDescription, TopicPartition
 from connector.ports import Record
 
 __all__ = ["TopicReader", "headers"]

@@ -20,7 +20,7 @@ from connector.errors import KafkaDenied, KafkaUnavailable, LedgerUnavailable, U
 from connector.kafka import clients, cluster
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
-from connector.model import Facts, Outcome, TopicPartition
+from connector.model import Facts, Outcome, TopicDescription, TopicPartition
 
 _FETCH, _LIST_OFFSETS, _OFFSET_FETCH = 1, 2, 9
 """Numbers of Kafka's requests."""
@@ -59,7 +59,7 @@ class _Scene:
         self.source, self.ledger = self.described("conversions"), self.described("ledger")
         self._write()
 
-    def described(self, name: str) -> cluster.TopicDescription:
+    def described(self, name: str) -> TopicDescription:
         found = self.topics.describe(name)
         assert found is not None
         return found

@@ -11,9 +11,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from connector.errors import KafkaUnavailable
 from connector.kafka import cluster
-from connector.kafka.cluster import Cluster, TopicDescription, unavailable
+from connector.kafka.cluster import Cluster, unavailable
 from connector.kafka.managed_topics import ManagedTopics
-from connector.model import TopicPartition
+from connector.model import TopicDescription, TopicPartition
 
 
 class _Asked:

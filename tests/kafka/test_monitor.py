@@ -9,10 +9,9 @@ from typing import Any, cast
 import pytest
 
 from connector.errors import KafkaDenied, KafkaUnavailable
-from connector.kafka.cluster import TopicDescription
 from connector.kafka.host import Host
 from connector.kafka.monitor import ClusterMonitor, MonitorPolicy
-from connector.model import TopicPartition
+from connector.model import TopicDescription, TopicPartition
 
 ZERO = TopicPartition("source", 0)
 

@@ -1,0 +1,134 @@
+"""Records that were polled and are not decoded yet.
+
+Two things keep a record from being decoded at once. Its schema may be unavailable for now; then it is
+tried again every second. Or decoding has taken `_SLICE_SECONDS` already: records made to be costly
+could take seconds a poll, and a member that does not poll counts as dead for the group
+(``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the next
+poll of the client.
+
+Order holds within a partition: what comes after a record that waits, waits too. A partition whose records
+wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+from confluent_kafka import Message
+
+from connector.intake import Intake, Origin
+from connector.kafka.host import Host
+from connector.kafka.positions import Positions
+from connector.model import Poll, TopicPartition
+from connector.ports import ConsumerEvents, Record
+
+__all__ = ["Backlog", "PartitionBatch", "size_of"]
+
+_EVENT_BYTES = 1_000
+"""Estimated JSON overhead per event: field names and punctuation."""
+_SCHEMA_AGAIN_SECONDS = 1.0
+_SLICE_SECONDS = 1.0
+"""Longest time of decoding between two polls of the client, unless a single record takes longer."""
+
+
+@dataclass(slots=True)
+class PartitionBatch:
+    """What one poll yielded of one partition."""
+
+    origin: Origin
+    messages: list[Message]
+    since: float
+    """Monotonic second of the poll."""
+    log_end: int = 0
+    """Where the log ends after these records; 0 if it goes on."""
+
+
+class Backlog:
+    """Decodes records and keeps those that cannot be decoded yet.
+
+    ``hand_over`` takes what was decoded. ``poll_bytes`` is how much may wait before nothing is fetched.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        positions: Positions,
+        events: ConsumerEvents,
+        hand_over: Callable[[list[Poll]], None],
+        host: Host,
+        poll_bytes: int,
+    ) -> None:
+        self._intake = intake
+        self._positions = positions
+        self._events = events
+        self._hand_over = hand_over
+        self._host = host
+        self._poll_bytes = poll_bytes
+        self._waiting: list[PartitionBatch] = []
+        self._due = 0.0
+        """Monotonic second at which to go on."""
+        self._lacks_schema = False
+
+    def decode(self, batches: list[PartitionBatch]) -> None:
+        """Decode what can be decoded now and hand it over; keep the rest."""
+        polls: list[Poll] = []
+        now = self._host.monotonic
+        until = now() + _SLICE_SECONDS
+        for batch in batches:
+            late = bool(polls) and now() >= until
+            if late or batch.origin.partition in {each.origin.partition for each in self._waiting}:
+                self._keep(batch, 0.0 if late else _SCHEMA_AGAIN_SECONDS)
+                continue
+            waited = now() - batch.since
+            records = cast("list[Record]", batch.messages)  # its stub types headers wider
+            poll, lacking = self._intake.read(batch.origin, records, waited, lambda: now() >= until)
+            rest = replace(batch, messages=batch.messages[len(poll.offsets) :])
+            if lacking is not None:
+                self._keep(rest, _SCHEMA_AGAIN_SECONDS)
+                self._lacks_schema = True
+                self._events.schema_unavailable(lacking, len(self._positions.held()))
+            elif rest.messages:
+                self._keep(rest, 0.0)
+            else:
+                poll.reached = batch.log_end
+            if poll.offsets or poll.reached:
+                polls.append(poll)
+        self._hand_over(polls)
+
+    def decode_again(self) -> list[TopicPartition]:
+        """Go on with what waits, once it is time; return the partitions that need not wait any more.
+
+        Those of them that are still wanted must be resumed.
+        """
+        nothing_waits = not (self._positions.held() or self._lacks_schema)
+        if nothing_waits or self._host.monotonic() < self._due:
+            return []
+        waiting, self._waiting = self._waiting, []
+        lacked, self._lacks_schema = self._lacks_schema, False
+        held = self._positions.stop_holding()
+        self.decode(waiting)
+        if lacked and not self._lacks_schema:  # also if the partitions that waited were revoked meanwhile
+            if self._waiting:
+                self._lacks_schema = True  # the record that lacked one may not have had its turn
+            else:
+                self._events.schema_unavailable(None, 0)
+        return held
+
+    def drop(self, partition: TopicPartition) -> None:
+        """Forget the records of an assignment that ends. Its next owner reads them again."""
+        self._waiting = [each for each in self._waiting if each.origin.partition != partition]
+
+    def _keep(self, batch: PartitionBatch, seconds: float) -> None:
+        """Keep records, to go on with them after so long at the latest."""
+        due = self._host.monotonic() + seconds
+        self._due = min(due, self._due) if self._waiting else due
+        self._waiting.append(batch)
+        size = sum(size_of(message) for each in self._waiting for message in each.messages)
+        self._positions.hold(batch.origin.partition, everything=size >= self._poll_bytes)
+
+
+def size_of(message: Message) -> int:
+    """Return what a record takes, apart from its headers. A key may be as large as a value."""
+    return len(message) + len(message.key() or b"") + _EVENT_BYTES
