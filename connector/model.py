@@ -283,13 +283,13 @@ class TopicDescription:
     partitions: int
     replication: int
     may: frozenset[str]
-    """Operations this client is authorised to, as Kafka names them; empty where the broker did not say."""
+    """Operations this client is authorised for, in Kafka's names; empty if the broker did not say."""
 
     def lacks(self, *operations: str) -> list[str]:
-        """Return those of these operations that this client may not do."""
+        """Return which of these operations this client may not do."""
         return missing(self.may, operations)
 
 
 def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
-    """Return the operations that are not among those a client may do; none where nothing is known of them."""
+    """Return which operations a client may not do; none if nothing is known of what it ``may`` do."""
     return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]

@@ -1,6 +1,12 @@
-"""What the cluster says of topics and groups.
+"""Asks the brokers about topics and groups, and has them create topics.
 
-Every call asks the brokers and blocks; errors become `KafkaUnavailable`: ask again later.
+Every call blocks until the brokers have answered, for a bounded time. Errors become `KafkaUnavailable`
+(ask again later) or its child `KafkaDenied` (a right is missing).
+
+An admin client may keep asking a broker that is gone, or not in charge any more, for minutes: it looks
+for a group's coordinator once, and for controller and leaders hardly ever (librdkafka 2.16). So a
+question without an answer is asked again, each time of a new client. A new client that is made before the
+brokers have noticed the loss is sent to the same broker by them; hence several tries, the first ones short.
 """
 
 from __future__ import annotations
@@ -32,14 +38,15 @@ __all__ = [
 ]
 
 _TRIES_SECONDS = (2.0, 3.0, 4.0, 6.0)
-"""Of one question, each asked of another client: see `Cluster._ask`. Brokers that are slow have the last."""
+"""Timeout per attempt; each attempt uses a new client. The last is long enough for slow brokers."""
 _WAIT_SECONDS = 30.0
-"""Longer than a client waits, so that one is not replaced with its question under way: see `Cluster._unanswered`."""
+"""Must exceed the client's own timeout: freeing a client with a request in flight crashes the process
+(confluent-kafka 2.16)."""
 _COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
-"""After which brokers that have not even said who they are count as not answering, and an operator is told so."""
+"""How long brokers may take to say who they are before an operator is told that they do not answer."""
 _DEFAULT_SESSION_SECONDS = 45.0
-"""Of Kafka, for both protocols; used where the brokers do not say."""
+"""Kafka's default for both protocols; used if the brokers do not report the setting."""
 
 _NOT_IN_CHARGE = frozenset({KafkaError.NOT_CONTROLLER, KafkaError.NOT_COORDINATOR})
 _DENIED = frozenset(
@@ -63,43 +70,41 @@ def _wait(what: str, future: Future[T]) -> T:
     try:
         return future.result(timeout=_WAIT_SECONDS)
     except KafkaException as error:
-        # The future holds the error. With a traceback the error would hold who asked, so future and client: a circle that
-        # only the collector frees, and 30 threads and descriptors a question in it (seen).
+        # The future holds the error. With its traceback the error would hold the frames that asked, so future and
+        # client: a cycle that only the garbage collector frees, with 30 threads and descriptors per question (seen).
         raise unavailable(what, error.args[0]) from error.with_traceback(None)
     except TimeoutError as error:
         raise KafkaUnavailable(f"{what}: no answer within {_WAIT_SECONDS:.0f} s") from error
 
 
 def error_code(error: KafkaUnavailable) -> int | None:
-    """Return the code of the client's error; None if there was no answer at all."""
+    """Return the code of the client's error; None if there is none."""
     cause = error.__cause__
     return cause.args[0].code() if isinstance(cause, KafkaException) else None
 
 
 def _is_unanswered(error: KafkaUnavailable) -> bool:
-    """Tell whether no broker answered, or one that is not in charge."""
+    """Return whether no broker answered, or one that is not in charge."""
     code = error_code(error) or 0
     return code <= 0 or code in _NOT_IN_CHARGE
 
 
 class Cluster:
-    """Asks the brokers by a client it has made; of the group's offsets by a consumer of that group that never joins it."""
+    """Asks the brokers with an admin client that ``make`` makes, and about the group's offsets with a consumer.
+
+    ``offsets`` is a consumer of the group that never joins it. May be used by several threads.
+    """
 
     def __init__(self, make: Callable[[], AdminClient], offsets: Consumer) -> None:
         self._make = make
         self._made = make()
         self._offsets = offsets
         self._unanswered: list[AdminClient] = []
-        """Clients that owe an answer long after its time, which a process that was stopped for a while may find. They are
-        kept: one that is freed with a question under way takes the process with it (seen with confluent-kafka 2.16)."""
+        """Clients whose answer is overdue, as after the process was stopped for a while. They are kept: freeing a client
+        with a request in flight crashes the process (seen with confluent-kafka 2.16)."""
 
     def _ask(self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...] = ()) -> T:
-        """Ask a question that may take so many seconds, again and of a new client where no broker answers it.
-
-        A client may ask a broker that is not there any more, or not in charge, for minutes: it looks for a group's
-        coordinator once, and for controller and leaders hardly ever (librdkafka 2.16). One that is made before the others
-        have noticed that a broker is gone is sent there by them; hence several, and the first ones not for long.
-        """
+        """Ask a question; ask again, of a new client, if no broker answers. ``tries`` are the timeouts."""
         *first, last = tries or _TRIES_SECONDS
         for seconds in first:
             try:
@@ -116,8 +121,8 @@ class Cluster:
         except KafkaUnavailable as error:
             if _is_unanswered(error):
                 self._replace(client, late=isinstance(error.__cause__, TimeoutError))
-            # Without the frames that hold the client: it is freed here, which may take a while, and not on the thread that
-            # drops the error last, which may be the loop's.
+            # Without the frames that hold the client, it is freed here, which may take a while. Otherwise the thread that
+            # drops the error last would free it, which may be the event loop's.
             raise error.with_traceback(None) from error.__cause__
         finally:
             del client
@@ -125,7 +130,7 @@ class Cluster:
     def _replace(self, client: AdminClient, *, late: bool = False) -> None:
         if late:
             self._unanswered.append(client)
-        if self._made is client:  # and not replaced already by another thread
+        if self._made is client:  # else another thread has replaced it
             self._made = self._make()
 
     def cluster_id(self) -> str:
@@ -139,7 +144,7 @@ class Cluster:
         return str(found)
 
     def describe(self, topic: str) -> TopicDescription | None:
-        """Describe a topic; None if it does not exist."""
+        """Return the description of a topic; None if it does not exist."""
 
         def ask(client: AdminClient, seconds: float) -> TopicDescribed:
             asked = client.describe_topics(
@@ -169,9 +174,9 @@ class Cluster:
         )
 
     def committed(self, partition: TopicPartition) -> CommittedOffset | None:
-        """Return what the group has committed for a partition; None if it never has."""
-        # Not by the admin client: it asks one coordinator for ever, also when the group has moved to another, and that one's
-        # refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka 2.16, seen; its issue 5040).
+        """Return the group's commit for a partition; None if there is none."""
+        # Not by the admin client: it keeps asking the coordinator it found first. If the group has moved, the refusal
+        # (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka 2.16, seen; its issue 5040).
         try:
             (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
         except KafkaException as error:
@@ -184,13 +189,13 @@ class Cluster:
         return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
     def offsets(self, partition: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
-        """Return a partition's first offset and its end offset; ``stable``: the end before the first open transaction."""
+        """Return a partition's first offset and its end offset; if ``stable``, the end before any open transaction."""
         isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         first, end = (self._offset(partition, spec, isolation) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
         return first, end
 
     def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
-        """Return the first offset whose record is from this time or later; None if there is none."""
+        """Return the offset of the first record that is from this time or later; None if there is none."""
         isolation = IsolationLevel.READ_UNCOMMITTED
         found = self._offset(partition, OffsetSpec.for_timestamp(time_ms), isolation, may_lack=True)
         return None if found < 0 else found
@@ -203,14 +208,14 @@ class Cluster:
         def ask(client: AdminClient, seconds: float) -> int:
             asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=seconds)
             offset: int = _wait(f"offsets of {partition}", asked[place]).offset
-            if offset < 0 and not may_lack:  # where the time is over, and no error (librdkafka 2.16)
-                raise KafkaUnavailable(f"offsets of {partition}: no broker says them")
+            if offset < 0 and not may_lack:  # on timeout, instead of an error (librdkafka 2.16)
+                raise KafkaUnavailable(f"offsets of {partition}: no broker knows them")
             return offset
 
         return self._ask(ask)
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the end offsets that the brokers know, as a monitor of lag asks for them."""
+        """Return the end offsets of those of these partitions for which the brokers say one. Asks once."""
         client = self._made
         asked = client.list_offsets(
             {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
@@ -232,16 +237,16 @@ class Cluster:
         return {partition: end for partition, end in found.items() if end >= 0}
 
     def session_seconds(self, group: str) -> float:
-        """Return the session time-out of a KIP-848 group, as the brokers hold it."""
+        """Return the session timeout of a KIP-848 group, which is a setting of the brokers."""
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
         try:
             entry = self._settings("settings of the group", resource).get("consumer.session.timeout.ms")
-        except (KafkaUnavailable, KafkaException):  # brokers before 4.0 have no settings of groups
+        except (KafkaUnavailable, KafkaException):  # brokers before 4.0 have no group settings
             return _DEFAULT_SESSION_SECONDS
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 
     def group_may(self, group: str) -> frozenset[str]:
-        """Return the operations on a group that this client is authorised to; empty where the brokers do not say."""
+        """Return the operations on a group that this client is authorised for; empty if the brokers do not say."""
 
         def ask(client: AdminClient, seconds: float) -> GroupDescribed:
             asked = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=seconds)
@@ -254,7 +259,7 @@ class Cluster:
     def create(
         self, topic: str, partitions: int, replication: int, settings: dict[str, str], *, rehearsal: bool = False
     ) -> None:
-        """Create a topic; another member having done so meanwhile is as good. A ``rehearsal`` only asks whether it may."""
+        """Create a topic, unless another member has done so meanwhile. A ``rehearsal`` only asks whether it may."""
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replication, config=settings)
 
         def ask(client: AdminClient, seconds: float) -> None:
@@ -270,7 +275,7 @@ class Cluster:
                 raise
 
     def add_partitions(self, topic: str, partitions: int, *, rehearsal: bool = False) -> None:
-        """Give a topic as many partitions; another member having done so meanwhile is as good.
+        """Give a topic so many partitions, unless another member has done so meanwhile.
 
         A ``rehearsal`` only asks whether it may.
         """

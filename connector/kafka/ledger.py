@@ -1,4 +1,8 @@
-"""The ledger topic: facts are appended to it, and an assignment is restored from it (design: The ledger)."""
+"""The ledger topic: facts are appended to it, and an assignment is restored from it (design: The ledger).
+
+A restore never guesses. If the ledger cannot be read to its end, or has an entry that no connector writes
+there, the partition is refused with the text that says what an operator can do.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +42,15 @@ from connector.ports import Confirmation, LedgerTopics
 
 __all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "entries"]
 
-_MEND = (
-    "Facts are neither guessed nor skipped: let a replica lead that is whole; where there is none, delete the ledger's "
-    "records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
+_FIX = (
+    "Facts are neither guessed nor skipped: make a replica the leader that is intact. If there is none, delete the "
+    "ledger's records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
-    """Whose facts, and what an operator accepted."""
+    """Whose facts the ledger holds, and what an operator has accepted."""
 
     group: str
     destination: bytes
@@ -54,15 +58,16 @@ class LedgerPolicy:
     accept: frozenset[str]
     out_of_range: OutOfRange
     retention_ms: int
-    """How long the ledger keeps an entry at least: `DedupePolicy.ledger_ms`."""
+    """Minimum time for which the ledger keeps an entry: `DedupePolicy.ledger_ms`."""
     wall_ms: Callable[[], int]
-    """The clock by which what it must still hold is judged."""
+    """The clock that decides which entries the ledger must still hold."""
 
 
 class Ledger:
-    """The ledgers of one connector: one topic for each source topic, one partition for each partition.
+    """The ledgers of one connector: one topic per source topic, one partition per source partition.
 
-    Without ``append_time`` the brokers have no clock (the simulator reports a constant): the wall clock is believed.
+    ``append_time`` is False for brokers without a clock, as the embedded one, which reports a constant; the wall clock is
+    trusted then. ``cluster_id`` is asked for once if it is not given.
     """
 
     def __init__(
@@ -89,13 +94,13 @@ class Ledger:
 
     @property
     def cluster_id(self) -> str:
-        """The cluster's id, asked once; blocks."""
+        """The cluster's id; blocks the first time unless it was given."""
         if self._cluster_id is None:
             self._cluster_id = self._cluster.cluster_id()
         return self._cluster_id
 
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
-        """Append an entry; ``report`` is called once it is confirmed, or has failed."""
+        """Append an entry; ``report`` is called once it is confirmed or has failed."""
         header = ledger_entry.LedgerHeader(
             cluster_id=self.cluster_id,
             source_topic=source.topic,
@@ -112,9 +117,9 @@ class Ledger:
     def restore(
         self, source: TopicPartition, *, truncated: bool = False, wanted: Callable[[], bool] = lambda: True
     ) -> Recovery:
-        """Read what an assignment starts with; blocks until the ledger partition was read to its end.
+        """Return what an assignment starts with; blocks until the ledger partition was read to its end.
 
-        Once it is not ``wanted`` any more it ends, as if the ledger could not be read.
+        Once ``wanted`` says no, it ends as if the ledger could not be read.
 
         Raises:
             LedgerRefused: an operator must decide.
@@ -128,7 +133,7 @@ class Ledger:
 
 
 class LedgerReader:
-    """Says where a partition starts and what is known of it; changes nothing."""
+    """Finds out where a partition starts and what is known of it; changes nothing."""
 
     def __init__(self, policy: LedgerPolicy, cluster: Cluster, properties: dict[str, Any], read: Read = reader.read) -> None:
         self._read = read
@@ -147,15 +152,15 @@ class LedgerReader:
         newest: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Recovery:
-        """Read a ledger partition to its end; blocks. Of ``newest`` entries only, to look whether it could start.
+        """Read a ledger partition to its end; blocks. With ``newest``, read only so many entries, to check a start.
 
-        Without a ``ledger``, or a partition of it, it is as if there were an empty one.
+        A missing ``ledger``, or partition of it, counts as an empty one.
 
         Raises:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
-        # The commit first, the end second: a ledger that is whole reaches at least to where a commit before it rests.
+        # The commit first, the end second: an intact ledger reaches at least as far as an earlier commit relies on.
         committed = self._cluster.committed(source)
         first, end = self._cluster.offsets(source)
         identity = Identity(
@@ -182,9 +187,9 @@ class LedgerReader:
         def begun() -> Restoration:
             return Restoration(identity, self._policy.accept, self._policy.retention_ms)
 
-        finish(begun())  # what commit and ends refuse needs no reading
+        finish(begun())  # a refusal by commit and log ends needs no reading
         restoration = begun()
-        # Whether somebody else's commit skips anything only all facts can tell.
+        # Only all facts together tell whether somebody else's commit skips a record.
         whole = newest is None or (committed is not None and parse_metadata(committed.metadata) is None)
         since = ledger_first if whole else max(ledger_first, ledger_end - (newest or 0))
         self._take_all(restoration, place, since, ledger_end, wanted)
@@ -203,17 +208,17 @@ class LedgerReader:
         except KafkaDenied:
             raise
         except KafkaStalled as error:
-            self._cluster.offsets(place)  # if its leader does not answer, it is that
-            raise LedgerRefused(f"{error}, though its leader answers: it is damaged there. {_MEND}") from error
+            self._cluster.offsets(place)  # raises if the leader does not answer
+            raise LedgerRefused(f"{error}, although its leader answers: it is damaged there. {_FIX}") from error
         except LogDamaged as error:
-            raise LedgerRefused(f"the ledger cannot be read: {error}. {_MEND}") from error
+            raise LedgerRefused(f"the ledger cannot be read: {error}. {_FIX}") from error
         except KafkaUnavailable as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
     def _skipped(
         self, restoration: Restoration, source: TopicPartition, state: PartitionState, wanted: Callable[[], bool]
     ) -> int | None:
-        """Return the first record that a commit not ours skips without a fact; None if it skips none."""
+        """Return the first record that somebody else's commit skips without a fact; None if it skips none."""
         doubt = restoration.in_doubt(state)
         if doubt is None:
             return None
@@ -228,11 +233,11 @@ class LedgerReader:
                         return offset
                     first = offset + 1
         except KafkaStalled:
-            self._cluster.offsets(source)  # if its leader does not answer, it is that
+            self._cluster.offsets(source)  # raises if the leader does not answer
             return first
         except LogDamaged:
-            return first  # what cannot be read was never judged: to give it up is what such a commit is made for
-        return stable if stable < end else None  # a transaction is open there: what it wrote is not judged either
+            return first  # a record that cannot be read has no fact; such a commit is made to give it up
+        return stable if stable < end else None  # an open transaction: its records have no facts either
 
     def _skipped_since_others_began(
         self,
@@ -242,10 +247,10 @@ class LedgerReader:
         ledger: TopicDescription,
         wanted: Callable[[], bool],
     ) -> int | None:
-        """Return the first record that is younger than the facts of other partitions and that a commit not ours skips.
+        """Return the first skipped record that is younger than the facts of other partitions; None if there is none.
 
-        A partition that is new, or that somebody else had first, has no facts. What a start from now skips is older than
-        the connector's first entry in any partition.
+        A partition that is new, or that another consumer had first, has no facts. A commit that means "start from now"
+        skips only what is older than the connector's first entry in any partition.
         """
         for number in range(ledger.partitions):
             place = TopicPartition(ledger.name, number)
@@ -265,13 +270,13 @@ class LedgerReader:
 def entries(
     messages: Iterable[Message], place: TopicPartition, first: int, end: int
 ) -> Iterator[tuple[Message, ledger_entry.LedgerEntry]]:
-    """Decode the records of a stretch of a ledger partition, which has one at each offset.
+    """Decode the records of a stretch of a ledger partition.
 
-    Nothing of it is written in transactions, and what has no key cannot be compacted. So one that is not there was lost, as
-    where the offset of a batch, which its checksum does not cover, is another than it was.
+    There is one at each offset: the ledger is written without transactions, and records without keys are not compacted. So
+    a missing one was lost. That is also how a wrong batch offset shows, which no checksum covers.
 
     Raises:
-        LedgerRefused: a record is missing, damaged or not ours; the text names the place.
+        LedgerRefused: a record is missing, damaged or not ours; the text names the offset.
     """
     expected = first
     for message in messages:
@@ -280,21 +285,21 @@ def entries(
         yield message, _decoded(place, message)
         expected += 1
     if expected < end:
-        raise LedgerRefused(f"{place}, offset {expected}: the entry there is missing. {_MEND}")
+        raise LedgerRefused(f"{place}, offset {expected}: the entry there is missing. {_FIX}")
 
 
 def _decoded(place: TopicPartition, message: Message) -> ledger_entry.LedgerEntry:
     where, value = f"{place}, offset {message.offset()}", message.value()
     if value is None:
-        raise LedgerRefused(f"{where}: a record without a value, which no connector writes")
+        raise LedgerRefused(f"{where}: a record without a value, which the connector never writes")
     try:
         entry = ledger_entry.decode(value)
     except LedgerRefused as refusal:
         raise LedgerRefused(f"{where}: {refusal}") from refusal
     if entry.header.partition != place.partition:
         raise LedgerRefused(
-            f"{where}: an entry of partition {entry.header.partition}, which no connector writes there; its facts would be "
-            "taken for those of other records"
+            f"{where}: an entry of partition {entry.header.partition}, which the connector never writes there; its facts "
+            "would be taken for facts about other records"
         )
     return entry
 

@@ -1,4 +1,9 @@
-"""The topics that the connector owns, the ledgers and the dead letters: created, checked, or refused."""
+"""The topics that the connector owns, ledgers and dead letters: created, checked, or refused.
+
+Nothing in them may get lost by itself. A ledger keeps its entries for the dedupe window and a day; a
+dead-letter topic keeps its letters for ever. Both are as replicated, and as strict about replicas in sync,
+as the source: a fact must not be lost with a broker whose loss the source survives.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +22,30 @@ __all__ = ["ManagedTopics", "forgets", "letter_problems"]
 
 _DAY_MS = 86_400_000
 _LETTER_HEADROOM_BYTES = 65_536
-"""What our headers may add to a record (design: Words, dead letter)."""
+"""Room for the headers that a dead letter adds to its record (design: Words, dead letter)."""
 _ENTRY_BYTES = 524_288
-"""Room for the largest ledger entry: 10,000 facts of at most 24 bytes and their runs, and the header."""
+"""Size of the largest ledger entry: 10,000 facts of at most 24 bytes, their runs, and the header."""
 _ANY_TIME = {
     "message.timestamp.type": "CreateTime",
     "message.timestamp.before.max.ms": str(2**63 - 1),
     "message.timestamp.after.max.ms": str(2**63 - 1),
 }
-"""A letter has the time of its record, which the source may have taken from any clock."""
+"""A letter keeps the timestamp of its record, which the source may have taken from any clock."""
 _LEFT_OUT = (
     frozenset[str](),
     frozenset(_ANY_TIME),
     frozenset({*_ANY_TIME, "unclean.leader.election.enable", "min.insync.replicas"}),
 )
-"""Of settings that a broker refuses, one after the other: the first are not known before Kafka 3.6, the others some managed
-clusters do not allow. What elections they allow is checked afterwards all the same."""
+"""What to leave out when a broker refuses a topic's settings, one attempt after the other. Brokers before
+Kafka 3.6 do not know `_ANY_TIME`; some managed clusters do not allow the other two. Whether the topic keeps
+what is written to it is checked afterwards in any case."""
 _SETTING_REFUSED = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
 
 
 class ManagedTopics:
-    """Ledger and dead-letter topics on a real cluster (design: The ledger)."""
+    """Ledger and dead-letter topics on a real cluster; a ``ports.LedgerTopics`` (design: The ledger)."""
 
     def __init__(
         self,
@@ -61,13 +67,13 @@ class ManagedTopics:
         self._retention_ms = window_ms + _DAY_MS
         self._accept = accept
         self.auto_create = auto_create
-        """Whether missing topics and partitions are made."""
+        """Whether missing topics and partitions are created."""
 
     def ensure(self, source: TopicDescription) -> TopicDescription:
-        """Make or check the ledger and dead-letter topics of a source topic; return the ledger.
+        """Create or check the ledger and dead-letter topics of a source topic; return the ledger.
 
         Raises:
-            LedgerRefused: a topic is missing or would lose facts; the text has the command that mends it.
+            LedgerRefused: a topic is missing or would lose facts; the text has the command that fixes it.
             KafkaUnavailable: the brokers do not answer.
         """
         inherited = self._cluster.settings(source.name)
@@ -78,7 +84,7 @@ class ManagedTopics:
         return ledger
 
     def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
-        """Look at the ledger, or at the topic of ``letters``, and change nothing; None where it is not there yet.
+        """Check the ledger, or the topic of ``letters``, and change nothing; None if it does not exist yet.
 
         Raises:
             LedgerRefused, KafkaUnavailable: as `ensure` would.
@@ -98,12 +104,12 @@ class ManagedTopics:
     def _refuse_what_loses_facts(self, ledger: TopicDescription, source: dict[str, str]) -> None:
         problems = self.ledger_problems(self._cluster.settings(ledger.name), source, ledger.replication)
         if problems:
-            raise LedgerRefused(self.mend(f"the ledger {ledger.name} would lose facts", ledger.name, problems))
+            raise LedgerRefused(self.fix(f"the ledger {ledger.name} would lose facts", ledger.name, problems))
 
     def _refuse_what_loses_letters(self, letters: TopicDescription, source: dict[str, str]) -> None:
-        """Refuse a topic that forgets: its letters are all that is left of their events.
+        """Refuse a topic that loses letters: they are all that is left of their events.
 
-        The connector can do without the right to read its settings.
+        Without the right to read the topic's settings, it is accepted unseen.
         """
         with contextlib.suppress(KafkaDenied):
             settings = self._cluster.settings(letters.name)
@@ -112,15 +118,15 @@ class ManagedTopics:
             accept = accept_value("letters-lost", letters.topic_id, *case)
             if problems and accept not in self._accept:
                 what = f"the dead-letter topic {letters.name} would lose letters"
-                raise LedgerRefused(f"{self.mend(what, letters.name, problems)}; or go on with ACCEPT={accept}")
+                raise LedgerRefused(f"{self.fix(what, letters.name, problems)}; or go on with ACCEPT={accept}")
 
     def letters_note(self, source: TopicDescription, letters: TopicDescription) -> str | None:
-        """Say what is not as it should be of a dead-letter topic that is used all the same; None if nothing."""
+        """Return what is wrong with a dead-letter topic that is used nevertheless; None if nothing is."""
         inherited = self._cluster.settings(source.name)
         try:
             settings = self._cluster.settings(letters.name)
         except KafkaDenied:
-            return "whether it keeps letters is not known without the right DescribeConfigs"
+            return "without the right DescribeConfigs it is unknown whether it keeps letters"
         if lost := letter_problems(settings, inherited, letters.replication):
             kept = ", ".join(f"{name} is {settings.get(name)}" for name in lost)
             return f"it may lose letters, which was accepted: {kept}"
@@ -138,8 +144,8 @@ class ManagedTopics:
             made = self._cluster.describe(topic)
             if made is not None and made.partitions >= source.partitions:
                 return made
-            self._host.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind their controller's
-        raise KafkaUnavailable(f"topic {topic} was made but is not visible yet")
+            self._host.sleep(_VISIBLE_AGAIN_SECONDS)  # the brokers' metadata lags behind the controller's
+        raise KafkaUnavailable(f"topic {topic} was created but is not visible yet")
 
     def _make_missing(
         self,
@@ -154,7 +160,8 @@ class ManagedTopics:
             state, verb = ("does not exist", "create") if found is None else (f"has {found.partitions} partitions", "alter")
             given = "".join(f" --config {name}={value}" for name, value in settings.items()) if found is None else ""
             raise LedgerRefused(
-                f"topic {topic} {state}, {source.partitions} partitions are needed; LEDGER_AUTO_CREATE=true makes it, or: "
+                f"topic {topic} {state}, {source.partitions} partitions are needed; set LEDGER_AUTO_CREATE=true to "
+                "have it created, or run: "
                 f"kafka-topics.sh --bootstrap-server {self._servers} --{verb} --topic {topic} "
                 f"--partitions {source.partitions}{given}"
             )
@@ -186,10 +193,10 @@ class ManagedTopics:
         }
 
     def ledger_problems(self, settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
-        """Return the settings that would lose facts, with the values that would not.
+        """Return the settings that would lose facts, with values that would not.
 
-        A fact must be on as many replicas as the record it is about before its offset is committed: else the loss of a
-        broker that the source survives would take facts. More than there are replicas could not be written at all.
+        Before an offset is committed, its fact must be on as many replicas as the record. Otherwise a broker's loss that
+        the source survives would take facts with it.
         """
         wanted = self.ledger_settings(source)
         retention = int(settings.get("retention.ms", "0"))
@@ -199,18 +206,18 @@ class ManagedTopics:
             wanted["max.message.bytes"] = str(_ENTRY_BYTES)
         return _not_so(wanted, settings, replication)
 
-    def mend(self, what: str, topic: str, problems: dict[str, str]) -> str:
-        """Say which command mends a topic's settings."""
+    def fix(self, what: str, topic: str, problems: dict[str, str]) -> str:
+        """Return the text that says which command fixes a topic's settings."""
         settings = ",".join(f"{name}={value}" for name, value in problems.items())
         return (
-            f"{what} by its settings; mend it with: "
+            f"{what} with its settings; fix it with: "
             f"kafka-configs.sh --bootstrap-server {self._servers} --alter --entity-type topics "
             f"--entity-name {topic} --add-config {settings}"
         )
 
 
 def letter_settings(source: dict[str, str]) -> dict[str, str]:
-    """Return the settings a dead-letter topic is created with: nothing of it leaves by itself."""
+    """Return the settings a dead-letter topic is created with: it deletes nothing by itself."""
     largest = int(source.get("max.message.bytes", "1048588")) + _LETTER_HEADROOM_BYTES
     return {
         "cleanup.policy": "delete",
@@ -233,19 +240,19 @@ _KEEPS_LETTERS = (
 
 
 def letter_problems(settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
-    """Return the settings of a dead-letter topic that would lose letters, with the values that would not."""
+    """Return the settings of a dead-letter topic that would lose letters, with values that would not."""
     wanted = letter_settings(source)
     return _not_so({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
 
 
 def forgets(settings: dict[str, str]) -> bool:
-    """Tell whether a topic with these settings may have deleted records by itself."""
+    """Return whether a topic with these settings may have deleted records by itself."""
     limits = (settings.get("retention.ms", "-1"), settings.get("retention.bytes", "-1"))
     return "compact" in settings.get("cleanup.policy", "") or any(int(limit) >= 0 for limit in limits)
 
 
 def _not_so(wanted: dict[str, str], settings: dict[str, str], replication: int) -> dict[str, str]:
-    """Return the settings that are not as wanted; more replicas in sync than there are could not be written at all."""
+    """Return the wanted settings that a topic lacks. No more replicas in sync are asked for than there are replicas."""
     in_sync = min(int(wanted["min.insync.replicas"]), replication)
     if int(settings.get("min.insync.replicas", "1")) >= in_sync:
         wanted = {name: value for name, value in wanted.items() if name != "min.insync.replicas"}

@@ -1,9 +1,13 @@
-"""Looks at topics and group from time to time: where partitions end, whether topics are the same, and what we may do.
+"""Watches topics and group while the connector runs: log ends, recreated topics, missing rights.
 
-The consumer cannot tell. Of a partition that brings nothing, for its leader is gone or a batch is cut short, it says nothing
-at all (librdkafka 2.16); what it knows of a log's end stands still while a partition is paused; a topic that was deleted and
-made again is to a classic consumer the old one, in which it reads on from its old offset; and of a right that was taken away
-it speaks once, and of one that was given back not at all (tried).
+The consumer cannot tell any of this (librdkafka 2.16):
+
+* If a partition yields nothing, because its leader is gone or a batch is cut short, the client says
+  nothing at all.
+* What it knows of a log's end is not updated while the partition is paused.
+* A topic that was deleted and created again looks like the old one to a classic consumer, which reads
+  on from its old offset.
+* It reports a right that was taken away once, and one that was given back never.
 """
 
 from __future__ import annotations
@@ -23,28 +27,29 @@ __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", 
 SOURCE_RIGHTS = ("READ", "DESCRIBE_CONFIGS")
 LEDGER_RIGHTS = ("READ", "WRITE", "DESCRIBE_CONFIGS")
 LETTER_RIGHTS = ("WRITE",)
-"""What README lists, as Kafka's client names it; those to make topics are needed for that alone."""
+"""The rights that README lists, in the client's names. The rights to create topics are not among them:
+the connector runs without."""
 
 _SECONDS = 5.0
-"""Between two looks. What is read of a recreated topic meanwhile is read again once that is seen: what has a dedupe id is a
-duplicate then, what has none is sent again under the id that its new place gives it."""
-
-
+"""Pause between two looks. Records of a recreated topic that are read in this time are read again once the
+recreation is noticed. An event with a dedupe id is a duplicate then; one without is sent again, under the
+id derived from its new position."""
 _STILL_SECONDS = 60.0
-"""Without a record of a partition whose log goes on. A fetch takes less, and so does the election of a leader."""
+"""How long a partition may yield nothing while its log goes on. A fetch takes less, and so does the
+election of a leader."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorPolicy:
-    """What is looked at."""
+    """What is watched."""
 
     sources: tuple[str, ...]
     topics: Mapping[str, tuple[str, ...]]
-    """Every topic that is used, and the operations that the connector cannot do without while it runs."""
+    """Every topic in use, and the operations that a running connector needs on it."""
 
 
 class ClusterMonitor:
-    """Asks the brokers on a thread of its own for as long as the context lasts; its end waits for nothing."""
+    """Asks the brokers on a thread of its own while the context lasts. Leaving the context waits for nothing."""
 
     def __init__(
         self,
@@ -63,16 +68,16 @@ class ClusterMonitor:
         self._events = events
         self._ending = host.event()
         self._thread = host.thread(self._run, "cluster-monitor")
-        self._moved: dict[TopicPartition, tuple[int, float]] = {}  # up to where each was read, and since when
+        self._moved: dict[TopicPartition, tuple[int, float]] = {}  # up to where each was read, and when it last moved
         self.answered = self._host.monotonic()
-        """Monotonic second of the last answer of the group's coordinator; read by other threads."""
+        """Monotonic second of the last answer of the group's coordinator. Read by other threads."""
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        """End; an answer that is still awaited is dropped."""
+        """Have the thread end. An answer that is still awaited is dropped."""
         self._ending.set()
 
     def _run(self) -> None:
@@ -80,13 +85,13 @@ class ClusterMonitor:
             try:
                 self._look()
             except KafkaUnavailable:
-                continue  # the consumer says so, too
-            except Exception as error:  # noqa: BLE001 - nobody else would notice a recreated topic
+                continue  # the consumer reports it, too
+            except Exception as error:  # noqa: BLE001 - nothing else would notice a recreated topic
                 self._post(error)
                 return
 
     def _look(self) -> None:
-        # The group comes first: nothing is heard of its coordinator otherwise where a topic cannot be described.
+        # The group first: if a topic cannot be described, its coordinator would not be heard of either.
         lacking = [*self._lacking_of_group(), *self._lacking_of_topics()]
         ours = self._source.partitions()
         ends = self._cluster.ends(ours) if ours else {}
@@ -106,13 +111,13 @@ class ClusterMonitor:
                 self._moved[partition] = (at, now)
             elif now - since > _STILL_SECONDS and not self._ends_stably(partition, at):
                 yield (
-                    f"{partition} brings nothing from offset {at} on, and its log does not end there: its leader cannot be "
-                    "reached or cannot hand it out, or what stands there is cut short. It is asked for on and on. Look at "
-                    "the brokers, their logs and disks, or have another replica lead it"
+                    f"{partition} yields nothing from offset {at} on, although its log goes on: its leader is unreachable "
+                    "or cannot serve it, or a batch there is cut short. The consumer keeps asking. Check the brokers, their "
+                    "logs and disks, or make another replica the leader"
                 )
 
     def _ends_stably(self, partition: TopicPartition, at: int) -> bool:
-        """Tell whether only records of an open transaction follow."""
+        """Return whether only records of an open transaction follow."""
         try:
             return self._cluster.offsets(partition, stable=True)[1] <= at
         except KafkaUnavailable:
@@ -126,24 +131,24 @@ class ClusterMonitor:
                 yield str(error)
                 continue
             if found is None:
-                continue  # the group takes a source topic away that is gone; the others are made on the next assignment
+                continue  # the group takes a deleted source topic away; our own are created with the next assignment
             if name in self._policy.sources and not self._ending.is_set():
                 self._post(x.TopicSeen(name, found.topic_id))
             if lacking := found.lacks(*rights):
                 yield lacking_sentence(f"topic {name}", lacking)
 
     def _lacking_of_group(self) -> Iterator[str]:
-        # Reading an offset takes less than joining does, but the group's operations can be asked of an admin client only,
-        # and that asks one coordinator for ever.
+        # Reading an offset needs fewer rights than joining. But only an admin client can be asked for the operations
+        # on a group, and that keeps asking the coordinator it found first.
         try:
             self._cluster.committed(TopicPartition(self._policy.sources[0], 0))
         except KafkaDenied as error:
             yield str(error)
         except KafkaUnavailable:
-            return  # a group without a coordinator for now; what was seen of the topics counts all the same
+            return  # no coordinator for now; what was seen of the topics counts nevertheless
         self.answered = self._host.monotonic()
 
 
 def lacking_sentence(what: str, operations: Iterable[str]) -> str:
-    """Say which rights this client lacks."""
+    """Return the sentence that names the rights this client lacks."""
     return f"{what}: this client may not {', '.join(operations)}; grant it the rights that README lists"

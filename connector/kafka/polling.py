@@ -138,8 +138,8 @@ class Poller:
         if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes are named so
             # The code is _FATAL then, whatever the brokers said; only the text has it.
             raise KafkaUnavailable(
-                f"the group lets this member in no more: {error.name()}, {error.str()}. "
-                "If KAFKA_GROUP_INSTANCE_ID is set, no other process may have the same"
+                f"the group has permanently expelled this member: {error.name()}, {error.str()}. "
+                "If KAFKA_GROUP_INSTANCE_ID is set, no other process may use the same value"
             )
         if error.code() in DENIED:
             self._admission.refuse(error.name())

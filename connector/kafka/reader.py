@@ -19,10 +19,11 @@ Read = Callable[[dict[str, Any], TopicPartition, int, int, Callable[[], bool]], 
 """`read`, or one that stands in for it."""
 
 _READ_SECONDS = 0.05
-"""One call waits so long for ``_READ_RECORDS``, even at the end of the partition: short, or each restore pays for it."""
+"""How long one call waits for `_READ_RECORDS`, also at the end of the partition. Short, because each
+restore pays for it."""
 _READ_RECORDS = 500
 _STALLED_SECONDS = 30.0
-"""A partition that yields nothing for so long cannot be read for now."""
+"""A partition that yields nothing for so long counts as unreadable for now."""
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes are named so
 _DAMAGED = frozenset(
     {
@@ -32,7 +33,7 @@ _DAMAGED = frozenset(
         KafkaError.INVALID_MSG,
     }
 )
-"""A checksum that does not fit, bytes that do not unpack, a format that there is not; and the brokers' own word for it."""
+"""A wrong checksum, bytes that do not decompress, an unknown format, and the brokers' own word for these."""
 
 
 def read(
@@ -46,13 +47,13 @@ def read(
 ) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.
 
-    ``properties`` must enable ``enable.partition.eof``, for an end behind a transaction's marker is noticed by it, and
-    ``check.crcs``, or a record whose bytes have changed since it was written is yielded as if it were sound. Once it is not
-    ``wanted`` any more it ends, as if the partition could not be read.
+    ``properties`` must have ``enable.partition.eof``, or an end that follows a transaction marker is not noticed; and
+    ``check.crcs``, or a record whose bytes have changed is yielded as if it were intact. Once ``wanted`` says no, it ends
+    as if the partition could not be read.
 
     Raises:
-        KafkaUnavailable: it cannot be read to the end for now; `KafkaStalled` where nobody says why.
-        LogDamaged: it cannot be read to the end, and will not be by waiting.
+        KafkaUnavailable: it cannot be read to the end for now; `KafkaStalled` if there is no error that says why.
+        LogDamaged: it cannot be read to the end, and waiting will not help.
     """
     if first >= end:
         return
@@ -84,5 +85,5 @@ def read(
 
 def _damaged(place: TopicPartition, offset: int, error: KafkaError) -> LogDamaged:
     return LogDamaged(
-        f"{place} is damaged at offset {offset} or behind it ({error.name()}): its leader has other bytes than were written"
+        f"{place} is damaged at offset {offset} or after it ({error.name()}): its leader holds other bytes than were written"
     )

@@ -130,7 +130,7 @@ def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_sa
     assert scene.look(5.0) == []
     assert scene.look(55.0) == []
     (sentence,) = scene.look(5.0)
-    assert sentence.startswith("source-0 brings nothing from offset 10 on")
+    assert sentence.startswith("source-0 yields nothing from offset 10 on")
 
     scene.source.read_to = 11
     assert scene.look(5.0) == []
