@@ -85,8 +85,9 @@ class Decoder(Protocol):
     def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
         """Decode by the writer's schema and map to our input names; None where the writer wrote null.
 
-        ``waited`` is for how many seconds the record has waited for its schema. ``timestamp`` is whole milliseconds since
-        1970 UTC, whatever unit the writer declared; inputs that the writer does not have are absent.
+        ``waited`` is for how many seconds the record has waited for its schema. ``timestamp`` is
+        whole milliseconds since 1970 UTC, whatever unit the writer declared; inputs that the writer
+        does not have are absent.
 
         Raises:
             RecordError: the record is at fault.
@@ -128,8 +129,9 @@ class Sink(Protocol):
     async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
         """Send a request body of ``count`` events. Never raises for what the vendor or the network does.
 
-        ``may_start`` is asked right before the body goes out, each time it does: what was decided on may have had to wait
-        for a token meanwhile. If it says no, nothing is sent, and the reason of the failure is ``not-sent``.
+        ``may_start`` is asked right before the body goes out, each time it does: what was decided
+        on may have had to wait for a token meanwhile. If it says no, nothing is sent, and the
+        reason of the failure is ``not-sent``.
         """
 
     async def close(self) -> None:
@@ -140,19 +142,19 @@ class Sink(Protocol):
 
 
 class Source(Protocol):
-    """The consumer: a member of the group on a thread of its own, which posts inputs and takes commands.
+    """The consumer, on a thread of its own: it posts inputs and takes commands.
 
-    All but `close` return at once. What is posted may be about an assignment that has ended by the time it is handled;
-    generation numbers tell.
+    All but `close` return at once. What is posted may be about an assignment that has ended by the
+    time it is handled; generation numbers tell.
     """
 
     @property
     def last_poll(self) -> float:
-        """The monotonic second at which the last poll that counts began. Nothing is sent if that was long ago."""
+        """When the last poll that counts began. Nothing is sent if that was long ago."""
 
     @property
     def vouched(self) -> float:
-        """The monotonic second as of which the group's coordinator last took this process for a member."""
+        """As of when the group's coordinator last took this process for a member."""
 
     def start(self) -> None:
         """Begin to poll. Called once, before any command."""
@@ -160,16 +162,18 @@ class Source(Protocol):
     def submit(self, command: SourceCommand) -> None:
         """Have a command carried out between two polls, in the order of submission.
 
-        A command whose generation has ended is dropped without a word. So are all that come after `close`.
+        A command whose generation has ended is dropped without a word. So are all that come after
+        `close`.
         """
 
     def polled_handled(self) -> None:
-        """Say that an `inputs.Polled` was handled. Called once for each: the source posts no third one before that."""
+        """Say that a poll was handled. Called once for each: no third one is posted before that."""
 
     def close(self) -> bool:
         """Leave the group, having committed what was submitted. Called once, at the end.
 
-        Blocks, but not for ever; returns whether the group was left. If not, the group notices after the session's time.
+        Blocks, but not for ever; returns whether the group was left. If not, the group notices
+        after the session's time.
         """
 
 
@@ -183,25 +187,30 @@ class Ledger(Protocol):
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
         """Append facts as one entry. Called on the event loop; must not block.
 
-        ``report`` is called exactly once, on any thread, and never if this raises. Facts whose entry was reported as failed
-        may be in the ledger all the same: the same facts are appended again, and twice counts as once.
+        ``report`` is called exactly once, on any thread, and never if this raises. Facts whose
+        entry was reported as failed may be in the ledger all the same: the same facts are appended
+        again, and twice counts as once.
         """
 
     def restore(self, source: TopicPartition, *, truncated: bool, wanted: Callable[[], bool]) -> Recovery:
-        """Return where a partition starts and what is known of it. Called on a worker thread; blocks.
+        """Return where a partition starts and what is known of it. Blocks, on a worker thread.
 
-        Asks ``wanted`` now and then, and ends with `Unavailable` once it says no. Raises `Refused` if an operator must
-        decide. Knowing too little is allowed and costs a second send; knowing too much is not.
+        Asks ``wanted`` now and then, and ends with `Unavailable` once it says no. Raises `Refused`
+        if an operator must decide. Knowing too little is allowed and costs a second send; knowing
+        too much is not.
         """
 
 
 class LedgerTopics(Protocol):
-    """Sees to it that the ledger and the dead-letter topic of a source topic exist and keep what is written to them."""
+    """Makes sure that ledger and dead-letter topics exist and keep what is written to them."""
 
     def ensure(self, source: TopicDescription) -> TopicDescription:
-        """Create or check both topics; return the ledger. Called before each restore, on a worker thread; blocks.
+        """Create or check both topics; return the ledger. Blocks, on a worker thread.
 
-        Raises `LedgerRefused` if a topic is missing and may not be created, or would lose what is written to it.
+        Called before each restore.
+
+        Raises `LedgerRefused` if a topic is missing and may not be created, or would lose what is
+        written to it.
         """
 
 
@@ -227,8 +236,9 @@ class Letters(Protocol):
     ) -> None:
         """Write a dead letter. Called on the event loop; must not block.
 
-        ``report`` is called exactly once, on any thread, and never if this raises. A letter that was reported as failed is
-        written again, perhaps in another ``manner``, so one may be there twice.
+        ``report`` is called exactly once, on any thread, and never if this raises. A letter that
+        was reported as failed is written again, perhaps in another ``manner``, so one may be there
+        twice.
         """
 
 
@@ -236,13 +246,16 @@ class Letters(Protocol):
 
 
 class ConsumerEvents(Protocol):
-    """Is told what happens to the consumer, for logs and metrics only. Called on its thread; must not block."""
+    """Is told what happens to the consumer, for logs and metrics only.
+
+    Called on the consumer's thread; must not block.
+    """
 
     def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
         """Note an error that the client reported. The client goes on by itself."""
 
     def schema_unavailable(self, failure: SchemaUnavailable | None, partitions: int) -> None:
-        """Note how many partitions wait for a schema; a ``failure`` of None says that none does any more."""
+        """Note how many partitions wait for a schema; without a ``failure``, none does any more."""
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Note a commit that the brokers accepted."""
@@ -252,7 +265,10 @@ class ConsumerEvents(Protocol):
 
 
 class MonitoredSource(Protocol):
-    """What the cluster monitor asks of the consumer, on its own thread. Returns at once what holds at this moment."""
+    """What the cluster monitor asks of the consumer, on its own thread.
+
+    Returns at once what holds at this moment.
+    """
 
     def partitions(self) -> list[TopicPartition]:
         """Return the partitions that are assigned to this member."""
@@ -262,10 +278,13 @@ class MonitoredSource(Protocol):
 
 
 class MonitorEvents(Protocol):
-    """Is told what the cluster monitor sees, for metrics and probes only. Called on its thread; must not block."""
+    """Is told what the cluster monitor sees, for metrics and probes only.
+
+    Called on the monitor's thread; must not block.
+    """
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Note the end offset of a partition."""
 
     def lacking(self, sentences: list[str]) -> None:
-        """Note the rights that this client lacks now, and the partitions that yield nothing. Replaces what was noted."""
+        """Replace what was noted: the rights that this client lacks, partitions that yield nothing."""

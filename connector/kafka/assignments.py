@@ -1,7 +1,8 @@
 """Which partitions are ours, and under which generation.
 
-A generation names one assignment of one partition. Whatever is addressed to an older one is not carried
-out, so nothing that was decided about a partition before it was lost can touch its next assignment.
+A generation names one assignment of one partition. Whatever is addressed to an older one is not
+carried out, so nothing that was decided about a partition before it was lost can touch its next
+assignment.
 
 The pipeline is told of three ends and one beginning: `Revoked` (the group wants it back, drain it),
 `Lost` (it is gone already), and `Assigned` (it is ours, paused, say where to start).
@@ -82,10 +83,10 @@ class Assignments:
             self.begin_anew(partition)
 
     def begin_anew(self, partition: TopicPartition, *, truncated: bool = False) -> None:
-        """End an assignment whose position is of no use, and begin another one of the same partition.
+        """End an assignment that has no valid position, and begin another of the same partition.
 
-        The ledger says again where it may start. An eager assignment changes as a whole, so all of it
-        begins anew.
+        The ledger says again where it may start. An eager assignment changes as a whole, so all of
+        it begins anew.
         """
         anew = [partition] if self._incremental else list(self._mine)
         self._post(x.Lost(self.generations(anew)))
@@ -94,7 +95,7 @@ class Assignments:
             self.begin(each, truncated=truncated and each == partition, anew=True)
 
     def give_up(self, partition: TopicPartition) -> int | None:
-        """End an assignment that is another member's now; return its generation, if there was one."""
+        """End an assignment that another member has now; return its generation, if any."""
         origin = self._mine.pop(partition, None)
         self._positions.forget(partition)
         self._backlog.drop(partition)

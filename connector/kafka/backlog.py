@@ -1,13 +1,13 @@
 """Records that were polled and are not decoded yet.
 
-Two things keep a record from being decoded at once. Its schema may be unavailable for now; then it is
-tried again every second. Or decoding has taken `_SLICE_SECONDS` already: records made to be costly
-could take seconds a poll, and a member that does not poll counts as dead for the group
-(``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the next
-poll of the client.
+Two things keep a record from being decoded at once. Its schema may be unavailable for now; then it
+is tried again every second. Or decoding has taken `_SLICE_SECONDS` already: records made to be
+costly could take seconds a poll, and a member that does not poll counts as dead for the group
+(``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the
+next poll of the client.
 
-Order holds within a partition: what comes after a record that waits, waits too. A partition whose records
-wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
+Order holds within a partition: what comes after a record that waits, waits too. A partition whose
+records wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class PartitionBatch:
 class Backlog:
     """Decodes records and keeps those that cannot be decoded yet.
 
-    ``hand_over`` takes what was decoded. ``poll_bytes`` is how much may wait before nothing is fetched.
+    ``hand_over`` takes what was decoded. ``poll_bytes`` is how much may wait before nothing is
+    fetched.
     """
 
     def __init__(
@@ -98,9 +99,9 @@ class Backlog:
         self._hand_over(polls)
 
     def decode_again(self) -> list[TopicPartition]:
-        """Go on with what waits, once it is time; return the partitions that need not wait any more.
+        """Decode what waits, once it is time; return the partitions that were held for it.
 
-        Those of them that are still wanted must be resumed.
+        Those that are to be fetched now must be resumed.
         """
         nothing_waits = not (self._positions.held() or self._lacks_schema)
         if nothing_waits or self._host.monotonic() < self._due:

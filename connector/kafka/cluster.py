@@ -1,12 +1,13 @@
 """Asks the brokers about topics and groups, and has them create topics.
 
-Every call blocks until the brokers have answered, for a bounded time. Errors become `KafkaUnavailable`
-(ask again later) or its child `KafkaDenied` (a right is missing).
+Every call blocks until the brokers have answered, for a bounded time. Errors become
+`KafkaUnavailable` (ask again later) or its child `KafkaDenied` (a right is missing).
 
-An admin client may keep asking a broker that is gone, or not in charge any more, for minutes: it looks
-for a group's coordinator once, and for controller and leaders hardly ever (librdkafka 2.16). So a
-question without an answer is asked again, each time of a new client. A new client that is made before the
-brokers have noticed the loss is sent to the same broker by them; hence several tries, the first ones short.
+An admin client may keep asking a broker that is gone, or not in charge any more, for minutes: it
+looks for a group's coordinator once, and for controller and leaders hardly ever (librdkafka 2.16).
+So a question without an answer is asked again, each time of a new client. A new client that is made
+before the brokers have noticed the loss is sent to the same broker by them; hence several tries,
+the first ones short.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ __all__ = [
 _TRIES_SECONDS = (2.0, 3.0, 4.0, 6.0)
 """Timeout per attempt; each attempt uses a new client. The last is long enough for slow brokers."""
 _WAIT_SECONDS = 30.0
-"""Must exceed the client's own timeout: freeing a client with a request in flight crashes the process
-(confluent-kafka 2.16)."""
+"""Must exceed the client's own timeout: freeing a client with a request in flight crashes the
+process (confluent-kafka 2.16)."""
 _COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
-"""How long brokers may take to say who they are before an operator is told that they do not answer."""
+"""How long brokers may take to say who they are before an operator is told that they do not
+answer."""
 _DEFAULT_SESSION_SECONDS = 45.0
 """Kafka's default for both protocols; used if the brokers do not report the setting."""
 
@@ -70,8 +72,9 @@ def _wait(what: str, future: Future[T]) -> T:
     try:
         return future.result(timeout=_WAIT_SECONDS)
     except KafkaException as error:
-        # The future holds the error. With its traceback the error would hold the frames that asked, so future and
-        # client: a cycle that only the garbage collector frees, with 30 threads and descriptors per question (seen).
+        # The future holds the error. With its traceback the error would hold the frames that asked,
+        # so future and client: a cycle that only the garbage collector frees, with 30 threads and
+        # descriptors per question (seen).
         raise unavailable(what, error.args[0]) from error.with_traceback(None)
     except TimeoutError as error:
         raise KafkaUnavailable(f"{what}: no answer within {_WAIT_SECONDS:.0f} s") from error
@@ -90,7 +93,7 @@ def _is_unanswered(error: KafkaUnavailable) -> bool:
 
 
 class Cluster:
-    """Asks the brokers with an admin client that ``make`` makes, and about the group's offsets with a consumer.
+    """Asks the brokers, with an admin client from ``make`` and a consumer for the group's offsets.
 
     ``offsets`` is a consumer of the group that never joins it. May be used by several threads.
     """
@@ -100,11 +103,12 @@ class Cluster:
         self._made = make()
         self._offsets = offsets
         self._unanswered: list[AdminClient] = []
-        """Clients whose answer is overdue, as after the process was stopped for a while. They are kept: freeing a client
-        with a request in flight crashes the process (seen with confluent-kafka 2.16)."""
+        """Clients whose answer is overdue, as after the process was stopped for a while. They are
+        kept: freeing a client with a request in flight crashes the process (seen with
+        confluent-kafka 2.16)."""
 
     def _ask(self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...] = ()) -> T:
-        """Ask a question; ask again, of a new client, if no broker answers. ``tries`` are the timeouts."""
+        """Ask a question, again and of a new client if no broker answers."""
         *first, last = tries or _TRIES_SECONDS
         for seconds in first:
             try:
@@ -121,8 +125,9 @@ class Cluster:
         except KafkaUnavailable as error:
             if _is_unanswered(error):
                 self._replace(client, late=isinstance(error.__cause__, TimeoutError))
-            # Without the frames that hold the client, it is freed here, which may take a while. Otherwise the thread that
-            # drops the error last would free it, which may be the event loop's.
+            # Without the frames that hold the client, it is freed here, which may take a while.
+            # Otherwise the thread that drops the error last would free it, which may be the event
+            # loop's.
             raise error.with_traceback(None) from error.__cause__
         finally:
             del client
@@ -175,8 +180,9 @@ class Cluster:
 
     def committed(self, partition: TopicPartition) -> CommittedOffset | None:
         """Return the group's commit for a partition; None if there is none."""
-        # Not by the admin client: it keeps asking the coordinator it found first. If the group has moved, the refusal
-        # (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka 2.16, seen; its issue 5040).
+        # Not by the admin client: it keeps asking the coordinator it found first. If the group has
+        # moved, the refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka
+        # 2.16, seen; its issue 5040).
         try:
             (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
         except KafkaException as error:
@@ -189,13 +195,16 @@ class Cluster:
         return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
     def offsets(self, partition: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
-        """Return a partition's first offset and its end offset; if ``stable``, the end before any open transaction."""
+        """Return a partition's first offset and its end.
+
+        ``stable`` asks for the end before any open transaction.
+        """
         isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         first, end = (self._offset(partition, spec, isolation) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
         return first, end
 
     def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
-        """Return the offset of the first record that is from this time or later; None if there is none."""
+        """Return the offset of the first record from this time on; None if there is none."""
         isolation = IsolationLevel.READ_UNCOMMITTED
         found = self._offset(partition, OffsetSpec.for_timestamp(time_ms), isolation, may_lack=True)
         return None if found < 0 else found
@@ -215,7 +224,7 @@ class Cluster:
         return self._ask(ask)
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the end offsets of those of these partitions for which the brokers say one. Asks once."""
+        """Return the end offsets that the brokers know now. Asks once."""
         client = self._made
         asked = client.list_offsets(
             {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
@@ -246,7 +255,7 @@ class Cluster:
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 
     def group_may(self, group: str) -> frozenset[str]:
-        """Return the operations on a group that this client is authorised for; empty if the brokers do not say."""
+        """Return the group operations that this client may do; empty if the brokers do not say."""
 
         def ask(client: AdminClient, seconds: float) -> GroupDescribed:
             asked = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=seconds)
@@ -259,7 +268,10 @@ class Cluster:
     def create(
         self, topic: str, partitions: int, replication: int, settings: dict[str, str], *, rehearsal: bool = False
     ) -> None:
-        """Create a topic, unless another member has done so meanwhile. A ``rehearsal`` only asks whether it may."""
+        """Create a topic, unless another member has done so meanwhile.
+
+        A ``rehearsal`` only asks whether it may.
+        """
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replication, config=settings)
 
         def ask(client: AdminClient, seconds: float) -> None:

@@ -2,8 +2,8 @@
 
 Only one commit is ever in flight. While the client knows no coordinator it holds commits back, and
 later makes them up in any order, so that the committed offset could go back (seen with librdkafka
-2.16). What has to wait for its turn is merged: the newest offset of each partition goes out with the
-next request.
+2.16). What has to wait for its turn is merged: the newest offset of each partition goes out with
+the next request.
 
 A commit is also how this member learns that it still is one. A coordinator that takes an offset
 vouches for the member as of the moment the commit was *made*; `CommitQueue.vouched` says when that
@@ -28,12 +28,12 @@ __all__ = ["CommitQueue"]
 Report = Callable[[KafkaError | None, list[KafkaTopicPartition]], None]
 
 _ANSWER_SECONDS = 600.0
-"""How long a commit may stay unanswered before the next one is sent anyway. Longer than a coordinator
-is ever away: if the client holds two commits back, the older one may be made last. It answers each of
-them (librdkafka 2.16, its source)."""
+"""How long a commit may stay unanswered before the next one is sent anyway. Longer than a
+coordinator is ever away: if the client holds two commits back, the older one may be made last. It
+answers each of them (librdkafka 2.16, its source)."""
 _NO_MEMBER = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID, KafkaError.FENCED_MEMBER_EPOCH})
-"""Answers to a commit that say that this process is no member any more. A member whose group is just
-changing gets other codes."""
+"""Answers to a commit that say that this process is no member any more. A member whose group is
+just changing gets other codes."""
 
 
 class CommitQueue:
@@ -50,8 +50,8 @@ class CommitQueue:
         self._made = NEVER
         """Monotonic second at which the commit was made whose answer is expected next."""
         self.vouched = NEVER
-        """Monotonic second at which the last commit was made that the coordinator took. Read by other
-        threads."""
+        """Monotonic second at which the last commit was made that the coordinator took. Read by
+        other threads."""
 
     @property
     def in_flight(self) -> bool:
@@ -92,8 +92,8 @@ class CommitQueue:
     def membership_lost(self) -> None:
         """Forget that anybody vouched for this member.
 
-        The answer to a commit made before the loss may come after the member was let in again. It must
-        not vouch for the new membership.
+        The answer to a commit made before the loss may come after the member was let in again. It
+        must not vouch for the new membership.
         """
         self.vouched = self._made = NEVER
 

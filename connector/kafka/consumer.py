@@ -3,70 +3,73 @@
 The problem
 -----------
 
-librdkafka's consumer is one object with four jobs: it is a member of a group, it fetches, it commits,
-and it keeps positions. All four show at one place, the call of ``consume``: records, errors, ends of
-logs, rebalances and the answers to commits come out of it, in whatever order the client likes. No call
-of it is safe while another thread is in one, and a member that does not call it for
-``max.poll.interval.ms`` is taken for dead. The pipeline, on the other side, runs on the event loop and
-wants to hear of all this in order, as values, and never to wait.
+librdkafka's consumer is one object with four jobs: it is a member of a group, it fetches, it
+commits, and it keeps positions. All four meet in one call, ``consume``: records, errors, ends of
+logs, rebalances and the answers to commits come out of it, in whatever order the client likes. No
+other thread may be in a call of the client at the same time. And a member that does not call it for
+``max.poll.interval.ms`` is taken for dead. The pipeline, on the other side, runs on the event loop.
+It wants to hear of all this in order, as values, and must never wait.
 
 The picture
 -----------
 
 ::
 
-      event loop                 │                      this thread
-                                 │
-      Pipeline ◀── inputs ───────┼── post() ◀──┬── Assignments ◀── rebalance callbacks ─┐
-         │                       │             ├── Backlog ◀── records ── Poller ◀──────┤
-         │                       │             └── CommitQueue ◀── answers ─────────────┤
-         │                       │                                                      │
-         └────── commands ───────┼─▶ queue ─▶ one turn: commands, decode, poll ─▶ client.consume()
-                                 │
+      event loop              │                    this thread
+                              │
+      Pipeline ◀── inputs ────┼── post() ◀─┬── Assignments ◀── rebalance callbacks ─┐
+         │                    │            ├── Backlog ◀── records ── Poller ◀──────┤
+         │                    │            └── CommitQueue ◀── answers ─────────────┤
+         │                    │                                                     │
+         └────── commands ────┼─▶ queue ─▶ a turn: commands, decode, poll ─▶ client.consume()
+                              │
 
-One turn of the loop: carry out all commands, go on with records that waited to be decoded, poll once and
-decode, look whether the group has let us in, send what is queued to be committed. Every piece of state
-has one owner:
+A turn of the loop carries out all commands, goes on with records that waited to be decoded, polls
+once and decodes, looks whether the group has let us in, and sends the commits that are queued. Every
+piece of state has one owner:
 
-=================  ====================================================================================
-`Assignments`      which partitions are ours, and under which generation
-`Positions`        where each is read, whether it is fetched, every seek and its reason
-`Poller`           how much is asked for at once; what a poll brings
-`Backlog`          records that cannot be decoded yet
-`CommitQueue`      offsets to commit, and since when the coordinator vouches for us
-`Admission`        whether the group has let us in; `PollClock`: whether this process slept
-this file          the thread, the commands, and the callbacks of a rebalance
-=================  ====================================================================================
+=============  ===================================================================================
+`Assignments`  which partitions are ours, and under which generation
+`Positions`    where each partition is read, whether it is fetched, every seek and its reason
+`Poller`       how much is asked for at a time, and what a poll brings
+`Backlog`      records that cannot be decoded yet
+`CommitQueue`  offsets to commit, and since when the coordinator vouches for us
+`Admission`    whether the group has let us in; `PollClock` knows whether this process slept
+this file      the thread, the commands, and the callbacks of a rebalance
+=============  ===================================================================================
 
 The laws
 --------
 
 1. Only this thread touches the client. Other threads submit commands and read a few values, each of
    which is replaced as a whole.
-2. Both ways are bounded. At most `_POLLS_UNDER_WAY` polls wait for the pipeline; the thread holds one
-   more. Commands are few: one for each decision about a partition.
-3. The thread always polls, also while every partition is paused. A slow vendor must not look like a
+2. Both directions are bounded. At most `_POLLS_UNDER_WAY` polls wait for the pipeline, and the
+   thread holds one more. Commands are few: one for each decision about a partition.
+3. The thread always polls, even while every partition is paused. A slow vendor must not look like a
    dead member.
 4. An assignment starts paused. The pipeline restores the ledger and says where to start.
-5. Commands name a generation. What is addressed to an assignment that has ended is dropped, and so are
-   records that were read before one began anew.
-6. A revoke waits, inside its callback, until the pipeline has released each partition: only until the
-   callback returns are commits of it still accepted. The wait is bounded, because the group waits too.
-   Other commands that come in meanwhile are put off: an assignment does not change within a callback.
-7. One commit at a time, the newest offset of each partition. Nobody waits for the last one in a drain:
-   the client joins again only when it has its answer, and the ledger has what it would have said.
+5. Commands name a generation. A command for an assignment that has ended is dropped, and so are
+   records that were read before a partition began anew.
+6. A revoke waits, inside its callback, until the pipeline has released each partition, because only
+   until the callback returns are commits for it accepted. The wait is bounded: the group waits too.
+   Other commands that arrive meanwhile are put off, because assignments do not change in a callback.
+7. One commit at a time, with the newest offset of each partition. A drain does not wait for the
+   answer to its last commit: the client joins again only after that answer, and the ledger has what
+   the commit would have said.
 
-What may be forgotten: anything but the generation numbers. A record that was polled and not decoded is
-read again by the next owner of its partition. An offset that was not committed is found in the ledger.
-A position that was lost is asked for anew, by ending the assignment and beginning another one.
+What may be forgotten: everything but the generation numbers. A record that was polled but not
+decoded is read again by the next owner of its partition. An offset that was not committed is found
+in the ledger. A position that was lost is asked for again, by ending the assignment and beginning
+another one.
 
 What must change together
 -------------------------
 
-A new command: `connector.ports.SourceCommand`, `SourceConsumer._carry_out`, and whether a drain puts it
-off. A new kind of event from the client: `Poller._take_in`. A new reason to begin anew: the list at the
-top of `positions`. The simulation's client (``tests/simulation/cluster.py``) does what librdkafka was
-seen to do; what is learnt of it goes there too, and the contract suite holds it to a real broker.
+A new command: `connector.ports.SourceCommand`, `SourceConsumer._carry_out`, and the choice whether a
+drain puts it off. A new kind of event from the client: `Poller._take_in`. A new reason to begin anew:
+the list at the top of `positions`. The simulation's client (``tests/simulation/cluster.py``) does
+what librdkafka was seen to do. What is learnt about librdkafka goes there too, and the contract suite
+holds it against a real broker.
 """
 
 from __future__ import annotations
@@ -94,21 +97,21 @@ __all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer"]
 
 _POLLS_UNDER_WAY = 2
 MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
-"""Upper bound on polls handled once the buffer is full, counting the poll that filled it: those already
-queued plus the one the thread is holding."""
+"""Upper bound on polls handled once the buffer is full, counting the poll that filled it: those
+already queued plus the one the thread is holding."""
 _LEAVE_SECONDS = 10.0
-"""Fits into a grace period of a minute, after the default ``DRAIN_TIMEOUT`` and before the producer's
-last seconds."""
+"""Fits into a grace period of a minute, after the default ``DRAIN_TIMEOUT`` and before the
+producer's last seconds."""
 _LAST_COMMIT_SECONDS = 5.0
-"""Share of `_LEAVE_SECONDS` reserved for the final commits. Offsets not committed in time are recovered
-from the ledger."""
+"""Share of `_LEAVE_SECONDS` reserved for the final commits. Offsets not committed in time are
+recovered from the ledger."""
 _DRAIN_GRACE_SECONDS = 5.0
-"""How long a revoke waits beyond the pipeline's own deadline: if the loop hangs, the group must not wait
-for it."""
+"""How long a revoke waits beyond the pipeline's own deadline: if the loop hangs, the group must not
+wait for it."""
 
 
 class SourceConsumer:
-    """Owns the consumer's client on a thread of its own; a ``ports.Source`` and a ``ports.MonitoredSource``."""
+    """Owns the client; a ``ports.Source`` and a ``ports.MonitoredSource``."""
 
     def __init__(
         self,
@@ -157,7 +160,7 @@ class SourceConsumer:
         self._slots.release()
 
     def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
-        """Leave the group; block until the thread has ended, or for so long, and tell whether it has."""
+        """Leave the group; wait so long for the thread to end, and return whether it has."""
         self._closing.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -232,11 +235,15 @@ class SourceConsumer:
                 return
 
     def _send_last_commits(self) -> None:
-        """Commit before leaving, and wait for the answers. A commit of the client that waits itself has no bound."""
+        """Commit before leaving, and wait for the answers.
+
+        The client could wait itself, but without a bound.
+        """
         deadline = self._host.monotonic() + _LAST_COMMIT_SECONDS
         self._commits.send()
         while self._commits.in_flight and self._host.monotonic() < deadline:
-            # Serves the answer. A record that comes is read again by the next owner of its partition.
+            # Serves the answer. A record that comes is read again by the next owner of its
+            # partition.
             self._client.consume(1, self._policy.seconds)
             self._commits.send()
 
@@ -316,7 +323,7 @@ class SourceConsumer:
         self._give_up(client, places)
 
     def _drain(self, partitions: list[TopicPartition]) -> None:
-        """Wait until the pipeline has released these partitions, and commit what it has them committed to."""
+        """Wait until the pipeline has released these partitions; commit what it submits."""
         waiting = set(self._assignments.generations(partitions))
         for partition in partitions:
             self._backlog.drop(partition)

@@ -1,4 +1,4 @@
-"""Dead letters: the record byte for byte, and headers that say why it was set aside (design: Words, dead letter)."""
+"""Dead letters: a record byte for byte, and headers that say why (design: Words, dead letter)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from connector.ports import Confirmation, Record, RecordOrigin
 __all__ = ["DeadLetters", "reason"]
 
 _MAX_HEADER_BYTES = 4096
-"""Upper bound for each of our headers. A dead-letter topic takes records 64 KB larger than the source's."""
+"""Upper bound for each of our headers. A dead-letter topic takes records 64 KB larger than the
+source's."""
 
 
 class DeadLetters:
@@ -89,6 +90,9 @@ def _headers(source: TopicPartition, group: str, dedupe_id: str, record: Record,
 
 
 def reason(letter: Message) -> str:
-    """Return the reason code of a dead letter. If a replayed record became a letter again, the last one counts."""
+    """Return the reason code of a dead letter.
+
+    If a replayed record became a letter again, the last code counts.
+    """
     codes = [value for name, value in headers_of(cast("Record", letter)) or () if name == REASON_HEADER]
     return (codes[-1] or b"").decode("utf-8", "replace") if codes else "none"

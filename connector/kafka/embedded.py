@@ -1,8 +1,9 @@
-"""librdkafka's embedded broker: a simulator in memory, for the demo and for fast tests. Not Apache Kafka.
+"""librdkafka's embedded broker: an in-memory simulator for the demo and fast tests.
 
-It keeps at most 5 MiB per partition and nothing beyond its end. It has no topic settings, no retention, no
-transactions and no append time. It has topic ids and leader epochs once it has a controller. Its API is
-experimental. It is reached by ctypes, in the library that the ``confluent_kafka`` wheel contains.
+It is not Apache Kafka. It keeps at most 5 MiB per partition and nothing beyond its end. It has no
+topic settings, no retention, no transactions and no append time. It has topic ids and leader epochs
+once it has a controller. Its API is experimental. It is reached by ctypes, in the library that the
+``confluent_kafka`` wheel contains.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class EmbeddedBroker:
             text,
             ctypes.c_size_t(len(text)),
         )
-        # Otherwise it writes to standard error that a mock cluster is enabled; the demo says so itself.
+        # Otherwise it writes to standard error that a mock cluster is enabled; the demo says so
+        # itself.
         self._call("rd_kafka_conf_set_log_cb", None, ctypes.c_void_p(configuration), ctypes.c_void_p(None))
         self._handle = self._call(
             "rd_kafka_new",
@@ -69,7 +71,8 @@ class EmbeddedBroker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop the broker. All its records are gone."""
-        # The cluster belongs to the handle and ends with it. Destroying it separately aborts the process.
+        # The cluster belongs to the handle and ends with it. Destroying it separately aborts the
+        # process.
         self._call("rd_kafka_destroy", None, ctypes.c_void_p(self._handle))
 
     def create_topic(self, topic: str, partitions: int) -> None:
@@ -87,7 +90,7 @@ class EmbeddedBroker:
 
 
 class EmbeddedLedgerTopics:
-    """Replaces `ManagedTopics` for the embedded broker, whose topics have no settings; a ``ports.LedgerTopics``.
+    """A ``ports.LedgerTopics`` for the embedded broker, whose topics have no settings.
 
     Whoever started the broker has created the topics.
     """

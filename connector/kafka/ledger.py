@@ -1,7 +1,7 @@
-"""The ledger topic: facts are appended to it, and an assignment is restored from it (design: The ledger).
+"""The ledger topic: facts are appended, assignments are restored (design: The ledger).
 
-A restore never guesses. If the ledger cannot be read to its end, or has an entry that no connector writes
-there, the partition is refused with the text that says what an operator can do.
+A restore never guesses. If the ledger cannot be read to its end, or has an entry that no connector
+writes there, the partition is refused with the text that says what an operator can do.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class LedgerPolicy:
 class Ledger:
     """The ledgers of one connector: one topic per source topic, one partition per source partition.
 
-    ``append_time`` is False for brokers without a clock, as the embedded one, which reports a constant; the wall clock is
-    trusted then. ``cluster_id`` is asked for once if it is not given.
+    ``append_time`` is False for brokers without a clock, as the embedded one, which reports a
+    constant; the wall clock is trusted then. ``cluster_id`` is asked for once if it is not given.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Ledger:
     def restore(
         self, source: TopicPartition, *, truncated: bool = False, wanted: Callable[[], bool] = lambda: True
     ) -> Recovery:
-        """Return what an assignment starts with; blocks until the ledger partition was read to its end.
+        """Return what an assignment starts with. Blocks while the ledger partition is read.
 
         Once ``wanted`` says no, it ends as if the ledger could not be read.
 
@@ -152,7 +152,9 @@ class LedgerReader:
         newest: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Recovery:
-        """Read a ledger partition to its end; blocks. With ``newest``, read only so many entries, to check a start.
+        """Read a ledger partition to its end; blocks.
+
+        With ``newest``, only so many entries are read, to check whether it could start.
 
         A missing ``ledger``, or partition of it, counts as an empty one.
 
@@ -160,7 +162,8 @@ class LedgerReader:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
-        # The commit first, the end second: an intact ledger reaches at least as far as an earlier commit relies on.
+        # The commit first, the end second: an intact ledger reaches at least as far as an earlier
+        # commit relies on.
         committed = self._cluster.committed(source)
         first, end = self._cluster.offsets(source)
         identity = Identity(
@@ -218,7 +221,7 @@ class LedgerReader:
     def _skipped(
         self, restoration: Restoration, source: TopicPartition, state: PartitionState, wanted: Callable[[], bool]
     ) -> int | None:
-        """Return the first record that somebody else's commit skips without a fact; None if it skips none."""
+        """Return the first record that a foreign commit skips without a fact; None if it skips none."""
         doubt = restoration.in_doubt(state)
         if doubt is None:
             return None
@@ -247,10 +250,11 @@ class LedgerReader:
         ledger: TopicDescription,
         wanted: Callable[[], bool],
     ) -> int | None:
-        """Return the first skipped record that is younger than the facts of other partitions; None if there is none.
+        """Return the first skipped record that is younger than the facts of other partitions.
 
-        A partition that is new, or that another consumer had first, has no facts. A commit that means "start from now"
-        skips only what is older than the connector's first entry in any partition.
+        A partition that is new, or that another consumer had first, has no facts. A commit that
+        means "start from now" skips only what is older than the connector's first entry in any
+        partition.
         """
         for number in range(ledger.partitions):
             place = TopicPartition(ledger.name, number)
@@ -272,8 +276,9 @@ def entries(
 ) -> Iterator[tuple[Message, ledger_entry.LedgerEntry]]:
     """Decode the records of a stretch of a ledger partition.
 
-    There is one at each offset: the ledger is written without transactions, and records without keys are not compacted. So
-    a missing one was lost. That is also how a wrong batch offset shows, which no checksum covers.
+    There is one at each offset: the ledger is written without transactions, and records without
+    keys are not compacted. So a missing one was lost. That is also how a wrong batch offset shows,
+    which no checksum covers.
 
     Raises:
         LedgerRefused: a record is missing, damaged or not ours; the text names the offset.

@@ -1,8 +1,8 @@
 """The topics that the connector owns, ledgers and dead letters: created, checked, or refused.
 
-Nothing in them may get lost by itself. A ledger keeps its entries for the dedupe window and a day; a
-dead-letter topic keeps its letters for ever. Both are as replicated, and as strict about replicas in sync,
-as the source: a fact must not be lost with a broker whose loss the source survives.
+Nothing in them may get lost by itself. A ledger keeps its entries for the dedupe window and a day;
+a dead-letter topic keeps its letters for ever. Both are as replicated, and as strict about replicas
+in sync, as the source: a fact must not be lost with a broker whose loss the source survives.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _DAY_MS = 86_400_000
 _LETTER_HEADROOM_BYTES = 65_536
 """Room for the headers that a dead letter adds to its record (design: Words, dead letter)."""
 _ENTRY_BYTES = 524_288
-"""Size of the largest ledger entry: 10,000 facts of at most 24 bytes, their runs, and the header."""
+"""Size of the largest ledger entry: 10,000 facts of at most 24 bytes, their runs, and the
+header."""
 _ANY_TIME = {
     "message.timestamp.type": "CreateTime",
     "message.timestamp.before.max.ms": str(2**63 - 1),
@@ -36,16 +37,16 @@ _LEFT_OUT = (
     frozenset(_ANY_TIME),
     frozenset({*_ANY_TIME, "unclean.leader.election.enable", "min.insync.replicas"}),
 )
-"""What to leave out when a broker refuses a topic's settings, one attempt after the other. Brokers before
-Kafka 3.6 do not know `_ANY_TIME`; some managed clusters do not allow the other two. Whether the topic keeps
-what is written to it is checked afterwards in any case."""
+"""What to leave out when a broker refuses a topic's settings, one attempt after the other. Brokers
+before Kafka 3.6 do not know `_ANY_TIME`; some managed clusters do not allow the other two. Whether
+the topic keeps what is written to it is checked afterwards in any case."""
 _SETTING_REFUSED = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
 
 
 class ManagedTopics:
-    """Ledger and dead-letter topics on a real cluster; a ``ports.LedgerTopics`` (design: The ledger)."""
+    """Our topics on a real cluster; a ``ports.LedgerTopics`` (design: The ledger)."""
 
     def __init__(
         self,
@@ -73,7 +74,8 @@ class ManagedTopics:
         """Create or check the ledger and dead-letter topics of a source topic; return the ledger.
 
         Raises:
-            LedgerRefused: a topic is missing or would lose facts; the text has the command that fixes it.
+            LedgerRefused: a topic is missing or would lose facts; the text has the command that
+            fixes it.
             KafkaUnavailable: the brokers do not answer.
         """
         inherited = self._cluster.settings(source.name)
@@ -84,7 +86,7 @@ class ManagedTopics:
         return ledger
 
     def rehearse(self, source: TopicDescription, *, letters: bool) -> TopicDescription | None:
-        """Check the ledger, or the topic of ``letters``, and change nothing; None if it does not exist yet.
+        """Check the ledger, or the ``letters``, and change nothing; None if it does not exist yet.
 
         Raises:
             LedgerRefused, KafkaUnavailable: as `ensure` would.
@@ -121,7 +123,7 @@ class ManagedTopics:
                 raise LedgerRefused(f"{self.fix(what, letters.name, problems)}; or go on with ACCEPT={accept}")
 
     def letters_note(self, source: TopicDescription, letters: TopicDescription) -> str | None:
-        """Return what is wrong with a dead-letter topic that is used nevertheless; None if nothing is."""
+        """Return what is wrong with a dead-letter topic in use; None if nothing is."""
         inherited = self._cluster.settings(source.name)
         try:
             settings = self._cluster.settings(letters.name)
@@ -195,8 +197,8 @@ class ManagedTopics:
     def ledger_problems(self, settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
         """Return the settings that would lose facts, with values that would not.
 
-        Before an offset is committed, its fact must be on as many replicas as the record. Otherwise a broker's loss that
-        the source survives would take facts with it.
+        Before an offset is committed, its fact must be on as many replicas as the record. Otherwise
+        a broker's loss that the source survives would take facts with it.
         """
         wanted = self.ledger_settings(source)
         retention = int(settings.get("retention.ms", "0"))
@@ -240,7 +242,7 @@ _KEEPS_LETTERS = (
 
 
 def letter_problems(settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
-    """Return the settings of a dead-letter topic that would lose letters, with values that would not."""
+    """Return the settings that would lose letters, with values that would not."""
     wanted = letter_settings(source)
     return _not_so({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
 
@@ -252,7 +254,10 @@ def forgets(settings: dict[str, str]) -> bool:
 
 
 def _not_so(wanted: dict[str, str], settings: dict[str, str], replication: int) -> dict[str, str]:
-    """Return the wanted settings that a topic lacks. No more replicas in sync are asked for than there are replicas."""
+    """Return the wanted settings that a topic lacks.
+
+    No more replicas in sync are asked for than there are replicas.
+    """
     in_sync = min(int(wanted["min.insync.replicas"]), replication)
     if int(settings.get("min.insync.replicas", "1")) >= in_sync:
         wanted = {name: value for name, value in wanted.items() if name != "min.insync.replicas"}

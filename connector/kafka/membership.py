@@ -1,4 +1,4 @@
-"""What this member knows about its own standing: whether the group has let it in, and whether it slept."""
+"""What this member knows of itself: whether the group has let it in, and whether it slept."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class PollClock:
     def polled(self, began: float) -> None:
         """Note that a poll began.
 
-        The process may have slept past its session. The first polls after that hand out records that
-        were fetched before the sleep. Only then does the client hear from the brokers, or see by its
-        own clock, that its partitions belong to another member.
+        The process may have slept past its session. The first polls after that hand out records
+        that were fetched before the sleep. Only then does the client hear from the brokers, or see
+        by its own clock, that its partitions belong to another member.
         """
         if began - self._began > self._sleep_seconds:
             self._awake_at = began + _WAKING_SECONDS
@@ -70,8 +70,8 @@ class Admission:
     def look(self, member_id: Callable[[], str | None]) -> None:
         """Look whether the group has let this member in although it assigned nothing.
 
-        A KIP-848 member is not told of an empty assignment (seen with Apache Kafka 4.4). One that has
-        been neither refused nor given anything for `_JOIN_SECONDS` is taken for a spare.
+        A KIP-848 member is not told of an empty assignment (seen with Apache Kafka 4.4). One that
+        has been neither refused nor given anything for `_JOIN_SECONDS` is taken for a spare.
         """
         if not self.joined:
             self.joined = self._has_waited_long() if self._names_itself else bool(member_id())

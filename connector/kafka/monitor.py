@@ -5,8 +5,8 @@ The consumer cannot tell any of this (librdkafka 2.16):
 * If a partition yields nothing, because its leader is gone or a batch is cut short, the client says
   nothing at all.
 * What it knows of a log's end is not updated while the partition is paused.
-* A topic that was deleted and created again looks like the old one to a classic consumer, which reads
-  on from its old offset.
+* A topic that was deleted and created again looks like the old one to a classic consumer, which
+  reads on from its old offset.
 * It reports a right that was taken away once, and one that was given back never.
 """
 
@@ -27,13 +27,13 @@ __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", 
 SOURCE_RIGHTS = ("READ", "DESCRIBE_CONFIGS")
 LEDGER_RIGHTS = ("READ", "WRITE", "DESCRIBE_CONFIGS")
 LETTER_RIGHTS = ("WRITE",)
-"""The rights that README lists, in the client's names. The rights to create topics are not among them:
-the connector runs without."""
+"""The rights that README lists, in the client's names. The rights to create topics are not among
+them: the connector runs without."""
 
 _SECONDS = 5.0
-"""Pause between two looks. Records of a recreated topic that are read in this time are read again once the
-recreation is noticed. An event with a dedupe id is a duplicate then; one without is sent again, under the
-id derived from its new position."""
+"""Pause between two looks. Records of a recreated topic that are read in this time are read again
+once the recreation is noticed. An event with a dedupe id is a duplicate then; one without is sent
+again, under the id derived from its new position."""
 _STILL_SECONDS = 60.0
 """How long a partition may yield nothing while its log goes on. A fetch takes less, and so does the
 election of a leader."""
@@ -49,7 +49,7 @@ class MonitorPolicy:
 
 
 class ClusterMonitor:
-    """Asks the brokers on a thread of its own while the context lasts. Leaving the context waits for nothing."""
+    """Asks the brokers on its own thread while the context lasts; leaving it waits for nothing."""
 
     def __init__(
         self,
@@ -91,7 +91,8 @@ class ClusterMonitor:
                 return
 
     def _look(self) -> None:
-        # The group first: if a topic cannot be described, its coordinator would not be heard of either.
+        # The group first: if a topic cannot be described, its coordinator would not be heard of
+        # either.
         lacking = [*self._lacking_of_group(), *self._lacking_of_topics()]
         ours = self._source.partitions()
         ends = self._cluster.ends(ours) if ours else {}
@@ -138,8 +139,8 @@ class ClusterMonitor:
                 yield lacking_sentence(f"topic {name}", lacking)
 
     def _lacking_of_group(self) -> Iterator[str]:
-        # Reading an offset needs fewer rights than joining. But only an admin client can be asked for the operations
-        # on a group, and that keeps asking the coordinator it found first.
+        # Reading an offset needs fewer rights than joining. But only an admin client can be asked
+        # for the operations on a group, and that keeps asking the coordinator it found first.
         try:
             self._cluster.committed(TopicPartition(self._policy.sources[0], 0))
         except KafkaDenied as error:

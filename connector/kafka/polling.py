@@ -1,11 +1,11 @@
-"""One poll: so many calls of the client's ``consume`` as it takes, and what they bring, by partition.
+"""One poll: as many ``consume`` calls as it takes, and what they bring, by partition.
 
-A poll is bounded by records, by bytes and by time. The client bounds a call by records only, so a poll
-asks in small steps and looks at the bytes between them; else a few large records would be more than the
-buffer holds. A poll exceeds its bytes by one record at most.
+A poll is bounded by records, by bytes and by time. The client bounds a call by records only, so a
+poll asks in small steps and looks at the bytes between them; else a few large records would be more
+than the buffer holds. A poll exceeds its bytes by one record at most.
 
-A rebalance happens within ``consume``. What was read before it belongs to an assignment that may have
-ended, so a poll hands out only what belongs to a current one.
+A rebalance happens within ``consume``. What was read before it belongs to an assignment that may
+have ended, so a poll hands out only what belongs to a current one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from connector.ports import ConsumerEvents
 __all__ = ["PollPolicy", "Poller"]
 
 _RECORDS_AT_ONCE = 100
-"""Records per ``consume`` call. Kept small because the byte limit can only be checked between calls."""
+"""Records per ``consume`` call. Kept small because the byte limit can only be checked between
+calls."""
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes are named so
 
 
@@ -38,7 +39,8 @@ class PollPolicy:
 
     topics: tuple[str, ...]
     incremental: bool
-    """Whether assignments change partition by partition: cooperative-sticky, or the KIP-848 protocol."""
+    """Whether assignments change partition by partition: cooperative-sticky, or the KIP-848
+    protocol."""
     drain_seconds: float
     sleep_seconds: float = 22.5
     """A pause between two polls that may have cost the session: half of it."""
@@ -47,7 +49,8 @@ class PollPolicy:
     records: int = 1000
     """Most records of one poll (measured: 1,000 is the fastest, 10,000 is three times slower)."""
     size: int = 1_000_000
-    """Bytes after which a poll takes no more records. Each counts with its estimated JSON overhead."""
+    """Bytes after which a poll takes no more records. Each counts with its estimated JSON
+    overhead."""
     seconds: float = 0.1
     """How long a poll waits for records. A command waits as long for a poll to end."""
 

@@ -1,26 +1,26 @@
 """Where each assigned partition is read, whether it is fetched, and every seek with its reason.
 
-The client keeps positions of its own, and they cannot be trusted. All of this was seen with librdkafka
-2.16, most of it on a loaded machine:
+The client keeps positions of its own, and they cannot be trusted. All of this was seen with
+librdkafka 2.16, most of it on a loaded machine:
 
-* **Resume ends in a seek.** The client says once that a position is outside the log, or that the log
-  was cut below it, and then stands still. A pause or a resume in between makes it forget to say so.
-  A seek makes it look again.
+* **Resume ends in a seek.** The client says once that a position is outside the log, or that the
+  log was cut below it, and then stands still. A pause or a resume in between makes it forget to say
+  so. A seek makes it look again.
 * **A seek carries the epoch.** With the epoch of the record before it, the client checks the offset
-  against the log's history, and a log that was cut is reported as such. Without it, reading would go
-  on from another record.
+  against the log's history, and a log that was cut is reported as such. Without it, reading would
+  go on from another record.
 * **A seek can be lost.** An assignment begins at "the beginning", which the client asks the broker
   for. If that answer comes after the seek, the client believes the answer. So a record below the
-  position means that the client is elsewhere, and the partition must begin anew. An assignment at an
-  absolute offset would need no question, but fails where the log begins later.
-* **A cut log has two names.** Where it may not reset, the client reports a cut log by the code for an
-  offset outside the log. The restore tells the second case by the ends of the log. If an offset inside
-  the log is refused again before a record came, the log was cut.
+  position means that the client is elsewhere, and the partition must begin anew. An assignment at
+  an absolute offset would need no question, but fails where the log begins later.
+* **A cut log has two names.** Where it may not reset, the client reports a cut log by the code for
+  an offset outside the log. The restore tells the second case by the ends of the log. If an offset
+  inside the log is refused again before a record came, the log was cut.
 * **A damaged batch has no way on.** The client asks for a batch that it cannot decompress again and
-  again. After a batch with a wrong checksum it may take the middle of that batch for the next one, jump
-  to whatever offset stands there, and report that as outside the log; or it goes on behind the batch.
-  It then refuses to seek. So the partition is assigned anew at its position and stands still until the
-  pipeline resumes it.
+  again. After a batch with a wrong checksum it may take the middle of that batch for the next one,
+  jump to whatever offset stands there, and report that as outside the log; or it goes on behind the
+  batch. It then refuses to seek. So the partition is assigned anew at its position and stands still
+  until the pipeline resumes it.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ class Positions:
         self._unreported.pop(partition, None)
 
     def start(self, partition: TopicPartition, offset: int, epoch: int) -> None:
-        """Set where the pipeline wants a partition to be read from. It is read once it is resumed."""
+        """Set where the pipeline wants a partition to be read from, once it is resumed."""
         self._partitions[partition].position = kafka_place(partition, offset, epoch)
 
     def assign_anew(self, partitions: list[TopicPartition]) -> None:
-        """Have the client drop all it knows of these partitions, and pause them at the beginning."""
+        """Have the client forget these partitions, and pause them at the beginning."""
         places = [kafka_place(each, OFFSET_BEGINNING) for each in partitions]
         if self._incremental:
             self._client.incremental_unassign(places)
@@ -186,8 +186,8 @@ class Positions:
     def takes(self, partition: TopicPartition | None) -> bool:
         """Tell whether a record of a partition is taken in.
 
-        One that comes before the partition was started, or while it stands still, is dropped. It will
-        be read again.
+        One that comes before the partition was started, or while it stands still, is dropped. It
+        will be read again.
         """
         known = self._partitions.get(partition) if partition is not None else None
         return known is not None and known.position is not None and not known.stands_still
@@ -244,7 +244,7 @@ class Positions:
         return again or code == KafkaError._LOG_TRUNCATION  # noqa: SLF001 - librdkafka's own codes are named so
 
     def _stand_still(self, partition: TopicPartition, code: str) -> None:
-        """Take nothing more of a partition until it is resumed, which reads it on from its position."""
+        """Take no more records of a partition until it is resumed, from its position."""
         known = self._partitions[partition]
         known.stands_still, known.damage, known.wanted = True, code, False
         self._unreported[partition] = code

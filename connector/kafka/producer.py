@@ -1,8 +1,10 @@
-"""The producer for ledger and dead letters. Each record is confirmed by all in-sync replicas or reported as failed.
+"""The producer for ledger and dead letters.
+
+Each record is confirmed by all in-sync replicas, or reported as failed.
 
 It is not idempotent on purpose. Facts form a set and letters may be written twice, so order and
-exactly-once sequences would gain nothing, and they bring errors that are fatal to the client (model:
-findings, E).
+exactly-once sequences would gain nothing, and they bring errors that are fatal to the client
+(model: findings, E).
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ _DELIVERY_TIMEOUT_MS = 30_000
 def time_kept(timestamp_ms: int) -> int:
     """Return the timestamp nearest to a record's that can be written.
 
-    librdkafka takes 0 for "now" (2.16), so the first millisecond of 1970 becomes the second. Before 1970
-    there is only -1, a record without a timestamp: at any other negative one, brokers store the record or
-    fail, and the whole batch with it (tried with 4.4).
+    librdkafka takes 0 for "now" (2.16), so the first millisecond of 1970 becomes the second. Before
+    1970 there is only -1, a record without a timestamp: at any other negative one, brokers store
+    the record or fail, and the whole batch with it (tried with 4.4).
     """
     return timestamp_ms if timestamp_ms > 0 else 1 if timestamp_ms == 0 else -1
 
@@ -39,8 +41,8 @@ def time_kept(timestamp_ms: int) -> int:
 class ConfirmingProducer:
     """Writes records and reports, on its own thread, what became of each.
 
-    ``last_seconds`` is how long leaving the context waits for records in flight. ``failed`` is told what ended the reporting
-    thread.
+    ``last_seconds`` is how long leaving the context waits for records in flight. ``failed`` is told
+    what ended the reporting thread.
     """
 
     def __init__(
@@ -88,8 +90,9 @@ class ConfirmingProducer:
     ) -> None:
         """Write a record; ``report`` is called exactly once, on the reporting thread or right away.
 
-        Without a ``partition`` the key decides, without a ``timestamp_ms`` the clock. A record written ``alone`` has a
-        batch of its own, because brokers accept or refuse a batch as a whole.
+        Without a ``partition`` the key decides, without a ``timestamp_ms`` the clock. A record
+        written ``alone`` has a batch of its own, because brokers accept or refuse a batch as a
+        whole.
         """
         if alone:
             self._single().write(topic, partition, value, report, key=key, headers=headers, timestamp_ms=timestamp_ms)
@@ -105,7 +108,8 @@ class ConfirmingProducer:
                 on_delivery=lambda error, message: report(_confirmation(error, message)),
             )
         except BufferError:
-            # A queue that is full while empty will never take this record (KAFKA_QUEUE_BUFFERING_MAX_KBYTES).
+            # A queue that is full while empty will never take this record
+            # (KAFKA_QUEUE_BUFFERING_MAX_KBYTES).
             report(Confirmation("_QUEUE_FULL" if len(self._producer) else "MSG_SIZE_TOO_LARGE", -1, None))
         except KafkaException as error:
             report(Confirmation(error.args[0].name(), -1, None))

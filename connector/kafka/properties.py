@@ -1,8 +1,8 @@
-"""librdkafka's properties: what an operator may set, what the guarantee fixes, what each client is given.
+"""librdkafka's properties: what may be set, what the guarantee fixes, what each client gets.
 
-All clients share the operator's properties. Those that only a consumer or a producer has go only there,
-because librdkafka warns about the others. What would break the guarantee is refused by name (`problems`).
-What the guarantee needs is set last, so that nothing can override it.
+All clients share the operator's properties. Those that only a consumer or a producer has go only
+there, because librdkafka warns about the others. What would break the guarantee is refused by name
+(`problems`). What the guarantee needs is set last, so that nothing can override it.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ _ENUMERATED = frozenset({"auto.offset.reset", "group.protocol", "isolation.level
 surrounding spaces."""
 
 _MILLISECONDS = frozenset({"max.poll.interval.ms", "session.timeout.ms"})
-"""We compute with these values. librdkafka reads 045000 as octal and 0x10 as hexadecimal, and stops at the
-first character that is no digit."""
+"""We compute with these values. librdkafka reads 045000 as octal and 0x10 as hexadecimal, and stops
+at the first character that is no digit."""
 
 _CONSUMER_ONLY = _words(
     "group.instance.id partition.assignment.strategy session.timeout.ms heartbeat.interval.ms group.protocol "
@@ -110,7 +110,8 @@ _ALIASES = {
     "retries": "message.send.max.retries",
     "sasl.mechanism": "sasl.mechanisms",
 }
-"""For properties with two names: the name that librdkafka's messages may use instead of the one given."""
+"""For properties with two names: the name that librdkafka's messages may use instead of the one
+given."""
 
 _DEFAULT_MAX_POLL_MS = "300000"
 _DEFAULT_SESSION_MS = "45000"
@@ -118,7 +119,7 @@ _FIXED = {"allow.auto.create.topics": False}
 
 
 def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> list[str]:
-    """Return what is wrong with properties, one sentence each, which begins with the variable and shows no secret.
+    """Return a sentence for each wrong property. It begins with the variable and shows no secret.
 
     librdkafka judges names and values itself: a client of each kind is made that knows no broker.
     """
@@ -167,7 +168,7 @@ def admin_properties(kafka: Kafka) -> dict[str, str | bool]:
 
 
 def session_timeout_seconds(kafka: Kafka) -> float | None:
-    """Return the session timeout of the classic protocol; None if the brokers set it (``group.protocol=consumer``)."""
+    """Return the session timeout; None if the brokers set it (``group.protocol=consumer``)."""
     given = _plain(kafka.properties)
     if given.get("group.protocol") == "consumer":
         return None
@@ -200,7 +201,7 @@ def _refusal(name: str, value: str) -> str | None:
 
 
 def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what cannot work with this build of the client, which says so late, in its own terms, or never."""
+    """Yield what this build of the client cannot do and says late, unclearly, or never."""
     name = next((name for name in ("sasl.mechanisms", "sasl.mechanism") if name in properties), "sasl.mechanism")
     mechanism = properties.get(name, _DEFAULT_MECHANISM).strip()
     method = properties.get("sasl.oauthbearer.method", "").strip().lower()
@@ -231,7 +232,10 @@ _NO_METHOD = (
 
 
 def _refused_by_librdkafka(properties: Mapping[str, str]) -> list[str]:
-    """Return what librdkafka refuses. It names one property at a time, so it is asked again without that one."""
+    """Return what librdkafka refuses.
+
+    It names one property at a time, so it is asked again without that one.
+    """
     text = _words_of_librdkafka(properties)
     if text is None:
         return []
@@ -272,7 +276,7 @@ def _missing(text: str, properties: Mapping[str, str]) -> str | None:
 
 
 def _culprit(text: str, properties: Mapping[str, str]) -> str | None:
-    """Return the property that a message is about: quoted, mentioned, or else one without which it is not said."""
+    """Return the property that a message quotes or mentions, or depends on."""
     for is_in in (_quotes, _mentions):
         for name in properties:
             if is_in(text, name) or is_in(text, _ALIASES.get(name, name)):
@@ -310,7 +314,7 @@ def _unreadable(name: str, value: str) -> str:
 
 
 def _quiet(properties: Mapping[str, str | bool]) -> dict[str, str | bool | int]:
-    """Return properties for a client that is only made to see whether it can be: no broker, no log line."""
+    """Return properties for a client that is only made to see whether it can be."""
     return {"log_level": 0} | {name: value for name, value in properties.items() if name != "bootstrap.servers"}
 
 

@@ -19,8 +19,8 @@ Read = Callable[[dict[str, Any], TopicPartition, int, int, Callable[[], bool]], 
 """`read`, or one that stands in for it."""
 
 _READ_SECONDS = 0.05
-"""How long one call waits for `_READ_RECORDS`, also at the end of the partition. Short, because each
-restore pays for it."""
+"""How long one call waits for `_READ_RECORDS`, also at the end of the partition. Short, because
+each restore pays for it."""
 _READ_RECORDS = 500
 _STALLED_SECONDS = 30.0
 """A partition that yields nothing for so long counts as unreadable for now."""
@@ -33,7 +33,8 @@ _DAMAGED = frozenset(
         KafkaError.INVALID_MSG,
     }
 )
-"""A wrong checksum, bytes that do not decompress, an unknown format, and the brokers' own word for these."""
+"""A wrong checksum, bytes that do not decompress, an unknown format, and the brokers' own word for
+these."""
 
 
 def read(
@@ -47,12 +48,13 @@ def read(
 ) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.
 
-    ``properties`` must have ``enable.partition.eof``, or an end that follows a transaction marker is not noticed; and
-    ``check.crcs``, or a record whose bytes have changed is yielded as if it were intact. Once ``wanted`` says no, it ends
-    as if the partition could not be read.
+    ``properties`` must have ``enable.partition.eof``, or an end that follows a transaction marker
+    is not noticed; and ``check.crcs``, or a record whose bytes have changed is yielded as if it
+    were intact. Once ``wanted`` says no, it ends as if the partition could not be read.
 
     Raises:
-        KafkaUnavailable: it cannot be read to the end for now; `KafkaStalled` if there is no error that says why.
+        KafkaUnavailable: it cannot be read to the end for now; `KafkaStalled` if there is no error
+        that says why.
         LogDamaged: it cannot be read to the end, and waiting will not help.
     """
     if first >= end:

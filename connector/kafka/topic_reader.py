@@ -1,7 +1,7 @@
 """Reads whole topics, for the commands that look at everything, and reports progress.
 
-Records are read as the connector's own consumer reads them, with ``read_committed``: a record of an aborted
-transaction, which the connector never sees, is not seen here either.
+Records are read as the connector's own consumer reads them, with ``read_committed``: a record of an
+aborted transaction, which the connector never sees, is not seen here either.
 """
 
 from __future__ import annotations
@@ -54,14 +54,15 @@ class TopicReader:
         return found
 
     def next_offset(self, place: TopicPartition, topic_id: str) -> int | None:
-        """Return the committed offset of a source partition as a connector would use it; None if there is none.
+        """Return the committed offset as a connector would use it; None if there is none.
 
-        A commit that belongs to a deleted topic of the same name is not used (design: The guarantee, point 6).
+        A commit that belongs to a deleted topic of the same name is not used (design: The
+        guarantee, point 6).
         """
         return self.commit(place, topic_id)[0]
 
     def commit(self, place: TopicPartition, topic_id: str) -> tuple[int | None, bool]:
-        """Return the same offset, and whether a connector committed it rather than an operator or another consumer."""
+        """Return `next_offset`, and whether a connector has committed it."""
         committed = self.topics.committed(place)
         if committed is None:
             return None, True
@@ -125,7 +126,7 @@ class TopicReader:
     def letters(
         self, bounds: dict[TopicPartition, tuple[int, int]]
     ) -> Iterator[tuple[TopicPartition, Message, Letter | None]]:
-        """Yield the records of a dead-letter topic: the partition, the record, and the letter if it is one."""
+        """Yield partition, record, and letter (if it is one) of all records of a dead-letter topic."""
         for place, (first, end) in bounds.items():
             for message in self.read(place, first, end):
                 yield place, message, Letter.read(headers(message))

@@ -1,9 +1,9 @@
-"""The producer of replays: a batch is written whole or not at all, and only one run of a name writes.
+"""The producer of replays: a batch is written whole or not at all, by one run at a time.
 
-Transactions make a replay exact. `fence` ends whatever an earlier run of the same name left open. From then
-on that run can write nothing any more, even if it only slept. So after `fence`, the source topic holds
-everything that was ever replayed, until we write ourselves. The ledger does without transactions because a
-fact may be written twice.
+Transactions make a replay exact. `fence` ends whatever an earlier run of the same name left open.
+From then on that run can write nothing any more, even if it only slept. So after `fence`, the
+source topic holds everything that was ever replayed, until we write ourselves. The ledger does
+without transactions because a fact may be written twice.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _REQUEST_SECONDS = 30.0
 _FLUSH_SECONDS = 0.2
 """Short, so that an interrupt is noticed soon."""
 _CAUSE_SECONDS = 5.0
-"""How long to wait for the reports of a batch that failed. The report with the cause may come after those
-of the records that were given up with it (librdkafka 2.16)."""
+"""How long to wait for the reports of a batch that failed. The report with the cause may come after
+those of the records that were given up with it (librdkafka 2.16)."""
 _TRANSACTION_MS = 60_000
-"""How long a run that was killed can hold up the readers of its partitions. The next run ends that sooner."""
+"""How long a run that was killed can hold up the readers of its partitions. The next run ends that
+sooner."""
 _UNFIT = frozenset(
     {
         "max.in.flight",
@@ -96,18 +97,19 @@ class TransactionalProducer:
         self._producer = Producer(given | fixed)
 
     def fence(self) -> None:
-        """Take over the name: an open transaction of another run is aborted, and that run can write no more."""
+        """Take over the name: another run of it is aborted and can write no more."""
         try:
             self._producer.init_transactions(_REQUEST_SECONDS)
         except KafkaException as error:
             raise self._unavailable(error.args[0]) from error
 
     def write(self, records: Sequence[OutgoingRecord]) -> None:
-        """Write a batch; when this returns, all in-sync replicas have all of it, and readers see it.
+        """Write a batch; when this returns, all in-sync replicas have it and readers see it.
 
         Raises:
             RecordsRefused: nothing was written, because the brokers refuse one of the records.
-            KafkaUnavailable: nothing was written, unless it was the answer to a commit that never came.
+            KafkaUnavailable: nothing was written, unless it was the answer to a commit that never
+            came.
         """
         for again in (True, False):
             try:
@@ -116,8 +118,8 @@ class TransactionalProducer:
                 self._commit()
             except KafkaException as error:
                 self._abort()
-                # After refused records the client finds gaps in its sequence numbers. It gives up the next
-                # transaction as a whole, and only then counts anew (librdkafka 2.16).
+                # After refused records the client finds gaps in its sequence numbers. It gives up
+                # the next transaction as a whole, and only then counts anew (librdkafka 2.16).
                 if again and error.args[0].code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own codes are named so
                     continue
                 raise self._unavailable(error.args[0]) from error
@@ -165,7 +167,7 @@ class TransactionalProducer:
                 return
 
     def _abort(self) -> None:
-        """Abort if possible. Otherwise the transaction's timeout does, or the next run's `fence`."""
+        """Abort if possible; else the transaction's timeout does, or the next `fence`."""
         try:
             self._producer.abort_transaction(_REQUEST_SECONDS)
         except KafkaException:

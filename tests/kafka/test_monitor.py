@@ -1,4 +1,4 @@
-"""What the watch takes note of, with fakes for answers; what it finds on real brokers is in the integration tests."""
+"""What the monitor reports, with fakes for answers; what it finds on real brokers is in the integration tests."""
 
 from __future__ import annotations
 
