@@ -23,10 +23,11 @@ from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.config import Amazon, Secret, Settings
-from connector.core import exchange as x
+from connector.core import inputs, status
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
+from connector.core.pipeline import Pipeline
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.recovery import OutOfRange
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
@@ -250,7 +251,7 @@ class Connector:
         """Ask it to drain and end; from the loop's thread."""
         self._shutdown.set()
         if self._runtime is not None:
-            self._runtime.post(x.ShutdownRequested())
+            self._runtime.post(inputs.ShutdownRequested())
 
     def _failed(self, error: Exception) -> None:
         if self._runtime is not None:
@@ -265,13 +266,13 @@ class Connector:
         not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > still else None
         refused = self._source.refused
         waiting = [] if self._source.joined else [f"has not joined group {self._settings.kafka.group_id} yet"]
-        restoring = self.pipeline.paused()["restoring"]
+        restoring = status.paused(self.pipeline)["restoring"]
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
         if unheard := self._unheard(self._source):
             waiting.append(unheard)
-        operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *self.pipeline.needs_operator())
+        operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *status.needs_operator(self.pipeline))
         return Health(not_live, (*waiting, *operators))
 
     def _unheard(self, source: SourceConsumer) -> str | None:
@@ -282,7 +283,7 @@ class Connector:
         """
         if self._watch is None or self.pipeline is None:
             return None
-        paused = self.pipeline.paused()
+        paused = status.paused(self.pipeline)
         asks = len(source.partitions()) > paused["restoring"] + paused["refused"]
         heard, most = (source.vouched, self._session_seconds) if asks else (self._watch.answered, self._silence_seconds)
         silence = time.monotonic() - heard
@@ -347,13 +348,15 @@ class Connector:
             # A client that may not look for the group's coordinator asks until its time is over; this one is told at once.
             self._topics.group_may(self._settings.kafka.group_id)
             raise
+        # For life, so not without an answer.
+        session_seconds = properties.session_timeout_seconds(self._settings.kafka)
+        if session_seconds is None:
+            session_seconds = self._topics.session_seconds(self._settings.kafka.group_id)
+        self._session_seconds = session_seconds
         return None
 
     async def _run_pipeline(self, cluster_id: str, sink: AmazonSink) -> str | None:
-        settings, telemetry = self._settings, self.telemetry
-        session_seconds = properties.session_timeout_seconds(settings.kafka)
-        if session_seconds is None:
-            session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
+        settings, telemetry, session_seconds = self._settings, self.telemetry, self._session_seconds
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
@@ -385,7 +388,6 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
-            self._session_seconds = session_seconds
             self._silence_seconds = max(session_seconds, _LEAST_SILENCE_SECONDS)
             self._watch = ClusterMonitor(self._topics, watched(settings), self._source, runtime.post, telemetry)
             with self._watch:

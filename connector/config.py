@@ -28,7 +28,7 @@ from connector.core.batching import BatchPolicy
 from connector.core.breaker import DeadLetterPolicy
 from connector.core.dedupe import DedupePolicy
 from connector.core.freshness import FreshnessPolicy
-from connector.core.pipeline import BufferPolicy
+from connector.core.policy import BufferPolicy
 from connector.errors import SettingsError
 
 __all__ = [
@@ -515,6 +515,9 @@ def _read_topic_template(reader: _Reader, name: str, default: str, kafka: Kafka)
     return template
 
 
+_LOOPBACK = re.compile(r"127\.[\d.]+|localhost|::1")
+
+
 def _contradictions(settings: Settings) -> list[str]:
     """Return what is wrong between settings that are right each by itself."""
     problems = []
@@ -525,6 +528,11 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.buffer.max_events < settings.batch.max_events or settings.buffer.max_bytes < settings.batch.max_bytes:
         problems.append("BUFFER_MAX_EVENTS and BUFFER_MAX_BYTES hold less than one batch: raise them, or lower BATCH_MAX_…")
+    if settings.listen.port == 0 and not _LOOPBACK.fullmatch(settings.listen.host):
+        problems.append(
+            "LISTEN_PORT is 0, a free port that neither a probe nor the image's health check can know: give one "
+            "(or LISTEN_HOST=127.0.0.1, where only this host asks, and by what the log says)"
+        )
     return problems + _shared_topics(settings)
 
 

@@ -264,16 +264,19 @@ def produce_samples(environ: Mapping[str, str], rate: float, count: int | None) 
     schema_id = register({"url": registry}, f"{topic}-value", encoder.schema)
     kafka = Kafka(servers, (topic,), "samples", {})
     properties = clients.producer_properties(kafka, _quiet, logging.getLogger("librdkafka"))
-    with ConfirmingProducer(properties, last_seconds=_LAST_SECONDS) as producer:
-        try:
-            for number, sample in enumerate(islice(_endless_samples(), count)):
+    written = 0
+    try:
+        with ConfirmingProducer(properties, last_seconds=_LAST_SECONDS) as producer:
+            for sample in islice(_endless_samples(), count):
                 producer.write(topic, None, _value(encoder, schema_id, sample), produced.report, key=sample.key.encode())
-                if number % 100 == 0:
+                written += 1
+                if written % 100 == 0:
                     _say_produced(produced, topic)
                 time.sleep(1 / rate)
-        except KeyboardInterrupt:
-            print("stopped")
-    _say_produced(produced, topic)  # by now all are confirmed, or have failed
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:  # however it ended: what was delivered by then is there
+        _say_produced(produced, topic, written)
     return 0 if produced.failed == 0 else 1
 
 
@@ -284,6 +287,10 @@ def _endless_samples() -> Iterator[Sample]:
         yield from samples(_SAMPLES_AT_ONCE, now_ms, seed=now_ms)
 
 
-def _say_produced(produced: _Produced, topic: str) -> None:
-    why = ": does the topic exist?" if produced.failed and not produced.confirmed else ""
-    print(f"produced {produced.confirmed:,} samples to {topic}, {produced.failed:,} failed{why}", flush=True)
+def _say_produced(produced: _Produced, topic: str, written: int | None = None) -> None:
+    """Say what was confirmed; at the end, of so many written, also what neither was nor failed."""
+    confirmed, failed = produced.confirmed, produced.failed
+    why = ": does the topic exist?" if failed and not confirmed else ""
+    open_ = 0 if written is None else max(written - confirmed - failed, 0)
+    more = f", {open_:,} without an answer yet" if open_ else ""
+    print(f"produced {confirmed:,} samples to {topic}, {failed:,} failed{why}{more}", flush=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from connector.core import exchange as x
+from connector.core import commands
 from connector.core.recovery import Recovery
 from connector.errors import SchemaUnavailable
 from connector.model import Answer, Facts, Flaw, Manner, TopicDescription, TopicPartition
@@ -32,7 +32,7 @@ __all__ = [
     "WireContract",
 ]
 
-SourceCommand = x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release
+SourceCommand = commands.Start | commands.StartOver | commands.Pause | commands.Resume | commands.Commit | commands.Release
 """What the pipeline has the consumer do."""
 
 

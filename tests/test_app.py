@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from connector.app import Connector, contract_for, ledger_policy, read_settings
+from connector.errors import KafkaUnavailable
 from connector.model import Flaw, Reason
 from tests.amazon.inputs import a_purchase
 
@@ -116,3 +117,23 @@ def test_coordinator_is_not_blamed_where_every_partition_is_refused() -> None:
     connector.pipeline = cast("Any", pipeline)
 
     assert connector.health().not_ready == ("why",)
+
+
+def test_a_member_waits_for_its_groups_session_where_the_brokers_do_not_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = Connector(read_settings(ENVIRONMENT))
+    answers: list[float | KafkaUnavailable] = [KafkaUnavailable("settings of the group: no answer"), 6.0]
+
+    def session_seconds(_group: str) -> float:
+        answer = answers.pop(0)
+        if isinstance(answer, KafkaUnavailable):
+            raise answer
+        return answer
+
+    asked = SimpleNamespace(describe=lambda _: object(), committed=lambda _: None, session_seconds=session_seconds)
+    monkeypatch.setattr(connector, "_topics", asked)
+    monkeypatch.setattr("connector.app.properties.session_timeout_seconds", lambda _: None)
+
+    with pytest.raises(KafkaUnavailable):
+        connector._missing()
+    assert connector._missing() is None
+    assert connector._session_seconds == 6.0

@@ -6,12 +6,16 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 import pytest
 from rich.console import Console
 
-from connector.demo import _account, _Found, _Produced
+from connector import demo
+from connector.demo import _account, _Found, _Produced, produce_samples
 from connector.model import Outcome
+from connector.ports import Confirmation
 from connector.samples import Fate, Sample
 from tests.patience import patience
 
@@ -63,3 +67,41 @@ def test_the_account_closes_only_if_nothing_is_missing_and_nothing_is_too_much(
     found = _Found(Counter({Outcome.DUPLICATE: duplicates}), Counter(), behind)
 
     assert _account(produced(), record, found, Console(quiet=True), 1.0) == code
+
+
+class Answering:
+    """A producer that confirms all but the last it was given, once it ends."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._reports: list[Callable[[Confirmation], None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for report in self._reports[:-1]:
+            report(Confirmation(None, 1, None))
+
+    def write(self, _topic: str, _partition: int | None, _value: Any, report: Callable[..., None], **_: Any) -> None:
+        self._reports.append(report)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no more")], ids=lambda error: type(error).__name__)
+def test_samples_that_were_delivered_before_an_early_end_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    def four() -> Iterator[Sample]:
+        for number in range(4):
+            yield Sample(f"{number}", None, Fate.IGNORED)
+        raise error
+
+    for name, value in {"register": lambda *_: 1, "ConfirmingProducer": Answering, "_endless_samples": four}.items():
+        monkeypatch.setattr(demo, name, value)
+    environ = {"KAFKA_BOOTSTRAP_SERVERS": "h:1", "KAFKA_TOPIC": "orders", "SCHEMA_REGISTRY_URL": "http://h"}
+    try:
+        code = produce_samples(environ, 1_000.0, None)
+    except RuntimeError:
+        code = None
+
+    assert code == (0 if isinstance(error, KeyboardInterrupt) else None)
+    assert capsys.readouterr().out.splitlines()[-1] == "produced 3 samples to orders, 0 failed, 1 without an answer yet"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.intake import Origin
 from connector.kafka.backlog import Backlog
 from connector.kafka.positions import Positions
@@ -30,7 +30,7 @@ class Assignments:
         positions: Positions,
         backlog: Backlog,
         cluster_id: str,
-        post: Callable[[x.Input | Exception], None],
+        post: Callable[[inputs.Input | Exception], None],
         *,
         incremental: bool,
     ) -> None:
@@ -69,9 +69,9 @@ class Assignments:
         self._mine[partition] = origin
         self._positions.begin(partition)
         self._backlog.drop(partition)
-        self._post(x.Assigned(partition, origin.generation, truncated, anew))
+        self._post(inputs.Assigned(partition, origin.generation, truncated, anew))
 
-    def start(self, command: x.Start) -> None:
+    def start(self, command: commands.Start) -> None:
         """Set where an assignment is read from, and the id of its topic."""
         partition, generation = command.partition, command.generation
         self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
@@ -89,7 +89,7 @@ class Assignments:
         it begins anew.
         """
         anew = [partition] if self._incremental else list(self._mine)
-        self._post(x.Lost(self.generations(anew)))
+        self._post(inputs.Lost(self.generations(anew)))
         self._positions.assign_anew(anew)
         for each in anew:
             self.begin(each, truncated=truncated and each == partition, anew=True)

@@ -18,8 +18,10 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from connector.intake import Intake, Origin
-from connector.kafka.host import Host
+from connector.core import inputs
+from connector.core.letters import size as headers_size
+from connector.intake import Intake, Origin, headers_of
+from connector.kafka.host import Host, Semaphore
 from connector.kafka.positions import Positions
 from connector.model import Poll, TopicPartition
 from connector.ports import ConsumerEvents, Record
@@ -30,7 +32,8 @@ _EVENT_BYTES = 1_000
 """Estimated JSON overhead per event: field names and punctuation."""
 _SCHEMA_AGAIN_SECONDS = 1.0
 _SLICE_SECONDS = 1.0
-"""Longest time of decoding between two polls of the client, unless a single record takes longer."""
+"""Longest time between two polls of the client that is spent on decoding, unless a single record takes
+longer, or on waiting for the pipeline to handle a poll."""
 
 
 @dataclass(slots=True)
@@ -48,8 +51,8 @@ class PartitionBatch:
 class Backlog:
     """Decodes records and keeps those that cannot be decoded yet.
 
-    ``hand_over`` takes what was decoded. ``poll_bytes`` is how much may wait before nothing is
-    fetched.
+    ``slots`` has one for each poll that may be posted and not handled yet. ``poll_bytes`` is how much may
+    wait before nothing is fetched.
     """
 
     def __init__(
@@ -57,14 +60,16 @@ class Backlog:
         intake: Intake,
         positions: Positions,
         events: ConsumerEvents,
-        hand_over: Callable[[list[Poll]], None],
+        slots: Semaphore,
+        post: Callable[[inputs.Input | Exception], None],
         host: Host,
         poll_bytes: int,
     ) -> None:
         self._intake = intake
         self._positions = positions
         self._events = events
-        self._hand_over = hand_over
+        self._slots = slots
+        self._post = post
         self._host = host
         self._poll_bytes = poll_bytes
         self._waiting: list[PartitionBatch] = []
@@ -73,7 +78,14 @@ class Backlog:
         self._lacks_schema = False
 
     def decode(self, batches: list[PartitionBatch]) -> None:
-        """Decode what can be decoded now and hand it over; keep the rest."""
+        """Decode what can be decoded now and post it; keep the rest."""
+        if not batches:
+            return
+        if not self._slots.acquire(timeout=_SLICE_SECONDS):
+            # Nothing is decoded or fetched until the pipeline has handled a poll; the client is polled meanwhile.
+            for batch in batches:
+                self._keep(batch, 0.0, everything=True)
+            return
         polls: list[Poll] = []
         now = self._host.monotonic
         until = now() + _SLICE_SECONDS
@@ -96,7 +108,10 @@ class Backlog:
                 poll.reached = batch.log_end
             if poll.offsets or poll.reached:
                 polls.append(poll)
-        self._hand_over(polls)
+        if polls:
+            self._post(inputs.Polled(tuple(polls)))
+        else:
+            self._slots.release()
 
     def decode_again(self) -> list[TopicPartition]:
         """Decode what waits, once it is time; return the partitions that were held for it.
@@ -121,15 +136,16 @@ class Backlog:
         """Forget the records of an assignment that ends. Its next owner reads them again."""
         self._waiting = [each for each in self._waiting if each.origin.partition != partition]
 
-    def _keep(self, batch: PartitionBatch, seconds: float) -> None:
+    def _keep(self, batch: PartitionBatch, seconds: float, *, everything: bool = False) -> None:
         """Keep records, to go on with them after so long at the latest."""
         due = self._host.monotonic() + seconds
         self._due = min(due, self._due) if self._waiting else due
         self._waiting.append(batch)
         size = sum(size_of(message) for each in self._waiting for message in each.messages)
-        self._positions.hold(batch.origin.partition, everything=size >= self._poll_bytes)
+        self._positions.hold(batch.origin.partition, everything=everything or size >= self._poll_bytes)
 
 
 def size_of(message: Message) -> int:
-    """Return what a record takes, apart from its headers. A key may be as large as a value."""
-    return len(message) + len(message.key() or b"") + _EVENT_BYTES
+    """Return what a record takes. Key and headers may be as large as a value."""
+    headers = headers_of(cast("Record", message))  # its stub types them wider
+    return len(message) + len(message.key() or b"") + (headers_size(headers) if headers else 0) + _EVENT_BYTES

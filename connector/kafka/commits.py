@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from connector.core import exchange as x
+from connector.core import commands
 from connector.kafka.host import Host
 from connector.kafka.membership import NEVER
 from connector.kafka.positions import kafka_place
@@ -44,7 +44,7 @@ class CommitQueue:
         self._host = host
         self._is_mine = is_mine
         self._report = report
-        self._queued: dict[TopicPartition, x.CommitPoint] = {}
+        self._queued: dict[TopicPartition, commands.CommitPoint] = {}
         self._waiting_until: float | None = None
         """When the commit in flight is given up; None while there is none."""
         self._made = NEVER
@@ -58,7 +58,7 @@ class CommitQueue:
         """Whether a commit has not been answered yet."""
         return self._waiting_until is not None
 
-    def queue(self, points: Iterable[x.CommitPoint]) -> None:
+    def queue(self, points: Iterable[commands.CommitPoint]) -> None:
         """Queue offsets; a newer one replaces an older one of the same partition."""
         self._queued |= {point.partition: point for point in points}
 

@@ -45,8 +45,8 @@ The laws
    which is replaced as a whole.
 2. Both directions are bounded. At most `_POLLS_UNDER_WAY` polls wait for the pipeline, and the
    thread holds one more. Commands are few: one for each decision about a partition.
-3. The thread always polls, even while every partition is paused. A slow vendor must not look like a
-   dead member.
+3. The thread always polls, even while every partition is paused, and while the polls it posted are
+   not handled. A slow vendor must not look like a dead member.
 4. An assignment starts paused. The pipeline restores the ledger and says where to start.
 5. Commands name a generation. A command for an assignment that has ended is dropped, and so are
    records that were read before a partition began anew.
@@ -81,7 +81,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.intake import Intake
 from connector.kafka.assignments import Assignments
 from connector.kafka.backlog import Backlog
@@ -90,7 +90,7 @@ from connector.kafka.host import HOST, Host
 from connector.kafka.membership import Admission, PollClock
 from connector.kafka.polling import Poller, PollPolicy
 from connector.kafka.positions import Positions
-from connector.model import Poll, TopicPartition
+from connector.model import TopicPartition
 from connector.ports import ConsumerEvents, SourceCommand
 
 __all__ = ["MOST_POLLS_AFTER_A_PAUSE", "PollPolicy", "SourceConsumer"]
@@ -119,7 +119,7 @@ class SourceConsumer:
         policy: PollPolicy,
         intake: Intake,
         cluster_id: str,
-        post: Callable[[x.Input | Exception], None],
+        post: Callable[[inputs.Input | Exception], None],
         events: ConsumerEvents,
         *,
         make_client: Callable[[dict[str, Any]], Consumer] = Consumer,
@@ -133,14 +133,14 @@ class SourceConsumer:
         self._commands: SimpleQueue[SourceCommand] = host.queue()
         self._put_off: list[SourceCommand] = []
         self._released: set[int] = set()
-        self._slots = host.semaphore(_POLLS_UNDER_WAY)
+        self._slots = slots = host.semaphore(_POLLS_UNDER_WAY)
         self._closing = host.event()
         self._thread = host.thread(self._run, "consumer")
         incremental = policy.incremental
         self._admission = admission = Admission(host, names_itself=policy.names_itself)
         self._poll_clock = poll_clock = PollClock(host, policy.sleep_seconds)
         self._positions = positions = Positions(client, host, incremental=incremental)
-        self._backlog = backlog = Backlog(intake, positions, events, self._hand_over, host, policy.size)
+        self._backlog = backlog = Backlog(intake, positions, events, slots, post, host, policy.size)
         self._assignments = mine = Assignments(positions, backlog, cluster_id, post, incremental=incremental)
         self._commits = CommitQueue(client, host, mine.is_mine, self._report_commit)
         self._poller = Poller(client, policy, mine, positions, admission, poll_clock, events, host)
@@ -220,19 +220,12 @@ class SourceConsumer:
         # After what was read before it.
         for partition, offset, code in self._positions.take_unreported():
             if (origin := self._assignments.origin(partition)) is not None:
-                self._post(x.Unreadable(origin.generation, offset, code))
+                self._post(inputs.Unreadable(origin.generation, offset, code))
 
     def _decode_again(self) -> None:
         for partition in self._backlog.decode_again():
             if self._positions.is_fetched(partition):  # a partition that began anew may have ended the others too
                 self._assignments.resume(partition)
-
-    def _hand_over(self, polls: list[Poll]) -> None:
-        """Post what was decoded, once the pipeline has handled enough of the polls before."""
-        while polls and not self._closing.is_set():
-            if self._slots.acquire(timeout=self._policy.seconds):
-                self._post(x.Polled(tuple(polls)))
-                return
 
     def _send_last_commits(self) -> None:
         """Commit before leaving, and wait for the answers.
@@ -250,8 +243,8 @@ class SourceConsumer:
     # ---- commands
 
     def _carry_out_all(self) -> None:
-        commands, self._put_off = self._put_off, []
-        for command in commands:
+        put_off, self._put_off = self._put_off, []
+        for command in put_off:
             self._carry_out(command)
         while True:
             try:
@@ -263,19 +256,19 @@ class SourceConsumer:
     def _carry_out(self, command: SourceCommand) -> None:
         is_mine = self._assignments.is_mine
         match command:
-            case x.Commit(points):
+            case commands.Commit(points):
                 self._commits.queue(points)
                 self._commits.send()
-            case x.Release(_, generation):
+            case commands.Release(_, generation):
                 self._released.add(generation)
-            case x.Start(partition, generation) if is_mine(partition, generation):
+            case commands.Start(partition, generation) if is_mine(partition, generation):
                 self._assignments.start(command)
-            case x.StartOver(partition, generation) if is_mine(partition, generation):
+            case commands.StartOver(partition, generation) if is_mine(partition, generation):
                 self._assignments.begin_anew(partition)
-            case x.Resume(partition, generation) if is_mine(partition, generation):
+            case commands.Resume(partition, generation) if is_mine(partition, generation):
                 if self._positions.want(partition):
                     self._assignments.resume(partition)
-            case x.Pause(partition, generation) if is_mine(partition, generation):
+            case commands.Pause(partition, generation) if is_mine(partition, generation):
                 self._positions.pause(partition)
             case _:
                 pass  # addressed to an assignment that has ended
@@ -294,7 +287,7 @@ class SourceConsumer:
                 continue
             self._events.commit_failed(partition, failed.name())
             if (origin := self._assignments.origin(partition)) is not None:
-                self._post(x.CommitFailed(origin.generation))
+                self._post(inputs.CommitFailed(origin.generation))
 
     # ---- the group, within a poll or the end
 
@@ -319,7 +312,7 @@ class SourceConsumer:
     def _on_lost(self, client: Consumer, places: list[KafkaTopicPartition]) -> None:
         self._admission.put_out()
         self._commits.membership_lost()
-        self._post(x.Lost(self._assignments.generations(_partition_of(place) for place in places)))
+        self._post(inputs.Lost(self._assignments.generations(_partition_of(place) for place in places)))
         self._give_up(client, places)
 
     def _drain(self, partitions: list[TopicPartition]) -> None:
@@ -327,7 +320,7 @@ class SourceConsumer:
         waiting = set(self._assignments.generations(partitions))
         for partition in partitions:
             self._backlog.drop(partition)
-        self._post(x.Revoked(tuple(sorted(waiting))))
+        self._post(inputs.Revoked(tuple(sorted(waiting))))
         deadline = self._host.monotonic() + self._policy.drain_seconds + _DRAIN_GRACE_SECONDS
         while not waiting <= self._released and self._host.monotonic() < deadline and not self._closing.is_set():
             try:
@@ -335,15 +328,15 @@ class SourceConsumer:
             except Empty:
                 continue
             match command:
-                case x.Commit(points):
+                case commands.Commit(points):
                     self._commits.queue(points)
-                case x.Release():
+                case commands.Release():
                     self._carry_out(command)
                 case _:
                     self._put_off.append(command)
         self._commits.send()
         if late := waiting - self._released:
-            self._post(x.Lost(tuple(sorted(late))))
+            self._post(inputs.Lost(tuple(sorted(late))))
 
     def _give_up(self, client: Consumer, places: list[KafkaTopicPartition]) -> None:
         for place in places:

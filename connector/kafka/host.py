@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HOST", "Host"]
+__all__ = ["HOST", "Host", "Semaphore"]
+
+Semaphore = threading.Semaphore
 
 
 class Host:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from connector.core import exchange as x
+from connector.core import inputs
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.cluster import Cluster
 from connector.kafka.host import HOST, Host
@@ -56,7 +56,7 @@ class ClusterMonitor:
         cluster: Cluster,
         policy: MonitorPolicy,
         source: MonitoredSource,
-        post: Callable[[x.TopicSeen | Exception], None],
+        post: Callable[[inputs.TopicSeen | Exception], None],
         events: MonitorEvents,
         host: Host = HOST,
     ) -> None:
@@ -134,7 +134,7 @@ class ClusterMonitor:
             if found is None:
                 continue  # the group takes a deleted source topic away; our own are created with the next assignment
             if name in self._policy.sources and not self._ending.is_set():
-                self._post(x.TopicSeen(name, found.topic_id))
+                self._post(inputs.TopicSeen(name, found.topic_id))
             if lacking := found.lacks(*rights):
                 yield lacking_sentence(f"topic {name}", lacking)
 

@@ -127,8 +127,7 @@ class Poller:
             return
         batch = batches.setdefault(origin, PartitionBatch(origin, [], self._host.monotonic()))
         if ends:
-            batch.log_end = offset
-            self._positions.log_ends(partition, offset)
+            batch.log_end = self._positions.log_ends(partition, offset)
         else:
             batch.messages.append(message)
 

@@ -13,6 +13,8 @@ librdkafka 2.16, most of it on a loaded machine:
   for. If that answer comes after the seek, the client believes the answer. So a record below the
   position means that the client is elsewhere, and the partition must begin anew. An assignment at
   an absolute offset would need no question, but fails where the log begins later.
+* **Markers can be lost.** If the log loses transaction markers at its end, which the client had
+  reported, records may take their place. So a record below such an end begins the partition anew, too.
 * **A cut log has two names.** Where it may not reset, the client reports a cut log by the code for
   an offset outside the log. The restore tells the second case by the ends of the log. If an offset
   inside the log is refused again before a record came, the log was cut.
@@ -69,7 +71,7 @@ class _Partition:
     """The next record to read, with the epoch of the record before it. None until the pipeline says
     where to start."""
     log_end: int = 0
-    """Where the log ended when the client last said so; 0 if it never has."""
+    """The highest end of the log that the client has said so far; 0 if it never has."""
     wanted: bool = False
     """Whether the pipeline wants its records."""
     held: bool = False
@@ -193,13 +195,15 @@ class Positions:
         return known is not None and known.position is not None and not known.stands_still
 
     def is_below(self, partition: TopicPartition, offset: int) -> bool:
-        """Tell whether a record lies below the position: the last seek was lost."""
-        position = self._partitions[partition].position
-        return position is not None and offset < position.offset
+        """Tell whether a record lies below the position, or below an end of the log passed before."""
+        known = self._partitions[partition]
+        return known.position is not None and offset < max(known.position.offset, known.log_end)
 
-    def log_ends(self, partition: TopicPartition, offset: int) -> None:
-        """Note where the client says that the log ends."""
-        self._partitions[partition].log_end = offset
+    def log_ends(self, partition: TopicPartition, offset: int) -> int:
+        """Take where the client says that the log ends; return the highest end it has said so far."""
+        known = self._partitions[partition]
+        known.log_end = max(offset, known.log_end)
+        return known.log_end
 
     def advance(self, partition: TopicPartition, last: Message | None) -> None:
         """Note that a partition yielded something, and its last record, if it was records."""

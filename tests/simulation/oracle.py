@@ -16,6 +16,7 @@ I13 no request before the time that Amazon asked to wait
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ from typing import Any
 import orjson
 
 from connector.avro import ledger_entry
-from connector.core import exchange as x
-from connector.core.pipeline import Policy
+from connector.core import commands, inputs, status
+from connector.core.policy import Policy
 from connector.model import (
     UNKNOWN_EPOCH,
     Facts,
@@ -135,6 +136,15 @@ def _rests_on(commit: Commit) -> int:
     return int(commit.metadata.split(" ")[2].rpartition(":")[2])
 
 
+def _named(commit: Commit) -> dict[int, int]:
+    """Return the entries of the ledger that a commit of ours names, by offset, each with its append time.
+
+    None rests on what stands below the first of them. That came after its assignment had found an empty ledger: written by
+    a process that had ended, or by this one, which took it for failed and wrote it again.
+    """
+    return {int(at): int(ms) for at, ms in re.findall(r" (\d+):(\d+)", commit.metadata.partition(" kept ")[2])}
+
+
 def _behind(commit: Commit) -> int:
     """Return the offset behind the last record that a commit is about: markers of transactions may follow."""
     match commit.metadata.partition(" kept ")[0].split(" "):
@@ -226,7 +236,7 @@ class Oracle(Observer):
             },
         )
         ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
-        if commit is not None and ours and (first > 0 or _rests_on(commit) > end):
+        if commit is not None and ours and (first > min(_named(commit), default=0) or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
 
     def goes_on(self, accepted: frozenset[str]) -> None:
@@ -244,17 +254,17 @@ class Oracle(Observer):
 
     # ---- what passes between shell and pipeline
 
-    def handled(self, member: Member, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+    def handled(self, member: Member, told: inputs.Input, commands: list[commands.Command], now: Moment) -> None:
         self.inputs += 1
         self._take_in(member, told, now)
         for command in commands:
             self._commanded(member, command, now)
         self._check_counts(member)
 
-    def _take_in(self, member: Member, told: x.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
+    def _take_in(self, member: Member, told: inputs.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
         name = member.process.name
         match told:
-            case x.Assigned(partition, generation):
+            case inputs.Assigned(partition, generation):
                 part = Part(member, generation, partition.partition)
                 self._parts[name, generation] = self._current[name, partition.partition] = part
                 if member.stopping:
@@ -262,25 +272,25 @@ class Oracle(Observer):
                 # One that begins a partition anew may have been taken for dead before, and not know.
                 owner = self.cluster.group.owners.get(partition) if self.cluster else None
                 part.taken_away = owner is not member.client
-            case x.Revoked(generations):
+            case inputs.Revoked(generations):
                 for generation in generations:
                     self._draining(self._parts[name, generation], now)
-            case x.Lost(generations):
+            case inputs.Lost(generations):
                 for generation in generations:
                     part = self._parts[name, generation]
                     part.end = part.end or End.LOST
-            case x.ShutdownRequested():
+            case inputs.ShutdownRequested():
                 for part in self._parts_of(member):
                     self._draining(part, now)
-            case x.Polled(polls):
+            case inputs.Polled(polls):
                 for poll in polls:
                     self._polled(self._parts[name, poll.generation], poll)
-            case x.RequestFinished():
+            case inputs.RequestFinished():
                 self._answered(self._requests.pop((name, told.request)), told, now)
-            case x.FactsAppended(generation):
+            case inputs.FactsAppended(generation):
                 self._unconfirmed.pop((name, generation), None)
                 self._confirmed_at[name] = now.monotonic
-            case x.LetterWritten(generation, offset):
+            case inputs.LetterWritten(generation, offset):
                 part = self._parts[name, generation]
                 row = next(row for row in part.received if row.offset == offset)
                 part.told.append((row, Outcome.DEAD_LETTERED))
@@ -306,7 +316,7 @@ class Oracle(Observer):
                 if row is not None:
                     part.received.add(row)
 
-    def _answered(self, sent: list[tuple[Part, Row]], told: x.RequestFinished, now: Moment) -> None:
+    def _answered(self, sent: list[tuple[Part, Row]], told: inputs.RequestFinished, now: Moment) -> None:
         answer = told.answer
         verdicts: Sequence[Verdict | None] = [None] * len(sent) if isinstance(answer, RequestFailed) else answer.verdicts
         if isinstance(answer, RequestFailed) and answer.failure is Failure.THROTTLED:
@@ -334,27 +344,27 @@ class Oracle(Observer):
             part.known_keys.add(row.key)
             self._acknowledged[row.partition, row.key].add(row)
 
-    def _commanded(self, member: Member, command: x.Command, now: Moment) -> None:
+    def _commanded(self, member: Member, command: commands.Command, now: Moment) -> None:
         name = member.process.name
         match command:
-            case x.Restore(_, generation):
+            case commands.Restore(_, generation):
                 self._restoring(self._owned(name, generation, "restore"))
-            case x.Start(generation=generation, offset=offset, epoch=epoch):
+            case commands.Start(generation=generation, offset=offset, epoch=epoch):
                 self._started(self._owned(name, generation, "start"), offset, epoch)
-            case x.Pause(_, generation) | x.Resume(_, generation):
+            case commands.Pause(_, generation) | commands.Resume(_, generation):
                 self._owned(name, generation, "pause or resume")
-            case x.Send():
+            case commands.Send():
                 self._sent(member, command, now)
-            case x.AppendFacts():
+            case commands.AppendFacts():
                 self._unconfirmed.setdefault((name, command.generation), now.monotonic)
                 self._facts_asked(self._parts[name, command.generation], command.facts)
-            case x.WriteLetter():
+            case commands.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
-            case x.Release(_, generation, unresolved):
+            case commands.Release(_, generation, unresolved):
                 self._released(self._owned(name, generation, "release"), unresolved, now)
-            case x.Stop():
+            case commands.Stop():
                 self._stopped(member, now)
-            case x.Commit(points):
+            case commands.Commit(points):
                 for point in points:
                     self._owned(name, point.generation, "commit")
 
@@ -365,12 +375,12 @@ class Oracle(Observer):
 
     def _check_counts(self, member: Member) -> None:
         pipeline, counted = member.pipeline, member.pipeline.statistics
-        held = pipeline.buffered_events + pipeline.in_flight_events
+        held = status.buffered_events(pipeline) + status.in_flight_events(pipeline)
         accounted = counted.resolved + counted.released + held
         self.check(counted.records == accounted, "I9: {} records, {} accounted for", counted.records, accounted)
         self.check(held <= self._policy.buffer.max_events, "L5: {} events held", held)
         most = self._policy.dispatch.max_in_flight
-        self.check(pipeline.in_flight_requests <= most, "L5: {} requests at once", pipeline.in_flight_requests)
+        self.check(pipeline.dispatch.requests <= most, "L5: {} requests at once", pipeline.dispatch.requests)
         self.check(member.transport.open <= most, "L5: {} requests at once at the vendor", member.transport.open)
 
     # ---- the life of an assignment
@@ -392,12 +402,15 @@ class Oracle(Observer):
                     part.known_keys.add(row.key)
 
     def _is_whole(self, commit: Commit, ledger: TopicPartition) -> bool:
-        """Tell whether a ledger begins and ends as its commit says: what arrived since may have filled it up again."""
+        """Tell whether a ledger begins and ends as its commit says, and has the entries that it names."""
         topics = self.cluster.topics if self.cluster else {}
         if self.cluster is None or ledger.topic not in topics or not commit.metadata:
             return False
         first, end = self.cluster.bounds(ledger)
-        return first == 0 and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
+        named = _named(commit)
+        there = {stored.at: stored.written[1] for stored in topics[LEDGER].partitions[ledger.partition]}
+        whole = first <= min(named, default=0) and all(there.get(at) == ms for at, ms in named.items())
+        return whole and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
@@ -422,7 +435,14 @@ class Oracle(Observer):
                     starts.add(self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0])
             else:
                 starts.update({commit.next_offset, _behind(commit)})
+                if not commit.metadata:
+                    starts.add(self._behind_the_last_known(part.partition, commit.next_offset))
         return starts
+
+    def _behind_the_last_known(self, partition: int, below: int) -> int:
+        """Return the offset behind the last record below an offset that has a fact: its epoch vouches for it alone."""
+        known = [(row.epoch, row.offset) for row, facts in self._facts.items() if facts and row.partition == partition]
+        return max((place for place in known if place[1] < below), default=(0, below - 1))[1] + 1
 
     def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
         """The group has a commit, of a process or of somebody else."""
@@ -473,7 +493,7 @@ class Oracle(Observer):
 
     # ---- requests
 
-    def _sent(self, member: Member, command: x.Send, now: Moment) -> None:
+    def _sent(self, member: Member, command: commands.Send, now: Moment) -> None:
         name = member.process.name
         true_ms = self.cluster.wall_ms() if self.cluster else 0
         self.check(abs(now.wall_ms - true_ms) <= MAX_SKEW_MS + _CONFIRM_MS, "L7: sent by a clock that disagrees")
@@ -510,9 +530,16 @@ class Oracle(Observer):
         self.check(row.nature in _SENDABLE, "L2: {} sent", row)
         self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "L2: {} sent stale", row)
         self.check(row not in part.in_flight, "I3: {} sent twice at once", row)
+        older = [row for each in self._older(part) for row in each.in_flight]
+        self.check(row not in older, "I3: {} sent while an older assignment has it in flight", row)
         if row.key is not None:
             self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
-            self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
+            in_flight = [*part.in_flight, *older]
+            self.check(all(other.key != row.key for other in in_flight), "L3: {} sent while a copy is in flight", row)
+
+    def _older(self, part: Part) -> list[Part]:
+        """Return the assignments that a process had of a partition before this one."""
+        return [each for each in self._parts_of(part.member) if each.partition == part.partition and each is not part]
 
     def leaving(self, process: Process, rows: list[Row]) -> None:
         """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
@@ -546,7 +573,7 @@ class Oracle(Observer):
 
     # ---- letters, facts, commits
 
-    def _letter_asked(self, part: Part, command: x.WriteLetter) -> None:
+    def _letter_asked(self, part: Part, command: commands.WriteLetter) -> None:
         record: Any = command.record
         row, reason = record.row, command.flaw.reason
         self.check(row in part.received, "I7: a letter of {}, never received", row)
