@@ -31,15 +31,16 @@ from connector.core.recovery import OutOfRange
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
+from connector.kafka.cluster import Cluster
 from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.managed_topics import ManagedTopics
+from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, ClusterMonitor, MonitorPolicy
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import OwnTopics, Topics, TopicsOfOurs
-from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, Watch, Watched
 from connector.model import TopicPartition
 from connector.operations.server import Health, Operations
-from connector.ports import WireContract
+from connector.ports import LedgerTopics, WireContract
 from connector.runtime import Runtime
 from connector.signals import SAME_SIGNAL_SECONDS
 from connector.telemetry import Telemetry, configure_logging
@@ -179,9 +180,9 @@ def poll_policy(settings: Settings, session_seconds: float) -> PollPolicy:
     return replace(usual, records=records, size=max(1, buffer.max_bytes // (8 * MOST_POLLS_AFTER_A_PAUSE)))
 
 
-def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
+def own_topics(settings: Settings, topics: Cluster) -> ManagedTopics:
     """Return ledger and dead-letter topics on a real cluster."""
-    return OwnTopics(
+    return ManagedTopics(
         topics,
         settings.ledger.topic_for,
         settings.dead_letters.topic_for,
@@ -192,13 +193,13 @@ def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
     )
 
 
-def watched(settings: Settings) -> Watched:
+def watched(settings: Settings) -> MonitorPolicy:
     """Return what is looked at while it runs."""
     sources = settings.kafka.topics
     rights: dict[str, tuple[str, ...]] = dict.fromkeys(sources, SOURCE_RIGHTS)
     rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
     rights |= {settings.dead_letters.topic_for(source): LETTER_RIGHTS for source in sources}
-    return Watched(sources, rights)
+    return MonitorPolicy(sources, rights)
 
 
 class HostClock:
@@ -220,17 +221,17 @@ class Connector:
     and fast tests, never on the path of `run`.
     """
 
-    def __init__(self, settings: Settings, simulated: Callable[[Topics], TopicsOfOurs] | None = None) -> None:
+    def __init__(self, settings: Settings, simulated: Callable[[Cluster], LedgerTopics] | None = None) -> None:
         self._settings = settings
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
-        self._topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+        self._topics = Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
         self._source: SourceConsumer | None = None
         self._runtime: Runtime | None = None
-        self._watch: Watch | None = None
+        self._watch: ClusterMonitor | None = None
         self._session_seconds = self._silence_seconds = 0.0
         self._waiting: str | None = "not started yet"
         self._shutdown = asyncio.Event()
@@ -380,7 +381,7 @@ class Connector:
                 return None
             _settle_garbage()
             self._silence_seconds = max(session_seconds, _LEAST_SILENCE_SECONDS)
-            self._watch = Watch(self._topics, watched(settings), self._source, runtime.post, telemetry)
+            self._watch = ClusterMonitor(self._topics, watched(settings), self._source, runtime.post, telemetry)
             with self._watch:
                 return await runtime.run(self._source)
 

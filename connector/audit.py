@@ -35,9 +35,9 @@ from connector.config import Settings
 from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.ledger import LedgerPolicy
-from connector.kafka.survey import Survey
-from connector.kafka.topics import TopicDescription, forgets
-from connector.model import UNKNOWN_EPOCH, Outcome, TopicPartition
+from connector.kafka.managed_topics import forgets
+from connector.kafka.topic_reader import TopicReader
+from connector.model import UNKNOWN_EPOCH, Outcome, TopicDescription, TopicPartition
 from connector.telemetry import configure_logging
 from connector.terminal import ProgressBar
 
@@ -100,7 +100,7 @@ def audit(settings: Settings, bar: ProgressBar, *, now_ms: int, since_ms: int | 
         LedgerRefused: the ledger is another's, damaged, or of an unknown format.
         LogDamaged: one of the topics is damaged.
     """
-    survey = Survey(settings.kafka, bar.advance)
+    survey = TopicReader(settings.kafka, bar.advance)
     return [
         _TopicAuditor(settings, survey, bar, survey.source(topic)).audit(now_ms, since_ms) for topic in settings.kafka.topics
     ]
@@ -109,7 +109,7 @@ def audit(settings: Settings, bar: ProgressBar, *, now_ms: int, since_ms: int | 
 @dataclass(slots=True)
 class _TopicAuditor:
     settings: Settings
-    survey: Survey
+    survey: TopicReader
     bar: ProgressBar
     source: TopicDescription
     accounts: dict[int, PartitionAccount] = field(default_factory=dict)

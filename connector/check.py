@@ -23,10 +23,11 @@ from connector.avro import schemas
 from connector.config import Settings
 from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
 from connector.kafka import clients
+from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import LedgerReader
-from connector.kafka.topics import OwnTopics, TopicDescription, Topics, missing
-from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
-from connector.model import Answer, Flaw, TopicPartition
+from connector.kafka.managed_topics import ManagedTopics
+from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
+from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
 from connector.trial import Trial, meaning_of
@@ -137,7 +138,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    topics = Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     servers = settings.kafka.bootstrap_servers
 
     try:
@@ -170,7 +171,7 @@ def _topic(what: str, topic: TopicDescription, rights: tuple[str, ...], sentence
     return Finding(State.RIGHT, what, f"{topic.name}: {sentence}")
 
 
-def _ledger(own: OwnTopics, source: TopicDescription, name: str) -> tuple[TopicDescription | None, Finding]:
+def _ledger(own: ManagedTopics, source: TopicDescription, name: str) -> tuple[TopicDescription | None, Finding]:
     try:
         found = own.rehearse(source, letters=False)
     except (KafkaUnavailable, LedgerRefused) as error:
@@ -180,7 +181,7 @@ def _ledger(own: OwnTopics, source: TopicDescription, name: str) -> tuple[TopicD
     return found, _topic("ledger", found, LEDGER_RIGHTS, f"{_partitions(found, source)}, loses no fact")
 
 
-def _letters(own: OwnTopics, source: TopicDescription, name: str) -> Finding:
+def _letters(own: ManagedTopics, source: TopicDescription, name: str) -> Finding:
     try:
         found = own.rehearse(source, letters=True)
     except (KafkaUnavailable, LedgerRefused) as error:
@@ -198,7 +199,7 @@ def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
 
 
 def _start(
-    settings: Settings, topics: Topics, source: TopicDescription, ledger: TopicDescription | None
+    settings: Settings, topics: Cluster, source: TopicDescription, ledger: TopicDescription | None
 ) -> Iterator[Finding]:
     """Look whether each partition could start: at its committed offset, and at the newest entries of its ledger."""
     reader = LedgerReader(
@@ -229,7 +230,7 @@ _NEWEST = 100
 _LEDGER_GONE = "the group has committed, but the ledger that this rests on is not there; connector run says how to go on"
 
 
-def _group(topics: Topics, group: str) -> Finding:
+def _group(topics: Cluster, group: str) -> Finding:
     try:
         lacking = missing(topics.group_may(group), ("READ",))
     except KafkaUnavailable as error:

@@ -30,11 +30,11 @@ from connector.avro.schemas import register
 from connector.config import Kafka, Settings
 from connector.errors import SettingsError
 from connector.kafka import clients
+from connector.kafka.cluster import Cluster
 from connector.kafka.dead_letters import reason
-from connector.kafka.embedded import EmbeddedBroker, SimulatedTopics
+from connector.kafka.embedded import EmbeddedBroker, EmbeddedLedgerTopics
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.reader import read
-from connector.kafka.topics import Topics
 from connector.model import Outcome, TopicPartition
 from connector.ports import Confirmation
 from connector.samples import REFUSED_NAME, Fate, Sample, samples
@@ -187,7 +187,7 @@ def _value(encoder: EventEncoder, schema_id: int, sample: Sample) -> bytes | Non
 async def _forward(settings: Settings, count: int, console: Console) -> float:
     """Run the connector until every record is resolved and committed; return the seconds it took."""
     began = time.monotonic()
-    connector = Connector(settings, lambda topics: SimulatedTopics(topics, f"{_TOPIC}.{_GROUP}.ledger"))
+    connector = Connector(settings, lambda topics: EmbeddedLedgerTopics(topics, f"{_TOPIC}.{_GROUP}.ledger"))
     running = asyncio.create_task(connector.run())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
@@ -220,7 +220,7 @@ class _Found:
 
 def _look(settings: Settings, stop: threading.Event) -> _Found:
     logger = logging.getLogger("librdkafka")
-    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    topics = Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     reader = clients.reader_properties(settings.kafka, _quiet, logger)
     found = _Found()
 

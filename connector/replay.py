@@ -38,10 +38,9 @@ from connector.config import Settings
 from connector.core.letters import DEDUPE_ID_HEADER, UNREADABLE, Letter, marked, replay_of, replayed, size
 from connector.core.replay import Candidate, Plan, Planner, Selection, Skipped
 from connector.errors import KafkaUnavailable, RecordsRefused
-from connector.kafka.survey import Survey, headers
-from connector.kafka.topics import TopicDescription
+from connector.kafka.topic_reader import TopicReader, headers
 from connector.kafka.transactions import OutgoingRecord, TransactionalProducer
-from connector.model import TopicPartition
+from connector.model import TopicDescription, TopicPartition
 from connector.telemetry import configure_logging
 from connector.terminal import ProgressBar
 
@@ -82,7 +81,7 @@ def run(environ: Mapping[str, str], asked: Asked, *, now_ms: int) -> int:
         return _REFUSED
     console = Console()
     with ProgressBar() as bar:
-        survey = Survey(settings.kafka, bar.advance)
+        survey = TopicReader(settings.kafka, bar.advance)
         replays = [_TopicReplay(settings, survey, bar, topic, asked, now_ms) for topic in settings.kafka.topics]
         for one in replays:
             one.look()
@@ -121,7 +120,7 @@ class _TopicReplay:
     """The replay of one source topic."""
 
     settings: Settings
-    survey: Survey
+    survey: TopicReader
     bar: ProgressBar
     topic: str
     asked: Asked

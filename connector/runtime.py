@@ -12,73 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, assert_never, cast
+from typing import assert_never, cast
 
 from connector.core import commands, inputs, status
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import KafkaDenied, Refused, Unavailable
 from connector.intake import Origin
-from connector.model import Facts, Flaw, Manner, Moment, TopicPartition
-from connector.ports import Clock, Confirmation, Record, Sink
+from connector.model import Moment, TopicPartition
+from connector.ports import Clock, Confirmation, Ledger, Letters, Record, Sink, Source
 from connector.telemetry import Telemetry
 
-__all__ = ["Ledger", "Letters", "Runtime", "Source"]
+__all__ = ["Runtime"]
 
 _RESTORES_AT_ONCE = 4
 _BREATH_SECONDS = 0.005
 """The shortest sleep: a wake-up time in the past must not become a busy loop."""
-
-
-SourceCommand = commands.Start | commands.StartOver | commands.Pause | commands.Resume | commands.Commit | commands.Release
-
-
-class Source(Protocol):
-    """The consumer, on a thread of its own."""
-
-    last_poll: float
-    vouched: float
-
-    def start(self) -> None:
-        """Begin."""
-
-    def submit(
-        self,
-        command: commands.Start | commands.StartOver | commands.Pause | commands.Resume | commands.Commit | commands.Release,
-    ) -> None:
-        """Have a command carried out, in order."""
-
-    def polled_handled(self) -> None:
-        """Say that a poll was handled."""
-
-    def close(self) -> bool:
-        """Leave the group; block, but not for ever, and tell whether it has left."""
-
-
-class Ledger(Protocol):
-    """Facts are appended to it, assignments restored from it."""
-
-    @property
-    def cluster_id(self) -> str:
-        """The cluster's id."""
-
-    def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
-        """Append; ``report`` is called once, on any thread. Raises only before."""
-
-    def restore(self, source: TopicPartition, *, truncated: bool, wanted: Callable[[], bool]) -> Recovery:
-        """Read what an assignment starts with; blocks while it is wanted. Raises `Refused` or `Unavailable`."""
-
-
-class Letters(Protocol):
-    """Dead letters are written to it."""
-
-    topic_for: Callable[[str], str]
-    """Names the dead-letter topic of a source topic."""
-
-    def write(
-        self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None], manner: Manner
-    ) -> None:
-        """Write; ``report`` is called once, on any thread. Raises only before."""
 
 
 class Runtime:

@@ -162,6 +162,13 @@ def test_what_amazon_wants_is_known_without_a_loop_a_clock_or_a_socket(place: st
     assert [name for name in _imports(PACKAGE / place) if name.partition(".")[0] in doers] == []
 
 
+@pytest.mark.parametrize("place", [place for place in _places(PACKAGE / "kafka") if place != "kafka/host.py"])
+def test_the_kafka_room_has_clock_and_threads_from_its_host(place: str) -> None:
+    """So the simulation gives it others, and nothing of the machine reaches a simulated run."""
+    makers = {"asyncio", "random", "threading", "time"}
+    assert [name for name in _imports(PACKAGE / place) if name in makers] == []
+
+
 def test_the_oracle_shares_no_code_with_what_it_judges() -> None:
     oracle = Path(__file__).parent / "integration" / "oracle.py"
     ours = [name for name in _imports(oracle) if any(_is_within(name, package) for package in ("connector", "tests"))]

@@ -272,7 +272,7 @@ def test_records_wait_in_order_while_they_cannot_be_decoded(stage: KafkaStage) -
     member.intake.down = True
     generation = assigned(stage, member)[0]
     start(stage, member, generation)
-    stage.until(lambda: member.source._held, "it waits for the schema")
+    stage.until(member.source._positions.held, "it waits for the schema")
     stage.produce(b"2")
     stage.turns(member)
     assert member.of(inputs.Polled) == []

@@ -30,7 +30,7 @@ from connector.amazon import client
 from connector.core import answers, dedupe, inputs, outcomes, pipeline
 from connector.core.assignment import Phase
 from connector.intake import Intake
-from connector.kafka import consumer, dead_letters, ledger
+from connector.kafka import commits, consumer, dead_letters, ledger
 from connector.model import Outcome
 
 __all__ = ["POINTS", "Point", "main"]
@@ -218,7 +218,7 @@ def _has_deliveries(_ledger: object, _source: object, _topic_id: object, facts: 
     return Outcome.DELIVERED in facts.outcomes
 
 
-def _has_points(_consumer: object, points: Any) -> bool:
+def _has_points(_queue: object, points: Any) -> bool:
     return bool(points)
 
 
@@ -301,7 +301,7 @@ POINTS = {
         (11,),
         "facts are confirmed, the commit is not out",
         _FROM_THE_LEDGER,
-        _before(consumer.SourceConsumer, "_commit", _has_points),
+        _before(commits.CommitQueue, "queue", _has_points),
         nth=3,
         shows="already resolved",
     ),
@@ -309,7 +309,7 @@ POINTS = {
         (11, 12),
         "a commit is with the client, perhaps not with the brokers",
         _FROM_THE_LEDGER,
-        _after(consumer.SourceConsumer, "_commit", _has_points),
+        _after(commits.CommitQueue, "send", lambda queue: queue.in_flight),
         nth=3,
     ),
     "committed": Point(

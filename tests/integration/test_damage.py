@@ -122,7 +122,7 @@ def test_damage_in_the_midst_of_a_ledger_is_an_operators_matter(world: World, cl
     batch = _batches(cluster, world.ledger)[1]
     batch.flip(batch.length - 20, 0x10)
 
-    _is_refused_and_the_other_goes_on(world, f"{world.ledger}-0 is damaged at offset 1 or behind it (_BAD_MSG)")
+    _is_refused_and_the_other_goes_on(world, f"{world.ledger}-0 is damaged at offset 1 or after it (_BAD_MSG)")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_damage_in_the_midst_of_a_ledger_is_an_operators_matter(world: World, cl
     [
         (3, "offset 1: the entry there is missing"),
         (7, "offset 1: the entry there is missing"),
-        (16, "is damaged at offset 1 or behind it (_NOT_IMPLEMENTED)"),
+        (16, "is damaged at offset 1 or after it (_NOT_IMPLEMENTED)"),
         (10, "yields nothing at offset 1"),
     ],
     ids=["far ahead", "a little ahead", "format", "length"],

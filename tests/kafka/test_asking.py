@@ -17,10 +17,10 @@ from connector.avro import ledger_entry
 from connector.config import Kafka
 from connector.core.recovery import LedgerPosition, OutOfRange, commit_metadata
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerUnavailable, Unavailable
-from connector.kafka import clients, topics
+from connector.kafka import clients, cluster
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
-from connector.model import Facts, Outcome, TopicPartition
+from connector.model import Facts, Outcome, TopicDescription, TopicPartition
 
 _FETCH, _LIST_OFFSETS, _OFFSET_FETCH = 1, 2, 9
 """Numbers of Kafka's requests."""
@@ -50,7 +50,7 @@ class _Scene:
         broker.create_topic("conversions", 1)
         broker.create_topic("ledger", 1)
         kafka = Kafka(broker.bootstrap_servers, ("conversions",), "group", {})
-        self.topics = topics.Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.topics = cluster.Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         wait = OutOfRange(to_earliest=False)
         policy = LedgerPolicy("group", b"destination", b"key", frozenset(), wait, 691_200_000, lambda: 0)
         properties = clients.reader_properties(kafka, lambda *_: None, logging.getLogger("librdkafka"))
@@ -59,7 +59,7 @@ class _Scene:
         self.source, self.ledger = self.described("conversions"), self.described("ledger")
         self._write()
 
-    def described(self, name: str) -> topics.TopicDescription:
+    def described(self, name: str) -> TopicDescription:
         found = self.topics.describe(name)
         assert found is not None
         return found
@@ -86,9 +86,9 @@ class _Scene:
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Scene]:
-    monkeypatch.setattr(topics, "_TRIES_SECONDS", (2.0,))
-    monkeypatch.setattr(topics, "_COMMITTED_SECONDS", 2.0)
-    monkeypatch.setattr(topics, "_PASSING_SECONDS", (0.05,) * 3)
+    monkeypatch.setattr(cluster, "_TRIES_SECONDS", (2.0,))
+    monkeypatch.setattr(cluster, "_COMMITTED_SECONDS", 2.0)
+    monkeypatch.setattr(cluster, "_PASSING_SECONDS", (0.05,) * 3)
     with _FailingBroker() as broker:
         yield _Scene(broker)
 

@@ -21,7 +21,7 @@ from connector import sandbox
 from connector.app import Connector, read_settings
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from connector.kafka.embedded import EmbeddedBroker, SimulatedTopics
+from connector.kafka.embedded import EmbeddedBroker, EmbeddedLedgerTopics
 from tests.integration.world import event
 from tests.patience import patience
 
@@ -54,7 +54,7 @@ async def test_refused_commits_lose_nothing_and_are_made_good(code: int, protoco
             for topic in (_TOPIC, _LEDGER, f"{_TOPIC}.dead-letter"):
                 broker.create_topic(topic, 1)
             connector = Connector(
-                read_settings(_environment(broker, amazon) | protocol), lambda topics: SimulatedTopics(topics, _LEDGER)
+                read_settings(_environment(broker, amazon) | protocol), lambda topics: EmbeddedLedgerTopics(topics, _LEDGER)
             )
             running = asyncio.create_task(connector.run())
             schema_id = amazon.registry.register(f"{_TOPIC}-value", json.dumps(EventEncoder().schema))

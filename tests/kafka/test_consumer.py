@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -15,8 +14,10 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from connector.core import commands, inputs
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
-from connector.kafka import consumer
+from connector.kafka import backlog, commits, consumer
 from connector.kafka.consumer import PollPolicy, SourceConsumer
+from connector.kafka.host import Host
+from connector.kafka.membership import Admission
 from connector.model import Poll, TopicPartition
 from connector.ports import Record
 
@@ -144,6 +145,15 @@ class Silent:
         return lambda *_: None
 
 
+class SetClock(Host):
+    """A machine whose clock the test sets."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 class Scene:
     """A `SourceConsumer` with two partitions that are fetched."""
 
@@ -151,9 +161,9 @@ class Scene:
         self.posted: list[Any] = []
         self.intake, self.client = FakeIntake(), FakeClient()
         policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01, records=250, size=1_000_000)
-        settings = {"group.id": "test", "bootstrap.servers": "localhost:1", "log_level": 0}
-        self.source = SourceConsumer(settings, policy, self.intake, "cluster", self._post, Silent())
-        self.source._consumer = cast("Any", self.client)
+        self.source = SourceConsumer(
+            {}, policy, self.intake, "cluster", self._post, Silent(), make_client=lambda _: cast("Any", self.client)
+        )
         self.source._on_assign(cast("Any", self.client), [KafkaTopicPartition(*ZERO), KafkaTopicPartition(*ONE)])
         for partition, generation in ((ZERO, 1), (ONE, 2)):
             self.start(partition, generation)
@@ -271,7 +281,7 @@ def test_records_read_before_their_partition_was_given_up_and_given_back_in_one_
 
 def decode_again(scene: Scene, *lacking: tuple[TopicPartition, int]) -> None:
     scene.intake.lacking = set(lacking)
-    scene.source._undecoded_until = 0.0
+    scene.source._backlog._due = 0.0
     scene.source._decode_again()
     scene.source.polled_handled()
 
@@ -300,7 +310,7 @@ def test_a_record_that_cannot_be_decoded_for_now_holds_up_those_after_it_in_its_
 def test_it_is_told_how_long_records_have_waited_since_they_were_polled(scene: Scene) -> None:
     scene.intake.lacking = {(ZERO, 0)}
     scene.take(FakeMessage(ZERO, 0))
-    scene.source._undecoded[0].since -= 30.0
+    scene.source._backlog._waiting[0].since -= 30.0
     decode_again(scene, (ZERO, 0))
     decode_again(scene, (ZERO, 0))
 
@@ -338,7 +348,7 @@ def test_a_schema_is_not_said_to_be_there_while_what_lacked_it_waits_for_its_tur
     scene.take(*(FakeMessage(ZERO, offset) for offset in range(3)), FakeMessage(ONE, 7))
     scene.source.polled_handled()
     with monkeypatch.context() as slow:
-        slow.setattr(consumer, "_SLICE_SECONDS", -1.0)
+        slow.setattr(backlog, "_SLICE_SECONDS", -1.0)
         slow.setattr(FakeIntake, "read", lambda self, *args: _READ(self, *args[:3]))
         decode_again(scene, (ONE, 7))
     scene.source.polled_handled()
@@ -382,7 +392,7 @@ def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partiti
     assert scene.client.commits == [({ZERO: 10}, False)]
 
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
-    scene.source._commit([])
+    scene.source._commits.send()
 
     assert scene.client.commits[1:] == [({ZERO: 30, ONE: 7}, False)]
 
@@ -407,7 +417,7 @@ def test_while_a_commit_is_out_a_drain_makes_none_or_the_older_might_be_made_las
     commit(scene, ZERO, 1, 10)
     revoke(scene, commands.Commit((commands.CommitPoint(ZERO, 1, 20, 0, ""),)))
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
-    scene.source._commit([])
+    scene.source._commits.send()
 
     assert scene.client.commits == [({ZERO: 10}, False)]
 
@@ -421,7 +431,7 @@ def test_before_it_leaves_it_waits_for_the_answer_to_a_commit_and_makes_the_last
         lambda: scene.source._on_commit(None, []),
     ]
     scene.client.waiting += answers
-    scene.source._commit_the_last()
+    scene.source._send_last_commits()
 
     assert scene.client.commits == [({ZERO: 10}, False), ({ZERO: 20}, False)]
     assert scene.client.waiting == []
@@ -430,7 +440,7 @@ def test_before_it_leaves_it_waits_for_the_answer_to_a_commit_and_makes_the_last
 def test_before_it_leaves_it_does_not_wait_for_ever(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer, "_LAST_COMMIT_SECONDS", 0.05)
     commit(scene, ZERO, 1, 10)
-    scene.source._commit_the_last()
+    scene.source._send_last_commits()
 
     assert scene.client.commits == [({ZERO: 10}, False)]
 
@@ -451,14 +461,25 @@ def test_a_partition_given_up_before_it_had_drained_is_lost(scene: Scene, monkey
     assert scene.posted[-2:] == [inputs.Revoked((1,)), inputs.Lost((1,))]
 
 
-def test_a_spare_that_was_refused_once_counts_as_let_in_when_nothing_was_heard_of_it_for_long(scene: Scene) -> None:
-    scene.source._policy = replace(scene.source._policy, names_itself=True)
-    scene.source._waiting_since -= 100.0
-    assert scene.source._let_in()
-    scene.take(FakeMessage(ZERO, -1, error(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
-    assert not scene.source._let_in()
-    scene.source.refused = (time.monotonic() - 61.0, "TOPIC_AUTHORIZATION_FAILED")
-    assert scene.source._let_in()
+def test_a_spare_that_was_refused_once_counts_as_let_in_when_nothing_was_heard_of_it_for_long() -> None:
+    clock = SetClock()
+    admission = Admission(clock, names_itself=True)
+    joined = []
+    for _ in range(2):
+        admission.put_out()
+        clock.now += 11.0
+        admission.look(lambda: "an id of its own")
+        joined.append(admission.joined)
+        admission.put_out()
+        clock.now += 1.0
+        admission.refuse("TOPIC_AUTHORIZATION_FAILED")
+        clock.now += 59.0
+        admission.look(lambda: "an id of its own")
+        joined.append(admission.joined)
+        clock.now += 2.0
+        admission.look(lambda: "an id of its own")
+        joined.append(admission.joined)
+    assert joined == [True, False, True] * 2
 
 
 def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_partition_is_lost(scene: Scene) -> None:
@@ -466,7 +487,7 @@ def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_parti
     commit(scene, ZERO, 1, 20)
     scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
-    scene.source._commit([])
+    scene.source._commits.send()
 
     assert scene.client.commits == [({ZERO: 10}, False)]
 
@@ -543,7 +564,7 @@ def test_polls_right_after_a_sleep_longer_than_half_the_session_do_not_count(sce
     awake = scene.source.last_poll
     counted = []
     for began in (0.1, 60.0, 60.1, 60.9, 61.1):
-        scene.source._polled(awake + began)
+        scene.source._poll_clock.polled(awake + began)
         counted.append(round(scene.source.last_poll - awake, 1))
 
     assert counted == [0.1, 0.1, 0.1, 0.1, 61.1]
@@ -612,7 +633,7 @@ def test_a_partition_is_read_up_to_the_end_of_its_log_where_it_was_told_that(sce
     assert scene.source.reading() == {ZERO: 3, ONE: 0}
     scene.source._carry_out(commands.Pause(ONE, 2))
     assert scene.source.reading() == {ZERO: 3}
-    scene.source._held = {ZERO}
+    scene.source._positions.hold(ZERO, everything=False)
     assert scene.source.reading() == {}
 
 
@@ -642,7 +663,6 @@ def test_a_commit_that_was_taken_vouches_from_when_it_was_made(scene: Scene) -> 
 
 def test_a_commit_of_which_a_part_was_taken_vouches_too(scene: Scene) -> None:
     a_commit(scene)
-    scene.source._committed = lambda *_: None  # type: ignore[method-assign]
     places = cast("Any", [_Answered(error(KafkaError.UNKNOWN_TOPIC_OR_PART)), _Answered(None)])
     scene.source._on_commit(None, places)
 
@@ -650,6 +670,8 @@ def test_a_commit_of_which_a_part_was_taken_vouches_too(scene: Scene) -> None:
 
 
 class _Answered:
+    topic, partition, offset = *ZERO, 1
+
     def __init__(self, found: KafkaError | None) -> None:
         self.error = found
 
@@ -702,7 +724,7 @@ def test_a_poll_that_takes_long_to_decode_is_decoded_in_slices_with_polls_betwee
 def test_a_member_goes_on_polling_while_the_polls_it_posted_are_not_handled(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "_SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(backlog, "_SLICE_SECONDS", 0.05)
     scene.take(FakeMessage(ZERO, 0))
     scene.take(FakeMessage(ZERO, 1))
     began = time.monotonic()
@@ -723,7 +745,7 @@ def test_a_member_goes_on_polling_while_the_polls_it_posted_are_not_handled(
 
 
 def test_what_waits_for_its_turn_is_dropped_with_its_assignment(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "_SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(backlog, "_SLICE_SECONDS", 0.05)
     for offset in range(3):
         scene.take(FakeMessage(ZERO, offset), FakeMessage(ONE, offset))
     scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
@@ -738,7 +760,7 @@ def test_nothing_is_taken_for_a_poll_of_which_nothing_could_be_decoded(scene: Sc
     scene.intake.lacking = {(ZERO, 0)}
     scene.take(FakeMessage(ZERO, 0))
     for _ in range(3):
-        scene.source._undecoded_until = 0.0
+        scene.source._backlog._due = 0.0
         scene.source._decode_again()
     scene.take(FakeMessage(ONE, 7))
 
@@ -746,7 +768,7 @@ def test_nothing_is_taken_for_a_poll_of_which_nothing_could_be_decoded(scene: Sc
 
 
 def test_what_comes_after_the_time_of_a_slice_waits_for_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "_SLICE_SECONDS", -1.0)
+    monkeypatch.setattr(backlog, "_SLICE_SECONDS", -1.0)
     monkeypatch.setattr(
         FakeIntake,
         "read",
@@ -764,8 +786,8 @@ def test_the_late_answer_to_an_older_commit_does_not_pass_for_that_of_the_next(
 ) -> None:
     a_commit(scene)
     ended = time.monotonic()
-    monkeypatch.setattr(consumer, "_COMMIT_SECONDS", 0.0)
-    scene.source._committing_until = 0.0  # as after ten minutes without an answer
+    monkeypatch.setattr(commits, "_ANSWER_SECONDS", 0.0)
+    scene.source._commits._waiting_until = 0.0  # as after ten minutes without an answer
     time.sleep(0.05)
     a_commit(scene)
     scene.source._on_commit(None, DONE)

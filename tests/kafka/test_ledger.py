@@ -12,10 +12,8 @@ from connector.avro import ledger_entry
 from connector.core.landmarks import Landmarks
 from connector.core.recovery import CommittedOffset, LedgerPosition, OutOfRange, Recovery, commit_metadata
 from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LogDamaged
-from connector.kafka import reader
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
-from connector.kafka.topics import TopicDescription
-from connector.model import Facts, Outcome, TopicPartition
+from connector.model import Facts, Outcome, TopicDescription, TopicPartition
 
 HOUR_MS = 3_600_000
 RETENTION_MS = 8 * 24 * HOUR_MS
@@ -69,26 +67,26 @@ class ARecord:
         return 3
 
 
-@pytest.fixture
-def logs(monkeypatch: pytest.MonkeyPatch) -> dict[TopicPartition, list[Any]]:
+class Logs(dict[TopicPartition, list[Any]]):
     """What is read of a partition: records, and an error last if reading it fails there."""
-    logs: dict[TopicPartition, list[Any]] = {}
 
-    def read(_properties: Any, place: TopicPartition, first: int, end: int, *_: Any) -> Iterator[Any]:
-        for one in logs[place]:
+    def read(self, _properties: Any, place: TopicPartition, first: int, end: int, *_: Any) -> Iterator[Any]:
+        for one in self[place]:
             if isinstance(one, Exception):
                 raise one
             if first <= one.offset() < end:
                 yield one
 
-    monkeypatch.setattr(reader, "read", read)
-    return logs
+
+@pytest.fixture
+def logs() -> Logs:
+    return Logs()
 
 
-def restored(brokers: Brokers, wall_ms: Callable[[], int] = lambda: NOW_MS) -> Recovery:
+def restored(brokers: Brokers, logs: Logs, wall_ms: Callable[[], int] = lambda: NOW_MS) -> Recovery:
     policy = LedgerPolicy("group", b"d" * 8, b"k" * 8, frozenset(), OutOfRange(to_earliest=False), RETENTION_MS, wall_ms)
     source, ledger = (TopicDescription(name, f"{name}-id", 1, 1, frozenset()) for name in ("orders", "ledger"))
-    return LedgerReader(policy, cast("Any", brokers), {}).recover("cluster", SOURCE, source, ledger)
+    return LedgerReader(policy, cast("Any", brokers), {}, logs.read).recover("cluster", SOURCE, source, ledger)
 
 
 def opened(start: int) -> Facts:
@@ -114,30 +112,28 @@ def emptied_by_retention() -> Brokers:
 
 
 @pytest.mark.parametrize("behind_hours", [0, 6, 100])
-def test_a_clock_that_is_behind_does_not_make_what_retention_deleted_a_loss(
-    logs: dict[TopicPartition, list[Any]], behind_hours: int
-) -> None:
+def test_a_clock_that_is_behind_does_not_make_what_retention_deleted_a_loss(logs: Logs, behind_hours: int) -> None:
     logs[LEDGER] = [AnEntry(1, NOW_MS, opened(0))]
 
-    assert restored(emptied_by_retention(), lambda: NOW_MS - behind_hours * HOUR_MS).offset == 5
+    assert restored(emptied_by_retention(), logs, lambda: NOW_MS - behind_hours * HOUR_MS).offset == 5
 
 
-def test_a_ledger_that_was_emptied_is_refused_by_the_brokers_clock(logs: dict[TopicPartition, list[Any]]) -> None:
+def test_a_ledger_that_was_emptied_is_refused_by_the_brokers_clock(logs: Logs) -> None:
     logs[LEDGER] = [AnEntry(1, NOW_MS - 3 * 24 * HOUR_MS, opened(0))]
 
     with pytest.raises(LedgerRefused, match=r"younger than its retention \(.* put back\)\)?: facts"):
-        restored(emptied_by_retention(), lambda: NOW_MS - 2 * 24 * HOUR_MS)
+        restored(emptied_by_retention(), logs, lambda: NOW_MS - 2 * 24 * HOUR_MS)
 
 
 def test_where_no_entry_tells_the_brokers_clock_that_of_this_host_is_named_as_a_cause(
-    logs: dict[TopicPartition, list[Any]],
+    logs: Logs,
 ) -> None:
     brokers = emptied_by_retention()
     brokers._ends[LEDGER] = (2, 2)
     logs[LEDGER] = []
 
     with pytest.raises(LedgerRefused, match="or the clock of this host"):
-        restored(brokers, lambda: NOW_MS - 6 * HOUR_MS)
+        restored(brokers, logs, lambda: NOW_MS - 6 * HOUR_MS)
 
 
 # ---- somebody else's commit, and a source that cannot be read
@@ -148,33 +144,33 @@ def skipped_to(offset: int) -> Brokers:
     return Brokers(CommittedOffset(offset, 3, ""), {SOURCE: (0, 10), LEDGER: (0, 2)})
 
 
-def three_judged(logs: dict[TopicPartition, list[Any]]) -> None:
+def three_judged(logs: Logs) -> None:
     logs[LEDGER] = [AnEntry(0, NOW_MS, opened(0)), AnEntry(1, NOW_MS, resolved(0, 1, 2))]
 
 
 @pytest.mark.parametrize(
     "error", [KafkaStalled("nothing comes"), LogDamaged("other bytes")], ids=lambda error: type(error).__name__
 )
-def test_what_cannot_be_read_of_the_source_was_never_judged(logs: dict[TopicPartition, list[Any]], error: Exception) -> None:
+def test_what_cannot_be_read_of_the_source_was_never_judged(logs: Logs, error: Exception) -> None:
     three_judged(logs)
     logs[SOURCE] = [ARecord(2), error]
 
     with pytest.raises(LedgerRefused, match="the record at offset 3 below it has no fact"):
-        restored(skipped_to(7))
+        restored(skipped_to(7), logs)
 
 
-def test_a_source_whose_leader_does_not_answer_is_read_later(logs: dict[TopicPartition, list[Any]]) -> None:
+def test_a_source_whose_leader_does_not_answer_is_read_later(logs: Logs) -> None:
     three_judged(logs)
     logs[SOURCE] = [ARecord(2), KafkaStalled("nothing comes")]
     brokers = skipped_to(7)
     brokers.silent = {SOURCE}
 
     with pytest.raises(KafkaUnavailable, match="no answer"):
-        restored(brokers)
+        restored(brokers, logs)
 
 
-def test_a_commit_that_skips_nothing_needs_no_operator(logs: dict[TopicPartition, list[Any]]) -> None:
+def test_a_commit_that_skips_nothing_needs_no_operator(logs: Logs) -> None:
     three_judged(logs)
     logs[SOURCE] = [ARecord(2)]
 
-    assert restored(skipped_to(3)).offset == 3
+    assert restored(skipped_to(3), logs).offset == 3

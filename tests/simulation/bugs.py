@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as Place
@@ -38,10 +38,14 @@ from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
-from connector.kafka import consumer, dead_letters, ledger, reader
+from connector.kafka import dead_letters, ledger, reader
+from connector.kafka.backlog import Backlog
+from connector.kafka.cluster import Cluster
+from connector.kafka.commits import CommitQueue
 from connector.kafka.consumer import SourceConsumer
 from connector.kafka.ledger import LedgerReader
-from connector.kafka.topics import Topics
+from connector.kafka.membership import PollClock
+from connector.kafka.positions import Positions, kafka_place
 from connector.model import (
     DELIVERED,
     Answer,
@@ -170,9 +174,9 @@ def _append_and_hope(self: Runtime, command: commands.AppendFacts) -> None:
     self._ledger.append(command.partition, command.topic_id, command.facts, report)
 
 
-def _take_what_was_given_up_too(self: SourceConsumer) -> list[Place]:
-    points, self._uncommitted = self._uncommitted, {}
-    return [consumer._place(each.partition, each.next_offset, each.epoch, each.metadata) for each in points.values()]
+def _take_what_was_given_up_too(self: CommitQueue) -> list[Place]:
+    points, self._queued = self._queued, {}
+    return [kafka_place(each.partition, each.next_offset, each.epoch, each.metadata) for each in points.values()]
 
 
 # ---- what counts as seen
@@ -218,7 +222,7 @@ def _no_wait(self: DedupeWindow, key: bytes, _event: Event) -> Sighting:
 # ---- what a restore believes
 
 
-def _offsets_or_empty(self: Topics, partition: TopicPartition, **rest: Any) -> tuple[int, int]:
+def _offsets_or_empty(self: Cluster, partition: TopicPartition, **rest: Any) -> tuple[int, int]:
     try:
         return _offsets(self, partition, **rest)
     except KafkaUnavailable:
@@ -227,7 +231,7 @@ def _offsets_or_empty(self: Topics, partition: TopicPartition, **rest: Any) -> t
         raise
 
 
-_offsets = Topics.offsets
+_offsets = Cluster.offsets
 
 
 def _read_or_less(*arguments: Any) -> Iterator[Any]:
@@ -334,39 +338,31 @@ def _start_whatever_became(self: Pipeline, generations: frozenset[int], now: Mom
     return True
 
 
-def _decode_or_skip(self: SourceConsumer, columns: Any) -> None:
-    for column in columns:
-        _, lacking = self._intake.read(column.origin, column.messages)
+def _decode_or_skip(self: Backlog, batches: Any) -> None:
+    for batch in batches:
+        _, lacking = self._intake.read(batch.origin, batch.messages)
         if lacking is None:
-            _decode(self, [column])
+            _decode(self, [batch])
 
 
-_decode = SourceConsumer._decode
+_decode = Backlog.decode
 
 
 def _end_and_stay_silent(self: SourceConsumer, consumer: Any, places: Any) -> None:
     self._give_up(consumer, places)
 
 
-def _seek_and_resume(self: SourceConsumer, partition: TopicPartition) -> None:
+def _seek_and_resume(self: Positions, partition: TopicPartition) -> bool:
     try:
-        self._consumer.seek(self._positions[partition])
+        self._client.seek(cast("Place", self._partitions[partition].position))
     except KafkaException:
-        self._restart(partition)
-    else:
-        self._consumer.resume([Place(*partition)])
+        return False
+    self._client.resume([Place(*partition)])
+    return True
 
 
-def _take_in_what_comes(self: SourceConsumer, messages: Any, columns: Any) -> None:
-    for message in messages:
-        where = TopicPartition(message.topic(), message.partition())
-        if message.error() is None and where in self._positions:
-            offset = min(message.offset(), self._positions[where].offset)
-            self._positions[where] = consumer._place(where, offset, -1)
-    _take_in(self, messages, columns)
-
-
-_take_in = SourceConsumer._take_in
+def _believe_what_comes(self: Positions, *_: Any) -> bool:
+    return False
 
 
 def _never_pause(self: Pipeline, now: Moment) -> None:
@@ -421,12 +417,12 @@ def _append_one_epoch(self: Assignment, facts: Facts, now: Moment) -> commands.A
 _append = Assignment.append
 
 
-def _commit_without_waiting(self: SourceConsumer, points: Iterable[commands.CommitPoint]) -> None:
-    self._committing_until = None
-    _commit(self, points)
+def _commit_without_waiting(self: CommitQueue) -> None:
+    self._waiting_until = None
+    _send_commits(self)
 
 
-_commit = SourceConsumer._commit
+_send_commits = CommitQueue.send
 
 
 def _letter_lost(self: Outcomes, part: Assignment, failed: inputs.LetterFailed, now: Moment) -> None:
@@ -568,7 +564,7 @@ def _finish_and_jump(self: Restoration, state: Any, out_of_range: OutOfRange, **
     return _finish(self, state, OutOfRange(to_earliest=True), **rest)
 
 
-def _never_cut(self: SourceConsumer, *rest: Any) -> bool:
+def _never_cut(self: Positions, *rest: Any) -> bool:
     return False
 
 
@@ -622,26 +618,30 @@ def _entries_with_gaps(messages: Any, place: Any, *_: Any) -> Iterator[Any]:
         yield message, ledger._decoded(place, message)
 
 
-def _go_on_behind(self: SourceConsumer, partition: TopicPartition, code: str) -> None:
+def _go_on_behind(self: Positions, partition: TopicPartition, code: str) -> None:
     """It is only an error."""
 
 
-def _decode_all_again(self: SourceConsumer) -> None:
-    before = list(self._undecoded)
-    _decode_again(self)
-    if before and not self._undecoded:
-        self._decode(before)
+def _decode_all_again(self: Backlog) -> list[TopicPartition]:
+    before = list(self._waiting)
+    held = _decode_again(self)
+    if before and not self._waiting:
+        self.decode(before)
+    return held
 
 
-_decode_again = SourceConsumer._decode_again
+_decode_again = Backlog.decode_again
 
 
 def _not_silent(self: BrokerClock, *rest: Any) -> None:
     self.silent = False
 
 
-def _count_every_poll(self: SourceConsumer, began: float) -> None:
-    self._began = self.last_poll = self.vouched = began
+def _count_every_poll(self: PollClock, began: float) -> None:
+    self._began = self.last_poll = began
+
+
+_vouched_by_a_poll = property(lambda self: self.last_poll)
 
 
 def _send_unvouched(self: DispatchPolicy, now: Moment) -> bool:
@@ -688,7 +688,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a commit after the partition was given up",
         "I7|I2",
-        ((SourceConsumer, "_take_uncommitted", _take_what_was_given_up_too),),
+        ((CommitQueue, "_take_queued", _take_what_was_given_up_too),),
     ),
     Bug(
         "a letter not awaited before its fact",
@@ -704,7 +704,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("copies dropped with the first that failed", "I1|I6", ((DedupeWindow, "ended", _ended_for_all),)),
     Bug("a waiting copy released twice", "L2|I3|I9|L3|I5|process-", ((DedupeWindow, "ended", _ended_and_still_there),)),
     Bug("a copy does not wait for one in flight", "L3|I3", ((DedupeWindow, "sight", _no_wait),)),
-    Bug("a ledger without an end taken for empty", "I3|L2|I1", ((Topics, "offsets", _offsets_or_empty),)),
+    Bug("a ledger without an end taken for empty", "I3|L2|I1", ((Cluster, "offsets", _offsets_or_empty),)),
     Bug("a ledger read in part taken for whole", "I3|L2|I1", ((reader, "read", _read_or_less),)),
     Bug("facts of another leader epoch resolve", "I1|I2|I6", ((ResolvedOffsets, "covers", _covers_any_epoch),)),
     Bug("facts of another topic id resolve", "I1|I2|I6", ((Restoration, "take", _take_any_topic),)),
@@ -715,10 +715,8 @@ BUGS: tuple[Bug, ...] = (
     Bug("Retry-After not kept", "I13", ((Dispatch, "failed", _failed_and_hurried),)),
     Bug("a wall clock believed that is wrong", "L7|L6", ((BrokerClock, "look", _believes),)),
     Bug("records dropped at the bound", "I1|I2|I6", ((Pipeline, "_polled", _drop_when_full),)),
-    Bug("a partition sought before it is resumed", "I6", ((SourceConsumer, "_resume", _seek_and_resume),)),
-    Bug(
-        "a seek undone by a late answer believed", "I1|I2|I6|process-", ((SourceConsumer, "_take_in", _take_in_what_comes),)
-    ),
+    Bug("a partition sought before it is resumed", "I6", ((Positions, "resume", _seek_and_resume),)),
+    Bug("a seek undone by a late answer believed", "I1|I2|I6|process-", ((Positions, "is_below", _believe_what_comes),)),
     Bug("no pause at the bound", "L5", ((Pipeline, "_settle_fetching", _never_pause),)),
     Bug("no drain at a revoke", "I3|I7", ((Pipeline, "_drain", _release_at_once),)),
     Bug("a lost partition not told of", "I7|L4|I2|I3", ((SourceConsumer, "_on_lost", _end_and_stay_silent),)),
@@ -728,9 +726,16 @@ BUGS: tuple[Bug, ...] = (
         ((Dispatch, "take", _take_without_looking), (Pipeline, "may_start", _start_whatever_became)),
     ),
     Bug("a request that waited for a token sent all the same", "L4|I7", ((Pipeline, "may_start", _start_whatever_became),)),
-    Bug("records skipped while the registry is away", "I1|I2|I6", ((SourceConsumer, "_decode", _decode_or_skip),)),
+    Bug("records skipped while the registry is away", "I1|I2|I6", ((Backlog, "decode", _decode_or_skip),)),
     Bug("the ledger's silence is not noticed", "I3", ((BrokerClock, "listen", _not_silent),)),
-    Bug("a zombie counts its first poll", "I3", ((SourceConsumer, "_polled", _count_every_poll),)),
+    Bug(
+        "a zombie counts its first poll",
+        "I3",
+        (
+            (PollClock, "polled", _count_every_poll),
+            (SourceConsumer, "vouched", _vouched_by_a_poll),
+        ),
+    ),
     Bug("the frontier jumps to an end of the log", "I2", ((OffsetTracker, "reach", _reach_and_jump),)),
     Bug("OFFSET_OUT_OF_RANGE=wait jumps", "I2", ((Restoration, "finish", _finish_and_jump),)),
     Bug("a ledger that lost what a commit rests on is taken", "I3", ((Restoration, "_ledger_lost", _never_lost),)),
@@ -750,14 +755,14 @@ BUGS: tuple[Bug, ...] = (
         ((reader, "read", _read_over_damage), (ledger, "entries", _entries_with_gaps)),
     ),
     Bug("a restore of the newest entries alone", "I3|I2|L2|I1|process-", ((LedgerReader, "recover", _restore_the_newest),)),
-    Bug("a damaged batch of the source passed over", "I1|I2|I6", ((SourceConsumer, "_stand_still", _go_on_behind),)),
+    Bug("a damaged batch of the source passed over", "I1|I2|I6", ((Positions, "_stand_still", _go_on_behind),)),
     Bug("sent although the coordinator does not answer", "I3", ((DispatchPolicy, "may_send", _send_unvouched),)),
     Bug("a partition begins anew while its requests are out", "I3|L3", ((Assignment, "restores_at", _restore_at_once),)),
-    Bug("a commit beside another", "I2", ((SourceConsumer, "_commit", _commit_without_waiting),)),
+    Bug("a commit beside another", "I2", ((CommitQueue, "send", _commit_without_waiting),)),
     Bug("a commit that does not name the markers below it", "I2|I6", ((Assignment, "commit_point", _commit_at_the_end),)),
     Bug("a commit rests on less than there is", "I2", ((Pipeline, "_facts_appended", _appended_and_not_noted),)),
     Bug("a log that was cut is read on", "I1|I2|I6", ((Restoration, "finish", _finish_without_epoch),)),
-    Bug("a cut log taken for one outside its bounds", "I1|I2|I6", ((SourceConsumer, "_was_cut", _never_cut),)),
+    Bug("a cut log taken for one outside its bounds", "I1|I2|I6", ((Positions, "_was_cut", _never_cut),)),
     Bug("facts that failed are forgotten", "I3|I6|I2", ((FactLog, "failed", _failed_and_forgotten),)),
     Bug("a late verdict is not written down", "I3", ((Outcomes, "delivered", _take_late_verdict_for_none),)),
     Bug("facts of one entry under one leader epoch", "L2|I1|I6", ((Assignment, "append", _append_one_epoch),)),
@@ -799,7 +804,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "records posted twice after the registry was away",
         "process-|I9",
-        ((SourceConsumer, "_decode_again", _decode_all_again),),
+        ((Backlog, "decode_again", _decode_all_again),),
     ),
     Bug("an unknown schema believed at once", "L6", ((Registry, "definitions", _definitions_at_once),)),
     Bug("headers that cannot be read end the process", "process-", ((intake, "headers_of", _headers_as_they_come),)),

@@ -30,18 +30,19 @@ from connector.core.policy import Policy
 from connector.core.recovery import OutOfRange
 from connector.intake import Intake
 from connector.kafka import clients
+from connector.kafka import cluster as kafka_cluster
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import OwnTopics, Topics
 from connector.model import Moment
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
-from tests.simulation.cluster import AdminClient, Cluster, Journal, MemberClient, ReaderClient
+from tests.simulation.cluster import AdminClient, Cluster, Journal, MemberClient, ProducerClient, ReaderClient, read
 from tests.simulation.records import CURSE, LATE_SCHEMA_ID, UNKNOWN_SCHEMA_ID
 from tests.simulation.vendor import BASE_URL, TOKEN_URL, Transport, Vendor
-from tests.simulation.virtual_time import PROCESS, Killed, Process, VirtualLoop
+from tests.simulation.virtual_time import HOST, PROCESS, Killed, Process, VirtualLoop
 
 __all__ = [
     "DEDUPE_KEY",
@@ -250,6 +251,11 @@ class Member:
         self._observer.handled(self, told, commands, now)
         self.process.step()
 
+    def _make_client(self, properties: dict[str, Any]) -> Any:
+        client = MemberClient(properties)
+        self._clients.append(client)
+        return client
+
     async def _run(self) -> str | None:
         properties: dict[str, Any] = {"simulated.process": self.process, "simulated.cluster": self._cluster}
         kafka = Kafka("simulated", (SOURCE,), GROUP, self._plan.properties)
@@ -257,15 +263,33 @@ class Member:
         of_member = clients.consumer_properties(kafka, _report, _LOGGER, 1_000_000) | properties
         telemetry = Telemetry(self._cluster.loop.time)
         telemetry._log = _Lines(self._say)
-        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
+        topics = kafka_cluster.Cluster(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)
-        sink = AmazonSink(contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8)
-        sink._http = sink._tokens._http = cast("Any", self.transport)  # type: ignore[union-attr]  # of `_FreshTokens`
-        own = OwnTopics(
-            topics, lambda _: LEDGER, lambda _: LETTERS, servers="simulated", window_ms=604_800_000, auto_create=True
+        sink = AmazonSink(
+            contract,
+            BASE_URL,
+            credentials,
+            timeout_seconds=self._plan.timeout_seconds,
+            max_connections=8,
+            transport=self.transport,
         )
-        producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
+        own = ManagedTopics(
+            topics,
+            lambda _: LEDGER,
+            lambda _: LETTERS,
+            servers="simulated",
+            window_ms=604_800_000,
+            auto_create=True,
+            host=HOST,
+        )
+        producer = ConfirmingProducer(
+            properties,
+            last_seconds=_LAST_SECONDS,
+            failed=self._failed,
+            make_client=cast("Any", ProducerClient),
+            host=HOST,
+        )
         producer.__enter__()
         policy = LedgerPolicy(
             GROUP,
@@ -276,14 +300,20 @@ class Member:
             int(LEDGER_SETTINGS["retention.ms"]),
             self.clock.wall_ms,
         )
-        ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER)
-        ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
+        ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER, cluster_id="cluster-1", read=read)
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
         intake = Intake(_Cursed(self._decoder()), contract, ("clientDedupeId",), telemetry.record_unforeseen)
         source = SourceConsumer(
-            of_member | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
+            of_member,
+            self._plan.poll,
+            intake,
+            "cluster-1",
+            runtime.post,
+            telemetry,
+            make_client=self._make_client,
+            host=HOST,
         )
         self._runtime = runtime
         if self.stopping:

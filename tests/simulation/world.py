@@ -53,7 +53,6 @@ from tests.simulation.member import (
 )
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row, a_row, rows
-from tests.simulation.seams import simulated
 from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
 from tests.simulation.virtual_time import Killed, VirtualLoop
 from tests.simulation.visitor import Visitor
@@ -682,8 +681,7 @@ def run(seed: int, say: Callable[[str], None] | None = None) -> Result:
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
     try:
-        with simulated():
-            return loop.run_until_complete(World(seed, loop, say).play())
+        return loop.run_until_complete(World(seed, loop, say).play())
     except Exception as failure:
         failure.add_note(f"make simulate SEEDS={seed}-{seed}    (python -m tests.simulation --seeds {seed}-{seed} --trace)")
         raise

@@ -1,7 +1,7 @@
-"""Reads whole partitions for the commands that look at everything, and counts what was read.
+"""Reads whole topics, for the commands that look at everything, and reports progress.
 
-Records are read as the connector's own consumer reads them: by ``read_committed``, so a record that it will never see
-(of an aborted transaction) is not seen here either.
+Records are read as the connector's own consumer reads them, with ``read_committed``: a record of an
+aborted transaction, which the connector never sees, is not seen here either.
 """
 
 from __future__ import annotations
@@ -19,46 +19,50 @@ from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
 from connector.intake import headers_of
 from connector.kafka import clients
+from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import entries
 from connector.kafka.reader import read
-from connector.kafka.topics import TopicDescription, Topics
-from connector.model import TopicPartition
+from connector.model import TopicDescription, TopicPartition
 from connector.ports import Record
 
-__all__ = ["Survey", "headers"]
+__all__ = ["TopicReader", "headers"]
 
 _COUNT_EVERY = 500
 
 
 def _unreported(_client: str, _code: str) -> None:
-    """Take no note: a call that cannot go on says by itself why."""
+    """Ignore it: a call that cannot go on raises what went wrong."""
 
 
-class Survey:
-    """Reads; ``advance`` is told, every few hundred, how many offsets were passed. Making one asks the brokers."""
+class TopicReader:
+    """Reads source, ledger and dead-letter topics. Making one asks the brokers.
+
+    ``advance`` is told, every few hundred, how many offsets were passed.
+    """
 
     def __init__(self, kafka: Kafka, advance: Callable[[int], None] = lambda _: None) -> None:
-        self.topics = Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.topics = Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         self.advance = advance
         self.cluster_id = self.topics.cluster_id()
         self._properties = clients.reader_properties(kafka, _unreported, logging.getLogger("librdkafka"))
 
     def source(self, topic: str) -> TopicDescription:
-        """Describe a source topic, which must be there."""
+        """Return the description of a source topic, which must exist."""
         found = self.topics.describe(topic)
         if found is None:
-            raise KafkaUnavailable(f"topic {topic} does not exist, or may not be described by this client")
+            raise KafkaUnavailable(f"topic {topic} does not exist, or this client may not describe it")
         return found
 
     def next_offset(self, place: TopicPartition, topic_id: str) -> int | None:
-        """Return the committed offset of a source partition, as a connector that is assigned it takes it; None without one.
+        """Return the committed offset as a connector would use it; None if there is none.
 
-        That of a topic of the same name that was deleted is not used (design: The guarantee, point 6).
+        A commit that belongs to a deleted topic of the same name is not used (design: The
+        guarantee, point 6).
         """
         return self.commit(place, topic_id)[0]
 
     def commit(self, place: TopicPartition, topic_id: str) -> tuple[int | None, bool]:
-        """Return the same, and whether a connector committed it, rather than an operator or another consumer."""
+        """Return `next_offset`, and whether a connector has committed it."""
         committed = self.topics.committed(place)
         if committed is None:
             return None, True
@@ -67,7 +71,7 @@ class Survey:
         return committed.next_offset if used else None, rests_on is not None
 
     def bounds(self, topic: str) -> dict[TopicPartition, tuple[int, int]]:
-        """Return first and end offset of every partition; none if the topic does not exist."""
+        """Return first and end offset of every partition; nothing if the topic does not exist."""
         found = self.topics.describe(topic)
         places = (TopicPartition(topic, number) for number in range(found.partitions if found is not None else 0))
         return {place: self.topics.offsets(place) for place in places}
@@ -88,7 +92,7 @@ class Survey:
         self.advance(max(end - told, 0))
 
     def record(self, place: TopicPartition, offset: int) -> Message | None:
-        """Return the record at an offset; None if there is none any more.
+        """Return the record at an offset; None if it is gone.
 
         Raises:
             KafkaUnavailable: it cannot be read for now.
@@ -104,11 +108,11 @@ class Survey:
     def entries(
         self, source: str, group: str, place: TopicPartition, bounds: tuple[int, int]
     ) -> Iterator[tuple[int, LedgerEntry]]:
-        """Yield the entries of a ledger partition, each with the time it was appended.
+        """Yield the entries of a ledger partition, each with its append time.
 
         Raises:
             KafkaUnavailable: it cannot be read to its end for now.
-            LedgerRefused: it is another's ledger, damaged, or of an unknown format.
+            LedgerRefused: it belongs to another connector, is damaged, or has an unknown format.
         """
         for message, entry in entries(self.read(place, *bounds), place, *bounds):
             header = entry.header
@@ -122,12 +126,12 @@ class Survey:
     def letters(
         self, bounds: dict[TopicPartition, tuple[int, int]]
     ) -> Iterator[tuple[TopicPartition, Message, Letter | None]]:
-        """Yield the records of a dead-letter topic: where each stands, and the letter, if it is one."""
+        """Yield partition, record, and letter (if it is one) of all records of a dead-letter topic."""
         for place, (first, end) in bounds.items():
             for message in self.read(place, first, end):
                 yield place, message, Letter.read(headers(message))
 
 
 def headers(message: Message) -> Headers:
-    """Return the headers of a record, in order; none where they cannot be read."""
+    """Return the headers of a record, in order; none if they cannot be read."""
     return headers_of(cast("Record", message)) or ()  # its stub types them wider

@@ -1,22 +1,23 @@
-"""What the watch takes note of, with fakes for answers; what it finds on real brokers is in the integration tests."""
+"""What the monitor reports, with fakes for answers; what it finds on real brokers is in the integration tests."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from connector.errors import KafkaDenied, KafkaUnavailable
-from connector.kafka.topics import TopicDescription
-from connector.kafka.watch import Watch, Watched
-from connector.model import TopicPartition
+from connector.kafka.host import Host
+from connector.kafka.monitor import ClusterMonitor, MonitorPolicy
+from connector.model import TopicDescription, TopicPartition
 
 ZERO = TopicPartition("source", 0)
 
 
-class _Topics:
-    """Answers what is asked of topics, and of the group."""
+class _Cluster:
+    """Answers what is asked of cluster, and of the group."""
 
     def __init__(self, topic: KafkaUnavailable | None = None, group: KafkaUnavailable | None = None) -> None:
         self._topic, self._group = topic, group
@@ -53,7 +54,7 @@ class _Source:
         return {} if self.read_to is None else {ZERO: self.read_to}
 
 
-class _Watcher:
+class _Events:
     def __init__(self) -> None:
         self.said: list[str] = []
 
@@ -64,21 +65,33 @@ class _Watcher:
         """Take no note."""
 
 
-class Scene:
-    """A watch, and the time it looks at."""
+class _Host(Host):
+    """A machine whose clock the test sets."""
 
-    def __init__(self, topics: _Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.topics, self.source, self.watcher = topics, _Source(), _Watcher()
-        self._watched = Watched(("source",), {"source": ("READ",)})
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def monotonic(self) -> float:
+        return self._now()
+
+
+class Scene:
+    """A monitor, and the time it looks at."""
+
+    def __init__(self, cluster: _Cluster) -> None:
+        self.cluster, self.source, self.events = cluster, _Source(), _Events()
+        self._policy = MonitorPolicy(("source",), {"source": ("READ",)})
         self.now = time.monotonic()
-        monkeypatch.setattr("connector.kafka.watch.time.monotonic", lambda: self.now)
-        self.watch = Watch(cast("Any", topics), self._watched, self.source, lambda _: None, cast("Any", self.watcher))
+        host = _Host(lambda: self.now)
+        self.monitor = ClusterMonitor(
+            cast("Any", cluster), self._policy, self.source, lambda _: None, cast("Any", self.events), host
+        )
 
     def look(self, after: float) -> list[str]:
         """Look once more; return what waits for an operator."""
         self.now += after
-        self.watch._look()
-        return self.watcher.said
+        self.monitor._look()
+        return self.events.said
 
 
 @pytest.mark.parametrize(
@@ -92,44 +105,44 @@ class Scene:
     ids=["all well", "group denied", "coordinator silent", "topic's broker silent"],
 )
 def test_only_the_group_s_coordinator_is_heard(
-    topic: KafkaUnavailable | None, group: KafkaUnavailable | None, counts: bool, monkeypatch: pytest.MonkeyPatch
+    topic: KafkaUnavailable | None, group: KafkaUnavailable | None, counts: bool
 ) -> None:
-    scene = Scene(_Topics(topic, group), monkeypatch)
-    before = scene.watch.answered
+    scene = Scene(_Cluster(topic, group))
+    before = scene.monitor.answered
     scene.now += 5.0
     if topic is None:
-        scene.watch._look()
+        scene.monitor._look()
     else:
         with pytest.raises(KafkaUnavailable):
-            scene.watch._look()
+            scene.monitor._look()
 
-    assert (scene.watch.answered > before) == counts
+    assert (scene.monitor.answered > before) == counts
 
 
 @pytest.mark.parametrize(("end", "stable_end"), [(12, 12), (12, None), (None, None)], ids=["cut", "leaderless", "unknown"])
 def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_said(
-    end: int | None, stable_end: int | None, monkeypatch: pytest.MonkeyPatch
+    end: int | None, stable_end: int | None
 ) -> None:
-    scene = Scene(_Topics(), monkeypatch)
+    scene = Scene(_Cluster())
     assert scene.look(0.0) == []
     assert scene.look(1000.0) == [], "it was read to its end"
-    scene.topics.end, scene.topics.stable_end = end, stable_end
+    scene.cluster.end, scene.cluster.stable_end = end, stable_end
     assert scene.look(5.0) == []
     assert scene.look(55.0) == []
     (sentence,) = scene.look(5.0)
-    assert sentence.startswith("source-0 brings nothing from offset 10 on")
+    assert sentence.startswith("source-0 yields nothing from offset 10 on")
 
     scene.source.read_to = 11
     assert scene.look(5.0) == []
     assert scene.look(55.0) == []
 
 
-def test_partition_that_waits_for_a_transaction_or_is_paused_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(_Topics(), monkeypatch)
-    scene.topics.end = 12  # of a transaction that is open
+def test_partition_that_waits_for_a_transaction_or_is_paused_does_not_stand_still() -> None:
+    scene = Scene(_Cluster())
+    scene.cluster.end = 12  # of a transaction that is open
     assert scene.look(0.0) == []
     assert scene.look(100.0) == []
-    scene.topics.stable_end = 12
+    scene.cluster.stable_end = 12
     scene.source.read_to = None
     assert scene.look(100.0) == []
     scene.source.read_to = 10

@@ -10,9 +10,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from connector.errors import KafkaUnavailable
-from connector.kafka import topics
-from connector.kafka.topics import OwnTopics, TopicDescription, Topics, unavailable
-from connector.model import TopicPartition
+from connector.kafka import cluster
+from connector.kafka.cluster import Cluster, unavailable
+from connector.kafka.managed_topics import ManagedTopics
+from connector.model import TopicDescription, TopicPartition
 
 
 class _Asked:
@@ -21,7 +22,7 @@ class _Asked:
     def __init__(self, *answers: KafkaError | str) -> None:
         self.made = 0
         self._answers = list(answers)
-        self.topics = Topics(cast("Any", self._make), cast("Any", None))
+        self.topics = Cluster(cast("Any", self._make), cast("Any", None))
 
     def _make(self) -> SimpleNamespace:
         self.made += 1
@@ -59,7 +60,7 @@ class _Groups:
 
     def __init__(self, *answers: KafkaError | str) -> None:
         self._answers = list(answers)
-        self.topics = Topics(cast("Any", lambda: self), cast("Any", None))
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None))
 
     def describe_configs(self, resources: list[Any], **_: object) -> dict[Any, Future[Any]]:
         answer, future = self._answers.pop(0), Future[Any]()
@@ -72,7 +73,7 @@ class _Groups:
 
 @pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_COORDINATOR])
 def test_a_session_that_nobody_tells_is_asked_for_again_and_not_guessed(code: int) -> None:
-    groups = _Groups(*[KafkaError(code)] * len(topics._TRIES_SECONDS), "6000")
+    groups = _Groups(*[KafkaError(code)] * len(cluster._TRIES_SECONDS), "6000")
     with pytest.raises(KafkaUnavailable):
         groups.topics.session_seconds("group")
     assert groups.topics.session_seconds("group") == 6.0
@@ -84,14 +85,14 @@ def test_brokers_that_do_not_tell_the_session_have_the_default(code: int) -> Non
 
 
 def test_a_client_that_knows_no_settings_of_groups_takes_the_default() -> None:
-    unsupported = [KafkaError(KafkaError._UNSUPPORTED_FEATURE)] * len(topics._TRIES_SECONDS)
+    unsupported = [KafkaError(KafkaError._UNSUPPORTED_FEATURE)] * len(cluster._TRIES_SECONDS)
     assert _Groups(*unsupported).topics.session_seconds("group") == 45.0
 
 
 def test_a_client_that_still_owes_its_answer_is_replaced_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topics, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(cluster, "_WAIT_SECONDS", 0.01)
     owing = SimpleNamespace(describe_cluster=lambda **_: Future[object]())
-    asked = topics.Topics(cast("Any", lambda: owing), cast("Any", None))
+    asked = cluster.Cluster(cast("Any", lambda: owing), cast("Any", None))
     with pytest.raises(KafkaUnavailable, match="no answer within"):
         asked.cluster_id()
     assert asked._unanswered == [owing]  # to free it would end the process
@@ -103,7 +104,7 @@ class _Silent:
     def __init__(self, silent: int) -> None:
         self.seconds: list[float] = []
         self._silent = silent
-        self.topics = Topics(cast("Any", lambda: self), cast("Any", None))
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None))
 
     def list_offsets(self, asked: dict[Any, object], *, request_timeout: float, **_: object) -> dict[Any, Any]:
         self.seconds.append(request_timeout)
@@ -139,7 +140,7 @@ def test_ends_that_no_broker_said_are_asked_of_another_client_the_next_time() ->
     assert asked.topics.ends([TopicPartition("topic", 0)]) == {TopicPartition("topic", 0): 7}
 
 
-class _Created(Topics):
+class _Created(Cluster):
     """Refuses to make a topic with certain settings, and notes those it was made with."""
 
     def __init__(self, *refused: str) -> None:
@@ -173,7 +174,7 @@ class _Created(Topics):
 )
 def test_settings_that_brokers_refuse_are_left_out_and_no_more(refused: tuple[str, ...], kept: set[str]) -> None:
     created = _Created(*refused)
-    own = OwnTopics(
+    own = ManagedTopics(
         created, "{}.ledger".format, "{}.dead-letter".format, servers="broker:9092", window_ms=1_000, auto_create=True
     )
     own.rehearse(TopicDescription("source", "id", 1, 3, frozenset()), letters=True)
