@@ -13,11 +13,11 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial
 from connector.config import SETTINGS
 from connector.errors import ConnectorError, SettingsError
 from connector.model import Reason
 from connector.sandbox import arguments as sandbox_arguments
-from connector.trial import EVENT_NAME, EVENT_TYPE, Trial
 
 __all__ = ["main"]
 
@@ -202,20 +202,20 @@ def _run(_arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from connector import check  # noqa: PLC0415 - as said above
+    from connector.cli import check  # noqa: PLC0415 - as said above
 
     trial = Trial(arguments.event_name, arguments.event_type, agreed=arguments.yes)
     return check.run(os.environ, trial if arguments.send_test_event else None)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from connector import audit  # noqa: PLC0415 - as said above
+    from connector.cli import audit  # noqa: PLC0415 - as said above
 
     return audit.run(os.environ, now_ms=_now_ms(), since_ms=arguments.since, as_json=arguments.json)
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from connector import replay  # noqa: PLC0415 - as said above
+    from connector.cli import replay  # noqa: PLC0415 - as said above
 
     asked = replay.Asked(
         reasons=frozenset(arguments.reason or ()),
@@ -230,13 +230,13 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from connector import demo  # noqa: PLC0415 - as said above
+    from connector.cli import demo  # noqa: PLC0415 - as said above
 
     return demo.run(arguments.events)
 
 
 def _produce_samples(arguments: argparse.Namespace) -> int:
-    from connector import demo  # noqa: PLC0415 - as said above
+    from connector.cli import demo  # noqa: PLC0415 - as said above
 
     return demo.produce_samples(os.environ, arguments.rate, arguments.count)
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from connector import audit, replay
 from connector.__main__ import _time_ms, main
+from connector.cli import audit, replay
 from connector.model import Reason
 
 

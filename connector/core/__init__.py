@@ -11,6 +11,9 @@ Start reading at ``pipeline.py``; the others are its parts:
     assignment   one partition while it is ours
     offsets      received, resolved, committable
     dedupe       seen, in flight, waiting
+    doubts       whether a dedupe key tells events apart
+    landmarks    entries that the ledger must still hold
+    letters      what a dead letter says of its record, and what a replayed record says of its letter
     freshness    stale, implausible, and whether the wall clock may be believed
     dispatch     what is sent next, and when; composed of:
     batching     when a batch is full

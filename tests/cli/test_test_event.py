@@ -12,10 +12,10 @@ from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
 from connector.amazon.tokens import FixedToken, read_fixed
+from connector.cli.test_event import Trial, meaning_of
 from connector.model import Failure, Flaw, RequestFailed
 from connector.ports import WireContract
 from connector.sandbox.contract import ADS_V1, EVENTS_V1, Limits, judge
-from connector.trial import Trial, meaning_of
 
 _NOW = 1_795_384_833_381
 _CONTRACTS: Mapping[str, Any] = {"ads-v1": (AdsV1, ADS_V1), "events-v1": (EventsV1, EVENTS_V1)}

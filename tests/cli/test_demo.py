@@ -10,9 +10,9 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from connector.demo import _account, _Found, _Produced
+from connector.cli.demo import _account, _Found, _Produced
+from connector.cli.samples import Fate, Sample
 from connector.model import Outcome
-from connector.samples import Fate, Sample
 from tests.patience import patience
 
 

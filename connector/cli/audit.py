@@ -30,15 +30,15 @@ from rich.table import Table
 
 from connector.app import ledger_policy, read_settings
 from connector.avro import ledger_entry
+from connector.cli.audit_account import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
+from connector.cli.progress import ProgressBar
 from connector.config import Settings
-from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.survey import Survey
 from connector.kafka.topics import TopicDescription, forgets
 from connector.model import UNKNOWN_EPOCH, Outcome, TopicPartition
 from connector.telemetry import configure_logging
-from connector.terminal import ProgressBar
 
 __all__ = ["TopicAudit", "audit", "run"]
 

@@ -5,7 +5,7 @@ from. One that its letter lacks a part of, being too large for the letter's topi
 Of our headers only ``connector.dedupe-id`` stays, so that an event without an id of its own keeps the derived one and
 Amazon can tell a copy; beside it ``connector.replay-of`` names the record it is a copy of, and ``connector.replays`` counts.
 
-**What is not replayed** (`core.replay.Skipped` in full): what the ledger says was delivered after all, what was replayed
+**What is not replayed** (`replay_plan.Skipped` in full): what the ledger says was delivered after all, what was replayed
 before, what the connector has not committed and will judge again by itself, what was replayed and dead-lettered again
 ``--max-replays`` times, and what the source topic's retention would delete at once.
 
@@ -34,16 +34,16 @@ from rich.table import Table
 
 from connector import signals
 from connector.app import ledger_policy, read_settings
+from connector.cli.progress import ProgressBar
+from connector.cli.replay_plan import Candidate, Plan, Planner, Selection, Skipped
 from connector.config import Settings
 from connector.core.letters import DEDUPE_ID_HEADER, UNREADABLE, Letter, marked, replay_of, replayed, size
-from connector.core.replay import Candidate, Plan, Planner, Selection, Skipped
 from connector.errors import KafkaUnavailable, RecordsRefused
 from connector.kafka.survey import Survey, headers
 from connector.kafka.topics import TopicDescription
 from connector.kafka.transactions import OutgoingRecord, TransactionalProducer
 from connector.model import TopicPartition
 from connector.telemetry import configure_logging
-from connector.terminal import ProgressBar
 
 __all__ = ["Asked", "run"]
 

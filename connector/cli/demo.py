@@ -25,6 +25,7 @@ from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.avro.schemas import register
+from connector.cli.samples import REFUSED_NAME, Fate, Sample, samples
 from connector.config import Kafka, Settings
 from connector.errors import SettingsError
 from connector.kafka import clients
@@ -35,7 +36,6 @@ from connector.kafka.reader import read
 from connector.kafka.topics import Topics
 from connector.model import Outcome, TopicPartition
 from connector.ports import Confirmation
-from connector.samples import REFUSED_NAME, Fate, Sample, samples
 from connector.telemetry import configure_logging
 
 __all__ = ["produce_samples", "run"]

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from connector.app import contract_for, ledger_policy, own_topics, read_settings, sink_for
 from connector.avro import schemas
+from connector.cli.test_event import Trial, meaning_of
 from connector.config import Settings
 from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
 from connector.kafka import clients
@@ -29,7 +30,6 @@ from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, l
 from connector.model import Answer, Flaw, TopicPartition
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
-from connector.trial import Trial, meaning_of
 
 __all__ = ["Finding", "State", "run"]
 
