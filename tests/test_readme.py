@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from connector import app, signals, telemetry
-from connector.__main__ import _SETTINGS_REFUSED, _parser
+from connector.__main__ import SETTINGS_REFUSED, parser
 from connector.amazon.client import _REASONS
 from connector.config import SETTINGS, Setting
 from connector.core.pipeline import Pipeline
@@ -100,7 +100,7 @@ def test_metrics_in_alerts_exist() -> None:
 
 
 def test_commands_are_those_of_the_parser() -> None:
-    (commands,) = [one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction)]
+    (commands,) = [one for one in parser()._actions if isinstance(one, argparse._SubParsersAction)]
 
     assert sorted(cell for first, _ in _rows("command") for cell in _codes(first)) == sorted(
         f"connector {name}" for name in commands.choices
@@ -110,7 +110,7 @@ def test_commands_are_those_of_the_parser() -> None:
 def test_exit_codes_are_those_of_the_code() -> None:
     (named,) = re.findall(r"\*\*Exit codes\*\*(.*?)\n\n", _README, re.DOTALL)
 
-    codes = [0, app.FAILED, _SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.exit_code("audit")]
+    codes = [0, app.FAILED, SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.exit_code("audit")]
     assert [int(code) for code in re.findall(r"`(\d+)`", named)] == codes
 
 

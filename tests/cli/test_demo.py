@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from connector.cli.demo import _account, _Found, _Produced
+from connector.cli.demo import _account, _Expected, _Found
 from connector.cli.samples import Fate, Sample
 from connector.model import Outcome
 from tests.patience import patience
@@ -32,8 +32,8 @@ def test_the_demo_ends_with_an_account_that_closes_whatever_the_environment_says
     assert "the account closes" in ended.stdout
 
 
-def produced() -> _Produced:
-    found = _Produced()
+def produced() -> _Expected:
+    found = _Expected()
     for number in range(2):
         found.add(Sample(f"{number}", {"clientDedupeId": f"order-{number}"}, Fate.DELIVERED))
     found.add(Sample("copy", {"clientDedupeId": "order-0"}, Fate.DUPLICATE))

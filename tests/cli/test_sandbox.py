@@ -15,7 +15,7 @@ import pytest
 
 from tests.patience import patience
 
-COMMAND = [sys.executable, "-m", "connector.sandbox"]
+COMMAND = [sys.executable, "-m", "connector", "sandbox"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
