@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from connector import app, signals, telemetry
+from connector import app, assembly, signals, telemetry
 from connector.__main__ import SETTINGS_REFUSED, parser
 from connector.amazon.client import _REASONS
 from connector.config import SETTINGS, Setting
@@ -52,9 +52,9 @@ def _codes(text: str) -> list[str]:
 
 
 def _pipeline() -> Pipeline:
-    settings = app.read_settings(_ENVIRONMENT)
+    settings = assembly.read_settings(_ENVIRONMENT)
     poll = PollPolicy(("conversions",), incremental=True, drain_seconds=40)
-    return Pipeline(app.pipeline_policy(settings, app.contract_for(settings.amazon), poll, 45))
+    return Pipeline(assembly.pipeline_policy(settings, assembly.contract_for(settings.amazon), poll, 45))
 
 
 def _default(setting: Setting) -> str:
@@ -69,7 +69,7 @@ def test_settings_are_those_of_the_code_in_its_order_with_defaults_and_meanings(
 
 def test_metrics_are_those_exposed() -> None:
     said = telemetry.Telemetry()
-    said.watch(_pipeline(), app.contract_for(app.read_settings(_ENVIRONMENT).amazon))
+    said.watch(_pipeline(), assembly.contract_for(assembly.read_settings(_ENVIRONMENT).amazon))
     exposed = re.findall(r"^# TYPE (\S+) ", said.exposition().decode(), re.MULTILINE)
 
     named = [name.partition("{")[0] for first, _ in _rows("metric") for name in _codes(first)]
@@ -211,7 +211,7 @@ def test_variable_named_is_known(variable: str) -> None:
 
 def _problems(more: dict[str, str]) -> list[str]:
     try:
-        app.read_settings(_ENVIRONMENT | more)
+        assembly.read_settings(_ENVIRONMENT | more)
     except SettingsError as error:
         return error.problems
     return []

@@ -29,7 +29,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from connector.app import ledger_policy, read_settings
+from connector.assembly import ledger_policy, read_settings
 from connector.avro import ledger_entry
 from connector.cli import times
 from connector.cli.audit_account import Copies, DeliveredKeys, PartitionAccount, PartitionTotals

@@ -19,7 +19,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from connector.app import contract_for, ledger_policy, own_topics, read_settings, sink_for
+from connector.assembly import contract_for, ledger_policy, own_topics, read_settings, sink_for, topics_for
 from connector.avro import schemas
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
@@ -154,7 +154,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    topics = topics_for(settings)
     servers = settings.kafka.bootstrap_servers
 
     try:

@@ -20,7 +20,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from connector import sandbox
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import read_settings, topics_for
 from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
 from connector.cli.produce_samples import Produced, encoded, say_nothing
@@ -32,7 +33,6 @@ from connector.kafka.dead_letters import reason
 from connector.kafka.embedded import EmbeddedBroker, SimulatedTopics
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.reader import read
-from connector.kafka.topics import Topics
 from connector.model import Outcome, TopicPartition
 from connector.telemetry import configure_logging
 
@@ -176,7 +176,7 @@ class _Found:
 
 def _look(settings: Settings) -> _Found:
     logger = logging.getLogger("librdkafka")
-    topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    topics = topics_for(settings)
     reader = clients.reader_properties(settings.kafka, say_nothing, logger)
     found = _Found()
     for number in range(_PARTITIONS):

@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connector import signals
-from connector.app import ledger_policy, read_settings
+from connector.assembly import ledger_policy, read_settings
 from connector.cli import times
 from connector.cli.progress import ProgressBar
 from connector.cli.replay_plan import Candidate, Plan, Planner, Selection, Skipped

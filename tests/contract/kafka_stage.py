@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import Message, Producer
 
-from connector import app
+from connector import assembly
 from connector.config import Settings
 from connector.core import exchange as x
 from connector.errors import SchemaUnavailable
@@ -145,7 +145,7 @@ class KafkaStage(Protocol):
 
 
 def _settings(topic: str, group: str, servers: str, **changes: str) -> Settings:
-    return app.read_settings(
+    return assembly.read_settings(
         {
             "KAFKA_BOOTSTRAP_SERVERS": servers,
             "KAFKA_TOPIC": topic,
@@ -237,9 +237,9 @@ class RealStage:
         logger = logging.getLogger("librdkafka")
         topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         return Ledger(
-            app.ledger_policy(settings),
+            assembly.ledger_policy(settings),
             topics,
-            app.own_topics(settings, topics),
+            assembly.own_topics(settings, topics),
             self._confirming(),
             clients.reader_properties(settings.kafka, lambda *_: None, logger),
             settings.ledger.topic_for,
@@ -365,9 +365,9 @@ class FakeStage:
         def make() -> Ledger:
             topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
             ledger = Ledger(
-                app.ledger_policy(settings),
+                assembly.ledger_policy(settings),
                 topics,
-                app.own_topics(settings, topics),
+                assembly.own_topics(settings, topics),
                 self._confirming(),
                 properties,
                 settings.ledger.topic_for,
