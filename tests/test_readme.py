@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from connector import app, assembly, signals, telemetry
+from connector import app, assembly, signals
 from connector.__main__ import SETTINGS_REFUSED, parser
 from connector.amazon.client import _REASONS
 from connector.config import SETTINGS, Setting
@@ -23,6 +23,7 @@ from connector.model import Outcome, Reason
 from connector.sandbox.catalogue import CATALOGUE
 from connector.sandbox.checks import Rule
 from connector.sandbox.faults import Faults
+from connector.telemetry import Telemetry, messages
 from tests.integration.test_scenarios import ROWS
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -68,7 +69,7 @@ def test_settings_are_those_of_the_code_in_its_order_with_defaults_and_meanings(
 
 
 def test_metrics_are_those_exposed() -> None:
-    said = telemetry.Telemetry()
+    said = Telemetry()
     said.watch(_pipeline(), assembly.contract_for(assembly.read_settings(_ENVIRONMENT).amazon))
     exposed = re.findall(r"^# TYPE (\S+) ", said.exposition().decode(), re.MULTILINE)
 
@@ -119,7 +120,7 @@ def test_reasons_of_dead_letters_are_those_of_the_code() -> None:
 
 
 def test_log_events_are_those_telemetry_writes() -> None:
-    tree = ast.parse(Path(telemetry.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(messages.__file__).read_text(encoding="utf-8"))
     (speaker,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Telemetry"]
     texts = {node.value for node in ast.walk(speaker) if isinstance(node, ast.Constant)}
     named = {name for _, events in _rows("level") for name in _codes(events)}

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from connector import telemetry
 from connector.core.dedupe import SeenKeys
 from connector.core.doubts import Doubt, Kind
 from connector.core.offsets import ResolvedOffsets
@@ -19,6 +18,7 @@ from connector.core.recovery import LedgerPosition, Recovery
 from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.model import TopicPartition
 from connector.telemetry import Telemetry, configure_logging
+from connector.telemetry import logging as lines_of
 from tests.core.test_pipeline import POLICY
 
 PLACE = TopicPartition("conversions", 0)
@@ -94,7 +94,7 @@ def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_
 def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(telemetry, "_REPEAT_SECONDS", 0.3)
+    monkeypatch.setattr(lines_of, "REPEAT_SECONDS", 0.3)
     configure_logging("info", "json")
     for number in range(1_000):
         logging.getLogger("asyncio").error("line %d", number)
@@ -113,7 +113,7 @@ def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
 
 @pytest.mark.usefixtures("loggers_of_pytest")
 def test_a_library_that_says_little_is_heard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(telemetry, "_REPEAT_SECONDS", 0.1)
+    monkeypatch.setattr(lines_of, "REPEAT_SECONDS", 0.1)
     configure_logging("info", "json")
     for number in range(30):
         logging.getLogger("asyncio").error("line %d", number)
