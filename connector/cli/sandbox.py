@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from connector.sandbox import Credentials, Faults, FaultsRefused, Limits, Options, RunningSandbox, serve
+from connector.sandbox import EventLimits, Faults, FaultsRefused, Options, RunningSandbox, SandboxCredentials, serve
 
 __all__ = ["run", "set_up"]
 
@@ -63,13 +63,13 @@ def _faults(path: str) -> Faults:
 
 def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
     """Run a sandbox until SIGTERM or SIGINT, and return the exit code: 0, or 1 where the port cannot be had."""
-    known = Credentials()
+    known = SandboxCredentials()
     first, *more = arguments.account or [known.account_id]
     options = Options(
         credentials=replace(known, account_id=first, more_accounts=tuple(more)),
         token_life_ms=round(arguments.token_life * 1000),
         max_body_bytes=arguments.max_body_bytes,
-        limits=Limits(consent_required=arguments.consent_required),
+        limits=EventLimits(consent_required=arguments.consent_required),
         faults=arguments.faults,
     )
     try:
