@@ -10,6 +10,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 
 from connector.amazon.client import AmazonSink
@@ -29,7 +30,7 @@ from connector.assembly import (
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.config import Settings
-from connector.core import exchange as x
+from connector.core import inputs, status
 from connector.core.pipeline import Pipeline
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
@@ -86,7 +87,7 @@ class Connector:
         """Ask it to drain and end; from the loop's thread."""
         self._shutdown.set()
         if self._runtime is not None:
-            self._runtime.post(x.ShutdownRequested())
+            self._runtime.post(inputs.ShutdownRequested())
 
     def _failed(self, error: Exception) -> None:
         if self._runtime is not None:
@@ -192,7 +193,8 @@ class Connector:
             _settle_garbage()
             watch = Watch(self._topics, watched(settings), source, runtime.post, telemetry)
             self._vitals = Vitals(
-                pipeline,
+                partial(status.paused, pipeline),
+                partial(status.needs_operator, pipeline),
                 source,
                 watch,
                 telemetry,

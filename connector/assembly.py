@@ -16,7 +16,7 @@ from connector.avro import schemas
 from connector.config import Amazon, Secret, Settings
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy, Policy
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.recovery import OutOfRange
 from connector.kafka import clients, properties
 from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy

@@ -28,7 +28,7 @@ from connector.core.batching import BatchPolicy
 from connector.core.breaker import DeadLetterPolicy
 from connector.core.dedupe import DedupePolicy
 from connector.core.freshness import FreshnessPolicy
-from connector.core.pipeline import BufferPolicy
+from connector.core.policy import BufferPolicy
 from connector.errors import SettingsError
 
 __all__ = [

@@ -48,7 +48,7 @@ class TopicPartition(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """The clocks, read once by the shell and handed to the core with every fact."""
+    """The clocks and a draw of chance, taken once by the shell and handed to the core with every input."""
 
     wall_ms: int
     """Milliseconds since 1970 UTC: for ages of events, never for durations."""
@@ -59,6 +59,8 @@ class Moment(NamedTuple):
     vouched: float
     """The monotonic second at which the last question was asked that the group's coordinator has answered to us as a member
     of its group; minus infinity before the first, and once it has said that we are none."""
+    chance: float
+    """Drawn from [0, 1) for this moment: the jitter of back-offs."""
 
 
 class Outcome(IntEnum):

@@ -16,6 +16,7 @@ from connector import app, assembly, signals
 from connector.__main__ import SETTINGS_REFUSED, parser
 from connector.amazon.client import _REASONS
 from connector.config import SETTINGS, Setting
+from connector.core import status
 from connector.core.pipeline import Pipeline
 from connector.errors import SettingsError
 from connector.kafka.consumer import PollPolicy
@@ -81,7 +82,7 @@ def test_metrics_are_those_exposed() -> None:
 def test_reasons_of_a_pause_are_those_of_the_pipeline_and_the_registry() -> None:
     (meaning,) = [meaning for name, meaning in _rows("metric") if "connector_paused" in name]
 
-    assert sorted(_codes(meaning)) == sorted([*_pipeline().paused(), "schema"])
+    assert sorted(_codes(meaning)) == sorted([*status.paused(_pipeline()), "schema"])
 
 
 def test_outcomes_are_those_of_the_code() -> None:

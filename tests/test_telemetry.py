@@ -19,7 +19,7 @@ from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.model import TopicPartition
 from connector.telemetry import Telemetry, configure_logging
 from connector.telemetry import logging as lines_of
-from tests.core.test_pipeline import POLICY
+from tests.core.conversation import POLICY
 
 PLACE = TopicPartition("conversions", 0)
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
@@ -74,7 +74,7 @@ _OUT = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID, K
 _NEVER = float("-inf")
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - the same
 
-Command = x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release
+Command = commands.Start | commands.StartOver | commands.Pause | commands.Resume | commands.Commit | commands.Release
 
 
 class Watcher(Protocol):
@@ -134,7 +134,7 @@ class SourceConsumer:
         policy: PollPolicy,
         intake: Intake,
         cluster_id: str,
-        post: Callable[[x.Input | Exception], None],
+        post: Callable[[inputs.Input | Exception], None],
         watcher: Watcher,
     ) -> None:
         self._consumer = Consumer(properties | {"on_commit": self._on_commit})
@@ -155,7 +155,7 @@ class SourceConsumer:
         self._damage: dict[TopicPartition, str] = {}  # the last such error, until something is read again
         self._released: set[int] = set()
         self._put_off: list[Command] = []
-        self._uncommitted: dict[TopicPartition, x.CommitPoint] = {}
+        self._uncommitted: dict[TopicPartition, commands.CommitPoint] = {}
         self._committing_until: float | None = None
         self._asked = _NEVER  # monotonic second at which the commit was made that is answered next
         self._undecoded: list[_Column] = []
@@ -249,8 +249,8 @@ class SourceConsumer:
         return bool(self._consumer.memberid())
 
     def _carry_out_all(self) -> None:
-        commands, self._put_off = self._put_off, []
-        for command in commands:
+        put_off, self._put_off = self._put_off, []
+        for command in put_off:
             self._carry_out(command)
         while True:
             try:
@@ -261,20 +261,20 @@ class SourceConsumer:
 
     def _carry_out(self, command: Command) -> None:
         match command:
-            case x.Commit(points):
+            case commands.Commit(points):
                 self._commit(points)
-            case x.Release(_, generation):
+            case commands.Release(_, generation):
                 self._released.add(generation)
-            case x.Start(partition, generation) if self._is_mine(partition, generation):
+            case commands.Start(partition, generation) if self._is_mine(partition, generation):
                 self._mine[partition] = Origin(partition, generation, self._cluster_id, command.topic_id)
                 self._positions[partition] = _place(partition, command.offset, command.epoch)
-            case x.StartOver(partition, generation) if self._is_mine(partition, generation):
+            case commands.StartOver(partition, generation) if self._is_mine(partition, generation):
                 self._restart(partition)
-            case x.Resume(partition, generation) if self._is_mine(partition, generation):
+            case commands.Resume(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.add(partition)
                 if partition not in self._held:
                     self._resume(partition)
-            case x.Pause(partition, generation) if self._is_mine(partition, generation):
+            case commands.Pause(partition, generation) if self._is_mine(partition, generation):
                 self._fetching.discard(partition)
                 self._consumer.pause([KafkaTopicPartition(*partition)])
             case _:
@@ -389,7 +389,7 @@ class SourceConsumer:
                 polls.append(poll)
         while polls and not self._closing.is_set():
             if self._slots.acquire(timeout=self._policy.seconds):
-                self._post(x.Polled(tuple(polls)))
+                self._post(inputs.Polled(tuple(polls)))
                 return
 
     def _keep(self, column: _Column, seconds: float) -> None:
@@ -465,7 +465,7 @@ class SourceConsumer:
         for partition, code in self._unreadable.items():
             if code:
                 self._unreadable[partition] = ""
-                self._post(x.Unreadable(self._mine[partition].generation, self._positions[partition].offset, code))
+                self._post(inputs.Unreadable(self._mine[partition].generation, self._positions[partition].offset, code))
 
     def _was_cut(self, partition: TopicPartition, code: int) -> bool:
         """Tell whether the log lacks what the partition's position rests on, other records standing there by now.
@@ -485,7 +485,7 @@ class SourceConsumer:
         # An eager assignment changes as a whole, so all of it begins anew.
         anew = [partition] if self._policy.incremental else list(self._mine)
         places = [_beginning(each) for each in anew]
-        self._post(x.Lost(tuple(self._mine[each].generation for each in anew)))
+        self._post(inputs.Lost(tuple(self._mine[each].generation for each in anew)))
         if self._policy.incremental:
             self._consumer.incremental_unassign(places)
             self._consumer.incremental_assign(places)
@@ -497,7 +497,7 @@ class SourceConsumer:
 
     # ---- commits
 
-    def _commit(self, points: Iterable[x.CommitPoint]) -> None:
+    def _commit(self, points: Iterable[commands.CommitPoint]) -> None:
         """Commit, one request at a time; what has to wait for its turn goes with the next.
 
         Those that the client puts off, while it knows no coordinator, it makes up for in any order, and the committed
@@ -548,7 +548,7 @@ class SourceConsumer:
             else:
                 self._watcher.commit_failed(partition, failed.name())
                 if partition in self._mine:
-                    self._post(x.CommitFailed(self._mine[partition].generation))
+                    self._post(inputs.CommitFailed(self._mine[partition].generation))
 
     # ---- the group
 
@@ -557,7 +557,7 @@ class SourceConsumer:
         self._mine[partition] = origin
         self._forget_position(partition)
         self._undecoded = [column for column in self._undecoded if column.origin.partition != partition]
-        self._post(x.Assigned(partition, origin.generation, truncated, anew))
+        self._post(inputs.Assigned(partition, origin.generation, truncated, anew))
 
     def _forget_position(self, partition: TopicPartition) -> None:
         for known in (self._positions, self._reached, self._unreadable):
@@ -586,7 +586,7 @@ class SourceConsumer:
     def _drain(self, partitions: list[TopicPartition]) -> None:
         waiting = {self._mine[partition].generation for partition in partitions if partition in self._mine}
         self._undecoded = [column for column in self._undecoded if column.origin.generation not in waiting]
-        self._post(x.Revoked(tuple(sorted(waiting))))
+        self._post(inputs.Revoked(tuple(sorted(waiting))))
         deadline = time.monotonic() + self._policy.drain_seconds + _DRAIN_GRACE_SECONDS
         while not waiting <= self._released and time.monotonic() < deadline and not self._closing.is_set():
             try:
@@ -594,9 +594,9 @@ class SourceConsumer:
             except queue.Empty:
                 continue
             match command:
-                case x.Commit(points):
+                case commands.Commit(points):
                     self._uncommitted |= {point.partition: point for point in points}
-                case x.Release():
+                case commands.Release():
                     self._carry_out(command)
                 case _:
                     # Nothing else is for a partition that drains, and an assignment does not change within a callback.
@@ -605,14 +605,16 @@ class SourceConsumer:
         # whoever has the partition next finds in the ledger what it would have said.
         self._commit([])
         if late := waiting - self._released:
-            self._post(x.Lost(tuple(sorted(late))))
+            self._post(inputs.Lost(tuple(sorted(late))))
 
     def _on_lost(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:
         self.joined, self._waiting_since = False, time.monotonic()
         # Nor does the answer to a commit count that was made before: it may come after the next that we are let in.
         self.vouched = self._asked = _NEVER
         partitions = [TopicPartition(place.topic, place.partition) for place in places]
-        self._post(x.Lost(tuple(self._mine[partition].generation for partition in partitions if partition in self._mine)))
+        self._post(
+            inputs.Lost(tuple(self._mine[partition].generation for partition in partitions if partition in self._mine))
+        )
         self._give_up(consumer, places)
 
     def _give_up(self, consumer: Consumer, places: list[KafkaTopicPartition]) -> None:

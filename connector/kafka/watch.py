@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from connector.core import exchange as x
+from connector.core import inputs
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.topics import Topics
 from connector.model import TopicPartition
@@ -72,7 +72,7 @@ class Watch:
         topics: Topics,
         watched: Watched,
         source: Source,
-        post: Callable[[x.TopicSeen | Exception], None],
+        post: Callable[[inputs.TopicSeen | Exception], None],
         watcher: Watcher,
     ) -> None:
         self._topics = topics
@@ -147,7 +147,7 @@ class Watch:
             if found is None:
                 continue  # the group takes a source topic away that is gone; the others are made on the next assignment
             if name in self._watched.sources and not self._ending.is_set():
-                self._post(x.TopicSeen(name, found.topic_id))
+                self._post(inputs.TopicSeen(name, found.topic_id))
             if lacking := found.lacks(*rights):
                 yield lacking_sentence(f"topic {name}", lacking)
 

@@ -32,16 +32,6 @@ class Health:
     """Why it is not ready; empty when it is."""
 
 
-class _Pipeline(Protocol):
-    """What is asked of the pipeline."""
-
-    def paused(self) -> Mapping[str, int]:
-        """Count partitions that are held up, by reason."""
-
-    def needs_operator(self) -> Sequence[str]:
-        """Say what waits for an operator."""
-
-
 class _Member(Protocol):
     """What is asked of the consumer; its times are those of ``time.monotonic``."""
 
@@ -86,11 +76,16 @@ class _Blockers(Protocol):
 
 
 class Vitals:
-    """Looks at a connector that runs."""
+    """Looks at a connector that runs.
+
+    ``paused`` counts its partitions that are held up, by reason; ``needs_operator`` says what of the pipeline waits for an
+    operator.
+    """
 
     def __init__(
         self,
-        pipeline: _Pipeline,
+        paused: Callable[[], Mapping[str, int]],
+        needs_operator: Callable[[], Sequence[str]],
         member: _Member,
         watch: _Watch,
         blockers: _Blockers,
@@ -100,7 +95,8 @@ class Vitals:
         session_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pipeline = pipeline
+        self._paused = paused
+        self._needs_operator = needs_operator
         self._member = member
         self._watch = watch
         self._blockers = blockers
@@ -116,14 +112,14 @@ class Vitals:
         silent = now - member.last_poll
         not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > self._still_seconds else None
         waiting = [] if member.joined else [f"has not joined group {self._group} yet"]
-        restoring = self._pipeline.paused()["restoring"]
+        restoring = self._paused()["restoring"]
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         refused = member.refused
         if refused is not None and now - refused[0] < _REFUSED_SECONDS:
             waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
         if unheard := self._unheard(now):
             waiting.append(unheard)
-        return Health(not_live, (*waiting, *blockers.lacks, *blockers.denied_schemas, *self._pipeline.needs_operator()))
+        return Health(not_live, (*waiting, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator()))
 
     def _unheard(self, now: float) -> str | None:
         """Say that the group's coordinator does not answer; what any other broker says proves nothing.
@@ -131,7 +127,7 @@ class Vitals:
         A member asks it by the commits of the partitions that it has begun; one that has none must find it, while brokers
         are replaced.
         """
-        paused = self._pipeline.paused()
+        paused = self._paused()
         asks = len(self._member.partitions()) > paused["restoring"] + paused["refused"]
         heard = self._member.vouched if asks else self._watch.answered
         silence = now - heard

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from connector.core.assignment import TOO_LARGE
 from connector.core.doubts import Doubt, Kind
+from connector.core.letter_box import TOO_LARGE
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import SchemaDenied, SchemaUnavailable

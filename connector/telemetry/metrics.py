@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from connector.core import status
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.core.statistics import AGE_BOUNDS_SECONDS
@@ -144,20 +145,22 @@ class Metrics:
         if self._contract is not None:
             adjusted = self._contract.adjustments
             yield _counters("connector_adjustments", "Inputs left out, rounded, or read as another.", "what", adjusted)
-        yield _gauge("connector_buffered_events", "Records neither in flight nor resolved.", pipeline.buffered_events)
-        yield _gauge("connector_held_bytes", "Size of records buffered and in flight.", pipeline.held_bytes)
-        yield _gauge("connector_in_flight_events", "Events in requests.", pipeline.in_flight_events)
-        yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.in_flight_requests)
-        yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.concurrency_limit)
-        yield _gauge("connector_batch_bytes_limit", "Size that request bodies stay below.", pipeline.batch_bytes_limit)
+        yield _gauge(
+            "connector_buffered_events", "Records neither in flight nor resolved.", status.buffered_events(pipeline)
+        )
+        yield _gauge("connector_held_bytes", "Size of records buffered and in flight.", status.held_bytes(pipeline))
+        yield _gauge("connector_in_flight_events", "Events in requests.", status.in_flight_events(pipeline))
+        yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.dispatch.requests)
+        yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.dispatch.limit)
+        yield _gauge("connector_batch_bytes_limit", "Size that request bodies stay below.", pipeline.dispatch.most_bytes)
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
-        waiting = self._sentences() + len(pipeline.needs_operator())
+        waiting = self._sentences() + len(status.needs_operator(pipeline))
         yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": self.lacking_schema}
-        for reason, partitions in (pipeline.paused() | schema).items():
+        for reason, partitions in (status.paused(pipeline) | schema).items():
             paused.add_metric([reason], partitions)
         yield paused
         yield _ages(counts.event_to_ack, counts.event_to_ack_seconds)

@@ -18,7 +18,7 @@ from confluent_kafka import Message, Producer
 
 from connector import assembly
 from connector.config import Settings
-from connector.core import exchange as x
+from connector.core import inputs
 from connector.errors import SchemaUnavailable
 from connector.intake import Intake, Origin
 from connector.kafka import clients
@@ -67,7 +67,7 @@ class Member:
     """A source with what it posted."""
 
     def __init__(self) -> None:
-        self.posted: list[x.Input | Exception] = []
+        self.posted: list[inputs.Input | Exception] = []
         self.intake = Offsets()
         self.source: SourceConsumer = cast("Any", None)
 
@@ -77,18 +77,18 @@ class Member:
 
     def offsets(self, generation: int) -> list[int]:
         """Return the offsets it polled under one assignment."""
-        polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
+        polls = [poll for told in self.of(inputs.Polled) for poll in told.polls if poll.generation == generation]
         return [offset for poll in polls for offset in poll.offsets]
 
     def reached(self, generation: int) -> int:
         """Return the last end of its log that it told of under one assignment."""
         self.source.polled_handled()
-        polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
+        polls = [poll for told in self.of(inputs.Polled) for poll in told.polls if poll.generation == generation]
         return max((poll.reached for poll in polls), default=0)
 
     def records(self, generation: int) -> list[Record]:
         """Return the records it polled under one assignment."""
-        polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
+        polls = [poll for told in self.of(inputs.Polled) for poll in told.polls if poll.generation == generation]
         return [cast("Record", record) for poll in polls for record in poll.records]
 
 

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
 from connector.kafka import consumer
@@ -157,15 +157,15 @@ class Scene:
         self.posted.append(told)
 
     def start(self, partition: TopicPartition, generation: int) -> None:
-        self.source._carry_out(x.Start(partition, generation, 0, -1, "topic-id"))
-        self.source._carry_out(x.Resume(partition, generation))
+        self.source._carry_out(commands.Start(partition, generation, 0, -1, "topic-id"))
+        self.source._carry_out(commands.Resume(partition, generation))
 
     def take(self, *messages: FakeMessage | Callable[[], None]) -> None:
         self.client.waiting += messages
         self.source._poll()
 
     def polled(self) -> list[tuple[TopicPartition, int, list[int]]]:
-        polls = [poll for told in self.posted if isinstance(told, x.Polled) for poll in told.polls]
+        polls = [poll for told in self.posted if isinstance(told, inputs.Polled) for poll in told.polls]
         return [(poll.partition, poll.generation, poll.offsets) for poll in polls]
 
 
@@ -188,13 +188,13 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
     scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._LOG_TRUNCATION)), FakeMessage(ONE, 7))
 
     assert scene.polled() == [(ONE, 2, [7])]
-    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True, anew=True)]
+    assert scene.posted[-3:-1] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, truncated=True, anew=True)]
 
 
 def test_every_resume_ends_in_a_seek_to_where_the_partition_is_for_an_error_told_before_it_may_be_lost(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1))
-    scene.source._carry_out(x.Pause(ZERO, 1))
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Pause(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
 
     assert scene.client.sought == [(ZERO, 0, None, False), (ONE, 0, None, False), (ZERO, 2, 4, False)]
 
@@ -211,7 +211,7 @@ def test_a_record_below_the_position_shows_that_the_client_is_elsewhere_and_the_
     scene.take(FakeMessage(ZERO, 7), FakeMessage(ZERO, 8), FakeMessage(ONE, 3))
 
     assert scene.polled() == [(ZERO, 1, list(range(10))), (ONE, 2, [3])]
-    assert x.Assigned(ZERO, 3, anew=True) in scene.posted
+    assert inputs.Assigned(ZERO, 3, anew=True) in scene.posted
 
 
 def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
@@ -313,8 +313,8 @@ def test_nothing_is_fetched_once_a_poll_of_records_waits_for_schemas(scene: Scen
     scene.intake.lacking = {(ZERO, 0)}
     scene.take(FakeMessage(ZERO, 0, size=1_000_000))
     assert scene.client.paused == {ZERO, ONE}
-    scene.source._carry_out(x.Pause(ONE, 2))
-    scene.source._carry_out(x.Resume(ONE, 2))
+    scene.source._carry_out(commands.Pause(ONE, 2))
+    scene.source._carry_out(commands.Resume(ONE, 2))
     assert scene.client.paused == {ZERO, ONE}
 
     decode_again(scene)
@@ -358,14 +358,14 @@ def test_partitions_that_stay_are_fetched_again_though_the_one_that_waited_for_a
 
 def test_a_command_addressed_to_an_assignment_that_ended_is_not_carried_out(scene: Scene) -> None:
     scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
-    scene.source._carry_out(x.Pause(ZERO, 1))
+    scene.source._carry_out(commands.Pause(ZERO, 1))
 
     assert scene.client.paused == set()
 
 
 def commit(scene: Scene, partition: TopicPartition, generation: int, offset: int) -> None:
-    point = x.CommitPoint(partition, generation, offset, 0, "")
-    scene.source._carry_out(x.Commit((point,)))
+    point = commands.CommitPoint(partition, generation, offset, 0, "")
+    scene.source._carry_out(commands.Commit((point,)))
 
 
 def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partition(scene: Scene) -> None:
@@ -379,21 +379,25 @@ def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partiti
     assert scene.client.commits[1:] == [({ZERO: 30, ONE: 7}, False)]
 
 
-def revoke(scene: Scene, *commands: Any) -> None:
-    for command in (*commands, x.Release(ZERO, 1, 0)):
+def revoke(scene: Scene, *out: Any) -> None:
+    for command in (*out, commands.Release(ZERO, 1, 0)):
         scene.source.submit(command)
     scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
 
 
 def test_what_a_drain_leaves_to_commit_is_committed_at_once_and_nobody_waits_for_the_answer(scene: Scene) -> None:
-    revoke(scene, x.Commit((x.CommitPoint(ZERO, 1, 10, 0, ""),)), x.Commit((x.CommitPoint(ZERO, 1, 20, 0, ""),)))
+    revoke(
+        scene,
+        commands.Commit((commands.CommitPoint(ZERO, 1, 10, 0, ""),)),
+        commands.Commit((commands.CommitPoint(ZERO, 1, 20, 0, ""),)),
+    )
 
     assert scene.client.commits == [({ZERO: 20}, False)]
 
 
 def test_while_a_commit_is_out_a_drain_makes_none_or_the_older_might_be_made_last(scene: Scene) -> None:
     commit(scene, ZERO, 1, 10)
-    revoke(scene, x.Commit((x.CommitPoint(ZERO, 1, 20, 0, ""),)))
+    revoke(scene, commands.Commit((commands.CommitPoint(ZERO, 1, 20, 0, ""),)))
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
     scene.source._commit([])
 
@@ -425,18 +429,18 @@ def test_before_it_leaves_it_does_not_wait_for_ever(scene: Scene, monkeypatch: p
 
 def test_what_a_drain_is_told_of_other_partitions_is_carried_out_after_it(scene: Scene) -> None:
     """An assignment that began anew within the callback of another would be given up with it, and nobody told."""
-    revoke(scene, x.StartOver(ZERO, 1), x.Pause(ONE, 2), x.StartOver(ONE, 2))
-    assert scene.posted == [x.Assigned(ZERO, 1), x.Assigned(ONE, 2), x.Revoked((1,))]
+    revoke(scene, commands.StartOver(ZERO, 1), commands.Pause(ONE, 2), commands.StartOver(ONE, 2))
+    assert scene.posted == [inputs.Assigned(ZERO, 1), inputs.Assigned(ONE, 2), inputs.Revoked((1,))]
     scene.source._carry_out_all()
 
-    assert scene.posted[3:] == [x.Lost((2,)), x.Assigned(ONE, 3, anew=True)]
+    assert scene.posted[3:] == [inputs.Lost((2,)), inputs.Assigned(ONE, 3, anew=True)]
 
 
 def test_a_partition_given_up_before_it_had_drained_is_lost(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer, "_DRAIN_GRACE_SECONDS", 0.05)
     scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
 
-    assert scene.posted[-2:] == [x.Revoked((1,)), x.Lost((1,))]
+    assert scene.posted[-2:] == [inputs.Revoked((1,)), inputs.Lost((1,))]
 
 
 def test_a_spare_that_was_refused_once_counts_as_let_in_when_nothing_was_heard_of_it_for_long(scene: Scene) -> None:
@@ -484,15 +488,15 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
     decode_again(scene)
     scene.take(FakeMessage(ONE, 7))
 
-    ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, x.Polled) for poll in told.polls]
+    ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, inputs.Polled) for poll in told.polls]
     assert ends == [([0], 3), ([7], 0)]
 
 
 def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
-    scene.source._carry_out(x.StartOver(ZERO, 1))
-    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, anew=True)]
+    scene.source._carry_out(commands.StartOver(ZERO, 1))
+    assert scene.posted[-2:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
     posted = len(scene.posted)
-    scene.source._carry_out(x.StartOver(ZERO, 1))
+    scene.source._carry_out(commands.StartOver(ZERO, 1))
     assert len(scene.posted) == posted
 
 
@@ -501,7 +505,7 @@ def test_start_inside_the_log_that_is_refused_twice_is_that_of_a_log_that_was_cu
     scene.take(lost)
     scene.start(ZERO, 3)
     scene.take(lost)
-    begun = [told for told in scene.posted if isinstance(told, x.Assigned) and told.partition == ZERO]
+    begun = [told for told in scene.posted if isinstance(told, inputs.Assigned) and told.partition == ZERO]
     assert [told.truncated for told in begun] == [False, False, True]
 
 
@@ -511,7 +515,7 @@ def test_start_that_yields_a_record_before_it_is_refused_again_is_not(scene: Sce
     scene.start(ZERO, 3)
     scene.take(FakeMessage(ZERO, 0))
     scene.take(lost)
-    begun = [told for told in scene.posted if isinstance(told, x.Assigned) and told.partition == ZERO]
+    begun = [told for told in scene.posted if isinstance(told, inputs.Assigned) and told.partition == ZERO]
     assert [told.truncated for told in begun] == [False, False, False]
 
 
@@ -529,8 +533,8 @@ GARBAGE = 7_286_878_318_512_988_525
 """An offset that the client finds in the middle of a batch."""
 
 
-def unreadable(scene: Scene) -> list[x.Unreadable]:
-    return [told for told in scene.posted if isinstance(told, x.Unreadable)]
+def unreadable(scene: Scene) -> list[inputs.Unreadable]:
+    return [told for told in scene.posted if isinstance(told, inputs.Unreadable)]
 
 
 def test_a_batch_that_cannot_be_read_is_told_after_what_was_read_before_it_and_nothing_after_it_counts(
@@ -546,14 +550,14 @@ def test_a_batch_that_cannot_be_read_is_told_after_what_was_read_before_it_and_n
     )
 
     assert scene.polled() == [(ZERO, 1, [0, 1, 2, 3, 4]), (ONE, 2, [7])]
-    assert scene.posted[-1] == x.Unreadable(1, 5, "_BAD_MSG")
+    assert scene.posted[-1] == inputs.Unreadable(1, 5, "_BAD_MSG")
     assert scene.client.paused == {ZERO}
     assert scene.source.reading() == {ONE: 8}
 
 
 def test_a_batch_that_could_not_be_read_is_read_on_from_where_it_begins(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1, error(KafkaError._BAD_COMPRESSION)))
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
     assert scene.client.sought[-1] == (ZERO, 1, 4, False)
 
     scene.take(FakeMessage(ZERO, 1), FakeMessage(ZERO, 2))
@@ -562,31 +566,31 @@ def test_a_batch_that_could_not_be_read_is_read_on_from_where_it_begins(scene: S
 
 def test_what_the_client_says_of_an_offset_that_it_had_jumped_to_does_not_begin_the_partition_anew(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1, error(KafkaError._BAD_MSG)))
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
     jumped = FakeMessage(ZERO, GARBAGE, error(KafkaError._AUTO_OFFSET_RESET))
     scene.take(jumped)
-    assert unreadable(scene) == [x.Unreadable(1, 1, "_BAD_MSG")] * 2
+    assert unreadable(scene) == [inputs.Unreadable(1, 1, "_BAD_MSG")] * 2
 
     # What is told of the position itself is true: retention may have deleted the batch.
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
     scene.take(FakeMessage(ZERO, 1, error(KafkaError._AUTO_OFFSET_RESET)))
-    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, anew=True)]
+    assert scene.posted[-2:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
     scene.take(jumped)
     assert len(unreadable(scene)) == 2, "before it is started it stands still anyway"
-    assert scene.posted[-1] == x.Assigned(ZERO, 3, anew=True)
+    assert scene.posted[-1] == inputs.Assigned(ZERO, 3, anew=True)
 
 
 def test_whatever_else_a_broker_says_of_a_partition_makes_it_wait_but_for_a_right_that_lacks(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0, error(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
     assert unreadable(scene) == []
     scene.take(FakeMessage(ZERO, 0, error(KafkaError.UNKNOWN)))
-    assert unreadable(scene) == [x.Unreadable(1, 0, "UNKNOWN")]
+    assert unreadable(scene) == [inputs.Unreadable(1, 0, "UNKNOWN")]
 
 
 def test_a_partition_is_read_up_to_the_end_of_its_log_where_it_was_told_that(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(KafkaError._PARTITION_EOF)))
     assert scene.source.reading() == {ZERO: 3, ONE: 0}
-    scene.source._carry_out(x.Pause(ONE, 2))
+    scene.source._carry_out(commands.Pause(ONE, 2))
     assert scene.source.reading() == {ZERO: 3}
     scene.source._held = {ZERO}
     assert scene.source.reading() == {}
@@ -602,7 +606,7 @@ DONE = [KafkaTopicPartition(*ZERO, 1)]
 def a_commit(scene: Scene) -> float:
     """Commit, and return when at the earliest."""
     began = time.monotonic()
-    scene.source._carry_out(x.Commit((x.CommitPoint(ZERO, 1, 1, -1, ""),)))
+    scene.source._carry_out(commands.Commit((commands.CommitPoint(ZERO, 1, 1, -1, ""),)))
     return began
 
 

@@ -14,7 +14,7 @@ NEVER = float("-inf")
 
 @dataclass
 class Pipeline:
-    """A pipeline that holds up some partitions."""
+    """What a pipeline says of itself."""
 
     restoring: int = 0
     refused: int = 0
@@ -59,7 +59,8 @@ class Blockers:
 def health(
     member: Member, *, watch: Watch | None = None, pipeline: Pipeline | None = None, session_seconds: float = 6.0
 ) -> Health:
-    parts = (pipeline or Pipeline(), member, watch or Watch(), Blockers(["a right"], ["a registry"]))
+    said = pipeline or Pipeline()
+    parts = (said.paused, said.needs_operator, member, watch or Watch(), Blockers(["a right"], ["a registry"]))
     vitals = Vitals(*parts, group="g", drain_seconds=40, session_seconds=session_seconds, clock=lambda: NOW)
     return vitals.health()
 

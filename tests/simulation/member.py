@@ -24,8 +24,9 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.avro.schemas import packaged
 from connector.config import Kafka
-from connector.core import exchange as x
-from connector.core.pipeline import Pipeline, Policy
+from connector.core import commands, inputs
+from connector.core.pipeline import Pipeline
+from connector.core.policy import Policy
 from connector.core.recovery import OutOfRange
 from connector.intake import Intake
 from connector.kafka import clients
@@ -163,18 +164,18 @@ class _Cursed:
 class Observer:
     """Is told what passes between shell and pipeline; the oracle is one."""
 
-    def handled(self, member: Member, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+    def handled(self, member: Member, told: inputs.Input, commands: list[commands.Command], now: Moment) -> None:
         """An input was handled."""
 
 
 class _WatchedPipeline(Pipeline):
     """The pipeline, with somebody who looks on."""
 
-    def __init__(self, policy: Policy, look: Callable[[x.Input, list[x.Command], Moment], None]) -> None:
+    def __init__(self, policy: Policy, look: Callable[[inputs.Input, list[commands.Command], Moment], None]) -> None:
         super().__init__(policy)
         self._look = look
 
-    def handle(self, told: x.Input, now: Moment) -> list[x.Command]:
+    def handle(self, told: inputs.Input, now: Moment) -> list[commands.Command]:
         commands = super().handle(told, now)
         self._look(told, commands, now)
         return commands
@@ -240,9 +241,9 @@ class Member:
         if not self.stopping:
             self.stopping, self.asked_to_stop_at = True, self._cluster.loop.time()
             if self._runtime is not None:
-                self._runtime.post(x.ShutdownRequested())
+                self._runtime.post(inputs.ShutdownRequested())
 
-    def _look(self, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+    def _look(self, told: inputs.Input, commands: list[commands.Command], now: Moment) -> None:
         if self._say is not None:
             for sign, said in (("<", told), *((">", command) for command in commands)):
                 self._say(f"{sign} {_ADDRESS.sub('', repr(said))}")
@@ -286,7 +287,7 @@ class Member:
         )
         self._runtime = runtime
         if self.stopping:
-            runtime.post(x.ShutdownRequested())
+            runtime.post(inputs.ShutdownRequested())
         try:
             verdict = await runtime.run(source)
         finally:

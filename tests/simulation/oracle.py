@@ -25,8 +25,8 @@ from typing import Any
 import orjson
 
 from connector.avro import ledger_entry
-from connector.core import exchange as x
-from connector.core.pipeline import Policy
+from connector.core import commands, inputs, status
+from connector.core.policy import Policy
 from connector.model import (
     UNKNOWN_EPOCH,
     Facts,
@@ -244,17 +244,17 @@ class Oracle(Observer):
 
     # ---- what passes between shell and pipeline
 
-    def handled(self, member: Member, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+    def handled(self, member: Member, told: inputs.Input, commands: list[commands.Command], now: Moment) -> None:
         self.inputs += 1
         self._take_in(member, told, now)
         for command in commands:
             self._commanded(member, command, now)
         self._check_counts(member)
 
-    def _take_in(self, member: Member, told: x.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
+    def _take_in(self, member: Member, told: inputs.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
         name = member.process.name
         match told:
-            case x.Assigned(partition, generation):
+            case inputs.Assigned(partition, generation):
                 part = Part(member, generation, partition.partition)
                 self._parts[name, generation] = self._current[name, partition.partition] = part
                 if member.stopping:
@@ -262,25 +262,25 @@ class Oracle(Observer):
                 # One that begins a partition anew may have been taken for dead before, and not know.
                 owner = self.cluster.group.owners.get(partition) if self.cluster else None
                 part.taken_away = owner is not member.client
-            case x.Revoked(generations):
+            case inputs.Revoked(generations):
                 for generation in generations:
                     self._draining(self._parts[name, generation], now)
-            case x.Lost(generations):
+            case inputs.Lost(generations):
                 for generation in generations:
                     part = self._parts[name, generation]
                     part.end = part.end or End.LOST
-            case x.ShutdownRequested():
+            case inputs.ShutdownRequested():
                 for part in self._parts_of(member):
                     self._draining(part, now)
-            case x.Polled(polls):
+            case inputs.Polled(polls):
                 for poll in polls:
                     self._polled(self._parts[name, poll.generation], poll)
-            case x.RequestFinished():
+            case inputs.RequestFinished():
                 self._answered(self._requests.pop((name, told.request)), told, now)
-            case x.FactsAppended(generation):
+            case inputs.FactsAppended(generation):
                 self._unconfirmed.pop((name, generation), None)
                 self._confirmed_at[name] = now.monotonic
-            case x.LetterWritten(generation, offset):
+            case inputs.LetterWritten(generation, offset):
                 part = self._parts[name, generation]
                 row = next(row for row in part.received if row.offset == offset)
                 part.told.append((row, Outcome.DEAD_LETTERED))
@@ -306,7 +306,7 @@ class Oracle(Observer):
                 if row is not None:
                     part.received.add(row)
 
-    def _answered(self, sent: list[tuple[Part, Row]], told: x.RequestFinished, now: Moment) -> None:
+    def _answered(self, sent: list[tuple[Part, Row]], told: inputs.RequestFinished, now: Moment) -> None:
         answer = told.answer
         verdicts: Sequence[Verdict | None] = [None] * len(sent) if isinstance(answer, RequestFailed) else answer.verdicts
         if isinstance(answer, RequestFailed) and answer.failure is Failure.THROTTLED:
@@ -334,27 +334,27 @@ class Oracle(Observer):
             part.known_keys.add(row.key)
             self._acknowledged[row.partition, row.key].add(row)
 
-    def _commanded(self, member: Member, command: x.Command, now: Moment) -> None:
+    def _commanded(self, member: Member, command: commands.Command, now: Moment) -> None:
         name = member.process.name
         match command:
-            case x.Restore(_, generation):
+            case commands.Restore(_, generation):
                 self._restoring(self._owned(name, generation, "restore"))
-            case x.Start(generation=generation, offset=offset, epoch=epoch):
+            case commands.Start(generation=generation, offset=offset, epoch=epoch):
                 self._started(self._owned(name, generation, "start"), offset, epoch)
-            case x.Pause(_, generation) | x.Resume(_, generation):
+            case commands.Pause(_, generation) | commands.Resume(_, generation):
                 self._owned(name, generation, "pause or resume")
-            case x.Send():
+            case commands.Send():
                 self._sent(member, command, now)
-            case x.AppendFacts():
+            case commands.AppendFacts():
                 self._unconfirmed.setdefault((name, command.generation), now.monotonic)
                 self._facts_asked(self._parts[name, command.generation], command.facts)
-            case x.WriteLetter():
+            case commands.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
-            case x.Release(_, generation, unresolved):
+            case commands.Release(_, generation, unresolved):
                 self._released(self._owned(name, generation, "release"), unresolved, now)
-            case x.Stop():
+            case commands.Stop():
                 self._stopped(member, now)
-            case x.Commit(points):
+            case commands.Commit(points):
                 for point in points:
                     self._owned(name, point.generation, "commit")
 
@@ -365,12 +365,12 @@ class Oracle(Observer):
 
     def _check_counts(self, member: Member) -> None:
         pipeline, counted = member.pipeline, member.pipeline.statistics
-        held = pipeline.buffered_events + pipeline.in_flight_events
+        held = status.buffered_events(pipeline) + status.in_flight_events(pipeline)
         accounted = counted.resolved + counted.released + held
         self.check(counted.records == accounted, "I9: {} records, {} accounted for", counted.records, accounted)
         self.check(held <= self._policy.buffer.max_events, "L5: {} events held", held)
         most = self._policy.dispatch.max_in_flight
-        self.check(pipeline.in_flight_requests <= most, "L5: {} requests at once", pipeline.in_flight_requests)
+        self.check(pipeline.dispatch.requests <= most, "L5: {} requests at once", pipeline.dispatch.requests)
         self.check(member.transport.open <= most, "L5: {} requests at once at the vendor", member.transport.open)
 
     # ---- the life of an assignment
@@ -473,7 +473,7 @@ class Oracle(Observer):
 
     # ---- requests
 
-    def _sent(self, member: Member, command: x.Send, now: Moment) -> None:
+    def _sent(self, member: Member, command: commands.Send, now: Moment) -> None:
         name = member.process.name
         true_ms = self.cluster.wall_ms() if self.cluster else 0
         self.check(abs(now.wall_ms - true_ms) <= MAX_SKEW_MS + _CONFIRM_MS, "L7: sent by a clock that disagrees")
@@ -546,7 +546,7 @@ class Oracle(Observer):
 
     # ---- letters, facts, commits
 
-    def _letter_asked(self, part: Part, command: x.WriteLetter) -> None:
+    def _letter_asked(self, part: Part, command: commands.WriteLetter) -> None:
         record: Any = command.record
         row, reason = record.row, command.flaw.reason
         self.check(row in part.received, "I7: a letter of {}, never received", row)

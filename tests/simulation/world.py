@@ -25,12 +25,13 @@ from random import Random
 from typing import Any, TypeVar
 
 from connector.avro import ledger_entry
+from connector.core import status
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy, Policy
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.retry import RetryPolicy
 from connector.kafka.consumer import PollPolicy
 from connector.model import Facts, Outcome, TopicPartition
@@ -248,7 +249,7 @@ class World:
 
     def _accept_what_is_refused(self) -> None:
         """An operator goes on without what the ledger lost: sets ``ACCEPT``, and restarts."""
-        sentences = " ".join(sentence for member in self._members for sentence in member.pipeline.needs_operator())
+        sentences = " ".join(sentence for member in self._members for sentence in status.needs_operator(member.pipeline))
         found = frozenset(re.findall(r"ACCEPT=((?:ledger|destination)[\w-]+)|(OFFSET_OUT_OF_RANGE=earliest)", sentences))
         found = frozenset(accept or setting for accept, setting in found) - self._accepted
         if found:
@@ -570,10 +571,10 @@ class World:
         members = [
             (
                 member.process.name,
-                member.pipeline.buffered_events,
-                member.pipeline.in_flight_events,
-                {reason: count for reason, count in member.pipeline.paused().items() if count},
-                member.pipeline.needs_operator(),
+                status.buffered_events(member.pipeline),
+                status.in_flight_events(member.pipeline),
+                {reason: count for reason, count in status.paused(member.pipeline).items() if count},
+                status.needs_operator(member.pipeline),
             )
             for member in self._members
         ]
