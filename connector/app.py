@@ -77,6 +77,7 @@ class Connector:
         self.pipeline: Pipeline | None = None
         self._runtime: Runtime | None = None
         self._vitals: Vitals | None = None
+        self._session_seconds = 0.0
         self._waiting: str | None = "not started yet"
         self._shutdown = asyncio.Event()
         self.operations = Operations(
@@ -153,13 +154,15 @@ class Connector:
             # A client that may not look for the group's coordinator asks until its time is over; this one is told at once.
             self._topics.group_may(self._settings.kafka.group_id)
             raise
+        # For life, so not without an answer.
+        session_seconds = properties.session_timeout_seconds(self._settings.kafka)
+        if session_seconds is None:
+            session_seconds = self._topics.session_seconds(self._settings.kafka.group_id)
+        self._session_seconds = session_seconds
         return None
 
     async def _run_pipeline(self, cluster_id: str, sink: AmazonSink) -> str | None:
-        settings, telemetry = self._settings, self.telemetry
-        session_seconds = properties.session_timeout_seconds(settings.kafka)
-        if session_seconds is None:
-            session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
+        settings, telemetry, session_seconds = self._settings, self.telemetry, self._session_seconds
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)

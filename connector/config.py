@@ -119,7 +119,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("ON_VERDICT", "wait", "or stop: exit 3 when an operator is needed"),
     Setting("LISTEN_HOST", "0.0.0.0", "of /, /metrics, /livez, /readyz"),  # noqa: S104 # probes and scrapes come from outside
-    Setting("LISTEN_PORT", "8080", "the same; 0 takes a free one"),
+    Setting("LISTEN_PORT", "8080", "the same; 0 takes a free one, with LISTEN_HOST=127.0.0.1 only"),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
     Setting("LOG_FORMAT", "json", "console for people"),
 )
@@ -515,6 +515,9 @@ def _read_topic_template(reader: _Reader, name: str, default: str, kafka: Kafka)
     return template
 
 
+_LOOPBACK = re.compile(r"127\.[\d.]+|localhost|::1")
+
+
 def _contradictions(settings: Settings) -> list[str]:
     """Return what is wrong between settings that are right each by itself."""
     problems = []
@@ -525,6 +528,11 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.buffer.max_events < settings.batch.max_events or settings.buffer.max_bytes < settings.batch.max_bytes:
         problems.append("BUFFER_MAX_EVENTS and BUFFER_MAX_BYTES hold less than one batch: raise them, or lower BATCH_MAX_…")
+    if settings.listen.port == 0 and not _LOOPBACK.fullmatch(settings.listen.host):
+        problems.append(
+            "LISTEN_PORT is 0, a free port that neither a probe nor the image's health check can know: give one "
+            "(or LISTEN_HOST=127.0.0.1, where only this host asks, and by what the log says)"
+        )
     return problems + _shared_topics(settings)
 
 

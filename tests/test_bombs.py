@@ -280,6 +280,22 @@ def test_a_million_parts_are_not_read_whatever_part_of_the_record_has_them(block
     within_budget(intake, value)
 
 
+@pytest.mark.parametrize("size", [16_000, MB])
+def test_items_of_as_many_parts_without_bytes_as_are_taken_stay_within_the_budget(size: int) -> None:
+    nothings = [{"name": f"n{number}", "type": "null"} for number in range(7)]
+    item = {"type": "record", "name": "item", "fields": [{"name": "a", "type": "boolean"}, *nothings]}
+    schema, value = _with_extra(item, _zigzag(size) + bytes(size) + b"\0")
+    intake = an_intake(schema)
+    tracemalloc.start()
+    try:
+        read(intake, value)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60 * MB
+    within_budget(intake, value)
+
+
 @pytest.mark.parametrize(
     "nothing_at_all",
     ["null", {"type": "record", "name": "empty", "fields": []}, {"type": "fixed", "name": "none", "size": 0}],

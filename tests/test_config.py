@@ -134,6 +134,16 @@ def test_size_is_decimal(text: str, size: int) -> None:
     assert _settings(BATCH_MAX_BYTES=text).batch.max_bytes == size
 
 
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "10.0.0.7", "127.example.com"])
+def test_a_free_port_that_no_probe_can_know_is_refused(host: str) -> None:
+    assert _problem(LISTEN_HOST=host, LISTEN_PORT="0").startswith("LISTEN_PORT is 0, a free port that neither a probe")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_free_port_is_taken_where_only_this_host_asks(host: str) -> None:
+    assert _settings(LISTEN_HOST=host, LISTEN_PORT="0").listen.port == 0
+
+
 @pytest.mark.parametrize("text", ["1", "1GB", "1MiB", "0B", "1.5MB", "kB"])
 def test_size_without_unit_or_sense_is_refused(text: str) -> None:
     assert _problem(BATCH_MAX_BYTES=text).startswith(f"BATCH_MAX_BYTES is {text!r}; it takes a size")

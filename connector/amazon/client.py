@@ -367,11 +367,15 @@ def _failed(error: Exception, status: int, url: str) -> RequestFailed:
     reason = _reason(error)
     failure = _FAILURES.get(reason, Failure.TRANSIENT)
     detail = _detail(error, reason)
-    if status and reason == "disconnected":
+    began = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+    if reason == "disconnected" and (status or began):
         failure = Failure.UNREADABLE
     if failure is Failure.UNREADABLE:
         host = urlsplit(url).netloc
-        what = f"began to answer {status} and broke off" if status else "answers what cannot be read as HTTP"
+        if began:
+            what = "began to answer and broke off within the head"
+        else:
+            what = f"began to answer {status} and broke off" if status else "answers what cannot be read as HTTP"
         detail = f"{host} {what}; check the URL, and what stands between"
     return RequestFailed(failure, reason, status=status or None, detail=detail)
 

@@ -8,9 +8,10 @@ What it can say follows from the order in which it asks, so that it may run besi
 4. the dead letters, to their end as of now: a letter is written before its fact, so each fact read has its letter here.
 
 A record below the committed offset without a fact is *unaccounted*: a commit that was not the connector's skipped it, or its
-fact was lost. One at or above it is *pending*. Facts that the ledger's retention may have deleted (*forgotten*) cannot be
-judged and are no alarm, but they are counted and said. A letter that is missing is one, also where the dead-letter topic
-deleted it: it was all that was left of its event.
+fact was lost. One at or above it is *pending*. One below the offset at which the connector began, by the first entry of its
+ledger, is *before the start*: an operator had it start from now, or accepted a ledger made anew. Facts that the ledger's
+retention may have deleted (*forgotten*) cannot be judged. Both are no alarm, but counted and said. A letter that is missing
+is one, also where the dead-letter topic deleted it: it was all that was left of its event.
 
 Facts of every destination count, for they say what became of the record; only copies are counted among those of the
 present destination and dedupe key. Memory: a byte an offset, and 28 for each delivered key in the ledger.
@@ -205,6 +206,7 @@ class _TopicAuditor:
 
     def _read_ledger(self, place: TopicPartition, bounds: tuple[int, int], policy: LedgerPolicy) -> None:
         account = self.accounts.get(place.partition)
+        unopened = bounds[0] == 0  # of a ledger cut short the first entry is not the first of all
         for _, entry in self.survey.entries(self.source.name, policy.group, place, bounds):
             header = entry.header
             if (header.destination, header.dedupe_key) == (policy.destination, policy.dedupe_key):
@@ -212,6 +214,9 @@ class _TopicAuditor:
             if header.source_topic_id != self.source.topic_id or account is None:
                 self.facts_of_another_topic += sum(run_of.length for run_of in entry.runs)
                 continue
+            if unopened and entry.start is not None:
+                account.started_at(entry.start)
+            unopened = False
             for run_of in entry.runs:
                 account.take_facts(run_of.first_offset, run_of.length, run_of.outcome, run_of.epoch)
 
@@ -280,11 +285,21 @@ def _topic_as_json(one: TopicAudit) -> dict[str, Any]:
     }
 
 
-_COUNTS = ("pending", "letter_only", "forgotten", "unaccounted", "letters_missing", "facts_again", "facts_elsewhere")
+_COUNTS = (
+    "pending",
+    "letter_only",
+    "before_start",
+    "forgotten",
+    "unaccounted",
+    "letters_missing",
+    "facts_again",
+    "facts_elsewhere",
+)
 _ALWAYS = ("delivered", "dead-lettered", "duplicate", "stale", "ignored", "pending", "unaccounted")
 """Rows of the table; the others are there where there is one."""
 _NOTES = {
     "letter_only": "have a dead letter but no fact",
+    "before_start": "lie before the offset at which the connector began, by the first entry of its ledger",
     "forgotten": "are older than the ledger's retention: their facts, if there were any, are deleted",
     "facts_again": "facts are about a record that had one already (a crash, or two members)",
     "facts_elsewhere": "facts are about records that the log does not hold any more",
@@ -324,7 +339,7 @@ def _by_partition(one: TopicAudit) -> Table:
 def _by_fate(one: TopicAudit) -> Table:
     totals = one.partitions.values()
     rows = {outcome.name.lower().replace("_", "-"): sum(each.fates[outcome] for each in totals) for outcome in _FATES}
-    for name in ("pending", "letter_only", "forgotten", "unaccounted", "letters_missing", "gaps"):
+    for name in ("pending", "letter_only", "before_start", "forgotten", "unaccounted", "letters_missing", "gaps"):
         rows[name.replace("_", " ")] = sum(getattr(each, name) for each in totals)
     table = Table(box=SIMPLE)
     table.add_column("fate")

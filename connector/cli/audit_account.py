@@ -3,7 +3,8 @@
 Of several facts about a record the one that outranks the others is its fate: delivered, dead-lettered, duplicate, stale,
 ignored (design: The guarantee, point 5). An offset is one byte here, whatever is told of it, so ten million are 10 MB.
 
-Law: offsets = gaps + records, and records = the five fates + pending + letter only + forgotten + unaccounted.
+Law: offsets = gaps + records, and records = the five fates + pending + letter only + before the start + forgotten +
+unaccounted.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ class PartitionTotals:
     """Not below the committed offset, and without a fact."""
     letter_only: int
     """Below the committed offset and without a fact, but with a dead letter: nothing is lost."""
+    before_start: int
+    """Below the offset at which the ledger says that it all began, and nothing says what became of them: an operator had the
+    connector start from there."""
     forgotten: int
     """Below the committed offset, and so old that the ledger may have deleted their facts: their fate is not known."""
     unaccounted: int
@@ -99,6 +103,7 @@ class PartitionAccount:
         "_letters_below",
         "_next",
         "_since",
+        "_started",
         "_starts",
     )
 
@@ -107,7 +112,7 @@ class PartitionAccount:
         self._lettered_below: set[int] = set()
         self._letters_below: set[int] = set()
         self._delivered_below = ResolvedOffsets()
-        self._base = self._since = first
+        self._base = self._since = self._started = first
         self._end = max(first, end)
         self._next = next_offset
         self._codes = bytearray(self._end - first)
@@ -126,6 +131,10 @@ class PartitionAccount:
     def begin_at(self, first: int) -> None:
         """Leave out what was deleted from the log while it was read."""
         self._since = min(max(first, self._since), self._end)
+
+    def started_at(self, offset: int) -> None:
+        """Note where the connector began, the first time of all: what lies below was never its own."""
+        self._started = offset
 
     def take_facts(self, first: int, length: int, outcome: Outcome, epoch: int) -> None:
         """Take in a run of facts; runs may overlap and come in any order."""
@@ -177,6 +186,8 @@ class PartitionAccount:
         done = [self._codes.count(code, begin, below) for code in range(_CODES)]
         open_ = [self._codes.count(code, below) for code in range(_CODES)]
         every = [*map(int.__add__, done, open_)]
+        started = min(max(self._started - self._base, begin), below)
+        before = [self._codes.count(code, begin, started) for code in (_RECORD, _RECORD | _FORGOTTEN)]
         missing = (_RANKS[Outcome.DEAD_LETTERED], _RANKS[Outcome.DEAD_LETTERED] | _FORGOTTEN)
         missing_below = self._missing_below()
         return PartitionTotals(
@@ -187,12 +198,13 @@ class PartitionAccount:
             fates={outcome: _sum(every, rank) for outcome, rank in _RANKS.items()},
             pending=_sum(open_, _RECORD),
             letter_only=done[_RECORD | _LETTER] + done[_RECORD | _LETTER | _FORGOTTEN],
-            forgotten=done[_RECORD | _FORGOTTEN],
-            unaccounted=done[_RECORD],
+            before_start=sum(before),
+            forgotten=done[_RECORD | _FORGOTTEN] - before[1],
+            unaccounted=done[_RECORD] - before[0],
             letters_missing=sum(every[code] for code in missing) + len(missing_below),
             facts_again=self._again,
             facts_elsewhere=self._elsewhere,
-            unaccounted_offsets=self._first((_RECORD,), begin, below, places),
+            unaccounted_offsets=self._first((_RECORD,), started, below, places),
             letters_missing_offsets=(
                 *missing_below[:places],
                 *self._first(missing, begin, len(self._codes), places),

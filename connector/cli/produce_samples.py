@@ -70,16 +70,19 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     schema_id = register({"url": registry}, f"{topic}-value", encoder.schema)
     kafka = Kafka(servers, (topic,), "samples", {})
     properties = clients.producer_properties(kafka, say_nothing, logging.getLogger("librdkafka"))
-    with ConfirmingProducer(properties, last_seconds=_LAST_SECONDS) as producer:
-        try:
-            for number, sample in enumerate(islice(_endless_samples(), arguments.count)):
+    written = 0
+    try:
+        with ConfirmingProducer(properties, last_seconds=_LAST_SECONDS) as producer:
+            for sample in islice(_endless_samples(), arguments.count):
                 producer.write(topic, None, encoded(encoder, schema_id, sample), produced.report, key=sample.key.encode())
-                if number % 100 == 0:
+                written += 1
+                if written % 100 == 0:
                     _say_produced(produced, topic)
                 time.sleep(1 / arguments.rate)
-        except KeyboardInterrupt:
-            print("stopped")
-    _say_produced(produced, topic)  # by now all are confirmed, or have failed
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:  # however it ended: what was delivered by then is there
+        _say_produced(produced, topic, written)
     return 0 if produced.failed == 0 else 1
 
 
@@ -101,6 +104,10 @@ def _endless_samples() -> Iterator[Sample]:
         yield from samples(_SAMPLES_AT_ONCE, now_ms, seed=now_ms)
 
 
-def _say_produced(produced: Produced, topic: str) -> None:
-    why = ": does the topic exist?" if produced.failed and not produced.confirmed else ""
-    print(f"produced {produced.confirmed:,} samples to {topic}, {produced.failed:,} failed{why}", flush=True)
+def _say_produced(produced: Produced, topic: str, written: int | None = None) -> None:
+    """Say what was confirmed; at the end, of so many written, also what neither was nor failed."""
+    confirmed, failed = produced.confirmed, produced.failed
+    why = ": does the topic exist?" if failed and not confirmed else ""
+    open_ = 0 if written is None else max(written - confirmed - failed, 0)
+    more = f", {open_:,} without an answer yet" if open_ else ""
+    print(f"produced {confirmed:,} samples to {topic}, {failed:,} failed{why}{more}", flush=True)

@@ -24,8 +24,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import commands, inputs
+from connector.core.letters import size as headers_size
 from connector.errors import KafkaUnavailable, SchemaUnavailable
-from connector.intake import Intake, Origin
+from connector.intake import Intake, Origin, headers_of
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 
@@ -43,9 +44,9 @@ _SEEK_AGAIN_SECONDS = 0.1
 _JOIN_SECONDS = 10.0
 _SCHEMA_AGAIN_SECONDS = 1.0
 _SLICE_SECONDS = 1.0
-"""The longest time of decoding between two polls of the client, but for one record. Records made to
-be costly take seconds a poll. A member that does not poll is taken for dead by the group
-(``max.poll.interval.ms``), or stops sending (half the session)."""
+"""The longest time of decoding between two polls of the client, but for one record, and of waiting to
+hand on what was decoded. Records made to be costly take seconds a poll. A member that does not poll is
+taken for dead by the group (``max.poll.interval.ms``), or stops sending (half the session)."""
 _WAKING_SECONDS = 1.0
 """A heartbeat is overdue when a process wakes, and is sent and answered at once."""
 _LEAVE_SECONDS = 10.0
@@ -108,7 +109,7 @@ class PollPolicy:
     records: int = 1000
     """Of one poll at most (limits: consume(1000) is the fastest; 10,000 is three times slower)."""
     size: int = 1_000_000
-    """Bytes after which a poll takes no further records, with `_EVENT_BYTES` counted for each beside its value."""
+    """Bytes after which a poll takes no further records, with `_EVENT_BYTES` counted for each beside what it holds."""
     seconds: float = 0.1
     """One poll waits so long for records, and a command for it."""
 
@@ -341,10 +342,11 @@ class SourceConsumer:
             # Before, it is paused; a record of it all the same would be read again.
             elif partition in self._positions and partition not in self._unreadable:
                 origin, offset = self._mine[partition], message.offset() or 0
-                if error is None and offset < self._positions[partition].offset:
+                if error is None and offset < max(self._positions[partition].offset, self._reached.get(partition, 0)):
                     # The answer to where the beginning is came after the seek: the client then believes that, reads on from
                     # there, and did not look whether the log was cut below what was sought (librdkafka 2.16, seen on a
                     # loaded machine). Assigned at an absolute offset it need not ask, but fails where the log begins later.
+                    # Or the log lost markers of transactions at its end, which was told of, and records took their place.
                     self._watcher.consumer_error("POSITION_LOST", partition)
                     self._restart(partition)
                     continue
@@ -352,7 +354,7 @@ class SourceConsumer:
                 if error is None:
                     column.messages.append(message)
                 else:
-                    column.reached = self._reached[partition] = offset
+                    column.reached = self._reached[partition] = max(offset, self._reached.get(partition, 0))
         for origin, column in columns.items():
             if self._mine.get(origin.partition) is origin:  # and did not begin anew by an error after them
                 self._refused_positions.pop(origin.partition, None)
@@ -364,8 +366,16 @@ class SourceConsumer:
     def _decode(self, columns: list[_Column]) -> None:
         """Decode and post; where a schema cannot be had for now, or it takes too long, keep the rest and go on later.
 
-        Partitions whose records are kept are not fetched meanwhile; none is once a poll's worth is kept.
+        Partitions whose records are kept are not fetched meanwhile; none is once a poll's worth is kept. Nothing is decoded
+        or fetched while the polls posted before are not handled: whoever waits for that and does not poll counts as dead.
         """
+        if not columns:
+            return
+        if not self._slots.acquire(timeout=_SLICE_SECONDS):
+            self._held |= self._fetching
+            for column in columns:
+                self._keep(column, 0.0)
+            return
         polls: list[Poll] = []
         until = time.monotonic() + _SLICE_SECONDS
         for column in columns:
@@ -387,10 +397,10 @@ class SourceConsumer:
                 poll.reached = column.reached
             if poll.offsets or poll.reached:
                 polls.append(poll)
-        while polls and not self._closing.is_set():
-            if self._slots.acquire(timeout=self._policy.seconds):
-                self._post(inputs.Polled(tuple(polls)))
-                return
+        if polls:
+            self._post(inputs.Polled(tuple(polls)))
+        else:
+            self._slots.release()
 
     def _keep(self, column: _Column, seconds: float) -> None:
         """Keep records that are not decoded yet, to go on with them after so long at the latest."""
@@ -634,8 +644,9 @@ class SourceConsumer:
 
 
 def _size(message: Message) -> int:
-    """Return what a record takes, its headers apart: a key may be as large as a value."""
-    return len(message) + len(message.key() or b"") + _EVENT_BYTES
+    """Return what a record takes: key and headers may be as large as a value."""
+    headers = headers_of(cast("Record", message))  # its stub types them wider
+    return len(message) + len(message.key() or b"") + (headers_size(headers) if headers else 0) + _EVENT_BYTES
 
 
 def _beginning(partition: TopicPartition) -> KafkaTopicPartition:

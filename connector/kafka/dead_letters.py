@@ -19,7 +19,7 @@ from connector.core.letters import (
     largest,
     size,
 )
-from connector.intake import Origin, headers_of
+from connector.intake import Origin, Shortened, headers_of
 from connector.kafka.producer import ConfirmingProducer, time_kept
 from connector.model import Flaw, Manner, TopicPartition
 from connector.ports import Confirmation, Record
@@ -54,7 +54,8 @@ class DeadLetters:
         value, key, headers = record.value(), record.key(), headers_of(record)
         sizes = {VALUE: len(value or b""), HEADERS: size(headers or ()), KEY: len(key or b"")}
         left_out = largest(manner.left_out, sizes)
-        lacks = (*left_out, UNREADABLE) if headers is None else left_out
+        shortened = isinstance(headers, Shortened) and HEADERS not in left_out
+        lacks = (*left_out, *([HEADERS] if shortened else ()), *([UNREADABLE] if headers is None else ()))
         own = kept(headers or ()) if HEADERS in left_out else headers or ()
         self._producer.write(
             self.topic_for(origin.partition.topic),

@@ -169,16 +169,17 @@ class LedgerReader:
         now_ms = self._policy.wall_ms()
         state = PartitionState(first, end, committed, position, ledger_first, source.partition, now_ms)
 
-        def finish(restoration: Restoration, skipped: int | None = None) -> Recovery:
-            found = restoration.finish(state, self._policy.out_of_range, truncated=truncated, skipped=skipped)
+        def finish(restoration: Restoration, skipped: int | None = None, *, unread: bool = False) -> Recovery:
+            policy = self._policy.out_of_range
+            found = restoration.finish(state, policy, truncated=truncated, skipped=skipped, unread=unread)
             if isinstance(found, Refusal):
                 raise LedgerRefused(found.sentence)
             return found
 
         def begun() -> Restoration:
-            return Restoration(identity, self._policy.accept, self._policy.retention_ms)
+            return Restoration(identity, self._policy.accept, self._policy.retention_ms, committed)
 
-        finish(begun())  # what commit and ends refuse needs no reading
+        finish(begun(), unread=True)  # what commit and ends refuse needs no reading
         restoration = begun()
         # Whether somebody else's commit skips anything only all facts can tell.
         whole = newest is None or (committed is not None and parse_metadata(committed.metadata) is None)

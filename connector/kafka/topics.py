@@ -272,11 +272,20 @@ class Topics:
         return {partition: end for partition, end in found.items() if end >= 0}
 
     def session_seconds(self, group: str) -> float:
-        """Return the session time-out of a KIP-848 group, as the brokers hold it."""
+        """Return the session time-out of a KIP-848 group, as the brokers hold it; their default if they do not say.
+
+        Raises:
+            KafkaUnavailable: they do not answer for now. The default may be many times too long.
+        """
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
         try:
             entry = self._settings("settings of the group", resource).get("consumer.session.timeout.ms")
-        except (KafkaUnavailable, KafkaException):  # brokers before 4.0 have no settings of groups
+        except KafkaUnavailable as error:
+            # Brokers before 4.0 have no settings of groups, and this client may lack the right to see them.
+            if _is_unanswered(error) and _code(error) != KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001 - the same
+                raise
+            return _DEFAULT_SESSION_SECONDS
+        except KafkaException:
             return _DEFAULT_SESSION_SECONDS
         return int(entry.value) / 1000 if entry is not None else _DEFAULT_SESSION_SECONDS
 

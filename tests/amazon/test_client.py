@@ -446,6 +446,10 @@ async def test_what_does_not_decompress_is_no_verdict(amazon: Amazon, sink_to: S
     ("raw", "reason"),
     [
         (b"HTTP/1.1 207 Multi-Status\r\nContent-Length: 1000\r\n\r\n{", "disconnected"),
+        (b"HTTP/1.1", "disconnected"),
+        (b"HTTP/1.1 207 Multi-Status\r\n", "disconnected"),
+        (b"HTTP/1.1 207 Multi-Status\r\nContent-Le", "disconnected"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 207 Mul", "disconnected"),
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "not-http"),
         (b"HTTP/1.1 207 Multi-Status\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "not-http"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", "http-101"),

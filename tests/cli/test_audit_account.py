@@ -143,6 +143,28 @@ def test_what_the_ledger_may_have_forgotten_is_not_unaccounted() -> None:
     assert (totals.facts_again, totals.letters_missing_offsets) == (0, (0,))
 
 
+def test_what_lies_before_the_first_start_is_not_unaccounted_unless_it_has_a_fate() -> None:
+    account = PartitionAccount(0, 10, 8)
+    for offset in range(10):
+        account.take_record(offset, 0, forgotten=offset == 1)
+    account.started_at(5)
+    account.take_facts(3, 1, Outcome.STALE, 0)
+    account.take_facts(6, 1, Outcome.STALE, 0)
+    totals = account.totals()
+    assert (totals.before_start, totals.forgotten, totals.unaccounted, totals.pending) == (4, 0, 2, 2)
+    assert totals.unaccounted_offsets == (5, 7)
+    assert _fates(totals) == {Outcome.STALE: 2}
+
+
+@pytest.mark.parametrize("start", [0, 8, 9, 100])
+def test_a_start_does_not_change_what_is_pending(start: int) -> None:
+    account = _account(range(10), 8)
+    account.started_at(start)
+    totals = account.totals()
+    assert totals.before_start + totals.unaccounted == 8
+    assert totals.pending == 2
+
+
 def test_what_was_deleted_while_it_was_read_is_left_out() -> None:
     account = PartitionAccount(0, 10, 8)
     account.take_record(0, 0)
@@ -229,7 +251,14 @@ def test_every_offset_is_accounted_for_once(world: _World) -> None:
     assert set(totals.letters_missing_offsets) == {o for o in fates if fates[o] is DEAD_LETTERED} - world.letters
     assert totals.facts_again == sum(max(len(facts) - 1, 0) for facts in told.values())
     assert totals.facts_elsewhere == elsewhere
-    whole = sum(totals.fates.values()) + totals.pending + totals.letter_only + totals.forgotten + totals.unaccounted
+    whole = (
+        sum(totals.fates.values())
+        + totals.pending
+        + totals.letter_only
+        + totals.before_start
+        + totals.forgotten
+        + totals.unaccounted
+    )
     assert whole == totals.records
 
 

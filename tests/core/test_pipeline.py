@@ -428,8 +428,8 @@ def test_a_commit_names_what_the_ledger_must_still_hold() -> None:
     talk.wait(1.0)
     (commit,) = talk.appended()
     assert isinstance(commit, commands.Commit)
-    then, now = (NOW_MS - 2 * DAY_MS) // 1000, NOW_MS // 1000
-    assert commit.points[0].metadata == f"v1 topic-id ledger-id:23 kept 691200 2@{then} 12@{now}"
+    then, last = NOW_MS - 2 * DAY_MS, NOW_MS + 1_000
+    assert commit.points[0].metadata == f"v1 topic-id ledger-id:23 kept 691200 2:{then} 12:{NOW_MS} 22:{last}"
 
 
 def test_nothing_is_forgotten_by_a_clock_that_is_not_believed() -> None:

@@ -42,7 +42,7 @@ def _audit(world: World, *arguments: str, **changes: str | None) -> tuple[int, d
 
 def _counts(account: dict[str, Any]) -> dict[str, int]:
     """Return what is not zero of a partition's account."""
-    rows = (*_FATES, "pending", "letter_only", "forgotten", "unaccounted", "letters_missing", "gaps")
+    rows = (*_FATES, "pending", "letter_only", "before_start", "forgotten", "unaccounted", "letters_missing", "gaps")
     return {name: account[name] for name in rows if account[name]}
 
 
@@ -126,6 +126,25 @@ def test_records_that_an_operators_commit_skipped_are_unaccounted_and_named(worl
     assert "3 records below the committed offset have neither a fact nor a dead letter: a commit that was" in screen.stdout
     assert f"{world.topic}-0@2, {world.topic}-0@3, {world.topic}-0@4" in screen.stdout
     assert "the account does not close" in screen.stdout
+
+
+def test_records_before_a_start_from_now_are_not_unaccounted(world: World) -> None:
+    world.create_topic()
+    world.produce(*(event(str(number)) for number in range(3)))
+    commit(world.servers, world.group, world.topic, {0: 3})
+    world.produce(event("3"))
+    connector = world.connector()
+    connector.until_resolved(delivered=1)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+
+    code, account = _audit(world)
+    assert (code, _counts(account[0])) == (0, {"delivered": 1, "before_start": 3})
+
+    world.produce(event("4"), event("5"))
+    commit(world.servers, world.group, world.topic, {0: 6})
+    code, account = _audit(world)
+    assert (code, _counts(account[0])) == (1, {"delivered": 1, "before_start": 3, "unaccounted": 2})
 
 
 def test_facts_that_were_lost_with_the_ledger_are_missed(world: World) -> None:

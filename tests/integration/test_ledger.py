@@ -391,9 +391,10 @@ def test_commit_rests_on_ledger_topic_and_position_that_are_there(world: World) 
     _stopped_after(world, 2)
     (place,) = committed(world.servers, world.group, world.topic).values()
     source_id, ledger_id = (describe_topic(world.servers, topic)[0] for topic in (world.topic, world.ledger))
-    found = re.fullmatch(rf"v1 {source_id} {ledger_id}:(\d+) kept {8 * 86_400} 0@(\d+)", place.metadata or "")
+    found = re.fullmatch(rf"v1 {source_id} {ledger_id}:(\d+) kept {8 * 86_400} 0:(\d+) (\d+):\d+", place.metadata or "")
     assert found is not None
-    assert abs(int(found[2]) - now_ms() / 1000) < 60
+    assert abs(int(found[2]) - now_ms()) < 60_000
+    assert int(found[3]) == int(found[1]) - 1
     assert 0 < int(found[1]) <= len(read_topic(world.servers, world.ledger))
     assert place.leader_epoch == 0
 

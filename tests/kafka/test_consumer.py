@@ -34,14 +34,19 @@ class FakeMessage:
         *,
         size: int = 1,
         key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
     ) -> None:
         self._partition, self._offset, self._error, self._size, self._key = partition, offset, error, size, key
+        self._headers = headers
 
     def __len__(self) -> int:
         return self._size
 
     def key(self) -> bytes | None:
         return self._key
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return self._headers
 
     def topic(self) -> str:
         return self._partition.topic
@@ -240,8 +245,11 @@ def test_a_poll_of_large_records_ends_by_its_size_with_one_at_most_above_it(scen
     assert [len(offsets) for _, _, offsets in scene.polled()] == [2, 2, 2]
 
 
-def test_a_poll_of_records_with_large_keys_ends_by_their_size(scene: Scene) -> None:
-    scene.client.waiting += [FakeMessage(ZERO, offset, size=1, key=bytes(900_000)) for offset in range(6)]
+@pytest.mark.parametrize(
+    "large", [{"key": bytes(900_000)}, {"headers": [("trace", bytes(900_000))]}], ids=["keys", "headers"]
+)
+def test_a_poll_of_records_with_large_keys_or_headers_ends_by_their_size(scene: Scene, large: Any) -> None:
+    scene.client.waiting += [FakeMessage(ZERO, offset, size=1, **large) for offset in range(6)]
     for _ in range(3):
         scene.take()
         scene.source.polled_handled()
@@ -492,6 +500,18 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
     assert ends == [([0], 3), ([7], 0)]
 
 
+def test_a_record_below_an_end_that_was_told_of_took_the_place_of_markers_and_the_partition_begins_anew(
+    scene: Scene,
+) -> None:
+    """A leader without the last markers was elected, and told its end, before the next record was produced."""
+    end = KafkaError._PARTITION_EOF
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(end)), FakeMessage(ZERO, 1, error(end)))
+    scene.take(FakeMessage(ZERO, 2), FakeMessage(ONE, 5))
+
+    assert scene.polled()[-1] == (ONE, 2, [5])
+    assert inputs.Assigned(ZERO, 3, anew=True) in scene.posted
+
+
 def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
     scene.source._carry_out(commands.StartOver(ZERO, 1))
     assert scene.posted[-2:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
@@ -677,6 +697,52 @@ def test_a_poll_that_takes_long_to_decode_is_decoded_in_slices_with_polls_betwee
         scene.source.polled_handled()
     assert scene.polled() == [(ZERO, 1, [0, 1]), (ONE, 2, [7]), (ZERO, 1, [2, 3]), (ZERO, 1, [4])]
     assert scene.client.paused == set()
+
+
+def test_a_member_goes_on_polling_while_the_polls_it_posted_are_not_handled(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_SLICE_SECONDS", 0.05)
+    scene.take(FakeMessage(ZERO, 0))
+    scene.take(FakeMessage(ZERO, 1))
+    began = time.monotonic()
+    scene.take(FakeMessage(ZERO, 2), FakeMessage(ZERO, 3))
+    for _ in range(3):
+        scene.source._decode_again()
+        scene.take()
+    assert time.monotonic() - began < 10
+    assert scene.source.last_poll > began
+    assert scene.polled() == [(ZERO, 1, [0]), (ZERO, 1, [1])]
+    assert scene.client.paused == {ZERO, ONE}
+
+    scene.source.polled_handled()
+    scene.source._decode_again()
+    assert scene.polled()[2:] == [(ZERO, 1, [2, 3])]
+    assert scene.client.paused == set()
+    assert scene.client.sought[-1][1] in (0, 4)
+
+
+def test_what_waits_for_its_turn_is_dropped_with_its_assignment(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "_SLICE_SECONDS", 0.05)
+    for offset in range(3):
+        scene.take(FakeMessage(ZERO, offset), FakeMessage(ONE, offset))
+    scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source.polled_handled()
+    scene.source._decode_again()
+
+    assert scene.polled()[4:] == [(ONE, 2, [2])]
+    assert scene.client.paused == set()
+
+
+def test_nothing_is_taken_for_a_poll_of_which_nothing_could_be_decoded(scene: Scene) -> None:
+    scene.intake.lacking = {(ZERO, 0)}
+    scene.take(FakeMessage(ZERO, 0))
+    for _ in range(3):
+        scene.source._undecoded_until = 0.0
+        scene.source._decode_again()
+    scene.take(FakeMessage(ONE, 7))
+
+    assert scene.polled() == [(ONE, 2, [7])]
 
 
 def test_what_comes_after_the_time_of_a_slice_waits_for_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,40 @@ def test_after_a_question_without_an_answer_another_client_is_asked(code: int) -
     assert asked.made == 2
 
 
+class _Groups:
+    """A client whose brokers answer the question for a group's settings so."""
+
+    def __init__(self, *answers: KafkaError | str) -> None:
+        self._answers = list(answers)
+        self.topics = Topics(cast("Any", lambda: self), cast("Any", None))
+
+    def describe_configs(self, resources: list[Any], **_: object) -> dict[Any, Future[Any]]:
+        answer, future = self._answers.pop(0), Future[Any]()
+        if isinstance(answer, str):
+            future.set_result({"consumer.session.timeout.ms": SimpleNamespace(value=answer)})
+        else:
+            future.set_exception(KafkaException(answer))
+        return {resources[0]: future}
+
+
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_COORDINATOR])
+def test_a_session_that_nobody_tells_is_asked_for_again_and_not_guessed(code: int) -> None:
+    groups = _Groups(*[KafkaError(code)] * len(topics._TRIES_SECONDS), "6000")
+    with pytest.raises(KafkaUnavailable):
+        groups.topics.session_seconds("group")
+    assert groups.topics.session_seconds("group") == 6.0
+
+
+@pytest.mark.parametrize("code", [KafkaError.INVALID_REQUEST, KafkaError.GROUP_AUTHORIZATION_FAILED])
+def test_brokers_that_do_not_tell_the_session_have_the_default(code: int) -> None:
+    assert _Groups(KafkaError(code)).topics.session_seconds("group") == 45.0
+
+
+def test_a_client_that_knows_no_settings_of_groups_takes_the_default() -> None:
+    unsupported = [KafkaError(KafkaError._UNSUPPORTED_FEATURE)] * len(topics._TRIES_SECONDS)
+    assert _Groups(*unsupported).topics.session_seconds("group") == 45.0
+
+
 def test_a_client_that_still_owes_its_answer_is_replaced_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "_WAIT_SECONDS", 0.01)
     owing = SimpleNamespace(describe_cluster=lambda **_: Future[object]())

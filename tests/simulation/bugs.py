@@ -34,7 +34,7 @@ from connector.core.letter_box import PendingLetter
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.outcomes import Outcomes
 from connector.core.pipeline import Pipeline
-from connector.core.recovery import OutOfRange, Recovery, Restoration
+from connector.core.recovery import OutOfRange, Recovery, Refusal, Restoration
 from connector.core.retry import RetryQueue
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
@@ -572,12 +572,25 @@ def _never_cut(self: SourceConsumer, *rest: Any) -> bool:
     return False
 
 
+def _not_ours_without_epoch(self: Restoration, committed: Any, *rest: Any) -> Any:
+    found = _not_ours(self, committed, *rest)
+    return found if isinstance(found, Refusal) else found._replace(offset=committed.next_offset, epoch=-1)
+
+
+_not_ours = Restoration._not_ours
+
+
 def _never_lost(self: Restoration, *rest: Any) -> None:
     return None
 
 
 def _nothing_missing(self: Landmarks, *rest: Any) -> None:
     return None
+
+
+def _take_without_comparing(self: Restoration, *arguments: Any) -> Any:
+    self._named = {}
+    return _take(self, *arguments)
 
 
 def _no_doubt(self: Restoration, *rest: Any) -> None:
@@ -637,6 +650,10 @@ def _count_every_poll(self: SourceConsumer, began: float) -> None:
 
 def _send_unvouched(self: DispatchPolicy, now: Moment) -> bool:
     return now.monotonic - now.last_poll <= self.poll_gate_seconds
+
+
+def _restore_at_once(self: Assignment, older: Any) -> float | None:
+    return self.restoring.due
 
 
 def _a_little_later(timestamp_ms: int) -> int:
@@ -722,7 +739,9 @@ BUGS: tuple[Bug, ...] = (
     Bug("OFFSET_OUT_OF_RANGE=wait jumps", "I2", ((Restoration, "finish", _finish_and_jump),)),
     Bug("a ledger that lost what a commit rests on is taken", "I3", ((Restoration, "_ledger_lost", _never_lost),)),
     Bug("a ledger emptied from the front is taken", "I3", ((Landmarks, "missing", _nothing_missing),)),
+    Bug("a ledger cut short that grew again is taken", "I3", ((Restoration, "take", _take_without_comparing),)),
     Bug("somebody else's commit is taken", "I1", ((Restoration, "in_doubt", _no_doubt),)),
+    Bug("an operator's offset alone is sought", "I1|I2|I6", ((Restoration, "_not_ours", _not_ours_without_epoch),)),
     Bug("a commit of a topic that was there before is taken", "I1|I2|I6", ((recovery, "parse_metadata", _parse_any_topic),)),
     Bug("a ledger read without checksums", "I1|I2|I3|I5|L2|process-", ((reader, "read", _read_without_checksums),)),
     Bug(
@@ -733,6 +752,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a restore of the newest entries alone", "I3|I2|L2|I1|process-", ((LedgerReader, "recover", _restore_the_newest),)),
     Bug("a damaged batch of the source passed over", "I1|I2|I6", ((SourceConsumer, "_stand_still", _go_on_behind),)),
     Bug("sent although the coordinator does not answer", "I3", ((DispatchPolicy, "may_send", _send_unvouched),)),
+    Bug("a partition begins anew while its requests are out", "I3|L3", ((Assignment, "restores_at", _restore_at_once),)),
     Bug("a commit beside another", "I2", ((SourceConsumer, "_commit", _commit_without_waiting),)),
     Bug("a commit that does not name the markers below it", "I2|I6", ((Assignment, "commit_point", _commit_at_the_end),)),
     Bug("a commit rests on less than there is", "I2", ((Pipeline, "_facts_appended", _appended_and_not_noted),)),

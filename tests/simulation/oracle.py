@@ -16,6 +16,7 @@ I13 no request before the time that Amazon asked to wait
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +136,15 @@ def _rests_on(commit: Commit) -> int:
     return int(commit.metadata.split(" ")[2].rpartition(":")[2])
 
 
+def _named(commit: Commit) -> dict[int, int]:
+    """Return the entries of the ledger that a commit of ours names, by offset, each with its append time.
+
+    None rests on what stands below the first of them. That came after its assignment had found an empty ledger: written by
+    a process that had ended, or by this one, which took it for failed and wrote it again.
+    """
+    return {int(at): int(ms) for at, ms in re.findall(r" (\d+):(\d+)", commit.metadata.partition(" kept ")[2])}
+
+
 def _behind(commit: Commit) -> int:
     """Return the offset behind the last record that a commit is about: markers of transactions may follow."""
     match commit.metadata.partition(" kept ")[0].split(" "):
@@ -226,7 +236,7 @@ class Oracle(Observer):
             },
         )
         ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
-        if commit is not None and ours and (first > 0 or _rests_on(commit) > end):
+        if commit is not None and ours and (first > min(_named(commit), default=0) or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
 
     def goes_on(self, accepted: frozenset[str]) -> None:
@@ -392,12 +402,15 @@ class Oracle(Observer):
                     part.known_keys.add(row.key)
 
     def _is_whole(self, commit: Commit, ledger: TopicPartition) -> bool:
-        """Tell whether a ledger begins and ends as its commit says: what arrived since may have filled it up again."""
+        """Tell whether a ledger begins and ends as its commit says, and has the entries that it names."""
         topics = self.cluster.topics if self.cluster else {}
         if self.cluster is None or ledger.topic not in topics or not commit.metadata:
             return False
         first, end = self.cluster.bounds(ledger)
-        return first == 0 and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
+        named = _named(commit)
+        there = {stored.at: stored.written[1] for stored in topics[LEDGER].partitions[ledger.partition]}
+        whole = first <= min(named, default=0) and all(there.get(at) == ms for at, ms in named.items())
+        return whole and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
@@ -422,7 +435,14 @@ class Oracle(Observer):
                     starts.add(self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0])
             else:
                 starts.update({commit.next_offset, _behind(commit)})
+                if not commit.metadata:
+                    starts.add(self._behind_the_last_known(part.partition, commit.next_offset))
         return starts
+
+    def _behind_the_last_known(self, partition: int, below: int) -> int:
+        """Return the offset behind the last record below an offset that has a fact: its epoch vouches for it alone."""
+        known = [(row.epoch, row.offset) for row, facts in self._facts.items() if facts and row.partition == partition]
+        return max((place for place in known if place[1] < below), default=(0, below - 1))[1] + 1
 
     def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
         """The group has a commit, of a process or of somebody else."""
@@ -510,9 +530,16 @@ class Oracle(Observer):
         self.check(row.nature in _SENDABLE, "L2: {} sent", row)
         self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "L2: {} sent stale", row)
         self.check(row not in part.in_flight, "I3: {} sent twice at once", row)
+        older = [row for each in self._older(part) for row in each.in_flight]
+        self.check(row not in older, "I3: {} sent while an older assignment has it in flight", row)
         if row.key is not None:
             self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
-            self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
+            in_flight = [*part.in_flight, *older]
+            self.check(all(other.key != row.key for other in in_flight), "L3: {} sent while a copy is in flight", row)
+
+    def _older(self, part: Part) -> list[Part]:
+        """Return the assignments that a process had of a partition before this one."""
+        return [each for each in self._parts_of(part.member) if each.partition == part.partition and each is not part]
 
     def leaving(self, process: Process, rows: list[Row]) -> None:
         """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.

@@ -450,7 +450,12 @@ class World:
                 self._crash_all()
                 kept = self._dice.randint(0, len(log) - 1)
                 self._oracle.ledger_lost(number, 0, log[kept].at)
+                lost = len(log) - kept
                 del log[kept:]
+                if kept and self._dice.random() < 0.5:
+                    self._happened("ledger grew again")
+                    for stored in self._dice.choices(log, k=lost):  # as a client does that had not heard of its success
+                        self._cluster.append(TopicPartition(LEDGER, number), Stored(None, -1, stored.content))
             case _:
                 self._happened("ledger deleted")
                 self._crash_all()
