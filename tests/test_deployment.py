@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from connector.config import Settings
 from connector.kafka import properties
-from connector.sandbox.tokens import Credentials
+from connector.sandbox.tokens import SandboxCredentials
 from tests.patience import patience
 from tests.processes import ending
 
@@ -50,7 +50,7 @@ def test_variables_of_the_compose_file_are_settings(settings: Settings) -> None:
 def test_credentials_of_the_compose_file_are_those_of_the_sandbox(settings: Settings) -> None:
     amazon = settings.amazon
     given = (amazon.account_id, amazon.client_id, amazon.client_secret(), amazon.refresh_token())
-    known = Credentials()
+    known = SandboxCredentials()
 
     assert given == (known.account_id, known.client_id, known.client_secret, known.refresh_token)
 

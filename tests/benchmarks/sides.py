@@ -22,7 +22,8 @@ import orjson
 from confluent_kafka import Consumer, Message
 from fastavro import parse_schema, schemaless_reader
 
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import read_settings
 from connector.avro.schemas import packaged
 from connector.core.assignment import Phase
 from connector.kafka.embedded import EmbeddedLedgerTopics

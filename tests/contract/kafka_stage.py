@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import Message, Producer
 
-from connector import app
+from connector import assembly
 from connector.config import Settings
 from connector.core import inputs
 from connector.errors import SchemaUnavailable
@@ -154,7 +154,7 @@ class KafkaStage(Protocol):
 
 
 def _settings(topic: str, group: str, servers: str, **changes: str) -> Settings:
-    return app.read_settings(
+    return assembly.read_settings(
         {
             "KAFKA_BOOTSTRAP_SERVERS": servers,
             "KAFKA_TOPIC": topic,
@@ -246,9 +246,9 @@ class RealStage:
         logger = logging.getLogger("librdkafka")
         topics = kafka_cluster.Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         return Ledger(
-            app.ledger_policy(settings),
+            assembly.ledger_policy(settings),
             topics,
-            app.own_topics(settings, topics),
+            assembly.managed_topics(settings, topics),
             self._confirming(),
             clients.reader_properties(settings.kafka, lambda *_: None, logger),
             settings.ledger.topic_for,
@@ -386,12 +386,12 @@ class FakeStage:
 
         def make() -> Ledger:
             topics = kafka_cluster.Cluster(
-                lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties))
+                lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)), HOST
             )
             return Ledger(
-                app.ledger_policy(settings),
+                assembly.ledger_policy(settings),
                 topics,
-                app.own_topics(settings, topics),
+                assembly.managed_topics(settings, topics),
                 self._confirming(),
                 properties,
                 settings.ledger.topic_for,

@@ -44,7 +44,7 @@ class Amazon(Protocol):
 
 
 class Real:
-    """``python -m connector.sandbox``, over HTTP."""
+    """``connector sandbox``, over HTTP."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox

@@ -12,8 +12,8 @@ from zlib import crc32
 
 import pytest
 
-from connector.samples import REFUSED_NAME, Sample, samples
-from connector.samples import Fate as SampleFate
+from connector.cli.samples import REFUSED_NAME, Sample, samples
+from connector.cli.samples import Fate as SampleFate
 from tests.integration.accounts import account_of, assert_account_closes, produce_all
 from tests.integration.oracle import Fate, Interruption, Source
 from tests.integration.world import ConnectorProcess, Sandbox, World, end_offsets, eventually, now_ms

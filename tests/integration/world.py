@@ -424,13 +424,13 @@ class _Process:
 
 
 class Sandbox(_Process):
-    """``python -m connector.sandbox`` as a process; it listens once this is made."""
+    """``connector sandbox`` as a process; it listens once this is made."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         name = f"sandbox-{uuid.uuid4().hex[:8]}"
         super().__init__(directory / f"{name}.log")
         port_file = directory / f"{name}.port"
-        self._spawn(["connector.sandbox", "--port", "0", "--port-file", str(port_file), *arguments], {})
+        self._spawn(["connector", "sandbox", "--port", "0", "--port-file", str(port_file), *arguments], {})
         port = eventually(lambda: port_file.exists() and port_file.read_text(), "the sandbox listens")
         self.url = f"http://127.0.0.1:{port}"
         """For ``AMAZON_BASE_URL``."""

@@ -18,7 +18,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, Producer, 
 from confluent_kafka.admin import AdminClient
 
 from connector import sandbox
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import read_settings
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.kafka.embedded import EmbeddedBroker, EmbeddedLedgerTopics

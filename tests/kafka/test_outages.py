@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import read_settings
 from connector.config import Kafka
 from connector.errors import KafkaUnavailable
 from connector.kafka import clients, cluster, monitor

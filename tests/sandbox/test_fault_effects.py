@@ -16,7 +16,7 @@ import pytest
 
 from connector.sandbox import Options, RunningSandbox, serve
 from connector.sandbox.catalogue import CATALOGUE, REQUEST_FAULTS, TOKEN_FAULTS, Of
-from connector.sandbox.tokens import Credentials, fingerprint
+from connector.sandbox.tokens import SandboxCredentials, fingerprint
 from tests.patience import patience
 from tests.sandbox.asking import (
     ADS_PATH,
@@ -517,7 +517,7 @@ async def test_the_limit_of_a_body_is_set_at_run_time(http: aiohttp.ClientSessio
 
 
 async def test_several_accounts_are_told_apart_whatever_the_form_of_their_ids(clock: Clock) -> None:
-    accounts = Credentials(account_id="5850000000001", more_accounts=("ENTITY1A2B3C4D5E6F",))
+    accounts = SandboxCredentials(account_id="5850000000001", more_accounts=("ENTITY1A2B3C4D5E6F",))
     running = await serve(options=Options(clock=clock, credentials=accounts))
     async with aiohttp.ClientSession(running.url) as http:
         for account, code in (("5850000000001", 207), ("ENTITY1A2B3C4D5E6F", 207), ("ENTITY0", 403)):

@@ -16,7 +16,7 @@ import pytest
 from tests.patience import patience
 from tests.processes import ending
 
-COMMAND = [sys.executable, "-m", "connector.sandbox"]
+COMMAND = [sys.executable, "-m", "connector", "sandbox"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -8,17 +8,13 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, Self
 
 import pytest
 from rich.console import Console
 
-from connector import demo
-from connector.demo import _account, _Found, _on_a_thread, _Produced, produce_samples
+from connector.cli.demo import _account, _Expected, _Found, _on_a_thread
+from connector.cli.samples import Fate, Sample
 from connector.model import Outcome
-from connector.ports import Confirmation
-from connector.samples import Fate, Sample
 from tests.patience import patience
 
 
@@ -54,8 +50,8 @@ async def test_what_is_cancelled_is_told_to_stop_and_waited_for() -> None:
     assert ended.is_set()
 
 
-def produced() -> _Produced:
-    found = _Produced()
+def produced() -> _Expected:
+    found = _Expected()
     for number in range(2):
         found.add(Sample(f"{number}", {"clientDedupeId": f"order-{number}"}, Fate.DELIVERED))
     found.add(Sample("copy", {"clientDedupeId": "order-0"}, Fate.DUPLICATE))
@@ -85,41 +81,3 @@ def test_the_account_closes_only_if_nothing_is_missing_and_nothing_is_too_much(
     found = _Found(Counter({Outcome.DUPLICATE: duplicates}), Counter(), behind)
 
     assert _account(produced(), record, found, Console(quiet=True), 1.0) == code
-
-
-class Answering:
-    """A producer that confirms all but the last it was given, once it ends."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        self._reports: list[Callable[[Confirmation], None]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for report in self._reports[:-1]:
-            report(Confirmation(None, 1, None))
-
-    def write(self, _topic: str, _partition: int | None, _value: Any, report: Callable[..., None], **_: Any) -> None:
-        self._reports.append(report)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no more")], ids=lambda error: type(error).__name__)
-def test_samples_that_were_delivered_before_an_early_end_are_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
-) -> None:
-    def four() -> Iterator[Sample]:
-        for number in range(4):
-            yield Sample(f"{number}", None, Fate.IGNORED)
-        raise error
-
-    for name, value in {"register": lambda *_: 1, "ConfirmingProducer": Answering, "_endless_samples": four}.items():
-        monkeypatch.setattr(demo, name, value)
-    environ = {"KAFKA_BOOTSTRAP_SERVERS": "h:1", "KAFKA_TOPIC": "orders", "SCHEMA_REGISTRY_URL": "http://h"}
-    try:
-        code = produce_samples(environ, 1_000.0, None)
-    except RuntimeError:
-        code = None
-
-    assert code == (0 if isinstance(error, KeyboardInterrupt) else None)
-    assert capsys.readouterr().out.splitlines()[-1] == "produced 3 samples to orders, 0 failed, 1 without an answer yet"

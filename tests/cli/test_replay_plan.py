@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.cli.replay_plan import Plan, Planner, Selection, Skipped
 from connector.core.dedupe import derived_id
 from connector.core.letters import Letter
-from connector.core.replay import Plan, Planner, Selection, Skipped
 from connector.model import Outcome, TopicPartition
 from tests.core.builders import NOW_MS
 

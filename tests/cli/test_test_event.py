@@ -12,10 +12,10 @@ from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
 from connector.amazon.tokens import FixedToken, read_fixed
+from connector.cli.test_event import Trial, meaning_of
 from connector.model import Failure, Flaw, RequestFailed
 from connector.ports import WireContract
-from connector.sandbox.contract import ADS_V1, EVENTS_V1, Limits, judge
-from connector.trial import Trial, meaning_of
+from connector.sandbox.contract import ADS_V1, EVENTS_V1, EventLimits, judge
 
 _NOW = 1_795_384_833_381
 _CONTRACTS: Mapping[str, Any] = {"ads-v1": (AdsV1, ADS_V1), "events-v1": (EventsV1, EVENTS_V1)}
@@ -33,7 +33,7 @@ def _event(contract: WireContract, trial: Trial, region: str, random: bytes = b"
 def test_the_event_is_one_that_amazon_takes_in_every_region_and_contract(api: str, region: str) -> None:
     made, looked_at = _CONTRACTS[api]
     event = _event(made("1", "client", region), Trial(), region)
-    assert judge(looked_at, event, _NOW, Limits(consent_required=region == "EU")) == ()
+    assert judge(looked_at, event, _NOW, EventLimits(consent_required=region == "EU")) == ()
     assert looked_at.id_of(event) == "connector-test-20261122T220033Z"
     assert looked_at.name_of(event) == "connector_test"
     assert not {"currencyCode", "unitsSold"} & event.keys()
@@ -46,7 +46,7 @@ def test_it_is_worth_nothing_for_without_a_value_amazon_books_one(event_type: st
     made, looked_at = _CONTRACTS[api]
     event = _event(made("1", "client", region), Trial(event_type=event_type), region)
     assert event["value"] == 0
-    assert judge(looked_at, event, _NOW, Limits(consent_required=region == "EU")) == ()
+    assert judge(looked_at, event, _NOW, EventLimits(consent_required=region == "EU")) == ()
 
 
 def test_its_match_key_is_new_each_time_and_nobodys() -> None:

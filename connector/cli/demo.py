@@ -6,52 +6,45 @@ recorded, what lies in ledger and dead-letter topic, what the group committed. T
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from connector import sandbox
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import cluster_for, read_settings
 from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
-from connector.avro.framing import framed
-from connector.avro.schemas import register
-from connector.config import Kafka, Settings
-from connector.errors import SettingsError
+from connector.cli.produce_samples import Produced, encoded, say_nothing
+from connector.cli.progress import columns
+from connector.cli.samples import REFUSED_NAME, Fate, Sample, samples
+from connector.config import Settings
 from connector.kafka import clients
-from connector.kafka.cluster import Cluster
 from connector.kafka.dead_letters import reason
 from connector.kafka.embedded import EmbeddedBroker, EmbeddedLedgerTopics
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.reader import read
 from connector.model import Outcome, TopicPartition
-from connector.ports import Confirmation
-from connector.samples import REFUSED_NAME, Fate, Sample, samples
 from connector.telemetry import configure_logging
 
-__all__ = ["produce_samples", "run"]
+__all__ = ["run", "set_up"]
 
 _TOPIC, _GROUP = "conversions", "demo"
 _PARTITIONS = 6
 _SECONDS = 55.0
 """The demo gives up after so long."""
 _LOOK_SECONDS = 0.1
-_SAMPLES_AT_ONCE = 1000
-_LAST_SECONDS = 5.0
-"""For samples on their way at the end: less than the 10 s after which a container is killed."""
-_UNDECODABLE = b"not Avro at all"
-_PRODUCER_SETTINGS = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "SCHEMA_REGISTRY_URL")
 
 _FAULTS = sandbox.Faults(seed=7, chances={"fail_503": 0.05, "withhold": 0.03}, latency_ms=40, reject_names=(REFUSED_NAME,))
 _INTRODUCTION = """[bold]connector demo[/bold]: the pipeline of `connector run`, on simulators
@@ -71,16 +64,14 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Produced:
-    """The producer's own list: what must become of each record."""
+class _Expected(Produced):
+    """What was produced, and what must become of each record."""
 
     fates: Counter[Fate] = field(default_factory=Counter)
     own_ids: set[str] = field(default_factory=set)
     """Ids that must be accepted."""
     without_id: int = 0
     """Events that must be accepted under an id derived for them."""
-    confirmed: int = 0
-    failed: int = 0
 
     def add(self, sample: Sample) -> None:
         self.fates[sample.fate] += 1
@@ -90,15 +81,18 @@ class _Produced:
             else:
                 self.own_ids.add(sample.dedupe_id)
 
-    def report(self, confirmation: Confirmation) -> None:
-        if confirmation.error is None:
-            self.confirmed += 1
-        else:
-            self.failed += 1
+
+def set_up(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and takes."""
+    parser.description = (
+        "Run the same pipeline as `run` on librdkafka's embedded broker and the sandbox: no Kafka, no account."
+    )
+    parser.add_argument("--events", type=int, default=30_000, help="records to produce (default: %(default)s)")
 
 
-def run(count: int) -> int:
-    """Run the demo with so many records; return the exit code: 0 only if the account closes."""
+def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
+    """Run the demo; return the exit code: 0 only if the account closes."""
+    count: int = arguments.events
     configure_logging("error", "console")
     console = Console()
     console.print(_INTRODUCTION.format(count=count), highlight=False)
@@ -159,29 +153,19 @@ def _environment(bootstrap_servers: str, amazon: sandbox.RunningSandbox) -> Mapp
     }
 
 
-def _quiet(_client: str, _code: str) -> None:
-    """Take no note: the embedded broker leaves with the demo."""
-
-
-def _produce(settings: Settings, registered: Callable[[str, str], int], count: int, stop: threading.Event) -> _Produced:
-    encoder, produced = EventEncoder(), _Produced()
+def _produce(settings: Settings, registered: Callable[[str, str], int], count: int, stop: threading.Event) -> _Expected:
+    encoder, produced = EventEncoder(), _Expected()
     schema_id = registered(f"{_TOPIC}-value", json.dumps(encoder.schema))
     with ConfirmingProducer(
-        clients.producer_properties(settings.kafka, _quiet, logging.getLogger("librdkafka"))
+        clients.producer_properties(settings.kafka, say_nothing, logging.getLogger("librdkafka"))
     ) as producer:
         for sample in samples(count, time.time_ns() // 1_000_000):
             if stop.is_set():
                 break
             produced.add(sample)
-            value = _value(encoder, schema_id, sample)
+            value = encoded(encoder, schema_id, sample)
             producer.write(_TOPIC, None, value, produced.report, key=sample.key.encode())
     return produced
-
-
-def _value(encoder: EventEncoder, schema_id: int, sample: Sample) -> bytes | None:
-    if sample.event is None:
-        return None
-    return _UNDECODABLE if sample.fate is Fate.UNDECODABLE else framed(schema_id, encoder.encode(sample.event))
 
 
 async def _forward(settings: Settings, count: int, console: Console) -> float:
@@ -189,9 +173,8 @@ async def _forward(settings: Settings, count: int, console: Console) -> float:
     began = time.monotonic()
     connector = Connector(settings, lambda topics: EmbeddedLedgerTopics(topics, f"{_TOPIC}.{_GROUP}.ledger"))
     running = asyncio.create_task(connector.run())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns(), console=console) as progress:
             task = progress.add_task("forwarding", total=count)
             resolved = 0
             while resolved < count and time.monotonic() - began < _SECONDS and not running.done():
@@ -220,8 +203,8 @@ class _Found:
 
 def _look(settings: Settings, stop: threading.Event) -> _Found:
     logger = logging.getLogger("librdkafka")
-    topics = Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
-    reader = clients.reader_properties(settings.kafka, _quiet, logger)
+    topics = cluster_for(settings)
+    reader = clients.reader_properties(settings.kafka, say_nothing, logger)
     found = _Found()
 
     def wanted() -> bool:
@@ -241,7 +224,7 @@ def _look(settings: Settings, stop: threading.Event) -> _Found:
     return found
 
 
-def _account(produced: _Produced, record: list[dict[str, object]], found: _Found, console: Console, seconds: float) -> int:
+def _account(produced: _Expected, record: list[dict[str, object]], found: _Found, console: Console, seconds: float) -> int:
     """Show what became of every record; return 0 if nothing is missing and nothing is too much."""
     accepted = Counter(str(line["id"]) for line in record if line["verdict"] == "accepted")
     unanswered = {str(line["id"]) for line in record if line["answer"] == "withheld"}
@@ -280,48 +263,3 @@ def _seen(fate: Fate, accepted: Counter[str], found: _Found) -> tuple[str, int]:
             return "ledger", found.facts[Outcome.IGNORED]
         case _:
             return "dead-letter topic", found.letters[fate.value]
-
-
-def produce_samples(environ: Mapping[str, str], rate: float, count: int | None) -> int:
-    """Produce samples at a rate to ``KAFKA_TOPIC``, by the schema registered at ``SCHEMA_REGISTRY_URL``, until stopped.
-
-    Returns the exit code: 1 if one failed. Raises `SettingsError` where one of its three settings is missing.
-    """
-    missing = [name for name in _PRODUCER_SETTINGS if not environ.get(name)]
-    if missing:
-        raise SettingsError([f"{name} is missing: produce-samples needs it" for name in missing])
-    servers, topic, registry = (environ[name] for name in _PRODUCER_SETTINGS)
-    encoder, produced = EventEncoder(), _Produced()
-    schema_id = register({"url": registry}, f"{topic}-value", encoder.schema)
-    kafka = Kafka(servers, (topic,), "samples", {})
-    properties = clients.producer_properties(kafka, _quiet, logging.getLogger("librdkafka"))
-    written = 0
-    try:
-        with ConfirmingProducer(properties, last_seconds=_LAST_SECONDS) as producer:
-            for sample in islice(_endless_samples(), count):
-                producer.write(topic, None, _value(encoder, schema_id, sample), produced.report, key=sample.key.encode())
-                written += 1
-                if written % 100 == 0:
-                    _say_produced(produced, topic)
-                time.sleep(1 / rate)
-    except KeyboardInterrupt:
-        print("stopped")
-    finally:  # however it ended: what was delivered by then is there
-        _say_produced(produced, topic, written)
-    return 0 if produced.failed == 0 else 1
-
-
-def _endless_samples() -> Iterator[Sample]:
-    """Yield samples whose times keep up with the clock, or those of a long run would all be stale in the end."""
-    while True:
-        now_ms = time.time_ns() // 1_000_000
-        yield from samples(_SAMPLES_AT_ONCE, now_ms, seed=now_ms)
-
-
-def _say_produced(produced: _Produced, topic: str, written: int | None = None) -> None:
-    """Say what was confirmed; at the end, of so many written, also what neither was nor failed."""
-    confirmed, failed = produced.confirmed, produced.failed
-    why = ": does the topic exist?" if failed and not confirmed else ""
-    open_ = 0 if written is None else max(written - confirmed - failed, 0)
-    more = f", {open_:,} without an answer yet" if open_ else ""
-    print(f"produced {confirmed:,} samples to {topic}, {failed:,} failed{why}{more}", flush=True)

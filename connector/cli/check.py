@@ -5,6 +5,7 @@ Each line is one thing that must be right before `connector run` can work, in th
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -18,8 +19,9 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from connector.app import contract_for, ledger_policy, own_topics, read_settings, sink_for
+from connector.assembly import cluster_for, contract_for, ledger_policy, managed_topics, read_settings, sink_for
 from connector.avro import schemas
+from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
 from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
 from connector.kafka import clients
@@ -30,9 +32,23 @@ from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS,
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
-from connector.trial import Trial, meaning_of
 
-__all__ = ["Finding", "State", "run"]
+__all__ = ["Finding", "State", "run", "set_up"]
+
+
+def set_up(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and takes."""
+    parser.description = "Look at settings, brokers, topics and rights, registry, schema and token. Changes nothing."
+    parser.add_argument(
+        "--send-test-event",
+        action="store_true",
+        help="then send one real event, which counts, and say what Amazon's answer means; asks first",
+    )
+    parser.add_argument("--yes", action="store_true", help="send the test event without asking")
+    parser.add_argument("--event-name", default=EVENT_NAME, help="of the test event (default: %(default)s)")
+    parser.add_argument(
+        "--event-type", default=EVENT_TYPE, help="of the test event, one of Amazon's standard types (default: %(default)s)"
+    )
 
 
 class State(Enum):
@@ -55,12 +71,13 @@ class Finding:
     sentence: str
 
 
-def run(environ: Mapping[str, str], trial: Trial | None = None) -> int:
-    """Look at everything; return 0 if `connector run` can work, 1 if not. With ``trial`` then send that event, if agreed.
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Look at everything, and send the test event if asked to; return 0 if `connector run` can work, 1 if not.
 
     Raises:
         SettingsError: the settings are not right, or there is nobody to ask whether to send.
     """
+    trial = Trial(arguments.event_name, arguments.event_type, agreed=arguments.yes) if arguments.send_test_event else None
     if trial is not None and not trial.agreed and not sys.stdin.isatty():
         raise SettingsError(["--send-test-event: the event will count, and there is no terminal to ask at; --yes sends it"])
     settings = read_settings(environ)
@@ -138,7 +155,7 @@ _SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZO
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    topics = Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    topics = cluster_for(settings)
     servers = settings.kafka.bootstrap_servers
 
     try:
@@ -146,7 +163,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     except KafkaUnavailable as error:
         yield Finding(State.WRONG, "brokers", f"{servers} do not answer ({error}); topics were not looked at")
         return
-    own = own_topics(settings, topics)
+    own = managed_topics(settings, topics)
     for name in settings.kafka.topics:
         try:
             source = topics.describe(name)

@@ -5,7 +5,7 @@ from. One that its letter lacks a part of, being too large for the letter's topi
 Of our headers only ``connector.dedupe-id`` stays, so that an event without an id of its own keeps the derived one and
 Amazon can tell a copy; beside it ``connector.replay-of`` names the record it is a copy of, and ``connector.replays`` counts.
 
-**What is not replayed** (`core.replay.Skipped` in full): what the ledger says was delivered after all, what was replayed
+**What is not replayed** (`replay_plan.Skipped` in full): what the ledger says was delivered after all, what was replayed
 before, what the connector has not committed and will judge again by itself, what was replayed and dead-lettered again
 ``--max-replays`` times, and what the source topic's retention would delete at once.
 
@@ -22,29 +22,32 @@ reader of the source topic gets the copy, so another group that delivered the re
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Self
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from connector import signals
-from connector.app import ledger_policy, read_settings
+from connector.assembly import ledger_policy, read_settings
+from connector.cli import times
+from connector.cli.progress import ProgressBar
+from connector.cli.replay_plan import Candidate, Plan, Planner, Selection, Skipped
 from connector.config import Settings
 from connector.core.letters import DEDUPE_ID_HEADER, UNREADABLE, Letter, marked, replay_of, replayed, size
-from connector.core.replay import Candidate, Plan, Planner, Selection, Skipped
 from connector.errors import KafkaUnavailable, RecordsRefused
 from connector.kafka.topic_reader import TopicReader, headers
 from connector.kafka.transactions import OutgoingRecord, TransactionalProducer
-from connector.model import TopicDescription, TopicPartition
+from connector.model import Reason, TopicDescription, TopicPartition
 from connector.telemetry import configure_logging
-from connector.terminal import ProgressBar
 
-__all__ = ["Asked", "run"]
+__all__ = ["Asked", "run", "set_up"]
 
 _DONE, _FAILED, _REFUSED = 0, 1, 2
 _NOT_TAKEN = (
@@ -70,19 +73,80 @@ class Asked:
     dry_run: bool = False
     yes: bool = False
 
+    @classmethod
+    def read(cls, arguments: argparse.Namespace) -> Self:
+        """Read what `set_up` declares."""
+        return cls(
+            reasons=frozenset(arguments.reason or ()),
+            since_ms=arguments.since,
+            until_ms=arguments.until,
+            max_replays=arguments.max_replays,
+            limit=arguments.limit,
+            dry_run=arguments.dry_run,
+            yes=arguments.yes,
+        )
 
-def run(environ: Mapping[str, str], asked: Asked, *, now_ms: int) -> int:
+
+def set_up(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and takes."""
+    parser.description = (
+        "Put dead letters of this group back on the source topic: key, value, timestamp and headers as they were, with the "
+        "id they had. Shows what it would do and asks first. Each record is replayed once, however often this is run, "
+        "killed, or run twice at once; what was delivered after all is left out. Every reader of the source topic gets the "
+        "copies. Mend the cause first: events that are refused again become dead letters again. Settings come from the "
+        "environment, as those of `run`."
+    )
+    parser.epilog = (
+        "TIME is 2026-11-22T10:00Z, or 2h (ago). Exit codes: 0 done; 1 declined, interrupted or failed; 2 settings refused, "
+        "or nobody to ask and no --yes."
+    )
+    reasons = [reason.value for reason in Reason]
+    parser.add_argument(
+        "--reason",
+        action="append",
+        choices=reasons,
+        metavar="REASON",
+        help=f"only letters of this reason; may be given several times ({', '.join(reasons)})",
+    )
+    parser.add_argument(
+        "--since",
+        type=times.time_ms,
+        metavar="TIME",
+        help="only what was dead-lettered at or after this time, by the ledger; letters older than the ledger are left out",
+    )
+    parser.add_argument("--until", type=times.time_ms, metavar="TIME", help="only what was dead-lettered before this time")
+    parser.add_argument("--limit", type=_count, metavar="N", help="at most so many of each topic, to try the first ones")
+    parser.add_argument(
+        "--max-replays",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="how often one event may be replayed in all (default: 1); the guard against going round in circles",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Replay; return 0 when done, 1 if it was declined or failed, 2 if nobody can be asked. Raises `SettingsError`."""
+    asked, started_ms = Asked.read(arguments), times.now_ms()
     settings = read_settings(environ)
     configure_logging("error", "console")
     if not (asked.yes or asked.dry_run or sys.stdin.isatty()):
         sentence = "connector replay asks before it writes, and there is no terminal to ask at: give --yes, or --dry-run"
-        print(sentence, file=sys.stderr)  # noqa: T201 - the terminal is its output
+        print(sentence, file=sys.stderr)
         return _REFUSED
     console = Console()
     with ProgressBar() as bar:
         survey = TopicReader(settings.kafka, bar.advance)
-        replays = [_TopicReplay(settings, survey, bar, topic, asked, now_ms) for topic in settings.kafka.topics]
+        replays = [_TopicReplay(settings, survey, bar, topic, asked, started_ms) for topic in settings.kafka.topics]
         for one in replays:
             one.look()
     for one in replays:

@@ -6,9 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "columns"]
+
+
+def columns() -> tuple[ProgressColumn, ...]:
+    """Return what a bar shows: what is done, how much of how much, and since when."""
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
 
 
 class ProgressBar:
@@ -16,8 +21,7 @@ class ProgressBar:
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress = Progress(*columns(), console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task("asking the brokers", total=None)
 
     def __enter__(self) -> Self:

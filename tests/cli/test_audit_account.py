@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
+from connector.cli.audit_account import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
 from connector.model import UNKNOWN_EPOCH, Outcome
 from tests.core.builders import key_of
 

@@ -19,6 +19,7 @@ present destination and dedupe key. Memory: a byte an offset, and 28 for each de
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,19 +30,20 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from connector.app import ledger_policy, read_settings
+from connector.assembly import ledger_policy, read_settings
 from connector.avro import ledger_entry
+from connector.cli import times
+from connector.cli.audit_account import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
+from connector.cli.progress import ProgressBar
 from connector.config import Settings
-from connector.core.audit import Copies, DeliveredKeys, PartitionAccount, PartitionTotals
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.managed_topics import forgets
 from connector.kafka.topic_reader import TopicReader
 from connector.model import UNKNOWN_EPOCH, Outcome, TopicDescription, TopicPartition
 from connector.telemetry import configure_logging
-from connector.terminal import ProgressBar
 
-__all__ = ["TopicAudit", "audit", "run"]
+__all__ = ["TopicAudit", "audit", "run", "set_up"]
 
 _CLOSES, _DOES_NOT_CLOSE = 0, 1
 _HOUR_MS = 3_600_000
@@ -79,16 +81,36 @@ class TopicAudit:
         return sum(totals.letters_missing for totals in self.partitions.values())
 
 
-def run(environ: Mapping[str, str], *, now_ms: int, since_ms: int | None, as_json: bool) -> int:
+def set_up(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and takes."""
+    parser.description = (
+        "Read source topics, ledger and dead letters, and account for every offset: delivered, dead-lettered, duplicate, "
+        "stale, ignored, pending (not committed yet), or unaccounted. May run beside live connectors. Changes nothing. "
+        "Settings come from the environment, as those of `run`."
+    )
+    parser.epilog = (
+        "Exit codes: 0 the account closes; 1 records or dead letters are missing, or it failed; 2 settings refused."
+    )
+    parser.add_argument(
+        "--since",
+        type=times.time_ms,
+        metavar="TIME",
+        help="only records from this time on: 2026-11-22T10:00Z, or 2h (ago); the default is all there are",
+    )
+    parser.add_argument("--json", action="store_true", help="write the account as JSON, for machines")
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Audit every source topic; return 0 if the account closes, 1 if not. Raises `SettingsError`."""
+    as_of_ms = times.now_ms()
     settings = read_settings(environ)
     configure_logging("error", "console")
     with ProgressBar() as bar:
-        audits = audit(settings, bar, now_ms=now_ms, since_ms=since_ms)
-    if as_json:
-        print(json.dumps(_as_json(settings, audits, now_ms), indent=2))  # noqa: T201 - the terminal is its output
+        audits = audit(settings, bar, now_ms=as_of_ms, since_ms=arguments.since)
+    if arguments.json:
+        print(json.dumps(_as_json(settings, audits, as_of_ms), indent=2))
     else:
-        _show(settings, audits, now_ms)
+        _show(settings, audits, as_of_ms)
     return _CLOSES if all(one.closes for one in audits) else _DOES_NOT_CLOSE
 
 
