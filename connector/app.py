@@ -18,17 +18,15 @@ from connector.assembly import (
     HostClock,
     cluster_for,
     contract_for,
+    decoder_for,
     ledger_policy,
     managed_topics,
     monitor_policy,
     pipeline_policy,
     poll_policy,
     read_settings,
-    schemas_for,
     sink_for,
 )
-from connector.avro.decoding import EventDecoder
-from connector.avro.framing import Framing
 from connector.config import Settings
 from connector.core import inputs, status
 from connector.core.pipeline import Pipeline
@@ -166,8 +164,8 @@ class Connector:
         settings, telemetry, session_seconds = self._settings, self.telemetry, self._session_seconds
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
-        telemetry.watch(pipeline, self.contract)
-        decoder = EventDecoder(Framing.CONFLUENT if settings.registry else Framing.PLAIN, schemas_for(settings))
+        decoder, mapper = decoder_for(settings, telemetry.schema_lacks)
+        telemetry.watch(pipeline, self.contract, mapper)
         fields, most = settings.dedupe.key_fields, settings.batch.max_bytes
         intake = Intake(decoder, self.contract, fields, telemetry.record_unforeseen, request_bytes=most)
         logger = logging.getLogger("librdkafka")

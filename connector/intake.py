@@ -7,45 +7,17 @@ that has no answer the consumer thread keeps the records and asks again).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import methodcaller
 from typing import Any, cast
 
 from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER, Headers, kept, replayed_without_value, size
 from connector.errors import ConnectorError, Oversized, RecordError, SchemaUnavailable, UnknownSchema
+from connector.headers import Shortened, headers_of
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
 
-__all__ = ["Intake", "Origin", "Shortened", "headers_of"]
-
-_headers: Callable[[Any], Headers | None] = methodcaller("headers")
-_UNREADABLE: Headers = []
-"""Stands in a record instead of headers that cannot be read, and is known by its identity."""
-
-
-def headers_of(record: Record) -> Headers | None:
-    """Return the headers of a record, in order; None where they cannot be read.
-
-    No other place asks a record for its headers. Where a name is not UTF-8, confluent-kafka 2.16
-    returns a list with a hole in it, and sets an exception beside. Called through C, as here, that
-    is an error. Called as ``record.headers()`` it is none once the call is warm: CPython's
-    specialised call does not look, and to touch the hole is a segmentation fault. A second call
-    returns the same list without an exception, so the list is replaced here.
-    """
-    try:
-        found = _headers(record)
-    except Exception:  # noqa: BLE001 - a SystemError; whatever it is, they cannot be read
-        cast("Any", record).set_headers(_UNREADABLE)
-        return None
-    if found is None:
-        return ()
-    return None if found is _UNREADABLE else found
-
-
-class Shortened(list[tuple[str, bytes | None]]):
-    """Stands in a record instead of headers that were too large to be held: those of them that the connector reads."""
-
+__all__ = ["Intake", "Origin"]
 
 _REQUESTS = 4
 """A value may be as large as so many requests (``BATCH_MAX_BYTES``) together, for beside the event it may hold fields that
@@ -122,8 +94,10 @@ class Intake:
                 payload = _valueless(headers_of(record))
             else:
                 try:
-                    inputs = self._inputs(value, waited)
-                    if inputs is not None:
+                    inputs = self._inputs(record, value, waited)
+                    if isinstance(inputs, Flaw):
+                        payload = inputs
+                    elif inputs is not None:
                         time_ms, key, payload = self._read_inputs(origin, record, inputs)
                 except SchemaUnavailable as error:
                     return poll, error
@@ -160,10 +134,10 @@ class Intake:
             held = size(shortened)
         return held
 
-    def _inputs(self, value: bytes, waited: float) -> dict[str, object] | None:
+    def _inputs(self, record: Record, value: bytes, waited: float) -> dict[str, object] | Flaw | None:
         if len(value) > self._most_bytes:
             raise Oversized(f"value: more than {self._most_bytes} bytes, {_REQUESTS} times a request (BATCH_MAX_BYTES)")
-        return self._decode(value, waited)
+        return self._decode(record, waited)
 
     def _read_inputs(
         self, origin: Origin, record: Record, inputs: dict[str, object]

@@ -58,6 +58,9 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
         """Return the headers, in order."""
 
+    def topic(self) -> str | None:
+        """Return the topic."""
+
     def offset(self) -> int:
         """Return the offset."""
 
@@ -80,10 +83,13 @@ class Confirmation:
 
 
 class Decoder(Protocol):
-    """From bytes to the inputs of ``schemas/conversion_event.avsc``."""
+    """From records to the inputs of ``schemas/conversion_event.avsc``."""
 
-    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-        """Decode by the writer's schema and map to our input names; None where the writer wrote null.
+    def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
+        """Decode a record that has a value by the writer's schema, and map it to our input names.
+
+        None where the writer wrote null, or the mapping says that the record is no event; a flaw
+        where the mapping finds one.
 
         ``waited`` is for how many seconds the record has waited for its schema. ``timestamp`` is
         whole milliseconds since 1970 UTC, whatever unit the writer declared; inputs that the writer

@@ -9,9 +9,11 @@ import pytest
 
 from connector.core.letters import DEDUPE_ID_HEADER, LEFT_OUT_HEADER, Letter
 from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
-from connector.intake import Intake, Origin, headers_of
+from connector.headers import headers_of
+from connector.intake import Intake, Origin
 from connector.kafka.dead_letters import DeadLetters
 from connector.model import Answer, Flaw, Manner, Reason, TopicPartition
+from connector.ports import Record
 
 _ORIGIN = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
 _Header = tuple[str, bytes | None]
@@ -34,6 +36,9 @@ class ARecord:
 
     def offset(self) -> int:
         return self._offset
+
+    def topic(self) -> str:
+        return "conversions"
 
     def leader_epoch(self) -> int | None:
         return 0
@@ -66,7 +71,8 @@ class Sound:
     def __init__(self, decode: Mapping[bytes, BaseException], encode: Mapping[bytes, BaseException]) -> None:
         self._decode, self._encode = decode, encode
 
-    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object]:
+    def decode(self, record: Record, waited: float = 0.0) -> dict[str, object]:
+        value = record.value() or b""
         if value in self._decode:
             raise self._decode[value]
         return {"value": value, "timestamp": 1_000, "clientDedupeId": None}

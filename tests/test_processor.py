@@ -39,6 +39,9 @@ class ARecord:
     def offset(self) -> int:
         return self._offset
 
+    def topic(self) -> str:
+        return "conversions"
+
     def leader_epoch(self) -> int | None:
         return 0
 

@@ -24,6 +24,9 @@ from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Mend, decima
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
 from connector.errors import Oversized, Undecodable
+from connector.mapping.plan import Filtered, Mapper, Plan
+from connector.model import Flaw
+from connector.ports import Record
 
 __all__ = ["EventDecoder"]
 
@@ -57,16 +60,20 @@ class _Metered(BytesIO):
 class EventDecoder:
     """Decodes records of one topic; a `connector.ports.Decoder`. For one thread."""
 
-    def __init__(self, framing: Framing, schemas: WriterSchemas) -> None:
+    def __init__(self, framing: Framing, schemas: WriterSchemas, mapper: Mapper | None = None) -> None:
         self._framing = framing
         self._prefix = framing.value
         self._schemas = schemas
+        self._mapper = mapper
         ours = parse([packaged("conversion_event.avsc")])
         self._inputs = _target(ours, ours.event)
         self._plans: dict[bytes, _Plan | str] = {}
 
-    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-        """Decode by the writer's schema and map to our input names; None where it is a union and has null for an event.
+    def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
+        """Decode a record that has a value by its writer's schema, and map it to our input names.
+
+        None where the schema is a union and has null for an event, or the mapping file says that the record is no event for
+        Amazon; a flaw where the file finds one.
 
         ``timestamp`` is whole milliseconds since 1970 UTC where the writer has an integer; a decimal is a `Decimal`, and a
         UUID its text. ``waited`` is for how many seconds the record has waited for its schema.
@@ -77,25 +84,32 @@ class EventDecoder:
             UnknownSchema: the registry does not have the schema.
             SchemaUnavailable: the schema cannot be had for now.
         """
+        value = record.value() or b""
         plan = self._plans.get(value[: self._prefix])
         if plan is None:
             plan = self._plan_for(value, waited)
         if isinstance(plan, str):
             raise Undecodable(plan)
         try:
-            return plan.read(value, self._prefix)
+            event = plan.read(value, self._prefix)
         except UnicodeDecodeError as error:
             # As Java, which reads such a text too: it does no harm in a field that nobody reads.
-            event = plan.read(value, self._prefix, "surrogateescape")
-            if event is None or not _is_text(event, self._inputs):
+            inputs = plan.inputs(plan.read(value, self._prefix, "surrogateescape"), record, value, self._prefix)
+            if isinstance(inputs, dict) and not _is_text(inputs, self._inputs):
                 raise _damaged(error) from None
-            return event
+            return inputs
+        return plan.inputs(event, record, value, self._prefix)
 
     def _plan_for(self, value: bytes, waited: float) -> _Plan | str:
         identity = schema_id(value, self._framing)
         plan: _Plan | str
         try:
-            plan = _plan(parse(self._schemas.definitions(identity, waited)), self._inputs)
+            writer = parse(self._schemas.definitions(identity, waited))
+            if self._mapper is None:
+                plan = _plan(writer, self._inputs)
+            else:
+                place = f"schema {identity}" if self._framing is Framing.CONFLUENT else "the schema of AVRO_SCHEMA_FILE"
+                plan = _mapped_plan(writer, self._inputs, self._mapper, place)
         except Undecodable as refused:
             plan = str(refused)
         if len(self._plans) >= _MAX_PLANS:
@@ -111,6 +125,18 @@ class _Plan:
     schema: Json
     mend: Mend | None
     """None where the decoded dict is the event as it is."""
+    mapped: tuple[Plan | None, ...] = ()
+    """With a mapping file, what it does with an event of each branch of the writer's union, or of its only type."""
+    is_union: bool = False
+
+    def inputs(self, event: Any, record: Record, value: bytes, start: int) -> dict[str, object] | Flaw | None:
+        """Return the inputs of an event that was read from a value."""
+        if event is None or not self.mapped:
+            found: dict[str, object] | None = event
+            return found
+        plan = self.mapped[_branch(value, start) if self.is_union else 0]
+        inputs = plan.inputs(event, record) if plan is not None else None
+        return None if isinstance(inputs, Filtered) else inputs
 
     def read(self, value: bytes, start: int, unreadable: str = "strict") -> dict[str, object] | None:
         """Return the event that stands in a value.
@@ -158,6 +184,29 @@ def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
     if writer.field is not None:
         mend = _unwrapping(writer.field, mend)
     return _Plan(writer.schema, mend)
+
+
+def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: str) -> _Plan:
+    """Return the plan by which a mapping file reads events of a writer's schema."""
+    branches = writer.event if isinstance(writer.event, list) else [writer.event]
+    mapped = []
+    for branch in branches:
+        records = writer.records(branch)
+        by_name = _record_mend(writer, records, inputs, converted=True) if records else None
+        mapped.append(mapper.plan(writer, records[0], branch, place, by_name) if records else None)
+    unwrap = None if writer.field is None else _unwrapping(writer.field, None)
+    return _Plan(writer.schema, unwrap, tuple(mapped), is_union=isinstance(writer.event, list))
+
+
+def _branch(value: bytes, start: int) -> int:
+    """Return which branch of a union a value is of: the number before it, which fastavro found to be one of them."""
+    number = shift = 0
+    for byte in value[start:]:
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    return (number >> 1) ^ -(number & 1)
 
 
 def _unwrapping(field: str, mend: Mend | None) -> Mend:
@@ -211,15 +260,20 @@ def _names(field: Json) -> list[str]:
     return [field["name"], *field["aliases"]]
 
 
-def _mend(writer: WriterSchema, schema: Json, target: _Target) -> Mend | None:
-    """Work out what a value of the writer's type needs to become one of the target's; None: nothing."""
+def _mend(writer: WriterSchema, schema: Json, target: _Target, converted: bool = False) -> Mend | None:
+    """Work out what a value of the writer's type needs to become one of the target's; None: nothing.
+
+    ``converted``: what its logical types mean is done already.
+    """
     branches = _branches(writer, schema)
     if target.fields:
-        return _record_mend(writer, [branch for branch in branches if branch["type"] in RECORDS], target)
+        return _record_mend(writer, [branch for branch in branches if branch["type"] in RECORDS], target, converted)
+    if converted:
+        return None
     return _time_mend(branches) if target.is_time else _value_mend(_leaves(writer, branches))
 
 
-def _record_mend(writer: WriterSchema, records: list[Json], target: _Target) -> Mend | None:
+def _record_mend(writer: WriterSchema, records: list[Json], target: _Target, converted: bool = False) -> Mend | None:
     """Work it out for a value that is any of these records: fastavro does not tell which."""
     moves: dict[tuple[str, str], None] = {}
     types: dict[str, list[Json]] = {}
@@ -228,7 +282,7 @@ def _record_mend(writer: WriterSchema, records: list[Json], target: _Target) -> 
             types.setdefault(ours, []).append(field["type"])
             if field["name"] != ours:
                 moves[field["name"], ours] = None
-    mends = [(ours, _mend(writer, schema, target.fields[ours])) for ours, schema in types.items()]
+    mends = [(ours, _mend(writer, schema, target.fields[ours], converted)) for ours, schema in types.items()]
     needed = [(ours, mend) for ours, mend in mends if mend is not None]
     return _in_place(list(moves), needed) if moves or needed else None
 

@@ -19,16 +19,27 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from connector.assembly import cluster_for, contract_for, ledger_policy, managed_topics, read_settings, sink_for
+from connector.assembly import (
+    cluster_for,
+    contract_for,
+    ledger_policy,
+    managed_topics,
+    mapping_for,
+    read_settings,
+    sink_for,
+)
 from connector.avro import schemas
+from connector.avro.writer_schema import Json, parse
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
-from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
+from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable, Undecodable
 from connector.kafka import clients
 from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import LedgerReader
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
+from connector.mapping.file import MappingFile
+from connector.mapping.plan import problems_in
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
@@ -258,8 +269,12 @@ def _group(topics: Cluster, group: str) -> Finding:
 
 
 def _schemas(settings: Settings) -> Iterator[Finding]:
+    mapping = mapping_for(settings)
     if settings.registry is None:
-        yield Finding(State.RIGHT, "schema file", str(settings.schema_file))  # read with the settings
+        file = schemas.SchemaFile(str(settings.schema_file))  # read with the settings
+        yield Finding(State.RIGHT, "schema file", str(settings.schema_file))
+        if mapping is not None:
+            yield from _mapping(mapping, file.definitions(), str(settings.schema_file))
         return
     registry = schemas.Registry(settings.registry.properties)
     try:
@@ -273,6 +288,37 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
         if not there:
             # Not wrong: subjects may be named by other strategies, and records name their schema by its id.
             yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
+        elif mapping is not None:
+            yield from _newest(registry, mapping, f"{topic}-value")
+
+
+def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> Iterator[Finding]:
+    try:
+        found = registry.newest(subject)
+    except (SchemaUnavailable, Undecodable) as error:
+        yield Finding(State.WRONG, "mapping", f"{subject}: {error}")
+        return
+    if found is not None:
+        schema_id, definitions = found
+        yield from _mapping(mapping, definitions, f"schema {schema_id} of {subject}")
+
+
+def _mapping(mapping: MappingFile, definitions: list[Json], place: str) -> Iterator[Finding]:
+    """Hold every expression of the mapping file against a schema."""
+    try:
+        writer = parse(definitions)
+    except Undecodable as error:
+        yield Finding(State.WRONG, "mapping", f"{place}: {error}")
+        return
+    found = [(name, problems_in(mapping, writer, record, name, place)) for name, record in writer.named_records()]
+    for lacking in (each for _, all_of in found for each in all_of):
+        yield Finding(State.WRONG if lacking.must else State.NOTE, "mapping", lacking.text)
+    unmapped = [name for name, _ in found if not any(route.is_for(name) for route in mapping.routes)]
+    for name in unmapped:
+        fate = "ignored" if mapping.ignores_others else "a dead letter (unmapped)"
+        yield Finding(State.NOTE, "mapping", f"no mapping is for {place} ({name}): each of its records is {fate}")
+    if not unmapped and not any(all_of for _, all_of in found):
+        yield Finding(State.RIGHT, "mapping", f"every path is in {place}")
 
 
 async def _amazon(settings: Settings) -> list[Finding]:

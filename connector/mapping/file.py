@@ -124,6 +124,10 @@ class Route:
     custom_attributes: tuple[Input, ...]
     custom_data: tuple[Input, ...]
 
+    def is_for(self, record: str) -> bool:
+        """Tell whether it is for records of a type, by its full name."""
+        return self.records is None or record in self.records
+
     @property
     def inputs(self) -> tuple[Input, ...]:
         """All inputs that expressions give."""

@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from functools import partial, reduce
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from connector.amazon.vocabulary import CONSENT_STATUSES, MAX_TEXT
+from connector.headers import headers_of
+from connector.ports import Record
 
 __all__ = [
     "ANY",
@@ -41,22 +43,6 @@ __all__ = [
 
 class Wrong(Exception):
     """A function cannot take what it was given. The text names a kind of value, never a value."""
-
-
-class SourceRecord(Protocol):
-    """What expressions may ask of a record beside its value."""
-
-    def key(self) -> bytes | None:
-        """Return the key."""
-
-    def topic(self) -> str | None:
-        """Return the topic."""
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return the kind of the timestamp, 0 where there is none, and its milliseconds."""
-
-    def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
-        """Return the headers, in order."""
 
 
 NUMBERS: Final = frozenset({int, float, Decimal})
@@ -377,22 +363,22 @@ def looked_up(table: Mapping[str, Any], key: Any) -> Any:
 # ---- of the record
 
 
-def _header(record: SourceRecord, name: str) -> str | None:
+def _header(record: Record, name: str) -> str | None:
     """Return the last header of a name, as Kafka's own clients do."""
-    for given, value in reversed(record.headers() or ()):
+    for given, value in reversed(headers_of(record) or ()):
         if given == name:
             return None if value is None else _text(value)
     return None
 
 
-def _key(record: SourceRecord) -> str | None:
+def _key(record: Record) -> str | None:
     key = record.key()
     return None if key is None else _text(key)
 
 
-def _record_time(record: SourceRecord) -> int | None:
-    has_one, milliseconds = record.timestamp()
-    return milliseconds if has_one else None
+def _record_time(record: Record) -> int | None:
+    kind_of_time, milliseconds = record.timestamp()
+    return milliseconds if kind_of_time else None
 
 
 RECORD_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {

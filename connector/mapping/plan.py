@@ -20,10 +20,10 @@ from connector.avro.logical import Mend, conversion
 from connector.avro.writer_schema import Json, WriterSchema
 from connector.mapping.closures import Evaluate, Failed, closure, is_false
 from connector.mapping.file import Input, MappingFile, Route
-from connector.mapping.functions import SourceRecord
 from connector.mapping.paths import look
 from connector.mapping.syntax import walk
 from connector.model import Flaw, Reason
+from connector.ports import Record
 
 __all__ = ["Filtered", "Lacking", "Mapper", "Plan", "problems_in"]
 
@@ -63,7 +63,7 @@ class Mapper:
             Undecodable: the schema leaves open what a value that is asked for means.
         """
         within = f"{place} ({name})"
-        routes = [route for route in self._file.routes if route.records is None or name in route.records]
+        routes = [route for route in self._file.routes if route.is_for(name)]
         if absent := [found.text for route in routes for found in _lacking(route, writer, record, within) if not found.must]:
             self._note("; ".join(absent))
         compiled = [_compiled(route, self._file, writer, record, within) for route in routes]
@@ -107,7 +107,7 @@ def problems_in(file: MappingFile, writer: WriterSchema, record: Json, name: str
     return [
         found
         for route in file.routes
-        if route.records is None or name in route.records
+        if route.is_for(name)
         for found in _lacking(route, writer, record, f"{place} ({name})")
     ]
 
@@ -205,7 +205,7 @@ class Plan:
         self._ignores_others = ignores_others
         self._by_topic: dict[str | None, list[_Compiled]] = {}
 
-    def inputs(self, event: Any, record: SourceRecord) -> dict[str, object] | Filtered | Flaw:
+    def inputs(self, event: Any, record: Record) -> dict[str, object] | Filtered | Flaw:
         """Return the inputs of an event, or what becomes of a record without."""
         if self._convert is not None:
             event = self._convert(event)
@@ -233,7 +233,7 @@ class Plan:
         self._filtered[label] += 1
         return Filtered(label)
 
-    def _mapped(self, route: _Compiled, event: Any, record: SourceRecord) -> dict[str, object] | Flaw:
+    def _mapped(self, route: _Compiled, event: Any, record: Record) -> dict[str, object] | Flaw:
         if route.unfit is not None:
             return route.unfit
         failed: list[tuple[Input, Failed]] = []
@@ -269,7 +269,7 @@ class Plan:
 
 
 def _fill(
-    values: dict[str, object], given: _Functions, event: Any, record: SourceRecord, failed: list[tuple[Input, Failed]]
+    values: dict[str, object], given: _Functions, event: Any, record: Record, failed: list[tuple[Input, Failed]]
 ) -> dict[str, object]:
     """Add what expressions give, each by its name, and return it."""
     for name, evaluate, each in given:
@@ -284,7 +284,7 @@ def _fill(
 
 
 def _match_keys(
-    given: _Functions, event: Any, record: SourceRecord, failed: list[tuple[Input, Failed]]
+    given: _Functions, event: Any, record: Record, failed: list[tuple[Input, Failed]]
 ) -> list[dict[str, object]]:
     keys: list[dict[str, object]] = []
     for kind, evaluate, each in given:

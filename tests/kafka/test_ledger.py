@@ -63,6 +63,9 @@ class ARecord:
     def offset(self) -> int:
         return self._offset
 
+    def topic(self) -> str:
+        return "conversions"
+
     def leader_epoch(self) -> int:
         return 3
 

@@ -19,6 +19,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 CONTRACT = AdsV1("ENTITY1", "client", "EU")
 TARGET = Target("ads-v1", ADS_MATCH_KEYS, CONTRACT.encode)
 AT_MS = 1_783_900_800_123
+TCF = "CPokAsAPokAsABEACBENC7CgAP_AAH_AAAqIHNf_X__b3_j-_59f9_9uf"
 
 
 @dataclass
@@ -29,12 +30,22 @@ class Record:
     key_: bytes | None = None
     headers_: Sequence[tuple[str, bytes | None]] | None = ()
     time_ms: int = AT_MS
+    value_: bytes | None = None
 
     def topic(self) -> str:
         return self.topic_
 
     def key(self) -> bytes | None:
         return self.key_
+
+    def value(self) -> bytes | None:
+        return self.value_
+
+    def offset(self) -> int:
+        return 0
+
+    def leader_epoch(self) -> int | None:
+        return 0
 
     def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
         return self.headers_
@@ -97,7 +108,7 @@ SIGN_UP: dict[str, Any] = {
         "isTest": False,
         "plan": None,
         "emailSha256": "ab" * 32,
-        "consents": [{"purpose": "cmp", "text": "x"}, {"purpose": "tcf", "text": "CPxyz"}],
+        "consents": [{"purpose": "cmp", "text": "x"}, {"purpose": "tcf", "text": TCF}],
     },
 }
 

@@ -10,6 +10,8 @@ from connector.mapping.plan import problems_in
 from connector.mapping.syntax import parse
 from tests.mapping.support import example, read_file
 
+X = {"type": "record", "name": "X", "fields": [{"name": "x", "type": "int"}]}
+ROW = {"type": "record", "name": "Row", "fields": [{"name": "text", "type": "string"}, {"name": "either", "type": X}]}
 SCHEMA = {
     "type": "record",
     "name": "R",
@@ -17,14 +19,10 @@ SCHEMA = {
         {"name": "flag", "type": ["null", "boolean"]},
         {"name": "text", "type": "string"},
         {"name": "tags", "type": {"type": "map", "values": "string"}},
-        {"name": "rows", "type": {"type": "array", "items": {"type": "array", "items": "R"}}},
+        {"name": "rows", "type": {"type": "array", "items": {"type": "array", "items": ROW}}},
         {
             "name": "either",
-            "type": [
-                "null",
-                {"type": "record", "name": "X", "fields": [{"name": "x", "type": "int"}]},
-                {"type": "record", "name": "Y", "fields": [{"name": "y", "type": "R"}]},
-            ],
+            "type": ["null", "X", {"type": "record", "name": "Y", "fields": [{"name": "y", "type": "Row"}]}],
         },
     ],
 }

@@ -9,7 +9,7 @@ import pytest
 from connector.avro.writer_schema import parse
 from connector.mapping.plan import Filtered, Mapper, problems_in
 from connector.model import Flaw, Reason
-from tests.mapping.support import AT_MS, CONTRACT, ORDER, SIGN_UP, TILL, Record, example, mapped, plan_of, read_file
+from tests.mapping.support import AT_MS, CONTRACT, ORDER, SIGN_UP, TCF, TILL, Record, example, mapped, plan_of, read_file
 
 
 def changed(event: dict[str, Any], **paths: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_a_sign_up_in_an_envelope() -> None:
         "countryCode": "DE",
         "userAgent": "ExampleBrowser/1.0",
         "matchKeys": [{"type": "EMAIL", "value": "ab" * 32}, {"type": "MATCH_ID", "value": "4711"}],
-        "consent": {"tcf": "CPxyz"},
+        "consent": {"tcf": TCF},
     }
     without_header = mapped(*example("envelope"), copy.deepcopy(SIGN_UP))
     assert isinstance(without_header, dict)
