@@ -75,7 +75,7 @@ _MAX_SILENCE_SECONDS = 5.0
 _LAST_SECONDS = 5.0
 """After a drain nothing should be on its way; what is, its next owner finds or writes again."""
 _QUEUE_BYTES = 16_000_000
-"""What librdkafka may hold fetched beside us (limits, E: 4 MB is as fast as 256 MB)."""
+"""What librdkafka may hold fetched beside us (docs/limits.md#fetch-queue: 4 MB is as fast as 256 MB)."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -267,7 +267,9 @@ class Connector:
         restoring = self.pipeline.paused()["restoring"]
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
-            waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
+            waiting.append(
+                f"the brokers refuse this client: {refused[1]}. Grant it the rights that docs/kafka/index.md lists"
+            )
         if unheard := self._unheard(self._source):
             waiting.append(unheard)
         operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *self.pipeline.needs_operator())

@@ -1,7 +1,7 @@
-"""Settings from the environment: parsed once into a frozen tree, or refused with every variable at fault (design: Settings).
+"""Settings from the environment: parsed once into a frozen tree, or refused with every variable at fault (docs/settings.md).
 
 `SETTINGS` is the list: what a variable is called, its default and its meaning stand there and nowhere else in the code;
-README's table is compared with it and ``--help`` prints it. Rules:
+the table of docs/settings.md is made from it and ``--help`` prints it. Rules:
 
 * An empty variable is one that is not set.
 * All problems come in one `SettingsError`, each beginning with the variable it is about and saying what to do.
@@ -155,7 +155,7 @@ _BYTES = {"B": 1, "KB": 1_000, "MB": 1_000_000}
 """Decimal, as limits on requests are given; a power of two would be over such a limit."""
 
 _MAX_EVENTS = 500
-"""Of one request, in both wire contracts (amazon-contract.md, ``eventData`` and ``events``)."""
+"""Of one request, in both wire contracts (docs/amazon-contract.md#size-of-a-batch)."""
 
 _LEAST_SKEW_MS = 1_000
 _LEAST_SKEW = (

@@ -35,6 +35,7 @@ _ENVIRONMENT = {
 """What a block leaves out because it is about something else."""
 
 _FENCE = re.compile(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_CITED = re.compile(r"docs/[a-z0-9/-]+\.md(?:#[\w-]+)?")
 
 
 def _name(page: Path) -> str:
@@ -83,6 +84,31 @@ def test_every_page_is_led_to() -> None:
     named = set(re.findall(r"[\w/-]+\.md", (_CHECKOUT / "mkdocs.yml").read_text("utf-8")))
 
     assert named == {str(page.relative_to(_DOCS)) for page in _PAGES[1:]}
+
+
+def _sources() -> Iterator[Path]:
+    for folder in ("connector", "schemas", "tests"):
+        for suffix in ("py", "avsc"):
+            yield from (_CHECKOUT / folder).rglob(f"*.{suffix}")
+    yield from (
+        _CHECKOUT / name for name in ("pyproject.toml", "Makefile", "Dockerfile", "docker-compose.yml", "mkdocs.yml")
+    )
+
+
+def test_headings_cited_in_code_exist() -> None:
+    cited = {(_name(source), one) for source in _sources() for one in _CITED.findall(_text(source))}
+
+    assert len(cited) > 50
+    assert sorted(one for one in cited if _leads_nowhere(one[1], _CHECKOUT / "README.md")) == []
+
+
+def test_code_cites_nothing_that_is_not_here() -> None:
+    elsewhere = re.compile(
+        r"\(design[:,]|design\.md|contract, section|amazon-contract\.md, |\(sections? \d|\(limits, [A-Z]|\(model: "
+    )
+    found = [(_name(source), one) for source in _sources() for one in elsewhere.findall(_text(source))]
+
+    assert [one for one in found if one[0] != _name(Path(__file__))] == []
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=_name)

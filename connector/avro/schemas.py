@@ -62,7 +62,7 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
 }
 _DEFAULTS = {"timeout": 3.0, "max.retries": 1, "retries.wait.ms": 200}
 """The client's own: no time limit, three retries, a second and more between them. Seven seconds in all stay well below
-half a session time-out (design: The guarantee, point 7)."""
+half a session time-out (docs/how-it-works.md#what-may-be-sent-twice)."""
 
 PROPERTIES = frozenset(
     {

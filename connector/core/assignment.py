@@ -5,7 +5,7 @@
 
 RESTORING reads the ledger; OPENING waits for an empty entry of our own to be confirmed, which proves that the ledger can be
 written and tells the brokers' time; DRAINING finishes what is in flight. After ENDED nothing is committed or sent, but facts
-about what was sent are still written down (design: The guarantee, point 5).
+about what was sent are still written down (docs/how-it-works.md#several-facts).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Two breakers: one on dead letters, one on an outage. Both look once in a while whether the trouble is over.
 
 Too many dead letters mean that something else is wrong than the events: consumption pauses rather than emptying the topic
-into the dead letters (design: The guarantee, point 12). Requests that fail one after the other mean that Amazon is away: one
-request at a time asks whether it is back, instead of every batch asking for itself.
+into the dead letters (docs/how-it-works.md#shared-failures).
+Requests that fail one after the other mean that Amazon is away: one request at a
+time asks whether it is back, instead of every batch asking for itself.
 """
 
 from __future__ import annotations

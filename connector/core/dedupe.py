@@ -1,6 +1,6 @@
 """The dedupe window of one partition: keys that Amazon acknowledged, keys in flight, and copies that wait.
 
-Laws (design: The guarantee, points 1 and 2; The window):
+Laws (docs/how-it-works.md#acknowledged-then-seen, docs/how-it-works.md#copies-wait, docs/how-it-works.md#the-window):
 
 - A key counts as seen only after Amazon acknowledged an event with it.
 - A copy of an event in flight shares its fate: it waits. First delivered: it is a duplicate. First ended in any other way:
@@ -48,7 +48,8 @@ class DedupePolicy:
 def digest(values: Sequence[object]) -> bytes | None:
     """Digest the values of the key's fields; None if one is missing or blank, for then there is no key.
 
-    A blank says nothing of an event, and as a key it would merge those of different people (design: The guarantee, point 8).
+    A blank says nothing of an event, and as a key it would merge those of different people
+    (docs/how-it-works.md#derived-ids).
     Over length-prefixed, typed fields, so that ("ab", "c") and ("a", "bc") differ, as do 1 and "1".
     """
     if not values or any(value is None or (isinstance(value, str) and not value.strip()) for value in values):
@@ -74,7 +75,7 @@ def _digest(values: Sequence[object]) -> bytes:
 
 
 def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, timestamp_ms: int) -> str:
-    """Name a record without a dedupe id by where it stands in Kafka (design: The guarantee, point 8).
+    """Name a record without a dedupe id by where it stands in Kafka (docs/how-it-works.md#derived-ids).
 
     The topic's id and the record's timestamp keep it from repeating when a topic is recreated or truncated. 32 hex digits.
     """

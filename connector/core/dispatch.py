@@ -21,8 +21,8 @@ is closed (or lets one event through to see). What failed goes before what is ne
     nothing: it was not sent after all  sent again                          -
 
 * Only when it is known to be at fault: a request that was started after it had failed got a verdict on other events (or, for
-413, something smaller was taken). Until then it may also be a setting, and no event is given up for one (design: The
-guarantee, point 12); an answer to what was sent before the failure says nothing of the time after it.
+413, something smaller was taken). Until then it may also be a setting, and no event is given up for one
+(docs/how-it-works.md#shared-failures); an answer to what was sent before the failure says nothing of the time after it.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ class DispatchPolicy:
     """Requests at once."""
     poll_gate_seconds: float
     """Half the session time-out: no request starts unless within it the consumer thread polled, and the group's coordinator
-    was asked something that it has answered to us as a member (design: point 7). The other half is for heartbeats, which
-    alone keep a session by KIP-848: what was answered may have come an interval after the last of them."""
+    was asked something that it has answered to us as a member (docs/how-it-works.md#what-may-be-sent-twice).
+    The other half is for heartbeats, which alone keep a session by KIP-848: what was answered may have come an
+    interval after the last of them."""
     max_per_second: float | None = None
     """Requests started per second; None for as many as may be out."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)

@@ -1,7 +1,7 @@
 """Whether an event is fresh, and whether the wall clock that says so may be believed.
 
-Stale is the one fate that keeps no copy, so a clock is believed only while it agrees with the brokers' (design: The
-guarantee, point 13).
+Stale is the one fate that keeps no copy, so a clock is believed only while it agrees with the brokers'
+(docs/how-it-works.md#clocks).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pipeline: what the shell reports goes in, what the shell must do comes out. The one place where the parts meet.
 
-Laws (design: The guarantee; the simulation checks each from outside):
+Laws (docs/how-it-works.md#the-guarantee; the simulation checks each from outside):
 
 L1  A next offset is committed only when every received record below it is resolved, and its fact is in the ledger.
 L2  A record is resolved by exactly one of: delivered, duplicate, stale, ignored, dead-lettered. It leaves no other way than
@@ -85,7 +85,7 @@ class BufferPolicy:
 
 @dataclass(frozen=True, slots=True)
 class FlushPolicy:
-    """When facts go to the ledger (design: The ledger)."""
+    """When facts go to the ledger (docs/how-it-works.md#the-ledger)."""
 
     interval_seconds: float = 1.0
     max_facts: int = 10_000
@@ -215,7 +215,8 @@ class Pipeline:
         """Tell whether a request that was asked for may still go out: its sink may have waited for a token meanwhile.
 
         Nothing of an assignment that ended is sent, nor anything while the consumer's thread does not poll or the group's
-        coordinator does not answer (design: The guarantee, point 7). Of events of several assignments those that are still
+        coordinator does not answer (docs/how-it-works.md#what-may-be-sent-twice).
+        Of events of several assignments those that are still
         ours are sent again without the others.
         """
         ours = {part.generation for part in self.assignments}
@@ -334,8 +335,8 @@ class Pipeline:
             if not tracker.track(offset, epoch):
                 continue
             received += 1
-            # The order of the checks is design.md's (§3): already resolved; no value; undecodable; time implausible; stale;
-            # breaks a rule; duplicate; too large.
+            # In the order of docs/how-it-works.md#order-of-the-checks: already resolved; no value; undecodable;
+            # time implausible; stale; breaks a rule; duplicate; too large.
             if offset < beyond and resolved.covers(offset, epoch):
                 already.append(offset)
                 continue
@@ -556,7 +557,10 @@ class Pipeline:
     def _no_verdict_at_all(
         self, request: Request, open_events: list[tuple[Event, Verdict]], chance: float, now: Moment
     ) -> None:
-        """Send all again: an answer without a final verdict says nothing about any one event (design: point 12)."""
+        """Send all again: an answer without a final verdict says nothing about any one event.
+
+        See docs/how-it-works.md#shared-failures.
+        """
         events = [event for event, _ in open_events if self._assignments[event.generation].phase is Phase.RUNNING]
         if any(verdict.kind is VerdictKind.RETRY for _, verdict in open_events):
             passing = RequestFailed(Failure.TRANSIENT, "retry-all")
@@ -601,7 +605,7 @@ class Pipeline:
             self.statistics.retries[failed.reason] += len(running)
 
     def _wait_for_account(self, request: Request, events: list[Event], why: str, chance: float, now: Moment) -> None:
-        """Let those wait that were refused for the account while others passed (design: point 12)."""
+        """Let those wait that were refused for the account while others passed (docs/how-it-works.md#shared-failures)."""
         running = [event for event in events if self._assignments[event.generation].phase is Phase.RUNNING]
         if running:
             self._dispatch.wait_for_account(request, running, why, chance, now)

@@ -59,7 +59,8 @@ def producer_properties(kafka: Kafka, report: Report, logger: logging.Logger) ->
 
 def consumer_properties(kafka: Kafka, report: Report, logger: logging.Logger, queue_bytes: int) -> dict[str, Any]:
     """Return the properties of the member of the group; ``queue_bytes`` bounds what the client holds beside us."""
-    # Above 100,000 records/s the default back-off of 1 s leaves the consumer idle for almost half the time (limits, E).
+    # Above 100,000 records/s the default back-off of 1 s leaves the consumer idle for almost half the time
+    # (docs/limits.md#fetch-queue).
     ours = {"fetch.queue.backoff.ms": 10, "queued.max.messages.kbytes": queue_bytes // 1024}
     # Without checksums what a disk has altered is sent, or read as another record.
     given = properties.consumer_properties(kafka) | {"enable.partition.eof": True, "check.crcs": True}

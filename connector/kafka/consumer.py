@@ -7,7 +7,7 @@ slow vendor for a dead member.
 Rebalancing: an assignment starts paused at the beginning; the pipeline restores the ledger and says where to seek. A revoke
 waits, inside the callback, until the pipeline has drained and released each partition; commits are made right there, while
 they are still accepted. A generation number names one assignment of one partition: whatever is addressed to an older one is
-not carried out (design: The guarantee, point 9).
+not carried out (docs/how-it-works.md#answers-belong-to-an-assignment).
 """
 
 from __future__ import annotations
@@ -294,7 +294,8 @@ class SourceConsumer:
         self._unreadable.pop(partition, None)
         self._consumer.resume([KafkaTopicPartition(*partition)])
         # Without an epoch the client does not validate the offset against the log's history; with it a log truncated below
-        # this offset is reported as such instead of read on from another record (design: point 6).
+        # this offset is reported as such instead of read on from another record
+        # (docs/how-it-works.md#what-a-commit-rests-on).
         place = self._positions[partition]
         for _ in range(_SEEK_TRIES):
             try:

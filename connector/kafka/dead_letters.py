@@ -1,4 +1,4 @@
-"""Dead letters: the record byte for byte, and why it was set aside (design: Words, dead letter)."""
+"""Dead letters: the record byte for byte, and why it was set aside (docs/how-it-works.md#dead-letters)."""
 
 from __future__ import annotations
 

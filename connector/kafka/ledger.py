@@ -1,4 +1,4 @@
-"""The ledger topic: facts are appended to it, and an assignment is restored from it (design: The ledger)."""
+"""The ledger topic: facts are appended to it, and an assignment is restored from it (docs/how-it-works.md#the-ledger)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The producer of `run`, for ledger and letters: every record is confirmed by all in-sync replicas, or reported as failed.
 
 Not idempotent on purpose: facts form a set and letters may be written twice, so ordering and exactly-once sequences would
-buy nothing and add errors that are fatal to the client (model: findings, E).
+buy nothing and add errors that are fatal to the client (docs/evidence.md#the-model).
 """
 
 from __future__ import annotations

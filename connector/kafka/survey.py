@@ -53,7 +53,7 @@ class Survey:
     def next_offset(self, place: TopicPartition, topic_id: str) -> int | None:
         """Return the committed offset of a source partition, as a connector that is assigned it takes it; None without one.
 
-        That of a topic of the same name that was deleted is not used (design: The guarantee, point 6).
+        That of a topic of the same name that was deleted is not used (docs/how-it-works.md#what-a-commit-rests-on).
         """
         return self.commit(place, topic_id)[0]
 

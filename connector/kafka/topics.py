@@ -39,7 +39,7 @@ _FIRST_ANSWER_SECONDS = 5.0
 """After which brokers that have not even said who they are count as not answering, and an operator is told so."""
 _DAY_MS = 86_400_000
 _LETTER_HEADROOM_BYTES = 65_536
-"""What our headers may add to a record (design: Words, dead letter)."""
+"""What our headers may add to a record (docs/how-it-works.md#dead-letters)."""
 _DEFAULT_SESSION_SECONDS = 45.0
 """Of Kafka, for both protocols; used where the brokers do not say."""
 
@@ -91,7 +91,9 @@ class TopicDescription:
 def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
     """Translate an error of Kafka's client."""
     if error.code() in _DENIED:
-        return KafkaDenied(f"{what}: this client may not ({error.name()}); grant it the rights that README lists")
+        return KafkaDenied(
+            f"{what}: this client may not ({error.name()}); grant it the rights that docs/kafka/index.md lists"
+        )
     return KafkaUnavailable(f"{what}: {error.name()}")
 
 
@@ -335,7 +337,7 @@ class TopicsOfOurs(Protocol):
 
 
 class OwnTopics:
-    """Ledger and dead-letter topics on a real cluster (design: The ledger)."""
+    """Ledger and dead-letter topics on a real cluster (docs/how-it-works.md#the-ledger)."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "Watch", "Watched"
 SOURCE_RIGHTS = ("READ", "DESCRIBE_CONFIGS")
 LEDGER_RIGHTS = ("READ", "WRITE", "DESCRIBE_CONFIGS")
 LETTER_RIGHTS = ("WRITE",)
-"""What README lists, as Kafka's client names it; those to make topics are needed for that alone."""
+"""Those of docs/kafka/index.md#topics-and-rights, as Kafka's client names them; to make topics takes others."""
 
 _SECONDS = 5.0
 """Between two looks. What is read of a recreated topic meanwhile is read again once that is seen: what has a dedupe id is a
@@ -165,4 +165,4 @@ class Watch:
 
 def lacking_sentence(what: str, operations: Iterable[str]) -> str:
     """Say which rights this client lacks."""
-    return f"{what}: this client may not {', '.join(operations)}; grant it the rights that README lists"
+    return f"{what}: this client may not {', '.join(operations)}; grant it the rights that docs/kafka/index.md lists"

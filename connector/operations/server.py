@@ -1,7 +1,7 @@
 """Answers probes and scrapes, and shows one page.
 
 Live: the consumer's thread and the loop turn; answering at all shows the second. Ready: joined, everything assigned is
-restored, nothing waits for an operator; Amazon being down or slow is not unready (design: Commands and exit codes).
+restored, nothing waits for an operator; Amazon being down or slow is not unready (docs/operating.md#probes-and-page).
 
 Whoever reaches the port must not harm what it is a window into. A connection is for one request, and ends after some seconds
 however far that came; where there are many, the oldest makes room for the new one, so that a probe gets through.
