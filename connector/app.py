@@ -1,4 +1,4 @@
-"""The composition root: the one place that names concrete source, sink, ledger and clock together."""
+"""The life of a connector: what it waits for, what runs, and how it ends."""
 
 from __future__ import annotations
 
@@ -10,214 +10,55 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from hashlib import blake2b
+from functools import partial
 from importlib.metadata import version
 
-from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
-from connector.amazon.events_v1 import EventsV1
-from connector.amazon.rules import differ
-from connector.amazon.tokens import Credentials, FixedToken
-from connector.avro import schemas
+from connector.assembly import (
+    HostClock,
+    cluster_for,
+    contract_for,
+    ledger_policy,
+    managed_topics,
+    monitor_policy,
+    pipeline_policy,
+    poll_policy,
+    read_settings,
+    schemas_for,
+    sink_for,
+)
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.config import Amazon, Secret, Settings
-from connector.core import exchange as x
-from connector.core.batching import Envelope
-from connector.core.dispatch import DispatchPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy, Pipeline, Policy
-from connector.core.recovery import OutOfRange
+from connector.config import Settings
+from connector.core import inputs, status
+from connector.core.pipeline import Pipeline
 from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
-from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy, SourceConsumer
+from connector.kafka.cluster import Cluster
+from connector.kafka.consumer import SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
-from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.ledger import Ledger
+from connector.kafka.monitor import ClusterMonitor
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import OwnTopics, Topics, TopicsOfOurs
-from connector.kafka.watch import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, Watch, Watched
 from connector.model import TopicPartition
-from connector.operations.server import Health, Operations
-from connector.ports import WireContract
+from connector.operations.health import Health, Vitals
+from connector.operations.server import Operations
+from connector.ports import LedgerTopics
 from connector.runtime import Runtime
 from connector.signals import SAME_SIGNAL_SECONDS
 from connector.telemetry import Telemetry, configure_logging
 
-__all__ = [
-    "FAILED",
-    "NEEDS_OPERATOR",
-    "Connector",
-    "HostClock",
-    "contract_for",
-    "ledger_policy",
-    "own_topics",
-    "pipeline_policy",
-    "poll_policy",
-    "read_settings",
-    "run",
-    "schemas_for",
-    "sink_for",
-]
+__all__ = ["FAILED", "NEEDS_OPERATOR", "Connector", "run"]
 
 FAILED = 1
 NEEDS_OPERATOR = 3
 
 _TOPIC_AGAIN_SECONDS = 2.0
-_STILL_SECONDS = 60.0
-"""Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
-_REFUSED_SECONDS = 15.0
-"""After the client's last word that it is refused: it tries to connect again, and is refused again, every 10 s."""
-_LEAST_SILENCE_SECONDS = 30.0
-"""Of the brokers, where a session is shorter: a look at topics and group may take as long while one of them is replaced."""
-_MAX_SILENCE_SECONDS = 5.0
-"""A leader that fails is replaced sooner; and what is sent while nothing can be written down may be sent again."""
 _LAST_SECONDS = 5.0
 """After a drain nothing should be on its way; what is, its next owner finds or writes again."""
 _QUEUE_BYTES = 16_000_000
 """What librdkafka may hold fetched beside us (docs/limits.md#fetch-queue: 4 MB is as fast as 256 MB)."""
-
-
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Parse the environment; raises `SettingsError` with every problem, those of the two libraries included."""
-    settings = Settings.from_environment(environ, kafka_problems=properties.problems, registry_problems=schemas.problems)
-    if settings.schema_file is not None:
-        schemas.SchemaFile(str(settings.schema_file))  # refused now, not when the first record comes
-    return settings
-
-
-def contract_for(amazon: Amazon) -> WireContract:
-    """Return the wire contract that was chosen."""
-    if amazon.api == "events-v1":
-        return EventsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.without_consent)
-    return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name, amazon.without_consent)
-
-
-def schemas_for(settings: Settings) -> schemas.WriterSchemas:
-    """Return where writers' schemas come from."""
-    if settings.registry is not None:
-        return schemas.Registry(settings.registry.properties, patience_seconds=settings.registry.patience_seconds)
-    return schemas.SchemaFile(str(settings.schema_file))
-
-
-def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:
-    """Return the way to Amazon."""
-    amazon = settings.amazon
-    credentials: Credentials | FixedToken
-    if amazon.access_token is not None:
-        credentials = FixedToken(amazon.access_token)
-    else:
-        none = Secret("")  # config refuses one without the other
-        secret, token = amazon.client_secret or none, amazon.refresh_token or none
-        credentials = Credentials(amazon.client_id, secret, token, amazon.token_url)
-    return AmazonSink(
-        contract,
-        amazon.base_url,
-        credentials,
-        timeout_seconds=amazon.timeout_seconds,
-        max_connections=settings.sending.max_in_flight,
-    )
-
-
-def _fingerprint(*parts: str) -> bytes:
-    return blake2b("\x00".join(parts).encode(), digest_size=16).digest()
-
-
-def ledger_policy(settings: Settings) -> LedgerPolicy:
-    """Return whose facts they are."""
-    amazon = settings.amazon
-    return LedgerPolicy(
-        settings.kafka.group_id,
-        destination=_fingerprint(amazon.api, amazon.base_url, amazon.account_id, amazon.dataset_name or ""),
-        dedupe_key=_fingerprint(*settings.dedupe.key_fields),
-        accept=_accepted(settings),
-        out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
-        retention_ms=settings.dedupe.ledger_ms,
-        wall_ms=HostClock().wall_ms,
-    )
-
-
-def _accepted(settings: Settings) -> frozenset[str]:
-    return frozenset((settings.accept or "").replace(" ", "").split(",")) - {""}
-
-
-def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy, session_seconds: float) -> Policy:
-    """Return what the pipeline is told."""
-    buffer = settings.buffer
-    return Policy(
-        freshness=settings.freshness,
-        dedupe=replace(settings.dedupe, differ=differ),
-        dispatch=DispatchPolicy(
-            settings.batch,
-            Envelope(contract.prefix, contract.suffix),
-            max_in_flight=settings.sending.max_in_flight,
-            poll_gate_seconds=session_seconds / 2,
-            max_per_second=settings.sending.max_per_second,
-            breaker=settings.dead_letters.policy,
-        ),
-        buffer=BufferPolicy(
-            buffer.max_events,
-            buffer.max_bytes,
-            headroom_events=MOST_POLLS_AFTER_A_PAUSE * poll.records,
-            headroom_bytes=buffer.max_bytes * 3 // 8,
-        ),
-        drain_seconds=settings.drain_timeout_seconds,
-        flush=FlushPolicy(
-            settings.ledger.flush_interval_seconds, max_silence_seconds=min(_MAX_SILENCE_SECONDS, session_seconds / 2)
-        ),
-        stop_on_verdict=settings.on_verdict == "stop",
-        session_seconds=session_seconds if poll.names_itself else float("inf"),
-    )
-
-
-def poll_policy(settings: Settings, session_seconds: float) -> PollPolicy:
-    """Return how the consumer polls: so little at a time that the polls under way when it pauses fit into the buffer."""
-    buffer = settings.buffer
-    usual = PollPolicy(
-        settings.kafka.topics,
-        clients.incremental(settings.kafka),
-        settings.drain_timeout_seconds,
-        sleep_seconds=session_seconds / 2,
-        names_itself=clients.names_itself(settings.kafka),
-    )
-    # A quarter of the buffer for each. A record holds up to twice the bytes that a poll counts, for its event as encoded is
-    # beside it, and the last one of a poll may be of any size: hence the larger headroom for bytes.
-    records = min(usual.records, max(1, buffer.max_events // (4 * MOST_POLLS_AFTER_A_PAUSE)))
-    return replace(usual, records=records, size=max(1, buffer.max_bytes // (8 * MOST_POLLS_AFTER_A_PAUSE)))
-
-
-def own_topics(settings: Settings, topics: Topics) -> OwnTopics:
-    """Return ledger and dead-letter topics on a real cluster."""
-    return OwnTopics(
-        topics,
-        settings.ledger.topic_for,
-        settings.dead_letters.topic_for,
-        servers=settings.kafka.bootstrap_servers,
-        window_ms=settings.dedupe.window_ms,
-        auto_create=settings.ledger.auto_create,
-        accept=_accepted(settings),
-    )
-
-
-def watched(settings: Settings) -> Watched:
-    """Return what is looked at while it runs."""
-    sources = settings.kafka.topics
-    rights: dict[str, tuple[str, ...]] = dict.fromkeys(sources, SOURCE_RIGHTS)
-    rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
-    rights |= {settings.dead_letters.topic_for(source): LETTER_RIGHTS for source in sources}
-    return Watched(sources, rights)
-
-
-class HostClock:
-    """The clocks of this host; a ``ports.Clock``."""
-
-    def wall_ms(self) -> int:
-        """Return the milliseconds since 1970 UTC."""
-        return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        """Return the seconds since some fixed point."""
-        return time.monotonic()
 
 
 class Connector:
@@ -227,18 +68,17 @@ class Connector:
     and fast tests, never on the path of `run`.
     """
 
-    def __init__(self, settings: Settings, simulated: Callable[[Topics], TopicsOfOurs] | None = None) -> None:
+    def __init__(self, settings: Settings, simulated: Callable[[Cluster], LedgerTopics] | None = None) -> None:
         self._settings = settings
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
-        self._topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
-        self._own_topics = simulated(self._topics) if simulated else own_topics(settings, self._topics)
+        self._topics = cluster_for(settings)
+        self._own_topics = simulated(self._topics) if simulated else managed_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
-        self._source: SourceConsumer | None = None
         self._runtime: Runtime | None = None
-        self._watch: Watch | None = None
-        self._session_seconds = self._silence_seconds = 0.0
+        self._vitals: Vitals | None = None
+        self._session_seconds = 0.0
         self._waiting: str | None = "not started yet"
         self._shutdown = asyncio.Event()
         self.operations = Operations(
@@ -249,7 +89,7 @@ class Connector:
         """Ask it to drain and end; from the loop's thread."""
         self._shutdown.set()
         if self._runtime is not None:
-            self._runtime.post(x.ShutdownRequested())
+            self._runtime.post(inputs.ShutdownRequested())
 
     def _failed(self, error: Exception) -> None:
         if self._runtime is not None:
@@ -257,40 +97,7 @@ class Connector:
 
     def health(self) -> Health:
         """Say what the probes say."""
-        if self._waiting is not None or self._source is None or self.pipeline is None:
-            return Health(None, (self._waiting or "starting",))
-        silent = time.monotonic() - self._source.last_poll
-        still = self._settings.drain_timeout_seconds + _STILL_SECONDS
-        not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > still else None
-        refused = self._source.refused
-        waiting = [] if self._source.joined else [f"has not joined group {self._settings.kafka.group_id} yet"]
-        restoring = self.pipeline.paused()["restoring"]
-        waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
-        if refused is not None and time.monotonic() - refused[0] < _REFUSED_SECONDS:
-            waiting.append(
-                f"the brokers refuse this client: {refused[1]}. Grant it the rights that docs/kafka/index.md lists"
-            )
-        if unheard := self._unheard(self._source):
-            waiting.append(unheard)
-        operators = (*self.telemetry.lacks, *self.telemetry.denied_schemas, *self.pipeline.needs_operator())
-        return Health(not_live, (*waiting, *operators))
-
-    def _unheard(self, source: SourceConsumer) -> str | None:
-        """Say that the group's coordinator does not answer; what any other broker says proves nothing.
-
-        A member asks it by the commits of the partitions that it has begun; one that has none must find it, while brokers
-        are replaced.
-        """
-        if self._watch is None or self.pipeline is None:
-            return None
-        paused = self.pipeline.paused()
-        asks = len(source.partitions()) > paused["restoring"] + paused["refused"]
-        heard, most = (source.vouched, self._session_seconds) if asks else (self._watch.answered, self._silence_seconds)
-        silence = time.monotonic() - heard
-        if silence <= most:
-            return None
-        since = f"for {silence:.0f} s" if silence < float("inf") else "yet"
-        return f"the group's coordinator has not answered this member {since}: nothing is sent until it does"
+        return Health(None, (self._waiting or "starting",)) if self._vitals is None else self._vitals.health()
 
     async def run(self) -> str | None:
         """Run until it is asked to end, or a verdict stops it; return that verdict."""
@@ -348,13 +155,15 @@ class Connector:
             # A client that may not look for the group's coordinator asks until its time is over; this one is told at once.
             self._topics.group_may(self._settings.kafka.group_id)
             raise
+        # For life, so not without an answer.
+        session_seconds = properties.session_timeout_seconds(self._settings.kafka)
+        if session_seconds is None:
+            session_seconds = self._topics.session_seconds(self._settings.kafka.group_id)
+        self._session_seconds = session_seconds
         return None
 
     async def _run_pipeline(self, cluster_id: str, sink: AmazonSink) -> str | None:
-        settings, telemetry = self._settings, self.telemetry
-        session_seconds = properties.session_timeout_seconds(settings.kafka)
-        if session_seconds is None:
-            session_seconds = await asyncio.to_thread(self._topics.session_seconds, settings.kafka.group_id)
+        settings, telemetry, session_seconds = self._settings, self.telemetry, self._session_seconds
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         telemetry.watch(pipeline, self.contract)
@@ -375,7 +184,7 @@ class Connector:
             )
             letters = DeadLetters(producer, settings.kafka.group_id, settings.dead_letters.topic_for)
             self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry, HostClock(), random.random)
-            self._source = SourceConsumer(
+            source = SourceConsumer(
                 clients.consumer_properties(settings.kafka, telemetry.client_error, logger, _QUEUE_BYTES),
                 poll,
                 intake,
@@ -386,11 +195,19 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             _settle_garbage()
-            self._session_seconds = session_seconds
-            self._silence_seconds = max(session_seconds, _LEAST_SILENCE_SECONDS)
-            self._watch = Watch(self._topics, watched(settings), self._source, runtime.post, telemetry)
-            with self._watch:
-                return await runtime.run(self._source)
+            monitor = ClusterMonitor(self._topics, monitor_policy(settings), source, runtime.post, telemetry)
+            self._vitals = Vitals(
+                partial(status.paused, pipeline),
+                partial(status.needs_operator, pipeline),
+                source,
+                monitor,
+                telemetry,
+                group=settings.kafka.group_id,
+                drain_seconds=settings.drain_timeout_seconds,
+                session_seconds=session_seconds,
+            )
+            with monitor:
+                return await runtime.run(source)
 
 
 def _settle_garbage() -> None:

@@ -11,13 +11,13 @@ from operator import methodcaller
 from typing import Any, cast
 
 from connector.core.dedupe import derived_id, digest, key_id
-from connector.core.letters import DEDUPE_ID_HEADER, Headers, size
+from connector.core.letters import DEDUPE_ID_HEADER, Headers, kept, replayed_without_value, size
 from connector.errors import ConnectorError, Oversized, RecordError, SchemaUnavailable, UnknownSchema
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
 
-__all__ = ["Intake", "Origin", "headers_of"]
+__all__ = ["Intake", "Origin", "Shortened", "headers_of"]
 
 _headers: Callable[[Any], Headers | None] = methodcaller("headers")
 _UNREADABLE: Headers = []
@@ -38,13 +38,20 @@ def headers_of(record: Record) -> Headers | None:
     except Exception:  # noqa: BLE001 - a SystemError; whatever it is, they cannot be read
         cast("Any", record).set_headers(_UNREADABLE)
         return None
-    return None if found is _UNREADABLE else found or ()
+    if found is None:
+        return ()
+    return None if found is _UNREADABLE else found
+
+
+class Shortened(list[tuple[str, bytes | None]]):
+    """Stands in a record instead of headers that were too large to be held: those of them that the connector reads."""
 
 
 _REQUESTS = 4
 """A value may be as large as so many requests (``BATCH_MAX_BYTES``) together, for beside the event it may hold fields that
 nobody reads here. One that is larger is not decoded: that takes time and memory many times its size, and the group would
-take the process for dead. Nothing else bounds what a compressed batch holds."""
+take the process for dead. Nothing else bounds what a compressed batch holds. Headers may be as large; larger ones are not
+held while the event is on its way, and a letter of it lacks them."""
 
 
 class Origin:
@@ -111,7 +118,9 @@ class Intake:
             time_ms: int | None = None
             key: bytes | None = None
             payload: bytes | Flaw | None = None
-            if value is not None:
+            if value is None:
+                payload = _valueless(headers_of(record))
+            else:
                 try:
                     inputs = self._inputs(value, waited)
                     if inputs is not None:
@@ -138,9 +147,18 @@ class Intake:
             poll.payloads.append(payload)
             held = len(value or b"") + len(record.key() or b"") + (len(payload) if type(payload) is bytes else 0)
             headers = headers_of(record)
-            poll.sizes.append(held + size(headers) if headers else held)
+            poll.sizes.append(held + self._held_of(record, headers) if headers else held)
             poll.records.append(record)
         return poll, None
+
+    def _held_of(self, record: Record, headers: Headers) -> int:
+        """Return the bytes that headers take while the record is unresolved; shorten them if they are too many."""
+        held = size(headers)
+        if held > self._most_bytes:
+            shortened = Shortened(kept(headers))
+            cast("Any", record).set_headers(shortened)
+            held = size(shortened)
+        return held
 
     def _inputs(self, value: bytes, waited: float) -> dict[str, object] | None:
         if len(value) > self._most_bytes:
@@ -163,6 +181,14 @@ class Intake:
         if key is None or (self._own_id_is_key and type(values["clientDedupeId"]) is not str):
             return origin.derived_id(record)
         return str(values["clientDedupeId"]) if self._own_id_is_key else key_id([values[name] for name in self._id_fields])
+
+
+def _valueless(headers: Headers | None) -> Flaw | None:
+    """Judge a record without a value: it is none of ours to send, unless it lost its value on the way."""
+    if headers and (of := replayed_without_value(headers)):
+        what = f"it has no value: an older version replayed the dead letter of {of}, which lacks it"
+        return Flaw(Reason.UNDECODABLE, f"{what}. The record at that place has it")
+    return None
 
 
 def _identity(name: str, value: object) -> object:

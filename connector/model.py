@@ -7,6 +7,7 @@ exactly, and a re-send is byte for byte the same.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, NamedTuple
@@ -26,10 +27,12 @@ __all__ = [
     "Poll",
     "Reason",
     "RequestFailed",
+    "TopicDescription",
     "TopicPartition",
     "Verdict",
     "VerdictKind",
     "Verdicts",
+    "missing",
 ]
 
 UNKNOWN_EPOCH = -1
@@ -49,7 +52,7 @@ class TopicPartition(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """The clocks, read once by the shell and handed to the core with every fact."""
+    """The clocks and a draw of chance, taken once by the shell and handed to the core with every input."""
 
     wall_ms: int
     """Milliseconds since 1970 UTC: for ages of events, never for durations."""
@@ -60,6 +63,8 @@ class Moment(NamedTuple):
     vouched: float
     """The monotonic second at which the last question was asked that the group's coordinator has answered to us as a member
     of its group; minus infinity before the first, and once it has said that we are none."""
+    chance: float
+    """Drawn from [0, 1) for this moment: the jitter of back-offs."""
 
 
 class Outcome(IntEnum):
@@ -270,3 +275,24 @@ class RequestFailed:
 
 
 Answer = Verdicts | RequestFailed
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic as the brokers describe it."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    replication: int
+    may: frozenset[str]
+    """Operations this client is authorised for, in Kafka's names; empty if the broker did not say."""
+
+    def lacks(self, *operations: str) -> list[str]:
+        """Return which of these operations this client may not do."""
+        return missing(self.may, operations)
+
+
+def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
+    """Return which operations a client may not do; none if nothing is known of what it ``may`` do."""
+    return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]

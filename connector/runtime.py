@@ -12,67 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, assert_never, cast
+from typing import assert_never, cast
 
-from connector.core import exchange as x
+from connector.core import commands, inputs, status
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import KafkaDenied, Refused, Unavailable
 from connector.intake import Origin
-from connector.model import Facts, Flaw, Manner, Moment, TopicPartition
-from connector.ports import Clock, Confirmation, Record, Sink
+from connector.model import Moment, TopicPartition
+from connector.ports import Clock, Confirmation, Ledger, Letters, Record, Sink, Source
 from connector.telemetry import Telemetry
 
-__all__ = ["Ledger", "Letters", "Runtime", "Source"]
+__all__ = ["Runtime"]
 
 _RESTORES_AT_ONCE = 4
 _BREATH_SECONDS = 0.005
 """The shortest sleep: a wake-up time in the past must not become a busy loop."""
-
-
-class Source(Protocol):
-    """The consumer, on a thread of its own."""
-
-    last_poll: float
-    vouched: float
-
-    def start(self) -> None:
-        """Begin."""
-
-    def submit(self, command: x.Start | x.StartOver | x.Pause | x.Resume | x.Commit | x.Release) -> None:
-        """Have a command carried out, in order."""
-
-    def polled_handled(self) -> None:
-        """Say that a poll was handled."""
-
-    def close(self) -> bool:
-        """Leave the group; block, but not for ever, and tell whether it has left."""
-
-
-class Ledger(Protocol):
-    """Facts are appended to it, assignments restored from it."""
-
-    @property
-    def cluster_id(self) -> str:
-        """The cluster's id."""
-
-    def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
-        """Append; ``report`` is called once, on any thread. Raises only before."""
-
-    def restore(self, source: TopicPartition, *, truncated: bool, wanted: Callable[[], bool]) -> Recovery:
-        """Read what an assignment starts with; blocks while it is wanted. Raises `Refused` or `Unavailable`."""
-
-
-class Letters(Protocol):
-    """Dead letters are written to it."""
-
-    topic_for: Callable[[str], str]
-    """Names the dead-letter topic of a source topic."""
-
-    def write(
-        self, origin: Origin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None], manner: Manner
-    ) -> None:
-        """Write; ``report`` is called once, on any thread. Raises only before."""
 
 
 class Runtime:
@@ -99,15 +54,14 @@ class Runtime:
         self._ledger = ledger
         self._letters = letters
         self._telemetry = telemetry
-        self._inbox: asyncio.Queue[x.Input | Exception] = asyncio.Queue()
+        self._inbox: asyncio.Queue[inputs.Input | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._origins: dict[int, Origin] = {}
         self._partitions: dict[int, TopicPartition] = {}
-        self._stop: x.Stop | None = None
+        self._stop: commands.Stop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, thread_name_prefix="restore")
 
-    def post(self, told: x.Input | Exception) -> None:
+    def post(self, told: inputs.Input | Exception) -> None:
         """Report an input, or the error that must end the process, from any thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._inbox.put_nowait, told)
@@ -121,9 +75,9 @@ class Runtime:
                 self._observe(told)
                 for command in self._pipeline.handle(told, self._now(source)):
                     self._carry_out(command, source)
-                if isinstance(told, x.Polled):
+                if isinstance(told, inputs.Polled):
                     source.polled_handled()
-                self._telemetry.needs_operator(self._pipeline.needs_operator())
+                self._telemetry.needs_operator(status.needs_operator(self._pipeline))
                 for doubt in self._pipeline.doubts():
                     self._telemetry.key_doubted(doubt)
         finally:
@@ -135,7 +89,7 @@ class Runtime:
             self._restoring.shutdown(wait=False, cancel_futures=True)
         return self._stop.verdict
 
-    async def _next(self, source: Source) -> x.Input:
+    async def _next(self, source: Source) -> inputs.Input:
         if self._inbox.empty():
             wake_at = self._pipeline.wake_at(self._now(source))
             wait = None if wake_at is None else max(wake_at - self._clock.monotonic(), _BREATH_SECONDS)
@@ -143,7 +97,7 @@ class Runtime:
                 async with asyncio.timeout(wait):
                     told = await self._inbox.get()
             except TimeoutError:
-                return x.TimePassed()
+                return inputs.TimePassed()
         else:
             told = self._inbox.get_nowait()
         if isinstance(told, Exception):
@@ -151,46 +105,39 @@ class Runtime:
         return told
 
     def _now(self, source: Source) -> Moment:
-        return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll, source.vouched)
+        return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll, source.vouched, self._chance())
 
-    def _observe(self, told: x.Input) -> None:
+    def _observe(self, told: inputs.Input) -> None:
         match told:
-            case x.Assigned(partition, generation):
+            case inputs.Assigned(partition, generation):
                 self._partitions[generation] = partition
                 self._telemetry.assigned(partition)
-            case x.Lost(generations):
+            case inputs.Lost(generations):
                 for generation in generations:
-                    if (lost := self._forget(generation)) is not None:
+                    if (lost := self._partitions.pop(generation, None)) is not None:
                         self._telemetry.lost(lost)
             case _:
                 pass
 
-    def _forget(self, generation: int) -> TopicPartition | None:
-        self._origins.pop(generation, None)
-        return self._partitions.pop(generation, None)
-
     # ---- commands
 
-    def _carry_out(self, command: x.Command, source: Source) -> None:
+    def _carry_out(self, command: commands.Command, source: Source) -> None:
         match command:
-            case x.Send():
+            case commands.Send():
                 self._spawn(self._send(command, source))
-            case x.AppendFacts():
+            case commands.AppendFacts():
                 self._append(command)
-            case x.WriteLetter():
+            case commands.WriteLetter():
                 self._write_letter(command)
-            case x.Restore():
+            case commands.Restore():
                 self._spawn(self._restore(command))
-            case x.Start(partition, generation):
-                self._origins[generation] = Origin(partition, generation, self._ledger.cluster_id, command.topic_id)
-                source.submit(command)
-            case x.Release(partition, generation, unresolved):
-                self._forget(generation)
+            case commands.Release(partition, generation, unresolved):
+                self._partitions.pop(generation, None)
                 self._telemetry.released(partition, unresolved)
                 source.submit(command)
-            case x.Commit() | x.Pause() | x.Resume() | x.StartOver():
+            case commands.Start() | commands.Commit() | commands.Pause() | commands.Resume() | commands.StartOver():
                 source.submit(command)
-            case x.Stop():
+            case commands.Stop():
                 self._stop = command
             case _:
                 assert_never(command)
@@ -205,53 +152,53 @@ class Runtime:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.post(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
 
-    async def _send(self, command: x.Send, source: Source) -> None:
+    async def _send(self, command: commands.Send, source: Source) -> None:
         def may_start() -> bool:
             return self._pipeline.may_start(command.generations, self._now(source))
 
         began = self._clock.monotonic()
         answer = await self._sink.send(command.body, command.count, may_start=may_start)
         self._telemetry.answered(answer, self._clock.monotonic() - began, command.count, command.attempt)
-        self._inbox.put_nowait(x.RequestFinished(command.request, answer, self._chance()))
+        self._inbox.put_nowait(inputs.RequestFinished(command.request, answer))
 
-    def _append(self, command: x.AppendFacts) -> None:
+    def _append(self, command: commands.AppendFacts) -> None:
         def report(confirmation: Confirmation) -> None:
             if confirmation.error is None:
-                self.post(x.FactsAppended(command.generation, confirmation.offset + 1, confirmation.append_ms))
+                self.post(inputs.FactsAppended(command.generation, confirmation.offset + 1, confirmation.append_ms))
             else:
                 self._telemetry.facts_failed(command.partition, confirmation.error)
-                self.post(x.FactsFailed(command.generation, self._chance()))
+                self.post(inputs.FactsFailed(command.generation))
 
         try:
             self._ledger.append(command.partition, command.topic_id, command.facts, report)
         except Exception as error:  # noqa: BLE001 - of this entry alone: it is tried again, and nothing is sent meanwhile
             report(Confirmation(type(error).__name__, -1, None))
 
-    def _write_letter(self, command: x.WriteLetter) -> None:
+    def _write_letter(self, command: commands.WriteLetter) -> None:
         def report(confirmation: Confirmation) -> None:
             if confirmation.error is None:
-                self.post(x.LetterWritten(command.generation, command.offset))
+                self.post(inputs.LetterWritten(command.generation, command.offset))
             else:
                 self._telemetry.letter_failed(self._letters.topic_for(command.partition.topic), confirmation.error)
-                self.post(x.LetterFailed(command.generation, command.offset, confirmation.error, self._chance()))
+                self.post(inputs.LetterFailed(command.generation, command.offset, confirmation.error))
 
-        # A letter is written only while its assignment is ours, so its origin is known.
-        origin, record = self._origins[command.generation], cast("Record", command.record)
+        origin = Origin(command.partition, command.generation, self._ledger.cluster_id, command.topic_id)
+        record = cast("Record", command.record)
         try:
             self._letters.write(origin, record, command.flaw, report, command.manner)
         except Exception as error:  # noqa: BLE001 - of this letter alone: its partition waits, and an operator is told
             report(Confirmation(type(error).__name__, -1, None))
 
-    def _restore_wanted(self, command: x.Restore) -> Recovery:
+    def _restore_wanted(self, command: commands.Restore) -> Recovery:
         """Restore, unless the assignment ended while this waited for its turn, and until it ends."""
         if not self._is_ours(command):
             raise Unavailable(f"{command.partition} is not ours any more")
         return self._ledger.restore(command.partition, truncated=command.truncated, wanted=lambda: self._is_ours(command))
 
-    def _is_ours(self, command: x.Restore) -> bool:
+    def _is_ours(self, command: commands.Restore) -> bool:
         return command.generation in self._partitions
 
-    async def _restore(self, command: x.Restore) -> None:
+    async def _restore(self, command: commands.Restore) -> None:
         began = self._clock.monotonic()
         try:
             recovery = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command)
@@ -260,10 +207,9 @@ class Runtime:
                 return
             needs_operator = isinstance(error, Refused | KafkaDenied)
             self._telemetry.restore_failed(command.partition, str(error), needs_operator)
-            chance = self._chance()
-            self._inbox.put_nowait(x.RestoreFailed(command.generation, str(error), needs_operator, chance))
+            self._inbox.put_nowait(inputs.RestoreFailed(command.generation, str(error), needs_operator))
             return
         if not self._is_ours(command):
             return  # or its gauges would stand for a partition that is another member's
         self._telemetry.restored(command.partition, recovery, self._clock.monotonic() - began)
-        self._inbox.put_nowait(x.Restored(command.generation, recovery))
+        self._inbox.put_nowait(inputs.Restored(command.generation, recovery))

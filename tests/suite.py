@@ -1,7 +1,8 @@
 """Every check of the project, in one command: ``python -m tests.suite [--fast]``, which ``make test`` calls.
 
 Every step runs, also after one that failed, and says what it took; the exit code is 0 only if all passed. In full, one
-Apache Kafka serves all of them and the core is covered by its own tests alone. ``--fast`` is what needs no Java.
+Apache Kafka serves all of them, and what decides (the core, and the pure halves of commands) is covered by its own tests
+alone. ``--fast`` is what needs no Java.
 Ctrl-C and SIGTERM stop what was started.
 """
 
@@ -42,15 +43,19 @@ _CHECKS = (
     Step("types", ("mypy",)),
 )
 
+_PURE = ("tests/core", "tests/cli/test_audit_account.py", "tests/cli/test_replay_plan.py")
+"""Tests of what decides: the core, and the pure halves of `connector audit` and `connector replay`."""
+_IGNORED = tuple(f"--ignore={place}" for place in _PURE)
+
 _FAST = (*_CHECKS, Step("tests without Apache Kafka", ("pytest", "-n", "2", "-m", "not kafka")))
 
 _FULL = (
     *_CHECKS,
-    Step("tests of the core", ("coverage", "run", "-m", "pytest", "tests/core")),
-    Step("coverage of the core", ("coverage", "report")),
+    Step("tests of what decides", ("coverage", "run", "-m", "pytest", *_PURE)),
+    Step("coverage of what decides", ("coverage", "report")),
     # Last, so that the last line of pytest in the output is that of the longest list. They wait more than they work; a file
     # stays with one process, because its tests share clusters of their own.
-    Step("tests of all else", ("pytest", "-n", "3", "--dist", "loadfile", "--durations", "25", "--ignore=tests/core")),
+    Step("tests of all else", ("pytest", "-n", "3", "--dist", "loadfile", "--durations", "25", *_IGNORED)),
 )
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import certifi
 import pytest
 
-from connector import app
-from connector.__main__ import _parser
+from connector import assembly
+from connector.__main__ import parser
+from connector.cli import COMMANDS
 from connector.errors import SettingsError
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -135,7 +136,7 @@ def test_files_and_modules_named_exist(page: Path) -> None:
 
 
 def _commands() -> dict[str, argparse.ArgumentParser]:
-    (commands,) = [one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction)]
+    (commands,) = [one for one in parser(tuple(COMMANDS))._actions if isinstance(one, argparse._SubParsersAction)]
     return dict(commands.choices)
 
 
@@ -156,7 +157,7 @@ def test_blocks_of_commands_are_parsed() -> None:
 
     assert ours
     for arguments in ours:
-        _parser().parse_args(arguments)  # exits where it does not know one
+        parser(arguments).parse_args(arguments)  # exits where it does not know one
 
 
 @pytest.mark.parametrize("command", sorted(_commands()))
@@ -207,7 +208,7 @@ def test_block_of_variables_is_accepted(block: str, files: dict[str, Path]) -> N
         if value.startswith("/"):
             given[name] = str(next(path for end, path in files.items() if name.endswith(end)))
 
-    app.read_settings(_completed(given))
+    assembly.read_settings(_completed(given))
 
 
 def _completed(given: dict[str, str]) -> dict[str, str]:
@@ -233,7 +234,7 @@ def test_variable_named_is_known(variable: str) -> None:
 
 def _problems(more: dict[str, str]) -> list[str]:
     try:
-        app.read_settings(_ENVIRONMENT | more)
+        assembly.read_settings(_ENVIRONMENT | more)
     except SettingsError as error:
         return error.problems
     return []

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from connector.core.letters import DEDUPE_ID_HEADER
+from connector.core.letters import DEDUPE_ID_HEADER, LEFT_OUT_HEADER, Letter
 from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from connector.intake import Intake, Origin, headers_of
-from connector.model import Answer, Flaw, Reason, TopicPartition
+from connector.kafka.dead_letters import DeadLetters
+from connector.model import Answer, Flaw, Manner, Reason, TopicPartition
 
 _ORIGIN = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
 _Header = tuple[str, bytes | None]
@@ -170,3 +171,90 @@ def test_headers_are_read_as_they_are() -> None:
     assert headers_of(ARecord(0, None)) == ()
     assert poll.payloads[0] == b"mine"
     assert poll.sizes[0] > poll.sizes[1] + 20_000
+
+
+class Settable(ARecord):
+    def set_headers(self, headers: Sequence[_Header]) -> None:
+        self._headers = headers
+
+
+class Written:
+    """A producer that notes the headers of what is written."""
+
+    def __init__(self) -> None:
+        self.headers: list[_Header] = []
+
+    def write(self, *_: object, headers: list[_Header], **__: object) -> None:
+        self.headers = headers
+
+
+_TRACES: list[_Header] = [(f"trace-{number}", bytes(1_000)) for number in range(5_000)]
+
+
+def test_headers_too_large_to_be_held_are_left_out_and_the_event_is_sent_under_its_id() -> None:
+    record = Settable(0, [*_TRACES, (DEDUPE_ID_HEADER, b"mine")])
+
+    poll, _ = _intake().read(_ORIGIN, [record])
+
+    assert poll.payloads[0] == b"mine"
+    assert poll.sizes[0] < 1_000
+    assert list(headers_of(record) or ()) == [(DEDUPE_ID_HEADER, b"mine")]
+    assert Origin.derived_id(_ORIGIN, record) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("headers", "lacks"),
+    [(_TRACES, "headers"), (_TRACES[:3_000], None)],
+    ids=["too large", "large"],
+)
+def test_a_letter_says_that_it_lacks_headers_that_were_too_large(headers: list[_Header], lacks: str | None) -> None:
+    record, producer = Settable(0, headers), Written()
+    _intake().read(_ORIGIN, [record])
+
+    DeadLetters(cast("Any", producer), "group", lambda topic: topic).write(
+        _ORIGIN, record, Flaw(Reason.UNDECODABLE, "it is damaged"), lambda _: None
+    )
+
+    letter = Letter.read(producer.headers)
+    assert letter is not None
+    assert letter.lacks == ({lacks} if lacks else set())
+    assert len(producer.headers) < 10 or not lacks
+
+
+def test_a_letter_that_its_topic_refuses_lacks_its_short_headers_once() -> None:
+    record, producer = Settable(0, [*_TRACES, (DEDUPE_ID_HEADER, bytes(1_000))]), Written()
+    _intake().read(_ORIGIN, [record])
+
+    DeadLetters(cast("Any", producer), "group", lambda topic: topic).write(
+        _ORIGIN, record, Flaw(Reason.UNDECODABLE, "it is damaged"), lambda _: None, Manner(left_out=3)
+    )
+
+    assert dict(producer.headers)[LEFT_OUT_HEADER] == b"headers, key, value"
+
+
+class Valueless(Settable):
+    def value(self) -> bytes | None:
+        return None
+
+
+_REPLAY: list[_Header] = [(DEDUPE_ID_HEADER, b"id"), ("connector.replay-of", b"orders-3@17"), ("connector.replays", b"1")]
+
+
+def test_a_record_that_an_older_version_replayed_without_its_value_is_a_letter_and_not_ignored() -> None:
+    headers: list[_Header] = [("trace", b"1"), (LEFT_OUT_HEADER, b"value, key"), *_REPLAY]
+
+    poll, _ = _intake().read(_ORIGIN, [Valueless(0, headers)])
+
+    (flaw,) = poll.payloads
+    assert isinstance(flaw, Flaw)
+    assert flaw.reason is Reason.UNDECODABLE
+    assert "orders-3@17" in flaw.detail
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [None, [], [(LEFT_OUT_HEADER, b"value")], _REPLAY, [(LEFT_OUT_HEADER, b"headers"), *_REPLAY]],
+    ids=["none", "empty", "left out", "replayed", "other part"],
+)
+def test_any_other_record_without_a_value_is_ignored(headers: list[_Header] | None) -> None:
+    assert _intake().read(_ORIGIN, [Valueless(0, headers)])[0].payloads == [None]

@@ -10,16 +10,18 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from connector import app, signals, telemetry
-from connector.__main__ import _SETTINGS_REFUSED, _parser
+from connector import app, assembly, signals
+from connector.__main__ import SETTINGS_REFUSED, parser
 from connector.amazon.client import _REASONS
 from connector.config import SETTINGS
+from connector.core import status
 from connector.core.pipeline import Pipeline
 from connector.kafka.consumer import PollPolicy
 from connector.model import Outcome, Reason
 from connector.sandbox.catalogue import CATALOGUE
 from connector.sandbox.checks import Rule
 from connector.sandbox.faults import Faults
+from connector.telemetry import Telemetry, messages
 from tests import settings_page
 from tests.integration.test_scenarios import ROWS
 
@@ -54,9 +56,9 @@ def _codes(text: str) -> list[str]:
 
 
 def _pipeline() -> Pipeline:
-    settings = app.read_settings(_ENVIRONMENT)
+    settings = assembly.read_settings(_ENVIRONMENT)
     poll = PollPolicy(("conversions",), incremental=True, drain_seconds=40)
-    return Pipeline(app.pipeline_policy(settings, app.contract_for(settings.amazon), poll, 45))
+    return Pipeline(assembly.pipeline_policy(settings, assembly.contract_for(settings.amazon), poll, 45))
 
 
 def test_settings_are_those_of_the_code() -> None:
@@ -75,8 +77,8 @@ def test_settings_that_matter_have_the_defaults_of_the_code() -> None:
 
 
 def test_metrics_are_those_exposed() -> None:
-    said = telemetry.Telemetry()
-    said.watch(_pipeline(), app.contract_for(app.read_settings(_ENVIRONMENT).amazon))
+    said = Telemetry()
+    said.watch(_pipeline(), assembly.contract_for(assembly.read_settings(_ENVIRONMENT).amazon))
     exposed = re.findall(r"^# TYPE (\S+) ", said.exposition().decode(), re.MULTILINE)
 
     named = [name.partition("{")[0] for first, _ in _rows("operating.md", "metric") for name in _codes(first)]
@@ -87,7 +89,7 @@ def test_metrics_are_those_exposed() -> None:
 def test_reasons_of_a_pause_are_those_of_the_pipeline_and_the_registry() -> None:
     (meaning,) = [meaning for name, meaning in _rows("operating.md", "metric") if "connector_paused" in name]
 
-    assert sorted(_codes(meaning)) == sorted([*_pipeline().paused(), "schema"])
+    assert sorted(_codes(meaning)) == sorted([*status.paused(_pipeline()), "schema"])
 
 
 def test_outcomes_are_those_of_the_code() -> None:
@@ -116,8 +118,8 @@ def _alerts() -> str:
     return str(alerts)
 
 
-def test_commands_are_those_of_the_parser() -> None:
-    (commands,) = [one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction)]
+def test_commands_are_those_of_theparser() -> None:
+    (commands,) = [one for one in parser()._actions if isinstance(one, argparse._SubParsersAction)]
 
     assert sorted(cell for first, _ in _rows("commands.md", "command") for cell in _codes(first)) == sorted(
         f"connector {name}" for name in commands.choices
@@ -125,7 +127,7 @@ def test_commands_are_those_of_the_parser() -> None:
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
-    codes = [0, app.FAILED, _SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.exit_code("audit")]
+    codes = [0, app.FAILED, SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.exit_code("audit")]
     assert [first for first, _ in _rows("commands.md", "code")] == [f"`{code}`" for code in codes]
 
 
@@ -134,7 +136,7 @@ def test_reasons_of_dead_letters_are_those_of_the_code() -> None:
 
 
 def test_log_events_are_those_telemetry_writes() -> None:
-    tree = ast.parse(Path(telemetry.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(messages.__file__).read_text(encoding="utf-8"))
     (speaker,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Telemetry"]
     texts = {node.value for node in ast.walk(speaker) if isinstance(node, ast.Constant)}
     named = {name for *_, events in _rows("operating.md", "level") for name in _codes(events)}

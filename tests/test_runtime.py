@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from connector.core import exchange as x
-from connector.intake import Origin
+from connector.core import commands, inputs
 from connector.model import Facts, Flaw, Manner, Reason, TopicPartition
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
@@ -29,14 +28,13 @@ class _Raising:
 async def test_what_a_write_raises_is_reported_as_its_failure(capsys: Any) -> None:
     raising = cast("Any", _Raising())
     runtime = Runtime(raising, raising, raising, raising, Telemetry(), raising, lambda: 0.5)
-    runtime._origins[1] = Origin(_PLACE, 1, "cluster", "topic-id")
 
-    runtime._write_letter(x.WriteLetter(_PLACE, 1, 7, object(), Flaw(Reason.REJECTED, ""), Manner()))
-    runtime._append(x.AppendFacts(_PLACE, 1, "topic-id", Facts()))
+    runtime._write_letter(commands.WriteLetter(_PLACE, 1, "topic-id", 7, object(), Flaw(Reason.REJECTED, ""), Manner()))
+    runtime._append(commands.AppendFacts(_PLACE, 1, "topic-id", Facts()))
 
     assert [await runtime._inbox.get(), await runtime._inbox.get()] == [
-        x.LetterFailed(1, 7, "UnicodeEncodeError", 0.5),
-        x.FactsFailed(1, 0.5),
+        inputs.LetterFailed(1, 7, "UnicodeEncodeError"),
+        inputs.FactsFailed(1),
     ]
     said = "".join(capsys.readouterr())
     assert "conversions.dead-letter" in said

@@ -30,7 +30,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from io import BytesIO
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -41,7 +41,7 @@ from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postpo
 from connector.model import Answer, Failure, RequestFailed
 from connector.ports import WireContract
 
-__all__ = ["AmazonSink"]
+__all__ = ["AmazonSink", "RawAnswer", "Transport"]
 
 _LEAST_CAP_BYTES: Final = 4 * 1024 * 1024
 """500 events echoed at 8 KB each; a real answer is some hundred KB."""
@@ -54,17 +54,33 @@ _SESSION_SECONDS: Final = 30.0
 """A connection that is used all the time would never end, and so never learn of another address (aiohttp issue 4948)."""
 
 
-class _RawAnswer(NamedTuple):
+class RawAnswer(NamedTuple):
+    """An answer as it came: status, headers and body, unread."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Transport(Protocol):
+    """Carries one request to a URL and one answer back."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> RawAnswer | RequestFailed:
+        """Post a body; return the answer whatever its status, or why there is none. Raises for no failure of the network.
+
+        Called for several requests at a time. Bounded in time: what takes too long is a failure.
+        """
+
+    async def close(self) -> None:
+        """Give back connections. Called once, with no request out."""
 
 
 class AmazonSink:
     """``ports.Sink`` over HTTP: a wire contract, a base URL (without trailing slash) and credentials.
 
     ``timeout_seconds`` is for one request from connect to last byte. ``max_connections`` should not be below the number of
-    requests in flight, or they wait for each other within their deadline. Must be used in one event loop.
+    requests in flight, or they wait for each other within their deadline. ``transport`` is aiohttp unless another is given.
+    Must be used in one event loop.
     """
 
     def __init__(
@@ -75,10 +91,11 @@ class AmazonSink:
         *,
         timeout_seconds: float,
         max_connections: int,
+        transport: Transport | None = None,
     ) -> None:
         self._contract = contract
         self._url = base_url.rstrip("/") + contract.path
-        self._http = _Http(timeout_seconds, max_connections)
+        self._http = transport or _Http(timeout_seconds, max_connections)
         self._tokens = (
             _FixedTokens(credentials) if isinstance(credentials, FixedToken) else _FreshTokens(credentials, self._http)
         )
@@ -97,7 +114,7 @@ class AmazonSink:
         if isinstance(token, RequestFailed):
             return token
         answer = await self._post(token, body, may_start)
-        if isinstance(answer, _RawAnswer) and answer.status == _UNAUTHORIZED:
+        if isinstance(answer, RawAnswer) and answer.status == _UNAUTHORIZED:
             answer = await self._again(token, body, may_start) or answer
         if isinstance(answer, RequestFailed):
             return answer
@@ -114,12 +131,12 @@ class AmazonSink:
         await self._tokens.close()
         await self._http.close()
 
-    async def _again(self, refused: str, body: bytes, may_start: Callable[[], bool]) -> _RawAnswer | RequestFailed | None:
+    async def _again(self, refused: str, body: bytes, may_start: Callable[[], bool]) -> RawAnswer | RequestFailed | None:
         """Send once more with another token; None if there cannot be another."""
         token = await self._tokens.instead_of(refused)
         return await self._post(token, body, may_start) if isinstance(token, str) else token
 
-    async def _post(self, token: str, body: bytes, may_start: Callable[[], bool]) -> _RawAnswer | RequestFailed:
+    async def _post(self, token: str, body: bytes, may_start: Callable[[], bool]) -> RawAnswer | RequestFailed:
         if not may_start():
             return _NOT_SENT
         answer = await self._http.post(self._url, self._contract.headers(token), body)
@@ -160,7 +177,7 @@ class _FixedTokens:
 class _FreshTokens:
     """The current access token, and the one refresh that may be under way."""
 
-    def __init__(self, credentials: Credentials, http: _Http) -> None:
+    def __init__(self, credentials: Credentials, http: Transport) -> None:
         self._credentials = credentials
         self._http = http
         self._token: AccessToken | None = None
@@ -205,7 +222,7 @@ class _FreshTokens:
         now = asyncio.get_running_loop().time()
         form = refresh_form(self._credentials)
         answer = await self._http.post(self._credentials.token_url, {}, aiohttp.FormData(form))
-        token = read_token(*answer, now) if isinstance(answer, _RawAnswer) else _at_the_token_url(answer)
+        token = read_token(*answer, now) if isinstance(answer, RawAnswer) else _at_the_token_url(answer)
         if isinstance(token, AccessToken):
             self._token, self._made_from = token, form
         elif self._token is not None:
@@ -231,7 +248,7 @@ class _Http:
         self._out: Counter[aiohttp.ClientSession] = Counter()
         """Requests out by each session that is open."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> _RawAnswer | RequestFailed:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> RawAnswer | RequestFailed:
         status = 0
         answered: Mapping[str, str] = {}
         most = max(_LEAST_CAP_BYTES, _ECHO_TIMES * len(body)) if isinstance(body, bytes) else _LEAST_CAP_BYTES
@@ -245,11 +262,11 @@ class _Http:
                 ) as response,
             ):
                 status, answered = response.status, response.headers
-                return _RawAnswer(status, answered, await _read(response, most))
+                return RawAnswer(status, answered, await _read(response, most))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if status >= 300:
                 # The status says all that we need; it must not be lost with a body that we do not.
-                return _RawAnswer(status, answered, b"")
+                return RawAnswer(status, answered, b"")
             return _failed(error, status, url)
 
     async def close(self) -> None:
@@ -367,11 +384,15 @@ def _failed(error: Exception, status: int, url: str) -> RequestFailed:
     reason = _reason(error)
     failure = _FAILURES.get(reason, Failure.TRANSIENT)
     detail = _detail(error, reason)
-    if status and reason == "disconnected":
+    began = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+    if reason == "disconnected" and (status or began):
         failure = Failure.UNREADABLE
     if failure is Failure.UNREADABLE:
         host = urlsplit(url).netloc
-        what = f"began to answer {status} and broke off" if status else "answers what cannot be read as HTTP"
+        if began:
+            what = "began to answer and broke off within the head"
+        else:
+            what = f"began to answer {status} and broke off" if status else "answers what cannot be read as HTTP"
         detail = f"{host} {what}; check the URL, and what stands between"
     return RequestFailed(failure, reason, status=status or None, detail=detail)
 

@@ -26,6 +26,7 @@ from urllib.parse import quote, unquote, urlsplit
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from connector.avro.deadline import Deadline
 from connector.avro.writer_schema import Json, parse
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
@@ -41,8 +42,9 @@ _LARGEST_ID = 2**31 - 1
 _PROBED_ID = 1
 """Any id will do to see whether the registry answers; the first it ever gave is the likeliest to exist."""
 
-UNKNOWN_SECONDS = 60.0
-"""How long an id that is believed to be unknown is not asked for again."""
+UNKNOWN_SECONDS = 10.0, 60.0
+"""How long an id that is believed to be unknown is not asked for again: at first, and after doubling, at most. Whoever
+registers it late should not wait long, and damaged ids without end should not be asked for all the time."""
 _ABSENT_SECONDS = 0.5
 """How long one that is not believed to be is not, so that several partitions ask once."""
 UNAVAILABLE_SECONDS = 2.0
@@ -51,6 +53,10 @@ _MAX_UNKNOWN = 1_000
 ASKING_SECONDS = 3.0
 """How long it asks question after question before the thread is let go, to poll: hundreds of ids may be new at once."""
 _PAUSE_SECONDS = 0.25
+QUESTION_SECONDS = 15.0
+"""The longest that one question may take, with its retries and at all addresses: some of them may not answer. With
+`ASKING_SECONDS` before it, it stays below half a session time-out
+(docs/how-it-works.md#what-may-be-sent-twice)."""
 
 _NUMBERS: dict[str, Callable[[str], float]] = {
     "timeout": float,
@@ -60,9 +66,9 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     "cache.capacity": int,
     "cache.latest.ttl.sec": float,
 }
-_DEFAULTS = {"timeout": 3.0, "max.retries": 1, "retries.wait.ms": 200}
-"""The client's own: no time limit, three retries, a second and more between them. Seven seconds in all stay well below
-half a session time-out (docs/how-it-works.md#what-may-be-sent-twice)."""
+_DEFAULTS = {"timeout": 3.0, "max.retries": 1, "retries.wait.ms": 200, "retries.max.wait.ms": 1000}
+"""The client's own: no time limit, three retries, a second and more between them. With one address seven seconds in all.
+The time-out is that of a whole request here."""
 
 PROPERTIES = frozenset(
     {
@@ -150,7 +156,8 @@ class _Absent:
     sentence: str
     until: float
     """When it may be asked for again."""
-    believed: bool
+    pause: float = 0.0
+    """How long it was not asked for the last time, once it is believed; 0 while it is not."""
 
 
 class Registry:
@@ -171,7 +178,7 @@ class Registry:
     ) -> None:
         properties = _DEFAULTS | _parsed(config)
         try:
-            self._client = _client(properties)
+            self._client, self._deadline = _client(properties)
         except Exception as error:  # noqa: BLE001 - of the client, its HTTP library and TLS; the texts may hold secrets
             names = ", ".join(map(_variable, sorted(config)))
             raise SettingsError([f"{names}: the registry's client refuses them ({type(error).__name__})"]) from None
@@ -202,15 +209,15 @@ class Registry:
             try:
                 found = self._ask_for(schema_id)
             except UnknownSchema as error:
-                absent = _Absent(str(error), self._monotonic() + _ABSENT_SECONDS, absent is not None and absent.believed)
+                pause = absent.pause if absent is not None else 0.0
+                absent = self._note(schema_id, str(error), pause and _longer(pause))
             else:
                 self._absent.pop(schema_id, None)
                 return found
-            self._note(schema_id, absent)
-        if not absent.believed:
+        if not absent.pause:
             if self._heeded(waited) < self._patience:
                 raise SchemaUnavailable(f"{absent.sentence}, and is asked again for {self._patience:g} s")
-            self._note(schema_id, _Absent(absent.sentence, self._monotonic() + UNKNOWN_SECONDS, believed=True))
+            self._note(schema_id, absent.sentence, _longer(0.0))
         raise UnknownSchema(absent.sentence)
 
     def check(self) -> None:
@@ -231,7 +238,7 @@ class Registry:
             SchemaUnavailable: the registry does not answer, or refuses.
         """
         try:
-            _get(self._client, f"subjects/{quote(subject, safe='')}/versions/latest")
+            self._get(f"subjects/{quote(subject, safe='')}/versions/latest")
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
                 return False
@@ -240,11 +247,13 @@ class Registry:
             raise SchemaUnavailable(f"the schema registry did not answer ({type(error).__name__})") from None
         return True
 
-    def _note(self, schema_id: int, absent: _Absent) -> None:
+    def _note(self, schema_id: int, sentence: str, pause: float) -> _Absent:
         self._absent.pop(schema_id, None)
         if len(self._absent) >= _MAX_UNKNOWN:
             del self._absent[next(iter(self._absent))]
+        absent = _Absent(sentence, self._monotonic() + (pause or _ABSENT_SECONDS), pause)
         self._absent[schema_id] = absent
+        return absent
 
     def _ask_for(self, schema_id: int) -> list[Json]:
         if self._monotonic() < self._failed_until:
@@ -288,7 +297,7 @@ class Registry:
         if now - self._asking_since > ASKING_SECONDS:
             raise SchemaUnavailable(f"the schema registry has been asked for {ASKING_SECONDS:g} s without a pause")
         try:
-            found = _get(self._client, path)
+            found = self._get(path)
         except SchemaRegistryError as error:
             if (error.http_status_code, error.error_code) in _UNKNOWN:
                 self._heard()
@@ -304,6 +313,11 @@ class Registry:
             self._answered_at = self._monotonic()
         self._heard()
         return found
+
+    def _get(self, path: str) -> Json:
+        """Ask. The client's own methods keep every answer, and fail on one with tags in its metadata (2.16.0)."""
+        self._deadline.begin()
+        return self._client._rest_client.get(path)  # noqa: SLF001 - what its own methods call
 
     def _heard(self) -> None:
         """Take note of an answer."""
@@ -379,14 +393,26 @@ def _variable(name: str) -> str:
     return "SCHEMA_REGISTRY_" + name.upper().replace(".", "_")
 
 
-def _client(properties: Mapping[str, str | float]) -> SchemaRegistryClient:
-    """Make the registry's client, without the proxies of the environment, which it leaves no way to turn off (2.16.0)."""
+def _longer(pause: float) -> float:
+    """Return the next pause between two questions for an id that is believed to be unknown."""
+    first, longest = UNKNOWN_SECONDS
+    return min(2 * pause, longest) or first
+
+
+def _client(properties: Mapping[str, str | float]) -> tuple[SchemaRegistryClient, Deadline]:
+    """Make the registry's client, without the proxies of the environment, which it leaves no way to turn off (2.16.0).
+
+    It has a deadline for each request, and for each question that is begun.
+    """
     client = SchemaRegistryClient(dict(properties))
+    timeout = float(properties["timeout"])
+    deadline = Deadline(timeout, max(timeout, QUESTION_SECONDS))
     rest = client._rest_client  # noqa: SLF001 - the only way to its HTTP clients
     rest.session.close()
     rest.session = type(rest.session)(
         verify=rest.verify, auth=rest.auth, proxy=rest.proxy, timeout=rest.timeout, trust_env=False
     )
+    deadline.hold(rest.session)
     if (tokens := getattr(rest.bearer_field_provider, "client", None)) is not None:
         tokens.close()
         credentials = {
@@ -394,12 +420,8 @@ def _client(properties: Mapping[str, str | float]) -> SchemaRegistryClient:
         }
         # Certificates of the environment are used, as before: those set for the registry need not be the token's issuer's.
         rest.bearer_field_provider.client = type(tokens)(**credentials, verify=ssl.create_default_context(), trust_env=False)
-    return client
-
-
-def _get(client: SchemaRegistryClient, path: str) -> Json:
-    """Ask the registry. The client's own methods keep every answer, and fail on one with tags in its metadata (2.16.0)."""
-    return client._rest_client.get(path)  # noqa: SLF001 - what its own methods call
+        deadline.hold(rest.bearer_field_provider.client)
+    return client, deadline
 
 
 def _parsed(config: Mapping[str, str]) -> dict[str, str | float]:
@@ -478,6 +500,7 @@ def register(config: Mapping[str, str], subject: str, schema: Json) -> int:
         SchemaUnavailable: the registry does not take it.
     """
     try:
-        return _client(_parsed(config)).register_schema(subject, Schema(json.dumps(schema), "AVRO"))
+        client, _ = _client(_DEFAULTS | _parsed(config))
+        return client.register_schema(subject, Schema(json.dumps(schema), "AVRO"))
     except Exception as error:  # noqa: BLE001 - as above: their texts may hold secrets
         raise SchemaUnavailable(f"the schema registry did not take the schema ({type(error).__name__})") from None

@@ -9,8 +9,8 @@ What could stop the process is kept from fastavro too. It builds objects for log
 it two minutes), so it sees none, and `decoding` converts the few inputs that need it. Its reader is compiled C that
 recurses with the value (five thousand bytes of nesting end the process by a stack overflow, tried with 1.13.1), so a
 recursive type is unrolled: `_MOST_NESTED` times, then a type that no value has. It counts a negative index of a union or an
-enum from the end, where Java fails: such an index finds nothing here. One shape is refused: arrays whose items take no
-bytes, for six bytes claim 2^40 items. Lengths beyond the end of a value are safe: it reads what is there.
+enum from the end, where Java fails: such an index finds nothing here. One shape is refused: parts that take no bytes where
+they can be repeated, for six bytes claim 2^40 items. Lengths beyond the end of a value are safe: it reads what is there.
 
 Schemas are taken to be written by somebody trusted; values are not.
 """
@@ -40,6 +40,10 @@ _KEPT = ("logicalType", "scale")
 _WRAPPED = "connector_wrapped"
 _MOST_NESTED = 64
 """How deep a value of a recursive type may be nested. Trees and lists within an event are a few deep."""
+_MOST_EMPTY = 8
+"""How many parts without bytes may come with each byte of what comes again and again."""
+_MOST_EMPTY_ONCE = 10_000
+"""How many an event may have beside: records of records multiply, with no byte."""
 _NOTHING: Json = {"type": "enum", "symbols": {}}
 """A type that no value has: reading one fails."""
 _NO_BRANCHES = ["logicalType"] * 64
@@ -90,8 +94,9 @@ def parse(definitions: Sequence[Json]) -> WriterSchema:
         for definition in definitions:
             names.expect(definition, "")
         event = [names.read(definition, "") for definition in definitions][-1]
-        _refuse_unbounded([*names.types.values(), event], names.types)
-        fields = _Unrolled(names.types).fields(event)
+        within = {name: _reachable(name, names.types) for name in names.types}
+        _refuse_unbounded(event, names.types, within)
+        fields = _Unrolled(names.types, within).fields(event)
     except Undecodable:
         raise
     except Exception as error:  # noqa: BLE001 - a malformed schema leads to whatever error it leads to
@@ -234,15 +239,27 @@ def _used(schema: Json) -> Iterator[str]:
             yield from _used(part)
 
 
+def _reachable(name: str, types: dict[str, Json]) -> set[str]:
+    """Return the types that a value of this type may hold a value of."""
+    found: set[str] = set()
+    open_ = [name]
+    while open_:
+        for used in _used(types[open_.pop()]):
+            if used in types and used not in found:
+                found.add(used)
+                open_.append(used)
+    return found
+
+
 class _Unrolled:
     """Makes types that fastavro reads by. A type within itself is another one each time, until `_MOST_NESTED` deep.
 
     Names are put in the place of types by making each type once and pointing to it.
     """
 
-    def __init__(self, types: dict[str, Json]) -> None:
+    def __init__(self, types: dict[str, Json], within: dict[str, set[str]]) -> None:
         self._types = types
-        self._within = {name: self._reachable(name) for name in types}
+        self._within = within
         self._made: dict[tuple[str, int], Json] = {}
         self._empty: list[tuple[str, int]] = []
 
@@ -253,17 +270,6 @@ class _Unrolled:
             self._fill(*self._empty.pop())
         fields: list[Json] = [{"name": _WRAPPED, "type": top}] if isinstance(top, list) else top.get("fields", [])
         return fields
-
-    def _reachable(self, name: str) -> set[str]:
-        """Return the types that a value of this type may hold a value of."""
-        found: set[str] = set()
-        open_ = [name]
-        while open_:
-            for used in _used(self._types[open_.pop()]):
-                if used in self._types and used not in found:
-                    found.add(used)
-                    open_.append(used)
-        return found
 
     def _type(self, schema: Json, inside: str, depth: int) -> Json:
         """Return a type that stands in a named type, so many deep within itself."""
@@ -302,35 +308,55 @@ class _Unrolled:
                 ]
 
 
-def _refuse_unbounded(schemas: list[Json], types: dict[str, Json]) -> None:
-    """Refuse arrays of items that may take no bytes at all."""
-    known: dict[str, bool] = {}
+def _refuse_unbounded(event: Json, types: dict[str, Json], within: dict[str, set[str]]) -> None:
+    """Refuse a schema by which a few bytes can make endless work: by parts that take none.
 
-    def empty(schema: Json) -> bool:
-        """Say whether a value of this type may take no bytes."""
+    Such are `null`, fixed of size 0 and records of nothing else. What may come again and again in a
+    value (items, values of a map, types within themselves) may have `_MOST_EMPTY` of them for each of
+    its bytes; beside that an event may have `_MOST_EMPTY_ONCE`. What is weighed is the largest number
+    of them in a value, less what its bytes allow. Of a type within itself it is taken for none while
+    it is weighed; where that holds, it holds however deep a value is nested.
+    """
+    known: dict[str, int] = {}
+    recursive = {name for name in types if name in within[name]}
+
+    def weight(schema: Json) -> int:
         if isinstance(schema, list):
-            return False
-        if isinstance(schema, str):
-            if schema not in types:
-                return schema == "null"
-            if schema not in known:
-                known[schema] = True  # until known: a record that holds itself, and no more, is none
-                known[schema] = empty(types[schema])
-            return known[schema]
+            return max(map(weight, schema), default=0) - _MOST_EMPTY  # the index of the branch
+        if not isinstance(schema, str):
+            return of_type(schema)
+        if schema not in types:
+            return of_type({"type": schema})
+        if schema not in known:
+            known[schema] = 0
+            found = of_type(types[schema])
+            if schema in recursive:
+                refuse(found > 0)
+            else:
+                known[schema] = found
+        return known[schema]
+
+    def of_type(schema: Json) -> int:
         match schema["type"]:
             case "record" | "error":
-                return all(empty(field["type"]) for field in schema["fields"])
+                return 1 + sum(weight(field["type"]) for field in schema["fields"])
+            case "array":
+                refuse(weight(schema["items"]) > 0)
+            case "map":
+                refuse(weight(schema["values"]) - _MOST_EMPTY > 0)
             case "fixed":
-                return bool(schema["size"] == 0)
-            case kind:
-                return bool(kind == "null")
+                return 1 - _MOST_EMPTY * int(schema["size"])
+            case "null":
+                return 1
+        return -_MOST_EMPTY
 
-    def look(schema: Json) -> None:
-        if isinstance(schema, dict) and schema["type"] == "array" and empty(schema["items"]):
-            raise Undecodable("its writer's schema has an array of items without bytes, which cannot be read safely")
-        if not isinstance(schema, str):
-            for part in schema if isinstance(schema, list) else _parts(schema):
-                look(part)
+    def refuse(too_many: bool) -> None:
+        if too_many:
+            raise Undecodable(
+                "its writer's schema has items, entries or types within themselves with too many parts without bytes "
+                f"(null, fixed of size 0), more than {_MOST_EMPTY} a byte, which cannot be read safely"
+            )
 
-    for schema in schemas:
-        look(schema)
+    for name in types:
+        weight(name)
+    refuse(weight(event) > _MOST_EMPTY_ONCE)

@@ -7,16 +7,30 @@
 
 Start reading at ``pipeline.py``; the others are its parts:
 
-    exchange     what the shell reports, what it is asked to do
-    assignment   one partition while it is ours
-    offsets      received, resolved, committable
-    dedupe       seen, in flight, waiting
-    freshness    stale, implausible, and whether the wall clock may be believed
+    inputs       what the shell reports
+    commands     what the shell is asked to do
+    policy       what the pipeline is told once
+    assignment   one partition while it is ours; composed of:
+    offsets        received, resolved, committable
+    fact_log       facts on their way to the ledger
+    letter_box     dead letters on their way to their topic
+    dedupe         keys seen, in flight, waiting
+    landmarks      what the ledger must still hold
+    admission    records come in, each is judged
+    freshness    stale, implausible
+    outcomes     what becomes of each record
+    doubts       keys that may say nothing
+    answers      what an answer of Amazon means for its events
     dispatch     what is sent next, and when; composed of:
-    batching     when a batch is full
-    retry        how long to wait before sending again
-    concurrency  how many requests at once
-    breaker      when too many dead letters in a row mean that something else is wrong
+    batching       when a batch is full
+    request        events that are sent together
+    retry          how long to wait before sending again
+    concurrency    how many requests at once
+    breaker        when too many dead letters, or failures in a row, mean that something else is wrong
+    blame          whether an event is at fault, or something that fails all
+    broker_clock whether the wall clock may be believed, and the brokers answer
     recovery     where an assignment starts, or why it must not
     statistics   what was counted
+    status       what people are told
+    letters      the headers of a dead letter
 """

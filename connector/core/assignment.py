@@ -1,35 +1,40 @@
-"""One partition while it is ours: its offsets, window, facts not yet confirmed, and letters not yet written.
+"""One partition while it is ours: its offsets, its window, its facts and letters, and the rules of its life.
 
     RESTORING ──▶ OPENING ──▶ RUNNING ──▶ DRAINING ──▶ ENDED
-        └────────────┴───────────┴───(lost)──────────────▲
+        ├────────────┴────────────┼──(revoked)──▲        ▲
+        └─────────────────────────┴──(lost)──────────────┘
 
-RESTORING reads the ledger; OPENING waits for an empty entry of our own to be confirmed, which proves that the ledger can be
-written and tells the brokers' time; DRAINING finishes what is in flight. After ENDED nothing is committed or sent, but facts
-about what was sent are still written down (docs/how-it-works.md#several-facts).
+RESTORING reads the ledger. OPENING waits until an empty entry of our own is confirmed, which proves
+that the ledger can be written and tells the brokers' time. RUNNING fetches and sends. DRAINING
+finishes what is in flight and gives the rest back. After ENDED nothing is committed or sent, but
+facts about what was sent are still written down (docs/how-it-works.md#several-facts).
+
+An assignment decides what concerns it alone. What concerns several, such as the order of sending or
+the bound of the buffer, is decided in `pipeline`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
+from connector.core import commands
 from connector.core.dedupe import DedupeWindow, SeenKeys
+from connector.core.fact_log import FactLog
 from connector.core.landmarks import Landmarks
+from connector.core.letter_box import LetterBox, PendingLetter
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
-from connector.core.recovery import LedgerPosition, Recovery
-from connector.model import Event, Facts, Flaw, Manner, TopicPartition
+from connector.core.recovery import LedgerPosition, Recovery, commit_metadata
+from connector.core.retry import RetryPolicy
+from connector.model import Event, Facts, Moment, TopicPartition
 
-__all__ = ["TOO_LARGE", "Assignment", "Letter", "Phase"]
+__all__ = ["TRANSITIONS", "Assignment", "Phase", "Step"]
 
-TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_MSG_SIZE"})
-"""Kafka's codes for what is larger than client, topic (``max.message.bytes``) or segments take."""
-_TIME = "INVALID_TIMESTAMP"
-_OF_A_BATCH = TOO_LARGE | {_TIME, "INVALID_RECORD", "_INVALID_DIFFERENT_RECORD", "UNKNOWN"}
-"""Codes that another letter of the same batch may have caused. With several untimely ones in it
-librdkafka 2.16 says INVALID_RECORD of each, and _INVALID_DIFFERENT_RECORD of the others; UNKNOWN is
-what brokers say when they fail themselves."""
-_PARTS = 3
-"""Value, headers and key."""
+_READ_TRIES = 3
+"""Failures to read a partition, in a row, after which an operator is needed."""
+_NO_CHANCE = 1.0
+"""No jitter where one partition waits alone: nothing else comes back at the same moment."""
 
 
 class Phase(Enum):
@@ -42,34 +47,68 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-@dataclass(slots=True, eq=False)
-class Letter:
-    """A dead letter on its way."""
+class Step(Enum):
+    """What moves an assignment on."""
 
-    offset: int
-    epoch: int
-    flaw: Flaw
-    record: object
-    size: int
-    manner: Manner = field(default_factory=Manner)
+    RESTORED = "restored"
+    OPENED = "opened"
+    DRAIN = "drain"
+    END = "end"
 
-    def refused(self, code: str) -> bool:
-        """Choose the next manner after a refusal; False if none is left, or none would help."""
-        manner = self.manner
-        if code in _OF_A_BATCH and not manner.alone:
-            self.manner = replace(manner, alone=True)
-        elif code == _TIME and not manner.now:
-            self.manner = replace(manner, now=True)
-        elif code in TOO_LARGE and manner.left_out < _PARTS:
-            self.manner = replace(manner, left_out=manner.left_out + 1)
-        else:
-            return False
-        return True
+
+TRANSITIONS: dict[Phase, dict[Step, Phase]] = {
+    Phase.RESTORING: {Step.RESTORED: Phase.OPENING, Step.DRAIN: Phase.DRAINING, Step.END: Phase.ENDED},
+    Phase.OPENING: {Step.OPENED: Phase.RUNNING, Step.DRAIN: Phase.DRAINING, Step.END: Phase.ENDED},
+    Phase.RUNNING: {Step.DRAIN: Phase.DRAINING, Step.END: Phase.ENDED},
+    Phase.DRAINING: {Step.END: Phase.ENDED},
+    Phase.ENDED: {},
+}
+"""Every legal step. An illegal one is a missing key, so it ends the process before it does harm."""
+
+
+@dataclass(slots=True)
+class _Restoring:
+    """Attempts to restore."""
+
+    due: float | None = None
+    """Monotonic second of the next attempt; None while one is under way, and after the last."""
+    waits_until: float = 0.0
+    """Monotonic second until which an attempt waits for the facts of older assignments of the same partition."""
+    failures: int = 0
+    """In a row."""
+    refusal: str | None = None
+    """Why the last attempt failed, where an operator is needed."""
+
+
+@dataclass(slots=True)
+class _Committing:
+    """Progress of the commits."""
+
+    asked: int = 0
+    """The next offset of the last commit asked for."""
+    due: float = 0.0
+    """Monotonic second before which no further commit is made, except after a flush."""
+    made: bool = False
+    """Whether the group has a commit of this partition that we go on from, or that we made."""
+
+
+@dataclass(slots=True)
+class _Unreadable:
+    """Trouble with reading the log."""
+
+    code: str = ""
+    """Kafka's name of the error that what follows in the log leads to; empty once something was read again."""
+    offset: int = 0
+    """Where the trouble begins."""
+    tries: int = 0
+    """Failures in a row."""
+    due: float | None = None
+    """Monotonic second of the next try; None while one is under way, or there is no trouble."""
 
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """The state of one assignment of one partition; rules live in `pipeline`."""
+    """One assignment of one partition."""
 
     partition: TopicPartition
     generation: int
@@ -86,78 +125,25 @@ class Assignment:
     """What the ledger must still hold, for whoever has the partition next."""
     start: tuple[int, int] = (0, -1)
     """Offset and epoch to start at."""
-
-    facts: Facts = field(default_factory=Facts)
-    """Known, not yet on their way to the ledger."""
-    flushing: Facts | None = None
-    """On their way, not confirmed."""
-    unconfirmed_since: float | None = None
-    """Monotonic second of the first attempt to write what is on its way; None with nothing on its way."""
-    flush_due: float | None = None
-    """Monotonic second of the next flush; None with nothing to flush."""
-    failures: int = 0
-    """Of flushes or restores, in a row."""
-
-    letters: dict[int, Letter] = field(default_factory=dict)
-    """On their way to the dead-letter topic, by offset."""
-    unwritten: dict[int, Letter] = field(default_factory=dict)
-    """Failed to be written, and to be written again."""
-    parked: dict[int, Letter] = field(default_factory=dict)
-    """Held back while there are too many of them; a drain gives them back."""
-    letter_failures: int = 0
-    """Since a letter was last written; while there are any, nothing more is taken in."""
-    letter_failure: str = ""
-    """The code of the last of them."""
-    letters_due: float | None = None
-    """Monotonic second at which the unwritten are tried again."""
+    facts: FactLog = field(default_factory=FactLog)
+    letters: LetterBox = field(default_factory=LetterBox)
     held: int = 0
     """Records received and neither resolved nor released; after the end, those still under way."""
     held_bytes: int = 0
     in_flight: int = 0
     """Events in requests."""
-
-    unreadable: str = ""
-    """Kafka's name of the error that what follows in the log leads to; empty once something was read again."""
-    read_tries: int = 0
-    """How often it could not be read, in a row."""
-    read_due: float | None = None
-    """Monotonic second at which it is tried again; None while it is."""
-    unreadable_at: int = 0
-    """The offset where that begins."""
-
     fetching: bool = False
-    commit_due: float = 0.0
-    """Monotonic second before which no further commit is made, but after a flush."""
-    asked_to_commit: int = 0
-    """The next offset of the last commit asked for."""
-    committed: bool = False
-    """Whether the group has a commit of it that this assignment goes on from, or that it made."""
     running_since: float = 0.0
     """Monotonic second at which it was started, or was last found to have outlived its session."""
-    restore_due: float | None = None
-    """Monotonic second of the next attempt to restore; None while one is under way."""
-    waits_until: float = 0.0
-    """Monotonic second until which that waits for the facts of older assignments of the same partition."""
-    refusal: str | None = None
-    """Why the last restore failed, when an operator is needed."""
     drain_by: float = 0.0
     """Monotonic second at which a drain gives up."""
+    restoring: _Restoring = field(default_factory=_Restoring)
+    committing: _Committing = field(default_factory=_Committing)
+    unreadable: _Unreadable = field(default_factory=_Unreadable)
 
-    def restored(self, recovery: Recovery) -> None:
-        """Take over what the ledger says."""
-        self.phase = Phase.OPENING
-        self.tracker = OffsetTracker(recovery.offset, recovery.epoch)
-        self.asked_to_commit, self.committed = recovery.offset, recovery.committed
-        self.start = (recovery.offset, recovery.epoch)
-        self.resolved, self.window = recovery.resolved, DedupeWindow(recovery.seen)
-        self.topic_id, self.position = recovery.topic_id, recovery.position
-        self.landmarks = recovery.landmarks
-        self.failures, self.restore_due, self.refusal = 0, None, None
-
-    def let_go(self, held: Event | Letter) -> None:
-        """Hold one record less."""
-        self.held -= 1
-        self.held_bytes -= held.size
+    def enter(self, step: Step) -> None:
+        """Move on to the phase this step leads to; KeyError if the step is illegal."""
+        self.phase = TRANSITIONS[self.phase][step]
 
     @property
     def live(self) -> bool:
@@ -165,11 +151,171 @@ class Assignment:
         return self.phase is not Phase.ENDED
 
     @property
-    def commits(self) -> bool:
-        """Whether there is something new to commit."""
-        return self.phase in {Phase.RUNNING, Phase.DRAINING} and self.tracker.next_offset > self.asked_to_commit
+    def running(self) -> bool:
+        """Whether it fetches, and sends what is new."""
+        return self.phase is Phase.RUNNING
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way for it, and every fact known is confirmed."""
-        return not (self.in_flight or self.letters or self.unwritten or self.facts or self.flushing is not None)
+        return not self.in_flight and self.letters.idle and self.facts.idle
+
+    def release(self, held: Event | PendingLetter) -> None:
+        """Hold one record less."""
+        self.held -= 1
+        self.held_bytes -= held.size
+
+    # ---- restoring
+
+    def restores_at(self, older: Sequence[Assignment]) -> float | None:
+        """Return the monotonic second at which a restore may be tried; None while it must wait, or is under way.
+
+        What ``older`` assignments of the partition have in flight would be sent again if its facts
+        were not in the ledger by then. An answer comes within the time-out of its request; facts are
+        waited for as long as by a drain.
+        """
+        if self.restoring.due is None or any(each.in_flight for each in older):
+            return None
+        return max(self.restoring.due, self.restoring.waits_until) if older else self.restoring.due
+
+    def restored(self, recovery: Recovery) -> None:
+        """Take over what the ledger says."""
+        self.enter(Step.RESTORED)
+        self.tracker = OffsetTracker(recovery.offset, recovery.epoch)
+        self.committing.asked, self.committing.made = recovery.offset, recovery.committed
+        self.start = (recovery.offset, recovery.epoch)
+        self.resolved, self.window = recovery.resolved, DedupeWindow(recovery.seen)
+        self.topic_id, self.position = recovery.topic_id, recovery.position
+        self.landmarks = recovery.landmarks
+        self.restoring = _Restoring()
+
+    def restore_failed(self, refusal: str | None, retry: RetryPolicy, now: Moment) -> None:
+        """Try again after a back-off; ``refusal`` is set where an operator is needed."""
+        self.restoring.failures += 1
+        self.restoring.due = now.monotonic + retry.delay(self.restoring.failures, now.chance)
+        self.restoring.refusal = refusal
+
+    # ---- facts, letters and commits
+
+    def append(self, facts: Facts, now: Moment) -> commands.AppendFacts:
+        """Return the command that writes these facts to the ledger."""
+        return commands.AppendFacts(self.partition, self.generation, self.topic_id, self.facts.begin(facts, now.monotonic))
+
+    @property
+    def entry_complete(self) -> bool:
+        """Whether nothing more can be learnt that could go into the next ledger entry."""
+        return self.phase in {Phase.DRAINING, Phase.ENDED} and not self.in_flight and not self.letters.under_way
+
+    def appended(self, facts: Facts, next_offset: int, append_ms: int | None, now: Moment) -> None:
+        """Resolve what is in the ledger now, and have it committed."""
+        self.tracker.resolve(facts.offsets)
+        self.committing.due = now.monotonic
+        if append_ms is not None:
+            self.landmarks.passed(next_offset - 1, append_ms)
+        if next_offset > self.position.next_offset:
+            self.position = LedgerPosition(self.position.topic_id, next_offset)
+
+    def write(self, letter: PendingLetter) -> commands.WriteLetter:
+        """Return the command that writes a letter."""
+        self.letters.under_way[letter.offset] = letter
+        return commands.WriteLetter(
+            self.partition, self.generation, self.topic_id, letter.offset, letter.record, letter.flaw, letter.manner
+        )
+
+    @property
+    def commits(self) -> bool:
+        """Whether there is something new to commit."""
+        return self.phase in {Phase.RUNNING, Phase.DRAINING} and self.tracker.next_offset > self.committing.asked
+
+    def commit_point(self, interval_seconds: float, now: Moment) -> commands.CommitPoint:
+        """Return what to commit, and note that it was asked for."""
+        tracker = self.tracker
+        self.committing.asked, self.committing.made = tracker.next_offset, True
+        self.committing.due = now.monotonic + interval_seconds
+        behind = tracker.behind if tracker.behind < tracker.next_offset else None
+        metadata = commit_metadata(self.topic_id, self.position, behind, str(self.landmarks))
+        return commands.CommitPoint(self.partition, self.generation, tracker.next_offset, tracker.epoch, metadata)
+
+    def commit_failed(self, due: float) -> None:
+        """Commit again at that monotonic second.
+
+        What was asked for falls back to the start, not below: the failed commit may be of an older
+        assignment, and nothing of this one may be resolved.
+        """
+        self.committing.asked = self.start[0]
+        self.committing.due = due
+
+    # ---- fetching
+
+    def unread(self, code: str, offset: int, retry: RetryPolicy, now: Moment) -> None:
+        """Note that the source paused the partition because what follows cannot be read.
+
+        It is tried again after a back-off: a sound replica may lead by then, or somebody has repaired
+        this one.
+        """
+        self.fetching = False
+        trouble = self.unreadable
+        trouble.code, trouble.offset = code, offset
+        trouble.tries += 1
+        trouble.due = now.monotonic + retry.delay(trouble.tries, _NO_CHANCE)
+
+    def read_to(self, end: int) -> None:
+        """Note that records below this offset were read, which may end the trouble."""
+        if self.unreadable.tries and end > self.unreadable.offset:
+            self.unreadable = _Unreadable()
+
+    def try_to_read(self, now: Moment) -> bool:
+        """Return whether the log may be read, or tried again."""
+        if self.unreadable.due is not None and self.unreadable.due <= now.monotonic:
+            self.unreadable.due = None
+        return self.unreadable.due is None
+
+    def unreadable_sentence(self) -> str | None:
+        """Return what an operator must know and do about a log that cannot be read; None while none is needed."""
+        if self.unreadable.tries < _READ_TRIES:
+            return None
+        return (
+            f"{self.partition} cannot be read from offset {self.unreadable.offset} on ({self.unreadable.code}): what stands "
+            "there is damaged, or its broker cannot hand it out. What comes before is sent and committed; the partition is "
+            "paused, and tried again. Have another replica lead it, or restore the log; to give up what cannot be read, "
+            "stop the connector and set the group's offset behind it with kafka-consumer-groups.sh"
+        )
+
+    def fetch(self, wanted: bool) -> commands.Pause | commands.Resume | None:
+        """Return the command that makes the source fetch or not; None if it does so already."""
+        if wanted == self.fetching:
+            return None
+        self.fetching = wanted
+        return (commands.Resume if wanted else commands.Pause)(self.partition, self.generation)
+
+    # ---- the end
+
+    def outlived(self, session_seconds: float, now: Moment) -> bool:
+        """Return whether the partition may be another member's: the coordinator has been silent for a session.
+
+        It is told once a session.
+        """
+        heard = max(now.vouched, self.running_since)
+        if not self.running or now.monotonic - heard <= session_seconds:
+            return False
+        self.running_since = now.monotonic
+        return True
+
+    def made_progress(self, seconds: float, now: Moment) -> bool:
+        """Return whether it ran for so long, or resolved anything."""
+        lasted = self.running and now.monotonic - self.running_since > seconds
+        return lasted or self.tracker.next_offset > self.start[0]
+
+    def end(self, under_way: list[Event]) -> SeenKeys:
+        """End it; return its window, to be freed step by step.
+
+        What is under way still takes up memory. All else was given back, and must not keep the
+        buffer full.
+        """
+        self.enter(Step.END)
+        self.restoring.due = None
+        self.letters.give_up_unwritten()
+        held: list[Event | PendingLetter] = [*under_way, *self.letters.under_way.values()]
+        self.held, self.held_bytes = len(held), sum(each.size for each in held)
+        seen, self.window = self.window.seen, DedupeWindow(SeenKeys())
+        return seen

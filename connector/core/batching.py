@@ -1,4 +1,7 @@
-"""When events become a request: by count, by bytes, by linger. The body is a join of payloads, its size known exactly."""
+"""When buffered events become a request: by count, by bytes, or after the linger.
+
+A body is a join of payloads that are encoded already, so its size is known exactly before it is built.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class BatchPolicy:
 
     max_events: int
     max_bytes: int
-    """Of the body, envelope and commas included."""
+    """Size of the body, envelope and commas included."""
     linger_seconds: float
     """How long the oldest event may wait for the batch to fill."""
 
@@ -36,8 +39,9 @@ class BatchPolicy:
 class Batcher:
     """Buffered events of all partitions, first in, first out.
 
-    Laws: the concatenation of what is taken is what was added; no batch exceeds the policy, nor, but for one event alone,
-    what was learnt; nothing waits longer than the linger if a batch is taken when `full` or `due`.
+    Laws. The batches taken, one after the other, are the events added. No batch exceeds the policy, and none of several
+    events exceeds the size learnt. No event waits longer than the linger if a batch is taken whenever one is `full` or
+    `due`.
     """
 
     __slots__ = ("_bytes", "_overhead", "_policy", "_queue", "most_bytes")
@@ -48,14 +52,14 @@ class Batcher:
         self._queue: deque[Event] = deque()
         self._bytes = 0  # payloads and a comma for each
         self.most_bytes = policy.max_bytes
-        """Of the body of a batch of several events: the policy's, or less once `learn` was told."""
+        """Maximum body of a batch of several events: the policy's, or less after `learn`."""
 
     def __len__(self) -> int:
         """Count the buffered events."""
         return len(self._queue)
 
     def fits(self, payload: bytes) -> bool:
-        """Tell whether an event can be sent at all: alone in a request."""
+        """Return whether an event can be sent at all: alone in a request."""
         return self._overhead + len(payload) <= self._policy.max_bytes
 
     def learn(self, most_bytes: int) -> None:
@@ -69,7 +73,7 @@ class Batcher:
 
     @property
     def full(self) -> bool:
-        """Whether a batch is there that no further event could join for sure."""
+        """Whether the next batch is complete: no further event could join it."""
         return len(self._queue) >= self._policy.max_events or self._overhead + self._bytes > self.most_bytes
 
     def due(self) -> float | None:
@@ -83,7 +87,7 @@ class Batcher:
         size = self._overhead - 1  # one comma less than events
         while queue and len(batch) < most:
             size += len(queue[0].payload) + 1
-            if size > self.most_bytes and batch:  # one alone that `fits` is sent, whatever was learnt
+            if size > self.most_bytes and batch:  # an event that `fits` is sent alone, whatever was learnt
                 break
             batch.append(queue.popleft())
         self._bytes -= sum(len(event.payload) + 1 for event in batch)

@@ -1,9 +1,9 @@
-"""Two breakers: one on dead letters, one on an outage. Both look once in a while whether the trouble is over.
+"""Two circuit breakers: one for dead letters, one for outages. While open, each probes now and then.
 
-Too many dead letters mean that something else is wrong than the events: consumption pauses rather than emptying the topic
-into the dead letters (docs/how-it-works.md#shared-failures).
-Requests that fail one after the other mean that Amazon is away: one request at a
-time asks whether it is back, instead of every batch asking for itself.
+Too many dead letters mean that something other than the events is wrong. Consumption pauses then,
+rather than emptying the topic into the dead letters (docs/how-it-works.md#shared-failures).
+Requests that fail one after the other mean that Amazon is away. One request at a time probes
+whether it is back, instead of every batch finding out for itself.
 """
 
 from __future__ import annotations
@@ -14,27 +14,31 @@ from connector.core.retry import RetryPolicy
 
 __all__ = ["DeadLetterBreaker", "DeadLetterPolicy", "OutageBreaker", "OutagePolicy"]
 
+_PROBE_RATIO = 0.5
+"""Share of dead letters that restarts the probes when ``DEAD_LETTER_MAX_RATIO`` is off and a row opened the breaker."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPolicy:
-    """When dead letters are too many; 0 switches a limit off."""
+    """How many dead letters are too many; 0 switches a limit off."""
 
     max_consecutive: int = 1000
-    """In a row, without an event delivered between them: two full batches."""
+    """Dead letters in a row, with no event delivered between them. The default is two full batches."""
     max_ratio: float = 0.5
-    """Of about the last ``sample`` to 2 x ``sample`` events that were delivered or dead-lettered."""
+    """Share of dead letters among the latest events that were delivered or dead-lettered."""
     sample: int = 1000
+    """How many of the latest events count: between this and twice this."""
     probe_seconds: float = 60.0
-    """While open, one probe is sent this often, and one letter written."""
+    """How often one probe is sent, and one letter written, while open."""
     enough: int = 64
-    """Events delivered by probes that close it: some seven probes, where there are events to fill them."""
+    """Events delivered by probes after which it closes: about seven probes, if there are enough events to fill them."""
 
 
 class DeadLetterBreaker:
-    """Closed: all goes on. Open: a probe every ``probe_seconds``, of twice as many events as the last while they pass.
+    """Closed: everything is sent. Open: a probe every ``probe_seconds``, twice as large as the last while they pass.
 
-    What opened it is forgotten then, and what comes of the probes decides alone: within the limit for long enough they close
-    it, beyond it they begin with one event again.
+    Once open, only the probes count. Enough deliveries within the limit close it; more dead letters than the limit make the
+    probes start at one event again.
     """
 
     __slots__ = ("_bad", "_good", "_letter_at", "_policy", "_probe_at", "_row", "why")
@@ -47,19 +51,28 @@ class DeadLetterBreaker:
         self._probe_at = 0.0
         self._letter_at = 0.0
         self.why = ""
-        """What was too much when it opened, for a sentence; empty while closed."""
+        """What was too much when it opened, as the beginning of a sentence; empty while closed."""
 
     @property
     def open(self) -> bool:
-        """Whether there were too many."""
+        """Whether there were too many dead letters."""
         return bool(self.why)
 
     def delivered(self, events: int) -> None:
-        """Note deliveries: they end the row."""
+        """Note deliveries, which end a row of dead letters."""
         self._row = 0
         self._count(events, 0)
         if self.open and self._good >= self._policy.enough:
             self.why, self._good, self._bad = "", 0.0, 0.0
+
+    @property
+    def sentence(self) -> str:
+        """Return what an operator must know and do while it is open."""
+        return (
+            f"{self.why}: consumption is paused; once a minute an event is tried, and more as they pass. "
+            "Look at the dead letters' reasons; a setting or a producer is the usual cause. To let them all become dead "
+            "letters, raise DEAD_LETTER_MAX_CONSECUTIVE and DEAD_LETTER_MAX_RATIO (0: no limit) and restart"
+        )
 
     def dead_lettered(self, now: float) -> None:
         """Note a dead letter."""
@@ -67,7 +80,7 @@ class DeadLetterBreaker:
         self._count(0, 1)
         total = self._good + self._bad
         if self.open:
-            if self._bad > (self._policy.max_ratio or _HALF) * total:
+            if self._bad > (self._policy.max_ratio or _PROBE_RATIO) * total:
                 self._good = self._bad = 0.0
             return
         if 0 < self._policy.max_consecutive <= self._row:
@@ -82,7 +95,7 @@ class DeadLetterBreaker:
     def _count(self, good: int, bad: int) -> None:
         self._good += good
         self._bad += bad
-        if self._good + self._bad >= 2 * self._policy.sample:  # the older half weighs less and less
+        if self._good + self._bad >= 2 * self._policy.sample:  # so that older events weigh less and less
             self._good /= 2
             self._bad /= 2
 
@@ -101,7 +114,7 @@ class DeadLetterBreaker:
         return self._probe_at if self.open else None
 
     def lets_a_letter_through(self, now: float) -> bool:
-        """Tell whether one letter that was held back may be written; the next waits its turn."""
+        """Return whether one letter that was held back may be written; the next waits its turn."""
         due = now >= self._letter_at
         if due:
             self._letter_at = now + self._policy.probe_seconds
@@ -112,22 +125,18 @@ class DeadLetterBreaker:
         return self._letter_at if self.open else None
 
 
-_HALF = 0.5
-"""Of a probe, where no share is a limit and a row opened it."""
-
-
 @dataclass(frozen=True, slots=True)
 class OutagePolicy:
-    """When requests that fail are an outage, and how often it is looked whether it is over."""
+    """How many failures make an outage, and how often a probe asks whether it is over."""
 
     max_failures: int = 5
-    """In a row, of requests that failed for reasons that pass (network, time-out, 5xx)."""
+    """Requests in a row that failed for passing reasons (network, time-out, 5xx)."""
     probes: RetryPolicy = field(default_factory=lambda: RetryPolicy(cap_seconds=30.0))
-    """How long until the next look: recovery is noticed within the cap."""
+    """Back-off between probes; recovery is noticed within its cap."""
 
 
 class OutageBreaker:
-    """Closed: requests as the limit allows. Open: one at a time, at growing intervals. One that is answered closes it."""
+    """Closed: as many requests as the limit allows. Open: one at a time, at growing intervals. Any answer closes it."""
 
     __slots__ = ("_failures", "_policy")
 

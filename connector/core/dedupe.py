@@ -1,11 +1,12 @@
 """The dedupe window of one partition: keys that Amazon acknowledged, keys in flight, and copies that wait.
 
-Laws (docs/how-it-works.md#acknowledged-then-seen, docs/how-it-works.md#copies-wait, docs/how-it-works.md#the-window):
+Laws (docs/how-it-works.md#acknowledged-then-seen, docs/how-it-works.md#copies-wait,
+docs/how-it-works.md#the-window):
 
 - A key counts as seen only after Amazon acknowledged an event with it.
-- A copy of an event in flight shares its fate: it waits. First delivered: it is a duplicate. First ended in any other way:
-  the next copy takes its place.
-- Exact: 128-bit digests, no filter that could drop an event that was never seen.
+- A copy of an event in flight waits for its outcome. When the first is delivered, the copy is a
+  duplicate. When the first ends in any other way, the next copy takes its place.
+- The window is exact: 128-bit digests, and no filter that could drop an event that was never seen.
 """
 
 from __future__ import annotations
@@ -23,44 +24,44 @@ __all__ = ["DedupePolicy", "DedupeWindow", "SeenKeys", "Sighting", "derived_id",
 _DIGEST_BYTES = 16
 _DAY_MS = 86_400_000
 _SHARDS = 256
-"""As many as a byte has values."""
+"""One for each value of a byte."""
 _KEYS_AT_ONCE = 10_000
-"""Keys after which a sweep pauses, at the end of a shard: some milliseconds."""
+"""Keys after which a sweep pauses, at the end of a shard. A step takes some milliseconds."""
 _KEY_BYTES = 110
-"""Of memory a key, between two growths of its dict (``make bench-window``)."""
+"""Memory per key, averaged between two growths of its dict (``make bench-window``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DedupePolicy:
-    """How far back duplicates are recognised, and by what."""
+    """How far back duplicates are recognised, and by which fields."""
 
     window_ms: int
     key_fields: tuple[str, ...] = ("clientDedupeId",)
     differ: Callable[[bytes, bytes], bool] = bytes.__ne__
-    """Whether two payloads of one key are of different events, and not of one that its producer sent twice."""
+    """Returns whether two payloads with one key are different events, rather than one that its producer sent twice."""
 
     @property
     def ledger_ms(self) -> int:
-        """How long the ledger keeps an entry: a day longer than its keys count, so that none leaves before its time."""
+        """How long the ledger keeps an entry: a day longer than its keys count, so that no key is lost early."""
         return self.window_ms + _DAY_MS
 
 
 def digest(values: Sequence[object]) -> bytes | None:
-    """Digest the values of the key's fields; None if one is missing or blank, for then there is no key.
+    """Digest the values of the key's fields; None if one is missing or blank, because then there is no key.
 
-    A blank says nothing of an event, and as a key it would merge those of different people
-    (docs/how-it-works.md#derived-ids).
-    Over length-prefixed, typed fields, so that ("ab", "c") and ("a", "bc") differ, as do 1 and "1".
+    A blank identifies nothing, and as a key it would merge events of different people
+    (docs/how-it-works.md#derived-ids). Fields are length-prefixed and typed, so ("ab", "c") and
+    ("a", "bc") differ, as do 1 and "1".
     """
     if not values or any(value is None or (isinstance(value, str) and not value.strip()) for value in values):
-        return None  # of no values at all it would be one key for all events
+        return None  # with no values at all, every event would have the same key
     return _digest(values)
 
 
 def key_id(values: Sequence[object]) -> str:
-    """Name an event by its key where that is not its own id alone: Amazon knows nothing of fields, and counts one of an id.
+    """Return the id on the wire of an event whose key is more than its own id: Amazon counts one event per id.
 
-    Every value is there and not blank. 32 hex digits, the same whenever and wherever they are made.
+    No value may be missing or blank. 32 hex digits, the same whenever and wherever they are made.
     """
     return _digest(values).hex()
 
@@ -75,9 +76,9 @@ def _digest(values: Sequence[object]) -> bytes:
 
 
 def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, timestamp_ms: int) -> str:
-    """Name a record without a dedupe id by where it stands in Kafka (docs/how-it-works.md#derived-ids).
+    """Return an id for a record without one, made from its place in Kafka (docs/how-it-works.md#derived-ids).
 
-    The topic's id and the record's timestamp keep it from repeating when a topic is recreated or truncated. 32 hex digits.
+    The topic's id and the record's timestamp keep ids from repeating when a topic is recreated or truncated. 32 hex digits.
     """
     place = f"{cluster_id}/{topic_id}/{partition}/{offset}/{timestamp_ms}"
     return blake2b(place.encode(), digest_size=_DIGEST_BYTES).hexdigest()
@@ -86,15 +87,15 @@ def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, time
 class SeenKeys:
     """Digests that count as seen, by the day of their event time or acknowledgement, whichever is later.
 
-    By the acknowledgement, because an event may be nearly as old as the window when Amazon takes it, and its copy comes
-    later; by the event time, because it may be ahead of the clock by the skew allowed.
+    The acknowledgement counts because an event may be nearly as old as the window when Amazon takes it, and its copy comes
+    later. The event time counts because it may be ahead of the clock by the skew allowed.
 
-    A day leaves when its youngest possible key is older than the window, so a key may be recognised for up to a day longer
+    A day leaves when its youngest possible key is older than the window. So a key may be recognised for up to a day longer
     than asked, never shorter.
 
-    In shards by the first byte of the digest, because whatever is done to one big dict is done to all of it at once, and
-    nothing else of the process runs meanwhile: at 10 million keys it took 1.7 s to grow and 1.5 s to drop two days of seven
-    (``make bench-window`` measures both; by shards no step takes longer than some milliseconds).
+    Keys are in shards by the first byte of their digest. A big dict grows or is rebuilt in one step, and nothing else in
+    the process runs meanwhile: at 10 million keys it took 1.7 s to grow and 1.5 s to drop two days of seven. With shards no
+    step takes longer than some milliseconds (``make bench-window`` measures both).
     """
 
     __slots__ = ("_days", "_oldest_day", "_shards", "_swept")
@@ -103,8 +104,8 @@ class SeenKeys:
     # costs a second per full collection at 10 million keys).
     def __init__(self) -> None:
         self._shards: list[dict[bytes, int]] = [{} for _ in range(_SHARDS)]
-        self._days: dict[int, int] = {}  # each to itself: one object a day, and not one a key
-        self._swept = 0  # shards that the sweep under way is done with; 0 where none is
+        self._days: dict[int, int] = {}  # each to itself, so that all keys of a day share one object
+        self._swept = 0  # shards that the sweep under way has finished; 0 with no sweep
         self._oldest_day = 0
 
     def __len__(self) -> int:
@@ -112,25 +113,25 @@ class SeenKeys:
         return sum(map(len, self._shards))
 
     def __contains__(self, key: bytes) -> bool:
-        """Tell whether the key counts as seen."""
+        """Return whether the key counts as seen."""
         return key in self._shards[key[0]]
 
     @property
     def size_bytes(self) -> int:
-        """Estimate the memory held: slot and digest object."""
+        """Estimate the memory held, in bytes: slots and digest objects."""
         return _KEY_BYTES * len(self)
 
     def add(self, key: bytes, time_ms: int) -> None:
-        """Note a key with its time; the youngest time of a key counts."""
+        """Note a key with its time in milliseconds; the latest time of a key counts."""
         day = time_ms // _DAY_MS
         shard = self._shards[key[0]]
         if shard.get(key, day - 1) < day:
             shard[key] = self._days.setdefault(day, day)
 
     def add_many(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
-        """Note packed 16-byte digests with their event times; an all-zero digest is an event without a key.
+        """Note packed 16-byte digests with their event times; an all-zero digest stands for an event without a key.
 
-        They were acknowledged before ``written_ms``, when the ledger took them in: a flush earlier, or a retry of it.
+        ``written_ms`` is when the ledger appended them, which is a flush or a retry after their acknowledgement.
         """
         none = bytes(_DIGEST_BYTES)
         for at, time_ms in enumerate(times):
@@ -139,16 +140,16 @@ class SeenKeys:
                 self.add(key, max(time_ms, written_ms))
 
     def expire(self, oldest_ms: int) -> bool:
-        """Forget the days whose youngest possible key is older than this, a step a call; tell if more is left."""
+        """Forget the days whose youngest possible key is older than this, one step per call; return whether more is left."""
         if self._swept == 0:
-            self._oldest_day = oldest_ms // _DAY_MS  # for the whole sweep, also where midnight passes in its midst
+            self._oldest_day = oldest_ms // _DAY_MS  # for the whole sweep, even if midnight passes meanwhile
             if min(self._days, default=self._oldest_day) >= self._oldest_day:
                 return False
         looked_at = 0
         while self._swept < _SHARDS and looked_at < _KEYS_AT_ONCE:
             shard = self._shards[self._swept]
             looked_at += len(shard)
-            # Made anew rather than emptied, for a dict never gives back the memory of what left it.
+            # Rebuilt rather than emptied: a dict never gives back the memory of removed keys.
             self._shards[self._swept] = {key: day for key, day in shard.items() if day >= self._oldest_day}
             self._swept += 1
         if self._swept < _SHARDS:
@@ -157,7 +158,7 @@ class SeenKeys:
         return False
 
     def free(self) -> bool:
-        """Forget the keys of some shards, of a window that nobody asks any more; tell if more is left."""
+        """Free some shards of a window that is not used any more; return whether more is left."""
         freed = 0
         while self._shards and freed < _KEYS_AT_ONCE:
             freed += len(self._shards.pop())
@@ -165,7 +166,7 @@ class SeenKeys:
 
 
 class Sighting(Enum):
-    """What the window says of a key."""
+    """What the window knows of a key."""
 
     FIRST = "first"
     DUPLICATE = "duplicate"
@@ -173,7 +174,7 @@ class Sighting(Enum):
 
 
 class DedupeWindow:
-    """Keys seen, in flight, and the copies that wait for one in flight."""
+    """Keys seen, keys in flight, and the copies that wait for an event in flight."""
 
     __slots__ = ("_claims", "_waiting", "seen")
 
@@ -183,7 +184,7 @@ class DedupeWindow:
         self._waiting: dict[bytes, deque[Event]] = {}
 
     def sight(self, key: bytes, event: Event) -> Sighting:
-        """Tell what is known of the key of an event; the first one claims it until `delivered` or `ended`."""
+        """Return what is known of an event's key; the first event claims it until `delivered` or `ended`."""
         if key in self.seen:
             return Sighting.DUPLICATE
         if key in self._claims:
@@ -192,12 +193,12 @@ class DedupeWindow:
         return Sighting.FIRST
 
     def wait(self, key: bytes, copy: Event) -> Event:
-        """Let a copy wait for the event that claimed its key, and return that."""
+        """Let a copy wait for the event that claimed its key; return that event."""
         self._waiting.setdefault(key, deque()).append(copy)
         return self._claims[key]
 
     def delivered(self, key: bytes, time_ms: int) -> Iterable[Event]:
-        """Amazon acknowledged the event that claimed this key: return the copies that are duplicates now."""
+        """Note that Amazon acknowledged the event with this key; return the copies that are duplicates now."""
         self.seen.add(key, time_ms)
         self._claims.pop(key, None)
         return self._waiting.pop(key, ())

@@ -1,8 +1,26 @@
-"""What is sent next, and when: new batches, what is sent again, and everything that may hold a request back.
+"""What is sent next, and when: new batches, batches sent again, and everything that may hold a request back.
 
-A request starts only when the consumer's thread has polled and the group's coordinator has answered lately, the rate allows
-it, no throttle, outage or operator's matter holds it, fewer requests are out than the limit, and the breaker on dead letters
-is closed (or lets one event through to see). What failed goes before what is new. What a failure leads to:
+The problem. A failed request says little about why it failed. The cause may be one event in it, the
+vendor for a moment, the vendor for hours, or a setting. Sending again at once harms a vendor that is
+overloaded; giving events up loses sales; waiting for one bad event holds up all others.
+
+The picture. Events wait in one of three places, and leave in requests:
+
+    buffer ───────▶ new batches, when full or after the linger ──┐
+    retry queue ──▶ batches that failed, after their back-off ───┼──▶ gate ──▶ request ──▶ answer
+    held ─────────▶ events refused for the account, now and then ┘              │
+        ▲                                                                       │
+        └──────────────────────── failed events come back ──────────────────────┘
+
+The gate. A request starts only when all of these hold:
+
+- the consumer's thread has polled, and the group's coordinator has answered, of late;
+- the rate allows it, and neither a throttle nor our own back-off holds everything back;
+- fewer requests are out than the limit, which is one while there is an outage or an operator is needed;
+- the breaker on dead letters is closed, or lets some events through as a probe.
+
+What failed goes before what is new, but for probes: while we ask whether anything is taken at all,
+failed and new events take turns, so that one bad event cannot block the rest. What a failure leads to:
 
     what came back                      the request is                      all others
     ---------------------------------   ---------------------------------   --------------------------------------------
@@ -20,9 +38,16 @@ is closed (or lets one event through to see). What failed goes before what is ne
     2xx, some refused for the account   those again, until they pass        go on; an operator is needed
     nothing: it was not sent after all  sent again                          -
 
-* Only when it is known to be at fault: a request that was started after it had failed got a verdict on other events (or, for
-413, something smaller was taken). Until then it may also be a setting, and no event is given up for one
-(docs/how-it-works.md#shared-failures); an answer to what was sent before the failure says nothing of the time after it.
+* Only when it is known to be at fault (see `blame`). Until then the cause may also be a setting, and
+no event is given up for a setting (docs/how-it-works.md#shared-failures).
+
+Laws. An event that was added leaves by a request, or by `give_back`; none is in two places. No
+verdict on one event stops another. Whatever waits has a time at which `due` reports it, or an answer
+that is still to come.
+
+What must change together. A new kind of failure needs a row above, a branch in `failed`, and its
+place in `model.Failure`. A new reason to wait belongs into both `take` and `due`: a reason in `take`
+alone lets the event loop spin, one in `due` alone lets it sleep for ever.
 """
 
 from __future__ import annotations
@@ -31,21 +56,23 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from connector.core.batching import Batcher, BatchPolicy, Envelope
+from connector.core.blame import Blame
 from connector.core.breaker import DeadLetterBreaker, DeadLetterPolicy, OutageBreaker, OutagePolicy
 from connector.core.concurrency import ConcurrencyLimit
-from connector.core.retry import Retrying, RetryPolicy, RetryQueue
+from connector.core.request import PendingBatch, Request
+from connector.core.retry import RetryPolicy, RetryQueue
 from connector.model import Event, Failure, Moment, RequestFailed
 
-__all__ = ["Dispatch", "DispatchPolicy", "Request"]
+__all__ = ["Dispatch", "DispatchPolicy"]
 
 _GATE_AGAIN_SECONDS = 0.1
-"""How soon to look again whether the consumer thread has polled, and the coordinator answered."""
+"""How soon the gate is looked at again while the consumer thread has not polled, or the coordinator not answered."""
 _HALVE_EVERY = 4
-"""A batch that fails so often while others are delivered is halved: one event of it may be what breaks it."""
+"""Failures after which a batch is halved while others are delivered: one of its events may be what breaks it."""
 _CERTAIN = 3
-"""Requests refused alike, of one event each, after which it is taken for a setting and not for the events."""
+"""Requests of one event each, refused alike, after which the cause is taken to be a setting and not the events."""
 _MUTE_ANSWERS = 3
-"""In a row, without a verdict on any event or none that can be read: it is not Amazon's endpoint that answers."""
+"""Answers in a row, without any verdict or not readable, after which something other than Amazon's endpoint answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +84,12 @@ class DispatchPolicy:
     max_in_flight: int
     """Requests at once."""
     poll_gate_seconds: float
-    """Half the session time-out: no request starts unless within it the consumer thread polled, and the group's coordinator
-    was asked something that it has answered to us as a member (docs/how-it-works.md#what-may-be-sent-twice).
-    The other half is for heartbeats, which alone keep a session by KIP-848: what was answered may have come an
-    interval after the last of them."""
+    """Half the session time-out: within it the consumer thread must have polled, and the coordinator have been asked
+    something that it answered to us as a member (docs/how-it-works.md#what-may-be-sent-twice).
+
+    The other half is for heartbeats, which alone keep a session with KIP-848: the answer may have come an interval after the
+    last of them.
+    """
     max_per_second: float | None = None
     """Requests started per second; None for as many as may be out."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -68,26 +97,8 @@ class DispatchPolicy:
     outage: OutagePolicy = field(default_factory=OutagePolicy)
 
     def may_send(self, now: Moment) -> bool:
-        """Tell whether it is known that partitions are ours still."""
+        """Return whether it is known that the partitions are still ours."""
         return now.monotonic - min(now.last_poll, now.vouched) <= self.poll_gate_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Events that were sent together."""
-
-    number: int
-    events: list[Event]
-    attempt: int
-    """Failures of these events before, as a request."""
-    since: int | None
-    """The last request that had been started when these events failed first, or were last blamed; None if they never did."""
-    size: int
-    """Bytes of the body."""
-    started: float
-    """Monotonic second."""
-    held: bool = False
-    """Whether these events were refused for the account when they were sent last."""
 
 
 class Dispatch:
@@ -100,24 +111,25 @@ class Dispatch:
         self._held = Batcher(policy.batch, policy.envelope)  # refused for the account, while others passed
         self._held_due = 0.0  # monotonic second
         self._held_tries = 0  # requests of these alone of which nothing was delivered, in a row
-        self._account = ""  # why they were, by the latest answer
+        self._account = ""  # why they were refused, by the latest answer
         self._limit = ConcurrencyLimit(policy.max_in_flight)
         self._outage = OutageBreaker(policy.outage)
         self._requests: dict[int, Request] = {}
         self._number = 0
         self._hold_until = 0.0  # monotonic second before which no request starts: the vendor's wish, or the rate
-        self._probe_at = 0.0  # the same, of our own accord, until an answer shows that there is no need
+        self._probe_at = 0.0  # our own back-off, in the same seconds; cleared as soon as Amazon answers
         self._failures = 0  # requests that failed for the operator's reasons, in a row
-        self._sure = False  # whether the verdict is an operator's matter for certain
-        self._new_in_turn = False  # what failed and what is new take turns as probes, or one that never passes keeps all out
+        self._sure = False  # whether an operator is needed for certain
+        self._new_in_turn = (
+            False  # probes alternate between failed and new events, so that one bad event cannot block the rest
+        )
         self._mute = 0  # answers in a row without a verdict on any event, or that cannot be read
-        self._judged = 0  # the last request whose answer held a final verdict on some event: the proof that it judges
         self._throttled = 0  # rounds of requests that were answered 429, in a row
         self._throttled_at = float("-inf")  # when the last such round was noted
-        self._largest_taken = 0  # bytes of the largest body of which something was delivered
+        self.blame = Blame()
         self.breaker = DeadLetterBreaker(policy.breaker)
         self.verdict: str | None = None
-        """The sentence that needs an operator: a request failed for a reason that no waiting mends."""
+        """What an operator must know and do, after a request failed for a reason that waiting does not fix; else None."""
         self.fits = self._batcher.fits
         self.buffer = self._batcher.add
 
@@ -133,7 +145,7 @@ class Dispatch:
 
     @property
     def _asking(self) -> bool:
-        """Whether requests go out one at a time, to find out whether anything is taken."""
+        """Whether requests go out one at a time, as probes of whether anything is taken."""
         return self._outage.open or self.verdict is not None
 
     @property
@@ -142,19 +154,19 @@ class Dispatch:
 
     @property
     def stops(self) -> str | None:
-        """The sentence for which ``ON_VERDICT=stop`` ends the process: one that no further event is going to settle."""
+        """The sentence for which ``ON_VERDICT=stop`` ends the process: no further event will settle the matter."""
         if self._failures >= _CERTAIN or self._sure:
             return self.verdict
         return self.account if self._held_tries >= _CERTAIN else None
 
     @property
     def _asks_for_held(self) -> bool:
-        """Whether a request is out that asks whether what waits for the account passes now: one at a time does."""
+        """Whether a probe is out for the events that wait for the account; there is one at a time."""
         return any(request.held for request in self._requests.values())
 
     @property
     def account(self) -> str | None:
-        """The sentence that needs an operator while events wait that were refused for the account, and others pass."""
+        """What an operator must know while some events are refused for the account and others pass; else None."""
         if self._account and (len(self._held) or self._asks_for_held):
             return f"Amazon refuses some events, and takes others: {self._account}. They wait, and are tried again"
         return None
@@ -166,7 +178,7 @@ class Dispatch:
 
     @property
     def nothing_new(self) -> bool:
-        """Whether all that waits was sent before."""
+        """Whether everything that waits was sent before."""
         return len(self._batcher) == 0
 
     @property
@@ -184,7 +196,7 @@ class Dispatch:
         self._retries.drop(generation)
         self._held.drop(generation)
 
-    def take(self, now: Moment) -> Retrying | None:
+    def take(self, now: Moment) -> PendingBatch | None:
         """Take the events of the next request; None if nothing may be sent now."""
         held = now.monotonic < max(self._hold_until, self._probe_at)
         if held or not self._policy.may_send(now) or len(self._requests) >= self.limit:
@@ -202,19 +214,19 @@ class Dispatch:
                 return again
         asks_at = self._due_for_account()
         if asks_at is not None and asks_at <= now.monotonic:
-            return Retrying(now.monotonic, 0, 0, None, self._held.take(1 if self.verdict else allowed), held=True)
+            return PendingBatch(now.monotonic, 0, 0, None, self._held.take(1 if self.verdict else allowed), held=True)
         due = self._batcher.due()
         if due is None or not (self._batcher.full or due <= now.monotonic):
             return None
         return self._new(now, allowed)
 
-    def _new(self, now: Moment, allowed: int | None) -> Retrying:
+    def _new(self, now: Moment, allowed: int | None) -> PendingBatch:
         if self.verdict is not None:
-            allowed = 1  # is enough to ask whether anything is taken
-        return Retrying(now.monotonic, 0, 0, None, self._batcher.take(allowed))
+            allowed = 1  # enough for a probe
+        return PendingBatch(now.monotonic, 0, 0, None, self._batcher.take(allowed))
 
-    def start(self, taken: Retrying, now: Moment) -> tuple[Request, bytes]:
-        """Note that these events are sent; return the request and its body."""
+    def start(self, taken: PendingBatch, now: Moment) -> tuple[Request, bytes]:
+        """Note that these events are being sent; return the request and its body."""
         self._number += 1
         body = self._policy.envelope.wrap(taken.events)
         request = Request(self._number, taken.events, taken.attempt, taken.since, len(body), now.monotonic, taken.held)
@@ -237,10 +249,10 @@ class Dispatch:
         self._limit.answered(request.started, now.monotonic)
         self._recovered(now)
         self._mute = self._throttled = 0
-        self._judged = max(self._judged, request.number)
+        self.blame.judged(request)
         if delivered:
             self.breaker.delivered(delivered)
-            self._largest_taken = max(self._largest_taken, request.size)
+            self.blame.taken(request)
         if delivered and request.held:
             self._try_held_at(now.monotonic, 0)
         if self.verdict is not None:
@@ -248,54 +260,37 @@ class Dispatch:
             self._retries.hasten(now.monotonic)
             self._try_held_at(now.monotonic, 0)
 
-    def proven(self, request: Request) -> bool:
-        """Tell whether a request that was started after these events had failed got a verdict on others."""
-        return request.since is not None and self._judged > request.since
-
-    def at_fault(self, request: Request, failed: RequestFailed) -> bool:
-        """Tell whether a request failed as a whole because of its one event."""
-        if len(request.events) > 1:
-            return False
-        if failed.failure is Failure.TOO_LARGE:
-            return self.proven(request) or 0 < self._largest_taken < request.size
-        return failed.failure is Failure.REFUSED and self.proven(request)
-
-    def again(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
+    def again(self, request: Request, events: list[Event], now: Moment) -> None:
         """Send events again that got no final verdict, while others did."""
         tries = max(event.tries for event in events)
-        self._retries.add(now.monotonic + self._policy.retry.delay(tries, chance), request.attempt, self._number, events)
+        self._retries.add(now.monotonic + self._policy.retry.delay(tries, now.chance), request.attempt, self._number, events)
 
-    def wait_for_account(self, request: Request, events: list[Event], why: str, chance: float, now: Moment) -> None:
-        """Let events wait that were refused for the account while others passed: they are good, and none waits for them."""
+    def wait_for_account(self, request: Request, events: list[Event], why: str, now: Moment) -> None:
+        """Hold events that were refused for the account while others passed: they are good, and no other waits for them."""
         self._recovered(now)
         if request.held or self.account is None:
             self._account = why
         if request.held or not len(self._held):
             tries = self._held_tries + 1 if request.held else 1
-            self._try_held_at(now.monotonic + self._policy.retry.delay(tries, chance), tries)
+            self._try_held_at(now.monotonic + self._policy.retry.delay(tries, now.chance), tries)
         for event in events:
             self._held.add(event)
 
-    def of_these_alone(self, request: Request) -> bool:
-        """Tell whether these events alone are refused for the account: others got their verdict since they were."""
-        return request.held or self.proven(request)
-
-    def unjudged(self, request: Request, events: list[Event], chance: float, now: Moment) -> None:
-        """Send events again whose answer held no final verdict on anything: it says nothing about any of them."""
+    def unjudged(self, request: Request, events: list[Event], now: Moment) -> None:
+        """Send events again after an answer without any final verdict, which says nothing about any of them."""
         self._recovered(now)
         self._mute += 1
         if self._mute >= _MUTE_ANSWERS:
             self._ask_operator(
                 "Amazon's answers hold no verdict on any event: check AMAZON_BASE_URL, and what stands between",
-                chance,
                 now,
                 sure=True,
             )
-        self._back_off(request, events, self._policy.retry.delay(request.attempt + 1, chance), now)
+        self._back_off(request, events, self._policy.retry.delay(request.attempt + 1, now.chance), now)
 
-    def failed(self, request: Request, events: list[Event], failed: RequestFailed, chance: float, now: Moment) -> None:
-        """Send the events again (those of the request that are still ours) of a request that failed as a whole."""
-        wait = max(failed.retry_after or 0.0, self._policy.retry.delay(request.attempt + 1, chance))
+    def failed(self, request: Request, events: list[Event], failed: RequestFailed, now: Moment) -> None:
+        """Send the events of a request that failed as a whole again: ``events`` are those that are still ours."""
+        wait = max(failed.retry_after or 0.0, self._policy.retry.delay(request.attempt + 1, now.chance))
         if failed.retry_after is not None:
             self._hold(failed.retry_after, now)
         match failed.failure:
@@ -305,32 +300,32 @@ class Dispatch:
             case Failure.TRANSIENT | Failure.TIMEOUT | Failure.UNREADABLE:
                 if failed.failure is Failure.TIMEOUT:
                     self._limit.congested(request.started, now.monotonic)
-                self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(chance))
-                self._back_off(request, events, max(wait, self._unreadable(failed, chance, now)), now)
+                self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(now.chance))
+                self._back_off(request, events, max(wait, self._unreadable(failed, now)), now)
             case Failure.THROTTLED:
                 self._recovered(now)
                 self._limit.congested(request.started, now.monotonic)
-                wait = self._throttle(request, failed.retry_after, chance, now)
+                wait = self._throttle(request, failed.retry_after, now)
                 self._retry(request, events, wait, now)
             case Failure.OPERATOR:
                 self._recovered(now)
-                wait = self._ask_operator(failed.detail or failed.reason, chance, now, sure=True)
+                wait = self._ask_operator(failed.detail or failed.reason, now, sure=True)
                 self._retry(request, events, wait, now)
             case Failure.TOO_LARGE | Failure.REFUSED:
                 self._recovered(now)
                 if failed.failure is Failure.TOO_LARGE and len(request.events) > 1:
-                    self._learn(max(request.size // 2, self._largest_taken))
+                    self._learn(max(request.size // 2, self.blame.largest_taken))
                 if len(request.events) > 1:
                     self._halve(request, events, 0.0, now)
                 else:
                     # Behind what is new by then: if something else is delivered, this one is known to be at fault.
-                    wait = self._ask_operator(_alone(failed), chance, now, sure=False)
+                    wait = self._ask_operator(_alone(failed), now, sure=False)
                     self._retry(request, events, 2 * wait, now)
             case _:
                 assert_never(failed.failure)
 
     def due(self, now: Moment) -> float | None:
-        """Return when something can be sent that cannot be sent now for no other reason than time; None for never."""
+        """Return the monotonic second at which time alone lets something be sent; None if only an input can."""
         new = 0.0 if self._batcher.full or self._asks_by_something_new else self._batcher.due()
         times = [time for time in (new, self._due_for_account(), self._retries.due()) if time is not None]
         if not times or len(self._requests) >= self.limit:
@@ -340,27 +335,27 @@ class Dispatch:
             soonest = max(soonest, now.monotonic + _GATE_AGAIN_SECONDS)
         return soonest
 
-    def _unreadable(self, failed: RequestFailed, chance: float, now: Moment) -> float:
-        """Ask for an operator, and return the wait, after several answers in a row that cannot be read; 0 for any other.
+    def _unreadable(self, failed: RequestFailed, now: Moment) -> float:
+        """Ask for an operator after several unreadable answers in a row; return the seconds to wait, else 0.
 
-        The first pass for an outage: a proxy that restarts may say anything. Without an operator it could go on for ever,
-        for what was accepted is sent again after each answer that cannot be read.
+        The first few pass for an outage, because a proxy that restarts may answer anything. More could go on for ever:
+        accepted events are sent again after each answer that cannot be read.
         """
         if failed.failure is not Failure.UNREADABLE:
             return 0.0
         self._mute += 1
         if self._mute < _MUTE_ANSWERS:
             return 0.0
-        return self._ask_operator(failed.detail or failed.reason, chance, now, sure=False)
+        return self._ask_operator(failed.detail or failed.reason, now, sure=False)
 
     # ---- holding and sending again
 
-    def _throttle(self, request: Request, retry_after: float | None, chance: float, now: Moment) -> float:
-        """Hold everything back, longer for each round of requests that is throttled: those out together are one."""
+    def _throttle(self, request: Request, retry_after: float | None, now: Moment) -> float:
+        """Hold everything back, longer for each round of throttled requests; those out together are one round."""
         if request.started > self._throttled_at:
             self._throttled += 1
             self._throttled_at = now.monotonic
-        wait = max(retry_after or 0.0, self._policy.retry.delay(max(self._throttled, 1), chance))
+        wait = max(retry_after or 0.0, self._policy.retry.delay(max(self._throttled, 1), now.chance))
         self._hold(wait, now)
         return wait
 
@@ -377,23 +372,23 @@ class Dispatch:
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)
 
-    def _ask_operator(self, sentence: str, chance: float, now: Moment, *, sure: bool) -> float:
+    def _ask_operator(self, sentence: str, now: Moment, *, sure: bool) -> float:
         self.verdict = sentence
         self._sure = self._sure or sure
         self._failures += 1
-        wait = self._policy.retry.delay(self._failures, chance)
+        wait = self._policy.retry.delay(self._failures, now.chance)
         self._probe_at = max(self._probe_at, now.monotonic + wait)
         return wait
 
     def _recovered(self, now: Moment) -> None:
-        """Amazon answered: an outage is over, and nobody waits for a backoff that was meant for it."""
+        """Note that Amazon answered: an outage is over, and so are the back-offs that were meant for it."""
         if self._outage.answered():
             self._probe_at = 0.0
             self._limit.restart()
             self._retries.hasten(now.monotonic)
 
     def _back_off(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
-        if len(events) > 1 and (request.attempt + 1) % _HALVE_EVERY == 0 and self.proven(request):
+        if len(events) > 1 and (request.attempt + 1) % _HALVE_EVERY == 0 and self.blame.proven(request):
             self._halve(request, events, wait, now)
         else:
             self._retry(request, events, wait, now)

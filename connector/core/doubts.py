@@ -1,25 +1,27 @@
-"""Dedupe keys that may say nothing: what every producer writes for nothing is known by no list.
+"""Dedupe keys that may identify nothing: no list can hold everything that producers write for "no id".
 
-A duplicate is dropped and leaves no copy, so that a constant in the place of an id loses every event but one without a word.
-Two things give it away: a key of which there is copy after copy, where a producer's retry makes a few; and a copy of an
-event in flight that holds something else. Both are told by their places in Kafka, never by the key.
+A duplicate is dropped and leaves no copy, so a constant in the place of an id would silently lose
+every event but one. Two things give such a key away: copy after copy, where a producer's retry makes
+a few; and a copy of an event in flight whose content differs. An operator is told of both by their
+place in Kafka, never by the key.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
 from connector.model import TopicPartition
 
-__all__ = ["Doubt", "Kind", "Repeats"]
+__all__ = ["Doubt", "Doubts", "Kind", "Repeats"]
 
 _MOST_KEYS = 1024
-"""Keys that are counted; a third of a megabyte."""
+"""Keys counted at a time; a third of a megabyte."""
 _MANY = 100
-"""Duplicates of one key that no retry makes."""
+"""More duplicates of one key than any retry makes."""
 _FEW, _SHARE = 10, 20
-"""Fewer are too many where they are more than one in so many records."""
+"""Fewer are too many where they make up more than one in ``_SHARE`` records."""
 
 
 class Kind(StrEnum):
@@ -83,3 +85,33 @@ class Repeats:
         for count in self._counts.values():
             count.copies -= 1
         self._counts = {key: count for key, count in self._counts.items() if count.copies}
+
+
+class Doubts:
+    """Collects what an operator is to be told, the latest of each kind. ``doubtful`` are the counts to keep up to date."""
+
+    __slots__ = ("_doubtful", "_latest", "_repeats")
+
+    def __init__(self, doubtful: Counter[Kind]) -> None:
+        self._doubtful = doubtful
+        self._latest: dict[Kind, Doubt] = {}
+        self._repeats = Repeats()
+
+    def repeated(self, key: bytes, partition: TopicPartition, offset: int, records: int) -> None:
+        """Note a duplicate, of so many records in all."""
+        doubt = self._repeats.note(key, partition, offset, records)
+        self._doubtful[Kind.REPEATED] = self._repeats.doubtful
+        if doubt is not None:
+            self._latest[doubt.kind] = doubt
+
+    def differs(self, partition: TopicPartition, first: int, copy: int) -> None:
+        """Note that the record at offset ``copy`` has the key of the one in flight at ``first``, and another content."""
+        self._doubtful[Kind.DIFFERENT] += 1
+        here, there = f"{partition}@{first}", f"{partition}@{copy}"
+        self._latest[Kind.DIFFERENT] = Doubt(Kind.DIFFERENT, here, there, self._doubtful[Kind.DIFFERENT])
+
+    def take(self) -> list[Doubt]:
+        """Return what is new since this was asked last."""
+        doubts = list(self._latest.values())
+        self._latest.clear()
+        return doubts

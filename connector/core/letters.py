@@ -34,6 +34,7 @@ __all__ = [
     "marked",
     "replay_of",
     "replayed",
+    "replayed_without_value",
     "size",
 ]
 
@@ -160,6 +161,16 @@ def replay_of(headers: Headers) -> tuple[str, str] | None:
     """Return the id of a replayed record and which record it is a copy of; None for a record that was not replayed."""
     values = _tail(headers, REPLAY_HEADERS)
     return None if values is None else (values[0], values[1])
+
+
+def replayed_without_value(headers: Headers) -> str | None:
+    """Return which record it is a copy of, for a record that was replayed from a letter without a value; else None.
+
+    A version that did not know `LEFT_OUT_HEADER` took it for the record's, and so left it where it stands.
+    """
+    said = _tail(headers[: -len(REPLAY_HEADERS)], (LEFT_OUT_HEADER,))
+    of = replay_of(headers)
+    return of[1] if of is not None and said is not None and VALUE in said[0].split(", ") else None
 
 
 def _own(headers: Headers) -> tuple[Headers, frozenset[str]]:

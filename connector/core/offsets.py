@@ -7,7 +7,7 @@ range (parallel-consumer, ``PartitionState``), and only the end of the log, once
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable
 
@@ -134,6 +134,19 @@ class ResolvedOffsets:
                 if at >= 0:
                     offset = max(offset, self._ends[epoch][at])
         return offset
+
+    def last_below(self, offset: int) -> tuple[int, int] | None:
+        """Return offset and epoch of the last record below this offset, of those in here; None if there is none.
+
+        It is of the highest epoch: a log that was cut goes on under a higher one than any record that it lost.
+        """
+        for epoch in list(self._open):
+            self._merge(epoch)
+        for epoch in sorted(self._starts, reverse=True):
+            at = bisect_left(self._starts[epoch], offset) - 1
+            if at >= 0:
+                return min(self._ends[epoch][at], offset) - 1, epoch
+        return None
 
     def _merge(self, epoch: int) -> None:
         runs = self._open.pop(epoch)

@@ -1,8 +1,8 @@
 """Where an assignment starts, what it already knows, and when it must not start at all.
 
 *A ledger that knows too little costs a second send; a ledger that knows too much loses events*
-(docs/how-it-works.md#the-guarantee). So
-every fact is checked for whose it is, and a commit says what it rests on: its metadata is
+(docs/how-it-works.md#the-guarantee). So every fact is checked for whose it is, and a commit says
+what it rests on: its metadata is
 
     v1 <source topic id> <ledger topic id>:<next offset of the ledger> [<offset behind the last record>] [kept <landmarks>]
 
@@ -202,12 +202,18 @@ class Restoration:
     accept: frozenset[str] = frozenset()
     retention_ms: int = 0
     """How long the ledger keeps an entry at least; with 0 it is not known how long."""
+    committed: CommittedOffset | None = None
+    """What the group had committed when the ledger was read."""
     seen: SeenKeys = field(default_factory=SeenKeys)
     resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)
     facts: int = 0
     accepted: list[str] = field(default_factory=list)
     """The values of ``ACCEPT`` that were needed to go on."""
     _landmarks: Landmarks = field(init=False)
+    _named: dict[int, int] = field(default_factory=dict)
+    """When the entries were appended that the commit names, by offset."""
+    _replaced: int | None = None
+    """The first offset at which another entry stands than the commit names."""
     _newest_ms: int = 0
     _last_destination: bytes | None = None
     _judged_from: int | None = None
@@ -216,6 +222,9 @@ class Restoration:
     def __post_init__(self) -> None:
         """Begin with the landmarks of an empty ledger."""
         self._landmarks = Landmarks(self.retention_ms)
+        rests_on = parse_metadata(self.committed.metadata) if self.committed is not None else None
+        if rests_on is not None:
+            self._named = dict(rests_on.landmarks.places)
 
     def take(
         self,
@@ -235,6 +244,8 @@ class Restoration:
         if written.append_ms:
             self._landmarks.passed(written.offset, written.append_ms)
             self._newest_ms = max(self._newest_ms, written.append_ms)
+            if self._named.get(written.offset, written.append_ms) != written.append_ms and self._replaced is None:
+                self._replaced = written.offset
         self._last_destination = header.destination
         if header.destination != mine.destination:
             return None
@@ -264,10 +275,14 @@ class Restoration:
         if committed is None or begin is None or parse_metadata(committed.metadata) is not None:
             return None
         end = committed.next_offset
-        begin = max(begin, state.first_offset)
-        if not begin < end <= state.end_offset:
+        if end > state.end_offset:
             return None
-        return max(begin, min(self.resolved.reach(begin), end) - 1), end
+        begin = min(begin, end)
+        reached = min(self.resolved.reach(begin), end)
+        last = self.resolved.last_below(reached)
+        first = begin if last is None or last[0] < begin - 1 else last[0]
+        first = max(first, state.first_offset)
+        return (first, end) if first < end else None
 
     def never_began(self, state: PartitionState) -> bool:
         """Tell whether a commit that is not ours skips records of a partition of which the ledger knows nothing."""
@@ -277,20 +292,28 @@ class Restoration:
         return parse_metadata(committed.metadata) is None and state.first_offset < committed.next_offset
 
     def finish(
-        self, state: PartitionState, out_of_range: OutOfRange, *, truncated: bool = False, skipped: int | None = None
+        self,
+        state: PartitionState,
+        out_of_range: OutOfRange,
+        *,
+        truncated: bool = False,
+        skipped: int | None = None,
+        unread: bool = False,
     ) -> Recovery | Refusal:
         """Say where to start, after the last entry.
 
         ``truncated``: the log was cut below our position and grew again, so that the committed offset names another record;
         that is handled like an offset out of range (docs/how-it-works.md#what-a-commit-rests-on).
-        ``skipped``: the first record `in_doubt` that has no
-        fact.
+        ``skipped``: the first record `in_doubt` that has no fact. ``unread``: no entry was taken in
+        yet, so only what needs none is refused. The age of what is missing needs some: their append
+        times are the brokers' clock, and that of this host may be hours behind.
         """
-        found = self._start(state, skipped)
+        found = self._start(state, skipped, unread=unread)
         if isinstance(found, Refusal):
             return found
         offset, epoch, note, ours = found
-        if (truncated and ours) or not state.first_offset <= offset <= state.end_offset:
+        vouched = ours or epoch != UNKNOWN_EPOCH
+        if (truncated and vouched) or not state.first_offset <= offset <= state.end_offset:
             if not out_of_range.to_earliest:
                 return Refusal(
                     f"the committed offset {offset} is outside the log ({state.first_offset} to {state.end_offset}): "
@@ -309,7 +332,7 @@ class Restoration:
         topic_id = self.identity.topic_id
         return Recovery(offset, epoch, state.ledger, topic_id, self.seen, resolved, note, used, self._landmarks)
 
-    def _start(self, state: PartitionState, skipped: int | None) -> _Start | Refusal:
+    def _start(self, state: PartitionState, skipped: int | None, *, unread: bool) -> _Start | Refusal:
         committed = state.committed
         if committed is None:
             return _Start(state.first_offset, UNKNOWN_EPOCH, "no committed offset: from the beginning")
@@ -319,7 +342,7 @@ class Restoration:
         if rests_on.topic_id != self.identity.topic_id:
             note = "the topic was recreated since the last commit: from the beginning"
             return _Start(state.first_offset, UNKNOWN_EPOCH, note)
-        refusal = self._ledger_lost(rests_on, state) or self._destination_changed()
+        refusal = self._ledger_lost(rests_on, state, unread=unread) or self._destination_changed()
         if refusal is not None:
             return refusal
         start = _Start(committed.next_offset, committed.epoch, "from the committed offset", ours=True)
@@ -348,7 +371,13 @@ class Restoration:
                     f"with ACCEPT={accept}",
                     accept,
                 )
-        return _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        start = _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        last, doubt = self.resolved.last_below(offset), self.in_doubt(state)
+        if skipped is None and last is not None and doubt is not None and doubt[0] <= last[0]:
+            # Nothing stands between that record and the commit. Its epoch shows whether the log was cut below before the
+            # first record is read; an offset alone is read on from, whatever was never judged stands below it by then.
+            return start._replace(offset=last[0] + 1, epoch=last[1])
+        return start
 
     def _accepts(self, accept: str) -> bool:
         if accept in self.accept:
@@ -356,7 +385,7 @@ class Restoration:
             return True
         return False
 
-    def _ledger_lost(self, rests_on: RestsOn, state: PartitionState) -> Refusal | None:
+    def _ledger_lost(self, rests_on: RestsOn, state: PartitionState, *, unread: bool) -> Refusal | None:
         next_offset, then, ledger = rests_on.ledger.next_offset, rests_on.ledger.topic_id, state.ledger
         if next_offset == 0:
             return None
@@ -366,6 +395,13 @@ class Restoration:
             what += f", but the commit rests on its offset {next_offset}"
             # A ledger cut short keeps its id, so its case is named by the place that is missing.
             case = str(next_offset) if same else ""
+        elif self._replaced is not None:
+            what = (
+                f"was cut short and grew again: at its offset {self._replaced} stands another entry than the commit rests on"
+            )
+            case = f"another at {self._replaced}"
+        elif unread:
+            return None
         else:
             now_ms = max(state.now_ms, self._newest_ms)
             missing = rests_on.landmarks.missing(state.ledger_first, self.retention_ms, now_ms)
@@ -373,7 +409,12 @@ class Restoration:
                 return None
             what = (
                 f"begins at {state.ledger_first}, but its entry {missing.offset} is younger than its retention "
-                "(kafka-delete-records, or a retention that was lowered and put back)"
+                "(kafka-delete-records, or a retention that was lowered and put back"
+                + (
+                    ")"
+                    if self._newest_ms
+                    else "; or the clock of this host, for no entry is left to tell the brokers', is behind)"
+                )
             )
             case = f"begins at {state.ledger_first}"
         accept = accept_value("ledger-lost", then, ledger.topic_id, case)

@@ -1,53 +1,41 @@
-"""How long to wait before sending again, and what waits."""
+"""How long to wait before sending again, and the queue of what waits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
+from connector.core.request import PendingBatch
 from connector.model import Event
 
-__all__ = ["RetryPolicy", "RetryQueue", "Retrying"]
+__all__ = ["RetryPolicy", "RetryQueue"]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Capped exponential backoff with jitter.
+    """Capped exponential back-off with jitter.
 
     Amazon's guide asks for a start of 1 s, a cap of 60 s and jitter (Ads API concepts, rate limiting). Half of each wait is
-    fixed and half is chance: the members of a group spread out, and none comes back at once.
+    fixed and half is random, so the members of a group spread out and none comes back at once.
     """
 
     first_seconds: float = 1.0
     cap_seconds: float = 60.0
     max_tries: int = 8
-    """Of an event that got no verdict, or a passing error of its own, while others got theirs; then it is a dead letter
-    (about two minutes). What fails for all alike is tried without bound."""
+    """How often one event may return without a final verdict while other events get theirs (about two minutes).
+
+    After that it is dead-lettered. What fails for all events alike is tried without bound.
+    """
     max_alone: int = 64
-    """The same of an event that Amazon names as one to retry, while nothing else is there to be sent (about an hour): copies
-    that wait for it may fill the buffer, and then no other event ever shows whether it is this one or Amazon."""
+    """The same for an event that Amazon asks to retry while nothing else is there to be sent (about an hour).
+
+    Copies that wait for it may fill the buffer, and then no other event shows whether this one or Amazon is at fault.
+    """
 
     def delay(self, attempt: int, chance: float) -> float:
         """Return the seconds to wait after the ``attempt``-th failure, from 1; ``chance`` is drawn from [0, 1)."""
         full = min(self.cap_seconds, self.first_seconds * float(1 << min(attempt - 1, 30)))
         return full * (0.5 + 0.5 * chance)
-
-
-@dataclass(order=True, slots=True)
-class Retrying:
-    """Events that are sent again together."""
-
-    due: float
-    """Monotonic second, not before which."""
-    number: int
-    """Keeps those of one instant in the order they failed."""
-    attempt: int = field(compare=False)
-    """Failures so far."""
-    since: int | None = field(compare=False)
-    """The last request that had been started when these events failed first, or were last blamed; None if they never did."""
-    events: list[Event] = field(compare=False)
-    held: bool = field(compare=False, default=False)
-    """Whether they were refused for the account when they were sent last."""
 
 
 class RetryQueue:
@@ -56,26 +44,26 @@ class RetryQueue:
     __slots__ = ("_heap", "_number")
 
     def __init__(self) -> None:
-        self._heap: list[Retrying] = []
+        self._heap: list[PendingBatch] = []
         self._number = 0
 
     def add(self, due: float, attempt: int, since: int | None, events: list[Event]) -> None:
         """Let events wait until a monotonic second."""
         self._number += 1
-        heappush(self._heap, Retrying(due, self._number, attempt, since, events))
+        heappush(self._heap, PendingBatch(due, self._number, attempt, since, events))
 
     def due(self) -> float | None:
         """Return the monotonic second at which the next group may be sent; None if none waits."""
         return self._heap[0].due if self._heap else None
 
-    def take(self, now: float) -> Retrying | None:
+    def take(self, now: float) -> PendingBatch | None:
         """Take the next group whose time has come."""
         if self._heap and self._heap[0].due <= now:
             return heappop(self._heap)
         return None
 
     def hasten(self, now: float) -> None:
-        """Let nobody wait longer: what they waited for has come. The order stays."""
+        """End all waits, because what they waited for has come. The order stays."""
         for group in self._heap:
             group.due = min(group.due, now)
         heapify(self._heap)

@@ -15,7 +15,7 @@ from connector.model import Outcome, Reason
 __all__ = ["AGE_BOUNDS_SECONDS", "Statistics"]
 
 AGE_BOUNDS_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21_600, 86_400, 259_200, 604_800)
-"""From half a second to seven days, the age at which events turn stale."""
+"""Buckets of the histogram, up to seven days, the age at which events turn stale."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Statistics:
     """Counters since the start of the process."""
 
     records: int = 0
-    """Records taken in, each once per assignment."""
+    """Records received, each counted once per assignment."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     already_resolved: int = 0
     released: int = 0
@@ -33,9 +33,9 @@ class Statistics:
     retries: Counter[str] = field(default_factory=Counter)
     """Events sent again, by reason."""
     doubtful_duplicates: Counter[Kind] = field(default_factory=lambda: Counter(dict.fromkeys(Kind, 0)))
-    """Duplicates whose key may say nothing, by what gives it away."""
+    """Duplicates whose key may identify nothing, by what gives it away."""
     event_to_ack: list[int] = field(default_factory=lambda: [0] * (len(AGE_BOUNDS_SECONDS) + 1))
-    """Delivered events by age at the acknowledgement; the last place is beyond all bounds."""
+    """Delivered events by age at the acknowledgement, one count per bucket; the last is for ages beyond all bounds."""
     event_to_ack_seconds: float = 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""Dead letters: the record byte for byte, and why it was set aside (docs/how-it-works.md#dead-letters)."""
+"""Dead letters: a record byte for byte, and headers that say why (docs/how-it-works.md#dead-letters)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from connector.core.letters import (
     largest,
     size,
 )
-from connector.intake import Origin, headers_of
+from connector.intake import Shortened, headers_of
 from connector.kafka.producer import ConfirmingProducer, time_kept
 from connector.model import Flaw, Manner, TopicPartition
-from connector.ports import Confirmation, Record
+from connector.ports import Confirmation, Record, RecordOrigin
 
 __all__ = ["DeadLetters", "reason"]
 
 _MAX_HEADER_BYTES = 4096
-"""Of each header of ours; the letter topic takes 64 KB more than the source's records."""
+"""Upper bound for each of our headers. A dead-letter topic takes records 64 KB larger than the
+source's."""
 
 
 class DeadLetters:
-    """Writes dead letters of one connector."""
+    """Writes the dead letters of one connector; a ``ports.Letters``."""
 
     def __init__(self, producer: ConfirmingProducer, group: str, topic_for: Callable[[str], str]) -> None:
         self._producer = producer
@@ -40,21 +41,22 @@ class DeadLetters:
 
     def write(
         self,
-        origin: Origin,
+        origin: RecordOrigin,
         record: Record,
         flaw: Flaw,
         report: Callable[[Confirmation], None],
         manner: Manner = Manner(),  # noqa: B008 - frozen
     ) -> None:
-        """Write a letter; ``report`` is called once it is confirmed, or has failed.
+        """Write a letter; ``report`` is called once it is confirmed or has failed.
 
-        With the time of now, a header still has the record's.
+        Even if the letter's own timestamp is the time of writing, a header has the record's.
         """
         _, timestamp_ms = record.timestamp()
         value, key, headers = record.value(), record.key(), headers_of(record)
         sizes = {VALUE: len(value or b""), HEADERS: size(headers or ()), KEY: len(key or b"")}
         left_out = largest(manner.left_out, sizes)
-        lacks = (*left_out, UNREADABLE) if headers is None else left_out
+        shortened = isinstance(headers, Shortened) and HEADERS not in left_out
+        lacks = (*left_out, *([HEADERS] if shortened else ()), *([UNREADABLE] if headers is None else ()))
         own = kept(headers or ()) if HEADERS in left_out else headers or ()
         self._producer.write(
             self.topic_for(origin.partition.topic),
@@ -89,6 +91,9 @@ def _headers(source: TopicPartition, group: str, dedupe_id: str, record: Record,
 
 
 def reason(letter: Message) -> str:
-    """Return the reason code of a dead letter; the last one, if a replayed record became a letter again."""
+    """Return the reason code of a dead letter.
+
+    If a replayed record became a letter again, the last code counts.
+    """
     codes = [value for name, value in headers_of(cast("Record", letter)) or () if name == REASON_HEADER]
     return (codes[-1] or b"").decode("utf-8", "replace") if codes else "none"

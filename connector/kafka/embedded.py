@@ -1,8 +1,9 @@
-"""librdkafka's embedded broker: a simulator in memory, for the demo and for fast tests. Not Apache Kafka.
+"""librdkafka's embedded broker: an in-memory simulator for the demo and fast tests.
 
-It keeps nothing over its end, at most 5 MiB a partition, has no settings of topics, no retention, no transactions and no
-append time. It gives topic ids and leader epochs once it has a controller. Its API is experimental and reached by ctypes, in
-the library that the wheel of ``confluent_kafka`` carries.
+It is not Apache Kafka. It keeps at most 5 MiB per partition and nothing beyond its end. It has no
+topic settings, no retention, no transactions and no append time. It has topic ids and leader epochs
+once it has a controller. Its API is experimental. It is reached by ctypes, in the library that the
+``confluent_kafka`` wheel contains.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any, Self
 from confluent_kafka import cimpl
 
 from connector.errors import KafkaUnavailable
-from connector.kafka.topics import TopicDescription, Topics
+from connector.kafka.cluster import Cluster
+from connector.model import TopicDescription
 
-__all__ = ["EmbeddedBroker", "SimulatedTopics"]
+__all__ = ["EmbeddedBroker", "EmbeddedLedgerTopics"]
 
 _PRODUCER = 0
 _SESSION_MS = 6000
@@ -33,7 +35,7 @@ class EmbeddedBroker:
         self.bootstrap_servers = ""
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the broker."""
         text = ctypes.create_string_buffer(512)
         configuration = self._call("rd_kafka_conf_new", ctypes.c_void_p)
         self._call(
@@ -45,7 +47,8 @@ class EmbeddedBroker:
             text,
             ctypes.c_size_t(len(text)),
         )
-        # Its notice that a mock cluster is enabled goes to standard error otherwise; the demo says so in its own words.
+        # Otherwise it writes to standard error that a mock cluster is enabled; the demo says so
+        # itself.
         self._call("rd_kafka_conf_set_log_cb", None, ctypes.c_void_p(configuration), ctypes.c_void_p(None))
         self._handle = self._call(
             "rd_kafka_new",
@@ -67,17 +70,18 @@ class EmbeddedBroker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop it; all it holds is gone."""
-        # The cluster belongs to the handle and goes with it: destroying it alone aborts the process.
+        """Stop the broker. All its records are gone."""
+        # The cluster belongs to the handle and ends with it. Destroying it separately aborts the
+        # process.
         self._call("rd_kafka_destroy", None, ctypes.c_void_p(self._handle))
 
     def create_topic(self, topic: str, partitions: int) -> None:
-        """Make a topic."""
+        """Create a topic."""
         code = self._call(
             "rd_kafka_mock_topic_create", ctypes.c_int, ctypes.c_void_p(self._cluster), topic.encode(), partitions, 1
         )
         if code:
-            raise KafkaUnavailable(f"the embedded broker did not make topic {topic}: error {code}")
+            raise KafkaUnavailable(f"the embedded broker did not create topic {topic}: error {code}")
 
     def _call(self, name: str, result: Any, *arguments: Any) -> Any:
         function = getattr(self._library, name)
@@ -85,16 +89,19 @@ class EmbeddedBroker:
         return function(*arguments)
 
 
-class SimulatedTopics:
-    """Stands in for `OwnTopics` where topics have no settings to check: the broker's maker made them."""
+class EmbeddedLedgerTopics:
+    """A ``ports.LedgerTopics`` for the embedded broker, whose topics have no settings.
 
-    def __init__(self, topics: Topics, ledger: str) -> None:
-        self._topics = topics
+    Whoever started the broker has created the topics.
+    """
+
+    def __init__(self, cluster: Cluster, ledger: str) -> None:
+        self._cluster = cluster
         self._ledger = ledger
 
     def ensure(self, source: TopicDescription) -> TopicDescription:
-        """Return the ledger; a ``TopicsOfOurs``."""
-        ledger = self._topics.describe(self._ledger)
+        """Return the ledger."""
+        ledger = self._cluster.describe(self._ledger)
         if ledger is None:
-            raise KafkaUnavailable(f"the simulator has no ledger {self._ledger} for {source.name}")
+            raise KafkaUnavailable(f"the embedded broker has no ledger {self._ledger} for {source.name}")
         return ledger

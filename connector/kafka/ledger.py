@@ -1,4 +1,8 @@
-"""The ledger topic: facts are appended to it, and an assignment is restored from it (docs/how-it-works.md#the-ledger)."""
+"""The ledger topic: facts are appended, assignments are restored (docs/how-it-works.md#the-ledger).
+
+A restore never guesses. If the ledger cannot be read to its end, or has an entry that no connector
+writes there, the partition is refused with the text that says what an operator can do.
+"""
 
 from __future__ import annotations
 
@@ -30,22 +34,23 @@ from connector.errors import (
     LogDamaged,
 )
 from connector.kafka import reader
+from connector.kafka.cluster import Cluster
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import TopicDescription, Topics, TopicsOfOurs
-from connector.model import UNKNOWN_EPOCH, Facts, TopicPartition
-from connector.ports import Confirmation
+from connector.kafka.reader import Read
+from connector.model import UNKNOWN_EPOCH, Facts, TopicDescription, TopicPartition
+from connector.ports import Confirmation, LedgerTopics
 
 __all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "entries"]
 
-_MEND = (
-    "Facts are neither guessed nor skipped: let a replica lead that is whole; where there is none, delete the ledger's "
-    "records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
+_FIX = (
+    "Facts are neither guessed nor skipped: make a replica the leader that is intact. If there is none, delete the "
+    "ledger's records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
-    """Whose facts, and what an operator accepted."""
+    """Whose facts the ledger holds, and what an operator has accepted."""
 
     group: str
     destination: bytes
@@ -53,46 +58,49 @@ class LedgerPolicy:
     accept: frozenset[str]
     out_of_range: OutOfRange
     retention_ms: int
-    """How long the ledger keeps an entry at least: `DedupePolicy.ledger_ms`."""
+    """Minimum time for which the ledger keeps an entry: `DedupePolicy.ledger_ms`."""
     wall_ms: Callable[[], int]
-    """The clock by which what it must still hold is judged."""
+    """The clock that decides which entries the ledger must still hold."""
 
 
 class Ledger:
-    """The ledgers of one connector: one topic for each source topic, one partition for each partition.
+    """The ledgers of one connector: one topic per source topic, one partition per source partition.
 
-    Without ``append_time`` the brokers have no clock (the simulator reports a constant): the wall clock is believed.
+    ``append_time`` is False for brokers without a clock, as the embedded one, which reports a
+    constant; the wall clock is trusted then. ``cluster_id`` is asked for once if it is not given.
     """
 
     def __init__(
         self,
         policy: LedgerPolicy,
-        topics: Topics,
-        own: TopicsOfOurs,
+        cluster: Cluster,
+        own: LedgerTopics,
         producer: ConfirmingProducer,
         reader_properties: dict[str, Any],
         topic_for: Callable[[str], str],
         *,
         append_time: bool = True,
+        cluster_id: str | None = None,
+        read: Read = reader.read,
     ) -> None:
         self._append_time = append_time
         self._policy = policy
-        self._topics = topics
+        self._cluster = cluster
         self._own = own
         self._producer = producer
         self._topic_for = topic_for
-        self._cluster_id: str | None = None
-        self._reader = LedgerReader(policy, topics, reader_properties)
+        self._cluster_id = cluster_id
+        self._reader = LedgerReader(policy, cluster, reader_properties, read)
 
     @property
     def cluster_id(self) -> str:
-        """The cluster's id, asked once; blocks."""
+        """The cluster's id; blocks the first time unless it was given."""
         if self._cluster_id is None:
-            self._cluster_id = self._topics.cluster_id()
+            self._cluster_id = self._cluster.cluster_id()
         return self._cluster_id
 
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
-        """Append an entry; ``report`` is called once it is confirmed, or has failed."""
+        """Append an entry; ``report`` is called once it is confirmed or has failed."""
         header = ledger_entry.LedgerHeader(
             cluster_id=self.cluster_id,
             source_topic=source.topic,
@@ -109,15 +117,15 @@ class Ledger:
     def restore(
         self, source: TopicPartition, *, truncated: bool = False, wanted: Callable[[], bool] = lambda: True
     ) -> Recovery:
-        """Read what an assignment starts with; blocks until the ledger partition was read to its end.
+        """Return what an assignment starts with. Blocks while the ledger partition is read.
 
-        Once it is not ``wanted`` any more it ends, as if the ledger could not be read.
+        Once ``wanted`` says no, it ends as if the ledger could not be read.
 
         Raises:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
-        topic = self._topics.describe(source.topic)
+        topic = self._cluster.describe(source.topic)
         if topic is None:
             raise LedgerUnavailable(f"topic {source.topic} does not exist")
         ledger = self._own.ensure(topic)
@@ -125,11 +133,12 @@ class Ledger:
 
 
 class LedgerReader:
-    """Says where a partition starts and what is known of it; changes nothing."""
+    """Finds out where a partition starts and what is known of it; changes nothing."""
 
-    def __init__(self, policy: LedgerPolicy, topics: Topics, properties: dict[str, Any]) -> None:
+    def __init__(self, policy: LedgerPolicy, cluster: Cluster, properties: dict[str, Any], read: Read = reader.read) -> None:
+        self._read = read
         self._policy = policy
-        self._topics = topics
+        self._cluster = cluster
         self._properties = properties
 
     def recover(
@@ -143,17 +152,20 @@ class LedgerReader:
         newest: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Recovery:
-        """Read a ledger partition to its end; blocks. Of ``newest`` entries only, to look whether it could start.
+        """Read a ledger partition to its end; blocks.
 
-        Without a ``ledger``, or a partition of it, it is as if there were an empty one.
+        With ``newest``, only so many entries are read, to check whether it could start.
+
+        A missing ``ledger``, or partition of it, counts as an empty one.
 
         Raises:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
-        # The commit first, the end second: a ledger that is whole reaches at least to where a commit before it rests.
-        committed = self._topics.committed(source)
-        first, end = self._topics.offsets(source)
+        # The commit first, the end second: an intact ledger reaches at least as far as an earlier
+        # commit relies on.
+        committed = self._cluster.committed(source)
+        first, end = self._cluster.offsets(source)
         identity = Identity(
             cluster_id,
             source.topic,
@@ -164,23 +176,24 @@ class LedgerReader:
         )
         place = TopicPartition(ledger.name if ledger is not None else "", source.partition)
         there = ledger is not None and source.partition < ledger.partitions
-        ledger_first, ledger_end = self._topics.offsets(place) if there else (0, 0)
+        ledger_first, ledger_end = self._cluster.offsets(place) if there else (0, 0)
         position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
         now_ms = self._policy.wall_ms()
         state = PartitionState(first, end, committed, position, ledger_first, source.partition, now_ms)
 
-        def finish(restoration: Restoration, skipped: int | None = None) -> Recovery:
-            found = restoration.finish(state, self._policy.out_of_range, truncated=truncated, skipped=skipped)
+        def finish(restoration: Restoration, skipped: int | None = None, *, unread: bool = False) -> Recovery:
+            policy = self._policy.out_of_range
+            found = restoration.finish(state, policy, truncated=truncated, skipped=skipped, unread=unread)
             if isinstance(found, Refusal):
                 raise LedgerRefused(found.sentence)
             return found
 
         def begun() -> Restoration:
-            return Restoration(identity, self._policy.accept, self._policy.retention_ms)
+            return Restoration(identity, self._policy.accept, self._policy.retention_ms, committed)
 
-        finish(begun())  # what commit and ends refuse needs no reading
+        finish(begun(), unread=True)  # a refusal by commit and log ends needs no reading
         restoration = begun()
-        # Whether somebody else's commit skips anything only all facts can tell.
+        # Only all facts together tell whether somebody else's commit skips a record.
         whole = newest is None or (committed is not None and parse_metadata(committed.metadata) is None)
         since = ledger_first if whole else max(ledger_first, ledger_end - (newest or 0))
         self._take_all(restoration, place, since, ledger_end, wanted)
@@ -193,42 +206,42 @@ class LedgerReader:
         self, restoration: Restoration, place: TopicPartition, first: int, end: int, wanted: Callable[[], bool]
     ) -> None:
         try:
-            messages = reader.read(self._properties, place, first, end, wanted)
+            messages = self._read(self._properties, place, first, end, wanted)
             for message, entry in entries(messages, place, first, end):
                 _take(restoration, place, message, entry)
         except KafkaDenied:
             raise
         except KafkaStalled as error:
-            self._topics.offsets(place)  # if its leader does not answer, it is that
-            raise LedgerRefused(f"{error}, though its leader answers: it is damaged there. {_MEND}") from error
+            self._cluster.offsets(place)  # raises if the leader does not answer
+            raise LedgerRefused(f"{error}, although its leader answers: it is damaged there. {_FIX}") from error
         except LogDamaged as error:
-            raise LedgerRefused(f"the ledger cannot be read: {error}. {_MEND}") from error
+            raise LedgerRefused(f"the ledger cannot be read: {error}. {_FIX}") from error
         except KafkaUnavailable as error:
             raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
     def _skipped(
         self, restoration: Restoration, source: TopicPartition, state: PartitionState, wanted: Callable[[], bool]
     ) -> int | None:
-        """Return the first record that a commit not ours skips without a fact; None if it skips none."""
+        """Return the first record that a foreign commit skips without a fact; None if it skips none."""
         doubt = restoration.in_doubt(state)
         if doubt is None:
             return None
         first, end = doubt
-        _, stable = self._topics.offsets(source, stable=True)
+        _, stable = self._cluster.offsets(source, stable=True)
         end_of_read = min(end, stable)
         try:
-            with closing(cast("Any", reader.read(self._properties, source, first, end_of_read, wanted))) as records:
+            with closing(cast("Any", self._read(self._properties, source, first, end_of_read, wanted))) as records:
                 for record in records:
                     epoch, offset = record.leader_epoch(), record.offset() or 0
                     if not restoration.resolved.covers(offset, UNKNOWN_EPOCH if epoch is None else epoch):
                         return offset
                     first = offset + 1
         except KafkaStalled:
-            self._topics.offsets(source)  # if its leader does not answer, it is that
+            self._cluster.offsets(source)  # raises if the leader does not answer
             return first
         except LogDamaged:
-            return first  # what cannot be read was never judged: to give it up is what such a commit is made for
-        return stable if stable < end else None  # a transaction is open there: what it wrote is not judged either
+            return first  # a record that cannot be read has no fact; such a commit is made to give it up
+        return stable if stable < end else None  # an open transaction: its records have no facts either
 
     def _skipped_since_others_began(
         self,
@@ -238,22 +251,23 @@ class LedgerReader:
         ledger: TopicDescription,
         wanted: Callable[[], bool],
     ) -> int | None:
-        """Return the first record that is younger than the facts of other partitions and that a commit not ours skips.
+        """Return the first skipped record that is younger than the facts of other partitions.
 
-        A partition that is new, or that somebody else had first, has no facts. What a start from now skips is older than
-        the connector's first entry in any partition.
+        A partition that is new, or that another consumer had first, has no facts. A commit that
+        means "start from now" skips only what is older than the connector's first entry in any
+        partition.
         """
         for number in range(ledger.partitions):
             place = TopicPartition(ledger.name, number)
-            first, end = self._topics.offsets(place)
+            first, end = self._cluster.offsets(place)
             if number == source.partition or first >= end:
                 continue
-            with closing(cast("Any", reader.read(self._properties, place, first, first + 1, wanted))) as messages:
+            with closing(cast("Any", self._read(self._properties, place, first, first + 1, wanted))) as messages:
                 message, entry = next(entries(messages, place, first, first + 1))
             kind, append_ms = message.timestamp()
             begun = (entry.header.source_topic_id, entry.header.destination) == (identity.topic_id, identity.destination)
             if begun and kind != TIMESTAMP_NOT_AVAILABLE:
-                skipped = self._topics.offset_at(source, append_ms)
+                skipped = self._cluster.offset_at(source, append_ms)
                 return skipped if skipped is not None and skipped < cast("Any", state.committed).next_offset else None
         return None
 
@@ -261,13 +275,14 @@ class LedgerReader:
 def entries(
     messages: Iterable[Message], place: TopicPartition, first: int, end: int
 ) -> Iterator[tuple[Message, ledger_entry.LedgerEntry]]:
-    """Decode the records of a stretch of a ledger partition, which has one at each offset.
+    """Decode the records of a stretch of a ledger partition.
 
-    Nothing of it is written in transactions, and what has no key cannot be compacted. So one that is not there was lost, as
-    where the offset of a batch, which its checksum does not cover, is another than it was.
+    There is one at each offset: the ledger is written without transactions, and records without
+    keys are not compacted. So a missing one was lost. That is also how a wrong batch offset shows,
+    which no checksum covers.
 
     Raises:
-        LedgerRefused: a record is missing, damaged or not ours; the text names the place.
+        LedgerRefused: a record is missing, damaged or not ours; the text names the offset.
     """
     expected = first
     for message in messages:
@@ -276,21 +291,21 @@ def entries(
         yield message, _decoded(place, message)
         expected += 1
     if expected < end:
-        raise LedgerRefused(f"{place}, offset {expected}: the entry there is missing. {_MEND}")
+        raise LedgerRefused(f"{place}, offset {expected}: the entry there is missing. {_FIX}")
 
 
 def _decoded(place: TopicPartition, message: Message) -> ledger_entry.LedgerEntry:
     where, value = f"{place}, offset {message.offset()}", message.value()
     if value is None:
-        raise LedgerRefused(f"{where}: a record without a value, which no connector writes")
+        raise LedgerRefused(f"{where}: a record without a value, which the connector never writes")
     try:
         entry = ledger_entry.decode(value)
     except LedgerRefused as refusal:
         raise LedgerRefused(f"{where}: {refusal}") from refusal
     if entry.header.partition != place.partition:
         raise LedgerRefused(
-            f"{where}: an entry of partition {entry.header.partition}, which no connector writes there; its facts would be "
-            "taken for those of other records"
+            f"{where}: an entry of partition {entry.header.partition}, which the connector never writes there; its facts "
+            "would be taken for facts about other records"
         )
     return entry
 

@@ -1,8 +1,8 @@
-"""librdkafka's properties: what an operator may set, what the guarantee fixes, and what each kind of client is given.
+"""librdkafka's properties: what may be set, what the guarantee fixes, what each client gets.
 
-All three clients share the operator's properties; those of a consumer or producer alone go only where they mean something,
-because librdkafka warns of the others. What would break the guarantee is refused by name (`problems`), and what the
-guarantee needs is set last, so that nothing given can override it.
+All clients share the operator's properties. Those that only a consumer or a producer has go only
+there, because librdkafka warns about the others. What would break the guarantee is refused by name
+(`problems`). What the guarantee needs is set last, so that nothing can override it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COMMITS = "offsets are committed only after their facts are in the ledger"
 _ACKNOWLEDGED = "a fact counts only once all in-sync replicas have it"
 _NO_TRANSACTION = "the ledger needs no transaction"
 _OURS = "the connector sets it itself"
-_NEW_PROTOCOL = "a protocol older than the brokers' would not tell which events are of aborted transactions"
+_NEW_PROTOCOL = "with an older protocol, events of aborted transactions could not be told apart"
 
 _REFUSED = {
     "enable.auto.commit": _COMMITS,
@@ -42,36 +42,38 @@ _REFUSED = {
     "request.required.acks": _ACKNOWLEDGED,
     "enable.idempotence": _OURS,
     "delivery.report.only.error": _ACKNOWLEDGED,
-    "message.timeout.ms": "a fact that is not written in time is written again for as long as it takes",
-    "delivery.timeout.ms": "a fact that is not written in time is written again for as long as it takes",
+    "message.timeout.ms": "a fact that is not written in time is written again until it is",
+    "delivery.timeout.ms": "a fact that is not written in time is written again until it is",
     "transactional.id": _NO_TRANSACTION,
     "transaction.timeout.ms": _NO_TRANSACTION,
-    "allow.auto.create.topics": "a misspelt topic would be made, with the settings of none; see LEDGER_AUTO_CREATE",
+    "allow.auto.create.topics": "a misspelt topic would be created, with default settings; see LEDGER_AUTO_CREATE",
     "enable.partition.eof": _OURS,
     "group.protocol.type": _OURS,
     "api.version.request": _NEW_PROTOCOL,
     "api.version.fallback.ms": _NEW_PROTOCOL,
-    "default.topic.config": "its properties are variables of their own",
+    "default.topic.config": "set its properties one by one, each by its own variable",
     "logger": _OURS,
-    "metadata.broker.list": "it is another name for bootstrap.servers: set KAFKA_BOOTSTRAP_SERVERS",
-    "plugin.library.paths": "code that is not the connector's could change what it guarantees",
+    "metadata.broker.list": "it is another name of bootstrap.servers: set KAFKA_BOOTSTRAP_SERVERS",
+    "plugin.library.paths": "foreign code could break what the connector guarantees",
 }
 
 _FROM_THE_BEGINNING = frozenset({"earliest", "smallest", "beginning"})
 _RESET = (
-    "no committed offset means the beginning of the partition: older than MAX_EVENT_AGE is stale anyway, and to start from "
-    "now set the group's offsets with Kafka's own tool"
+    "without a committed offset the connector starts at the beginning of the partition; events older than MAX_EVENT_AGE are "
+    "stale anyway. To start from now, set the group's offsets with Kafka's own tool"
 )
 
 _CHECKED = frozenset({"true", "t", "1"})
-"""What librdkafka takes for true, in any case."""
-_UNCHECKED = "a record that has changed on a broker's disk would be taken for what was written"
+"""Values that librdkafka reads as true, in upper or lower case."""
+_UNCHECKED = "a record that was altered on a broker's disk would be taken as valid"
 
 _ENUMERATED = frozenset({"auto.offset.reset", "group.protocol", "isolation.level"})
-"""Read here, and by librdkafka in any case and with spaces before; the assignors' names too are taken with some."""
+"""We compare these values ourselves, so they are normalised first: librdkafka accepts any case and
+surrounding spaces."""
 
 _MILLISECONDS = frozenset({"max.poll.interval.ms", "session.timeout.ms"})
-"""Read here as well. librdkafka takes 045000 for octal and 0x10 for hexadecimal, and ends at the first other character."""
+"""We compute with these values. librdkafka reads 045000 as octal and 0x10 as hexadecimal, and stops
+at the first character that is no digit."""
 
 _CONSUMER_ONLY = _words(
     "group.instance.id partition.assignment.strategy session.timeout.ms heartbeat.interval.ms group.protocol "
@@ -80,7 +82,7 @@ _CONSUMER_ONLY = _words(
     "max.partition.fetch.bytes fetch.max.bytes fetch.min.bytes fetch.error.backoff.ms isolation.level check.crcs "
     "auto.offset.reset consume.callback.max.messages"
 )
-"""Marked C in librdkafka's CONFIGURATION.md, but for the refused."""
+"""Marked C in librdkafka's CONFIGURATION.md, without those refused."""
 
 _PRODUCER_ONLY = _words(
     "enable.gapless.guarantee queue.buffering.max.messages queue.buffering.max.kbytes queue.buffering.max.ms linger.ms "
@@ -88,7 +90,7 @@ _PRODUCER_ONLY = _words(
     "compression.level batch.num.messages batch.size sticky.partitioning.linger.ms request.timeout.ms queuing.strategy "
     "produce.offset.report partitioner msg_order_cmp"
 )
-"""Marked P there, but for the refused."""
+"""Marked P there, without those refused."""
 
 _COMMON = _words(
     "security.protocol sasl.mechanism sasl.mechanisms sasl.username sasl.password ssl.ca.location ssl.ca.pem "
@@ -98,7 +100,7 @@ _COMMON = _words(
     "sasl.oauthbearer.scope client.id client.rack socket.timeout.ms socket.keepalive.enable "
     "message.max.bytes receive.message.max.bytes debug"
 )
-"""Where a typo is looked up, beside the lists above. Whether a property exists is for librdkafka to say."""
+"""More names to suggest for a typo. Whether a property exists is for librdkafka to say."""
 
 _ALIASES = {
     "compression.type": "compression.codec",
@@ -108,7 +110,8 @@ _ALIASES = {
     "retries": "message.send.max.retries",
     "sasl.mechanism": "sasl.mechanisms",
 }
-"""Of properties that have two names, the one librdkafka's texts may use for the one given."""
+"""For properties with two names: the name that librdkafka's messages may use instead of the one
+given."""
 
 _DEFAULT_MAX_POLL_MS = "300000"
 _DEFAULT_SESSION_MS = "45000"
@@ -116,9 +119,9 @@ _FIXED = {"allow.auto.create.topics": False}
 
 
 def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> list[str]:
-    """Return what is wrong with properties given, one sentence each, that begins with the variable and shows no secret.
+    """Return a sentence for each wrong property. It begins with the variable and shows no secret.
 
-    librdkafka judges names and values itself, by setting up a client of each kind that knows no broker.
+    librdkafka judges names and values itself: a client of each kind is made that knows no broker.
     """
     allowed = _plain(properties)
     found = []
@@ -137,7 +140,7 @@ def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> lis
 
 
 def consumer_properties(kafka: Kafka) -> dict[str, str | bool]:
-    """Return what the member of the group is made with."""
+    """Return the properties of the member of the group."""
     given = _without(_plain(kafka.properties), _PRODUCER_ONLY | {"auto.offset.reset"})
     if given.get("group.protocol", "classic") == "classic":
         given.setdefault("partition.assignment.strategy", "cooperative-sticky")
@@ -153,19 +156,19 @@ def consumer_properties(kafka: Kafka) -> dict[str, str | bool]:
 
 
 def producer_properties(kafka: Kafka) -> dict[str, str | bool]:
-    """Return what the producer of facts and dead letters is made with."""
+    """Return the properties of the producer of facts and dead letters."""
     given = _without(kafka.properties, _CONSUMER_ONLY)
     return given | {"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", **_FIXED}
 
 
 def admin_properties(kafka: Kafka) -> dict[str, str | bool]:
-    """Return what the admin client is made with."""
+    """Return the properties of the admin client."""
     given = _without(kafka.properties, _CONSUMER_ONLY | _PRODUCER_ONLY)
     return given | {"bootstrap.servers": kafka.bootstrap_servers, **_FIXED}
 
 
 def session_timeout_seconds(kafka: Kafka) -> float | None:
-    """Return the session time-out of the classic protocol; None where the broker sets it (``group.protocol=consumer``)."""
+    """Return the session timeout; None if the brokers set it (``group.protocol=consumer``)."""
     given = _plain(kafka.properties)
     if given.get("group.protocol") == "consumer":
         return None
@@ -173,7 +176,7 @@ def session_timeout_seconds(kafka: Kafka) -> float | None:
 
 
 def _plain(properties: Mapping[str, str]) -> dict[str, str]:
-    """Return properties with each value that is read here in the one form it is compared in."""
+    """Return properties with each value that we compare in its normal form."""
     return {name: _plain_value(name, value) for name, value in properties.items()}
 
 
@@ -185,7 +188,7 @@ def _plain_value(name: str, value: str) -> str:
 
 def _refusal(name: str, value: str) -> str | None:
     if name.startswith("test."):
-        return "it is for librdkafka's own tests"
+        return "it is meant for librdkafka's own tests"
     if name == "auto.offset.reset" and value not in _FROM_THE_BEGINNING:
         return _RESET
     if name == "isolation.level" and value == "read_uncommitted":
@@ -198,7 +201,7 @@ def _refusal(name: str, value: str) -> str | None:
 
 
 def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what cannot work with this build of the Kafka client, which says it late, in its own terms, or never."""
+    """Yield what this build of the client cannot do and says late, unclearly, or never."""
     name = next((name for name in ("sasl.mechanisms", "sasl.mechanism") if name in properties), "sasl.mechanism")
     mechanism = properties.get(name, _DEFAULT_MECHANISM).strip()
     method = properties.get("sasl.oauthbearer.method", "").strip().lower()
@@ -208,7 +211,7 @@ def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         return
     if mechanism == _DEFAULT_MECHANISM:
         said = "it is GSSAPI" if name in properties else "it is not set, which means GSSAPI"
-        yield name, f"{said}, and the Kafka client that the connector carries has no Kerberos; set it to {_MECHANISMS_TEXT}"
+        yield name, f"{said}, and the connector's Kafka client has no Kerberos; set it to {_MECHANISMS_TEXT}"
     elif mechanism not in _MECHANISMS:
         yield name, f"it is {mechanism!r}; it takes {_MECHANISMS_TEXT}"
     elif mechanism == "OAUTHBEARER" and method != "oidc":
@@ -219,17 +222,20 @@ _DEFAULT_MECHANISM = "GSSAPI"
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 _MECHANISMS_TEXT = f"{', '.join(_MECHANISMS[:-1])} or {_MECHANISMS[-1]}"
 _NO_AWS = (
-    "tokens by AWS IAM need a package that the connector does not carry; remove it, and let Kafka's users come by "
-    "SCRAM-SHA-512, by TLS, or by another provider of OIDC"
+    "AWS IAM tokens need a package that the connector does not contain; remove it, and authenticate with "
+    "SCRAM-SHA-512, TLS, or another OIDC provider"
 )
 _NO_METHOD = (
-    "OAUTHBEARER has its tokens by OIDC or not at all; set it to oidc, and KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, "
-    "KAFKA_SASL_OAUTHBEARER_CLIENT_ID and KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET with it"
+    "OAUTHBEARER works with OIDC only; set it to oidc, and set KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, "
+    "KAFKA_SASL_OAUTHBEARER_CLIENT_ID and KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET as well"
 )
 
 
 def _refused_by_librdkafka(properties: Mapping[str, str]) -> list[str]:
-    """Return what librdkafka refuses. It names one property at a time, so that one is left out and it is asked again."""
+    """Return what librdkafka refuses.
+
+    It names one property at a time, so it is asked again without that one.
+    """
     text = _words_of_librdkafka(properties)
     if text is None:
         return []
@@ -245,37 +251,37 @@ def _refused_by_librdkafka(properties: Mapping[str, str]) -> list[str]:
 
 
 def _words_of_librdkafka(properties: Mapping[str, str]) -> str | None:
-    """Return what librdkafka says against these properties; None if it takes them."""
+    """Return librdkafka's complaint about these properties; None if it accepts them."""
     kafka = Kafka(bootstrap_servers="", topics=(), group_id="settings", properties=properties)
     try:
         Consumer(_quiet(consumer_properties(kafka))).close()
         Producer(_quiet(producer_properties(kafka)))
     except KafkaException as refusal:
         return str(refusal.args[0].str())
-    except Exception as refusal:  # noqa: BLE001 - the Python client refuses by whatever it meets: ValueError, ImportError
+    except Exception as refusal:  # noqa: BLE001 - the Python client raises whatever it meets: ValueError, ImportError
         return str(refusal)
     return None
 
 
-# The text is read to say which variable; that it is refused needs no reading.
+# The message is parsed only to name the variable.
 
 
 def _missing(text: str, properties: Mapping[str, str]) -> str | None:
-    """Return the property that a text says must be there, and is not."""
+    """Return the property that a message says must be set, and is not."""
     if "mandatory" not in text and "must be set" not in text:
         return None
-    every = "mandatory" not in text  # of a mandatory one the text goes on to say beside which other
+    every = "mandatory" not in text  # for a mandatory property the message goes on to say which other one requires it
     named = re.findall(r"[a-z]+(?:\.[a-z0-9]+)+", text)
     return next((name for name in named[: None if every else 1] if name not in properties), None)
 
 
 def _culprit(text: str, properties: Mapping[str, str]) -> str | None:
-    """Return the property that a text is about: one it quotes or mentions, or else one without which it is not said."""
+    """Return the property that a message quotes or mentions, or depends on."""
     for is_in in (_quotes, _mentions):
         for name in properties:
             if is_in(text, name) or is_in(text, _ALIASES.get(name, name)):
                 return name
-    for name in sorted(properties, key="security.protocol".__eq__):  # last: without it much else does not matter
+    for name in sorted(properties, key="security.protocol".__eq__):  # last: without it most others do not matter
         if _words_of_librdkafka({other: value for other, value in properties.items() if other != name}) != text:
             return name
     return None
@@ -290,9 +296,9 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def _unreadable(name: str, value: str) -> str:
-    """Say of a file that cannot be read why, which librdkafka does not."""
+    """Return why a file cannot be read, which librdkafka does not say."""
     if name in {"ssl.key.location", "ssl.key.pem"}:
-        hint = "; where the key is encrypted, KAFKA_SSL_KEY_PASSWORD must be its password"
+        hint = "; if the key is encrypted, KAFKA_SSL_KEY_PASSWORD must be its password"
     elif name == "ssl.keystore.location":
         hint = "; KAFKA_SSL_KEYSTORE_PASSWORD must be its password"
     else:
@@ -308,7 +314,7 @@ def _unreadable(name: str, value: str) -> str:
 
 
 def _quiet(properties: Mapping[str, str | bool]) -> dict[str, str | bool | int]:
-    """Return properties of a client that is made only to see whether it can be: no broker to connect to, no log line."""
+    """Return properties for a client that is only made to see whether it can be."""
     return {"log_level": 0} | {name: value for name, value in properties.items() if name != "bootstrap.servers"}
 
 

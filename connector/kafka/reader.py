@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,16 +9,21 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.errors import KafkaStalled, KafkaUnavailable, LogDamaged
-from connector.kafka.topics import unavailable
+from connector.kafka.cluster import unavailable
+from connector.kafka.host import HOST, Host
 from connector.model import TopicPartition
 
-__all__ = ["read"]
+__all__ = ["Read", "read"]
+
+Read = Callable[[dict[str, Any], TopicPartition, int, int, Callable[[], bool]], Iterator[Message]]
+"""`read`, or one that stands in for it."""
 
 _READ_SECONDS = 0.05
-"""One call waits so long for ``_READ_RECORDS``, even at the end of the partition: short, or each restore pays for it."""
+"""How long one call waits for `_READ_RECORDS`, also at the end of the partition. Short, because
+each restore pays for it."""
 _READ_RECORDS = 500
 _STALLED_SECONDS = 30.0
-"""A partition that yields nothing for so long cannot be read for now."""
+"""A partition that yields nothing for so long counts as unreadable for now."""
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes are named so
 _DAMAGED = frozenset(
     {
@@ -29,7 +33,8 @@ _DAMAGED = frozenset(
         KafkaError.INVALID_MSG,
     }
 )
-"""A checksum that does not fit, bytes that do not unpack, a format that there is not; and the brokers' own word for it."""
+"""A wrong checksum, bytes that do not decompress, an unknown format, and the brokers' own word for
+these."""
 
 
 def read(
@@ -38,23 +43,26 @@ def read(
     first: int,
     end: int,
     wanted: Callable[[], bool] = lambda: True,
+    make_client: Callable[[dict[str, Any]], Consumer] = Consumer,
+    host: Host = HOST,
 ) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.
 
-    ``properties`` must enable ``enable.partition.eof``, for an end behind a transaction's marker is noticed by it, and
-    ``check.crcs``, or a record whose bytes have changed since it was written is yielded as if it were sound. Once it is not
-    ``wanted`` any more it ends, as if the partition could not be read.
+    ``properties`` must have ``enable.partition.eof``, or an end that follows a transaction marker
+    is not noticed; and ``check.crcs``, or a record whose bytes have changed is yielded as if it
+    were intact. Once ``wanted`` says no, it ends as if the partition could not be read.
 
     Raises:
-        KafkaUnavailable: it cannot be read to the end for now; `KafkaStalled` where nobody says why.
-        LogDamaged: it cannot be read to the end, and will not be by waiting.
+        KafkaUnavailable: it cannot be read to the end for now; `KafkaStalled` if there is no error
+        that says why.
+        LogDamaged: it cannot be read to the end, and waiting will not help.
     """
     if first >= end:
         return
-    consumer = Consumer(properties)
+    consumer = make_client(properties)
     try:
         consumer.assign([KafkaTopicPartition(place.topic, place.partition, first)])
-        progress_at, next_offset = time.monotonic(), first
+        progress_at, next_offset = host.monotonic(), first
         while next_offset < end:
             for message in consumer.consume(_READ_RECORDS, _READ_SECONDS):
                 error, offset = message.error(), message.offset()
@@ -64,12 +72,12 @@ def read(
                     raise unavailable(str(place), error)
                 # At the end of the partition the error carries the offset after the last record.
                 next_offset = max(next_offset, (offset or 0) + (error is None))
-                progress_at = time.monotonic()
+                progress_at = host.monotonic()
                 if error is None and (offset or 0) < end:
                     yield message
             if not wanted():
                 raise KafkaUnavailable(f"{place}: nobody waits for it any more")
-            if time.monotonic() - progress_at > _STALLED_SECONDS:
+            if host.monotonic() - progress_at > _STALLED_SECONDS:
                 raise KafkaStalled(f"{place} yields nothing at offset {next_offset}, its end is {end}")
     except KafkaException as error:
         raise unavailable(str(place), error.args[0]) from error
@@ -79,5 +87,5 @@ def read(
 
 def _damaged(place: TopicPartition, offset: int, error: KafkaError) -> LogDamaged:
     return LogDamaged(
-        f"{place} is damaged at offset {offset} or behind it ({error.name()}): its leader has other bytes than were written"
+        f"{place} is damaged at offset {offset} or after it ({error.name()}): its leader holds other bytes than were written"
     )

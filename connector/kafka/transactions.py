@@ -1,14 +1,14 @@
-"""The producer of replays: each batch is taken whole or not at all, and only one of its name writes at a time.
+"""The producer of replays: a batch is written whole or not at all, by one run at a time.
 
-A transaction is what makes a replay exact. `fence` ends what an earlier run of the same name left open, and from then on
-nothing of that run can be written any more, even if it only slept; so what the source topic holds after `fence` is all that
-was ever replayed, until we write ourselves. The ledger does without transactions because a fact may be written twice.
+Transactions make a replay exact. `fence` ends whatever an earlier run of the same name left open.
+From then on that run can write nothing any more, even if it only slept. So after `fence`, the
+source topic holds everything that was ever replayed, until we write ourselves. The ledger does
+without transactions because a fact may be written twice.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from connector.config import Kafka
 from connector.core.letters import Headers
 from connector.errors import KafkaUnavailable, RecordsRefused
 from connector.kafka import clients
+from connector.kafka.host import HOST, Host
 from connector.kafka.producer import time_kept
 from connector.model import TopicPartition
 
@@ -25,12 +26,13 @@ __all__ = ["OutgoingRecord", "TransactionalProducer"]
 
 _REQUEST_SECONDS = 30.0
 _FLUSH_SECONDS = 0.2
-"""Short, so that an interrupt is noticed."""
+"""Short, so that an interrupt is noticed soon."""
 _CAUSE_SECONDS = 5.0
-"""Within which the reports of a batch that failed come in. The one that says why may come after
+"""How long to wait for the reports of a batch that failed. The report with the cause may come after
 those of the records that were given up with it (librdkafka 2.16)."""
 _TRANSACTION_MS = 60_000
-"""A run that was killed holds up the readers of its partitions for so long at most, or until the next run begins."""
+"""How long a run that was killed can hold up the readers of its partitions. The next run ends that
+sooner."""
 _UNFIT = frozenset(
     {
         "max.in.flight",
@@ -43,8 +45,8 @@ _UNFIT = frozenset(
         "queue.buffering.max.messages",
     }
 )
-"""An operator's choices for the other producer, which librdkafka refuses beside a transaction, or
-which a batch may not fit into."""
+"""Properties that an operator may set for the other producer. librdkafka refuses them together with
+transactions, or a batch may not fit into them."""
 _REFUSED = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -58,7 +60,7 @@ _REFUSED = frozenset(
 _FENCED = frozenset(
     {
         KafkaError._FENCED,  # noqa: SLF001 - librdkafka's own codes are named so
-        KafkaError._FATAL,  # noqa: SLF001 - the same; what comes after the code that says why
+        KafkaError._FATAL,  # noqa: SLF001 - the same; comes after the code that says why
         KafkaError.PRODUCER_FENCED,
         KafkaError.INVALID_PRODUCER_EPOCH,
     }
@@ -77,9 +79,10 @@ class OutgoingRecord:
 
 
 class TransactionalProducer:
-    """Writes batches, each in a transaction of its own."""
+    """Writes batches, each in its own transaction. ``name`` is its transactional id."""
 
-    def __init__(self, kafka: Kafka, name: str) -> None:
+    def __init__(self, kafka: Kafka, name: str, host: Host = HOST) -> None:
+        self._host = host
         self._name = name
         fixed = {
             "transactional.id": name,
@@ -94,18 +97,19 @@ class TransactionalProducer:
         self._producer = Producer(given | fixed)
 
     def fence(self) -> None:
-        """Take over the name: what another of it has open is aborted, and that one can write no more."""
+        """Take over the name: another run of it is aborted and can write no more."""
         try:
             self._producer.init_transactions(_REQUEST_SECONDS)
         except KafkaException as error:
             raise self._unavailable(error.args[0]) from error
 
     def write(self, records: Sequence[OutgoingRecord]) -> None:
-        """Write a batch; when this returns, all in-sync replicas have all of it, and readers see it.
+        """Write a batch; when this returns, all in-sync replicas have it and readers see it.
 
         Raises:
-            RecordsRefused: nothing of it was written, for the brokers refuse one of the records.
-            KafkaUnavailable: nothing of it was written, but for a commit whose answer never came.
+            RecordsRefused: nothing was written, because the brokers refuse one of the records.
+            KafkaUnavailable: nothing was written, unless it was the answer to a commit that never
+            came.
         """
         for again in (True, False):
             try:
@@ -114,12 +118,12 @@ class TransactionalProducer:
                 self._commit()
             except KafkaException as error:
                 self._abort()
-                # After records that were refused the client finds sequence numbers skipped, gives up
-                # the next transaction whole, and only with its end begins to count anew (librdkafka 2.16).
+                # After refused records the client finds gaps in its sequence numbers. It gives up
+                # the next transaction as a whole, and only then counts anew (librdkafka 2.16).
                 if again and error.args[0].code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own codes are named so
                     continue
                 raise self._unavailable(error.args[0]) from error
-            except BaseException:  # an interrupt, above all: the batch is not half there
+            except BaseException:  # above all an interrupt: no batch may be written in part
                 self._abort()
                 raise
             else:
@@ -144,7 +148,7 @@ class TransactionalProducer:
             )
             self._producer.poll(0)
             if failures:
-                break  # the client takes no more in this transaction, and would say so instead of why
+                break  # the client takes no more in this transaction, and would raise that instead of the cause
         while not failures and self._producer.flush(_FLUSH_SECONDS):
             pass
         if failures:
@@ -152,18 +156,18 @@ class TransactionalProducer:
             raise KafkaException(next((each for each in failures if each.code() in _REFUSED), failures[0]))
 
     def _commit(self) -> None:
-        deadline = time.monotonic() + _REQUEST_SECONDS
+        deadline = self._host.monotonic() + _REQUEST_SECONDS
         while True:
             try:
                 self._producer.commit_transaction(_REQUEST_SECONDS)
             except KafkaException as error:
-                if not error.args[0].retriable() or time.monotonic() > deadline:
+                if not error.args[0].retriable() or self._host.monotonic() > deadline:
                     raise
             else:
                 return
 
     def _abort(self) -> None:
-        """Abort, if the brokers let us; else the time-out of the transaction does, or the next run's `fence`."""
+        """Abort if possible; else the transaction's timeout does, or the next `fence`."""
         try:
             self._producer.abort_transaction(_REQUEST_SECONDS)
         except KafkaException:
@@ -172,7 +176,7 @@ class TransactionalProducer:
     def _unavailable(self, error: KafkaError) -> KafkaUnavailable:
         code = error.code()
         if code in _FENCED:
-            return KafkaUnavailable(f"another replay took over ({self._name}): this one wrote nothing after that")
+            return KafkaUnavailable(f"another replay took over ({self._name}): this one has written nothing since")
         if code == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             return KafkaUnavailable(
                 f"this client may not write as transactional id {self._name}: grant it with kafka-acls.sh"
@@ -183,4 +187,4 @@ class TransactionalProducer:
 
 
 def _unreported(_client: str, _code: str) -> None:
-    """Take no note: the call that cannot go on says by itself why."""
+    """Ignore it: a call that cannot go on raises what went wrong."""

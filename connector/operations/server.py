@@ -1,7 +1,6 @@
 """Answers probes and scrapes, and shows one page.
 
-Live: the consumer's thread and the loop turn; answering at all shows the second. Ready: joined, everything assigned is
-restored, nothing waits for an operator; Amazon being down or slow is not unready (docs/operating.md#probes-and-page).
+That it answers at all shows that the loop turns; all else the probes say is in `health`.
 
 Whoever reaches the port must not harm what it is a window into. A connection is for one request, and ends after some seconds
 however far that came; where there are many, the oldest makes room for the new one, so that a probe gets through.
@@ -12,23 +11,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from html import escape
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-__all__ = ["Health", "Operations"]
+from connector.operations.health import Health
 
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the probes say."""
-
-    not_live: str | None
-    """Why the process should be restarted; None if it should not."""
-    not_ready: tuple[str, ...]
-    """Why it is not ready; empty when it is."""
+__all__ = ["Operations"]
 
 
 _CONNECTION_SECONDS = 10.0

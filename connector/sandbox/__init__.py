@@ -58,10 +58,9 @@ requests pass, N are answered 503, in turn; ``reject_names``, ``poison_names``: 
 
 from __future__ import annotations
 
-from connector.sandbox.alone import run
-from connector.sandbox.contract import Limits
+from connector.sandbox.contract import EventLimits
 from connector.sandbox.faults import Faults, FaultsRefused
 from connector.sandbox.server import Options, RunningSandbox, serve
-from connector.sandbox.tokens import Credentials
+from connector.sandbox.tokens import SandboxCredentials
 
-__all__ = ["Credentials", "Faults", "FaultsRefused", "Limits", "Options", "RunningSandbox", "run", "serve"]
+__all__ = ["EventLimits", "Faults", "FaultsRefused", "Options", "RunningSandbox", "SandboxCredentials", "serve"]

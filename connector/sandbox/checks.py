@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
-__all__ = ["SOUND", "TIME", "Check", "Flaw", "Flaws", "Rule", "Schema", "compiled", "moment_ms"]
+__all__ = ["SOUND", "TIME", "Check", "Rule", "Schema", "Violation", "Violations", "compiled", "moment_ms"]
 
 
 class Rule(Enum):
@@ -52,7 +52,7 @@ class Rule(Enum):
         self.message = message
 
 
-class Flaw(NamedTuple):
+class Violation(NamedTuple):
     """One broken rule."""
 
     place: str
@@ -60,10 +60,10 @@ class Flaw(NamedTuple):
     rule: Rule
 
 
-Flaws = tuple[Flaw, ...]
-Check = Callable[[Any], Flaws]
+Violations = tuple[Violation, ...]
+Check = Callable[[Any], Violations]
 Schema = dict[str, Any]
-SOUND: Flaws = ()
+SOUND: Violations = ()
 
 _RULES = {
     "type": Rule.WRONG_TYPE,
@@ -135,16 +135,16 @@ def compiled(schema: Schema) -> Check:
         keywords={"x-whole": _Whole},
     )
 
-    def check(event: Any) -> Flaws:
+    def check(event: Any) -> Violations:
         try:
             return SOUND if validator.is_valid(event) else _told(schema, validator.iter_errors(event))
         except ValueError:  # nested deeper than it looks (255), and than any contract goes
-            return (Flaw("", Rule.WRONG_TYPE),)
+            return (Violation("", Rule.WRONG_TYPE),)
 
     return check
 
 
-def _told(schema: Schema, errors: Iterator[ValidationError]) -> Flaws:
+def _told(schema: Schema, errors: Iterator[ValidationError]) -> Violations:
     first: dict[str, tuple[tuple[int, int], Rule]] = {}
     for error in errors:
         *path, keyword = error.schema_path
@@ -155,7 +155,7 @@ def _told(schema: Schema, errors: Iterator[ValidationError]) -> Flaws:
                 first[place] = rank, rule
     # Of a list too long its length alone: what is in it may be as much as a body holds.
     too_long = tuple(f"{place}[" for place, (_, rule) in first.items() if rule is Rule.TOO_MANY)
-    return tuple(Flaw(place, rule) for place, (_, rule) in first.items() if not place.startswith(too_long))
+    return tuple(Violation(place, rule) for place, (_, rule) in first.items() if not place.startswith(too_long))
 
 
 def _rule(schema: Schema, path: list[str | int], keyword: str) -> Rule:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import orjson
 
-from connector.sandbox.checks import SOUND, TIME, Check, Flaw, Flaws, Rule, Schema, compiled, moment_ms
+from connector.sandbox.checks import SOUND, TIME, Check, Rule, Schema, Violation, Violations, compiled, moment_ms
 from connector.sandbox.schemas import ADS_EVENT, EVENTS_EVENT
 
-__all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "Contract", "Limits", "Refusal", "judge", "open_body"]
+__all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "Contract", "EventLimits", "RequestRefusal", "judge", "open_body"]
 
 DAY_MS = 86_400_000
 MAX_EVENTS = 500
@@ -99,7 +99,7 @@ CONTRACTS = (EVENTS_V1, ADS_V1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class EventLimits:
     """What depends on the account and the clock."""
 
     max_age_ms: int = 7 * DAY_MS
@@ -110,7 +110,7 @@ class Limits:
     """True for an advertiser of the EU region (docs/amazon-contract.md#consent)."""
 
 
-class Refusal(NamedTuple):
+class RequestRefusal(NamedTuple):
     """A request refused as a whole."""
 
     status: int
@@ -118,26 +118,26 @@ class Refusal(NamedTuple):
     message: str
 
 
-def open_body(contract: Contract, body: bytes) -> list[object] | Refusal:
+def open_body(contract: Contract, body: bytes) -> list[object] | RequestRefusal:
     """Return the events of a request body, or why it is refused as a whole: its wrapper is not the contract's."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Refusal(400, "BAD_REQUEST", "the body is not JSON")
+        return RequestRefusal(400, "BAD_REQUEST", "the body is not JSON")
     if type(document) is not dict:
-        return Refusal(400, "BAD_REQUEST", "the body is not an object")
+        return RequestRefusal(400, "BAD_REQUEST", "the body is not an object")
     events = document.pop(contract.wrapper, None)
     if type(events) is not list:
-        return Refusal(400, "BAD_REQUEST", f"{contract.wrapper} must be an array")
+        return RequestRefusal(400, "BAD_REQUEST", f"{contract.wrapper} must be an array")
     if document != contract.constants:
         wanted = ", ".join(f"{name}={value}" for name, value in contract.constants.items()) or "nothing"
-        return Refusal(400, "BAD_REQUEST", f"beside {contract.wrapper} the body must hold {wanted}")
+        return RequestRefusal(400, "BAD_REQUEST", f"beside {contract.wrapper} the body must hold {wanted}")
     if not 1 <= len(events) <= MAX_EVENTS:
-        return Refusal(400, "BAD_REQUEST", f"{contract.wrapper} must hold 1 to {MAX_EVENTS} events")
+        return RequestRefusal(400, "BAD_REQUEST", f"{contract.wrapper} must hold 1 to {MAX_EVENTS} events")
     return events
 
 
-def judge(contract: Contract, event: object, now_ms: int, limits: Limits) -> tuple[Flaw, ...]:
+def judge(contract: Contract, event: object, now_ms: int, limits: EventLimits) -> tuple[Violation, ...]:
     """Return every rule one event breaks; none, and Amazon accepts it.
 
     ``now_ms``: milliseconds since 1970 UTC.
@@ -148,18 +148,18 @@ def judge(contract: Contract, event: object, now_ms: int, limits: Limits) -> tup
     return flaws + _by_clock(contract, event, now_ms, limits) + _by_account(event, limits)
 
 
-def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits: Limits) -> Flaws:
+def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits: EventLimits) -> Violations:
     value = event.get(contract.time_field)
     time_ms = moment_ms(value) if type(value) is str and TIME(value) else None
     if time_ms is None:
         return SOUND  # a time without a form is the shape's flaw
     if now_ms - time_ms > limits.max_age_ms:
-        return (Flaw(contract.time_field, Rule.TOO_OLD),)
+        return (Violation(contract.time_field, Rule.TOO_OLD),)
     if time_ms - now_ms > limits.max_future_ms:
-        return (Flaw(contract.time_field, Rule.IN_FUTURE),)
+        return (Violation(contract.time_field, Rule.IN_FUTURE),)
     return SOUND
 
 
-def _by_account(event: dict[str, object], limits: Limits) -> Flaws:
+def _by_account(event: dict[str, object], limits: EventLimits) -> Violations:
     """Check that an EU advertiser's event carries one of the four consents (docs/amazon-contract.md#consent)."""
-    return (Flaw("consent", Rule.NO_CONSENT),) if limits.consent_required and not event.get("consent") else SOUND
+    return (Violation("consent", Rule.NO_CONSENT),) if limits.consent_required and not event.get("consent") else SOUND

@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from connector.sandbox.replies import Manner, Reply
 
-__all__ = ["deliver", "is_gone", "read_half", "reset"]
+__all__ = ["as_json", "deliver", "is_gone", "read_half", "reset"]
 
 _HUGE_BYTES: Final = 1 << 30
 _CHUNK: Final = b" " * 65_536
@@ -46,6 +47,11 @@ async def deliver(request: web.Request, reply: Reply) -> tuple[web.Response, str
     except ConnectionError:
         return response, "unread"
     return response, reply.label
+
+
+def as_json(status: int, document: object) -> web.Response:
+    """Return an answer in JSON."""
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
 
 
 def is_gone(transport: asyncio.BaseTransport) -> bool:

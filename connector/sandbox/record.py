@@ -23,7 +23,7 @@ import orjson
 
 from connector.sandbox.checks import moment_ms
 
-__all__ = ["ACCEPTED", "MAX_LINES", "NOT_JUDGED", "PENDING", "REJECTED", "Judgement", "Received", "Record"]
+__all__ = ["ACCEPTED", "MAX_LINES", "NOT_JUDGED", "PENDING", "REJECTED", "Judgement", "Received", "RequestRecord"]
 
 MAX_LINES = 1_000_000
 """About 400 MB; ten times what a test or the demo sends."""
@@ -146,7 +146,7 @@ def _when(place: _Place) -> int:
     return moment_ms(place[0]) or 0
 
 
-class Record:
+class RequestRecord:
     """All that was received since the start or the last `clear`."""
 
     def __init__(self, max_lines: int = MAX_LINES) -> None:

@@ -1,17 +1,26 @@
 """A stand-in for a Confluent-compatible schema registry: what the official client asks of one, in memory.
 
-It answers the calls that ``SchemaRegistryClient`` of confluent-kafka 2.16 makes to register, look up and fetch Avro schemas,
-with Confluent's error codes. It checks no compatibility, and keeps nothing. Pure: ``server.py`` speaks HTTP for it.
+It answers the calls that ``SchemaRegistryClient`` of confluent-kafka 2.16 makes to register and to fetch Avro schemas, with
+Confluent's error codes. It checks no compatibility, and keeps nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
+from aiohttp import web
 
-__all__ = ["Registry", "RegistryRefusal"]
+from connector.sandbox.delivery import as_json
+from connector.sandbox.faults import Faults
+
+__all__ = ["RegistryRefusal", "SchemaStore", "routes"]
+
+_Call = Callable[[Mapping[str, str], Mapping[str, str], object], object]
+"""Answers a request by the variables of its path, its query, and its body."""
 
 
 class RegistryRefusal(Exception):
@@ -47,7 +56,7 @@ class _Schema:
         return document
 
 
-class Registry:
+class SchemaStore:
     """Subjects, each with its versions; ids count from 1, and equal schemas share one."""
 
     def __init__(self) -> None:
@@ -82,18 +91,6 @@ class Registry:
         if schema is None or (subject is not None and schema_id not in self._subjects.get(subject, ())):
             raise RegistryRefusal(40403, "Schema not found")
         return schema.as_json()
-
-    def lookup(self, subject: str, document: object) -> dict[str, object]:
-        """Answer ``POST /subjects/{subject}``: under which id and version a schema is registered there.
-
-        Raises:
-            RegistryRefusal: 40401 for an unknown subject, 40403 for a schema it does not have, 42201 for no schema at all.
-        """
-        versions = self._versions(subject)
-        schema_id = self._ids.get(_read(document), 0)
-        if schema_id not in versions:
-            raise RegistryRefusal(40403, "Schema not found")
-        return self._version(subject, versions.index(schema_id) + 1)
 
     def by_version(self, subject: str, version: str) -> dict[str, object]:
         """Answer ``GET /subjects/{subject}/versions/{version}``; a version is a number from 1, or ``latest``.
@@ -147,3 +144,31 @@ def _reference(entry: object) -> _Reference:
             return _Reference(name, subject, version)
         case _:
             raise RegistryRefusal(42201, "Invalid schema: a reference needs name, subject and version")
+
+
+def routes(at: str, schemas: SchemaStore, faults: Callable[[], Faults]) -> list[web.RouteDef]:
+    """Return the registry's routes below a path; they obey the plan that is in force when a request comes."""
+
+    def call(answer: _Call) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answered(request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(faults().registry_latency_ms / 1000)
+            if faults().registry_down:
+                return as_json(503, {"error_code": 50301, "message": "down on request of the sandbox's faults"})
+            try:
+                body = orjson.loads(await request.read()) if request.method == "POST" else None
+                return as_json(200, answer(request.match_info, request.query, body))
+            except orjson.JSONDecodeError:
+                return as_json(400, {"error_code": 400, "message": "the body is not JSON"})
+            except RegistryRefusal as refusal:
+                return as_json(refusal.status, refusal.body)
+
+        return answered
+
+    versions = at + "/subjects/{subject}/versions"
+    return [
+        web.get(
+            versions + "/{version}", call(lambda path, _query, _body: schemas.by_version(path["subject"], path["version"]))
+        ),
+        web.get(at + "/schemas/ids/{id}", call(lambda path, query, _body: schemas.by_id(path["id"], query.get("subject")))),
+        web.post(versions, call(lambda path, _query, body: schemas.register_document(path["subject"], body))),
+    ]

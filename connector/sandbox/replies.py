@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from connector.sandbox.contract import Contract, Refusal
+from connector.sandbox.contract import Contract, RequestRefusal
 from connector.sandbox.faults import RequestFault
 from connector.sandbox.spoiling import misindexed
 
@@ -77,7 +77,7 @@ _CODES: Final = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "
 _HTML_REFUSALS: Final = frozenset({"throttle_429_html", "fail_502"})
 
 
-def afflicted_refusal(fault: RequestFault | None) -> Refusal | None:
+def afflicted_refusal(fault: RequestFault | None) -> RequestRefusal | None:
     """Return the refusal that a fault asks for, before any event is looked at."""
     if fault is None:
         return None
@@ -87,11 +87,11 @@ def afflicted_refusal(fault: RequestFault | None) -> Refusal | None:
     if status is None:
         return None
     code = _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
-    return Refusal(status, code, "on request of the sandbox's faults")
+    return RequestRefusal(status, code, "on request of the sandbox's faults")
 
 
 def refusing(
-    contract: Contract, refusal: Refusal, number: int, fault: RequestFault | None, *, now_ms: int, elsewhere: str = ""
+    contract: Contract, refusal: RequestRefusal, number: int, fault: RequestFault | None, *, now_ms: int, elsewhere: str = ""
 ) -> Reply:
     """Word a refusal of the whole request in the form seen for that contract.
 
@@ -196,23 +196,23 @@ _TOKEN_REFUSALS: Final = {
 _TOKEN_SLOW_MS: Final = 10_000
 
 
-def token_refusal(fault: RequestFault | None) -> Refusal | None:
+def token_refusal(fault: RequestFault | None) -> RequestRefusal | None:
     """Return the refusal that a fault asks for of a token request."""
     if fault is None:
         return None
     status, code = _TOKEN_REFUSALS.get(fault.name, (None, ""))
     if fault.name == "status":
         status, code = fault.status or 503, "invalid_request" if (fault.status or 503) < 500 else "server_error"
-    return None if status is None else Refusal(status, code, "on request of the sandbox's faults")
+    return None if status is None else RequestRefusal(status, code, "on request of the sandbox's faults")
 
 
 def token_spoiled(
-    answer: Mapping[str, object] | Refusal, fault: RequestFault | None, *, now_ms: int, elsewhere: str
+    answer: Mapping[str, object] | RequestRefusal, fault: RequestFault | None, *, now_ms: int, elsewhere: str
 ) -> Reply:
     """Return the answer to a token request, with what a fault makes of it; ``elsewhere``: where a redirect leads."""
     name = fault.name if fault is not None else None
     wait_ms = (fault.ms or 0) if fault is not None and name == "delay" else 0
-    if isinstance(answer, Refusal):
+    if isinstance(answer, RequestRefusal):
         told = {"error": answer.code, "error_description": answer.message}
         headers = _retry_header(fault, now_ms)
         return Reply(answer.status, orjson.dumps(told), f"failed:{answer.status}", headers=headers, wait_ms=wait_ms)

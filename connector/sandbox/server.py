@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
@@ -17,14 +17,15 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from connector.sandbox import registry
 from connector.sandbox.catalogue import CATALOGUE, EVENT_FAULTS
-from connector.sandbox.contract import CONTRACTS, Contract, Limits, Refusal, open_body
-from connector.sandbox.delivery import deliver, read_half, reset
+from connector.sandbox.contract import CONTRACTS, Contract, EventLimits, RequestRefusal, open_body
+from connector.sandbox.delivery import as_json, deliver, read_half, reset
 from connector.sandbox.faults import NO_FAULTS, Faults, FaultsRefused, RequestFault, wait_ms
-from connector.sandbox.record import ACCEPTED, MAX_LINES, NOT_JUDGED, Received, Record
-from connector.sandbox.registry import Registry, RegistryRefusal
+from connector.sandbox.record import ACCEPTED, MAX_LINES, NOT_JUDGED, Received, RequestRecord
+from connector.sandbox.registry import SchemaStore
 from connector.sandbox.replies import Reply, afflicted_refusal, refusing, spoiled, token_refusal, token_spoiled
-from connector.sandbox.tokens import Credentials, Tokens, bearer, fingerprint
+from connector.sandbox.tokens import SandboxCredentials, Tokens, bearer, fingerprint
 from connector.sandbox.verdicts import Events, judge_events, read_events
 
 __all__ = ["Options", "RunningSandbox", "serve"]
@@ -46,13 +47,13 @@ def _wall_clock_ms() -> int:
 class Options:
     """What a sandbox accepts. The defaults are what ``connector sandbox`` runs with."""
 
-    credentials: Credentials = field(default_factory=Credentials)
+    credentials: SandboxCredentials = field(default_factory=SandboxCredentials)
     token_life_ms: int = 3_600_000
     """Of the access tokens it gives out (docs/amazon-contract.md#login-with-amazon: 60 minutes)."""
     max_body_bytes: int = 1_048_576
-    """Of a request. Amazon's limit is unknown
-    (docs/amazon-contract.md#size-of-a-request); 1 MB is what Tealium flushes at."""
-    limits: Limits = field(default_factory=Limits)
+    """Of a request. Amazon's limit is unknown (docs/amazon-contract.md#size-of-a-request).
+    1 MB is what Tealium flushes at."""
+    limits: EventLimits = field(default_factory=EventLimits)
     faults: Faults = NO_FAULTS
     """In force from the start."""
     max_lines: int = MAX_LINES
@@ -74,8 +75,8 @@ class _Sandbox:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.record = Record(options.max_lines)
-        self.registry = Registry()
+        self.record = RequestRecord(options.max_lines)
+        self.registry = SchemaStore()
         self.tokens = Tokens(options.credentials, options.token_life_ms)
         self._left: WeakSet[asyncio.BaseTransport] = WeakSet()
         """Connections that are kept open, and reset as soon as something comes on them."""
@@ -104,7 +105,7 @@ class _Sandbox:
                 web.put("/sandbox/faults", self._put_faults),
                 web.delete("/sandbox/faults", self._delete_faults),
                 web.get("/sandbox/faults/names", self._get_names),
-                *self._registry_routes(),
+                *registry.routes("/registry", self.registry, lambda: self.faults),
             ]
         )
         return application
@@ -125,7 +126,7 @@ class _Sandbox:
             self.record.count("broken_off")
             raise
         received = self._open(request, contract)
-        received.size = 0 if isinstance(body, Refusal) else len(body)
+        received.size = 0 if isinstance(body, RequestRefusal) else len(body)
         reply = self._reply(contract, request, body, received, turn)
         answer, status = "unread", None
         try:
@@ -170,18 +171,18 @@ class _Sandbox:
         return web.Response()
 
     def _reply(
-        self, contract: Contract, request: web.Request, body: bytes | Refusal, received: Received, turn: _Turn
+        self, contract: Contract, request: web.Request, body: bytes | RequestRefusal, received: Received, turn: _Turn
     ) -> Reply:
         """Judge and record a request, and return the answer to it."""
         now_ms, fault = received.arrival_ms, turn.fault
         if fault is not None and fault.name == "expire_tokens":
             self.tokens.expire()
         received.fault = None if fault is None or fault.name in EVENT_FAULTS else fault.name
-        parsed = body if isinstance(body, Refusal) else open_body(contract, body)
+        parsed = body if isinstance(body, RequestRefusal) else open_body(contract, body)
         wrong = afflicted_refusal(fault) or self.tokens.refuse(
             contract, request.headers, now_ms, revoked=turn.faults.refresh_token_revoked
         )
-        if not isinstance(parsed, Refusal):
+        if not isinstance(parsed, RequestRefusal):
             events = read_events(contract, parsed)
             received.ids, received.digests = events.ids, b"".join(events.digests)
             if wrong is None:
@@ -210,7 +211,7 @@ class _Sandbox:
         self.record.add(received)
         self.record.count("clear_match_keys", judged.clear_match_keys)
         if judged.sunk:
-            sunk = Refusal(400, "BAD_REQUEST", "the request is invalid")
+            sunk = RequestRefusal(400, "BAD_REQUEST", "the request is invalid")
             return self._waiting(refusing(contract, sunk, received.number, None, now_ms=now_ms), turn)
         good = Reply(207, judged.body, "sent")
         return self._waiting(spoiled(good, turn.fault, first_index=contract.first_index), turn)
@@ -241,7 +242,7 @@ class _Sandbox:
         told = [request.path_qs, *request.headers.values(), (await request.read()).decode(errors="replace")]
         if any(secret in unquote_plus(text) for secret in self.tokens.secrets() for text in told):
             self.record.count("elsewhere_with_a_token")
-        return _json(200, {})
+        return as_json(200, {})
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         form = dict(parse_qsl((await request.read()).decode(errors="replace")))
@@ -254,14 +255,14 @@ class _Sandbox:
             revoked=self.faults.refresh_token_revoked,
             now_ms=now_ms,
         )
-        self.record.count("tokens_refused" if isinstance(answer, Refusal) else "tokens")
+        self.record.count("tokens_refused" if isinstance(answer, RequestRefusal) else "tokens")
         response, _ = await deliver(request, token_spoiled(answer, fault, now_ms=now_ms, elsewhere=_elsewhere_of(request)))
         return response
 
     async def _get_record(self, request: web.Request) -> web.StreamResponse:
         first = request.query.get("from", "0")
         if not (first.isascii() and first.isdigit()):
-            return _json(400, {"message": "from must be a number of lines"})
+            return as_json(400, {"message": "from must be a number of lines"})
         return await _stream(request, self.record.lines(int(first)))
 
     async def _get_requests(self, request: web.Request) -> web.StreamResponse:
@@ -272,58 +273,24 @@ class _Sandbox:
         return web.Response(status=204)
 
     async def _get_status(self, _request: web.Request) -> web.StreamResponse:
-        return _json(200, self.record.status())
+        return as_json(200, self.record.status())
 
     async def _get_names(self, _request: web.Request) -> web.StreamResponse:
-        return _json(200, [{**fault._asdict(), "of": fault.of.value} for fault in CATALOGUE])
+        return as_json(200, [{**fault._asdict(), "of": fault.of.value} for fault in CATALOGUE])
 
     async def _get_faults(self, _request: web.Request) -> web.StreamResponse:
-        return _json(200, self.faults.as_json())
+        return as_json(200, self.faults.as_json())
 
     async def _put_faults(self, request: web.Request) -> web.StreamResponse:
         try:
             self.set_faults(Faults.parse(orjson.loads(await request.read())))
         except (orjson.JSONDecodeError, FaultsRefused) as error:
-            return _json(400, {"message": str(error)})
-        return _json(200, self.faults.as_json())
+            return as_json(400, {"message": str(error)})
+        return as_json(200, self.faults.as_json())
 
     async def _delete_faults(self, _request: web.Request) -> web.StreamResponse:
         self.set_faults(NO_FAULTS)
         return web.Response(status=204)
-
-    def _registry_routes(self) -> list[web.RouteDef]:
-        registry, at = self.registry, "/registry"
-        subject = at + "/subjects/{subject}"
-        return [
-            web.get(
-                subject + "/versions/{version}",
-                self._registry_call(lambda match, _query, _body: registry.by_version(match["subject"], match["version"])),
-            ),
-            web.get(
-                at + "/schemas/ids/{id}",
-                self._registry_call(lambda match, query, _body: registry.by_id(match["id"], query.get("subject"))),
-            ),
-            web.post(
-                subject + "/versions",
-                self._registry_call(lambda match, _query, body: registry.register_document(match["subject"], body)),
-            ),
-            web.post(subject, self._registry_call(lambda match, _query, body: registry.lookup(match["subject"], body))),
-        ]
-
-    def _registry_call(self, call: Callable[[Mapping[str, str], Mapping[str, str], object], object]) -> _Endpoint:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            await asyncio.sleep(self.faults.registry_latency_ms / 1000)
-            if self.faults.registry_down:
-                return _json(503, {"error_code": 50301, "message": "down on request of the sandbox's faults"})
-            try:
-                body = orjson.loads(await request.read()) if request.method == "POST" else None
-                return _json(200, call(request.match_info, request.query, body))
-            except orjson.JSONDecodeError:
-                return _json(400, {"error_code": 400, "message": "the body is not JSON"})
-            except RegistryRefusal as refusal:
-                return _json(refusal.status, refusal.body)
-
-        return answer
 
 
 async def _stream(request: web.Request, lines: Iterator[bytes]) -> web.StreamResponse:
@@ -337,15 +304,15 @@ async def _stream(request: web.Request, lines: Iterator[bytes]) -> web.StreamRes
     return response
 
 
-async def _read_body(request: web.Request, most: int | None) -> bytes | Refusal:
+async def _read_body(request: web.Request, most: int | None) -> bytes | RequestRefusal:
     if request.content_type != "application/json" or "Content-Encoding" in request.headers:
-        return Refusal(415, "BAD_REQUEST", "the content type must be application/json, uncompressed")
+        return RequestRefusal(415, "BAD_REQUEST", "the content type must be application/json, uncompressed")
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         body = None
     if body is None or (most is not None and len(body) > most):
-        return Refusal(413, "CONTENT_TOO_LARGE", "the request is too large: split it")
+        return RequestRefusal(413, "CONTENT_TOO_LARGE", "the request is too large: split it")
     return body
 
 
@@ -353,10 +320,6 @@ def _elsewhere_of(request: web.Request) -> str:
     """Return the URL of this request on another host, which is this sandbox by its other name."""
     other = "127.0.0.1" if request.url.host == "localhost" else "localhost"
     return f"http://{other}:{request.url.port}/elsewhere{request.path}"
-
-
-def _json(status: int, document: object) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
 
 
 class RunningSandbox:
@@ -379,12 +342,12 @@ class RunningSandbox:
         return self._sandbox.options
 
     @property
-    def record(self) -> Record:
+    def record(self) -> RequestRecord:
         """What it received."""
         return self._sandbox.record
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> SchemaStore:
         """Its schemas."""
         return self._sandbox.registry
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from connector.sandbox.contract import Contract, Refusal
+from connector.sandbox.contract import Contract, RequestRefusal
 
-__all__ = ["Credentials", "Tokens", "bearer", "fingerprint"]
+__all__ = ["SandboxCredentials", "Tokens", "bearer", "fingerprint"]
 
 _MAX_TOKENS = 1000
 """Access tokens known at once; the oldest is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class SandboxCredentials:
     """What the sandbox accepts. Invented: they open nothing but a sandbox."""
 
     client_id: str = "amzn1.application-oa2-client.sandbox"
@@ -33,7 +33,7 @@ class Credentials:
 class Tokens:
     """The access tokens that were given out, and until when they hold."""
 
-    def __init__(self, credentials: Credentials, life_ms: int) -> None:
+    def __init__(self, credentials: SandboxCredentials, life_ms: int) -> None:
         self._credentials = credentials
         self._life_ms = life_ms
         self._given = 0
@@ -41,7 +41,7 @@ class Tokens:
 
     def refresh(
         self, form: Mapping[str, str], *, authorized: bool, revoked: bool, now_ms: int
-    ) -> dict[str, object] | Refusal:
+    ) -> dict[str, object] | RequestRefusal:
         """Answer a token request.
 
         ``authorized``: it carried an ``Authorization`` header, with which the real endpoint fails. ``revoked``: the user
@@ -49,13 +49,13 @@ class Tokens:
         """
         known = self._credentials
         if authorized:
-            return Refusal(400, "invalid_request", "A token request must not have an Authorization header.")
+            return RequestRefusal(400, "invalid_request", "A token request must not have an Authorization header.")
         if form.get("grant_type") != "refresh_token":
-            return Refusal(400, "unsupported_grant_type", "The grant type must be refresh_token.")
+            return RequestRefusal(400, "unsupported_grant_type", "The grant type must be refresh_token.")
         if form.get("client_id") != known.client_id or not _same(form.get("client_secret", ""), known.client_secret):
-            return Refusal(401, "invalid_client", "Client authentication failed.")
+            return RequestRefusal(401, "invalid_client", "Client authentication failed.")
         if revoked or not _same(form.get("refresh_token", ""), known.refresh_token):
-            return Refusal(400, "invalid_grant", "The refresh token is invalid, revoked or expired.")
+            return RequestRefusal(400, "invalid_grant", "The refresh token is invalid, revoked or expired.")
         return {
             "access_token": self._give(now_ms),
             "token_type": "bearer",
@@ -74,23 +74,24 @@ class Tokens:
 
     def refuse(
         self, contract: Contract, headers: Mapping[str, str], now_ms: int, *, revoked: bool = False
-    ) -> Refusal | None:
+    ) -> RequestRefusal | None:
         """Return why a request may not send events; None if it may.
 
-        See docs/amazon-contract.md#endpoint-and-account and docs/amazon-contract.md#login-with-amazon.
+        See docs/amazon-contract.md#endpoint-and-account and
+        docs/amazon-contract.md#login-with-amazon.
 
         ``headers``: by name, in any case.
         """
         token = bearer(headers)
         if token is None or revoked or not self._holds(token, now_ms):
-            return Refusal(401, "UNAUTHORIZED", "the access token is missing, unknown or expired")
+            return RequestRefusal(401, "UNAUTHORIZED", "the access token is missing, unknown or expired")
         if headers.get(contract.client_header) != self._credentials.client_id:
-            return Refusal(401, "UNAUTHORIZED", f"{contract.client_header} is missing or names another client")
+            return RequestRefusal(401, "UNAUTHORIZED", f"{contract.client_header} is missing or names another client")
         account = headers.get("Amazon-Ads-AccountId")
         if account is None:
-            return Refusal(401, "UNAUTHORIZED", "Amazon-Ads-AccountId is missing")
+            return RequestRefusal(401, "UNAUTHORIZED", "Amazon-Ads-AccountId is missing")
         if self.account_of(headers) is None:
-            return Refusal(403, "FORBIDDEN", "no right to send events to this account")
+            return RequestRefusal(403, "FORBIDDEN", "no right to send events to this account")
         return None
 
     def account_of(self, headers: Mapping[str, str]) -> str | None:

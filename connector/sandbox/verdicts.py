@@ -7,8 +7,8 @@ from hashlib import blake2b
 
 import orjson
 
-from connector.sandbox.checks import Flaw, Rule
-from connector.sandbox.contract import Contract, Limits, judge
+from connector.sandbox.checks import Rule, Violation
+from connector.sandbox.contract import Contract, EventLimits, judge
 from connector.sandbox.faults import EventFault, Faults, RequestFault
 from connector.sandbox.record import ACCEPTED, DIGEST_BYTES, REJECTED, Judgement
 
@@ -73,7 +73,7 @@ def judge_events(
     events: Events,
     *,
     now_ms: int,
-    limits: Limits,
+    limits: EventLimits,
     faults: Faults,
     ordinal: int,
     fault: RequestFault | None = None,
@@ -118,7 +118,7 @@ def _afflict(contract: Contract, judged: Judged, index: int, fault: EventFault, 
         judged.judgements[index] = Judgement(REJECTED, (code,), (f"fault-{fault.name}",), fault.name)
 
 
-def _tell(flaw: Flaw) -> str:
+def _tell(flaw: Violation) -> str:
     return f"{flaw.place} {flaw.rule.label}".lstrip()
 
 

@@ -19,7 +19,7 @@ from connector.amazon.events_v1 import EventsV1
 from connector.amazon.rules import WithoutConsent
 from connector.amazon.vocabulary import ADS_MATCH_KEYS
 from connector.model import Flaw
-from connector.sandbox.contract import ADS_V1, EVENTS_V1, Limits, judge
+from connector.sandbox.contract import ADS_V1, EVENTS_V1, EventLimits, judge
 from tests.amazon.inputs import GPP, MARCH, TCF, a_purchase, digest
 
 HASH = digest("jo@example.com")
@@ -99,7 +99,7 @@ def test_the_sandbox_accepts_whatever_the_rules_let_pass(
     for contract, sandbox in ((ads, ADS_V1), (events, EVENTS_V1)):
         payload = contract.encode(a_purchase(**changes), "id")
         if not isinstance(payload, Flaw):
-            assert judge(sandbox, orjson.loads(payload), MARCH, Limits(consent_required=region == "EU")) == ()
+            assert judge(sandbox, orjson.loads(payload), MARCH, EventLimits(consent_required=region == "EU")) == ()
 
 
 def as_it_stands(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def test_the_rules_let_pass_as_it_stands_whatever_the_sandbox_accepts() -> None:
     @given(changes=st.fixed_dictionaries({}, optional=PLAIN), region=st.sampled_from(["NA", "EU"]))
     def holds(changes: dict[str, object], region: str) -> None:
         inputs = a_purchase(**changes)
-        contract, limits = AdsV1("585", "client", region), Limits(consent_required=region == "EU")
+        contract, limits = AdsV1("585", "client", region), EventLimits(consent_required=region == "EU")
         wire = as_it_stands(inputs)
         payload = contract.encode(inputs, "id")
         if judge(ADS_V1, wire, MARCH, limits):

@@ -40,7 +40,7 @@ def _refused(definitions: list[Any]) -> bool:
     try:
         parse(definitions)
     except Undecodable as error:
-        return "array of items without bytes" in str(error)
+        return "parts without bytes" in str(error)
     return False
 
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from connector.avro.schemas import (
 from connector.avro.writer_schema import parse
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.samples import EVENT, ours, written
+from tests.patience import patience
 
 PATIENCE = 30.0
 NOT_FOUND = 404, {"error_code": 40403, "message": "Schema not found"}
@@ -148,12 +150,26 @@ def test_an_id_that_stays_unknown_is_believed_to_be_and_asked_for_again_only_lat
     for waited in (PATIENCE, 0.0, 0.0):
         with pytest.raises(UnknownSchema, match=r"^the schema registry has no schema 9$"):
             registry.definitions(9, waited)
-    clock.now += UNKNOWN_SECONDS
-    with pytest.raises(UnknownSchema):  # and no record waits for it a second time
-        registry.definitions(9)
-    assert server.asked == ["/schemas/ids/9"] * 2
+    for question, pause in enumerate((10.0, 20.0, 40.0, 60.0, 60.0), 1):
+        clock.now += pause - 0.1
+        with pytest.raises(UnknownSchema):
+            registry.definitions(9)
+        assert server.asked == ["/schemas/ids/9"] * question
+        clock.now += 0.1
+        with pytest.raises(UnknownSchema):  # and no record waits for it a second time
+            registry.definitions(9)
     server.answers["/schemas/ids/9"] = 200, {"schema": EVENT_SCHEMA}
-    clock.now += UNKNOWN_SECONDS
+    clock.now += UNKNOWN_SECONDS[1]
+    assert registry.definitions(9)
+
+
+def test_an_id_that_was_registered_too_late_is_found_within_seconds(
+    server: Server, registry: Registry, clock: Clock
+) -> None:
+    with pytest.raises(UnknownSchema):
+        registry.definitions(9, PATIENCE)
+    server.answers["/schemas/ids/9"] = 200, {"schema": EVENT_SCHEMA}
+    clock.now += 10.0
     assert registry.definitions(9)
 
 
@@ -542,8 +558,126 @@ def test_a_registry_that_does_not_answer_is_waited_for_no_longer_than_told(clock
         began = time.monotonic()
         with pytest.raises(SchemaUnavailable, match="Timeout"):
             registry.definitions(1)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < patience(2)
     registry._client.close()
+
+
+class Trickle:
+    """Answers every request with what it is given, a byte every 20 ms; counts connections."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads: list[threading.Thread] = []
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    @property
+    def connections(self) -> int:
+        return len(self._threads)
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            if self._ended.is_set():
+                connection.close()
+                return
+            self._threads.append(threading.Thread(target=self._trickle, args=(connection,)))
+            self._threads[-1].start()
+
+    def _trickle(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            for byte in self._answer:
+                if self._ended.wait(0.02):
+                    return
+                connection.sendall(bytes([byte]))
+
+    def stop(self) -> None:
+        self._ended.set()
+        socket.create_connection(self._listener.getsockname()).close()
+        for thread in (self._thread, *self._threads):
+            thread.join()
+        self._listener.close()
+
+
+TRICKLES = {
+    "head": b"HTTP/1.1 200 OK\r\nX: " + bytes(200_000),
+    "body": b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000,
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 10_000,
+    "interim": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2_000,
+}
+
+
+@pytest.mark.parametrize("answer", TRICKLES.values(), ids=TRICKLES)
+def test_an_answer_that_trickles_in_is_waited_for_no_longer_than_told_and_leaves_nothing_open(answer: bytes) -> None:
+    trickle = Trickle(answer)
+    registry = Registry({"url": trickle.url, "timeout": "0.3"})
+    try:
+        for ask in (registry.check, lambda: registry.definitions(1), lambda: registry.knows("s")):
+            threads, began = threading.active_count() - trickle.connections, time.monotonic()
+            with pytest.raises(SchemaUnavailable, match="Timeout"):
+                ask()
+            assert time.monotonic() - began < 3
+            assert threading.active_count() - trickle.connections <= threads
+            session: Any = registry._client._rest_client.session
+            assert session._transport._pool.connections == []
+    finally:
+        trickle.stop()
+        registry._client.close()
+
+
+def test_a_question_to_many_addresses_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.avro.schemas.QUESTION_SECONDS", 1.0)
+    trickle = Trickle(TRICKLES["body"])
+    registry = Registry({"url": ",".join([trickle.url] * 20), "timeout": "0.4"})
+    try:
+        began = time.monotonic()
+        with pytest.raises(SchemaUnavailable, match="Timeout"):
+            registry.check()
+        assert time.monotonic() - began < 4
+        assert 2 <= trickle.connections <= 4
+    finally:
+        trickle.stop()
+        registry._client.close()
+
+
+def test_a_token_that_trickles_in_is_waited_for_no_longer_than_told() -> None:
+    trickle = Trickle(TRICKLES["body"])
+    config = {
+        "url": trickle.url,
+        "timeout": "0.3",
+        "max.retries": "0",
+        "bearer.auth.credentials.source": "OAUTHBEARER",
+        "bearer.auth.logical.cluster": "lsrc-1",
+        "bearer.auth.identity.pool.id": "pool-1",
+        "bearer.auth.client.id": "id",
+        "bearer.auth.client.secret": "secret",
+        "bearer.auth.scope": "scope",
+        "bearer.auth.issuer.endpoint.url": f"{trickle.url}/token",
+    }
+    registry = Registry(config)
+    try:
+        began = time.monotonic()
+        with pytest.raises(SchemaUnavailable):
+            registry.check()
+        assert time.monotonic() - began < 3
+    finally:
+        trickle.stop()
+        registry._client.close()
+
+
+def test_a_schema_that_comes_slowly_but_in_time_is_read() -> None:
+    answer = json.dumps({"schema": EVENT_SCHEMA}).encode()
+    trickle = Trickle(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+    registry = Registry({"url": trickle.url, "timeout": "60", "max.retries": "0"})
+    try:
+        assert registry.definitions(1)
+    finally:
+        trickle.stop()
+        registry._client.close()
 
 
 def test_waiting_is_bounded_without_being_told(server: Server) -> None:

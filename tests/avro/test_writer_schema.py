@@ -84,7 +84,7 @@ def test_types_within_each_other_are_read() -> None:
 
 
 def test_a_record_that_holds_itself_has_no_value() -> None:
-    with pytest.raises((KeyError, EOFError)):
+    with pytest.raises(Undecodable):
         value_of(b"\x00" * 1000, record({"type": "record", "name": "A", "fields": [{"name": "a", "type": "A"}]}))
 
 
@@ -217,11 +217,56 @@ def test_what_java_refuses_does_not_parse(schema: Any) -> None:
         record(name="Empty"),
         record("null", record("null", name="In"), name="Out"),
         {"type": "fixed", "name": "F", "size": 0},
+        record("int", *["null"] * 8, name="Heavy"),
+        record("int", *[record(name="Empty")], *["Empty"] * 7, name="Heavy"),
+        record("int", {"type": "array", "items": "string"}, *["null"] * 16, name="Heavy"),
+        ["int", record(*["null"] * 8, name="Heavy")],
+        {"type": "array", "items": record("boolean", *["null"] * 8, name="Heavy")},
+        {"type": "map", "values": record(*["null"] * 8, name="Heavy")},
     ],
 )
-def test_an_array_of_items_without_bytes_is_refused(items: Any) -> None:
-    with pytest.raises(Undecodable, match="without bytes"):
-        parse([record(["null", {"type": "array", "items": items}])])
+def test_items_of_parts_without_bytes_are_refused(items: Any) -> None:
+    for repeated in ({"type": "array", "items": items}, {"type": "map", "values": {"type": "array", "items": items}}):
+        with pytest.raises(Undecodable, match="parts without bytes"):
+            parse([record(["null", repeated])])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "items": record("int", *["null"] * 7, name="Light")},
+        {"type": "array", "items": record(*["string", "null", "null"] * 200, name="Light")},
+        {"type": "array", "items": ["null", "string", record(*["null"] * 7, name="Light")]},
+        {"type": "array", "items": {"type": "map", "values": "null"}},
+        {"type": "map", "values": record(*["null"] * 7, name="Light")},
+        {"type": "array", "items": {"type": "fixed", "name": "F", "size": 1}},
+        record(*["null"] * 9_000, name="Once"),
+        record(["null", "Node"], {"type": "array", "items": "Node"}, *["null"] * 8, name="Node"),
+    ],
+)
+def test_a_few_parts_without_bytes_are_read(schema: Any) -> None:
+    assert parse([record(schema)]).types
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        record(["null", "Node"], ["null", "Node"], *["null"] * 40, name="Node"),
+        record({"type": "array", "items": "Node"}, *["null"] * 9, name="Node"),
+        record({"type": "map", "values": record("Node", name="Between")}, *["null"] * 30, name="Node"),
+    ],
+)
+def test_a_type_within_itself_that_has_many_parts_without_bytes_is_refused(schema: Any) -> None:
+    with pytest.raises(Undecodable, match="parts without bytes"):
+        parse([record(schema)])
+
+
+def test_records_of_records_that_multiply_without_a_byte_are_refused() -> None:
+    schema: Any = record("null", "null", name="R0")
+    for depth in range(1, 41):
+        schema = record(schema, f"R{depth - 1}", name=f"R{depth}")
+    with pytest.raises(Undecodable, match="parts without bytes"):
+        parse([schema])
 
 
 def test_a_type_used_twice_is_not_recursive() -> None:

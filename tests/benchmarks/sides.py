@@ -22,10 +22,11 @@ import orjson
 from confluent_kafka import Consumer, Message
 from fastavro import parse_schema, schemaless_reader
 
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import read_settings
 from connector.avro.schemas import packaged
 from connector.core.assignment import Phase
-from connector.kafka.embedded import SimulatedTopics
+from connector.kafka.embedded import EmbeddedLedgerTopics
 from connector.telemetry import configure_logging
 from tests.benchmarks.surroundings import ACCEPT_PATH
 
@@ -103,7 +104,7 @@ async def _with_deadline(side: Callable[[Task], Coroutine[None, None, Measured]]
 
 async def _connector(task: Task) -> Measured:
     ledger = f"{task.topic}.{task.group}.ledger"
-    running = Connector(read_settings(_environment(task)), lambda topics: SimulatedTopics(topics, ledger))
+    running = Connector(read_settings(_environment(task)), lambda topics: EmbeddedLedgerTopics(topics, ledger))
     ended = asyncio.create_task(running.run())
     watch = _Watch()
     # It may fetch from here on, so the span is a little too long rather than too short.

@@ -22,8 +22,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.avro.schemas import packaged
+from connector.cli.samples import Fate, samples
 from connector.kafka.embedded import EmbeddedBroker
-from connector.samples import Fate, samples
 
 __all__ = ["ACCEPT_PATH", "PARTITIONS", "RECEIVED_PATH", "SCHEMA_ID", "Topic", "endpoint", "filled_broker"]
 

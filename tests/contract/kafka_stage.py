@@ -16,23 +16,32 @@ from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import Message, Producer
 
-from connector import app
+from connector import assembly
 from connector.config import Settings
-from connector.core import exchange as x
+from connector.core import inputs
 from connector.errors import SchemaUnavailable
 from connector.intake import Intake, Origin
 from connector.kafka import clients
+from connector.kafka import cluster as kafka_cluster
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import Topics
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
 from tests.integration.world import commit, committed, create_topic, delete_records, end_offsets, eventually, read_topic
-from tests.simulation.cluster import AdminClient, Cluster, Commit, Odds, ReaderClient, Stored
-from tests.simulation.seams import simulated
-from tests.simulation.virtual_time import PROCESS, Process, VirtualLoop
+from tests.simulation.cluster import (
+    AdminClient,
+    Cluster,
+    Commit,
+    MemberClient,
+    Odds,
+    ProducerClient,
+    ReaderClient,
+    Stored,
+    read,
+)
+from tests.simulation.virtual_time import HOST, PROCESS, Process, VirtualLoop
 
 __all__ = ["FakeStage", "KafkaStage", "Member", "RealStage"]
 
@@ -67,7 +76,7 @@ class Member:
     """A source with what it posted."""
 
     def __init__(self) -> None:
-        self.posted: list[x.Input | Exception] = []
+        self.posted: list[inputs.Input | Exception] = []
         self.intake = Offsets()
         self.source: SourceConsumer = cast("Any", None)
 
@@ -77,18 +86,18 @@ class Member:
 
     def offsets(self, generation: int) -> list[int]:
         """Return the offsets it polled under one assignment."""
-        polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
+        polls = [poll for told in self.of(inputs.Polled) for poll in told.polls if poll.generation == generation]
         return [offset for poll in polls for offset in poll.offsets]
 
     def reached(self, generation: int) -> int:
         """Return the last end of its log that it told of under one assignment."""
         self.source.polled_handled()
-        polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
+        polls = [poll for told in self.of(inputs.Polled) for poll in told.polls if poll.generation == generation]
         return max((poll.reached for poll in polls), default=0)
 
     def records(self, generation: int) -> list[Record]:
         """Return the records it polled under one assignment."""
-        polls = [poll for told in self.of(x.Polled) for poll in told.polls if poll.generation == generation]
+        polls = [poll for told in self.of(inputs.Polled) for poll in told.polls if poll.generation == generation]
         return [cast("Record", record) for poll in polls for record in poll.records]
 
 
@@ -145,7 +154,7 @@ class KafkaStage(Protocol):
 
 
 def _settings(topic: str, group: str, servers: str, **changes: str) -> Settings:
-    return app.read_settings(
+    return assembly.read_settings(
         {
             "KAFKA_BOOTSTRAP_SERVERS": servers,
             "KAFKA_TOPIC": topic,
@@ -235,11 +244,11 @@ class RealStage:
     def ledger(self, **changes: str) -> Ledger:
         settings = _settings(self.topic, self.group, self._servers, **changes)
         logger = logging.getLogger("librdkafka")
-        topics = Topics(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+        topics = kafka_cluster.Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
         return Ledger(
-            app.ledger_policy(settings),
+            assembly.ledger_policy(settings),
             topics,
-            app.own_topics(settings, topics),
+            assembly.managed_topics(settings, topics),
             self._confirming(),
             clients.reader_properties(settings.kafka, lambda *_: None, logger),
             settings.ledger.topic_for,
@@ -284,6 +293,7 @@ class FakeStage:
         self.loop = VirtualLoop()
         self.cluster = Cluster(self.loop, Random(seed), Odds(), cast("Any", _Silent()))
         self._processes: dict[int, Process] = {}
+        self._clients: dict[int, MemberClient] = {}
         self._operator = Process(self.loop, "operator")
         self._producer: ConfirmingProducer | None = None
         self.loop.failed = self._note_failure
@@ -294,14 +304,13 @@ class FakeStage:
 
     @contextmanager
     def open(self) -> Iterator[FakeStage]:
-        with simulated():
-            try:
-                yield self
-            finally:
-                for process in (self._operator, *self._processes.values()):
-                    process.kill()
-                self.loop.run_until_complete(asyncio.sleep(1))
-                self.loop.close()
+        try:
+            yield self
+        finally:
+            for process in (self._operator, *self._processes.values()):
+                process.kill()
+            self.loop.run_until_complete(asyncio.sleep(1))
+            self.loop.close()
         assert self._failures == []
 
     def _within(self, process: Process, call: Callable[[], T]) -> T:
@@ -336,9 +345,22 @@ class FakeStage:
         properties = clients.consumer_properties(kafka, lambda *_: None, logging.getLogger("librdkafka"), 1_000_000)
         properties |= self._properties(process)
 
+        def make_client(properties: dict[str, Any]) -> Any:
+            self._clients[id(member)] = MemberClient(properties)
+            return self._clients[id(member)]
+
         def begin() -> None:
             watcher = cast("Any", _Silent())
-            member.source = SourceConsumer(properties, policy, member.intake, "cluster", member.posted.append, watcher)
+            member.source = SourceConsumer(
+                properties,
+                policy,
+                member.intake,
+                "cluster",
+                member.posted.append,
+                watcher,
+                make_client=make_client,
+                host=HOST,
+            )
             member.source.start()
 
         self._within(process, begin)
@@ -349,7 +371,7 @@ class FakeStage:
         self._blocking(self._processes[id(member)], member.source.close)
 
     def crash(self, member: Member) -> None:
-        self.cluster.group.evict(cast("Any", member.source._consumer))
+        self.cluster.group.evict(self._clients[id(member)])
 
     def committed(self, partition: int = 0) -> tuple[int, int, str] | None:
         found = self.cluster.committed.get(TopicPartition(self.topic, partition))
@@ -363,17 +385,19 @@ class FakeStage:
         properties = self._properties(self._operator)
 
         def make() -> Ledger:
-            topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)))
-            ledger = Ledger(
-                app.ledger_policy(settings),
+            topics = kafka_cluster.Cluster(
+                lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)), HOST
+            )
+            return Ledger(
+                assembly.ledger_policy(settings),
                 topics,
-                app.own_topics(settings, topics),
+                assembly.managed_topics(settings, topics),
                 self._confirming(),
                 properties,
                 settings.ledger.topic_for,
+                cluster_id="cluster-1",
+                read=read,
             )
-            ledger._cluster_id = "cluster-1"
-            return ledger
 
         return self._within(self._operator, make)
 
@@ -383,7 +407,9 @@ class FakeStage:
 
     def _confirming(self) -> ConfirmingProducer:
         if self._producer is None:
-            self._producer = ConfirmingProducer(self._properties(self._operator))
+            self._producer = ConfirmingProducer(
+                self._properties(self._operator), make_client=cast("Any", ProducerClient), host=HOST
+            )
             self._producer.__enter__()
         return self._producer
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -44,7 +44,7 @@ class Amazon(Protocol):
 
 
 class Real:
-    """``python -m connector.sandbox``, over HTTP."""
+    """``connector sandbox``, over HTTP."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -111,9 +111,8 @@ class Fake:
             Credentials(_CLIENT, lambda: "secret", lambda: "refresh", TOKEN_URL),
             timeout_seconds=_TIMEOUT_SECONDS,
             max_connections=4,
+            transport=Transport(self._vendor, self._process, _TIMEOUT_SECONDS),
         )
-        transport = Transport(self._vendor, self._process, _TIMEOUT_SECONDS)
-        self.sink._http = self.sink._tokens._http = cast("Any", transport)  # type: ignore[union-attr]  # of `_FreshTokens`
 
     def _find(self, name: str) -> Row:
         nature = self._nature or (Nature.REJECTED if name == "refused" else Nature.GOOD)

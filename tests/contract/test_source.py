@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from connector.core import exchange as x
-from connector.core.exchange import CommitPoint
+from connector.core import commands, inputs
+from connector.core.commands import CommitPoint
 from connector.model import TopicPartition
 from tests.contract.kafka_stage import KafkaStage, Member
 
@@ -14,8 +14,8 @@ def assigned(stage: KafkaStage, member: Member, partitions: int = 1) -> dict[int
     """Wait until a source has so many partitions; return the generation of each."""
 
     def mine() -> dict[int, int]:
-        given = {told.partition.partition: told.generation for told in member.of(x.Assigned)}
-        ended: list[x.Revoked | x.Lost] = [*member.of(x.Revoked), *member.of(x.Lost)]
+        given = {told.partition.partition: told.generation for told in member.of(inputs.Assigned)}
+        ended: list[inputs.Revoked | inputs.Lost] = [*member.of(inputs.Revoked), *member.of(inputs.Lost)]
         gone = {generation for told in ended for generation in told.generations}
         return {partition: generation for partition, generation in given.items() if generation not in gone}
 
@@ -25,20 +25,20 @@ def assigned(stage: KafkaStage, member: Member, partitions: int = 1) -> dict[int
 
 def start(stage: KafkaStage, member: Member, generation: int, offset: int = 0, partition: int = 0, epoch: int = -1) -> None:
     place = TopicPartition(stage.topic, partition)
-    member.source.submit(x.Start(place, generation, offset, epoch, "topic-id"))
-    member.source.submit(x.Resume(place, generation))
+    member.source.submit(commands.Start(place, generation, offset, epoch, "topic-id"))
+    member.source.submit(commands.Resume(place, generation))
 
 
 def commit(stage: KafkaStage, member: Member, generation: int, offset: int, metadata: str = "", partition: int = 0) -> None:
     point = CommitPoint(TopicPartition(stage.topic, partition), generation, offset, 0, metadata)
-    member.source.submit(x.Commit((point,)))
+    member.source.submit(commands.Commit((point,)))
 
 
 def polled(stage: KafkaStage, member: Member, generation: int, *offsets: int) -> None:
     def so_far() -> bool:
-        for _ in range(len(member.of(x.Polled)) - handled.get(id(member), 0)):
+        for _ in range(len(member.of(inputs.Polled)) - handled.get(id(member), 0)):
             member.source.polled_handled()
-        handled[id(member)] = len(member.of(x.Polled))
+        handled[id(member)] = len(member.of(inputs.Polled))
         return len(member.offsets(generation)) >= len(offsets)
 
     handled: dict[int, int] = {}
@@ -54,7 +54,7 @@ def test_an_assignment_is_told_of_and_nothing_is_fetched_before_it_is_started(st
     assigned(stage, member)
     stage.turns(member)
 
-    assert member.of(x.Polled) == []
+    assert member.of(inputs.Polled) == []
 
 
 def test_a_start_begins_at_its_offset_and_goes_on_in_order(stage: KafkaStage) -> None:
@@ -91,13 +91,13 @@ def test_what_is_paused_is_not_fetched_and_goes_on_where_it_was(stage: KafkaStag
     start(stage, member, generation)
     polled(stage, member, generation, 0, 1)
 
-    member.source.submit(x.Pause(TopicPartition(stage.topic, 0), generation))
+    member.source.submit(commands.Pause(TopicPartition(stage.topic, 0), generation))
     stage.turns(member)
     stage.produce(b"2", b"3")
     stage.turns(member, 8)
     assert member.offsets(generation) == [0, 1]
 
-    member.source.submit(x.Resume(TopicPartition(stage.topic, 0), generation))
+    member.source.submit(commands.Resume(TopicPartition(stage.topic, 0), generation))
     polled(stage, member, generation, 0, 1, 2, 3)
 
 
@@ -124,12 +124,12 @@ def test_no_more_than_two_polls_are_under_way(stage: KafkaStage) -> None:
     for number in range(4):
         stage.produce(b"%d" % number)
         if number < 2:
-            stage.until(lambda number=number: len(member.of(x.Polled)) == number + 1, "it is polled")  # type: ignore[misc]  # mypy cannot infer a lambda's default
+            stage.until(lambda number=number: len(member.of(inputs.Polled)) == number + 1, "it is polled")  # type: ignore[misc]  # mypy cannot infer a lambda's default
     stage.until(lambda: member.source._slots._value == 0, "both are taken")
-    assert len(member.of(x.Polled)) == 2
+    assert len(member.of(inputs.Polled)) == 2
 
     member.source.polled_handled()
-    stage.until(lambda: len(member.of(x.Polled)) == 3, "the third is posted once one was handled")
+    stage.until(lambda: len(member.of(inputs.Polled)) == 3, "the third is posted once one was handled")
 
 
 def test_an_offset_without_a_record_is_passed_over(stage: KafkaStage) -> None:
@@ -155,9 +155,9 @@ def test_the_end_of_a_log_is_told_where_it_is_behind_a_marker(stage: KafkaStage)
     polled(stage, member, generation, 0, 1)
     stage.until(lambda: member.reached(generation) == 3, "the end is told of")
 
-    member.source.submit(x.Pause(TopicPartition(stage.topic, 0), generation))
+    member.source.submit(commands.Pause(TopicPartition(stage.topic, 0), generation))
     stage.produce(b"3")
-    member.source.submit(x.Resume(TopicPartition(stage.topic, 0), generation))
+    member.source.submit(commands.Resume(TopicPartition(stage.topic, 0), generation))
     polled(stage, member, generation, 0, 1, 3)
     stage.until(lambda: member.reached(generation) == 4, "the next end is told of")
 
@@ -199,15 +199,15 @@ def test_a_partition_that_moves_is_the_next_owners_only_after_its_release(stage:
         start(stage, first, generation, partition=partition)
 
     second = stage.member(incremental=incremental)
-    stage.until(lambda: first.of(x.Revoked), "a partition is wanted back")
-    revoked = [generation for told in first.of(x.Revoked) for generation in told.generations]
-    assert second.of(x.Assigned) == []
+    stage.until(lambda: first.of(inputs.Revoked), "a partition is wanted back")
+    revoked = [generation for told in first.of(inputs.Revoked) for generation in told.generations]
+    assert second.of(inputs.Assigned) == []
     partition = next(partition for partition, generation in generations.items() if generation in revoked)
     commit(stage, first, generations[partition], 1, partition=partition)  # what is submitted before the release still counts
-    assert second.of(x.Assigned) == []
+    assert second.of(inputs.Assigned) == []
     for number, generation in generations.items():
         if generation in revoked:
-            first.source.submit(x.Release(TopicPartition(stage.topic, number), generation, 0))
+            first.source.submit(commands.Release(TopicPartition(stage.topic, number), generation, 0))
 
     assigned(stage, second)
     stage.until(lambda: stage.committed(partition) is not None, "the commit before the release is there")
@@ -220,10 +220,10 @@ def test_what_is_addressed_to_an_assignment_that_ended_is_not_done(stage: KafkaS
     stage.produce(b"0", partition=0)
     stage.produce(b"0", partition=1)
     second = stage.member()
-    stage.until(lambda: first.of(x.Revoked), "a partition is wanted back")
-    (revoked,) = first.of(x.Revoked)[0].generations
+    stage.until(lambda: first.of(inputs.Revoked), "a partition is wanted back")
+    (revoked,) = first.of(inputs.Revoked)[0].generations
     partition = next(number for number, generation in generations.items() if generation == revoked)
-    first.source.submit(x.Release(TopicPartition(stage.topic, partition), revoked, 0))
+    first.source.submit(commands.Release(TopicPartition(stage.topic, partition), revoked, 0))
     assigned(stage, second)
 
     commit(stage, first, revoked, 1, partition=partition)
@@ -256,8 +256,8 @@ def test_an_offset_outside_the_log_begins_the_partition_anew(stage: KafkaStage) 
     generation = assigned(stage, member)[0]
 
     start(stage, member, generation, offset=0)
-    stage.until(lambda: member.of(x.Lost), "the assignment ends")
-    assert member.of(x.Lost)[0].generations == (generation,)
+    stage.until(lambda: member.of(inputs.Lost), "the assignment ends")
+    assert member.of(inputs.Lost)[0].generations == (generation,)
 
     anew = assigned(stage, member)[0]
     start(stage, member, anew, offset=2)
@@ -272,10 +272,10 @@ def test_records_wait_in_order_while_they_cannot_be_decoded(stage: KafkaStage) -
     member.intake.down = True
     generation = assigned(stage, member)[0]
     start(stage, member, generation)
-    stage.until(lambda: member.source._held, "it waits for the schema")
+    stage.until(member.source._positions.held, "it waits for the schema")
     stage.produce(b"2")
     stage.turns(member)
-    assert member.of(x.Polled) == []
+    assert member.of(inputs.Polled) == []
 
     member.intake.down = False
     polled(stage, member, generation, 0, 1, 2)

@@ -27,10 +27,13 @@ def an_event(
     )
 
 
-def at(seconds: float, *, skew_ms: int = 0, polled: float | None = None, vouched: float | None = None) -> Moment:
+def at(
+    seconds: float, *, skew_ms: int = 0, polled: float | None = None, vouched: float | None = None, chance: float = 0.0
+) -> Moment:
     """The clocks at a monotonic second; a coordinator that need not be asked vouches for ever."""
     wall_ms = NOW_MS + round(seconds * 1000) + skew_ms
-    return Moment(wall_ms, seconds, seconds if polled is None else polled, float("inf") if vouched is None else vouched)
+    polled, vouched = seconds if polled is None else polled, float("inf") if vouched is None else vouched
+    return Moment(wall_ms, seconds, polled, vouched, chance)
 
 
 Shape = tuple[int, str | None, bytes | Flaw | None, int | None]

@@ -6,19 +6,20 @@ from collections.abc import Callable
 
 import pytest
 
-from connector.core.assignment import Assignment, Letter, Phase
+from connector.core.assignment import TRANSITIONS, Assignment, Phase, Step
 from connector.core.dedupe import SeenKeys
+from connector.core.letter_box import PendingLetter
 from connector.core.offsets import ResolvedOffsets
 from connector.core.recovery import LedgerPosition, Recovery
 from connector.model import Facts, Flaw, Outcome, Reason
 from tests.core.builders import PLACE
 
-LETTER = Letter(1, 0, Flaw(Reason.REJECTED, ""), None, 1)
+LETTER = PendingLetter(1, 0, Flaw(Reason.REJECTED, ""), None, 1)
 
 
 def _recovered() -> Assignment:
     part = Assignment(PLACE, 1)
-    part.failures, part.restore_due, part.refusal = 2, 5.0, "refused"
+    part.restoring.failures, part.restoring.due, part.restoring.refusal = 2, 5.0, "refused"
     position = LedgerPosition("ledger-id", 9)
     part.restored(Recovery(40, 3, position, "topic-id", SeenKeys(), ResolvedOffsets(), "note"))
     return part
@@ -30,7 +31,7 @@ def test_a_restored_assignment_opens_at_the_recovered_offset_with_its_troubles_f
     assert part.start == (40, 3)
     assert part.tracker.next_offset == 40
     assert (part.topic_id, part.position) == ("topic-id", LedgerPosition("ledger-id", 9))
-    assert (part.failures, part.restore_due, part.refusal) == (0, None, None)
+    assert (part.restoring.failures, part.restoring.due, part.restoring.refusal) == (0, None, None)
 
 
 @pytest.mark.parametrize(
@@ -60,19 +61,19 @@ def _in_flight(part: Assignment) -> None:
 
 
 def _letters(part: Assignment) -> None:
-    part.letters[1] = LETTER
+    part.letters.under_way[1] = LETTER
 
 
 def _unwritten(part: Assignment) -> None:
-    part.unwritten[1] = LETTER
+    part.letters.unwritten[1] = LETTER
 
 
 def _facts(part: Assignment) -> None:
-    part.facts.add(1, 0, Outcome.STALE)
+    part.facts.waiting.add(1, 0, Outcome.STALE)
 
 
 def _flushing(part: Assignment) -> None:
-    part.flushing = Facts()
+    part.facts.under_way = Facts()
 
 
 @pytest.mark.parametrize("busy", [_in_flight, _letters, _unwritten, _facts, _flushing])
@@ -82,3 +83,26 @@ def test_it_is_idle_when_nothing_is_under_way_and_every_fact_is_confirmed(busy: 
     busy(part)
     idle = part.idle
     assert not idle
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("step", Step)
+def test_a_step_that_is_not_in_the_table_is_an_error_and_changes_nothing(phase: Phase, step: Step) -> None:
+    part = Assignment(PLACE, 1, phase=phase)
+    if step in TRANSITIONS[phase]:
+        part.enter(step)
+        assert part.phase is TRANSITIONS[phase][step]
+    else:
+        with pytest.raises(KeyError):
+            part.enter(step)
+        assert part.phase is phase
+
+
+def test_every_phase_is_reached_and_every_life_ends() -> None:
+    reached, phases = {Phase.RESTORING}, [Phase.RESTORING]
+    for phase in phases:
+        new = set(TRANSITIONS[phase].values()) - reached
+        phases += new
+        reached |= new
+        assert phase is Phase.ENDED or TRANSITIONS[phase][Step.END] is Phase.ENDED
+    assert reached == set(Phase)

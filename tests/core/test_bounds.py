@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from connector.core import exchange as x
-from connector.core.pipeline import BufferPolicy
+from connector.core import commands, inputs, status
+from connector.core.policy import BufferPolicy
 from connector.model import DELIVERED, Failure, RequestFailed, Verdicts
 from tests.core.builders import NOW_MS, poll_of
-from tests.core.test_pipeline import POLICY, Conversation
+from tests.core.conversation import POLICY, Conversation
 
 _POSTED = 2
 """Polls that may wait to be handled; the consumer holds one more in its hands (`connector.kafka.consumer`)."""
@@ -25,28 +25,28 @@ class Consumer:
 
     def __init__(self, talk: Conversation) -> None:
         self._talk = talk
-        self._told: list[x.Command] = []
-        self._posted: deque[x.Polled] = deque()
-        self._in_hand: x.Polled | None = None
+        self._told: list[commands.Command] = []
+        self._posted: deque[inputs.Polled] = deque()
+        self._in_hand: inputs.Polled | None = None
         self._fetching = False
         self._offset = 0
 
-    def told(self, commands: list[x.Command]) -> None:
-        self._told += commands
+    def told(self, out: list[commands.Command]) -> None:
+        self._told += out
 
     def turn(self, sizes: list[int], keys: list[str | None]) -> None:
         """Carry out what it was told, and poll; a thread that waits for a slot does neither."""
         if self._in_hand is not None:
             return
         for command in self._told:
-            if isinstance(command, x.Pause | x.Resume):
-                self._fetching = isinstance(command, x.Resume)
+            if isinstance(command, commands.Pause | commands.Resume):
+                self._fetching = isinstance(command, commands.Resume)
         self._told = []
         if not self._fetching:
             return
         shapes = [(self._offset + at, key, b"%d" % (self._offset + at), NOW_MS) for at, key in enumerate(keys)]
         self._offset += len(shapes)
-        self._in_hand = x.Polled((poll_of(*shapes, sizes=sizes),))
+        self._in_hand = inputs.Polled((poll_of(*shapes, sizes=sizes),))
         self._post()
 
     def handled(self) -> None:
@@ -80,11 +80,11 @@ def test_neither_bound_is_ever_exceeded(large: float) -> None:
                 consumer.handled()
             else:
                 answer(talk, consumer, delivered=step == "deliver")
-            held = talk.pipeline.buffered_events + talk.pipeline.in_flight_events
+            held = status.buffered_events(talk.pipeline) + status.in_flight_events(talk.pipeline)
             assert held <= most_events, f"seed {seed}"
-            assert talk.pipeline.held_bytes <= most_bytes, f"seed {seed}"
+            assert status.held_bytes(talk.pipeline) <= most_bytes, f"seed {seed}"
             reached["events"] += held >= most_events - 1
-            reached["bytes"] += talk.pipeline.held_bytes >= most_bytes - _POLL_BYTES
+            reached["bytes"] += status.held_bytes(talk.pipeline) >= most_bytes - _POLL_BYTES
     assert reached["events" if large < 1 else "bytes"], "the bound was put to the test"
 
 
@@ -95,7 +95,7 @@ def answer(talk: Conversation, consumer: Consumer, *, delivered: bool) -> None:
     body = next(iter(talk.requests))
     number = talk.requests.pop(body)
     verdicts = Verdicts([DELIVERED] * (body.count(b",") + 1))
-    told = x.RequestFinished(number, verdicts if delivered else RequestFailed(Failure.THROTTLED, "http-429"), 0.0)
+    told = inputs.RequestFinished(number, verdicts if delivered else RequestFailed(Failure.THROTTLED, "http-429"))
     consumer.told(talk.tell(told, after=1.0))
 
 
@@ -106,8 +106,8 @@ def test_a_full_buffer_resumes_once_it_drains() -> None:
     for _ in range(10):
         consumer.turn([10] * 5, [None] * 5)
         consumer.handled()
-    assert talk.pipeline.paused()["buffer_full"] == 1
+    assert status.paused(talk.pipeline)["buffer_full"] == 1
     while talk.requests:
         answer(talk, consumer, delivered=True)
-    assert talk.pipeline.paused()["buffer_full"] == 0
-    assert talk.pipeline.held_bytes == 0
+    assert status.paused(talk.pipeline)["buffer_full"] == 0
+    assert status.held_bytes(talk.pipeline) == 0

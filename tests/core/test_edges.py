@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core import exchange as x
+from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy
+from connector.core.policy import BufferPolicy, FlushPolicy
 from connector.core.retry import RetryPolicy
 from connector.model import DELIVERED, NO_VERDICT, Failure, Flaw, Outcome, Reason, RequestFailed, TopicPartition, Verdicts
 from tests.core.builders import NOW_MS, PLACE, Shape, key_of
-from tests.core.test_pipeline import (
+from tests.core.conversation import (
     FLAW,
     REJECTED,
     WEEK_MS,
@@ -64,10 +64,10 @@ def test_age(time_ms: int | None, fate: object) -> None:
     talk = Conversation()
     talk.start()
 
-    commands = talk.poll((0, "a", b"0", time_ms))
+    out = talk.poll((0, "a", b"0", time_ms))
 
-    assert (sends(commands) == [b"[0]"]) == (fate == "sent")
-    assert letters(commands) == ([(0, fate)] if isinstance(fate, Reason) else [])
+    assert (sends(out) == [b"[0]"]) == (fate == "sent")
+    assert letters(out) == ([(0, fate)] if isinstance(fate, Reason) else [])
     assert talk.outcomes == ({fate: 1} if isinstance(fate, Outcome) else {})
 
 
@@ -100,11 +100,11 @@ def test_age_is_not_judged_again_by_an_answer_that_comes_late() -> None:
 _ELSEWHERE = TopicPartition("conversions", 1)
 
 
-def _delivered(talk: Conversation) -> list[x.Command]:
+def _delivered(talk: Conversation) -> list[commands.Command]:
     return talk.verdicts(b"[0]", DELIVERED)
 
 
-def _rejected(talk: Conversation) -> list[x.Command]:
+def _rejected(talk: Conversation) -> list[commands.Command]:
     return talk.verdicts(b"[0]", REJECTED)
 
 
@@ -116,7 +116,7 @@ def _another_is_delivered(talk: Conversation, offset: int) -> None:
     talk.verdicts(b"[other]", DELIVERED)
 
 
-def _never_judged(talk: Conversation) -> list[x.Command]:
+def _never_judged(talk: Conversation) -> list[commands.Command]:
     for offset in range(3):
         talk.verdicts(b"[0]", NO_VERDICT)
         _another_is_delivered(talk, offset)
@@ -124,7 +124,7 @@ def _never_judged(talk: Conversation) -> list[x.Command]:
     return talk.verdicts(b"[0]", NO_VERDICT)
 
 
-def _too_large_for_amazon(talk: Conversation) -> list[x.Command]:
+def _too_large_for_amazon(talk: Conversation) -> list[commands.Command]:
     too_large = RequestFailed(Failure.TOO_LARGE, "http-413")
     talk.answer(b"[0]", too_large)
     talk.start(2, place=_ELSEWHERE)
@@ -134,7 +134,7 @@ def _too_large_for_amazon(talk: Conversation) -> list[x.Command]:
     return talk.answer(b"[0]", too_large)
 
 
-def _turned_stale(talk: Conversation) -> list[x.Command]:
+def _turned_stale(talk: Conversation) -> list[commands.Command]:
     talk.answer(b"[0]", RequestFailed(Failure.TRANSIENT, "http-503", retry_after=6.0))
     return talk.wait(6.0)
 
@@ -156,7 +156,7 @@ _FIRST = good(0, "a", age_ms=WEEK_MS - 5_000)
 @_ENDS
 @pytest.mark.parametrize("place", ["in the same poll", "in another poll", "after the first ended"])
 def test_a_copy_is_a_duplicate_of_what_was_delivered_and_sent_in_place_of_what_was_not(
-    ends: Callable[[Conversation], list[x.Command]], first: Outcome | Reason, sent_next: bool, place: str
+    ends: Callable[[Conversation], list[commands.Command]], first: Outcome | Reason, sent_next: bool, place: str
 ) -> None:
     talk = Conversation()
     talk.start()
@@ -166,12 +166,12 @@ def test_a_copy_is_a_duplicate_of_what_was_delivered_and_sent_in_place_of_what_w
     if place == "in another poll":
         assert sends(talk.poll(copy)) == []
 
-    commands = ends(talk)
+    out = ends(talk)
     if place == "after the first ended":
-        commands += talk.poll(copy)
+        out += talk.poll(copy)
 
-    assert (sends(commands)[-1:] == [b"[1]"]) == sent_next
-    assert letters(commands) == ([(0, first)] if isinstance(first, Reason) else [])
+    assert (sends(out)[-1:] == [b"[1]"]) == sent_next
+    assert letters(out) == ([(0, first)] if isinstance(first, Reason) else [])
     assert talk.outcomes.get(Outcome.DUPLICATE, 0) == (not sent_next)
     if isinstance(first, Outcome):
         assert talk.outcomes[first] == 1
@@ -179,14 +179,14 @@ def test_a_copy_is_a_duplicate_of_what_was_delivered_and_sent_in_place_of_what_w
 
 @_ENDS
 def test_of_many_copies_that_wait_exactly_one_takes_its_place(
-    ends: Callable[[Conversation], list[x.Command]], first: Outcome | Reason, sent_next: bool
+    ends: Callable[[Conversation], list[commands.Command]], first: Outcome | Reason, sent_next: bool
 ) -> None:
     talk = Conversation()
     talk.start()
     talk.poll(_FIRST, *[good(offset, "a") for offset in range(1, 6)])
 
     assert sends(ends(talk)) == ([b"[1]"] if sent_next else [])
-    assert talk.pipeline.buffered_events + talk.pipeline.in_flight_events >= (5 if sent_next else 0)
+    assert status.buffered_events(talk.pipeline) + status.in_flight_events(talk.pipeline) >= (5 if sent_next else 0)
     if sent_next:
         talk.verdicts(b"[1]", DELIVERED)
         assert talk.outcomes[Outcome.DUPLICATE] == 4
@@ -215,10 +215,10 @@ def test_a_first_that_was_never_sent_claims_nothing(first: Shape, reason: Reason
     talk = Conversation()
     talk.start()
 
-    commands = talk.poll(first, good(1, "a"))
+    out = talk.poll(first, good(1, "a"))
 
-    assert sends(commands) == [b"[1]"]
-    assert letters(commands) == ([(0, reason)] if reason else [])
+    assert sends(out) == [b"[1]"]
+    assert letters(out) == ([(0, reason)] if reason else [])
 
 
 @pytest.mark.parametrize(
@@ -237,10 +237,10 @@ def test_a_copy_with_another_event_time_than_the_delivered_first(copy: Shape, fa
     talk.poll(good(0, "a", age_ms=60_000))
     talk.verdicts(b"[0]", DELIVERED)
 
-    commands = talk.poll(copy)
+    out = talk.poll(copy)
 
-    assert sends(commands) == []
-    assert letters(commands) == ([(1, fate)] if isinstance(fate, Reason) else [])
+    assert sends(out) == []
+    assert letters(out) == ([(1, fate)] if isinstance(fate, Reason) else [])
     if isinstance(fate, Outcome):
         assert talk.outcomes[fate] == 1
 
@@ -258,10 +258,10 @@ def test_a_waiting_copy_that_cannot_be_sent_leaves_its_turn_to_the_next(waits: S
     talk.poll(good(0, "a"), waits, good(2, "a"))
     talk.now += 0.5
 
-    commands = talk.verdicts(b"[0]", REJECTED)
+    out = talk.verdicts(b"[0]", REJECTED)
 
-    assert sends(commands) == [b"[2]"]
-    assert letters(commands) == [(0, Reason.REJECTED), *letter]
+    assert sends(out) == [b"[2]"]
+    assert letters(out) == [(0, Reason.REJECTED), *letter]
 
 
 # ---- copies: over the end of an assignment
@@ -282,10 +282,10 @@ def test_a_copy_after_a_rebalance_is_a_duplicate_by_the_fact_that_was_written_do
     talk.poll(good(0, "a"))
     if answered:
         talk.verdicts(b"[0]", DELIVERED)
-    commands = talk.tell(x.Lost((1,)))
+    out = talk.tell(inputs.Lost((1,)))
     if not answered:
-        commands += talk.verdicts(b"[0]", DELIVERED)
-    assert written(commands + talk.wait(1.0)) == [(0, Outcome.DELIVERED)]
+        out += talk.verdicts(b"[0]", DELIVERED)
+    assert written(out + talk.wait(1.0)) == [(0, Outcome.DELIVERED)]
     talk.appended(1)
 
     talk.start(2, recovery=a_recovery(seen=("a",), resolved=(0,)))
@@ -298,7 +298,7 @@ def test_copies_that_wait_when_their_partition_is_lost_are_released_with_it() ->
     talk = Conversation()
     talk.start(1)
     talk.poll(good(0, "a"), good(1, "a"), good(2, "a"))
-    talk.tell(x.Lost((1,)))
+    talk.tell(inputs.Lost((1,)))
     talk.verdicts(b"[0]", REJECTED)
 
     assert talk.pipeline.statistics.released == 3
@@ -335,14 +335,14 @@ def test_a_hot_key_is_sent_once_and_its_copies_wait_within_the_bound() -> None:
     talk, copies = Conversation(_ROOMY), 16_999
     talk.start()
     talk.poll(*[good(offset, "a") for offset in range(copies)])
-    assert talk.pipeline.in_flight_events == 1
-    assert x.Pause(PLACE, 1) in talk.poll(good(copies, "a"))
+    assert status.in_flight_events(talk.pipeline) == 1
+    assert commands.Pause(PLACE, 1) in talk.poll(good(copies, "a"))
 
-    commands = talk.verdicts(b"[0]", DELIVERED)
+    out = talk.verdicts(b"[0]", DELIVERED)
 
-    assert x.Resume(PLACE, 1) in commands
+    assert commands.Resume(PLACE, 1) in out
     assert talk.outcomes == {Outcome.DELIVERED: 1, Outcome.DUPLICATE: copies}
-    assert talk.pipeline.buffered_events == 0
+    assert status.buffered_events(talk.pipeline) == 0
 
 
 def test_fifty_thousand_distinct_keys_are_each_delivered_once_and_all_known_afterwards() -> None:
@@ -352,9 +352,9 @@ def test_fifty_thousand_distinct_keys_are_each_delivered_once_and_all_known_afte
     for copies in (False, True):
         for first in range(0, keys, step):
             numbers = range(first, first + step)
-            commands = talk.poll(*[good(copies * keys + n, f"{n}", payload=b"%d" % n) for n in numbers])
-            assert len(sends(commands)) == (not copies)
-            for body in sends(commands):
+            out = talk.poll(*[good(copies * keys + n, f"{n}", payload=b"%d" % n) for n in numbers])
+            assert len(sends(out)) == (not copies)
+            for body in sends(out):
                 talk.answer(body, Verdicts([DELIVERED] * step))
             talk.wait(1.0)
             talk.appended()

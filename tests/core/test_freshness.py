@@ -1,11 +1,11 @@
-"""Ages at their edges, and whether the wall clock is believed."""
+"""Ages at their edges."""
 
 from __future__ import annotations
 
 import pytest
 
-from connector.core.freshness import EARLIEST_PLAUSIBLE_MS, Clock, Freshness, FreshnessPolicy
-from tests.core.builders import DAY_MS, NOW_MS, at
+from connector.core.freshness import EARLIEST_PLAUSIBLE_MS, Freshness, FreshnessPolicy
+from tests.core.builders import DAY_MS, NOW_MS
 
 POLICY = FreshnessPolicy(max_age_ms=7 * DAY_MS, max_skew_ms=300_000)
 
@@ -30,31 +30,3 @@ def test_an_age_is_judged_to_the_millisecond(age_ms: int, freshness: Freshness) 
 
 def test_the_year_2000_begins_where_the_calendar_says() -> None:
     assert EARLIEST_PLAUSIBLE_MS == (30 * 365 + 7) * DAY_MS
-
-
-def test_before_any_append_there_is_nothing_to_disagree_with() -> None:
-    assert Clock(300_000).agrees(at(0, skew_ms=10 * DAY_MS))
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_wall_clock_agrees_up_to_the_skew_in_both_directions(sign: int) -> None:
-    clock = Clock(300_000)
-    clock.appended(NOW_MS, at(0))
-    assert clock.agrees(at(50, skew_ms=sign * 300_000))
-    assert not clock.agrees(at(50, skew_ms=sign * 300_001))
-    assert clock.disagreement_ms == sign * 300_001
-
-
-def test_time_that_passed_on_the_monotonic_clock_is_expected_on_the_wall() -> None:
-    clock = Clock(1_000)
-    clock.appended(NOW_MS + 10_000, at(10))
-    assert clock.agrees(at(100_000))
-    assert not clock.agrees(at(100_000, skew_ms=-2_000))
-
-
-def test_the_last_append_counts() -> None:
-    clock = Clock(1_000)
-    clock.appended(NOW_MS + 60_000, at(0))
-    assert not clock.agrees(at(1))
-    clock.appended(NOW_MS + 2_000, at(2))
-    assert clock.agrees(at(3))

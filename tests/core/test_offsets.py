@@ -154,3 +154,11 @@ def test_the_end_of_the_log_is_passed_once_nothing_before_it_is_open_and_keeps_t
     assert (tracker.next_offset, tracker.epoch) == (9, 3)
     tracker.reach(8)
     assert tracker.next_offset == 9
+
+
+def test_the_last_record_below_an_offset_is_of_the_highest_epoch() -> None:
+    resolved = ResolvedOffsets()
+    assert resolved.last_below(9) is None
+    for first, length, epoch in ((2, 4, 1), (10, 5, 1), (4, 2, 3)):
+        resolved.add(first, length, epoch)
+    assert [resolved.last_below(offset) for offset in (2, 3, 4, 5, 6, 12)] == [None, (2, 1), (3, 1), (4, 3), (5, 3), (5, 3)]

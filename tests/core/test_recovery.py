@@ -294,7 +294,52 @@ def test_what_was_accepted_of_one_commit_is_not_accepted_of_another(other: dict[
 def test_a_commit_of_somebody_else_that_skips_nothing_is_used() -> None:
     state = _state(CommittedOffset(16, 9, ""))
     assert _restoration(MINE).in_doubt(state) == (15, 16)  # the last record that was judged: is it still there?
-    assert _recovered(_restoration(MINE).finish(state, WAIT)).offset == 16
+    found = _recovered(_restoration(MINE).finish(state, WAIT))
+    assert (found.offset, found.epoch, found.committed) == (16, 3, True)
+
+
+def test_it_reads_on_behind_the_last_judged_record_where_only_markers_follow_up_to_somebody_elses_commit() -> None:
+    """Its epoch notices a log that is cut below the commit before the first record is read."""
+    found = _recovered(_restoration(MINE).finish(_state(CommittedOffset(19, 9, "")), WAIT))
+    assert (found.offset, found.epoch, found.committed) == (16, 3, False)
+
+
+def test_a_log_that_was_cut_below_somebody_elses_commit_is_handled_like_an_offset_out_of_range() -> None:
+    state = _state(CommittedOffset(16, 9, ""), first=2)
+    assert "truncated" in _refused(_restoration(MINE).finish(state, WAIT, truncated=True)).sentence
+    assert _recovered(_restoration(MINE).finish(state, EARLIEST, truncated=True)).offset == 2
+
+
+def test_of_records_that_stood_at_an_offset_the_one_that_stayed_is_of_the_highest_epoch() -> None:
+    """The log was cut below 14 and grew less far than before: 14 alone is of this log, 15 was lost."""
+    restoration = _restoration(MINE)
+    assert restoration.take(MINE, [(14, 1, Outcome.STALE, 7)], b"", []) is None
+    state = _state(CommittedOffset(18, 9, ""))
+    assert restoration.in_doubt(state) == (14, 18)
+    found = _recovered(restoration.finish(state, WAIT))
+    assert (found.offset, found.epoch) == (15, 7)
+
+
+def test_below_the_beginning_only_the_record_right_before_the_commit_is_looked_at() -> None:
+    """An operator had the first start skip what stands below; its first record was not read yet."""
+    restoration = _opened(16)
+    assert restoration.take(MINE, [(12, 4, Outcome.STALE, 3)], b"", []) is None
+    state = _state(CommittedOffset(16, 9, ""))
+    assert restoration.in_doubt(state) == (15, 16)
+    found = _recovered(restoration.finish(state, WAIT))
+    assert (found.offset, found.epoch) == (16, 3)
+
+    restoration = _opened(20)
+    assert restoration.take(MINE, [(12, 4, Outcome.STALE, 3)], b"", []) is None
+    state = _state(CommittedOffset(20, 9, ""))
+    assert restoration.in_doubt(state) is None
+    found = _recovered(restoration.finish(state, WAIT))
+    assert (found.offset, found.epoch) == (20, UNKNOWN_EPOCH)
+
+
+def test_a_record_that_retention_deleted_vouches_for_nothing() -> None:
+    found = _recovered(_restoration(MINE).finish(_state(CommittedOffset(18, 9, ""), first=17), WAIT))
+    assert (found.offset, found.epoch) == (18, UNKNOWN_EPOCH)
 
 
 @pytest.mark.parametrize("offset", [0, 5, 12])
@@ -410,6 +455,25 @@ def test_entries_that_retention_deleted_are_not_missed_however_long_it_was_stopp
         assert isinstance(_emptied(commit, first, now_ms=NOW_MS + days * DAY_MS), Refusal), days
 
 
+@pytest.mark.parametrize("named", [3, 39], ids=["landmark", "last"])
+def test_a_ledger_that_was_cut_short_and_grew_again_is_refused_unless_accepted(named: int) -> None:
+    """It reaches to where the commit rests, but another entry stands there."""
+    commit = _commit_with((3, 2 * DAY_MS), (38, 2_000), (39, 1_000))
+
+    def found(moved_ms: int, accept: frozenset[str] = frozenset()) -> Recovery | Refusal:
+        restoration = Restoration(MINE, accept, RETENTION_MS, commit)
+        for offset, age_ms in ((3, 2 * DAY_MS), (38, 2_000), (39, 1_000), (40, 0)):
+            at = NOW_MS - age_ms + moved_ms * (offset == named)
+            assert restoration.take(MINE, [], b"", [], Written(offset, at)) is None
+        return restoration.finish(_state(commit), WAIT)
+
+    assert _recovered(found(0)).offset == 10
+    refusal = _refused(found(1))
+    assert f"at its offset {named} stands another entry" in refusal.sentence
+    assert f"ACCEPT={refusal.accept}" in refusal.sentence
+    assert _recovered(found(1, frozenset({refusal.accept or ""}))).offset == 10
+
+
 def test_a_commit_of_an_older_version_says_nothing_of_the_beginning() -> None:
     assert _recovered(_emptied(_commit(), 40)).offset == 10
 
@@ -461,7 +525,7 @@ def test_what_a_commit_rests_on_is_read_back_also_from_versions_before_and_to_co
         metadata = commit_metadata("topic-id", position, behind, str(landmarks))
         assert not _parsed_by_the_version_before(metadata)
         assert not metadata.startswith("v2")  # which it would refuse
-        for text, places in ((bare, []), (metadata, [(3, NOW_MS // 1000)]), (f"{metadata} and more", [])):
+        for text, places in ((bare, []), (metadata, [(3, NOW_MS)]), (f"{metadata} and more", [])):
             found = parse_metadata(text)
             assert found is not None
             assert (found.topic_id, found.ledger, found.behind) == ("topic-id", position, behind)

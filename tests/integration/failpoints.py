@@ -27,10 +27,10 @@ from aiohttp.http_writer import StreamWriter
 
 from connector.__main__ import main as connector_main
 from connector.amazon import client
-from connector.core import dedupe, exchange, pipeline
+from connector.core import answers, dedupe, inputs, outcomes, pipeline
 from connector.core.assignment import Phase
 from connector.intake import Intake
-from connector.kafka import consumer, dead_letters, ledger
+from connector.kafka import commits, consumer, dead_letters, ledger
 from connector.model import Outcome
 
 __all__ = ["POINTS", "Point", "main"]
@@ -178,10 +178,10 @@ def _half_a_request_out(trap: _Trap) -> None:
 
 
 def _half_of_the_verdicts(trap: _Trap) -> None:
-    verdicts, delivered = pipeline.Pipeline._verdicts, pipeline.Pipeline._delivered
+    verdicts, delivered = answers.Answers._verdicts, outcomes.Outcomes.delivered
     left = 0
 
-    def judged(self: pipeline.Pipeline, request: Any, answer: Any, *rest: Any) -> None:
+    def judged(self: answers.Answers, request: Any, answer: Any, *rest: Any) -> None:
         nonlocal left
         left = len(request.events) // 2 if len(request.events) > 1 and trap.is_due() else 0
         verdicts(self, request, answer, *rest)
@@ -193,7 +193,8 @@ def _half_of_the_verdicts(trap: _Trap) -> None:
         if left == 0:
             trap.spring()
 
-    _replace(pipeline.Pipeline, _verdicts=judged, _delivered=resolved)
+    _replace(answers.Answers, _verdicts=judged)
+    _replace(outcomes.Outcomes, delivered=resolved)
 
 
 def _expiry(trap: _Trap) -> None:
@@ -217,7 +218,7 @@ def _has_deliveries(_ledger: object, _source: object, _topic_id: object, facts: 
     return Outcome.DELIVERED in facts.outcomes
 
 
-def _has_points(_consumer: object, points: Any) -> bool:
+def _has_points(_queue: object, points: Any) -> bool:
     return bool(points)
 
 
@@ -232,7 +233,7 @@ POINTS = {
         (2, 3),
         "judged and batched, no command carried out",
         _RECORDS_AGAIN,
-        _after(pipeline.Pipeline, "handle", _handled(exchange.Polled)),
+        _after(pipeline.Pipeline, "handle", _handled(inputs.Polled)),
     ),
     "unsent": Point(
         (4,), "a request is to be sent, nothing of it is out", _SENT_AGAIN, _before(client.AmazonSink, "send"), 5
@@ -252,7 +253,7 @@ POINTS = {
         (7,),
         "an answer was read, nothing of it is resolved",
         _SENT_AGAIN,
-        _before(pipeline.Pipeline, "handle", _handled(exchange.RequestFinished)),
+        _before(pipeline.Pipeline, "handle", _handled(inputs.RequestFinished)),
         nth=5,
         shows="sent again",
     ),
@@ -300,7 +301,7 @@ POINTS = {
         (11,),
         "facts are confirmed, the commit is not out",
         _FROM_THE_LEDGER,
-        _before(consumer.SourceConsumer, "_commit", _has_points),
+        _before(commits.CommitQueue, "queue", _has_points),
         nth=3,
         shows="already resolved",
     ),
@@ -308,7 +309,7 @@ POINTS = {
         (11, 12),
         "a commit is with the client, perhaps not with the brokers",
         _FROM_THE_LEDGER,
-        _after(consumer.SourceConsumer, "_commit", _has_points),
+        _after(commits.CommitQueue, "send", lambda queue: queue.in_flight),
         nth=3,
     ),
     "committed": Point(
@@ -334,7 +335,7 @@ POINTS = {
         (15,),
         "the drain has begun, no command is carried out",
         _SENT_AGAIN,
-        _after(pipeline.Pipeline, "handle", _handled(exchange.ShutdownRequested)),
+        _after(pipeline.Pipeline, "handle", _handled(inputs.ShutdownRequested)),
         nth=1,
         draining=True,
     ),
@@ -342,7 +343,7 @@ POINTS = {
         (15,),
         "an answer came during the drain, nothing of it is resolved",
         _SENT_AGAIN,
-        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(exchange.RequestFinished)),
+        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(inputs.RequestFinished)),
         nth=1,
         draining=True,
         shows="sent again",
@@ -351,7 +352,7 @@ POINTS = {
         (15,),
         "the drain's facts are in the ledger, the last commit is not out",
         _FROM_THE_LEDGER,
-        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(exchange.FactsAppended)),
+        _before(pipeline.Pipeline, "handle", _handled_in_a_drain(inputs.FactsAppended)),
         nth=1,
         draining=True,
     ),

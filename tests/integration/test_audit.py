@@ -25,6 +25,7 @@ from tests.integration.world import (
     produce,
     read_topic,
 )
+from tests.patience import patience
 
 _FATES = ("delivered", "dead_lettered", "duplicate", "stale", "ignored")
 _NOTHING = b"not Avro at all"
@@ -42,7 +43,7 @@ def _audit(world: World, *arguments: str, **changes: str | None) -> tuple[int, d
 
 def _counts(account: dict[str, Any]) -> dict[str, int]:
     """Return what is not zero of a partition's account."""
-    rows = (*_FATES, "pending", "letter_only", "forgotten", "unaccounted", "letters_missing", "gaps")
+    rows = (*_FATES, "pending", "letter_only", "before_start", "forgotten", "unaccounted", "letters_missing", "gaps")
     return {name: account[name] for name in rows if account[name]}
 
 
@@ -126,6 +127,25 @@ def test_records_that_an_operators_commit_skipped_are_unaccounted_and_named(worl
     assert "3 records below the committed offset have neither a fact nor a dead letter: a commit that was" in screen.stdout
     assert f"{world.topic}-0@2, {world.topic}-0@3, {world.topic}-0@4" in screen.stdout
     assert "the account does not close" in screen.stdout
+
+
+def test_records_before_a_start_from_now_are_not_unaccounted(world: World) -> None:
+    world.create_topic()
+    world.produce(*(event(str(number)) for number in range(3)))
+    commit(world.servers, world.group, world.topic, {0: 3})
+    world.produce(event("3"))
+    connector = world.connector()
+    connector.until_resolved(delivered=1)
+    world.until_committed_to_the_end()
+    assert connector.stop() == 0
+
+    code, account = _audit(world)
+    assert (code, _counts(account[0])) == (0, {"delivered": 1, "before_start": 3})
+
+    world.produce(event("4"), event("5"))
+    commit(world.servers, world.group, world.topic, {0: 6})
+    code, account = _audit(world)
+    assert (code, _counts(account[0])) == (1, {"delivered": 1, "before_start": 3, "unaccounted": 2})
 
 
 def test_facts_that_were_lost_with_the_ledger_are_missed(world: World) -> None:
@@ -250,7 +270,7 @@ def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -
     for name, end in (("kept", producer.commit_transaction), ("aborted", producer.abort_transaction)):
         producer.begin_transaction()
         producer.produce(world.topic, world.value(event(name)), partition=0)
-        producer.flush(10)
+        producer.flush(patience(10))
         end(10)
     world.produce(event("last"))
     world.connector().until_resolved(delivered=2)
@@ -258,7 +278,7 @@ def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -
 
     producer.begin_transaction()
     producer.produce(world.topic, world.value(event("still open")), partition=0)
-    producer.flush(10)
+    producer.flush(patience(10))
     code, account = _audit(world)
     producer.abort_transaction(10)
 
@@ -291,7 +311,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
         number = 0
         while not stop.wait(0.2):
             for partition in range(4):
-                batch = (event(f"{partition}-{number + extra}") for extra in range(40))
+                batch = (event(f"order-{partition}-{number + extra}") for extra in range(40))
                 world.produce(*batch, Produced(_NOTHING, partition=partition), partition=partition)
             number += 30  # some of them are copies
 
@@ -313,7 +333,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
 def test_many_partitions_are_one_account(world: World) -> None:
     world.create_topic(40)
     for partition in range(40):
-        world.produce(event(f"{partition}"), partition=partition)
+        world.produce(event(f"order-{partition}"), partition=partition)
     world.connector().until_resolved(delivered=40)
     world.until_committed_to_the_end()
     code, account = _audit(world)

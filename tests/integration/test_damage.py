@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from connector.avro import ledger_entry
+from tests.avro.ledger_facts import unpacked
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.world import (
     Sandbox,
@@ -105,9 +106,9 @@ def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:
 
 def test_a_bit_of_an_offset_that_has_flipped_resolves_no_record(world: World, cluster: Cluster) -> None:
     """The fact about offset 0 would be one about another, which nobody has judged."""
-    _stopped(world)
+    _stopped(world, compression_type="uncompressed")
     entry = next(entry for entry in ledger_entries(world.servers, world.ledger) if entry.keys and not entry.header.partition)
-    value = ledger_entry.encode(entry.header, entry.facts())
+    value = ledger_entry.encode(entry.header, unpacked(entry))
     batch = next(batch for batch in _batches(cluster, world.ledger) if value in batch.content)
     first_offset = value.index(entry.header.dedupe_key) + len(entry.header.dedupe_key)
     batch.flip(batch.content.index(value) + first_offset, 0x08)
@@ -121,7 +122,7 @@ def test_damage_in_the_midst_of_a_ledger_is_an_operators_matter(world: World, cl
     batch = _batches(cluster, world.ledger)[1]
     batch.flip(batch.length - 20, 0x10)
 
-    _is_refused_and_the_other_goes_on(world, f"{world.ledger}-0 is damaged at offset 1 or behind it (_BAD_MSG)")
+    _is_refused_and_the_other_goes_on(world, f"{world.ledger}-0 is damaged at offset 1 or after it (_BAD_MSG)")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_damage_in_the_midst_of_a_ledger_is_an_operators_matter(world: World, cl
     [
         (3, "offset 1: the entry there is missing"),
         (7, "offset 1: the entry there is missing"),
-        (16, "is damaged at offset 1 or behind it (_NOT_IMPLEMENTED)"),
+        (16, "is damaged at offset 1 or after it (_NOT_IMPLEMENTED)"),
         (10, "yields nothing at offset 1"),
     ],
     ids=["far ahead", "a little ahead", "format", "length"],

@@ -11,10 +11,12 @@ import subprocess
 import sys
 
 import pytest
+from confluent_kafka import Producer
 
 from connector.core.letters import LETTER_HEADERS
 from tests.integration.kafka.raw import RawRecord, produce_raw
 from tests.integration.world import Produced, World, create_topic, event, headers_of, now_ms, produce, read_topic
+from tests.patience import patience
 
 _LATIN = "Kündnr".encode("latin-1")
 _ANY_TIME = str(2**63 - 1)
@@ -28,7 +30,7 @@ from connector.intake import Intake, Origin
 from connector import model
 
 class Nothing:
-    def decode(self, value):
+    def decode(self, value, waited=0.0):
         if value == b"inputs":
             return {}
         raise Undecodable("no Avro")
@@ -45,7 +47,8 @@ while len(records) < int(count):
 for record in records:
     intake.read(origin, [record])
     origin.derived_id(record)
-poll = intake.read(origin, records)
+poll, lacking = intake.read(origin, records)
+assert lacking is None
 print(len(poll.sizes), sum(poll.sizes))
 """
 
@@ -62,7 +65,7 @@ def test_header_name_that_is_no_text_is_read_safely_where_the_call_is_warm(kafka
         [sys.executable, "-c", _WARM, kafka, world.topic, str(len(records))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 
@@ -192,3 +195,23 @@ def test_headers_by_the_thousand_empty_names_and_no_values_travel_to_the_letter(
 
     (letter,) = read_topic(world.servers, world.dead_letters)
     assert headers_of(letter)[: len(headers)] == [(name.decode(), value) for name, value in headers]
+
+
+def test_headers_larger_than_could_be_held_are_left_out_of_the_letter_and_are_in_the_replayed_record(world: World) -> None:
+    """Compressed, they pass any limit of the brokers."""
+    world.create_topic()
+    producer = Producer({"bootstrap.servers": world.servers, "compression.type": "zstd", "message.max.bytes": 100_000_000})
+    headers: list[tuple[str, str | bytes | None]] = [("trace", bytes(8_000_000)), ("after", b"1")]
+    for value in (b"not Avro at all", world.value(event("1"))):
+        producer.produce(world.topic, value, headers=headers, partition=0)
+    assert producer.flush(30) == 0
+
+    connector = world.connector()
+    connector.until_resolved(delivered=1, dead_lettered=1)
+
+    (letter,) = read_topic(world.servers, world.dead_letters)
+    assert [name for name, _ in headers_of(letter)] == ["connector.left-out", *LETTER_HEADERS]
+    assert dict(headers_of(letter))["connector.left-out"] == b"headers"
+    assert world.command("replay", "--yes").returncode == 0
+    again = read_topic(world.servers, world.topic)[-1]
+    assert [name for name, _ in headers_of(again)][:2] == ["trace", "after"]

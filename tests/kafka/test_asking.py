@@ -17,10 +17,10 @@ from connector.avro import ledger_entry
 from connector.config import Kafka
 from connector.core.recovery import LedgerPosition, OutOfRange, commit_metadata
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerUnavailable, Unavailable
-from connector.kafka import clients, topics
+from connector.kafka import clients, cluster
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
-from connector.model import Facts, Outcome, TopicPartition
+from connector.model import Facts, Outcome, TopicDescription, TopicPartition
 
 _FETCH, _LIST_OFFSETS, _OFFSET_FETCH = 1, 2, 9
 """Numbers of Kafka's requests."""
@@ -50,7 +50,7 @@ class _Scene:
         broker.create_topic("conversions", 1)
         broker.create_topic("ledger", 1)
         kafka = Kafka(broker.bootstrap_servers, ("conversions",), "group", {})
-        self.topics = topics.Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.topics = cluster.Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         wait = OutOfRange(to_earliest=False)
         policy = LedgerPolicy("group", b"destination", b"key", frozenset(), wait, 691_200_000, lambda: 0)
         properties = clients.reader_properties(kafka, lambda *_: None, logging.getLogger("librdkafka"))
@@ -59,7 +59,7 @@ class _Scene:
         self.source, self.ledger = self.described("conversions"), self.described("ledger")
         self._write()
 
-    def described(self, name: str) -> topics.TopicDescription:
+    def described(self, name: str) -> TopicDescription:
         found = self.topics.describe(name)
         assert found is not None
         return found
@@ -86,8 +86,9 @@ class _Scene:
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Scene]:
-    monkeypatch.setattr(topics, "_TRIES_SECONDS", (2.0,))
-    monkeypatch.setattr(topics, "_COMMITTED_SECONDS", 2.0)
+    monkeypatch.setattr(cluster, "_TRIES_SECONDS", (2.0,))
+    monkeypatch.setattr(cluster, "_COMMITTED_SECONDS", 2.0)
+    monkeypatch.setattr(cluster, "_PASSING_SECONDS", (0.05,) * 3)
     with _FailingBroker() as broker:
         yield _Scene(broker)
 
@@ -112,6 +113,22 @@ def test_error_where_a_partition_would_start_is_an_error_and_never_a_start_somew
 
     with pytest.raises(error):
         scene.start()
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (_LIST_OFFSETS, KafkaError.NOT_LEADER_FOR_PARTITION),
+        (_LIST_OFFSETS, KafkaError.LEADER_NOT_AVAILABLE),
+        (_LIST_OFFSETS, KafkaError.UNKNOWN_TOPIC_OR_PART),
+        (_OFFSET_FETCH, KafkaError.COORDINATOR_LOAD_IN_PROGRESS),
+        (_OFFSET_FETCH, KafkaError.NOT_COORDINATOR),
+    ],
+)
+def test_error_that_passes_is_waited_for(scene: _Scene, request_: int, code: int) -> None:
+    scene.broker.fail(request_, code, 2)
+
+    assert scene.start() == 1
 
 
 def test_group_that_moved_to_another_coordinator_is_found_again(scene: _Scene) -> None:

@@ -18,10 +18,11 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, Producer, 
 from confluent_kafka.admin import AdminClient
 
 from connector import sandbox
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import read_settings
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from connector.kafka.embedded import EmbeddedBroker, SimulatedTopics
+from connector.kafka.embedded import EmbeddedBroker, EmbeddedLedgerTopics
 from tests.integration.world import event
 from tests.patience import patience
 
@@ -54,7 +55,7 @@ async def test_refused_commits_lose_nothing_and_are_made_good(code: int, protoco
             for topic in (_TOPIC, _LEDGER, f"{_TOPIC}.dead-letter"):
                 broker.create_topic(topic, 1)
             connector = Connector(
-                read_settings(_environment(broker, amazon) | protocol), lambda topics: SimulatedTopics(topics, _LEDGER)
+                read_settings(_environment(broker, amazon) | protocol), lambda topics: EmbeddedLedgerTopics(topics, _LEDGER)
             )
             running = asyncio.create_task(connector.run())
             schema_id = amazon.registry.register(f"{_TOPIC}-value", json.dumps(EventEncoder().schema))
@@ -108,7 +109,7 @@ def _produce(broker: EmbeddedBroker, schema_id: int, number: int) -> None:
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
     for each in range(_EVENTS):
         producer.produce(_TOPIC, framed(schema_id, encoder.encode(event(f"{number}-{each}"))), partition=0)
-    assert producer.flush(30) == 0
+    assert producer.flush(patience(30)) == 0
 
 
 def _accepted(amazon: sandbox.RunningSandbox) -> Counter[str]:
@@ -118,7 +119,7 @@ def _accepted(amazon: sandbox.RunningSandbox) -> Counter[str]:
 def _committed(admin: AdminClient) -> int:
     # Without partitions the embedded broker answers nothing.
     asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(_GROUP, [TopicPartition(_TOPIC, 0)])])
-    return int(asked[_GROUP].result(10).topic_partitions[0].offset)
+    return int(asked[_GROUP].result(patience(10)).topic_partitions[0].offset)
 
 
 async def _until_accepted(amazon: sandbox.RunningSandbox, count: int, running: asyncio.Task[str | None]) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from connector.core import exchange as x
+from connector.core import commands, inputs
 from connector.errors import KafkaUnavailable, SchemaUnavailable
 from connector.intake import Intake, Origin
-from connector.kafka import consumer
+from connector.kafka import backlog, commits, consumer
 from connector.kafka.consumer import PollPolicy, SourceConsumer
+from connector.kafka.host import Host
+from connector.kafka.membership import Admission
 from connector.model import Poll, TopicPartition
 from connector.ports import Record
 
@@ -34,14 +35,19 @@ class FakeMessage:
         *,
         size: int = 1,
         key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
     ) -> None:
         self._partition, self._offset, self._error, self._size, self._key = partition, offset, error, size, key
+        self._headers = headers
 
     def __len__(self) -> int:
         return self._size
 
     def key(self) -> bytes | None:
         return self._key
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return self._headers
 
     def topic(self) -> str:
         return self._partition.topic
@@ -139,6 +145,15 @@ class Silent:
         return lambda *_: None
 
 
+class SetClock(Host):
+    """A machine whose clock the test sets."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 class Scene:
     """A `SourceConsumer` with two partitions that are fetched."""
 
@@ -146,9 +161,9 @@ class Scene:
         self.posted: list[Any] = []
         self.intake, self.client = FakeIntake(), FakeClient()
         policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01, records=250, size=1_000_000)
-        settings = {"group.id": "test", "bootstrap.servers": "localhost:1", "log_level": 0}
-        self.source = SourceConsumer(settings, policy, self.intake, "cluster", self._post, Silent())
-        self.source._consumer = cast("Any", self.client)
+        self.source = SourceConsumer(
+            {}, policy, self.intake, "cluster", self._post, Silent(), make_client=lambda _: cast("Any", self.client)
+        )
         self.source._on_assign(cast("Any", self.client), [KafkaTopicPartition(*ZERO), KafkaTopicPartition(*ONE)])
         for partition, generation in ((ZERO, 1), (ONE, 2)):
             self.start(partition, generation)
@@ -157,15 +172,15 @@ class Scene:
         self.posted.append(told)
 
     def start(self, partition: TopicPartition, generation: int) -> None:
-        self.source._carry_out(x.Start(partition, generation, 0, -1, "topic-id"))
-        self.source._carry_out(x.Resume(partition, generation))
+        self.source._carry_out(commands.Start(partition, generation, 0, -1, "topic-id"))
+        self.source._carry_out(commands.Resume(partition, generation))
 
     def take(self, *messages: FakeMessage | Callable[[], None]) -> None:
         self.client.waiting += messages
         self.source._poll()
 
     def polled(self) -> list[tuple[TopicPartition, int, list[int]]]:
-        polls = [poll for told in self.posted if isinstance(told, x.Polled) for poll in told.polls]
+        polls = [poll for told in self.posted if isinstance(told, inputs.Polled) for poll in told.polls]
         return [(poll.partition, poll.generation, poll.offsets) for poll in polls]
 
 
@@ -188,13 +203,13 @@ def test_records_read_before_a_partition_began_anew_do_not_pass_for_those_of_the
     scene.take(FakeMessage(ZERO, 500), FakeMessage(ZERO, -1, error(KafkaError._LOG_TRUNCATION)), FakeMessage(ONE, 7))
 
     assert scene.polled() == [(ONE, 2, [7])]
-    assert scene.posted[-3:-1] == [x.Lost((1,)), x.Assigned(ZERO, 3, truncated=True, anew=True)]
+    assert scene.posted[-3:-1] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, truncated=True, anew=True)]
 
 
 def test_every_resume_ends_in_a_seek_to_where_the_partition_is_for_an_error_told_before_it_may_be_lost(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1))
-    scene.source._carry_out(x.Pause(ZERO, 1))
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Pause(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
 
     assert scene.client.sought == [(ZERO, 0, None, False), (ONE, 0, None, False), (ZERO, 2, 4, False)]
 
@@ -211,7 +226,7 @@ def test_a_record_below_the_position_shows_that_the_client_is_elsewhere_and_the_
     scene.take(FakeMessage(ZERO, 7), FakeMessage(ZERO, 8), FakeMessage(ONE, 3))
 
     assert scene.polled() == [(ZERO, 1, list(range(10))), (ONE, 2, [3])]
-    assert x.Assigned(ZERO, 3, anew=True) in scene.posted
+    assert inputs.Assigned(ZERO, 3, anew=True) in scene.posted
 
 
 def test_a_record_that_comes_before_the_partition_was_sought_is_not_taken_in_for_it_comes_again(scene: Scene) -> None:
@@ -240,8 +255,11 @@ def test_a_poll_of_large_records_ends_by_its_size_with_one_at_most_above_it(scen
     assert [len(offsets) for _, _, offsets in scene.polled()] == [2, 2, 2]
 
 
-def test_a_poll_of_records_with_large_keys_ends_by_their_size(scene: Scene) -> None:
-    scene.client.waiting += [FakeMessage(ZERO, offset, size=1, key=bytes(900_000)) for offset in range(6)]
+@pytest.mark.parametrize(
+    "large", [{"key": bytes(900_000)}, {"headers": [("trace", bytes(900_000))]}], ids=["keys", "headers"]
+)
+def test_a_poll_of_records_with_large_keys_or_headers_ends_by_their_size(scene: Scene, large: Any) -> None:
+    scene.client.waiting += [FakeMessage(ZERO, offset, size=1, **large) for offset in range(6)]
     for _ in range(3):
         scene.take()
         scene.source.polled_handled()
@@ -263,7 +281,7 @@ def test_records_read_before_their_partition_was_given_up_and_given_back_in_one_
 
 def decode_again(scene: Scene, *lacking: tuple[TopicPartition, int]) -> None:
     scene.intake.lacking = set(lacking)
-    scene.source._undecoded_until = 0.0
+    scene.source._backlog._due = 0.0
     scene.source._decode_again()
     scene.source.polled_handled()
 
@@ -292,7 +310,7 @@ def test_a_record_that_cannot_be_decoded_for_now_holds_up_those_after_it_in_its_
 def test_it_is_told_how_long_records_have_waited_since_they_were_polled(scene: Scene) -> None:
     scene.intake.lacking = {(ZERO, 0)}
     scene.take(FakeMessage(ZERO, 0))
-    scene.source._undecoded[0].since -= 30.0
+    scene.source._backlog._waiting[0].since -= 30.0
     decode_again(scene, (ZERO, 0))
     decode_again(scene, (ZERO, 0))
 
@@ -313,8 +331,8 @@ def test_nothing_is_fetched_once_a_poll_of_records_waits_for_schemas(scene: Scen
     scene.intake.lacking = {(ZERO, 0)}
     scene.take(FakeMessage(ZERO, 0, size=1_000_000))
     assert scene.client.paused == {ZERO, ONE}
-    scene.source._carry_out(x.Pause(ONE, 2))
-    scene.source._carry_out(x.Resume(ONE, 2))
+    scene.source._carry_out(commands.Pause(ONE, 2))
+    scene.source._carry_out(commands.Resume(ONE, 2))
     assert scene.client.paused == {ZERO, ONE}
 
     decode_again(scene)
@@ -330,7 +348,7 @@ def test_a_schema_is_not_said_to_be_there_while_what_lacked_it_waits_for_its_tur
     scene.take(*(FakeMessage(ZERO, offset) for offset in range(3)), FakeMessage(ONE, 7))
     scene.source.polled_handled()
     with monkeypatch.context() as slow:
-        slow.setattr(consumer, "_SLICE_SECONDS", -1.0)
+        slow.setattr(backlog, "_SLICE_SECONDS", -1.0)
         slow.setattr(FakeIntake, "read", lambda self, *args: _READ(self, *args[:3]))
         decode_again(scene, (ONE, 7))
     scene.source.polled_handled()
@@ -358,14 +376,14 @@ def test_partitions_that_stay_are_fetched_again_though_the_one_that_waited_for_a
 
 def test_a_command_addressed_to_an_assignment_that_ended_is_not_carried_out(scene: Scene) -> None:
     scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
-    scene.source._carry_out(x.Pause(ZERO, 1))
+    scene.source._carry_out(commands.Pause(ZERO, 1))
 
     assert scene.client.paused == set()
 
 
 def commit(scene: Scene, partition: TopicPartition, generation: int, offset: int) -> None:
-    point = x.CommitPoint(partition, generation, offset, 0, "")
-    scene.source._carry_out(x.Commit((point,)))
+    point = commands.CommitPoint(partition, generation, offset, 0, "")
+    scene.source._carry_out(commands.Commit((point,)))
 
 
 def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partition(scene: Scene) -> None:
@@ -374,28 +392,32 @@ def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partiti
     assert scene.client.commits == [({ZERO: 10}, False)]
 
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
-    scene.source._commit([])
+    scene.source._commits.send()
 
     assert scene.client.commits[1:] == [({ZERO: 30, ONE: 7}, False)]
 
 
-def revoke(scene: Scene, *commands: Any) -> None:
-    for command in (*commands, x.Release(ZERO, 1, 0)):
+def revoke(scene: Scene, *out: Any) -> None:
+    for command in (*out, commands.Release(ZERO, 1, 0)):
         scene.source.submit(command)
     scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
 
 
 def test_what_a_drain_leaves_to_commit_is_committed_at_once_and_nobody_waits_for_the_answer(scene: Scene) -> None:
-    revoke(scene, x.Commit((x.CommitPoint(ZERO, 1, 10, 0, ""),)), x.Commit((x.CommitPoint(ZERO, 1, 20, 0, ""),)))
+    revoke(
+        scene,
+        commands.Commit((commands.CommitPoint(ZERO, 1, 10, 0, ""),)),
+        commands.Commit((commands.CommitPoint(ZERO, 1, 20, 0, ""),)),
+    )
 
     assert scene.client.commits == [({ZERO: 20}, False)]
 
 
 def test_while_a_commit_is_out_a_drain_makes_none_or_the_older_might_be_made_last(scene: Scene) -> None:
     commit(scene, ZERO, 1, 10)
-    revoke(scene, x.Commit((x.CommitPoint(ZERO, 1, 20, 0, ""),)))
+    revoke(scene, commands.Commit((commands.CommitPoint(ZERO, 1, 20, 0, ""),)))
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
-    scene.source._commit([])
+    scene.source._commits.send()
 
     assert scene.client.commits == [({ZERO: 10}, False)]
 
@@ -409,7 +431,7 @@ def test_before_it_leaves_it_waits_for_the_answer_to_a_commit_and_makes_the_last
         lambda: scene.source._on_commit(None, []),
     ]
     scene.client.waiting += answers
-    scene.source._commit_the_last()
+    scene.source._send_last_commits()
 
     assert scene.client.commits == [({ZERO: 10}, False), ({ZERO: 20}, False)]
     assert scene.client.waiting == []
@@ -418,35 +440,46 @@ def test_before_it_leaves_it_waits_for_the_answer_to_a_commit_and_makes_the_last
 def test_before_it_leaves_it_does_not_wait_for_ever(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer, "_LAST_COMMIT_SECONDS", 0.05)
     commit(scene, ZERO, 1, 10)
-    scene.source._commit_the_last()
+    scene.source._send_last_commits()
 
     assert scene.client.commits == [({ZERO: 10}, False)]
 
 
 def test_what_a_drain_is_told_of_other_partitions_is_carried_out_after_it(scene: Scene) -> None:
     """An assignment that began anew within the callback of another would be given up with it, and nobody told."""
-    revoke(scene, x.StartOver(ZERO, 1), x.Pause(ONE, 2), x.StartOver(ONE, 2))
-    assert scene.posted == [x.Assigned(ZERO, 1), x.Assigned(ONE, 2), x.Revoked((1,))]
+    revoke(scene, commands.StartOver(ZERO, 1), commands.Pause(ONE, 2), commands.StartOver(ONE, 2))
+    assert scene.posted == [inputs.Assigned(ZERO, 1), inputs.Assigned(ONE, 2), inputs.Revoked((1,))]
     scene.source._carry_out_all()
 
-    assert scene.posted[3:] == [x.Lost((2,)), x.Assigned(ONE, 3, anew=True)]
+    assert scene.posted[3:] == [inputs.Lost((2,)), inputs.Assigned(ONE, 3, anew=True)]
 
 
 def test_a_partition_given_up_before_it_had_drained_is_lost(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer, "_DRAIN_GRACE_SECONDS", 0.05)
     scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
 
-    assert scene.posted[-2:] == [x.Revoked((1,)), x.Lost((1,))]
+    assert scene.posted[-2:] == [inputs.Revoked((1,)), inputs.Lost((1,))]
 
 
-def test_a_spare_that_was_refused_once_counts_as_let_in_when_nothing_was_heard_of_it_for_long(scene: Scene) -> None:
-    scene.source._policy = replace(scene.source._policy, names_itself=True)
-    scene.source._waiting_since -= 100.0
-    assert scene.source._let_in()
-    scene.take(FakeMessage(ZERO, -1, error(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
-    assert not scene.source._let_in()
-    scene.source.refused = (time.monotonic() - 61.0, "TOPIC_AUTHORIZATION_FAILED")
-    assert scene.source._let_in()
+def test_a_spare_that_was_refused_once_counts_as_let_in_when_nothing_was_heard_of_it_for_long() -> None:
+    clock = SetClock()
+    admission = Admission(clock, names_itself=True)
+    joined = []
+    for _ in range(2):
+        admission.put_out()
+        clock.now += 11.0
+        admission.look(lambda: "an id of its own")
+        joined.append(admission.joined)
+        admission.put_out()
+        clock.now += 1.0
+        admission.refuse("TOPIC_AUTHORIZATION_FAILED")
+        clock.now += 59.0
+        admission.look(lambda: "an id of its own")
+        joined.append(admission.joined)
+        clock.now += 2.0
+        admission.look(lambda: "an id of its own")
+        joined.append(admission.joined)
+    assert joined == [True, False, True] * 2
 
 
 def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_partition_is_lost(scene: Scene) -> None:
@@ -454,7 +487,7 @@ def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_parti
     commit(scene, ZERO, 1, 20)
     scene.source._on_lost(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
-    scene.source._commit([])
+    scene.source._commits.send()
 
     assert scene.client.commits == [({ZERO: 10}, False)]
 
@@ -484,15 +517,27 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
     decode_again(scene)
     scene.take(FakeMessage(ONE, 7))
 
-    ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, x.Polled) for poll in told.polls]
+    ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, inputs.Polled) for poll in told.polls]
     assert ends == [([0], 3), ([7], 0)]
 
 
+def test_a_record_below_an_end_that_was_told_of_took_the_place_of_markers_and_the_partition_begins_anew(
+    scene: Scene,
+) -> None:
+    """A leader without the last markers was elected, and told its end, before the next record was produced."""
+    end = KafkaError._PARTITION_EOF
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(end)), FakeMessage(ZERO, 1, error(end)))
+    scene.take(FakeMessage(ZERO, 2), FakeMessage(ONE, 5))
+
+    assert scene.polled()[-1] == (ONE, 2, [5])
+    assert inputs.Assigned(ZERO, 3, anew=True) in scene.posted
+
+
 def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scene) -> None:
-    scene.source._carry_out(x.StartOver(ZERO, 1))
-    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, anew=True)]
+    scene.source._carry_out(commands.StartOver(ZERO, 1))
+    assert scene.posted[-2:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
     posted = len(scene.posted)
-    scene.source._carry_out(x.StartOver(ZERO, 1))
+    scene.source._carry_out(commands.StartOver(ZERO, 1))
     assert len(scene.posted) == posted
 
 
@@ -501,7 +546,7 @@ def test_start_inside_the_log_that_is_refused_twice_is_that_of_a_log_that_was_cu
     scene.take(lost)
     scene.start(ZERO, 3)
     scene.take(lost)
-    begun = [told for told in scene.posted if isinstance(told, x.Assigned) and told.partition == ZERO]
+    begun = [told for told in scene.posted if isinstance(told, inputs.Assigned) and told.partition == ZERO]
     assert [told.truncated for told in begun] == [False, False, True]
 
 
@@ -511,7 +556,7 @@ def test_start_that_yields_a_record_before_it_is_refused_again_is_not(scene: Sce
     scene.start(ZERO, 3)
     scene.take(FakeMessage(ZERO, 0))
     scene.take(lost)
-    begun = [told for told in scene.posted if isinstance(told, x.Assigned) and told.partition == ZERO]
+    begun = [told for told in scene.posted if isinstance(told, inputs.Assigned) and told.partition == ZERO]
     assert [told.truncated for told in begun] == [False, False, False]
 
 
@@ -519,7 +564,7 @@ def test_polls_right_after_a_sleep_longer_than_half_the_session_do_not_count(sce
     awake = scene.source.last_poll
     counted = []
     for began in (0.1, 60.0, 60.1, 60.9, 61.1):
-        scene.source._polled(awake + began)
+        scene.source._poll_clock.polled(awake + began)
         counted.append(round(scene.source.last_poll - awake, 1))
 
     assert counted == [0.1, 0.1, 0.1, 0.1, 61.1]
@@ -529,8 +574,8 @@ GARBAGE = 7_286_878_318_512_988_525
 """An offset that the client finds in the middle of a batch."""
 
 
-def unreadable(scene: Scene) -> list[x.Unreadable]:
-    return [told for told in scene.posted if isinstance(told, x.Unreadable)]
+def unreadable(scene: Scene) -> list[inputs.Unreadable]:
+    return [told for told in scene.posted if isinstance(told, inputs.Unreadable)]
 
 
 def test_a_batch_that_cannot_be_read_is_told_after_what_was_read_before_it_and_nothing_after_it_counts(
@@ -546,14 +591,14 @@ def test_a_batch_that_cannot_be_read_is_told_after_what_was_read_before_it_and_n
     )
 
     assert scene.polled() == [(ZERO, 1, [0, 1, 2, 3, 4]), (ONE, 2, [7])]
-    assert scene.posted[-1] == x.Unreadable(1, 5, "_BAD_MSG")
+    assert scene.posted[-1] == inputs.Unreadable(1, 5, "_BAD_MSG")
     assert scene.client.paused == {ZERO}
     assert scene.source.reading() == {ONE: 8}
 
 
 def test_a_batch_that_could_not_be_read_is_read_on_from_where_it_begins(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1, error(KafkaError._BAD_COMPRESSION)))
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
     assert scene.client.sought[-1] == (ZERO, 1, 4, False)
 
     scene.take(FakeMessage(ZERO, 1), FakeMessage(ZERO, 2))
@@ -562,33 +607,33 @@ def test_a_batch_that_could_not_be_read_is_read_on_from_where_it_begins(scene: S
 
 def test_what_the_client_says_of_an_offset_that_it_had_jumped_to_does_not_begin_the_partition_anew(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1, error(KafkaError._BAD_MSG)))
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
     jumped = FakeMessage(ZERO, GARBAGE, error(KafkaError._AUTO_OFFSET_RESET))
     scene.take(jumped)
-    assert unreadable(scene) == [x.Unreadable(1, 1, "_BAD_MSG")] * 2
+    assert unreadable(scene) == [inputs.Unreadable(1, 1, "_BAD_MSG")] * 2
 
     # What is told of the position itself is true: retention may have deleted the batch.
-    scene.source._carry_out(x.Resume(ZERO, 1))
+    scene.source._carry_out(commands.Resume(ZERO, 1))
     scene.take(FakeMessage(ZERO, 1, error(KafkaError._AUTO_OFFSET_RESET)))
-    assert scene.posted[-2:] == [x.Lost((1,)), x.Assigned(ZERO, 3, anew=True)]
+    assert scene.posted[-2:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
     scene.take(jumped)
     assert len(unreadable(scene)) == 2, "before it is started it stands still anyway"
-    assert scene.posted[-1] == x.Assigned(ZERO, 3, anew=True)
+    assert scene.posted[-1] == inputs.Assigned(ZERO, 3, anew=True)
 
 
 def test_whatever_else_a_broker_says_of_a_partition_makes_it_wait_but_for_a_right_that_lacks(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0, error(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
     assert unreadable(scene) == []
     scene.take(FakeMessage(ZERO, 0, error(KafkaError.UNKNOWN)))
-    assert unreadable(scene) == [x.Unreadable(1, 0, "UNKNOWN")]
+    assert unreadable(scene) == [inputs.Unreadable(1, 0, "UNKNOWN")]
 
 
 def test_a_partition_is_read_up_to_the_end_of_its_log_where_it_was_told_that(scene: Scene) -> None:
     scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 3, error(KafkaError._PARTITION_EOF)))
     assert scene.source.reading() == {ZERO: 3, ONE: 0}
-    scene.source._carry_out(x.Pause(ONE, 2))
+    scene.source._carry_out(commands.Pause(ONE, 2))
     assert scene.source.reading() == {ZERO: 3}
-    scene.source._held = {ZERO}
+    scene.source._positions.hold(ZERO, everything=False)
     assert scene.source.reading() == {}
 
 
@@ -602,7 +647,7 @@ DONE = [KafkaTopicPartition(*ZERO, 1)]
 def a_commit(scene: Scene) -> float:
     """Commit, and return when at the earliest."""
     began = time.monotonic()
-    scene.source._carry_out(x.Commit((x.CommitPoint(ZERO, 1, 1, -1, ""),)))
+    scene.source._carry_out(commands.Commit((commands.CommitPoint(ZERO, 1, 1, -1, ""),)))
     return began
 
 
@@ -618,7 +663,6 @@ def test_a_commit_that_was_taken_vouches_from_when_it_was_made(scene: Scene) -> 
 
 def test_a_commit_of_which_a_part_was_taken_vouches_too(scene: Scene) -> None:
     a_commit(scene)
-    scene.source._committed = lambda *_: None  # type: ignore[method-assign]
     places = cast("Any", [_Answered(error(KafkaError.UNKNOWN_TOPIC_OR_PART)), _Answered(None)])
     scene.source._on_commit(None, places)
 
@@ -626,6 +670,8 @@ def test_a_commit_of_which_a_part_was_taken_vouches_too(scene: Scene) -> None:
 
 
 class _Answered:
+    topic, partition, offset = *ZERO, 1
+
     def __init__(self, found: KafkaError | None) -> None:
         self.error = found
 
@@ -675,8 +721,54 @@ def test_a_poll_that_takes_long_to_decode_is_decoded_in_slices_with_polls_betwee
     assert scene.client.paused == set()
 
 
+def test_a_member_goes_on_polling_while_the_polls_it_posted_are_not_handled(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "_SLICE_SECONDS", 0.05)
+    scene.take(FakeMessage(ZERO, 0))
+    scene.take(FakeMessage(ZERO, 1))
+    began = time.monotonic()
+    scene.take(FakeMessage(ZERO, 2), FakeMessage(ZERO, 3))
+    for _ in range(3):
+        scene.source._decode_again()
+        scene.take()
+    assert time.monotonic() - began < 10
+    assert scene.source.last_poll > began
+    assert scene.polled() == [(ZERO, 1, [0]), (ZERO, 1, [1])]
+    assert scene.client.paused == {ZERO, ONE}
+
+    scene.source.polled_handled()
+    scene.source._decode_again()
+    assert scene.polled()[2:] == [(ZERO, 1, [2, 3])]
+    assert scene.client.paused == set()
+    assert scene.client.sought[-1][1] in (0, 4)
+
+
+def test_what_waits_for_its_turn_is_dropped_with_its_assignment(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "_SLICE_SECONDS", 0.05)
+    for offset in range(3):
+        scene.take(FakeMessage(ZERO, offset), FakeMessage(ONE, offset))
+    scene.source._on_revoke(cast("Any", scene.client), [KafkaTopicPartition(*ZERO)])
+    scene.source.polled_handled()
+    scene.source._decode_again()
+
+    assert scene.polled()[4:] == [(ONE, 2, [2])]
+    assert scene.client.paused == set()
+
+
+def test_nothing_is_taken_for_a_poll_of_which_nothing_could_be_decoded(scene: Scene) -> None:
+    scene.intake.lacking = {(ZERO, 0)}
+    scene.take(FakeMessage(ZERO, 0))
+    for _ in range(3):
+        scene.source._backlog._due = 0.0
+        scene.source._decode_again()
+    scene.take(FakeMessage(ONE, 7))
+
+    assert scene.polled() == [(ONE, 2, [7])]
+
+
 def test_what_comes_after_the_time_of_a_slice_waits_for_the_next(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "_SLICE_SECONDS", -1.0)
+    monkeypatch.setattr(backlog, "_SLICE_SECONDS", -1.0)
     monkeypatch.setattr(
         FakeIntake,
         "read",
@@ -692,11 +784,12 @@ def test_what_comes_after_the_time_of_a_slice_waits_for_the_next(scene: Scene, m
 def test_the_late_answer_to_an_older_commit_does_not_pass_for_that_of_the_next(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began = a_commit(scene)
-    monkeypatch.setattr(consumer, "_COMMIT_SECONDS", 0.0)
-    scene.source._committing_until = 0.0  # as after ten minutes without an answer
+    a_commit(scene)
+    ended = time.monotonic()
+    monkeypatch.setattr(commits, "_ANSWER_SECONDS", 0.0)
+    scene.source._commits._waiting_until = 0.0  # as after ten minutes without an answer
     time.sleep(0.05)
     a_commit(scene)
     scene.source._on_commit(None, DONE)
 
-    assert scene.source.vouched < began + 0.05
+    assert NEVER < scene.source.vouched <= ended

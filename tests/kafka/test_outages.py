@@ -21,13 +21,15 @@ from pathlib import Path
 
 import pytest
 
-from connector.app import Connector, read_settings
+from connector.app import Connector
+from connector.assembly import read_settings
 from connector.config import Kafka
 from connector.errors import KafkaUnavailable
-from connector.kafka import clients, topics, watch
-from connector.kafka.embedded import SimulatedTopics
+from connector.kafka import clients, cluster, monitor
+from connector.kafka.embedded import EmbeddedLedgerTopics
 from connector.model import TopicPartition
 from tests.patience import patience
+from tests.processes import ending
 
 _TOPIC, _GROUP, _LEDGER = "conversions", "group", "conversions.group.ledger"
 _PLACE = TopicPartition(_TOPIC, 0)
@@ -47,10 +49,10 @@ with EmbeddedBroker() as broker:
 
 @pytest.fixture(autouse=True)
 def _hurried_and_uncollected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(topics, "_TRIES_SECONDS", (0.2, 0.2))
-    monkeypatch.setattr(topics, "_FIRST_ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(topics, "_COMMITTED_SECONDS", 0.2)
-    monkeypatch.setattr(watch, "_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "_TRIES_SECONDS", (0.2, 0.2))
+    monkeypatch.setattr(cluster, "_FIRST_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "_COMMITTED_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "_SECONDS", 0.1)
     gc.collect()
     gc.disable()
     yield
@@ -116,7 +118,7 @@ def test_questions_that_nobody_answers_keep_neither_threads_nor_descriptors(outa
     listening, properties = _OUTAGES[outage]
     with listening() as servers:
         kafka = Kafka(servers, (_TOPIC,), _GROUP, properties)
-        asked = topics.Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        asked = cluster.Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         questions: list[Callable[[], object]] = [
             asked.cluster_id,
             lambda: asked.describe(_TOPIC),
@@ -143,7 +145,7 @@ def test_questions_that_nobody_answers_keep_neither_threads_nor_descriptors(outa
 def test_an_error_that_somebody_keeps_keeps_no_client() -> None:
     with _listener(None) as servers:
         kafka = Kafka(servers, (_TOPIC,), _GROUP, {})
-        asked = topics.Topics(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        asked = cluster.Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         before, kept = _held(), []
         for _ in range(5):
             try:
@@ -169,12 +171,12 @@ async def test_brokers_that_were_never_there_cost_nothing() -> None:
 
 @pytest.mark.parametrize("ended_by", [signal.SIGSTOP, signal.SIGKILL], ids=["hung", "dead"])
 async def test_brokers_that_go_away_from_a_running_connector_cost_nothing(ended_by: signal.Signals) -> None:
-    broker = subprocess.Popen([sys.executable, "-c", _BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert broker.stdin is not None
-    assert broker.stdout is not None
-    try:
+    with ending(
+        subprocess.Popen([sys.executable, "-c", _BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ) as broker:
+        assert broker.stdout is not None
         connector = Connector(
-            read_settings(_environment(broker.stdout.readline().strip())), lambda asked: SimulatedTopics(asked, _LEDGER)
+            read_settings(_environment(broker.stdout.readline().strip())), lambda asked: EmbeddedLedgerTopics(asked, _LEDGER)
         )
         running = asyncio.create_task(connector.run())
         deadline = time.monotonic() + patience(60)
@@ -186,11 +188,6 @@ async def test_brokers_that_go_away_from_a_running_connector_cost_nothing(ended_
         before = _held()
         await asyncio.sleep(6)
         grown = _grown(before)
-    finally:
-        broker.kill()
-        broker.wait()
-        broker.stdin.close()
-        broker.stdout.close()
     connector.request_shutdown()
     await running
     assert max(grown) <= _SEVERAL

@@ -15,7 +15,8 @@ import aiohttp
 import pytest
 
 from connector.operations import server
-from connector.operations.server import Health, Operations
+from connector.operations.health import Health
+from connector.operations.server import Operations
 
 _LARGE = b"# " + b"x" * 8_000_000
 

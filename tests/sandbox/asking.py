@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from connector.sandbox import Credentials
+from connector.sandbox import SandboxCredentials
 from tests.sandbox.examples import ADS_NOW
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "status",
 ]
 
-KNOWN = Credentials()
+KNOWN = SandboxCredentials()
 ADS_PATH, EVENTS_PATH = "/adsApi/v1/create/events", "/events/v1"
 
 FORM = {

@@ -15,8 +15,8 @@ from connector.sandbox.contract import (
     DAY_MS,
     EVENTS_V1,
     Contract,
-    Limits,
-    Refusal,
+    EventLimits,
+    RequestRefusal,
     judge,
     open_body,
 )
@@ -40,8 +40,8 @@ PURCHASES = {EVENTS_V1: EVENTS_PURCHASE, ADS_V1: ADS_PURCHASE}
 NOW = {EVENTS_V1: EVENTS_NOW, ADS_V1: ADS_NOW}
 
 
-def flaws(contract: Contract, event: object, limits: Limits | None = None) -> list[tuple[str, Rule]]:
-    return [tuple(flaw) for flaw in judge(contract, event, NOW[contract], limits or Limits())]  # type: ignore[misc]  # a flaw is a pair
+def flaws(contract: Contract, event: object, limits: EventLimits | None = None) -> list[tuple[str, Rule]]:
+    return [tuple(flaw) for flaw in judge(contract, event, NOW[contract], limits or EventLimits())]  # type: ignore[misc]  # a flaw is a pair
 
 
 REFUSED = [
@@ -240,14 +240,14 @@ def test_the_offset_of_a_time_counts() -> None:
 
 
 def test_an_account_of_the_eu_region_needs_one_of_the_four_consents() -> None:
-    needed = Limits(consent_required=True)
+    needed = EventLimits(consent_required=True)
     assert flaws(EVENTS_V1, put(EVENTS_PURCHASE, "consent", MISSING), needed) == [("consent", Rule.NO_CONSENT)]
     assert flaws(EVENTS_V1, put(EVENTS_PURCHASE, "consent", {}), needed) == [("consent", Rule.NO_CONSENT)]
     assert flaws(EVENTS_V1, EVENTS_PURCHASE, needed) == []
 
 
 def test_limits_of_age_can_be_set() -> None:
-    assert flaws(ADS_V1, put(ADS_PURCHASE, "eventTime", "2026-08-01T00:00:00Z"), Limits(max_age_ms=21 * DAY_MS)) == []
+    assert flaws(ADS_V1, put(ADS_PURCHASE, "eventTime", "2026-08-01T00:00:00Z"), EventLimits(max_age_ms=21 * DAY_MS)) == []
 
 
 def test_every_broken_rule_is_told() -> None:
@@ -302,7 +302,7 @@ WHOLE_REFUSED: list[tuple[Contract, Any]] = [
 @pytest.mark.parametrize(("contract", "body"), WHOLE_REFUSED)
 def test_another_wrapper_is_refused_as_a_whole(contract: Contract, body: object) -> None:
     refusal = open_body(contract, orjson.dumps(body))
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RequestRefusal)
     assert (refusal.status, refusal.code) == (400, "BAD_REQUEST")
 
 
@@ -310,7 +310,7 @@ def test_another_wrapper_is_refused_as_a_whole(contract: Contract, body: object)
     "body", [b"", b"{", b'{"events":[{"value":NaN}]}', b'{"events":["\xff"]}', b'\xef\xbb\xbf{"events":[1]}']
 )
 def test_what_is_not_json_is_refused_as_a_whole(body: bytes) -> None:
-    assert isinstance(open_body(ADS_V1, body), Refusal)
+    assert isinstance(open_body(ADS_V1, body), RequestRefusal)
 
 
 def test_a_batch_of_one_to_five_hundred_events_is_opened() -> None:

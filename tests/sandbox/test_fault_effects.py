@@ -16,7 +16,8 @@ import pytest
 
 from connector.sandbox import Options, RunningSandbox, serve
 from connector.sandbox.catalogue import CATALOGUE, REQUEST_FAULTS, TOKEN_FAULTS, Of
-from connector.sandbox.tokens import Credentials, fingerprint
+from connector.sandbox.tokens import SandboxCredentials, fingerprint
+from tests.patience import patience
 from tests.sandbox.asking import (
     ADS_PATH,
     EVENTS_PATH,
@@ -168,7 +169,7 @@ class Wire:
         found = b""
         try:
             while len(found) < most:
-                chunk = await asyncio.wait_for(self._reader.read(65_536), 10)
+                chunk = await asyncio.wait_for(self._reader.read(65_536), patience(10))
                 if not chunk:
                     return found, "closed"
                 found += chunk
@@ -177,7 +178,7 @@ class Wire:
         return found, "goes on"
 
     async def read_head(self) -> bytes:
-        return await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 10)
+        return await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), patience(10))
 
     async def leave(self) -> None:
         self._writer.transport.abort()
@@ -516,7 +517,7 @@ async def test_the_limit_of_a_body_is_set_at_run_time(http: aiohttp.ClientSessio
 
 
 async def test_several_accounts_are_told_apart_whatever_the_form_of_their_ids(clock: Clock) -> None:
-    accounts = Credentials(account_id="5850000000001", more_accounts=("ENTITY1A2B3C4D5E6F",))
+    accounts = SandboxCredentials(account_id="5850000000001", more_accounts=("ENTITY1A2B3C4D5E6F",))
     running = await serve(options=Options(clock=clock, credentials=accounts))
     async with aiohttp.ClientSession(running.url) as http:
         for account, code in (("5850000000001", 207), ("ENTITY1A2B3C4D5E6F", 207), ("ENTITY0", 403)):

@@ -13,7 +13,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from connector.amazon.ads_v1 import AdsV1
-from connector.sandbox.contract import ADS_V1, Limits, judge
+from connector.sandbox.contract import ADS_V1, EventLimits, judge
 from connector.sandbox.schemas import ADS_EVENT
 from tests.amazon.inputs import a_purchase
 from tests.sandbox.examples import ADS_LEAD, ADS_NOW, ADS_PURCHASE, mutate
@@ -65,7 +65,7 @@ def test_what_the_sandbox_accepts_amazons_text_accepts() -> None:
         event = copy.deepcopy(chance.choice([ADS_PURCHASE, ADS_LEAD]))
         for _ in range(chance.choice([0, 1, 1, 2])):
             mutate(event, chance)
-        if judge(ADS_V1, event, ADS_NOW, Limits(max_future_ms=10**12)):
+        if judge(ADS_V1, event, ADS_NOW, EventLimits(max_future_ms=10**12)):
             refused += not AMAZON.is_valid(event)
         else:
             assert AMAZON.is_valid(event), event

@@ -5,11 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from connector.sandbox.record import ACCEPTED, REJECTED, Judgement, Received, Record
+from connector.sandbox.record import ACCEPTED, REJECTED, Judgement, Received, RequestRecord
 
 
 def request(
-    record: Record, *ids: str | None, verdict: str = ACCEPTED, times: tuple[int, ...] = (), account: str | None = "1"
+    record: RequestRecord, *ids: str | None, verdict: str = ACCEPTED, times: tuple[int, ...] = (), account: str | None = "1"
 ) -> Received:
     received = record.open("ads-v1", 1000, account, "4f0c")
     received.ids, received.verdict = list(ids), verdict
@@ -19,16 +19,16 @@ def request(
     return received
 
 
-def lines(record: Record, first: int = 0) -> list[dict[str, object]]:
+def lines(record: RequestRecord, first: int = 0) -> list[dict[str, object]]:
     return [orjson.loads(line) for line in record.lines(first)]
 
 
-def counted(record: Record) -> list[object]:
+def counted(record: RequestRecord) -> list[object]:
     return [line["counted"] for line in lines(record)]
 
 
 def test_a_request_is_in_the_record_before_it_is_answered() -> None:
-    record = Record()
+    record = RequestRecord()
     received = request(record, "a")
     assert [line["answer"] for line in lines(record)] == ["pending"]
     record.close(received, "sent", 207, 1500)
@@ -54,7 +54,7 @@ def test_a_request_is_in_the_record_before_it_is_answered() -> None:
 
 
 def test_an_event_with_a_judgement_of_its_own_shows_it() -> None:
-    record = Record()
+    record = RequestRecord()
     received = request(record, "a", "b")
     received.judgements[1] = Judgement(REJECTED, ("BAD_REQUEST",), ("eventTime time-form",), "reject")
     assert [(line["id"], line["verdict"], line["codes"], line["fault"]) for line in lines(record)] == [
@@ -64,7 +64,7 @@ def test_an_event_with_a_judgement_of_its_own_shows_it() -> None:
 
 
 def test_lines_are_read_from_an_offset() -> None:
-    record = Record()
+    record = RequestRecord()
     request(record, "a", "b", "c")
     request(record, "d")
     assert [[line["id"] for line in lines(record, first)] for first in (0, 2, 3, 4, 9)] == [
@@ -77,7 +77,7 @@ def test_lines_are_read_from_an_offset() -> None:
 
 
 def test_at_the_bound_the_oldest_requests_leave_and_are_counted_and_offsets_stay() -> None:
-    record = Record(max_lines=3)
+    record = RequestRecord(max_lines=3)
     for event_id in "abcd":
         request(record, event_id)
     assert [line["id"] for line in lines(record)] == ["b", "c", "d"]
@@ -87,7 +87,7 @@ def test_at_the_bound_the_oldest_requests_leave_and_are_counted_and_offsets_stay
 
 
 def test_the_status_counts_ids_accepted_again_but_not_those_refused_before() -> None:
-    record = Record()
+    record = RequestRecord()
     request(record, "twice", "once", None)
     request(record, "twice", "failed", None, verdict="not judged")
     request(record, "twice", "failed")
@@ -97,7 +97,7 @@ def test_the_status_counts_ids_accepted_again_but_not_those_refused_before() -> 
 
 
 def test_of_accepted_events_with_one_id_the_one_that_happened_first_is_counted() -> None:
-    record = Record()
+    record = RequestRecord()
     request(record, "a", "b", None, times=(20, 20, 20))
     assert counted(record) == [True, True, True]
     request(record, "a", "b", None, times=(10, 30, 20))
@@ -108,7 +108,7 @@ def test_of_accepted_events_with_one_id_the_one_that_happened_first_is_counted()
 
 
 def test_an_id_is_one_accounts_and_a_refused_event_takes_no_ones_place() -> None:
-    record = Record()
+    record = RequestRecord()
     request(record, "a", verdict="not judged")
     request(record, "a", times=(5,))
     request(record, "a", account="2")
@@ -116,7 +116,7 @@ def test_an_id_is_one_accounts_and_a_refused_event_takes_no_ones_place() -> None
 
 
 def test_a_request_that_leaves_takes_its_ids_along() -> None:
-    record = Record(max_lines=2)
+    record = RequestRecord(max_lines=2)
     request(record, "a", times=(1,))
     request(record, "b")
     request(record, "c")
@@ -127,7 +127,7 @@ def test_a_request_that_leaves_takes_its_ids_along() -> None:
 
 def test_requests_are_told_with_counts_and_those_without_events_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connector.sandbox.record._MAX_REQUESTS", 3)
-    record = Record()
+    record = RequestRecord()
     received = request(record, "a", "b")
     received.judgements[1] = Judgement(REJECTED)
     record.close(received, "sent", 207, 1500)
@@ -154,7 +154,7 @@ def test_requests_are_told_with_counts_and_those_without_events_are_bounded(monk
 
 
 def test_a_cleared_record_is_empty_and_goes_on_numbering_requests() -> None:
-    record = Record()
+    record = RequestRecord()
     request(record, "a")
     record.clear()
     assert lines(record) == []

@@ -78,14 +78,6 @@ async def test_the_latest_version_and_any_version_are_found(sandbox: RunningSand
     assert await refusal(client.get_latest_version, "leads-value") == (404, 40401)
 
 
-async def test_a_schema_is_looked_up_by_its_text(sandbox: RunningSandbox, client: SchemaRegistryClient) -> None:
-    schema_id = sandbox.registry.register("orders-value", ORDER)
-    found = await asyncio.to_thread(client.lookup_schema, "orders-value", Schema(ORDER, "AVRO"))
-    assert (found.schema_id, found.version) == (schema_id, 1)
-    assert await refusal(client.lookup_schema, "orders-value", Schema(LEAD, "AVRO")) == (404, 40403)
-    assert await refusal(client.lookup_schema, "leads-value", Schema(ORDER, "AVRO")) == (404, 40401)
-
-
 async def test_a_subject_may_hold_a_slash(client: SchemaRegistryClient) -> None:
     await asyncio.to_thread(client.register_schema, "shop/orders value", Schema(ORDER, "AVRO"))
     assert (await asyncio.to_thread(client.get_latest_version, "shop/orders value")).subject == "shop/orders value"

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
-from connector.sandbox import Faults, Limits, Options, RunningSandbox, serve
+from connector.sandbox import EventLimits, Faults, Options, RunningSandbox, serve
 from connector.sandbox.tokens import fingerprint
 from tests.sandbox.asking import (
     ADS_PATH,
@@ -172,7 +172,7 @@ async def test_an_event_that_is_odd_all_over_is_an_item_and_not_a_crash(http: ai
 
 
 async def test_consent_is_asked_for_where_the_account_needs_it(clock: Clock) -> None:
-    running = await serve(options=Options(clock=clock, limits=Limits(consent_required=True)))
+    running = await serve(options=Options(clock=clock, limits=EventLimits(consent_required=True)))
     async with aiohttp.ClientSession(running.url) as http:
         _, answer = await post(http, ADS_PATH, {"events": [ADS_PURCHASE, ADS_LEAD | {"eventTime": "2026-08-20T18:04:05Z"}]})
     await running.stop()

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as Place
@@ -18,25 +18,34 @@ from confluent_kafka import TopicPartition as Place
 from connector import intake
 from connector.amazon.client import AmazonSink
 from connector.avro.schemas import Registry
-from connector.core import exchange as x
-from connector.core import recovery
-from connector.core.assignment import Assignment, Letter, Phase
+from connector.core import commands, inputs, recovery
+from connector.core.answers import Answers
+from connector.core.assignment import Assignment
 from connector.core.batching import Batcher
+from connector.core.blame import Blame
+from connector.core.broker_clock import BrokerClock
 from connector.core.concurrency import ConcurrencyLimit
 from connector.core.dedupe import DedupeWindow, SeenKeys, Sighting
 from connector.core.dispatch import Dispatch, DispatchPolicy
-from connector.core.freshness import Clock, Freshness, FreshnessPolicy
+from connector.core.fact_log import FactLog
+from connector.core.freshness import Freshness, FreshnessPolicy
 from connector.core.landmarks import Landmarks
+from connector.core.letter_box import PendingLetter
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
+from connector.core.outcomes import Outcomes
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
-from connector.kafka import consumer, dead_letters, ledger, reader
+from connector.kafka import dead_letters, ledger, reader
+from connector.kafka.backlog import Backlog
+from connector.kafka.cluster import Cluster
+from connector.kafka.commits import CommitQueue
 from connector.kafka.consumer import SourceConsumer
 from connector.kafka.ledger import LedgerReader
-from connector.kafka.topics import Topics
+from connector.kafka.membership import PollClock
+from connector.kafka.positions import Positions, kafka_place
 from connector.model import (
     DELIVERED,
     Answer,
@@ -107,23 +116,23 @@ def hunt(bug: Bug, seeds: Iterable[int]) -> Found | None:
 # ---- what is committed
 
 
-_resolve = Pipeline._resolve
+_resolve = Outcomes._resolve
 _advance = OffsetTracker._advance
 
 
 def _send_due_and_forget(self: Pipeline, now: Moment) -> None:
-    before = set(self._dispatch._requests)
+    before = set(self.dispatch._requests)
     _send_due(self, now)
-    for number, request in self._dispatch._requests.items():
+    for number, request in self.dispatch._requests.items():
         if number not in before:
             for event in request.events:
-                self._assignments[event.generation].tracker.resolve([event.offset])
+                self._all[event.generation].tracker.resolve([event.offset])
 
 
 _send_due = Pipeline._send_due
 
 
-def _resolve_at_once(self: Pipeline, part: Assignment, held: Event | Letter, *rest: Any) -> None:
+def _resolve_at_once(self: Outcomes, part: Assignment, held: Event | PendingLetter, *rest: Any) -> None:
     _resolve(self, part, held, *rest)
     part.tracker.resolve([held.offset])
 
@@ -145,33 +154,29 @@ def _resolve_the_highest(self: OffsetTracker, offsets: Iterable[int]) -> None:
         self._advance(last)
 
 
-def _write_letter_and_hope(self: Pipeline, part: Assignment, letter: Letter, now: Moment) -> None:
+def _write_letter_and_hope(self: Outcomes, part: Assignment, letter: PendingLetter, now: Moment) -> None:
     _write_letter(self, part, letter, now)
-    _letter_written(self, x.LetterWritten(part.generation, letter.offset))
+    _letter_written(self, part, letter.offset)
 
 
-def _letter_written_already(self: Pipeline, told: x.LetterWritten) -> None:
+def _letter_written_already(self: Outcomes, *rest: Any) -> None:
     """It counted as written before."""
 
 
-def _letter_failed_anyway(self: Pipeline, told: x.LetterFailed, now: Moment) -> None:
-    """It counted as written before."""
+_write_letter = Outcomes.write_letter
+_letter_written = Outcomes.letter_written
 
 
-_write_letter = Pipeline._write_letter
-_letter_written = Pipeline._letter_written
-
-
-def _append_and_hope(self: Runtime, command: x.AppendFacts) -> None:
+def _append_and_hope(self: Runtime, command: commands.AppendFacts) -> None:
     def report(confirmation: Confirmation) -> None:
-        self.post(x.FactsAppended(command.generation, max(confirmation.offset, 0) + 1, confirmation.append_ms))
+        self.post(inputs.FactsAppended(command.generation, max(confirmation.offset, 0) + 1, confirmation.append_ms))
 
     self._ledger.append(command.partition, command.topic_id, command.facts, report)
 
 
-def _take_what_was_given_up_too(self: SourceConsumer) -> list[Place]:
-    points, self._uncommitted = self._uncommitted, {}
-    return [consumer._place(each.partition, each.next_offset, each.epoch, each.metadata) for each in points.values()]
+def _take_what_was_given_up_too(self: CommitQueue) -> list[Place]:
+    points, self._queued = self._queued, {}
+    return [kafka_place(each.partition, each.next_offset, each.epoch, each.metadata) for each in points.values()]
 
 
 # ---- what counts as seen
@@ -201,13 +206,13 @@ def _ended_and_still_there(self: DedupeWindow, key: bytes) -> Event | None:
 _ended = DedupeWindow.ended
 
 
-def _dead_letter_and_mark(self: Pipeline, part: Assignment, event: Event, *rest: Any) -> None:
+def _dead_letter_and_mark(self: Outcomes, part: Assignment, event: Event, *rest: Any) -> None:
     if event.key is not None:
         part.window.seen.add(event.key, event.time_ms)
     _dead_letter(self, part, event, *rest)
 
 
-_dead_letter = Pipeline._dead_letter
+_dead_letter = Outcomes.dead_letter
 
 
 def _no_wait(self: DedupeWindow, key: bytes, _event: Event) -> Sighting:
@@ -217,7 +222,7 @@ def _no_wait(self: DedupeWindow, key: bytes, _event: Event) -> Sighting:
 # ---- what a restore believes
 
 
-def _offsets_or_empty(self: Topics, partition: TopicPartition, **rest: Any) -> tuple[int, int]:
+def _offsets_or_empty(self: Cluster, partition: TopicPartition, **rest: Any) -> tuple[int, int]:
     try:
         return _offsets(self, partition, **rest)
     except KafkaUnavailable:
@@ -226,7 +231,7 @@ def _offsets_or_empty(self: Topics, partition: TopicPartition, **rest: Any) -> t
         raise
 
 
-_offsets = Topics.offsets
+_offsets = Cluster.offsets
 
 
 def _read_or_less(*arguments: Any) -> Iterator[Any]:
@@ -260,15 +265,19 @@ _take = Restoration.take
 # ---- what an answer means
 
 
-def _delivered_to_whoever_has_it(self: Pipeline, part: Assignment, event: Event, now: Moment) -> None:
-    now_ours = [other for other in self._assignments.values() if other.live and other.partition == part.partition]
-    if not part.live and now_ours:
-        now_ours[0].facts.add(event.offset, event.epoch, Outcome.DELIVERED, event.key, event.time_ms)
-    else:
-        _delivered(self, part, event, now)
+def _finished_by_whoever_has_it(self: Answers, finished: inputs.RequestFinished, now: Moment) -> None:
+    ours = {part.partition: part for part in self._assignments.values() if part.live}
+    verdicts = finished.answer.verdicts if isinstance(finished.answer, Verdicts) else []
+    for event, verdict in zip(self._dispatch._requests[finished.request].events, verdicts, strict=False):
+        part = self._assignments[event.generation]
+        if verdict.kind is VerdictKind.DELIVERED and not part.live and part.partition in ours:
+            facts = ours[part.partition].facts.waiting
+            facts.add(event.offset, event.epoch, Outcome.DELIVERED, event.key, event.time_ms)
+    _finished(self, finished, now)
 
 
-_delivered = Pipeline._delivered
+_finished = Answers.finished
+_delivered = Outcomes.delivered
 
 
 async def _send_and_assume(self: AmazonSink, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
@@ -298,12 +307,12 @@ _failed = Dispatch.failed
 # ---- clocks, bounds, ends
 
 
-def _believes(self: Clock, now: Moment) -> bool:
-    return True
+def _believes(self: BrokerClock, now: Moment) -> None:
+    self.agrees = True
 
 
 def _drop_when_full(self: Pipeline, poll: Any, now: Moment) -> None:
-    if sum(part.held for part in self._assignments.values()) < self._policy.buffer.max_events // 4:
+    if sum(part.held for part in self._all.values()) < self._policy.buffer.max_events // 4:
         _polled(self, poll, now)
 
 
@@ -311,11 +320,11 @@ _polled = Pipeline._polled
 
 
 def _release_at_once(self: Pipeline, generation: int, now: Moment) -> None:
-    part = self._assignments.get(generation)
+    part = self._all.get(generation)
     if part is not None and part.live:
         unresolved = part.held
         self._end(generation, now)
-        self._out.append(x.Release(part.partition, generation, unresolved))
+        self._out.append(commands.Release(part.partition, generation, unresolved))
 
 
 def _take_without_looking(self: Dispatch, now: Moment) -> Any:
@@ -329,46 +338,37 @@ def _start_whatever_became(self: Pipeline, generations: frozenset[int], now: Mom
     return True
 
 
-def _decode_or_skip(self: SourceConsumer, columns: Any) -> None:
-    for column in columns:
-        _, lacking = self._intake.read(column.origin, column.messages)
+def _decode_or_skip(self: Backlog, batches: Any) -> None:
+    for batch in batches:
+        _, lacking = self._intake.read(batch.origin, batch.messages)
         if lacking is None:
-            _decode(self, [column])
+            _decode(self, [batch])
 
 
-_decode = SourceConsumer._decode
+_decode = Backlog.decode
 
 
 def _end_and_stay_silent(self: SourceConsumer, consumer: Any, places: Any) -> None:
     self._give_up(consumer, places)
 
 
-def _seek_and_resume(self: SourceConsumer, partition: TopicPartition) -> None:
+def _seek_and_resume(self: Positions, partition: TopicPartition) -> bool:
     try:
-        self._consumer.seek(self._positions[partition])
+        self._client.seek(cast("Place", self._partitions[partition].position))
     except KafkaException:
-        self._restart(partition)
-    else:
-        self._consumer.resume([Place(*partition)])
+        return False
+    self._client.resume([Place(*partition)])
+    return True
 
 
-def _take_in_what_comes(self: SourceConsumer, messages: Any, columns: Any) -> None:
-    for message in messages:
-        where = TopicPartition(message.topic(), message.partition())
-        if message.error() is None and where in self._positions:
-            offset = min(message.offset(), self._positions[where].offset)
-            self._positions[where] = consumer._place(where, offset, -1)
-    _take_in(self, messages, columns)
-
-
-_take_in = SourceConsumer._take_in
+def _believe_what_comes(self: Positions, *_: Any) -> bool:
+    return False
 
 
 def _never_pause(self: Pipeline, now: Moment) -> None:
-    for part in self._assignments.values():
-        if part.phase is Phase.RUNNING and not part.fetching:
-            part.fetching = True
-            self._out.append(x.Resume(part.partition, part.generation))
+    for part in self._all.values():
+        if part.running and (command := part.fetch(True)) is not None:
+            self._out.append(command)
 
 
 def _reach_and_jump(self: OffsetTracker, end: int) -> None:
@@ -379,60 +379,64 @@ def _reach_and_jump(self: OffsetTracker, end: int) -> None:
 _reach = OffsetTracker.reach
 
 
-def _commit_at_the_end(self: Pipeline, part: Assignment, now: Moment) -> x.CommitPoint:
-    point = _commit_point(self, part, now)
+def _commit_at_the_end(self: Assignment, interval_seconds: float, now: Moment) -> commands.CommitPoint:
+    point = _commit_point(self, interval_seconds, now)
     topic_id, _, rest = point.metadata.removeprefix("v1 ").partition(" ")
     words = [word for at, word in enumerate(rest.split(" kept ")[0].split(" ")) if at == 0]
     return replace(point, metadata=f"v1 {topic_id} {words[0]}")
 
 
-_commit_point = Pipeline._commit_point
+_commit_point = Assignment.commit_point
 
 
-def _appended_and_not_noted(self: Pipeline, told: x.FactsAppended, now: Moment) -> None:
+def _appended_and_not_noted(self: Pipeline, told: inputs.FactsAppended, now: Moment) -> None:
     _facts_appended(self, replace(told, next_offset=0), now)
 
 
 _facts_appended = Pipeline._facts_appended
 
 
-def _failed_and_forgotten(self: Pipeline, told: x.FactsFailed, now: Moment) -> None:
-    self._assignments[told.generation].flushing = Facts()
-    _facts_failed(self, told, now)
+def _failed_and_forgotten(self: FactLog, *rest: Any, **more: Any) -> None:
+    self.under_way = Facts()
+    _facts_failed(self, *rest, **more)
 
 
-_facts_failed = Pipeline._facts_failed
+_facts_failed = FactLog.failed
 
 
-def _take_late_verdict_for_none(self: Pipeline, part: Assignment, event: Event, now: Moment) -> None:
+def _take_late_verdict_for_none(self: Outcomes, part: Assignment, event: Event, now: Moment) -> None:
     if part.live:
         _delivered(self, part, event, now)
 
 
-def _append_one_epoch(self: Pipeline, part: Assignment, facts: Facts, now: Moment) -> None:
+def _append_one_epoch(self: Assignment, facts: Facts, now: Moment) -> commands.AppendFacts:
     facts.epochs[:] = [max(facts.epochs)] * len(facts.epochs) if facts.epochs else []
-    _append(self, part, facts, now)
+    return _append(self, facts, now)
 
 
-_append = Pipeline._append
+_append = Assignment.append
 
 
-def _commit_without_waiting(self: SourceConsumer, points: Iterable[x.CommitPoint]) -> None:
-    self._committing_until = None
-    _commit(self, points)
+def _commit_without_waiting(self: CommitQueue) -> None:
+    self._waiting_until = None
+    _send_commits(self)
 
 
-_commit = SourceConsumer._commit
+_send_commits = CommitQueue.send
 
 
-def _letter_lost(self: Pipeline, told: x.LetterFailed, now: Moment) -> None:
-    _letter_written(self, x.LetterWritten(told.generation, told.offset))
+def _letter_lost(self: Outcomes, part: Assignment, failed: inputs.LetterFailed, now: Moment) -> None:
+    _letter_written(self, part, failed.offset)
 
 
-def _let_nothing_through(self: Pipeline, part: Assignment, now: Moment) -> None:
+def _let_nothing_through(self: Outcomes, part: Assignment, now: Moment) -> None:
     breaker = self._dispatch.breaker
-    while part.parked and (not breaker.open or breaker.lets_a_letter_through(now.monotonic)):
-        part.let_go(part.parked.pop(next(iter(part.parked))))
+    while part.letters.parked and (not breaker.open or breaker.lets_a_letter_through(now.monotonic)):
+        part.release(part.letters.unpark())
+    _write_letters_due(self, part, now)
+
+
+_write_letters_due = Outcomes.write_letters_due
 
 
 def _delivered_and_copies_forgotten(self: DedupeWindow, key: bytes, time_ms: int) -> Iterable[Event]:
@@ -464,13 +468,13 @@ def _forget_all(self: SeenKeys, oldest_ms: int) -> bool:
 _forget = SeenKeys.expire
 
 
-def _stale_and_its_copies(self: Pipeline, part: Assignment, event: Event, now: Moment) -> None:
+def _stale_and_its_copies(self: Outcomes, part: Assignment, event: Event, now: Moment) -> None:
     key, event.key = event.key, None
     _went_stale(self, part, event, now)
     event.key = key
 
 
-_went_stale = Pipeline._went_stale
+_went_stale = Outcomes.went_stale
 
 
 def _send_whatever_age(self: Pipeline, now: Moment) -> None:
@@ -486,7 +490,7 @@ _judge = FreshnessPolicy.judge
 
 
 def _polled_or_dropped(self: Pipeline, poll: Any, now: Moment) -> None:
-    if self._agrees:
+    if self.clock.agrees:
         _polled(self, poll, now)
 
 
@@ -494,24 +498,24 @@ def _forget_nothing_of_it(self: Any, generation: int) -> None:
     """What was not sent stays."""
 
 
-def _blame_it(self: Dispatch, request: Any, failed: RequestFailed) -> bool:
+def _blame_it(self: Blame, request: Any, failed: RequestFailed) -> bool:
     return (len(request.events) == 1 and failed.failure is Failure.REFUSED) or _at_fault(self, request, failed)
 
 
-def _blame_all(self: Dispatch, request: Any, failed: RequestFailed) -> bool:
+def _blame_all(self: Blame, request: Any, failed: RequestFailed) -> bool:
     return failed.failure is Failure.TOO_LARGE or _at_fault(self, request, failed)
 
 
-_at_fault = Dispatch.at_fault
+_at_fault = Blame.at_fault
 
 
-def _try_once(self: Pipeline, request: Any, open_events: Any, *rest: Any) -> None:
+def _try_once(self: Answers, request: Any, open_events: Any, *rest: Any) -> None:
     for event, _ in open_events:
         event.tries = self._retry.max_tries
     _own_tries(self, request, open_events, *rest)
 
 
-_own_tries = Pipeline._own_tries
+_own_tries = Answers._own_tries
 
 
 async def _send_and_take_silence_for_yes(self: AmazonSink, body: bytes, count: int, **rest: Any) -> Answer:
@@ -538,7 +542,7 @@ _take_from = Batcher.take
 
 
 def _idle_before_it_is_confirmed(self: Assignment) -> bool:
-    return not (self.in_flight or self.letters or self.unwritten or self.facts)
+    return not (self.in_flight or not self.letters.idle or self.facts.waiting)
 
 
 def _drain_longer(self: Pipeline, generation: int, now: Moment) -> None:
@@ -560,15 +564,24 @@ def _finish_and_jump(self: Restoration, state: Any, out_of_range: OutOfRange, **
     return _finish(self, state, OutOfRange(to_earliest=True), **rest)
 
 
-def _never_cut(self: SourceConsumer, *rest: Any) -> bool:
+def _never_cut(self: Positions, *rest: Any) -> bool:
     return False
 
 
-def _never_lost(self: Restoration, *rest: Any) -> None:
+def _never_lost(self: Restoration, *rest: Any, **options: Any) -> None:
     return None
 
 
 def _nothing_missing(self: Landmarks, *rest: Any) -> None:
+    return None
+
+
+def _take_without_comparing(self: Restoration, *arguments: Any) -> Any:
+    self._named = {}
+    return _take(self, *arguments)
+
+
+def _nothing_skipped(self: LedgerReader, *rest: Any) -> None:
     return None
 
 
@@ -605,30 +618,38 @@ def _entries_with_gaps(messages: Any, place: Any, *_: Any) -> Iterator[Any]:
         yield message, ledger._decoded(place, message)
 
 
-def _go_on_behind(self: SourceConsumer, partition: TopicPartition, code: str) -> None:
+def _go_on_behind(self: Positions, partition: TopicPartition, code: str) -> None:
     """It is only an error."""
 
 
-def _decode_all_again(self: SourceConsumer) -> None:
-    before = list(self._undecoded)
-    _decode_again(self)
-    if before and not self._undecoded:
-        self._decode(before)
+def _decode_all_again(self: Backlog) -> list[TopicPartition]:
+    before = list(self._waiting)
+    held = _decode_again(self)
+    if before and not self._waiting:
+        self.decode(before)
+    return held
 
 
-_decode_again = SourceConsumer._decode_again
+_decode_again = Backlog.decode_again
 
 
-def _not_silent(self: Pipeline, now: Moment) -> bool:
-    return False
+def _not_silent(self: BrokerClock, *rest: Any) -> None:
+    self.silent = False
 
 
-def _count_every_poll(self: SourceConsumer, began: float) -> None:
-    self._began = self.last_poll = self.vouched = began
+def _count_every_poll(self: PollClock, began: float) -> None:
+    self._began = self.last_poll = began
+
+
+_vouched_by_a_poll = property(lambda self: self.last_poll)
 
 
 def _send_unvouched(self: DispatchPolicy, now: Moment) -> bool:
     return now.monotonic - now.last_poll <= self.poll_gate_seconds
+
+
+def _restore_at_once(self: Assignment, older: Any) -> float | None:
+    return self.restoring.due
 
 
 def _a_little_later(timestamp_ms: int) -> int:
@@ -659,7 +680,7 @@ def _never_full(self: ConcurrencyLimit) -> int:
 
 BUGS: tuple[Bug, ...] = (
     Bug("commit before the acknowledgement", "I2", ((Pipeline, "_send_due", _send_due_and_forget),)),
-    Bug("commit before the fact is in the ledger", "I2", ((Pipeline, "_resolve", _resolve_at_once),)),
+    Bug("commit before the fact is in the ledger", "I2", ((Outcomes, "_resolve", _resolve_at_once),)),
     Bug("a failed ledger write taken for written", "I2|I3", ((Runtime, "_append", _append_and_hope),)),
     Bug("the offset committed, not the next one", "I2|I6", ((OffsetTracker, "_advance", _advance_to_the_last),)),
     Bug("the next offset but one committed", "I2", ((OffsetTracker, "_advance", _advance_by_two),)),
@@ -667,37 +688,35 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a commit after the partition was given up",
         "I7|I2",
-        ((SourceConsumer, "_take_uncommitted", _take_what_was_given_up_too),),
+        ((CommitQueue, "_take_queued", _take_what_was_given_up_too),),
     ),
     Bug(
         "a letter not awaited before its fact",
         "I1",
         (
-            (Pipeline, "_write_letter", _write_letter_and_hope),
-            (Pipeline, "_letter_written", _letter_written_already),
-            (Pipeline, "_letter_failed", _letter_failed_anyway),
+            (Outcomes, "write_letter", _write_letter_and_hope),
+            (Outcomes, "letter_written", _letter_written_already),
+            (Outcomes, "letter_failed", _letter_written_already),
         ),
     ),
     Bug("a key marked before the acknowledgement", "I5", ((DedupeWindow, "sight", _sight_and_mark),)),
-    Bug("a rejected key marked", "I5", ((Pipeline, "_dead_letter", _dead_letter_and_mark),)),
+    Bug("a rejected key marked", "I5", ((Outcomes, "dead_letter", _dead_letter_and_mark),)),
     Bug("copies dropped with the first that failed", "I1|I6", ((DedupeWindow, "ended", _ended_for_all),)),
     Bug("a waiting copy released twice", "L2|I3|I9|L3|I5|process-", ((DedupeWindow, "ended", _ended_and_still_there),)),
     Bug("a copy does not wait for one in flight", "L3|I3", ((DedupeWindow, "sight", _no_wait),)),
-    Bug("a ledger without an end taken for empty", "I3|L2|I1", ((Topics, "offsets", _offsets_or_empty),)),
+    Bug("a ledger without an end taken for empty", "I3|L2|I1", ((Cluster, "offsets", _offsets_or_empty),)),
     Bug("a ledger read in part taken for whole", "I3|L2|I1", ((reader, "read", _read_or_less),)),
     Bug("facts of another leader epoch resolve", "I1|I2|I6", ((ResolvedOffsets, "covers", _covers_any_epoch),)),
     Bug("facts of another topic id resolve", "I1|I2|I6", ((Restoration, "take", _take_any_topic),)),
     Bug("facts of another destination resolve", "I1|I2|I5|I6", ((Restoration, "take", _take_any_destination),)),
-    Bug("an answer resolves the next assignment", "I7|I2|I3", ((Pipeline, "_delivered", _delivered_to_whoever_has_it),)),
+    Bug("an answer resolves the next assignment", "I7|I2|I3", ((Answers, "finished", _finished_by_whoever_has_it),)),
     Bug("a time-out taken for an acknowledgement", "I4", ((AmazonSink, "send", _send_and_assume),)),
     Bug("a re-send under another id", "I3", ((Origin, "derived_id", _derived_from_the_assignment),)),
     Bug("Retry-After not kept", "I13", ((Dispatch, "failed", _failed_and_hurried),)),
-    Bug("a wall clock believed that is wrong", "L7|L6", ((Clock, "agrees", _believes),)),
+    Bug("a wall clock believed that is wrong", "L7|L6", ((BrokerClock, "look", _believes),)),
     Bug("records dropped at the bound", "I1|I2|I6", ((Pipeline, "_polled", _drop_when_full),)),
-    Bug("a partition sought before it is resumed", "I6", ((SourceConsumer, "_resume", _seek_and_resume),)),
-    Bug(
-        "a seek undone by a late answer believed", "I1|I2|I6|process-", ((SourceConsumer, "_take_in", _take_in_what_comes),)
-    ),
+    Bug("a partition sought before it is resumed", "I6", ((Positions, "resume", _seek_and_resume),)),
+    Bug("a seek undone by a late answer believed", "I1|I2|I6|process-", ((Positions, "is_below", _believe_what_comes),)),
     Bug("no pause at the bound", "L5", ((Pipeline, "_settle_fetching", _never_pause),)),
     Bug("no drain at a revoke", "I3|I7", ((Pipeline, "_drain", _release_at_once),)),
     Bug("a lost partition not told of", "I7|L4|I2|I3", ((SourceConsumer, "_on_lost", _end_and_stay_silent),)),
@@ -707,14 +726,27 @@ BUGS: tuple[Bug, ...] = (
         ((Dispatch, "take", _take_without_looking), (Pipeline, "may_start", _start_whatever_became)),
     ),
     Bug("a request that waited for a token sent all the same", "L4|I7", ((Pipeline, "may_start", _start_whatever_became),)),
-    Bug("records skipped while the registry is away", "I1|I2|I6", ((SourceConsumer, "_decode", _decode_or_skip),)),
-    Bug("the ledger's silence is not noticed", "I3", ((Pipeline, "_is_silent", _not_silent),)),
-    Bug("a zombie counts its first poll", "I3", ((SourceConsumer, "_polled", _count_every_poll),)),
+    Bug("records skipped while the registry is away", "I1|I2|I6", ((Backlog, "decode", _decode_or_skip),)),
+    Bug("the ledger's silence is not noticed", "I3", ((BrokerClock, "listen", _not_silent),)),
+    Bug(
+        "a zombie counts its first poll",
+        "I3",
+        (
+            (PollClock, "polled", _count_every_poll),
+            (SourceConsumer, "vouched", _vouched_by_a_poll),
+        ),
+    ),
     Bug("the frontier jumps to an end of the log", "I2", ((OffsetTracker, "reach", _reach_and_jump),)),
     Bug("OFFSET_OUT_OF_RANGE=wait jumps", "I2", ((Restoration, "finish", _finish_and_jump),)),
     Bug("a ledger that lost what a commit rests on is taken", "I3", ((Restoration, "_ledger_lost", _never_lost),)),
     Bug("a ledger emptied from the front is taken", "I3", ((Landmarks, "missing", _nothing_missing),)),
+    Bug("a ledger cut short that grew again is taken", "I3", ((Restoration, "take", _take_without_comparing),)),
     Bug("somebody else's commit is taken", "I1", ((Restoration, "in_doubt", _no_doubt),)),
+    Bug(
+        "somebody else's first commit taken for a start from now",
+        "I1",
+        ((LedgerReader, "_skipped_since_others_began", _nothing_skipped),),
+    ),
     Bug("a commit of a topic that was there before is taken", "I1|I2|I6", ((recovery, "parse_metadata", _parse_any_topic),)),
     Bug("a ledger read without checksums", "I1|I2|I3|I5|L2|process-", ((reader, "read", _read_without_checksums),)),
     Bug(
@@ -723,18 +755,19 @@ BUGS: tuple[Bug, ...] = (
         ((reader, "read", _read_over_damage), (ledger, "entries", _entries_with_gaps)),
     ),
     Bug("a restore of the newest entries alone", "I3|I2|L2|I1|process-", ((LedgerReader, "recover", _restore_the_newest),)),
-    Bug("a damaged batch of the source passed over", "I1|I2|I6", ((SourceConsumer, "_stand_still", _go_on_behind),)),
+    Bug("a damaged batch of the source passed over", "I1|I2|I6", ((Positions, "_stand_still", _go_on_behind),)),
     Bug("sent although the coordinator does not answer", "I3", ((DispatchPolicy, "may_send", _send_unvouched),)),
-    Bug("a commit beside another", "I2", ((SourceConsumer, "_commit", _commit_without_waiting),)),
-    Bug("a commit that does not name the markers below it", "I2|I6", ((Pipeline, "_commit_point", _commit_at_the_end),)),
+    Bug("a partition begins anew while its requests are out", "I3|L3", ((Assignment, "restores_at", _restore_at_once),)),
+    Bug("a commit beside another", "I2", ((CommitQueue, "send", _commit_without_waiting),)),
+    Bug("a commit that does not name the markers below it", "I2|I6", ((Assignment, "commit_point", _commit_at_the_end),)),
     Bug("a commit rests on less than there is", "I2", ((Pipeline, "_facts_appended", _appended_and_not_noted),)),
     Bug("a log that was cut is read on", "I1|I2|I6", ((Restoration, "finish", _finish_without_epoch),)),
-    Bug("a cut log taken for one outside its bounds", "I1|I2|I6", ((SourceConsumer, "_was_cut", _never_cut),)),
-    Bug("facts that failed are forgotten", "I3|I6|I2", ((Pipeline, "_facts_failed", _failed_and_forgotten),)),
-    Bug("a late verdict is not written down", "I3", ((Pipeline, "_delivered", _take_late_verdict_for_none),)),
-    Bug("facts of one entry under one leader epoch", "L2|I1|I6", ((Pipeline, "_append", _append_one_epoch),)),
-    Bug("a letter that failed taken for written", "I1", ((Pipeline, "_letter_failed", _letter_lost),)),
-    Bug("letters held back are dropped", "I1|I6|I9", ((Pipeline, "_let_through", _let_nothing_through),)),
+    Bug("a cut log taken for one outside its bounds", "I1|I2|I6", ((Positions, "_was_cut", _never_cut),)),
+    Bug("facts that failed are forgotten", "I3|I6|I2", ((FactLog, "failed", _failed_and_forgotten),)),
+    Bug("a late verdict is not written down", "I3", ((Outcomes, "delivered", _take_late_verdict_for_none),)),
+    Bug("facts of one entry under one leader epoch", "L2|I1|I6", ((Assignment, "append", _append_one_epoch),)),
+    Bug("a letter that failed taken for written", "I1", ((Outcomes, "letter_failed", _letter_lost),)),
+    Bug("letters held back are dropped", "I1|I6|I9", ((Outcomes, "write_letters_due", _let_nothing_through),)),
     Bug("a letter with another time", "I1", ((dead_letters, "time_kept", _a_little_later),)),
     Bug(
         "copies forgotten when the first is delivered",
@@ -742,7 +775,7 @@ BUGS: tuple[Bug, ...] = (
         ((DedupeWindow, "delivered", _delivered_and_copies_forgotten),),
     ),
     Bug("a copy that takes a place does not claim it", "L3|I3|I6", ((DedupeWindow, "ended", _ended_and_unclaimed),)),
-    Bug("copies of what went stale are forgotten", "I6|I1", ((Pipeline, "_went_stale", _stale_and_its_copies),)),
+    Bug("copies of what went stale are forgotten", "I6|I1", ((Outcomes, "went_stale", _stale_and_its_copies),)),
     Bug("what the ledger resolved is done again", "I3|L2|I5", ((ResolvedOffsets, "covers", _nothing_resolved),)),
     Bug("keys in the ledger do not count", "I3", ((SeenKeys, "add_many", _no_keys),)),
     Bug("the window forgets too soon", "I3", ((SeenKeys, "expire", _forget_all),)),
@@ -751,9 +784,9 @@ BUGS: tuple[Bug, ...] = (
     Bug("polls dropped while the clocks disagree", "I1|I2|I6", ((Pipeline, "_polled", _polled_or_dropped),)),
     Bug("batches keep what is another's", "I7|L4|process-", ((Batcher, "drop", _forget_nothing_of_it),)),
     Bug("retries keep what is another's", "I7|L4|process-", ((RetryQueue, "drop", _forget_nothing_of_it),)),
-    Bug("a refused request blamed on its event at once", "L6", ((Dispatch, "at_fault", _blame_it),)),
-    Bug("a request too large blamed on all its events", "L6", ((Dispatch, "at_fault", _blame_all),)),
-    Bug("an event given up after one answer without its verdict", "L6", ((Pipeline, "_own_tries", _try_once),)),
+    Bug("a refused request blamed on its event at once", "L6", ((Blame, "at_fault", _blame_it),)),
+    Bug("a request too large blamed on all its events", "L6", ((Blame, "at_fault", _blame_all),)),
+    Bug("an event given up after one answer without its verdict", "L6", ((Answers, "_own_tries", _try_once),)),
     Bug(
         "an event that the answer leaves out taken for delivered",
         "I4",
@@ -771,7 +804,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "records posted twice after the registry was away",
         "process-|I9",
-        ((SourceConsumer, "_decode_again", _decode_all_again),),
+        ((Backlog, "decode_again", _decode_all_again),),
     ),
     Bug("an unknown schema believed at once", "L6", ((Registry, "definitions", _definitions_at_once),)),
     Bug("headers that cannot be read end the process", "process-", ((intake, "headers_of", _headers_as_they_come),)),

@@ -12,7 +12,7 @@ partition; a record that was reported as failed may be there, or turn up later; 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from random import Random
@@ -31,11 +31,12 @@ from confluent_kafka import TopicPartition as Place
 
 from connector.avro import ledger_entry
 from connector.errors import LedgerRefused
-from connector.kafka.topics import _TRIES_SECONDS
+from connector.kafka import reader
+from connector.kafka.cluster import _TRIES_SECONDS
 from connector.model import TopicPartition
 from tests.simulation.cuts import COORDINATOR, Cuts
 from tests.simulation.records import START_MS, Row
-from tests.simulation.virtual_time import Process, VirtualLoop
+from tests.simulation.virtual_time import HOST, Process, VirtualLoop
 
 __all__ = [
     "SESSION_SECONDS",
@@ -48,6 +49,7 @@ __all__ = [
     "ProducerClient",
     "ReaderClient",
     "Stored",
+    "read",
 ]
 
 SESSION_SECONDS = 6.0
@@ -530,7 +532,6 @@ class MemberClient(_Client):
         self._asleep_until = 0.0
         self._told_of_loss = True
         self._closed = False
-        properties.get("simulated.members", []).append(self)
 
     # ---- the coordinator speaks
 
@@ -959,6 +960,13 @@ class ReaderClient(_Client):
         """Nothing is open."""
 
 
+def read(
+    properties: dict[str, Any], place: TopicPartition, first: int, end: int, wanted: Callable[[], bool] = lambda: True
+) -> Iterator[Any]:
+    """Read as the connector does, from this cluster."""
+    return reader.read(properties, place, first, end, wanted, cast("Any", ReaderClient), HOST)
+
+
 # ---- the producer
 
 
@@ -1135,8 +1143,19 @@ class AdminClient:
             if self._cluster.silent((place.topic, place.partition), self._cluster.odds.end_unknown):
                 self._cluster.journal.happened("end offset unknown")
                 return SimpleNamespace(offset=-1)
-            first, end = self._cluster.bounds(TopicPartition(place.topic, place.partition))
-            return SimpleNamespace(offset=end if type(spec).__name__ == "LatestSpec" else first)
+            where = TopicPartition(place.topic, place.partition)
+            first, end = self._cluster.bounds(where)
+            match type(spec).__name__:
+                case "LatestSpec":
+                    return SimpleNamespace(offset=end)
+                case "EarliestSpec":
+                    return SimpleNamespace(offset=first)
+            since = (
+                stored.at
+                for stored in self._cluster.visible(where)
+                if not stored.marker and stored.written[1] >= spec._value
+            )
+            return SimpleNamespace(offset=next(since, -1))
 
         return {place: self._ask(partial(offset, place, spec)) for place, spec in asked.items()}
 

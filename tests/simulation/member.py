@@ -24,23 +24,25 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.avro.schemas import packaged
 from connector.config import Kafka
-from connector.core import exchange as x
-from connector.core.pipeline import Pipeline, Policy
+from connector.core import commands, inputs
+from connector.core.pipeline import Pipeline
+from connector.core.policy import Policy
 from connector.core.recovery import OutOfRange
 from connector.intake import Intake
 from connector.kafka import clients
+from connector.kafka import cluster as kafka_cluster
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.producer import ConfirmingProducer
-from connector.kafka.topics import OwnTopics, Topics
 from connector.model import Moment
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
-from tests.simulation.cluster import AdminClient, Cluster, Journal, MemberClient, ReaderClient
+from tests.simulation.cluster import AdminClient, Cluster, Journal, MemberClient, ProducerClient, ReaderClient, read
 from tests.simulation.records import CURSE, LATE_SCHEMA_ID, UNKNOWN_SCHEMA_ID
 from tests.simulation.vendor import BASE_URL, TOKEN_URL, Transport, Vendor
-from tests.simulation.virtual_time import PROCESS, Killed, Process, VirtualLoop
+from tests.simulation.virtual_time import HOST, PROCESS, Killed, Process, VirtualLoop
 
 __all__ = [
     "DEDUPE_KEY",
@@ -163,18 +165,18 @@ class _Cursed:
 class Observer:
     """Is told what passes between shell and pipeline; the oracle is one."""
 
-    def handled(self, member: Member, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+    def handled(self, member: Member, told: inputs.Input, commands: list[commands.Command], now: Moment) -> None:
         """An input was handled."""
 
 
 class _WatchedPipeline(Pipeline):
     """The pipeline, with somebody who looks on."""
 
-    def __init__(self, policy: Policy, look: Callable[[x.Input, list[x.Command], Moment], None]) -> None:
+    def __init__(self, policy: Policy, look: Callable[[inputs.Input, list[commands.Command], Moment], None]) -> None:
         super().__init__(policy)
         self._look = look
 
-    def handle(self, told: x.Input, now: Moment) -> list[x.Command]:
+    def handle(self, told: inputs.Input, now: Moment) -> list[commands.Command]:
         commands = super().handle(told, now)
         self._look(told, commands, now)
         return commands
@@ -240,14 +242,19 @@ class Member:
         if not self.stopping:
             self.stopping, self.asked_to_stop_at = True, self._cluster.loop.time()
             if self._runtime is not None:
-                self._runtime.post(x.ShutdownRequested())
+                self._runtime.post(inputs.ShutdownRequested())
 
-    def _look(self, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+    def _look(self, told: inputs.Input, commands: list[commands.Command], now: Moment) -> None:
         if self._say is not None:
             for sign, said in (("<", told), *((">", command) for command in commands)):
                 self._say(f"{sign} {_ADDRESS.sub('', repr(said))}")
         self._observer.handled(self, told, commands, now)
         self.process.step()
+
+    def _make_client(self, properties: dict[str, Any]) -> Any:
+        client = MemberClient(properties)
+        self._clients.append(client)
+        return client
 
     async def _run(self) -> str | None:
         properties: dict[str, Any] = {"simulated.process": self.process, "simulated.cluster": self._cluster}
@@ -256,15 +263,35 @@ class Member:
         of_member = clients.consumer_properties(kafka, _report, _LOGGER, 1_000_000) | properties
         telemetry = Telemetry(self._cluster.loop.time)
         telemetry._log = _Lines(self._say)
-        topics = Topics(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
+        topics = kafka_cluster.Cluster(
+            lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)), HOST
+        )
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)
-        sink = AmazonSink(contract, BASE_URL, credentials, timeout_seconds=self._plan.timeout_seconds, max_connections=8)
-        sink._http = sink._tokens._http = cast("Any", self.transport)  # type: ignore[union-attr]  # of `_FreshTokens`
-        own = OwnTopics(
-            topics, lambda _: LEDGER, lambda _: LETTERS, servers="simulated", window_ms=604_800_000, auto_create=True
+        sink = AmazonSink(
+            contract,
+            BASE_URL,
+            credentials,
+            timeout_seconds=self._plan.timeout_seconds,
+            max_connections=8,
+            transport=self.transport,
         )
-        producer = ConfirmingProducer(properties, last_seconds=_LAST_SECONDS, failed=self._failed)
+        own = ManagedTopics(
+            topics,
+            lambda _: LEDGER,
+            lambda _: LETTERS,
+            servers="simulated",
+            window_ms=604_800_000,
+            auto_create=True,
+            host=HOST,
+        )
+        producer = ConfirmingProducer(
+            properties,
+            last_seconds=_LAST_SECONDS,
+            failed=self._failed,
+            make_client=cast("Any", ProducerClient),
+            host=HOST,
+        )
         producer.__enter__()
         policy = LedgerPolicy(
             GROUP,
@@ -275,18 +302,24 @@ class Member:
             int(LEDGER_SETTINGS["retention.ms"]),
             self.clock.wall_ms,
         )
-        ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER)
-        ledger._cluster_id = "cluster-1"  # in production it is asked before anything else is made
+        ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER, cluster_id="cluster-1", read=read)
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
         intake = Intake(_Cursed(self._decoder()), contract, ("clientDedupeId",), telemetry.record_unforeseen)
         source = SourceConsumer(
-            of_member | {"simulated.members": self._clients}, self._plan.poll, intake, "cluster-1", runtime.post, telemetry
+            of_member,
+            self._plan.poll,
+            intake,
+            "cluster-1",
+            runtime.post,
+            telemetry,
+            make_client=self._make_client,
+            host=HOST,
         )
         self._runtime = runtime
         if self.stopping:
-            runtime.post(x.ShutdownRequested())
+            runtime.post(inputs.ShutdownRequested())
         try:
             verdict = await runtime.run(source)
         finally:

@@ -16,6 +16,7 @@ I13 no request before the time that Amazon asked to wait
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ from typing import Any
 import orjson
 
 from connector.avro import ledger_entry
-from connector.core import exchange as x
-from connector.core.pipeline import Policy
+from connector.core import commands, inputs, status
+from connector.core.policy import Policy
 from connector.model import (
     UNKNOWN_EPOCH,
     Facts,
@@ -42,7 +43,7 @@ from connector.model import (
 )
 from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Stored
 from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, TO_EARLIEST, Member, Observer
-from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
+from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, START_MS, Nature, Row
 from tests.simulation.vendor import Acceptance
 from tests.simulation.virtual_time import Process
 
@@ -82,6 +83,7 @@ _REASONS = {
     Nature.HUGE: {Reason.TOO_LARGE},
     Nature.HEAVY: {Reason.TOO_LARGE, Reason.NO_VERDICT},
 }
+_FINAL = {VerdictKind.DELIVERED, VerdictKind.REJECTED}
 _ALWAYS = {Reason.NO_VERDICT, Reason.REJECTED}
 """For which an answer must be found that says so."""
 
@@ -121,6 +123,8 @@ class Part:
     in_flight: list[Row] = field(default_factory=list)
     inconclusive: Counter[Row] = field(default_factory=Counter)
     refused: set[Row] = field(default_factory=set)
+    unjudged_since: dict[Row, int] = field(default_factory=dict)
+    """How many answers with verdicts its process had when the first without one on this row came."""
     alone_too_large: set[Row] = field(default_factory=set)
     told: list[tuple[Row, Outcome]] = field(default_factory=list)
     """Fates that the connector learnt, and must write down."""
@@ -133,6 +137,15 @@ class Part:
 def _rests_on(commit: Commit) -> int:
     """Return the ledger's next offset that a commit of ours names."""
     return int(commit.metadata.split(" ")[2].rpartition(":")[2])
+
+
+def _named(commit: Commit) -> dict[int, int]:
+    """Return the entries of the ledger that a commit of ours names, by offset, each with its append time.
+
+    None rests on what stands below the first of them. That came after its assignment had found an empty ledger: written by
+    a process that had ended, or by this one, which took it for failed and wrote it again.
+    """
+    return {int(at): int(ms) for at, ms in re.findall(r" (\d+):(\d+)", commit.metadata.partition(" kept ")[2])}
 
 
 def _behind(commit: Commit) -> int:
@@ -166,6 +179,7 @@ class Oracle(Observer):
         self._current: dict[tuple[str, int], Part] = {}
         self._requests: dict[tuple[str, int], list[tuple[Part, Row]]] = {}
         self._hold_until: dict[str, float] = defaultdict(float)
+        self._judged: Counter[str] = Counter()
         self._unconfirmed: dict[tuple[str, int], float] = {}
         """When the first of the facts was written that the brokers have not confirmed, of each assignment."""
         self._confirmed_at: dict[str, float] = defaultdict(lambda: float("-inf"))
@@ -177,6 +191,8 @@ class Oracle(Observer):
         self._settled: dict[Row, list[Part]] = defaultdict(list)
         self._facts: dict[Row, list[tuple[int, Outcome]]] = defaultdict(list)
         self._asked: set[tuple[Row, Outcome]] = set()
+        self._skipped: set[Row] = set()
+        """Records that are older than the connector, which a start from now skips."""
         self._letters: dict[Row, set[str]] = defaultdict(set)
         self._jumps = False
         """Whether an operator lets a partition start elsewhere than at its commit, where that is outside the log."""
@@ -206,13 +222,9 @@ class Oracle(Observer):
             self._rows[row.partition, row.offset, row.epoch] = self._names[row.name] = row
             self._places[row.partition, row.offset].append(row)
 
-    def knows_of(self, partition: int) -> bool:
-        """Tell whether the ledger holds facts of a partition."""
-        return any(row.partition == partition and facts for row, facts in self._facts.items())
-
     def knows_all_below(self, partition: int, offset: int) -> bool:
         """Tell whether every record below an offset has a fate that was written down."""
-        return all(self._facts[row] for row in self._logs[partition] if row.offset < offset)
+        return all(self._has_fate(row) for row in self._logs[partition] if row.offset < offset)
 
     def ledger_lost(self, partition: int, first: int, end: int) -> None:
         """The ledger of a partition keeps what stands from a first to an end offset: what it knew else may happen again."""
@@ -226,7 +238,7 @@ class Oracle(Observer):
             },
         )
         ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
-        if commit is not None and ours and (first > 0 or _rests_on(commit) > end):
+        if commit is not None and ours and (first > min(_named(commit), default=0) or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
 
     def goes_on(self, accepted: frozenset[str]) -> None:
@@ -244,17 +256,17 @@ class Oracle(Observer):
 
     # ---- what passes between shell and pipeline
 
-    def handled(self, member: Member, told: x.Input, commands: list[x.Command], now: Moment) -> None:
+    def handled(self, member: Member, told: inputs.Input, commands: list[commands.Command], now: Moment) -> None:
         self.inputs += 1
         self._take_in(member, told, now)
         for command in commands:
             self._commanded(member, command, now)
         self._check_counts(member)
 
-    def _take_in(self, member: Member, told: x.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
+    def _take_in(self, member: Member, told: inputs.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
         name = member.process.name
         match told:
-            case x.Assigned(partition, generation):
+            case inputs.Assigned(partition, generation):
                 part = Part(member, generation, partition.partition)
                 self._parts[name, generation] = self._current[name, partition.partition] = part
                 if member.stopping:
@@ -262,25 +274,25 @@ class Oracle(Observer):
                 # One that begins a partition anew may have been taken for dead before, and not know.
                 owner = self.cluster.group.owners.get(partition) if self.cluster else None
                 part.taken_away = owner is not member.client
-            case x.Revoked(generations):
+            case inputs.Revoked(generations):
                 for generation in generations:
                     self._draining(self._parts[name, generation], now)
-            case x.Lost(generations):
+            case inputs.Lost(generations):
                 for generation in generations:
                     part = self._parts[name, generation]
                     part.end = part.end or End.LOST
-            case x.ShutdownRequested():
+            case inputs.ShutdownRequested():
                 for part in self._parts_of(member):
                     self._draining(part, now)
-            case x.Polled(polls):
+            case inputs.Polled(polls):
                 for poll in polls:
                     self._polled(self._parts[name, poll.generation], poll)
-            case x.RequestFinished():
+            case inputs.RequestFinished():
                 self._answered(self._requests.pop((name, told.request)), told, now)
-            case x.FactsAppended(generation):
+            case inputs.FactsAppended(generation):
                 self._unconfirmed.pop((name, generation), None)
                 self._confirmed_at[name] = now.monotonic
-            case x.LetterWritten(generation, offset):
+            case inputs.LetterWritten(generation, offset):
                 part = self._parts[name, generation]
                 row = next(row for row in part.received if row.offset == offset)
                 part.told.append((row, Outcome.DEAD_LETTERED))
@@ -306,14 +318,18 @@ class Oracle(Observer):
                 if row is not None:
                     part.received.add(row)
 
-    def _answered(self, sent: list[tuple[Part, Row]], told: x.RequestFinished, now: Moment) -> None:
+    def _answered(self, sent: list[tuple[Part, Row]], told: inputs.RequestFinished, now: Moment) -> None:
         answer = told.answer
         verdicts: Sequence[Verdict | None] = [None] * len(sent) if isinstance(answer, RequestFailed) else answer.verdicts
         if isinstance(answer, RequestFailed) and answer.failure is Failure.THROTTLED:
             name = sent[0][0].member.process.name
             self._hold_until[name] = max(self._hold_until[name], now.monotonic + (answer.retry_after or 0.0))
+        judged = any(verdict is not None and verdict.kind in _FINAL for verdict in verdicts)
+        self._judged[sent[0][0].member.process.name] += judged
         for (part, row), verdict in zip(sent, verdicts, strict=True):
             part.in_flight.remove(row)
+            if verdict is None or verdict.kind not in _FINAL:
+                part.unjudged_since.setdefault(row, self._judged[part.member.process.name])
             if verdict is None:
                 if isinstance(answer, RequestFailed) and answer.failure is Failure.TOO_LARGE and len(sent) == 1:
                     part.alone_too_large.add(row)
@@ -334,27 +350,30 @@ class Oracle(Observer):
             part.known_keys.add(row.key)
             self._acknowledged[row.partition, row.key].add(row)
 
-    def _commanded(self, member: Member, command: x.Command, now: Moment) -> None:
+    def _commanded(self, member: Member, command: commands.Command, now: Moment) -> None:
         name = member.process.name
         match command:
-            case x.Restore(_, generation):
+            case commands.Restore(_, generation):
                 self._restoring(self._owned(name, generation, "restore"))
-            case x.Start(generation=generation, offset=offset, epoch=epoch):
+            case commands.Start(generation=generation, offset=offset, epoch=epoch):
                 self._started(self._owned(name, generation, "start"), offset, epoch)
-            case x.Pause(_, generation) | x.Resume(_, generation):
+            case commands.Pause(_, generation) | commands.Resume(_, generation):
                 self._owned(name, generation, "pause or resume")
-            case x.Send():
+            case commands.Send():
                 self._sent(member, command, now)
-            case x.AppendFacts():
+            case commands.AppendFacts():
                 self._unconfirmed.setdefault((name, command.generation), now.monotonic)
+                if command.facts.start is not None:  # what stands below it counts as judged from then on
+                    part = self._parts[name, command.generation]
+                    self._skipped.update(self._older_than_us(part, command.facts.start))
                 self._facts_asked(self._parts[name, command.generation], command.facts)
-            case x.WriteLetter():
+            case commands.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
-            case x.Release(_, generation, unresolved):
+            case commands.Release(_, generation, unresolved):
                 self._released(self._owned(name, generation, "release"), unresolved, now)
-            case x.Stop():
+            case commands.Stop():
                 self._stopped(member, now)
-            case x.Commit(points):
+            case commands.Commit(points):
                 for point in points:
                     self._owned(name, point.generation, "commit")
 
@@ -365,12 +384,12 @@ class Oracle(Observer):
 
     def _check_counts(self, member: Member) -> None:
         pipeline, counted = member.pipeline, member.pipeline.statistics
-        held = pipeline.buffered_events + pipeline.in_flight_events
+        held = status.buffered_events(pipeline) + status.in_flight_events(pipeline)
         accounted = counted.resolved + counted.released + held
         self.check(counted.records == accounted, "I9: {} records, {} accounted for", counted.records, accounted)
         self.check(held <= self._policy.buffer.max_events, "L5: {} events held", held)
         most = self._policy.dispatch.max_in_flight
-        self.check(pipeline.in_flight_requests <= most, "L5: {} requests at once", pipeline.in_flight_requests)
+        self.check(pipeline.dispatch.requests <= most, "L5: {} requests at once", pipeline.dispatch.requests)
         self.check(member.transport.open <= most, "L5: {} requests at once at the vendor", member.transport.open)
 
     # ---- the life of an assignment
@@ -392,12 +411,15 @@ class Oracle(Observer):
                     part.known_keys.add(row.key)
 
     def _is_whole(self, commit: Commit, ledger: TopicPartition) -> bool:
-        """Tell whether a ledger begins and ends as its commit says: what arrived since may have filled it up again."""
+        """Tell whether a ledger begins and ends as its commit says, and has the entries that it names."""
         topics = self.cluster.topics if self.cluster else {}
         if self.cluster is None or ledger.topic not in topics or not commit.metadata:
             return False
         first, end = self.cluster.bounds(ledger)
-        return first == 0 and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
+        named = _named(commit)
+        there = {stored.at: stored.written[1] for stored in topics[LEDGER].partitions[ledger.partition]}
+        whole = first <= min(named, default=0) and all(there.get(at) == ms for at, ms in named.items())
+        return whole and f" {topics[LEDGER].topic_id}:" in commit.metadata and _rests_on(commit) <= end
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
@@ -410,7 +432,27 @@ class Oracle(Observer):
         for row in self._logs[part.partition]:
             # A log that was cut below a commit is noticed by the epoch that the seek carries.
             if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
-                self.check(bool(self._facts[row]), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
+                self.check(self._has_fate(row), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
+
+    def _older_than_us(self, part: Part, offset: int) -> list[Row]:
+        """Return what a start from now skips: of a partition that we never had, what is older than our facts of others."""
+        ledger = self.cluster.topics[LEDGER].partitions if self.cluster else []
+        entries = [[stored for stored in log if self._is_of_us(stored)] for log in ledger]
+        known = [stored for stored in entries[part.partition] if stored.written[1] < START_MS + 1000 * part.restoring_since]
+        if known or not any(commit is not None and not commit.metadata for commit in part.commits):
+            return []
+        begun = [log[0].written[1] for log, of_us in zip(ledger, entries, strict=True) if log and log[:1] == of_us[:1]]
+        begun = [at for at in begun if at < START_MS + 1000 * part.restoring_since]
+        rows = [row for row in self._logs[part.partition] if row.offset < offset]
+        return [row for row in rows if not begun or row.timestamp_ms < max(begun)]
+
+    def _is_of_us(self, stored: Stored) -> bool:
+        header = ledger_entry.decode(stored.value() or b"").header
+        return (header.source_topic_id, header.destination) == (self._topic_id, DESTINATION)
+
+    def _has_fate(self, row: Row) -> bool:
+        """Tell whether the fate of a record is written down, or it needs none."""
+        return bool(self._facts[row]) or row in self._skipped
 
     def _starts(self, part: Part) -> set[int]:
         """Return where an assignment may start: at what is committed, and without a commit of ours at the beginning."""
@@ -422,7 +464,14 @@ class Oracle(Observer):
                     starts.add(self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0])
             else:
                 starts.update({commit.next_offset, _behind(commit)})
+                if not commit.metadata:
+                    starts.add(self._behind_the_last_known(part.partition, commit.next_offset))
         return starts
+
+    def _behind_the_last_known(self, partition: int, below: int) -> int:
+        """Return the offset behind the last record below an offset that has a fact: its epoch vouches for it alone."""
+        known = [(row.epoch, row.offset) for row, facts in self._facts.items() if facts and row.partition == partition]
+        return max((place for place in known if place[1] < below), default=(0, below - 1))[1] + 1
 
     def committed(self, place: TopicPartition, commit: Commit, process: Process | None) -> None:
         """The group has a commit, of a process or of somebody else."""
@@ -473,7 +522,7 @@ class Oracle(Observer):
 
     # ---- requests
 
-    def _sent(self, member: Member, command: x.Send, now: Moment) -> None:
+    def _sent(self, member: Member, command: commands.Send, now: Moment) -> None:
         name = member.process.name
         true_ms = self.cluster.wall_ms() if self.cluster else 0
         self.check(abs(now.wall_ms - true_ms) <= MAX_SKEW_MS + _CONFIRM_MS, "L7: sent by a clock that disagrees")
@@ -510,9 +559,16 @@ class Oracle(Observer):
         self.check(row.nature in _SENDABLE, "L2: {} sent", row)
         self.check(now.wall_ms - row.time_ms <= MAX_AGE_MS, "L2: {} sent stale", row)
         self.check(row not in part.in_flight, "I3: {} sent twice at once", row)
+        older = [row for each in self._older(part) for row in each.in_flight]
+        self.check(row not in older, "I3: {} sent while an older assignment has it in flight", row)
         if row.key is not None:
             self.check(row.key not in part.known_keys, "I3: {} sent although its key was delivered", row)
-            self.check(all(other.key != row.key for other in part.in_flight), "L3: {} sent while a copy is in flight", row)
+            in_flight = [*part.in_flight, *older]
+            self.check(all(other.key != row.key for other in in_flight), "L3: {} sent while a copy is in flight", row)
+
+    def _older(self, part: Part) -> list[Part]:
+        """Return the assignments that a process had of a partition before this one."""
+        return [each for each in self._parts_of(part.member) if each.partition == part.partition and each is not part]
 
     def leaving(self, process: Process, rows: list[Row]) -> None:
         """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
@@ -547,7 +603,7 @@ class Oracle(Observer):
 
     # ---- letters, facts, commits
 
-    def _letter_asked(self, part: Part, command: x.WriteLetter) -> None:
+    def _letter_asked(self, part: Part, command: commands.WriteLetter) -> None:
         record: Any = command.record
         row, reason = record.row, command.flaw.reason
         self.check(row in part.received, "I7: a letter of {}, never received", row)
@@ -555,6 +611,10 @@ class Oracle(Observer):
         self.check(reason in _REASONS.get(row.nature, set()) | _ALWAYS, "L6: {} dead-lettered as {}", row, reason)
         if reason is Reason.REJECTED and row.nature is not Nature.POISON:
             self.check(row in part.refused, "L6: {} was not rejected", row)
+        if reason is Reason.REJECTED and row.nature is Nature.POISON:
+            # Refused alone, it may be the account that is refused: that others got verdicts since is the proof.
+            judged, before = self._judged[part.member.process.name], part.unjudged_since.get(row, -1)
+            self.check(judged > before, "L6: {} blamed before any other had a verdict", row)
         if reason is Reason.NO_VERDICT:
             tries, most = part.inconclusive[row], self._policy.dispatch.retry.max_tries
             self.check(tries >= most, "L6: {} given up after {} tries", row, tries)
@@ -650,7 +710,7 @@ class Oracle(Observer):
         # A commit from before its log was cut is about the records it had then: they are of older epochs.
         for row in [row for row in self._logs[part.partition] if row.offset < next_offset and row.epoch <= commit.epoch]:
             facts = self._facts[row]
-            self.check(bool(facts), "I2: commit of {} passes {}, whose fate is not in the ledger", next_offset, row)
+            self.check(self._has_fate(row), "I2: commit of {} passes {}, whose fate is not in the ledger", next_offset, row)
             if facts:
                 self.check(facts[0][0] < int(rests_on), "I2: commit rests on {}, the fact of {} stands above", position, row)
 
@@ -665,7 +725,7 @@ class Oracle(Observer):
 
     def pending(self) -> list[Row]:
         """Records whose fate is not in the ledger."""
-        return [row for log in self._logs for row in log if not self._facts[row]]
+        return [row for log in self._logs for row in log if not self._has_fate(row)]
 
     def finished(self) -> None:
         """Everything has drained: nothing is lost, and nothing accepted twice without an excuse."""

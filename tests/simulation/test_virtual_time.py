@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.simulation.virtual_time import PROCESS, Killed, Process, Queues, Threading, Time, VirtualLoop
+from tests.simulation.virtual_time import HOST, PROCESS, Killed, Process, VirtualLoop
 
 
 def play(story: Callable[[Process], object]) -> list[str]:
@@ -43,7 +43,7 @@ def test_threads_take_turns_by_the_clock() -> None:
     async def story(process: Process, note: Callable[[str], None]) -> None:
         def count(name: str, seconds: float) -> None:
             for number in range(3):
-                Time.sleep(seconds)
+                HOST.sleep(seconds)
                 note(f"{name}{number}")
 
         process.spawn(lambda: count("a", 1.0))
@@ -55,7 +55,7 @@ def test_threads_take_turns_by_the_clock() -> None:
 
 def test_a_queue_wakes_who_waits_and_gives_up_in_time() -> None:
     async def story(process: Process, note: Callable[[str], None]) -> None:
-        commands = Queues.SimpleQueue()
+        commands = HOST.queue()
 
         def serve() -> None:
             note(commands.get(timeout=5))
@@ -63,7 +63,7 @@ def test_a_queue_wakes_who_waits_and_gives_up_in_time() -> None:
                 commands.get(timeout=5)
             note("nothing more")
 
-        thread = Threading.Thread(serve, "serves", daemon=True)
+        thread = HOST.thread(serve, "serves")
         thread.start()
         await asyncio.sleep(2)
         commands.put("a command")
@@ -77,7 +77,7 @@ def test_an_executor_has_so_many_workers() -> None:
     async def story(process: Process, note: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(2) as executor:
-            await asyncio.gather(*(loop.run_in_executor(executor, Time.sleep, 1.0) for _ in range(5)))
+            await asyncio.gather(*(loop.run_in_executor(executor, HOST.sleep, 1.0) for _ in range(5)))
         note("done")
 
     assert play(story) == ["3 done"]  # type: ignore[arg-type]  # as above
@@ -87,7 +87,7 @@ def test_a_crash_ends_threads_where_they_stand_and_no_handler_of_theirs_keeps_th
     async def story(process: Process, note: Callable[[str], None]) -> None:
         def work() -> None:
             try:
-                Time.sleep(100)
+                HOST.sleep(100)
                 note("never")
             except Exception:
                 note("never either")

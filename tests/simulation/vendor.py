@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from connector.amazon.client import _RawAnswer
+from connector.amazon.client import RawAnswer
 from connector.model import Failure, RequestFailed
 from tests.simulation.records import Nature, Row
 from tests.simulation.virtual_time import Process, VirtualLoop
@@ -106,21 +106,21 @@ class Vendor:
 
     # ---- tokens
 
-    def grant(self) -> _RawAnswer:
+    def grant(self) -> RawAnswer:
         if self.chance(self.odds.token):
             self.witness.happened("token refused")
             status, error = self.dice.choice(((400, "invalid_grant"), (500, "server_error"), (200, "nonsense")))
-            return _RawAnswer(status, {"Content-Type": "application/json"}, orjson.dumps({"error": error}))
+            return RawAnswer(status, {"Content-Type": "application/json"}, orjson.dumps({"error": error}))
         self._given += 1
         token = f"Atza|{self._given}"
         self._tokens.add(token)
         if self.chance(self.odds.token):
             self.loop.call_later(self.dice.uniform(0.0, 10.0), self._tokens.discard, token)
-        return _RawAnswer(200, {}, orjson.dumps({"access_token": token, "token_type": "bearer", "expires_in": 3600}))
+        return RawAnswer(200, {}, orjson.dumps({"access_token": token, "token_type": "bearer", "expires_in": 3600}))
 
     # ---- events
 
-    def take(self, process: Process, headers: Mapping[str, str], body: bytes) -> _RawAnswer | None:
+    def take(self, process: Process, headers: Mapping[str, str], body: bytes) -> RawAnswer | None:
         """Take a request in; None where the answer is withheld."""
         events = orjson.loads(body)["events"]
         known = [row for row in self.rows_of(body) if row is not None]
@@ -129,7 +129,7 @@ class Vendor:
         if planned == "fail_503":
             return _refusal(503, "INTERNAL_ERROR")
         if planned == "throttle_429":
-            return _RawAnswer(429, {"Retry-After": "7"}, b'{"message":"Too Many Requests"}')
+            return RawAnswer(429, {"Retry-After": "7"}, b'{"message":"Too Many Requests"}')
         if planned == "unauthorized" or headers["Authorization"].removeprefix("Bearer ") not in self._tokens:
             return _refusal(401, "UNAUTHORIZED")
         if self.chance(self.odds.status):
@@ -148,14 +148,14 @@ class Vendor:
             planned = self.dice.choice(_SPOILS)
         return self._spoil(answer, len(known), planned)
 
-    def _refuse(self) -> _RawAnswer:
+    def _refuse(self) -> RawAnswer:
         status = self.dice.choice((401, 403, 408, 429, 429, 429, 500, 502, 503, 503))
         self.witness.happened(f"status {status}")
         if status == 502:
-            return _RawAnswer(502, {"Content-Type": "text/html"}, b"<html>bad gateway</html>")
+            return RawAnswer(502, {"Content-Type": "text/html"}, b"<html>bad gateway</html>")
         if status == 429:
             wait = self.dice.choice((None, "0", "3", "4", "5", "soon", "-1"))
-            return _RawAnswer(429, {} if wait is None else {"Retry-After": wait}, b'{"message":"Too Many Requests"}')
+            return RawAnswer(429, {} if wait is None else {"Retry-After": wait}, b'{"message":"Too Many Requests"}')
         return _refusal(status, "INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST")
 
     def _judge(self, process: Process, rows: list[Row]) -> dict[str, Any]:
@@ -199,15 +199,15 @@ class Vendor:
                 success.append({"index": None, "event": "?"})
         self.witness.happened("odd item in an answer")
 
-    def _spoil(self, answer: dict[str, Any], count: int, how: str | None) -> _RawAnswer:
+    def _spoil(self, answer: dict[str, Any], count: int, how: str | None) -> RawAnswer:
         body, headers = orjson.dumps(answer), {"Content-Type": "application/json"}
         match how:
             case "truncated":
-                return _RawAnswer(207, headers, body[: self.dice.randrange(len(body))])
+                return RawAnswer(207, headers, body[: self.dice.randrange(len(body))])
             case "empty":
-                return _RawAnswer(200, headers, b"")
+                return RawAnswer(200, headers, b"")
             case "html":
-                return _RawAnswer(200, {"Content-Type": "text/html"}, b"<html>welcome</html>")
+                return RawAnswer(200, {"Content-Type": "text/html"}, b"<html>welcome</html>")
             case "fail_500_after_accept":
                 return _refusal(500, "INTERNAL_ERROR")
             case "from_1":  # counted from 1, as the other contract does: to be seen only where the answer is complete
@@ -216,9 +216,9 @@ class Vendor:
                     complete = sorted(item["index"] for item in items) == list(range(count))
                     for item in items:
                         item["index"] += complete
-                return _RawAnswer(207, headers, orjson.dumps(answer))
+                return RawAnswer(207, headers, orjson.dumps(answer))
             case _:
-                return _RawAnswer(207, headers, body)
+                return RawAnswer(207, headers, body)
 
 
 def _error(index: int, status: str, code: str) -> dict[str, Any]:
@@ -226,8 +226,8 @@ def _error(index: int, status: str, code: str) -> dict[str, Any]:
     return {"index": index, "httpStatusCode": status, "errors": errors}
 
 
-def _refusal(status: int, code: str) -> _RawAnswer:
-    return _RawAnswer(status, {"Content-Type": "application/json"}, orjson.dumps({"code": code, "message": "…"}))
+def _refusal(status: int, code: str) -> RawAnswer:
+    return RawAnswer(status, {"Content-Type": "application/json"}, orjson.dumps({"code": code, "message": "…"}))
 
 
 class Transport:
@@ -240,7 +240,7 @@ class Transport:
         self.open = 0
         """Requests of events at once."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: Any) -> _RawAnswer | RequestFailed:
+    async def post(self, url: str, headers: Mapping[str, str], body: Any) -> RawAnswer | RequestFailed:
         """Send a request: it travels, is judged, and its answer travels back, while we wait no longer than the time-out."""
         self._process.step()
         vendor = self._vendor
@@ -252,7 +252,7 @@ class Transport:
             vendor.witness.happened("request never arrives")
             await asyncio.sleep(vendor.delay(1.0))
             return RequestFailed(Failure.TRANSIENT, vendor.dice.choice(("connect", "dns", "tls")))
-        answered: asyncio.Future[_RawAnswer] = vendor.loop.create_future()
+        answered: asyncio.Future[RawAnswer] = vendor.loop.create_future()
         # What is on its way arrives, whatever becomes of this process.
         vendor.loop.call_later(vendor.delay(2.0), self._arrive, headers, body, answered)
         self.open += 1
@@ -266,7 +266,7 @@ class Transport:
         self._process.step()
         return answer
 
-    def _arrive(self, headers: Mapping[str, str], body: bytes, answered: asyncio.Future[_RawAnswer]) -> None:
+    def _arrive(self, headers: Mapping[str, str], body: bytes, answered: asyncio.Future[RawAnswer]) -> None:
         answer = self._vendor.take(self._process, headers, body)
         if answer is not None:
             slow = self._vendor.delay(8.0 if self._vendor.chance(self._vendor.odds.slow) else 1.0)
@@ -276,6 +276,6 @@ class Transport:
         """Nothing is open."""
 
 
-def _resolve(answered: asyncio.Future[_RawAnswer], answer: _RawAnswer) -> None:
+def _resolve(answered: asyncio.Future[RawAnswer], answer: RawAnswer) -> None:
     if not answered.done():
         answered.set_result(answer)

@@ -3,8 +3,8 @@
 The connector has threads (the consumer's, the producer's reports, restores) and an event loop. Here all of them run for
 real, but strictly by turns: a thread runs only while the loop waits for it, and hands the baton back wherever production
 code would block (a queue, a semaphore, a sleep, a call to Kafka's client). Every wake-up is a callback of the loop, so there
-is one order of events, and time passes only when nothing else is left to do. Nothing of the connector is changed for it:
-`tests.simulation.seams` puts `Threading`, `Queues` and `Time` where its modules have ``threading``, ``queue`` and ``time``.
+is one order of events, and time passes only when nothing else is left to do. Nothing of the connector is changed for it: its
+parts are given `VirtualHost` for the clock and the threads of the machine.
 
 A `Process` is what may crash: its threads are unwound where they stand by `Killed`, which no ``except Exception`` catches.
 """
@@ -20,7 +20,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final
 
-__all__ = ["PROCESS", "Killed", "Process", "Queues", "Threading", "Time", "VirtualLoop"]
+from connector.kafka.host import Host
+
+__all__ = ["HOST", "PROCESS", "Killed", "Process", "VirtualHost", "VirtualLoop"]
 
 
 class Killed(BaseException):
@@ -270,7 +272,7 @@ def void(_: object) -> None:
     """Return nothing, whatever was returned."""
 
 
-# ---- what the connector's modules get in place of the standard library's
+# ---- what the connector's parts are given in place of the standard library's
 
 
 class _Semaphore:
@@ -311,7 +313,7 @@ class _Event:
 class _StartedLater:
     """``threading.Thread``."""
 
-    def __init__(self, target: Callable[[], None], name: str, daemon: bool) -> None:
+    def __init__(self, target: Callable[[], None]) -> None:
         self._target = target
         self._process = PROCESS.get()
         self._thread: _Thread | None = None
@@ -328,22 +330,11 @@ class _StartedLater:
         return False  # asked after a join
 
 
-class Threading:
-    """Stands for the module ``threading``."""
-
-    Thread = _StartedLater
-    Semaphore = _Semaphore
-    Event = _Event
-
-
 class _SimpleQueue:
     def __init__(self) -> None:
         self._items: deque[Any] = deque()
         self._process = PROCESS.get()
         self._waiting: _Thread | None = None
-
-    def __class_getitem__(cls, _: object) -> type[_SimpleQueue]:
-        return cls
 
     def put(self, item: Any) -> None:
         self._items.append(item)
@@ -366,23 +357,29 @@ class _SimpleQueue:
         return self._items.popleft()
 
 
-class Queues:
-    """Stands for the module ``queue``."""
+class VirtualHost(Host):
+    """The clock and the threads of a simulated machine."""
 
-    SimpleQueue = _SimpleQueue
-    Empty = queue.Empty
-
-
-class Time:
-    """Stands for the module ``time``."""
-
-    @staticmethod
-    def monotonic() -> float:
+    def monotonic(self) -> float:
         return PROCESS.get().loop.time()
 
-    @staticmethod
-    def sleep(seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         process = PROCESS.get()
         deadline = process.loop.time() + seconds
         while process.loop.time() < deadline:
             process.block(deadline)
+
+    def event(self) -> Any:
+        return _Event()
+
+    def semaphore(self, value: int) -> Any:
+        return _Semaphore(value)
+
+    def queue(self) -> Any:
+        return _SimpleQueue()
+
+    def thread(self, run: Callable[[], None], name: str) -> Any:
+        return _StartedLater(run)
+
+
+HOST: Final = VirtualHost()

@@ -25,12 +25,13 @@ from random import Random
 from typing import Any, TypeVar
 
 from connector.avro import ledger_entry
+from connector.core import status
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
 from connector.core.dedupe import DedupePolicy
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
-from connector.core.pipeline import BufferPolicy, FlushPolicy, Policy
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.retry import RetryPolicy
 from connector.kafka.consumer import PollPolicy
 from connector.model import Facts, Outcome, TopicPartition
@@ -52,7 +53,6 @@ from tests.simulation.member import (
 )
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row, a_row, rows
-from tests.simulation.seams import simulated
 from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
 from tests.simulation.virtual_time import Killed, VirtualLoop
 from tests.simulation.visitor import Visitor
@@ -248,7 +248,7 @@ class World:
 
     def _accept_what_is_refused(self) -> None:
         """An operator goes on without what the ledger lost: sets ``ACCEPT``, and restarts."""
-        sentences = " ".join(sentence for member in self._members for sentence in member.pipeline.needs_operator())
+        sentences = " ".join(sentence for member in self._members for sentence in status.needs_operator(member.pipeline))
         found = frozenset(re.findall(r"ACCEPT=((?:ledger|destination)[\w-]+)|(OFFSET_OUT_OF_RANGE=earliest)", sentences))
         found = frozenset(accept or setting for accept, setting in found) - self._accepted
         if found:
@@ -420,7 +420,7 @@ class World:
     def _visit(self) -> None:
         """Somebody looks into the topic, in our group."""
         self._happened("visitor in the group")
-        visitor = Visitor(self._cluster, SOURCE, self._oracle.knows_of)
+        visitor = Visitor(self._cluster, SOURCE)
         self._visitors.append(visitor)
         visitor.come(self._dice.uniform(0.5, 3.0))
 
@@ -449,7 +449,12 @@ class World:
                 self._crash_all()
                 kept = self._dice.randint(0, len(log) - 1)
                 self._oracle.ledger_lost(number, 0, log[kept].at)
+                lost = len(log) - kept
                 del log[kept:]
+                if kept and self._dice.random() < 0.5:
+                    self._happened("ledger grew again")
+                    for stored in self._dice.choices(log, k=lost):  # as a client does that had not heard of its success
+                        self._cluster.append(TopicPartition(LEDGER, number), Stored(None, -1, stored.content))
             case _:
                 self._happened("ledger deleted")
                 self._crash_all()
@@ -570,10 +575,10 @@ class World:
         members = [
             (
                 member.process.name,
-                member.pipeline.buffered_events,
-                member.pipeline.in_flight_events,
-                {reason: count for reason, count in member.pipeline.paused().items() if count},
-                member.pipeline.needs_operator(),
+                status.buffered_events(member.pipeline),
+                status.in_flight_events(member.pipeline),
+                {reason: count for reason, count in status.paused(member.pipeline).items() if count},
+                status.needs_operator(member.pipeline),
             )
             for member in self._members
         ]
@@ -676,8 +681,7 @@ def run(seed: int, say: Callable[[str], None] | None = None) -> Result:
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
     try:
-        with simulated():
-            return loop.run_until_complete(World(seed, loop, say).play())
+        return loop.run_until_complete(World(seed, loop, say).play())
     except Exception as failure:
         failure.add_note(f"make simulate SEEDS={seed}-{seed}    (python -m tests.simulation --seeds {seed}-{seed} --trace)")
         raise

@@ -1,0 +1,183 @@
+"""What settings make: each part of a connector, as `app`, the commands and the tests put them together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import blake2b
+
+from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.client import AmazonSink
+from connector.amazon.events_v1 import EventsV1
+from connector.amazon.rules import differ
+from connector.avro import schemas
+from connector.config import Amazon, Settings
+from connector.core.batching import Envelope
+from connector.core.dispatch import DispatchPolicy
+from connector.core.policy import BufferPolicy, FlushPolicy, Policy
+from connector.core.recovery import OutOfRange
+from connector.kafka import clients, properties
+from connector.kafka.cluster import Cluster
+from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy
+from connector.kafka.ledger import LedgerPolicy
+from connector.kafka.managed_topics import ManagedTopics
+from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, MonitorPolicy
+from connector.ports import WireContract
+
+__all__ = [
+    "HostClock",
+    "cluster_for",
+    "contract_for",
+    "ledger_policy",
+    "managed_topics",
+    "monitor_policy",
+    "pipeline_policy",
+    "poll_policy",
+    "read_settings",
+    "schemas_for",
+    "sink_for",
+]
+
+_MAX_SILENCE_SECONDS = 5.0
+"""A leader that fails is replaced sooner; and what is sent while nothing can be written down may be sent again."""
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Parse the environment; raises `SettingsError` with every problem, those of the two libraries included."""
+    settings = Settings.from_environment(environ, kafka_problems=properties.problems, registry_problems=schemas.problems)
+    if settings.schema_file is not None:
+        schemas.SchemaFile(str(settings.schema_file))  # refused now, not when the first record comes
+    return settings
+
+
+def contract_for(amazon: Amazon) -> WireContract:
+    """Return the wire contract that was chosen."""
+    if amazon.api == "events-v1":
+        return EventsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.without_consent)
+    return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name, amazon.without_consent)
+
+
+def schemas_for(settings: Settings) -> schemas.WriterSchemas:
+    """Return where writers' schemas come from."""
+    if settings.registry is not None:
+        return schemas.Registry(settings.registry.properties, patience_seconds=settings.registry.patience_seconds)
+    return schemas.SchemaFile(str(settings.schema_file))
+
+
+def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:
+    """Return the way to Amazon."""
+    amazon = settings.amazon
+    return AmazonSink(
+        contract,
+        amazon.base_url,
+        amazon.credentials,
+        timeout_seconds=amazon.timeout_seconds,
+        max_connections=settings.sending.max_in_flight,
+    )
+
+
+def _fingerprint(*parts: str) -> bytes:
+    return blake2b("\x00".join(parts).encode(), digest_size=16).digest()
+
+
+def ledger_policy(settings: Settings) -> LedgerPolicy:
+    """Return whose facts they are."""
+    amazon = settings.amazon
+    return LedgerPolicy(
+        settings.kafka.group_id,
+        destination=_fingerprint(amazon.api, amazon.base_url, amazon.account_id, amazon.dataset_name or ""),
+        dedupe_key=_fingerprint(*settings.dedupe.key_fields),
+        accept=_accepted(settings),
+        out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
+        retention_ms=settings.dedupe.ledger_ms,
+        wall_ms=HostClock().wall_ms,
+    )
+
+
+def _accepted(settings: Settings) -> frozenset[str]:
+    return frozenset((settings.accept or "").replace(" ", "").split(",")) - {""}
+
+
+def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy, session_seconds: float) -> Policy:
+    """Return what the pipeline is told."""
+    buffer = settings.buffer
+    return Policy(
+        freshness=settings.freshness,
+        dedupe=replace(settings.dedupe, differ=differ),
+        dispatch=DispatchPolicy(
+            settings.batch,
+            Envelope(contract.prefix, contract.suffix),
+            max_in_flight=settings.sending.max_in_flight,
+            poll_gate_seconds=session_seconds / 2,
+            max_per_second=settings.sending.max_per_second,
+            breaker=settings.dead_letters.policy,
+        ),
+        buffer=BufferPolicy(
+            buffer.max_events,
+            buffer.max_bytes,
+            headroom_events=MOST_POLLS_AFTER_A_PAUSE * poll.records,
+            headroom_bytes=buffer.max_bytes * 3 // 8,
+        ),
+        drain_seconds=settings.drain_timeout_seconds,
+        flush=FlushPolicy(
+            settings.ledger.flush_interval_seconds, max_silence_seconds=min(_MAX_SILENCE_SECONDS, session_seconds / 2)
+        ),
+        stop_on_verdict=settings.on_verdict == "stop",
+        session_seconds=session_seconds if poll.names_itself else float("inf"),
+    )
+
+
+def poll_policy(settings: Settings, session_seconds: float) -> PollPolicy:
+    """Return how the consumer polls: so little at a time that the polls under way when it pauses fit into the buffer."""
+    buffer = settings.buffer
+    usual = PollPolicy(
+        settings.kafka.topics,
+        clients.incremental(settings.kafka),
+        settings.drain_timeout_seconds,
+        sleep_seconds=session_seconds / 2,
+        names_itself=clients.names_itself(settings.kafka),
+    )
+    # A quarter of the buffer for each. A record holds up to twice the bytes that a poll counts, for its event as encoded is
+    # beside it, and the last one of a poll may be of any size: hence the larger headroom for bytes.
+    records = min(usual.records, max(1, buffer.max_events // (4 * MOST_POLLS_AFTER_A_PAUSE)))
+    return replace(usual, records=records, size=max(1, buffer.max_bytes // (8 * MOST_POLLS_AFTER_A_PAUSE)))
+
+
+def cluster_for(settings: Settings) -> Cluster:
+    """Return the way to ask the cluster."""
+    return Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+
+
+def managed_topics(settings: Settings, cluster: Cluster) -> ManagedTopics:
+    """Return ledger and dead-letter topics on a real cluster."""
+    return ManagedTopics(
+        cluster,
+        settings.ledger.topic_for,
+        settings.dead_letters.topic_for,
+        servers=settings.kafka.bootstrap_servers,
+        window_ms=settings.dedupe.window_ms,
+        auto_create=settings.ledger.auto_create,
+        accept=_accepted(settings),
+    )
+
+
+def monitor_policy(settings: Settings) -> MonitorPolicy:
+    """Return what is looked at while it runs."""
+    sources = settings.kafka.topics
+    rights: dict[str, tuple[str, ...]] = dict.fromkeys(sources, SOURCE_RIGHTS)
+    rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
+    rights |= {settings.dead_letters.topic_for(source): LETTER_RIGHTS for source in sources}
+    return MonitorPolicy(sources, rights)
+
+
+class HostClock:
+    """The clocks of this host; a ``ports.Clock``."""
+
+    def wall_ms(self) -> int:
+        """Return the milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Return the seconds since some fixed point."""
+        return time.monotonic()

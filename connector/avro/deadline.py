@@ -1,0 +1,80 @@
+"""Deadlines for the registry's HTTP client, whose own time-outs are for each read: a byte now and then never ends one.
+
+Time is up after so many seconds a request, and a question, which may be several requests (retries, further addresses, a
+token), has a deadline of its own. The connection is closed then; no thread is needed for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Deadline"]
+
+_Left = Callable[[float | None], float]
+
+
+class Deadline:
+    """Says how long the client may still wait, for all connections of one thread."""
+
+    def __init__(self, request_seconds: float, question_seconds: float) -> None:
+        self._request_seconds = request_seconds
+        self._question_seconds = question_seconds
+        self._question_until = self._until = float("inf")
+
+    def hold(self, client: Any) -> None:
+        """Hold a client of httpx to this, by the one place through which its connections are made."""
+        client.event_hooks = {"request": [self._begin_request]}
+        for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - it takes no backend
+            pool = transport._pool  # noqa: SLF001 - the same
+            pool._network_backend = _Backend(pool._network_backend, self._left)  # noqa: SLF001 - the same
+
+    def begin(self) -> None:
+        """Begin a question."""
+        self._question_until = time.monotonic() + self._question_seconds
+
+    def _begin_request(self, _request: object) -> None:
+        self._until = min(time.monotonic() + self._request_seconds, self._question_until)
+
+    def _left(self, timeout: float | None) -> float:
+        """Return how long one call may wait.
+
+        Raises:
+            TimeoutError: time is up. The registry's client does not try the same address again after it.
+        """
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left if timeout is None else min(timeout, left)
+
+
+class _Backend:
+    """Makes connections, as httpcore's ``NetworkBackend``."""
+
+    def __init__(self, backend: Any, left: _Left) -> None:
+        self._backend = backend
+        self._left = left
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **how: Any) -> _Stream:
+        return _Stream(self._backend.connect_tcp(host, port, timeout=self._left(timeout), **how), self._left)
+
+
+class _Stream:
+    """A connection, as httpcore's ``NetworkStream``."""
+
+    def __init__(self, stream: Any, left: _Left) -> None:
+        self._stream = stream
+        self._left = left
+        self.close = stream.close
+        self.get_extra_info = stream.get_extra_info
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        received: bytes = self._stream.read(max_bytes, self._left(timeout))
+        return received
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._left(timeout))
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, self._left(timeout)), self._left)

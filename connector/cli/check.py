@@ -1,0 +1,293 @@
+"""`connector check`: what is right and what is wrong, on one screen. It changes nothing; it sends an event only if asked.
+
+Each line is one thing that must be right before `connector run` can work, in the order in which `run` needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import orjson
+from rich.console import Console
+from rich.text import Text
+
+from connector.assembly import cluster_for, contract_for, ledger_policy, managed_topics, read_settings, sink_for
+from connector.avro import schemas
+from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
+from connector.config import Settings
+from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
+from connector.kafka import clients
+from connector.kafka.cluster import Cluster
+from connector.kafka.ledger import LedgerReader
+from connector.kafka.managed_topics import ManagedTopics
+from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
+from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
+from connector.ports import WireContract
+from connector.telemetry import configure_logging
+
+__all__ = ["Finding", "State", "run", "set_up"]
+
+
+def set_up(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and takes."""
+    parser.description = "Look at settings, brokers, topics and rights, registry, schema and token. Changes nothing."
+    parser.add_argument(
+        "--send-test-event",
+        action="store_true",
+        help="then send one real event, which counts, and say what Amazon's answer means; asks first",
+    )
+    parser.add_argument("--yes", action="store_true", help="send the test event without asking")
+    parser.add_argument("--event-name", default=EVENT_NAME, help="of the test event (default: %(default)s)")
+    parser.add_argument(
+        "--event-type", default=EVENT_TYPE, help="of the test event, one of Amazon's standard types (default: %(default)s)"
+    )
+
+
+class State(Enum):
+    """Of one thing looked at."""
+
+    RIGHT = "ok"
+    NOTE = "note"
+    WRONG = "WRONG"
+
+
+_STYLE = {State.RIGHT: "green", State.NOTE: "yellow", State.WRONG: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the screen."""
+
+    state: State
+    what: str
+    sentence: str
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Look at everything, and send the test event if asked to; return 0 if `connector run` can work, 1 if not.
+
+    Raises:
+        SettingsError: the settings are not right, or there is nobody to ask whether to send.
+    """
+    trial = Trial(arguments.event_name, arguments.event_type, agreed=arguments.yes) if arguments.send_test_event else None
+    if trial is not None and not trial.agreed and not sys.stdin.isatty():
+        raise SettingsError(["--send-test-event: the event will count, and there is no terminal to ask at; --yes sends it"])
+    settings = read_settings(environ)
+    configure_logging("error", "console")
+    console = Console()
+    wrong = set()
+    count = 0
+    for finding in _findings(settings):
+        if finding.state is State.WRONG:
+            wrong.add(finding.what)
+            count += 1
+        line = Text.assemble(
+            (f"{finding.state.value:>5}", _STYLE[finding.state]), f"  {finding.what:<14} {finding.sentence}"
+        )
+        console.print(line, soft_wrap=True)
+    console.print(
+        "\nconnector run can work." if not count else f"\n{count} of these must be mended before connector run can work."
+    )
+    if trial is not None:
+        if "token" in wrong:
+            console.print("\nThe test event was not sent: there is no access token to send it with.")
+        elif not _tried(settings, trial, console):
+            return 1
+    return 1 if wrong else 0
+
+
+def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
+    """Show the event, ask, send it, and say what the answer means; return False if Amazon did not take it."""
+    amazon, now_ms = settings.amazon, time.time_ns() // 1_000_000
+    contract = contract_for(amazon)
+    event = contract.encode(trial.inputs(amazon.region, now_ms, os.urandom(16)), trial.dedupe_id(now_ms))
+    if isinstance(event, Flaw):
+        console.print(f"\nThe test event was not sent, for it breaks a rule: {event.detail}")
+        return False
+    body = contract.prefix + event + contract.suffix
+    headers = [f"  {name}: {value}" for name, value in contract.headers("<access token>").items()]
+    shown = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode()
+    console.print(
+        f"\nThe test event, as it goes out:\n\n  POST {amazon.base_url}{contract.path}",
+        *headers,
+        *(f"  {line}" for line in ("", *shown.splitlines())),
+        f"\nAmazon has no test mode: it will count as one conversion {trial.name!r} of account {amazon.account_id}.",
+        sep="\n",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    if not trial.agreed and console.input("Send it? [y/N] ", markup=False).strip().lower() not in ("y", "yes"):
+        console.print("Nothing was sent.")
+        return True
+    meaning = meaning_of(asyncio.run(_sent(settings, contract, body)))
+    console.print("", *meaning.sentences, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    return meaning.taken
+
+
+async def _sent(settings: Settings, contract: WireContract, body: bytes) -> Answer:
+    sink = sink_for(settings, contract)
+    try:
+        return await sink.send(body, 1, may_start=lambda: True)  # no partition, nothing to lose
+    finally:
+        await sink.close()
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    given = ", ".join(f"{name}={value}" for name, value in settings.describe() if name in _SHOWN)
+    yield Finding(State.RIGHT, "settings", given)
+    for note in settings.notes:
+        yield Finding(State.NOTE, "settings", note)
+    yield from _kafka(settings)
+    yield from _schemas(settings)
+    yield from asyncio.run(_amazon(settings))
+
+
+_SHOWN = ("KAFKA_TOPIC", "KAFKA_GROUP_ID", "AMAZON_API", "AMAZON_REGION", "AMAZON_ACCOUNT_ID")
+
+
+def _kafka(settings: Settings) -> Iterator[Finding]:
+    topics = cluster_for(settings)
+    servers = settings.kafka.bootstrap_servers
+
+    try:
+        yield Finding(State.RIGHT, "brokers", f"{servers}: cluster {topics.cluster_id()}")
+    except KafkaUnavailable as error:
+        yield Finding(State.WRONG, "brokers", f"{servers} do not answer ({error}); topics were not looked at")
+        return
+    own = managed_topics(settings, topics)
+    for name in settings.kafka.topics:
+        try:
+            source = topics.describe(name)
+        except KafkaUnavailable as error:
+            yield Finding(State.WRONG, "source", str(error))
+            continue
+        if source is None:
+            yield Finding(State.WRONG, "source", f"topic {name} does not exist")
+            continue
+        yield _topic("source", source, SOURCE_RIGHTS, f"{source.partitions} partitions, id {source.topic_id}")
+        ledger, finding = _ledger(own, source, settings.ledger.topic_for(name))
+        yield finding
+        yield _letters(own, source, settings.dead_letters.topic_for(name))
+        if finding.state is not State.WRONG:
+            yield from _start(settings, topics, source, ledger)
+    yield _group(topics, settings.kafka.group_id)
+
+
+def _topic(what: str, topic: TopicDescription, rights: tuple[str, ...], sentence: str) -> Finding:
+    if lacking := topic.lacks(*rights):
+        return Finding(State.WRONG, what, lacking_sentence(f"topic {topic.name}", lacking))
+    return Finding(State.RIGHT, what, f"{topic.name}: {sentence}")
+
+
+def _ledger(own: ManagedTopics, source: TopicDescription, name: str) -> tuple[TopicDescription | None, Finding]:
+    try:
+        found = own.rehearse(source, letters=False)
+    except (KafkaUnavailable, LedgerRefused) as error:
+        return None, Finding(State.WRONG, "ledger", str(error))
+    if found is None:
+        return None, Finding(State.RIGHT, "ledger", f"{name}: not there yet, connector run makes it")
+    return found, _topic("ledger", found, LEDGER_RIGHTS, f"{_partitions(found, source)}, loses no fact")
+
+
+def _letters(own: ManagedTopics, source: TopicDescription, name: str) -> Finding:
+    try:
+        found = own.rehearse(source, letters=True)
+    except (KafkaUnavailable, LedgerRefused) as error:
+        return Finding(State.WRONG, "dead letters", str(error))
+    if found is None:
+        return Finding(State.RIGHT, "dead letters", f"{name}: not there yet, connector run makes it")
+    finding = _topic("dead letters", found, LETTER_RIGHTS, f"{_partitions(found, source)}, may be written")
+    note = own.letters_note(source, found) if finding.state is State.RIGHT else None
+    return finding if note is None else Finding(State.NOTE, finding.what, f"{finding.sentence}; {note}")
+
+
+def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
+    more = source.partitions - topic.partitions
+    return f"{topic.partitions} partitions" + (f", connector run adds {more}" if more > 0 else "")
+
+
+def _start(
+    settings: Settings, topics: Cluster, source: TopicDescription, ledger: TopicDescription | None
+) -> Iterator[Finding]:
+    """Look whether each partition could start: at its committed offset, and at the newest entries of its ledger."""
+    reader = LedgerReader(
+        ledger_policy(settings),
+        topics,
+        clients.reader_properties(settings.kafka, lambda *_: None, logging.getLogger("librdkafka")),
+    )
+    cluster_id = topics.cluster_id()
+    refusals: dict[str, None] = {}
+    committed = 0
+    for number in range(source.partitions):
+        try:
+            found = reader.recover(cluster_id, TopicPartition(source.name, number), source, ledger, newest=_NEWEST)
+            committed += found.committed
+        except LedgerRefused as error:
+            refusals[str(error) if ledger is not None else _LEDGER_GONE] = None
+        except Unavailable as error:
+            refusals[str(error)] = None
+            break  # what one partition lacks the others do, and each would be waited for
+    yield from (Finding(State.WRONG, "start", refusal) for refusal in refusals)
+    if not refusals:
+        rest = "the others at their beginning" if committed < source.partitions else "none at its beginning"
+        yield Finding(State.RIGHT, "start", f"{source.name}: {committed} partitions where the group committed, {rest}")
+
+
+_NEWEST = 100
+"""Entries of each partition of a ledger that are looked at; `run` reads all."""
+_LEDGER_GONE = "the group has committed, but the ledger that this rests on is not there; connector run says how to go on"
+
+
+def _group(topics: Cluster, group: str) -> Finding:
+    try:
+        lacking = missing(topics.group_may(group), ("READ",))
+    except KafkaUnavailable as error:
+        return Finding(State.WRONG, "group", str(error))
+    if lacking:
+        return Finding(State.WRONG, "group", lacking_sentence(f"group {group}", lacking))
+    return Finding(State.RIGHT, "group", group)
+
+
+def _schemas(settings: Settings) -> Iterator[Finding]:
+    if settings.registry is None:
+        yield Finding(State.RIGHT, "schema file", str(settings.schema_file))  # read with the settings
+        return
+    registry = schemas.Registry(settings.registry.properties)
+    try:
+        registry.check()
+        known = {topic: registry.knows(f"{topic}-value") for topic in settings.kafka.topics}
+    except SchemaUnavailable as error:
+        yield Finding(State.WRONG, "registry", str(error))
+        return
+    yield Finding(State.RIGHT, "registry", dict(settings.describe())["SCHEMA_REGISTRY_URL"])  # without its password
+    for topic, there in known.items():
+        if not there:
+            # Not wrong: subjects may be named by other strategies, and records name their schema by its id.
+            yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
+
+
+async def _amazon(settings: Settings) -> list[Finding]:
+    amazon = settings.amazon
+    sink = sink_for(settings, contract_for(amazon))
+    try:
+        failed = await sink.check_token()
+    finally:
+        await sink.close()
+    if failed is not None:
+        return [Finding(State.WRONG, "token", failed.detail or f"{amazon.token_url} gives none ({failed.reason})")]
+    told = "a fixed one; only a request tells whether it holds" if amazon.access_token else f"{amazon.token_url} gives one"
+    return [
+        Finding(State.RIGHT, "token", told),
+        Finding(
+            State.NOTE, "Amazon", f"{amazon.base_url}: no contract has a test mode; --send-test-event sends one that counts"
+        ),
+    ]

@@ -1,0 +1,180 @@
+"""What the shell reports to the pipeline: facts, in the past tense. `commands` is the other direction.
+
+A handful per poll, batch or flush; nothing per event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connector.core.recovery import Recovery
+from connector.model import Answer, Poll, TopicPartition
+
+__all__ = [
+    "Assigned",
+    "CommitFailed",
+    "FactsAppended",
+    "FactsFailed",
+    "Input",
+    "LetterFailed",
+    "LetterWritten",
+    "Lost",
+    "Polled",
+    "RequestFinished",
+    "RestoreFailed",
+    "Restored",
+    "Revoked",
+    "ShutdownRequested",
+    "TimePassed",
+    "TopicSeen",
+    "Unreadable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The group assigned us a partition; it is paused until `Start`."""
+
+    partition: TopicPartition
+    generation: int
+    truncated: bool = False
+    """Whether the log lacks what our position rests on, so that the committed offset cannot be trusted."""
+    anew: bool = False
+    """Whether it was ours before and begins anew, for a reason that may persist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The ledger of a partition was read."""
+
+    generation: int
+    recovery: Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFailed:
+    """The ledger could not be read, or must not be trusted; the partition stays paused and the restore is tried again."""
+
+    generation: int
+    sentence: str
+    needs_operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The group takes partitions back; they are ours until `Release`."""
+
+    generations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Partitions are no longer ours, and may be another member's already."""
+
+    generations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """Records came in: one poll for each partition."""
+
+    polls: tuple[Poll, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What follows in the log cannot be read; the partition is paused, and read again when it is resumed."""
+
+    generation: int
+    offset: int
+    """Where reading goes on; everything below was read."""
+    code: str
+    """Kafka's name of the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """A request came to an end."""
+
+    request: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class LetterWritten:
+    """A dead letter is confirmed by the brokers."""
+
+    generation: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFailed:
+    """A dead letter could not be written; ``code`` is Kafka's name of the error."""
+
+    generation: int
+    offset: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class FactsAppended:
+    """The facts of an `AppendFacts` are confirmed by the brokers (acks=all)."""
+
+    generation: int
+    next_offset: int
+    """Offset of the ledger partition after the entry."""
+    append_ms: int | None
+    """Milliseconds by the brokers' clock when they appended it; None from a simulator, which has no such clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactsFailed:
+    """The facts of an `AppendFacts` were not written, or it is not known whether they were."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """The brokers refused a commit, which does no harm: the facts are in the ledger."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSeen:
+    """The brokers described a source topic; an id other than before means that it was recreated."""
+
+    topic: str
+    topic_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownRequested:
+    """The process was asked to end: finish what is in flight, then `Stop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """A time that `Pipeline.wake_at` named has come."""
+
+
+Input = (
+    Assigned
+    | Restored
+    | RestoreFailed
+    | Revoked
+    | Lost
+    | Polled
+    | Unreadable
+    | RequestFinished
+    | LetterWritten
+    | LetterFailed
+    | FactsAppended
+    | FactsFailed
+    | CommitFailed
+    | TopicSeen
+    | ShutdownRequested
+    | TimePassed
+)

@@ -1,0 +1,147 @@
+"""What becomes of each record: the one place where a held record is resolved, counted and given its fact.
+
+A record ends as delivered, duplicate, stale, ignored or dead-lettered (law L2). When an event ends
+undelivered, the next copy of its key takes its place: only an acknowledged event makes its copies
+duplicates (law L3).
+"""
+
+from __future__ import annotations
+
+from connector.core import commands, inputs
+from connector.core.assignment import Assignment
+from connector.core.broker_clock import BrokerClock
+from connector.core.dispatch import Dispatch
+from connector.core.doubts import Doubts
+from connector.core.letter_box import PendingLetter
+from connector.core.policy import Policy
+from connector.core.statistics import Statistics
+from connector.model import Event, Flaw, Moment, Outcome, Reason
+
+__all__ = ["Outcomes"]
+
+
+class Outcomes:
+    """Resolves records, and writes their dead letters. Commands go into ``out``."""
+
+    def __init__(
+        self, policy: Policy, dispatch: Dispatch, clock: BrokerClock, statistics: Statistics, out: list[commands.Command]
+    ) -> None:
+        self._policy = policy
+        self._dispatch = dispatch
+        self._clock = clock
+        self._statistics = statistics
+        self._out = out
+        self.doubts = Doubts(statistics.doubtful_duplicates)
+
+    # ---- how a held event ends
+
+    def delivered(self, assignment: Assignment, event: Event, now: Moment) -> None:
+        """Note that Amazon acknowledged an event: from here on its key counts as seen."""
+        if not assignment.live:
+            self._statistics.late_answers += 1
+            assignment.facts.waiting.add(event.offset, event.epoch, Outcome.DELIVERED, event.key, event.time_ms)
+            return
+        self._resolve(assignment, event, Outcome.DELIVERED, event.key, event.time_ms)
+        self._statistics.delivered(now.wall_ms - event.time_ms)
+        if event.key is not None:
+            seen_at = max(event.time_ms, self._clock.brokers_ms(now))
+            for copy in assignment.window.delivered(event.key, seen_at):
+                self._resolve(assignment, copy, Outcome.DUPLICATE)
+                self._statistics.outcomes[Outcome.DUPLICATE] += 1
+                self.repeated(assignment, event.key, copy.offset)
+
+    def dead_letter(self, assignment: Assignment, event: Event, flaw: Flaw, now: Moment) -> None:
+        """Give an event up; its record goes to the dead-letter topic."""
+        letter = PendingLetter(event.offset, event.epoch, flaw, event.record, event.size)
+        self.write_letter(assignment, letter, now)
+        self._make_way(assignment, event.key, now)
+
+    def too_large(self, assignment: Assignment, event: Event, now: Moment) -> None:
+        """Give up an event that fits into no request."""
+        self.dead_letter(assignment, event, self._too_large(), now)
+
+    def went_stale(self, assignment: Assignment, event: Event, now: Moment) -> None:
+        """Drop an event that grew too old while it waited."""
+        self._resolve(assignment, event, Outcome.STALE)
+        self._statistics.outcomes[Outcome.STALE] += 1
+        self._make_way(assignment, event.key, now)
+
+    def _resolve(
+        self,
+        assignment: Assignment,
+        held: Event | PendingLetter,
+        outcome: Outcome,
+        key: bytes | None = None,
+        time_ms: int = 0,
+    ) -> None:
+        assignment.facts.waiting.add(held.offset, held.epoch, outcome, key, time_ms)
+        assignment.release(held)
+
+    def _make_way(self, assignment: Assignment, key: bytes | None, now: Moment) -> None:
+        """Let the next copy take the place of an event that ended undelivered.
+
+        Its freshness is judged when it is sent. Once a drain began, copies are given back instead.
+        """
+        if key is None or not assignment.running:
+            return
+        while (copy := assignment.window.ended(key)) is not None:
+            if self._dispatch.fits(copy.payload):
+                self._dispatch.buffer(copy)
+                return
+            letter = PendingLetter(copy.offset, copy.epoch, self._too_large(), copy.record, copy.size)
+            self.write_letter(assignment, letter, now)
+
+    def _too_large(self) -> Flaw:
+        most = self._policy.dispatch.batch.max_bytes
+        return Flaw(Reason.TOO_LARGE, f"event: larger than a request may be ({most} bytes)")
+
+    # ---- dead letters
+
+    def write_letter(self, assignment: Assignment, letter: PendingLetter, now: Moment) -> None:
+        """Write a letter, or hold it back while there are too many."""
+        breaker = self._dispatch.breaker
+        breaker.dead_lettered(now.monotonic)
+        if breaker.open:
+            assignment.letters.parked[letter.offset] = letter
+        else:
+            self._out.append(assignment.write(letter))
+
+    def write_letters_due(self, assignment: Assignment, now: Moment) -> None:
+        """Write the letters whose back-off is over, and those held back that may pass.
+
+        While there are too many letters, one that was held back is written now and then as a probe.
+        """
+        letters, breaker = assignment.letters, self._dispatch.breaker
+        for letter in letters.take_due(now.monotonic):
+            self._out.append(assignment.write(letter))
+        while letters.parked and (not breaker.open or breaker.lets_a_letter_through(now.monotonic)):
+            self._out.append(assignment.write(letters.unpark()))
+
+    def letter_written(self, assignment: Assignment, offset: int) -> None:
+        """Resolve the record of a letter that is in the dead-letter topic."""
+        letter = assignment.letters.written(offset)
+        self._resolve(assignment, letter, Outcome.DEAD_LETTERED)
+        if assignment.live:
+            self._statistics.outcomes[Outcome.DEAD_LETTERED] += 1
+            self._statistics.dead_letters[letter.flaw.reason] += 1
+
+    def letter_failed(self, assignment: Assignment, failed: inputs.LetterFailed, now: Moment) -> None:
+        """Write a letter in another manner at once if one may help; else after a back-off."""
+        letter = assignment.letters.under_way.pop(failed.offset)
+        if not assignment.live:
+            assignment.release(letter)
+        elif letter.refused(failed.code):
+            self._out.append(assignment.write(letter))
+        else:
+            assignment.letters.failed(letter, failed.code, self._policy.dispatch.retry, now)
+
+    # ---- doubtful duplicates
+
+    def repeated(self, assignment: Assignment, key: bytes, offset: int) -> None:
+        """Note a duplicate that was dropped."""
+        self.doubts.repeated(key, assignment.partition, offset, self._statistics.records)
+
+    def compare(self, assignment: Assignment, first: Event, copy: Event) -> None:
+        """Doubt the key of a copy whose content differs from the event in flight: it is dropped once that is taken."""
+        if copy.payload != first.payload and self._policy.dedupe.differ(first.payload, copy.payload):
+            self.doubts.differs(assignment.partition, first.offset, copy.offset)

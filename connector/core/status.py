@@ -1,0 +1,70 @@
+"""What people are told of a running pipeline: what it holds, what is paused and why, and what needs an operator.
+
+Functions of a pipeline that change nothing. Metrics, the health page and the log read them.
+"""
+
+from __future__ import annotations
+
+from connector.core.assignment import Phase
+from connector.core.pipeline import MAX_AHEAD, Pipeline
+
+__all__ = ["buffered_events", "held_bytes", "in_flight_events", "needs_operator", "paused"]
+
+
+def in_flight_events(pipeline: Pipeline) -> int:
+    """Return the number of events handed to the sink, outcome unknown, of assignments that are ours."""
+    return sum(assignment.in_flight for assignment in pipeline.assignments)
+
+
+def buffered_events(pipeline: Pipeline) -> int:
+    """Return the number of records neither in flight nor resolved: to be sent, sent again, or becoming letters."""
+    return sum(assignment.held - assignment.in_flight for assignment in pipeline.assignments)
+
+
+def held_bytes(pipeline: Pipeline) -> int:
+    """Return the size of the records buffered and in flight."""
+    return sum(assignment.held_bytes for assignment in pipeline.assignments)
+
+
+def needs_operator(pipeline: Pipeline) -> list[str]:
+    """Return the sentences that need an operator; while there is one the connector is unready."""
+    assignments, dispatch, clock = pipeline.assignments, pipeline.dispatch, pipeline.clock
+    if not assignments:
+        return []  # a member without partitions waits for nobody
+    sentences = [sentence for sentence in (dispatch.verdict, dispatch.account) if sentence]
+    if dispatch.breaker.open:
+        sentences.append(dispatch.breaker.sentence)
+    if not clock.agrees:
+        sentences.append(
+            f"the wall clock is {clock.disagreement_ms / 1000:+.0f} s off the brokers': nothing is judged or sent "
+            "until they agree within MAX_CLOCK_SKEW. Mend the clock of this host, or of the brokers"
+        )
+    refusals = {assignment.restoring.refusal: None for assignment in assignments}
+    letters = [(assignment.partition, assignment.letters.complaint()) for assignment in assignments]
+    unwritable = [f"dead letters of {partition} {complaint}" for partition, complaint in letters if complaint]
+    unreadable = [assignment.unreadable_sentence() for assignment in assignments]
+    return [sentence for sentence in (*sentences, *refusals, *unwritable, *unreadable) if sentence]
+
+
+def paused(pipeline: Pipeline) -> dict[str, int]:
+    """Return how many partitions are paused, by reason; what holds for all counts them all."""
+    assignments, dispatch, clock = pipeline.assignments, pipeline.dispatch, pipeline.clock
+    everywhere = {
+        "buffer_full": pipeline.full,
+        "clock": not clock.agrees,
+        "operator": dispatch.verdict is not None,
+        "breaker": dispatch.breaker.open,
+        "outage": dispatch.away,
+        "ledger": pipeline.ledger_behind,
+    }
+    return {
+        "restoring": sum(
+            each.phase in {Phase.RESTORING, Phase.OPENING} and not each.restoring.refusal for each in assignments
+        ),
+        "refused": sum(each.restoring.refusal is not None for each in assignments),
+        "dead_letter": sum(each.letters.failures > 0 for each in assignments),
+        "unreadable": sum(each.unreadable.tries > 0 for each in assignments),
+        "coordinator": 0 if pipeline.vouched else sum(each.running for each in assignments),
+        "ahead": sum(len(each.tracker) > MAX_AHEAD for each in assignments),
+        "draining": sum(each.phase is Phase.DRAINING for each in assignments),
+    } | {reason: len(assignments) if holds else 0 for reason, holds in everywhere.items()}

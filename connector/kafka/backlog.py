@@ -1,0 +1,151 @@
+"""Records that were polled and are not decoded yet.
+
+Two things keep a record from being decoded at once. Its schema may be unavailable for now; then it
+is tried again every second. Or decoding has taken `_SLICE_SECONDS` already: records made to be
+costly could take seconds a poll, and a member that does not poll counts as dead for the group
+(``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the
+next poll of the client.
+
+Order holds within a partition: what comes after a record that waits, waits too. A partition whose
+records wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+from confluent_kafka import Message
+
+from connector.core import inputs
+from connector.core.letters import size as headers_size
+from connector.intake import Intake, Origin, headers_of
+from connector.kafka.host import Host, Semaphore
+from connector.kafka.positions import Positions
+from connector.model import Poll, TopicPartition
+from connector.ports import ConsumerEvents, Record
+
+__all__ = ["Backlog", "PartitionBatch", "size_of"]
+
+_EVENT_BYTES = 1_000
+"""Estimated JSON overhead per event: field names and punctuation."""
+_SCHEMA_AGAIN_SECONDS = 1.0
+_SLICE_SECONDS = 1.0
+"""Longest time between two polls of the client that is spent on decoding, unless a single record takes
+longer, or on waiting for the pipeline to handle a poll."""
+
+
+@dataclass(slots=True)
+class PartitionBatch:
+    """What one poll yielded of one partition."""
+
+    origin: Origin
+    messages: list[Message]
+    since: float
+    """Monotonic second of the poll."""
+    log_end: int = 0
+    """Where the log ends after these records; 0 if it goes on."""
+
+
+class Backlog:
+    """Decodes records and keeps those that cannot be decoded yet.
+
+    ``slots`` has one for each poll that may be posted and not handled yet. ``poll_bytes`` is how much may
+    wait before nothing is fetched.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        positions: Positions,
+        events: ConsumerEvents,
+        slots: Semaphore,
+        post: Callable[[inputs.Input | Exception], None],
+        host: Host,
+        poll_bytes: int,
+    ) -> None:
+        self._intake = intake
+        self._positions = positions
+        self._events = events
+        self._slots = slots
+        self._post = post
+        self._host = host
+        self._poll_bytes = poll_bytes
+        self._waiting: list[PartitionBatch] = []
+        self._due = 0.0
+        """Monotonic second at which to go on."""
+        self._lacks_schema = False
+
+    def decode(self, batches: list[PartitionBatch]) -> None:
+        """Decode what can be decoded now and post it; keep the rest."""
+        if not batches:
+            return
+        if not self._slots.acquire(timeout=_SLICE_SECONDS):
+            # Nothing is decoded or fetched until the pipeline has handled a poll; the client is polled meanwhile.
+            for batch in batches:
+                self._keep(batch, 0.0, everything=True)
+            return
+        polls: list[Poll] = []
+        now = self._host.monotonic
+        until = now() + _SLICE_SECONDS
+        for batch in batches:
+            late = bool(polls) and now() >= until
+            if late or batch.origin.partition in {each.origin.partition for each in self._waiting}:
+                self._keep(batch, 0.0 if late else _SCHEMA_AGAIN_SECONDS)
+                continue
+            waited = now() - batch.since
+            records = cast("list[Record]", batch.messages)  # its stub types headers wider
+            poll, lacking = self._intake.read(batch.origin, records, waited, lambda: now() >= until)
+            rest = replace(batch, messages=batch.messages[len(poll.offsets) :])
+            if lacking is not None:
+                self._keep(rest, _SCHEMA_AGAIN_SECONDS)
+                self._lacks_schema = True
+                self._events.schema_unavailable(lacking, len(self._positions.held()))
+            elif rest.messages:
+                self._keep(rest, 0.0)
+            else:
+                poll.reached = batch.log_end
+            if poll.offsets or poll.reached:
+                polls.append(poll)
+        if polls:
+            self._post(inputs.Polled(tuple(polls)))
+        else:
+            self._slots.release()
+
+    def decode_again(self) -> list[TopicPartition]:
+        """Decode what waits, once it is time; return the partitions that were held for it.
+
+        Those that are to be fetched now must be resumed.
+        """
+        nothing_waits = not (self._positions.held() or self._lacks_schema)
+        if nothing_waits or self._host.monotonic() < self._due:
+            return []
+        waiting, self._waiting = self._waiting, []
+        lacked, self._lacks_schema = self._lacks_schema, False
+        held = self._positions.stop_holding()
+        self.decode(waiting)
+        if lacked and not self._lacks_schema:  # also if the partitions that waited were revoked meanwhile
+            if self._waiting:
+                self._lacks_schema = True  # the record that lacked one may not have had its turn
+            else:
+                self._events.schema_unavailable(None, 0)
+        return held
+
+    def drop(self, partition: TopicPartition) -> None:
+        """Forget the records of an assignment that ends. Its next owner reads them again."""
+        self._waiting = [each for each in self._waiting if each.origin.partition != partition]
+
+    def _keep(self, batch: PartitionBatch, seconds: float, *, everything: bool = False) -> None:
+        """Keep records, to go on with them after so long at the latest."""
+        due = self._host.monotonic() + seconds
+        self._due = min(due, self._due) if self._waiting else due
+        self._waiting.append(batch)
+        size = sum(size_of(message) for each in self._waiting for message in each.messages)
+        self._positions.hold(batch.origin.partition, everything=everything or size >= self._poll_bytes)
+
+
+def size_of(message: Message) -> int:
+    """Return what a record takes. Key and headers may be as large as a value."""
+    headers = headers_of(cast("Record", message))  # its stub types them wider
+    return len(message) + len(message.key() or b"") + (headers_size(headers) if headers else 0) + _EVENT_BYTES

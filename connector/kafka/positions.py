@@ -1,0 +1,271 @@
+"""Where each assigned partition is read, whether it is fetched, and every seek with its reason.
+
+The client keeps positions of its own, and they cannot be trusted. All of this was seen with
+librdkafka 2.16, most of it on a loaded machine:
+
+* **Resume ends in a seek.** The client says once that a position is outside the log, or that the
+  log was cut below it, and then stands still. A pause or a resume in between makes it forget to say
+  so. A seek makes it look again.
+* **A seek carries the epoch.** With the epoch of the record before it, the client checks the offset
+  against the log's history, and a log that was cut is reported as such. Without it, reading would
+  go on from another record.
+* **A seek can be lost.** An assignment begins at "the beginning", which the client asks the broker
+  for. If that answer comes after the seek, the client believes the answer. So a record below the
+  position means that the client is elsewhere, and the partition must begin anew. An assignment at
+  an absolute offset would need no question, but fails where the log begins later.
+* **Markers can be lost.** If the log loses transaction markers at its end, which the client had
+  reported, records may take their place. So a record below such an end begins the partition anew, too.
+* **A cut log has two names.** Where it may not reset, the client reports a cut log by the code for
+  an offset outside the log. The restore tells the second case by the ends of the log. If an offset
+  inside the log is refused again before a record came, the log was cut.
+* **A damaged batch has no way on.** The client asks for a batch that it cannot decompress again and
+  again. After a batch with a wrong checksum it may take the middle of that batch for the next one,
+  jump to whatever offset stands there, and report that as outside the log; or it goes on behind the
+  batch. It then refuses to seek. So the partition is assigned anew at its position and stands still
+  until the pipeline resumes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from connector.kafka.host import Host
+from connector.model import UNKNOWN_EPOCH, TopicPartition
+
+__all__ = ["DENIED", "Gone", "Positions", "kafka_place"]
+
+_SEEK_TRIES = 50
+_SEEK_AGAIN_SECONDS = 0.1
+_GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
+DENIED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - the same
+    }
+)
+"""Errors that need operator action. The client goes on by itself once they are fixed."""
+
+
+class Gone(Enum):
+    """Why a position is of no use any more."""
+
+    OUT_OF_RANGE = auto()
+    """The offset is outside the log, as far as the client can tell."""
+    CUT = auto()
+    """The log was cut below the offset, and other records may stand there by now."""
+
+
+@dataclass(slots=True)
+class _Partition:
+    """One assigned partition, as it is read."""
+
+    position: KafkaTopicPartition | None = None
+    """The next record to read, with the epoch of the record before it. None until the pipeline says
+    where to start."""
+    log_end: int = 0
+    """The highest end of the log that the client has said so far; 0 if it never has."""
+    wanted: bool = False
+    """Whether the pipeline wants its records."""
+    held: bool = False
+    """Whether fetching waits because records of it are not decoded yet."""
+    stands_still: bool = False
+    """Whether the client cannot read on, or not before it was assigned anew."""
+    damage: str | None = None
+    """The error that it last stood still for. None once something has been read again."""
+    refused_at: int | None = None
+    """The offset that the client last refused. None once something has been read again."""
+
+
+class Positions:
+    """The positions of the partitions that are assigned to us."""
+
+    def __init__(self, client: Consumer, host: Host, *, incremental: bool) -> None:
+        self._client = client
+        self._host = host
+        self._incremental = incremental
+        self._partitions: dict[TopicPartition, _Partition] = {}
+        self._unreported: dict[TopicPartition, str] = {}
+        """Partitions that stand still, with the error, until the pipeline was told."""
+
+    # ---- the life of an assignment
+
+    def begin(self, partition: TopicPartition) -> None:
+        """Forget where a partition was read; what the client refused last is still known."""
+        before = self._partitions.get(partition, _Partition())
+        self._partitions[partition] = _Partition(damage=before.damage, refused_at=before.refused_at)
+        self._unreported.pop(partition, None)
+
+    def forget(self, partition: TopicPartition) -> None:
+        """Forget a partition that was given up."""
+        self._partitions.pop(partition, None)
+        self._unreported.pop(partition, None)
+
+    def start(self, partition: TopicPartition, offset: int, epoch: int) -> None:
+        """Set where the pipeline wants a partition to be read from, once it is resumed."""
+        self._partitions[partition].position = kafka_place(partition, offset, epoch)
+
+    def assign_anew(self, partitions: list[TopicPartition]) -> None:
+        """Have the client forget these partitions, and pause them at the beginning."""
+        places = [kafka_place(each, OFFSET_BEGINNING) for each in partitions]
+        if self._incremental:
+            self._client.incremental_unassign(places)
+            self._client.incremental_assign(places)
+        else:
+            self._client.assign(places)
+        self._client.pause(places)
+
+    # ---- what is fetched
+
+    def want(self, partition: TopicPartition) -> bool:
+        """Note that the pipeline wants records of a partition; return whether to resume it now."""
+        self._partitions[partition].wanted = True
+        return not self._partitions[partition].held
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Fetch a partition no more: the pipeline does not want its records."""
+        self._partitions[partition].wanted = False
+        self._client.pause([KafkaTopicPartition(*partition)])
+
+    def hold(self, partition: TopicPartition, *, everything: bool) -> None:
+        """Fetch a partition no more while its records wait to be decoded; or nothing at all."""
+        for name, known in self._partitions.items():
+            known.held = known.held or name == partition or (everything and known.wanted)
+        self._client.pause([KafkaTopicPartition(*each) for each in self.held()])
+
+    def held(self) -> list[TopicPartition]:
+        """Return the partitions that are not fetched because records wait to be decoded."""
+        return [partition for partition, known in self._partitions.items() if known.held]
+
+    def stop_holding(self) -> list[TopicPartition]:
+        """Hold nothing any more; return what was held. Nothing is resumed by this."""
+        held = self.held()
+        for partition in held:
+            self._partitions[partition].held = False
+        return held
+
+    def is_fetched(self, partition: TopicPartition) -> bool:
+        """Tell whether a partition is to be fetched at this moment."""
+        known = self._partitions.get(partition)
+        return known is not None and known.wanted and not known.held
+
+    def reading(self) -> dict[TopicPartition, int]:
+        """Return what is fetched, and up to where each was read. Called from any thread."""
+        return {
+            partition: max(known.position.offset, known.log_end)
+            for partition, known in list(self._partitions.items())
+            if known.wanted and not known.held and known.position is not None
+        }
+
+    def resume(self, partition: TopicPartition) -> bool:
+        """Fetch a partition from its position; return False if the client refuses to seek there."""
+        known = self._partitions[partition]
+        known.stands_still = False
+        self._unreported.pop(partition, None)
+        self._client.resume([KafkaTopicPartition(*partition)])
+        position = cast("KafkaTopicPartition", known.position)  # a resume follows a start
+        for _ in range(_SEEK_TRIES):
+            try:
+                self._client.seek(position)
+            except KafkaException as error:
+                # Refused for a moment while an assignment settles.
+                if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
+                    raise
+                self._host.sleep(_SEEK_AGAIN_SECONDS)
+            else:
+                return True
+        return False
+
+    # ---- what a poll brings
+
+    def takes(self, partition: TopicPartition | None) -> bool:
+        """Tell whether a record of a partition is taken in.
+
+        One that comes before the partition was started, or while it stands still, is dropped. It
+        will be read again.
+        """
+        known = self._partitions.get(partition) if partition is not None else None
+        return known is not None and known.position is not None and not known.stands_still
+
+    def is_below(self, partition: TopicPartition, offset: int) -> bool:
+        """Tell whether a record lies below the position, or below an end of the log passed before."""
+        known = self._partitions[partition]
+        return known.position is not None and offset < max(known.position.offset, known.log_end)
+
+    def log_ends(self, partition: TopicPartition, offset: int) -> int:
+        """Take where the client says that the log ends; return the highest end it has said so far."""
+        known = self._partitions[partition]
+        known.log_end = max(offset, known.log_end)
+        return known.log_end
+
+    def advance(self, partition: TopicPartition, last: Message | None) -> None:
+        """Note that a partition yielded something, and its last record, if it was records."""
+        known = self._partitions[partition]
+        known.refused_at = None
+        if not known.stands_still:
+            known.damage = None
+        if last is not None:
+            epoch = last.leader_epoch()
+            epoch = UNKNOWN_EPOCH if epoch is None else epoch
+            known.position = kafka_place(partition, (last.offset() or 0) + 1, epoch)
+
+    # ---- what the client cannot read
+
+    def failed(self, partition: TopicPartition | None, error: KafkaError, offset: int | None) -> Gone | None:
+        """Take an error of a partition; say why it must begin anew, None if it need not."""
+        known = self._partitions.get(partition) if partition is not None else None
+        if partition is None or known is None or known.stands_still:
+            return None
+        code, position = error.code(), known.position
+        if code in _GONE:
+            # After damage, the client may talk about an offset that it has jumped to by mistake.
+            if known.damage is None or (position is not None and position.offset == offset):
+                return Gone.CUT if self._was_cut(known, code) else Gone.OUT_OF_RANGE
+            if position is not None:
+                self._stand_still(partition, known.damage)
+        elif code not in DENIED and position is not None:
+            self._stand_still(partition, error.name())
+        return None
+
+    def take_unreported(self) -> list[tuple[TopicPartition, int, str]]:
+        """Return the partitions that stand still since the last call: where each does, and why."""
+        unreported, self._unreported = self._unreported, {}
+        found = ((partition, self._partitions[partition].position, code) for partition, code in unreported.items())
+        return [(partition, position.offset, code) for partition, position, code in found if position is not None]
+
+    def _was_cut(self, known: _Partition, code: int) -> bool:
+        position = known.position
+        again = position is not None and known.refused_at == position.offset
+        if position is not None:
+            known.refused_at = position.offset
+        return again or code == KafkaError._LOG_TRUNCATION  # noqa: SLF001 - librdkafka's own codes are named so
+
+    def _stand_still(self, partition: TopicPartition, code: str) -> None:
+        """Take no more records of a partition until it is resumed, from its position."""
+        known = self._partitions[partition]
+        known.stands_still, known.damage, known.wanted = True, code, False
+        self._unreported[partition] = code
+        if self._incremental:
+            self._client.incremental_unassign([KafkaTopicPartition(*partition)])
+            self._client.incremental_assign([known.position or kafka_place(partition, OFFSET_BEGINNING)])
+            self._client.pause([KafkaTopicPartition(*partition)])
+        else:
+            everything = self._partitions.items()
+            self._client.assign([each.position or kafka_place(name, OFFSET_BEGINNING) for name, each in everything])
+            self._client.pause([KafkaTopicPartition(*name) for name in self._partitions if not self.is_fetched(name)])
+
+
+def kafka_place(
+    partition: TopicPartition, offset: int, epoch: int = UNKNOWN_EPOCH, metadata: str = ""
+) -> KafkaTopicPartition:
+    """Return an offset of a partition in the client's own type, which takes no unknown epoch."""
+    if epoch == UNKNOWN_EPOCH:
+        return KafkaTopicPartition(partition.topic, partition.partition, offset, metadata=metadata)
+    return KafkaTopicPartition(partition.topic, partition.partition, offset, metadata=metadata, leader_epoch=epoch)

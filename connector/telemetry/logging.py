@@ -1,0 +1,111 @@
+"""How lines are written: our own, and those of the libraries in the same dress."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import structlog
+
+__all__ = ["REPEAT_SECONDS", "configure_logging"]
+
+REPEAT_SECONDS = 10.0
+"""A line that would repeat is written this often, with the number of those left out."""
+_FOREIGN_LINES = 10
+"""Of one library's logger in that time: enough for a traceback or two, and what came before."""
+
+
+def configure_logging(level: str, style: str) -> None:
+    """Write structured lines to standard error: ``json`` for machines, ``console`` for people."""
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if style == "console"
+        else structlog.processors.JSONRenderer()
+    )
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    shared: list[Any] = [structlog.processors.add_log_level, stamp, structlog.processors.format_exc_info, _event_first]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # The libraries' own lines (aiohttp, asyncio, librdkafka) in the same dress.
+    lines = _Throttled(sys.stderr)
+    lines.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    lines.addFilter(_Seldom())
+    logging.basicConfig(level=max(logging.WARNING, getattr(logging, level.upper())), handlers=[lines], force=True)
+
+
+class _Seldom(logging.Filter):
+    """Lets a line of librdkafka pass every `REPEAT_SECONDS` for each thing it says, as a warning.
+
+    Each client says every failed attempt to connect, to each broker, for as long as there is none: two lines a second. What
+    needs an operator is said by lines of our own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to write it."""
+        if record.name != "librdkafka":
+            return True
+        what = record.getMessage().partition(" ")[0]  # "FAIL", "REQTMOUT"
+        if record.created - self._said_at.get(what, 0.0) < REPEAT_SECONDS:
+            return False
+        self._said_at[what] = record.created
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+class _Throttled(logging.StreamHandler[TextIO]):
+    """Writes `_FOREIGN_LINES` of each library's logger every `REPEAT_SECONDS`, and then how many it left out.
+
+    What a library says of one thing that went wrong it may say for each connection, and as often as it tries.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._written: dict[str, _Written] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or count it as left out; called under the handler's lock."""
+        written = self._written.get(record.name)
+        if written is None or (not written.left_out and not 0 <= record.created - written.since < REPEAT_SECONDS):
+            written = self._written[record.name] = _Written(record.created)
+        written.lines += 1
+        if written.lines <= _FOREIGN_LINES:
+            super().emit(record)
+            return
+        if not written.left_out:
+            timer = threading.Timer(REPEAT_SECONDS, self._say_left_out, [record.name])
+            timer.daemon = True
+            timer.start()
+        written.left_out += 1
+
+    def _say_left_out(self, name: str) -> None:
+        with self.lock or threading.Lock():
+            count = self._written.pop(name).left_out
+            what = "%d lines of this logger were left out"
+            super().emit(logging.LogRecord(name, logging.WARNING, "", 0, what, (count,), None))
+
+
+@dataclass(slots=True)
+class _Written:
+    """What was written of one logger since some time."""
+
+    since: float
+    lines: int = 0
+    left_out: int = 0
+
+
+def _event_first(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Order a line as people read it: when, how bad, what, and then the rest."""
+    first = {name: fields.pop(name) for name in ("timestamp", "level", "event") if name in fields}
+    return first | dict(fields)

@@ -1,0 +1,207 @@
+"""What a scrape reads: counters of our own, those of the pipeline, and how far each partition is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from connector.core import status
+from connector.core.pipeline import Pipeline
+from connector.core.recovery import Recovery
+from connector.core.statistics import AGE_BOUNDS_SECONDS
+from connector.model import Outcome, TopicPartition
+
+__all__ = ["Metrics"]
+
+_REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+
+
+@runtime_checkable
+class _Adjusting(Protocol):
+    """A wire contract that counts what it left out or rounded."""
+
+    @property
+    def adjustments(self) -> Mapping[str, int]:
+        """How often, by what was adjusted."""
+
+
+class Metrics:
+    """The metrics of one connector. Safe to call from any thread.
+
+    ``sentences``: how many wait for an operator beside those of the pipeline.
+    """
+
+    def __init__(self, sentences: Callable[[], int]) -> None:
+        self._sentences = sentences
+        self._lock = threading.Lock()
+        self.pipeline: Pipeline | None = None
+        self._contract: _Adjusting | None = None
+        self._starts: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self.lacking_schema = 0
+        """Partitions that wait for a schema."""
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "connector_requests", "Requests by HTTP status or failure.", ["status"], registry=self._registry
+        )
+        self.request_seconds = Histogram(
+            "connector_request_seconds",
+            "One request, from connect to last byte.",
+            buckets=_REQUEST_BOUNDS,
+            registry=self._registry,
+        )
+        self.anomalies = Counter(
+            "connector_response_anomalies", "Oddities of Amazon's answers.", ["kind"], registry=self._registry
+        )
+        self.restore_seconds = Gauge(
+            "connector_ledger_restore_seconds", "The last restore of a partition from the ledger.", registry=self._registry
+        )
+        self.commit_failures = Counter("connector_commit_failures", "Commits refused.", ["code"], registry=self._registry)
+        self.consumer_errors = Counter(
+            "connector_consumer_errors", "Errors of the consumer.", ["code"], registry=self._registry
+        )
+        self._registry.register(self)
+
+    def watch(self, pipeline: Pipeline, contract: object) -> None:
+        """Read the counters of this pipeline, and of its wire contract if it counts adjustments, at every scrape."""
+        self.pipeline = pipeline
+        self._contract = contract if isinstance(contract, _Adjusting) else None
+
+    def exposition(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    # ---- how far each partition is
+
+    def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
+        """Take note of where a partition starts."""
+        self.restore_seconds.set(seconds)
+        self._starts[partition] = recovery.offset
+        if recovery.committed:
+            self._committed[partition] = recovery.offset
+
+    def lag(self, partition: TopicPartition, end_offset: int) -> None:
+        """Take note of a partition's end offset."""
+        with self._lock:
+            if partition in self._starts:
+                self._ends[partition] = end_offset
+
+    def committed(self, partition: TopicPartition, next_offset: int) -> None:
+        """Take note of a commit; the last one of a partition is made after we said that it is given up."""
+        with self._lock:
+            if partition in self._starts:
+                self._committed[partition] = next_offset
+
+    def forget(self, partition: TopicPartition) -> None:
+        """Show a partition no longer."""
+        with self._lock:
+            self._starts.pop(partition, None)
+            self._committed.pop(partition, None)
+            self._ends.pop(partition, None)
+
+    def rows(self) -> list[tuple[str, str, int | None, int | None]]:
+        """Return for each partition of ours: its name, phase, committed offset and lag."""
+        if self.pipeline is None:
+            return []
+        return [
+            (str(part.partition), part.phase.value, self._committed.get(part.partition), self._lag(part.partition))
+            for part in self.pipeline.assignments
+        ]
+
+    def _lag(self, partition: TopicPartition) -> int | None:
+        done = self._committed.get(partition, self._starts.get(partition))  # before the first commit, from where it starts
+        end = self._ends.get(partition)
+        return None if done is None or end is None else max(0, end - done)
+
+    # ---- at a scrape
+
+    def describe(self) -> list[Metric]:
+        """Name no metrics in advance: a scrape before the start must not fail."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what is read at a scrape."""
+        pipeline = self.pipeline
+        if pipeline is None:
+            return
+        counts = pipeline.statistics
+        yield _counter("connector_records", "Records taken in.", counts.records)
+        outcomes = CounterMetricFamily("connector_events", "Records by what became of them.", labels=["outcome"])
+        for outcome in Outcome:
+            outcomes.add_metric([outcome.name.lower()], counts.outcomes[outcome])
+        outcomes.add_metric(["already_resolved"], counts.already_resolved)
+        yield outcomes
+        yield _counters("connector_dead_letters", "Dead letters by reason.", "reason", counts.dead_letters)
+        yield _counters("connector_retries", "Events sent again, by reason.", "reason", counts.retries)
+        doubtful = counts.doubtful_duplicates
+        yield _counters("connector_doubtful_duplicates", "Duplicates whose key may say nothing.", "kind", doubtful)
+        yield _counter("connector_released", "Records given back unresolved at a revoke.", counts.released)
+        yield _counter("connector_late_answers", "Verdicts on events of assignments that had ended.", counts.late_answers)
+        if self._contract is not None:
+            adjusted = self._contract.adjustments
+            yield _counters("connector_adjustments", "Inputs left out, rounded, or read as another.", "what", adjusted)
+        yield _gauge(
+            "connector_buffered_events", "Records neither in flight nor resolved.", status.buffered_events(pipeline)
+        )
+        yield _gauge("connector_held_bytes", "Size of records buffered and in flight.", status.held_bytes(pipeline))
+        yield _gauge("connector_in_flight_events", "Events in requests.", status.in_flight_events(pipeline))
+        yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.dispatch.requests)
+        yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.dispatch.limit)
+        yield _gauge("connector_batch_bytes_limit", "Size that request bodies stay below.", pipeline.dispatch.most_bytes)
+        seen = [part.window.seen for part in pipeline.assignments]
+        yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
+        yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
+        waiting = self._sentences() + len(status.needs_operator(pipeline))
+        yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
+        paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
+        schema = {"schema": self.lacking_schema}
+        for reason, partitions in (status.paused(pipeline) | schema).items():
+            paused.add_metric([reason], partitions)
+        yield paused
+        yield _ages(counts.event_to_ack, counts.event_to_ack_seconds)
+        yield from self._offsets()
+
+    def _offsets(self) -> Iterable[Metric]:
+        committed = GaugeMetricFamily("connector_committed_offset", "Next offset committed.", labels=["topic", "partition"])
+        lag = GaugeMetricFamily("connector_lag", "Records after the committed offset.", labels=["topic", "partition"])
+        for partition in list(self._starts):
+            labels = [partition.topic, str(partition.partition)]
+            if (offset := self._committed.get(partition)) is not None:
+                committed.add_metric(labels, offset)
+            if (behind := self._lag(partition)) is not None:
+                lag.add_metric(labels, behind)
+        return committed, lag
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    family = CounterMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in list(values.items()):
+        family.add_metric([str(value)], count)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
+
+
+def _ages(counts: list[int], total_seconds: float) -> Metric:
+    buckets, reached = [], 0
+    for bound, count in zip([*map(str, AGE_BOUNDS_SECONDS), "+Inf"], counts, strict=True):
+        reached += count
+        buckets.append((bound, reached))
+    family = HistogramMetricFamily("connector_event_to_ack_seconds", "Age of an event when Amazon acknowledged it.")
+    family.add_metric([], buckets, total_seconds)
+    return family

@@ -1,0 +1,182 @@
+"""Which client is asked, with fakes for answers; what brokers answer is in test_asking and the integration tests."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from connector.errors import KafkaUnavailable
+from connector.kafka import cluster
+from connector.kafka.cluster import Cluster, unavailable
+from connector.kafka.managed_topics import ManagedTopics
+from connector.model import TopicDescription, TopicPartition
+
+
+class _Asked:
+    """Makes clients, and notes how many; every question ends with the next of the answers."""
+
+    def __init__(self, *answers: KafkaError | str) -> None:
+        self.made = 0
+        self._answers = list(answers)
+        self.topics = Cluster(cast("Any", self._make), cast("Any", None))
+
+    def _make(self) -> SimpleNamespace:
+        self.made += 1
+        return SimpleNamespace(describe_cluster=self._describe)
+
+    def _describe(self, **_asked: object) -> Future[SimpleNamespace]:
+        answer, future = self._answers.pop(0), Future[SimpleNamespace]()
+        if isinstance(answer, str):
+            future.set_result(SimpleNamespace(cluster_id=answer))
+        else:
+            future.set_exception(KafkaException(answer))
+        return future
+
+
+def test_a_client_that_is_answered_is_asked_again() -> None:
+    asked = _Asked("id", "id", KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED), "id")
+    assert [asked.topics.cluster_id() for _ in range(2)] == ["id", "id"]
+    with pytest.raises(KafkaUnavailable):
+        asked.topics.cluster_id()
+    assert asked.topics.cluster_id() == "id"
+    assert asked.made == 1
+
+
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_CONTROLLER])
+def test_after_a_question_without_an_answer_another_client_is_asked(code: int) -> None:
+    asked = _Asked(KafkaError(code), "id")
+    with pytest.raises(KafkaUnavailable):
+        asked.topics.cluster_id()
+    assert asked.topics.cluster_id() == "id"
+    assert asked.made == 2
+
+
+class _Groups:
+    """A client whose brokers answer the question for a group's settings so."""
+
+    def __init__(self, *answers: KafkaError | str) -> None:
+        self._answers = list(answers)
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None))
+
+    def describe_configs(self, resources: list[Any], **_: object) -> dict[Any, Future[Any]]:
+        answer, future = self._answers.pop(0), Future[Any]()
+        if isinstance(answer, str):
+            future.set_result({"consumer.session.timeout.ms": SimpleNamespace(value=answer)})
+        else:
+            future.set_exception(KafkaException(answer))
+        return {resources[0]: future}
+
+
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_COORDINATOR])
+def test_a_session_that_nobody_tells_is_asked_for_again_and_not_guessed(code: int) -> None:
+    groups = _Groups(*[KafkaError(code)] * len(cluster._TRIES_SECONDS), "6000")
+    with pytest.raises(KafkaUnavailable):
+        groups.topics.session_seconds("group")
+    assert groups.topics.session_seconds("group") == 6.0
+
+
+@pytest.mark.parametrize("code", [KafkaError.INVALID_REQUEST, KafkaError.GROUP_AUTHORIZATION_FAILED])
+def test_brokers_that_do_not_tell_the_session_have_the_default(code: int) -> None:
+    assert _Groups(KafkaError(code)).topics.session_seconds("group") == 45.0
+
+
+def test_a_client_that_knows_no_settings_of_groups_takes_the_default() -> None:
+    unsupported = [KafkaError(KafkaError._UNSUPPORTED_FEATURE)] * len(cluster._TRIES_SECONDS)
+    assert _Groups(*unsupported).topics.session_seconds("group") == 45.0
+
+
+def test_a_client_that_still_owes_its_answer_is_replaced_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_WAIT_SECONDS", 0.01)
+    owing = SimpleNamespace(describe_cluster=lambda **_: Future[object]())
+    asked = cluster.Cluster(cast("Any", lambda: owing), cast("Any", None))
+    with pytest.raises(KafkaUnavailable, match="no answer within"):
+        asked.cluster_id()
+    assert asked._unanswered == [owing]  # to free it would end the process
+
+
+class _Silent:
+    """Clients of which the first ones have no answer: neither an error, where offsets are asked for, nor a topic."""
+
+    def __init__(self, silent: int) -> None:
+        self.seconds: list[float] = []
+        self._silent = silent
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None))
+
+    def list_offsets(self, asked: dict[Any, object], *, request_timeout: float, **_: object) -> dict[Any, Any]:
+        self.seconds.append(request_timeout)
+        future = Future[SimpleNamespace]()
+        future.set_result(SimpleNamespace(offset=-1 if len(self.seconds) <= self._silent else 7))
+        return dict.fromkeys(asked, future)
+
+    def describe_topics(self, _: object, *, request_timeout: float, **__: object) -> dict[str, Any]:
+        self.seconds.append(request_timeout)
+        future = Future[object]()
+        future.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+        return {"topic": future}
+
+
+def test_brokers_that_are_gone_are_not_asked_for_long_and_slow_ones_are_at_last() -> None:
+    asked = _Silent(0)
+    with pytest.raises(KafkaUnavailable, match="_TIMED_OUT"):
+        asked.topics.describe("topic")
+    assert asked.seconds == [2.0, 3.0, 4.0, 6.0]
+
+
+def test_an_offset_that_no_broker_said_is_asked_of_another_client() -> None:
+    asked = _Silent(1)
+    assert asked.topics.offsets(TopicPartition("topic", 0)) == (7, 7)
+    assert asked.seconds == [2.0, 3.0, 2.0]
+
+
+def test_ends_that_no_broker_said_are_asked_of_another_client_the_next_time() -> None:
+    asked = _Silent(1)
+    first = asked.topics._made = cast("Any", SimpleNamespace(list_offsets=asked.list_offsets))
+    assert asked.topics.ends([TopicPartition("topic", 0)]) == {}
+    assert asked.topics._made is not first
+    assert asked.topics.ends([TopicPartition("topic", 0)]) == {TopicPartition("topic", 0): 7}
+
+
+class _Created(Cluster):
+    """Refuses to make a topic with certain settings, and notes those it was made with."""
+
+    def __init__(self, *refused: str) -> None:
+        self._refused = refused
+        self.settings_made: dict[str, str] = {}
+
+    def describe(self, topic: str) -> TopicDescription | None:
+        ours = topic != "source" and self.settings_made
+        return TopicDescription(topic, "id", 1, 3, frozenset()) if ours or topic == "source" else None
+
+    def settings(self, _topic: str) -> dict[str, str]:
+        return self.settings_made
+
+    def create(
+        self, topic: str, partitions: int, replication: int, settings: dict[str, str], *, rehearsal: bool = False
+    ) -> None:
+        assert (partitions, replication, rehearsal) == (1, 3, True)
+        if not settings.keys().isdisjoint(self._refused):
+            error = KafkaError(KafkaError.INVALID_CONFIG)
+            raise unavailable(topic, error) from KafkaException(error)
+        self.settings_made = settings
+
+
+@pytest.mark.parametrize(
+    ("refused", "kept"),
+    [
+        ((), {"message.timestamp.after.max.ms", "min.insync.replicas"}),
+        (("message.timestamp.after.max.ms",), {"min.insync.replicas", "unclean.leader.election.enable"}),
+        (("min.insync.replicas",), {"retention.ms"}),
+    ],
+)
+def test_settings_that_brokers_refuse_are_left_out_and_no_more(refused: tuple[str, ...], kept: set[str]) -> None:
+    created = _Created(*refused)
+    own = ManagedTopics(
+        created, "{}.ledger".format, "{}.dead-letter".format, servers="broker:9092", window_ms=1_000, auto_create=True
+    )
+    own.rehearse(TopicDescription("source", "id", 1, 3, frozenset()), letters=True)
+    assert kept <= created.settings_made.keys()
+    assert created.settings_made.keys().isdisjoint(refused)

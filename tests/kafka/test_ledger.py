@@ -1,0 +1,176 @@
+"""What a restore makes of what the brokers say, with a reader that yields what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
+
+from connector.avro import ledger_entry
+from connector.core.landmarks import Landmarks
+from connector.core.recovery import CommittedOffset, LedgerPosition, OutOfRange, Recovery, commit_metadata
+from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LogDamaged
+from connector.kafka.ledger import LedgerPolicy, LedgerReader
+from connector.model import Facts, Outcome, TopicDescription, TopicPartition
+
+HOUR_MS = 3_600_000
+RETENTION_MS = 8 * 24 * HOUR_MS
+NOW_MS = 1_790_000_000_000
+SOURCE, LEDGER = TopicPartition("orders", 0), TopicPartition("ledger", 0)
+HEADER = ledger_entry.LedgerHeader("cluster", "orders", "orders-id", 0, "group", b"d" * 8, b"k" * 8)
+
+
+class Brokers:
+    """Says where partitions begin and end, and what is committed; notes which ends it was asked for."""
+
+    def __init__(self, committed: CommittedOffset, ends: dict[TopicPartition, tuple[int, int]]) -> None:
+        self._committed, self._ends = committed, ends
+        self.silent: set[TopicPartition] = set()
+        self.asked: list[TopicPartition] = []
+
+    def committed(self, _source: TopicPartition) -> CommittedOffset:
+        return self._committed
+
+    def offsets(self, place: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
+        self.asked.append(place)
+        if place in self.silent and self.asked.count(place) > 2:
+            raise KafkaUnavailable(f"{place}: no answer")
+        return self._ends[place]
+
+
+class AnEntry:
+    """An entry of the ledger as it is read."""
+
+    def __init__(self, offset: int, append_ms: int, facts: Facts) -> None:
+        self._offset, self._append_ms, self._value = offset, append_ms, ledger_entry.encode(HEADER, facts)
+
+    def offset(self) -> int:
+        return self._offset
+
+    def value(self) -> bytes:
+        return self._value
+
+    def timestamp(self) -> tuple[int, int]:
+        return TIMESTAMP_LOG_APPEND_TIME, self._append_ms
+
+
+class ARecord:
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def offset(self) -> int:
+        return self._offset
+
+    def leader_epoch(self) -> int:
+        return 3
+
+
+class Logs(dict[TopicPartition, list[Any]]):
+    """What is read of a partition: records, and an error last if reading it fails there."""
+
+    def read(self, _properties: Any, place: TopicPartition, first: int, end: int, *_: Any) -> Iterator[Any]:
+        for one in self[place]:
+            if isinstance(one, Exception):
+                raise one
+            if first <= one.offset() < end:
+                yield one
+
+
+@pytest.fixture
+def logs() -> Logs:
+    return Logs()
+
+
+def restored(brokers: Brokers, logs: Logs, wall_ms: Callable[[], int] = lambda: NOW_MS) -> Recovery:
+    policy = LedgerPolicy("group", b"d" * 8, b"k" * 8, frozenset(), OutOfRange(to_earliest=False), RETENTION_MS, wall_ms)
+    source, ledger = (TopicDescription(name, f"{name}-id", 1, 1, frozenset()) for name in ("orders", "ledger"))
+    return LedgerReader(policy, cast("Any", brokers), {}, logs.read).recover("cluster", SOURCE, source, ledger)
+
+
+def opened(start: int) -> Facts:
+    return Facts(start=start)
+
+
+def resolved(*offsets: int) -> Facts:
+    facts = Facts()
+    for offset in offsets:
+        facts.add(offset, 3, Outcome.STALE)
+    return facts
+
+
+# ---- a host whose clock is behind
+
+
+def emptied_by_retention() -> Brokers:
+    """A ledger whose first entry retention deleted an hour ago, and that had another since."""
+    landmarks = Landmarks(RETENTION_MS)
+    landmarks.passed(0, NOW_MS - RETENTION_MS - HOUR_MS)
+    metadata = commit_metadata("orders-id", LedgerPosition("ledger-id", 1), None, str(landmarks))
+    return Brokers(CommittedOffset(5, 3, metadata), {SOURCE: (0, 10), LEDGER: (1, 2)})
+
+
+@pytest.mark.parametrize("behind_hours", [0, 6, 100])
+def test_a_clock_that_is_behind_does_not_make_what_retention_deleted_a_loss(logs: Logs, behind_hours: int) -> None:
+    logs[LEDGER] = [AnEntry(1, NOW_MS, opened(0))]
+
+    assert restored(emptied_by_retention(), logs, lambda: NOW_MS - behind_hours * HOUR_MS).offset == 5
+
+
+def test_a_ledger_that_was_emptied_is_refused_by_the_brokers_clock(logs: Logs) -> None:
+    logs[LEDGER] = [AnEntry(1, NOW_MS - 3 * 24 * HOUR_MS, opened(0))]
+
+    with pytest.raises(LedgerRefused, match=r"younger than its retention \(.* put back\)\)?: facts"):
+        restored(emptied_by_retention(), logs, lambda: NOW_MS - 2 * 24 * HOUR_MS)
+
+
+def test_where_no_entry_tells_the_brokers_clock_that_of_this_host_is_named_as_a_cause(
+    logs: Logs,
+) -> None:
+    brokers = emptied_by_retention()
+    brokers._ends[LEDGER] = (2, 2)
+    logs[LEDGER] = []
+
+    with pytest.raises(LedgerRefused, match="or the clock of this host"):
+        restored(brokers, logs, lambda: NOW_MS - 6 * HOUR_MS)
+
+
+# ---- somebody else's commit, and a source that cannot be read
+
+
+def skipped_to(offset: int) -> Brokers:
+    """A group in which somebody else committed; the ledger knows the records 0 to 2."""
+    return Brokers(CommittedOffset(offset, 3, ""), {SOURCE: (0, 10), LEDGER: (0, 2)})
+
+
+def three_judged(logs: Logs) -> None:
+    logs[LEDGER] = [AnEntry(0, NOW_MS, opened(0)), AnEntry(1, NOW_MS, resolved(0, 1, 2))]
+
+
+@pytest.mark.parametrize(
+    "error", [KafkaStalled("nothing comes"), LogDamaged("other bytes")], ids=lambda error: type(error).__name__
+)
+def test_what_cannot_be_read_of_the_source_was_never_judged(logs: Logs, error: Exception) -> None:
+    three_judged(logs)
+    logs[SOURCE] = [ARecord(2), error]
+
+    with pytest.raises(LedgerRefused, match="the record at offset 3 below it has no fact"):
+        restored(skipped_to(7), logs)
+
+
+def test_a_source_whose_leader_does_not_answer_is_read_later(logs: Logs) -> None:
+    three_judged(logs)
+    logs[SOURCE] = [ARecord(2), KafkaStalled("nothing comes")]
+    brokers = skipped_to(7)
+    brokers.silent = {SOURCE}
+
+    with pytest.raises(KafkaUnavailable, match="no answer"):
+        restored(brokers, logs)
+
+
+def test_a_commit_that_skips_nothing_needs_no_operator(logs: Logs) -> None:
+    three_judged(logs)
+    logs[SOURCE] = [ARecord(2)]
+
+    assert restored(skipped_to(3), logs).offset == 3
