@@ -163,7 +163,7 @@ class Cluster:
             try:
                 return self._ask_once(question, seconds, passing)
             except KafkaUnavailable as error:
-                if not _is_unanswered(error):
+                if not _is_unanswered(error) or error_code(error) in passing:
                     raise
         return self._ask_once(question, last, passing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,10 +20,10 @@ from connector.model import TopicDescription, TopicPartition
 class _Asked:
     """Makes clients, and notes how many; every question ends with the next of the answers."""
 
-    def __init__(self, *answers: KafkaError | str) -> None:
+    def __init__(self, *answers: KafkaError | str, sleep: Callable[[float], None] = lambda _: None) -> None:
         self.made = 0
         self._answers = list(answers)
-        self.topics = Cluster(cast("Any", self._make), cast("Any", None))
+        self.topics = Cluster(cast("Any", self._make), cast("Any", None), cast("Any", SimpleNamespace(sleep=sleep)))
 
     def _make(self) -> SimpleNamespace:
         self.made += 1
@@ -46,7 +47,24 @@ def test_a_client_that_is_answered_is_asked_again() -> None:
     assert asked.made == 1
 
 
-@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_CONTROLLER])
+@pytest.mark.parametrize("code", [KafkaError.NOT_CONTROLLER, KafkaError.NOT_LEADER_FOR_PARTITION])
+def test_a_question_whose_error_passes_is_asked_again_after_growing_pauses_and_of_another_client(code: int) -> None:
+    pauses: list[float] = []
+    asked = _Asked(*[KafkaError(code)] * 3, "id", sleep=pauses.append)
+    assert asked.topics.cluster_id() == "id"
+    assert pauses == [0.1, 0.2, 0.4]
+    assert asked.made == 4
+
+
+def test_a_question_whose_error_does_not_pass_is_given_up_after_some_seconds() -> None:
+    pauses: list[float] = []
+    asked = _Asked(*[KafkaError(KafkaError.NOT_CONTROLLER)] * 20, sleep=pauses.append)
+    with pytest.raises(KafkaUnavailable, match="NOT_CONTROLLER"):
+        asked.topics.cluster_id()
+    assert 5 < sum(pauses) < 10
+
+
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT])
 def test_after_a_question_without_an_answer_another_client_is_asked(code: int) -> None:
     asked = _Asked(KafkaError(code), "id")
     with pytest.raises(KafkaUnavailable):
@@ -60,7 +78,8 @@ class _Groups:
 
     def __init__(self, *answers: KafkaError | str) -> None:
         self._answers = list(answers)
-        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None))
+        host = cast("Any", SimpleNamespace(sleep=lambda _: None))
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None), host)
 
     def describe_configs(self, resources: list[Any], **_: object) -> dict[Any, Future[Any]]:
         answer, future = self._answers.pop(0), Future[Any]()
@@ -73,7 +92,8 @@ class _Groups:
 
 @pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_COORDINATOR])
 def test_a_session_that_nobody_tells_is_asked_for_again_and_not_guessed(code: int) -> None:
-    groups = _Groups(*[KafkaError(code)] * len(cluster._TRIES_SECONDS), "6000")
+    tries = len(cluster._PASSING_SECONDS) + 1 if code == KafkaError.NOT_COORDINATOR else len(cluster._TRIES_SECONDS)
+    groups = _Groups(*[KafkaError(code)] * tries, "6000")
     with pytest.raises(KafkaUnavailable):
         groups.topics.session_seconds("group")
     assert groups.topics.session_seconds("group") == 6.0
@@ -104,7 +124,8 @@ class _Silent:
     def __init__(self, silent: int) -> None:
         self.seconds: list[float] = []
         self._silent = silent
-        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None))
+        host = cast("Any", SimpleNamespace(sleep=lambda _: None))
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None), host)
 
     def list_offsets(self, asked: dict[Any, object], *, request_timeout: float, **_: object) -> dict[Any, Any]:
         self.seconds.append(request_timeout)
