@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1-3000
 
-.PHONY: help install demo test test-fast lint types simulate prove storms storm pace rolling fuzz bench bench-window lock clean
+.PHONY: help install demo test test-fast lint types simulate prove storms storm pace rolling fuzz bench bench-window docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -54,14 +54,20 @@ fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answe
 simulate: $(VENV)/.test-tools ## play the whole connector on virtual time, with faults, from seeds: SEEDS=1-3000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
+docs: $(VENV)/.docs-tools ## the documentation as a site with search, in site/; every link is checked
+	$(BIN)/python -m tests.settings_page
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
 lock: ## resolve again within pyproject's bounds (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		pyproject.toml --group build -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--group test -c requirements.lock -o tests/requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--group docs -c requirements.lock -c tests/requirements.lock -o docs/requirements.lock
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -73,6 +79,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
-$(VENV)/.test-tools: tests/requirements.lock $(VENV)/.installed
+$(VENV)/.test-tools: tests/requirements.lock $(VENV)/.docs-tools
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	@touch $@
+
+$(VENV)/.docs-tools: docs/requirements.lock $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r docs/requirements.lock
 	@touch $@

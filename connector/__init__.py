@@ -17,8 +17,7 @@ Where to start reading: ``core/pipeline.py`` (its laws, then `Pipeline.handle`),
 ``app.py``, which puts everything together. ``model.py`` has the nouns, ``errors.py`` the exceptions, ``ports.py`` what the
 parts ask of each other.
 
-Texts here cite the project's notes, which live beside the code and not in it: *design* (the words, the guarantee by points,
-the shape, the settings), *contract* (what Amazon's endpoint takes and answers, source by source: OAS is Amazon's OpenAPI of
-July 2026, SEG Segment's connector, AMZ- Amazon's own samples and guides), *limits* (what was measured of the libraries) and
-*model* (an explicit-state model of the ledger's protocol, and its findings).
+Texts here cite ``docs/`` by page and heading, such as docs/how-it-works.md#facts-first. Names in capitals (OAS is Amazon's
+OpenAPI text of July 2026, SEG Segment's connector, AMZ- Amazon's own samples and guides) are those of
+docs/events.md#amazons-vocabulary.
 """

@@ -56,7 +56,7 @@ _TOPIC_AGAIN_SECONDS = 2.0
 _LAST_SECONDS = 5.0
 """After a drain nothing should be on its way; what is, its next owner finds or writes again."""
 _QUEUE_BYTES = 16_000_000
-"""What librdkafka may hold fetched beside us (limits, E: 4 MB is as fast as 256 MB)."""
+"""What librdkafka may hold fetched beside us (docs/limits.md#fetch-queue: 4 MB is as fast as 256 MB)."""
 
 
 class Connector:

@@ -1,4 +1,4 @@
-"""The nouns of the connector (design: Words). Values without behaviour; a leaf that imports nothing of ours.
+"""The nouns of the connector (docs/how-it-works.md#words). Values without behaviour; a leaf that imports nothing of ours.
 
 What crosses into ``core/`` per poll is a `Poll`: columns, one entry a record. A payload is the event as it will stand in
 the request, encoded once to bytes when it is decoded: the core never looks inside, a batch is a join, its size is known
@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 UNKNOWN_EPOCH = -1
-"""The leader epoch of a record whose broker did not say; it equals only itself (design: The guarantee, point 4)."""
+"""The leader epoch of a record whose broker did not say; it equals only itself
+(docs/how-it-works.md#a-fact-names-its-record)."""
 
 
 class TopicPartition(NamedTuple):
@@ -236,7 +237,7 @@ class Verdicts:
 
 
 class Failure(Enum):
-    """Whose fault it is that a request failed as a whole, and so what is done (design: The guarantee, point 12)."""
+    """Whose fault it is that a request failed as a whole, and so what is done (docs/how-it-works.md#shared-failures)."""
 
     NOT_SENT = "not-sent"
     """We did not start it after all: a matter of our own, and no sign of anything."""

@@ -1,6 +1,6 @@
 """Who may import whom: the core nothing that does I/O, each outside library one room, the core's parts not each other.
 
-The rooms are design.md's (section 4); lint guards the same line by line, this guards it as a whole.
+The rooms are those of docs/how-it-works.md#shape; lint guards the same line by line, this guards it as a whole.
 """
 
 from __future__ import annotations

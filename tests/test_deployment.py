@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def test_all_that_is_copied_into_the_image_is_there_and_nothing_else_is_sent_to_
 
     assert sources == set(let_in)
     assert all((_CHECKOUT / source).exists() for source in sources)
+
+
+def test_wheel_holds_the_package_and_its_schemas_and_nothing_else(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=_CHECKOUT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert "connector/schemas/conversion_event.avsc" in names
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"connector", "amazon_conversions_connector"}
+    assert not [name for name in names if name.endswith((".md", ".lock", ".css"))]
 
 
 def test_image_runs_as_nobody_in_particular_and_ends_by_the_signal_that_drains() -> None:

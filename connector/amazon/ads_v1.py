@@ -1,4 +1,4 @@
-"""The wire contract ``adsApi/v1``, "Events API": Amazon's OpenAPI text of July 2026 (OAS; contract, section 3.2)."""
+"""The wire contract ``adsApi/v1``, "Events API": docs/amazon-contract.md#request-of-ads-v1, Amazon's OpenAPI text (OAS)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connector.amazon.vocabulary import ADS_COUNTRIES, ADS_CURRENCIES, ADS_MATCH
 __all__ = ["DATASET_NAME", "AdsV1"]
 
 DATASET_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
-"""OAS dataSetName, with the greater of the lengths that are named (TEAL; contract, section 8, number 10)."""
+"""OAS dataSetName, with the greater of the lengths that are named (TEAL; docs/amazon-contract.md#data-set-name)."""
 
 _LIMITS: Final = Limits(
     sources=ADS_SOURCES,
@@ -21,8 +21,8 @@ _LIMITS: Final = Limits(
     match_key_types=ADS_MATCH_KEYS,
     most_match_keys=15,  # OAS EventCreate.matchKeys
     most_custom_attributes=13,  # OAS EventCreate.customData
-    # OAS CreateCustomData.value; the length is SEGDOC's. Samples show "49.99" (section 8, number 9): refused, it would cost
-    # the whole event where leaving it out costs one attribute.
+    # OAS CreateCustomData.value; the length is SEGDOC's. Samples show "49.99": refused, it would cost the whole event
+    # where leaving it out costs one attribute (docs/amazon-contract.md#custom-attribute-values).
     custom_value=re.compile(r"[A-Za-z0-9_]{1,256}").fullmatch,
     custom_is_typed=True,
     amazon_consent_is_a_pair=False,

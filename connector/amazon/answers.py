@@ -1,7 +1,8 @@
 """Reading Amazon's answers: one verdict an event, or why the request as a whole has none.
 
 Total: any status, any headers, any bytes have a reading. The rule behind every choice is the connector's one asymmetry: to
-think an event undelivered costs a second send, to think it delivered that was not loses it (design, section 3). So
+think an event undelivered costs a second send, to think it delivered that was not loses it
+(docs/how-it-works.md#the-guarantee). So
 
 * *delivered* is said only of an event whose number stands in ``success`` and nowhere in ``error``;
 * an event in both is judged by the error: rejected keeps a copy, as a dead letter;
@@ -101,7 +102,7 @@ MOST_RETRY_AFTER: Final = 3600.0
 """Seconds: a wrong header must not stop the connector for a day; asking once an hour harms nobody."""
 
 _FAILURES: Final = {
-    # A wrong account id does (AMZ-CA README), and one bad event may: that is unknown (contract, section 9).
+    # A wrong account id does (AMZ-CA README), and one bad event may: that is unknown (docs/amazon-contract.md#unknown).
     400: Failure.REFUSED,
     408: Failure.TRANSIENT,
     409: Failure.TRANSIENT,  # OAS CONFLICT: "please retry"
@@ -213,7 +214,7 @@ def _named(item: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _judged(item: dict[str, Any]) -> Verdict:
-    """Judge one event by its error item (contract, sections 5.1 and 5.2).
+    """Judge one event by its error item (docs/amazon-contract.md#answers).
 
     Retry only if nothing in the item is permanent: a dead letter keeps its copy, a permanent error retried is in vain. What
     is about the account is tried again until an operator has mended it: the event is good.
@@ -293,7 +294,7 @@ _ACCOUNT: Final = dict.fromkeys(_CREDENTIALS, _ADVICE[403]) | {
     "402": _PAYMENT,
 }
 """Of OAS ErrorCode, those that say who asks, for which account, or what that may do, and nothing of what an event holds:
-never its fault (design, section 3, point 12). By letters alone, for the older contracts write "PaymentIssue"."""
+never its fault (docs/how-it-works.md#shared-failures). By letters alone, for the older contracts write "PaymentIssue"."""
 
 
 def _account_advice(code: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Consent: what a person agreed to, as Amazon wants to be told (contract, section 3.4).
+"""Consent: what a person agreed to, as Amazon wants to be told (docs/amazon-contract.md#consent).
 
 No text of ours makes a consent out of something that is none, and a denial stands whatever is beside it:
 

@@ -1,4 +1,4 @@
-"""The wire contract ``events/v1``: the older shape, known from Segment's code alone (SEG-OLD; contract, section 3.1)."""
+"""The wire contract ``events/v1``: the older shape, known from SEG-OLD (docs/amazon-contract.md#request-of-events-v1)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from connector.nothing import said, trimmed
 __all__ = ["match_keys"]
 
 _RAW: Final = frozenset({"MAID", "RAMP_ID", "MATCH_ID", "REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"})
-"""OAS EventCreate.matchKeys, the fuller of its two lists (contract, section 4.1)."""
+"""OAS EventCreate.matchKeys, the fuller of its two lists (docs/amazon-contract.md#raw-keys)."""
 
 _NAMES: Final = frozenset({"FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE"})
 

@@ -2,8 +2,9 @@
 
 Where the text of this API speaks, it is followed (OAS CreateMatchKey: e-mail). Else Amazon's own published code is, oddities
 included (AWS-AMC, the uploader of Amazon Marketing Cloud, for US CA GB DE FR ES IT IN JP). For other countries nothing is
-published, and the choice stands at the function. Other vendors write some types in other ways (contract, section 4.2), and a
-wrong hash looks as if it worked, so there is no better evidence than Amazon's own code.
+published, and the choice stands at the function. Other vendors write some types in other ways
+(docs/amazon-contract.md#match-key-normalisation), and a wrong hash looks as if it worked, so there is no better evidence
+than Amazon's own code.
 
 Text is brought to Unicode's form NFC first, or one name would have two hashes; no source names a form.
 """
@@ -45,7 +46,8 @@ _MOST_ACCENTS: Final = 256
 def _email(text: str, _country: str) -> str:
     """Drop all but ``a-z 0-9 . @ -`` in lower case (OAS CreateMatchKey).
 
-    So "+" and "_" go, where Segment keeps the one and AWS-AMC the other (contract, section 8, number 4). An address that
+    So "+" and "_" go, where Segment keeps the one and AWS-AMC the other
+    (docs/amazon-contract.md#e-mail-plus-and-underscore). An address that
     would lose letters is left out: of 'müller@example.de' it would make mller@example.de, which may be somebody else's.
     """
     address = _address_alone(text).lower()
@@ -160,7 +162,8 @@ def _city(text: str, _country: str) -> str:
 def _state(text: str, country: str) -> str:
     """Abbreviate by the country's table, else cut to two letters (AWS-AMC ``state_normalizer``).
 
-    Of other countries the whole name stands, for two letters of it would be many states' (contract, section 4.2).
+    Of other countries the whole name stands, for two letters of it would be many states'
+    (docs/amazon-contract.md#match-key-normalisation).
     """
     if country not in _REFERENCE:
         return _NOT_WORD.sub("", text.lower())

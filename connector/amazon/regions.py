@@ -1,4 +1,4 @@
-"""Amazon Ads' regions: where each takes events and where it gives tokens (contract, sections 1 and 2)."""
+"""Amazon Ads' regions: where each takes events and where it gives tokens (docs/amazon-contract.md#endpoint-and-account)."""
 
 from __future__ import annotations
 

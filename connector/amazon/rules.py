@@ -98,7 +98,7 @@ class WithoutConsent(StrEnum):
     DENIED = "denied"
     """It is sent as denied, as Amperity does: Amazon takes such an event and leaves it out of use (AMZ-GTM validation)."""
     SEND = "send"
-    """It is sent as it is, by someone who knows that Amazon takes it from this account (contract, section 3.4)."""
+    """It is sent as it is, by someone who knows that Amazon takes it from this account (docs/amazon-contract.md#consent)."""
 
 
 class FieldRules:
@@ -218,8 +218,8 @@ def _time(milliseconds: object, found: Findings) -> str:
     # A bool is an int to isinstance.
     if type(milliseconds) is int and 0 <= (second := milliseconds // 1000) < _SECONDS_TO_YEAR_10000:
         minute, second = divmod(second, 60)
-        # Without milliseconds: SEED's format has none, and whether Amazon takes a fraction is unknown (contract, section 9),
-        # while a time that it cannot read costs the event (AMZ-GTM troubleshooting).
+        # Without milliseconds: SEED's format has none, and whether Amazon takes a fraction is unknown
+        # (docs/amazon-contract.md#unknown), while a time that it cannot read costs the event (AMZ-GTM troubleshooting).
         return f"{_iso_minute(minute)}:{second:02}Z"
     if milliseconds is None:
         found.missing("timestamp")

@@ -1,6 +1,7 @@
 """Login with Amazon: what to ask, what the answer says, when to ask again. Pure; ``client`` asks.
 
-An access token lives an hour (contract, section 2). It is refreshed ahead of its end, while requests go on with the old one.
+An access token lives an hour (docs/amazon-contract.md#login-with-amazon). It is refreshed ahead of its end, while
+requests go on with the old one.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ EVENTS_SOURCES: Final = _by_letters("ANDROID", "FIRE_TV", "IOS", "OFFLINE", "WEB
 
 _PARTNER: Final = "MEASUREMENT_ATTRIBUTION_PARTNER"
 ADS_SOURCES: Final = EVENTS_SOURCES | _by_letters(_PARTNER) | dict.fromkeys(_by_letters("MEASUREMENT_PARTNER"), _PARTNER)
-"""Sent as OAS spells it; the other is what TEAL and AMP print for the same (contract, section 8, number 8)."""
+"""Sent as OAS spells it; the other is what TEAL and AMP print for the same (docs/amazon-contract.md#measurement-partner)."""
 
 EVENTS_MATCH_KEYS: Final = frozenset(
     "EMAIL PHONE FIRST_NAME LAST_NAME ADDRESS CITY STATE POSTAL MAID RAMP_ID MATCH_ID".split()  # noqa: SIM905 - a table of codes is read as a table

@@ -1,7 +1,8 @@
 """From the bytes of a record to the inputs of ``schemas/conversion_event.avsc``.
 
 Records are decoded by their writer's schema, never resolved against ours (that costs fastavro 60 %), and mapped by
-field name (design: Shape). The rules of the mapping, in order: a writer's field of our name is that input; else a field
+field name (docs/how-it-works.md#shape).
+The rules of the mapping, in order: a writer's field of our name is that input; else a field
 of a name that our schema gives as an alias; else a field whose own aliases hold one of these names. Names are
 case-sensitive; record names, namespaces and field order mean nothing. Fields we do not know stay in the event, where
 nothing reads them.

@@ -1,4 +1,4 @@
-"""The value of a ledger record: facts of one partition, packed (design: The ledger).
+"""The value of a ledger record: facts of one partition, packed (docs/how-it-works.md#the-ledger).
 
 A byte for the format's number, then one Avro record of ``schemas/ledger_entry.avsc``, whose ``doc`` texts are the
 format's description. **The format is final**: ledgers outlive versions, so any change is a new number that older

@@ -55,7 +55,8 @@ ASKING_SECONDS = 3.0
 _PAUSE_SECONDS = 0.25
 QUESTION_SECONDS = 15.0
 """The longest that one question may take, with its retries and at all addresses: some of them may not answer. With
-`ASKING_SECONDS` before it, it stays below half a session time-out (design: The guarantee, point 7)."""
+`ASKING_SECONDS` before it, it stays below half a session time-out
+(docs/how-it-works.md#what-may-be-sent-twice)."""
 
 _NUMBERS: dict[str, Callable[[str], float]] = {
     "timeout": float,

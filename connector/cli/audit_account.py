@@ -1,7 +1,7 @@
 """The account of a partition: what became of every offset, and which keys were delivered from more than one place.
 
 Of several facts about a record the one that outranks the others is its fate: delivered, dead-lettered, duplicate, stale,
-ignored (design: The guarantee, point 5). An offset is one byte here, whatever is told of it, so ten million are 10 MB.
+ignored (docs/how-it-works.md#several-facts). An offset is one byte here, whatever is told of it, so ten million are 10 MB.
 
 Law: offsets = gaps + records, and records = the five fates + pending + letter only + before the start + forgotten +
 unaccounted.
@@ -84,7 +84,8 @@ class PartitionTotals:
 class PartitionAccount:
     """Takes in what source, ledger and dead letters say of the offsets from ``first`` to below ``end``, in this order.
 
-    A fact counts for a record of its leader epoch only (design: The guarantee, point 4), so the records come first.
+    A fact counts for a record of its leader epoch only
+    (docs/how-it-works.md#a-fact-names-its-record), so the records come first.
 
     Where the log begins at ``first``, letters of what it deleted are missed, too: retention of source and dead letters may
     be the same, and then a letter leaves with its record.

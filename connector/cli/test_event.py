@@ -24,7 +24,7 @@ _VALUE: Final = 0
 _COUNTRIES: Final = {"NA": "US", "EU": "DE", "FE": "JP"}
 _NOBODY: Final = {"ipAddress": None, "amznAdStorage": "DENIED", "amznUserData": "DENIED", "tcf": None, "gpp": None}
 """Nobody consented. In region EU an event has to say so, and Amazon takes it and leaves it out of what it counts; elsewhere
-the question is not asked (contract, section 3.4)."""
+the question is not asked (docs/amazon-contract.md#consent)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Records come in: each is judged once, in order, and is resolved, held back as a letter, or buffered to be sent.
 
-The order of the checks is part of the contract (design: §3): already resolved; no value; undecodable;
-time implausible; stale; breaks a rule; duplicate; too large. A record that cannot be decoded has no
-time, so the checks of the time pass it by.
+The order of the checks is part of the contract (docs/how-it-works.md#order-of-the-checks): already
+resolved; no value; undecodable; time implausible; stale; breaks a rule; duplicate; too large. A
+record that cannot be decoded has no time, so the checks of the time pass it by.
 """
 
 from __future__ import annotations

@@ -120,7 +120,10 @@ class Answers:
             self._statistics.retries["no-verdict"] += len(again)
 
     def _no_verdict_at_all(self, request: Request, open_events: list[tuple[Event, Verdict]], now: Moment) -> None:
-        """Send all again: an answer without a final verdict says nothing about any one event (design: point 12)."""
+        """Send all again: an answer without a final verdict says nothing about any one event.
+
+        See docs/how-it-works.md#shared-failures.
+        """
         events = self._running([event for event, _ in open_events])
         if any(verdict.kind is VerdictKind.RETRY for _, verdict in open_events):
             self._dispatch.failed(request, events, RequestFailed(Failure.TRANSIENT, "retry-all"), now)
@@ -150,7 +153,7 @@ class Answers:
             self._statistics.retries[failed.reason] += len(running)
 
     def _wait_for_account(self, request: Request, events: list[Event], why: str, now: Moment) -> None:
-        """Let events wait that were refused for the account while others passed (design: point 12)."""
+        """Let events wait that were refused for the account while others passed (docs/how-it-works.md#shared-failures)."""
         running = self._running(events)
         if running:
             self._dispatch.wait_for_account(request, running, why, now)

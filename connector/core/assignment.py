@@ -7,7 +7,7 @@
 RESTORING reads the ledger. OPENING waits until an empty entry of our own is confirmed, which proves
 that the ledger can be written and tells the brokers' time. RUNNING fetches and sends. DRAINING
 finishes what is in flight and gives the rest back. After ENDED nothing is committed or sent, but
-facts about what was sent are still written down (design: The guarantee, point 5).
+facts about what was sent are still written down (docs/how-it-works.md#several-facts).
 
 An assignment decides what concerns it alone. What concerns several, such as the order of sending or
 the bound of the buffer, is decided in `pipeline`.

@@ -1,8 +1,8 @@
 """Who is at fault when a request fails: one event of it, or something that would fail every event.
 
-Only evidence decides (design: The guarantee, point 12). An event is at fault when a request that was
-started after the event had failed got a verdict on other events: Amazon was answering, and took the
-others. An answer to what was sent before the failure says nothing of the time after it.
+Only evidence decides (docs/how-it-works.md#shared-failures). An event is at fault when a request
+that was started after the event had failed got a verdict on other events: Amazon was answering, and
+took the others. An answer to what was sent before the failure says nothing of the time after it.
 """
 
 from __future__ import annotations

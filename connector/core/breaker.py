@@ -1,9 +1,9 @@
 """Two circuit breakers: one for dead letters, one for outages. While open, each probes now and then.
 
 Too many dead letters mean that something other than the events is wrong. Consumption pauses then,
-rather than emptying the topic into the dead letters (design: The guarantee, point 12). Requests that
-fail one after the other mean that Amazon is away. One request at a time probes whether it is back,
-instead of every batch finding out for itself.
+rather than emptying the topic into the dead letters (docs/how-it-works.md#shared-failures).
+Requests that fail one after the other mean that Amazon is away. One request at a time probes
+whether it is back, instead of every batch finding out for itself.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Every ledger entry comes back with the time at which a broker appended it. That makes each append an
 anchor for the wall clock, and a sign of life. Staleness is the one outcome that keeps no copy of an
-event, so a clock is believed only while it agrees with the brokers' (design: The guarantee, point
-13). And a process whose ledger is silent may have lost its partitions without knowing.
+event, so a clock is believed only while it agrees with the brokers' (docs/how-it-works.md#clocks).
+And a process whose ledger is silent may have lost its partitions without knowing.
 
 While nothing may be sent, nothing would be written either, and so nothing would be heard: `probe`
 asks for an empty entry every few seconds.

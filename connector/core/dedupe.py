@@ -1,6 +1,7 @@
 """The dedupe window of one partition: keys that Amazon acknowledged, keys in flight, and copies that wait.
 
-Laws (design: The guarantee, points 1 and 2; The window):
+Laws (docs/how-it-works.md#acknowledged-then-seen, docs/how-it-works.md#copies-wait,
+docs/how-it-works.md#the-window):
 
 - A key counts as seen only after Amazon acknowledged an event with it.
 - A copy of an event in flight waits for its outcome. When the first is delivered, the copy is a
@@ -48,8 +49,9 @@ class DedupePolicy:
 def digest(values: Sequence[object]) -> bytes | None:
     """Digest the values of the key's fields; None if one is missing or blank, because then there is no key.
 
-    A blank identifies nothing, and as a key it would merge events of different people (design: The guarantee, point 8).
-    Fields are length-prefixed and typed, so ("ab", "c") and ("a", "bc") differ, as do 1 and "1".
+    A blank identifies nothing, and as a key it would merge events of different people
+    (docs/how-it-works.md#derived-ids). Fields are length-prefixed and typed, so ("ab", "c") and
+    ("a", "bc") differ, as do 1 and "1".
     """
     if not values or any(value is None or (isinstance(value, str) and not value.strip()) for value in values):
         return None  # with no values at all, every event would have the same key
@@ -74,7 +76,7 @@ def _digest(values: Sequence[object]) -> bytes:
 
 
 def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, timestamp_ms: int) -> str:
-    """Return an id for a record without one, made from its place in Kafka (design: The guarantee, point 8).
+    """Return an id for a record without one, made from its place in Kafka (docs/how-it-works.md#derived-ids).
 
     The topic's id and the record's timestamp keep ids from repeating when a topic is recreated or truncated. 32 hex digits.
     """

@@ -39,7 +39,7 @@ failed and new events take turns, so that one bad event cannot block the rest. W
     nothing: it was not sent after all  sent again                          -
 
 * Only when it is known to be at fault (see `blame`). Until then the cause may also be a setting, and
-no event is given up for a setting (design: The guarantee, point 12).
+no event is given up for a setting (docs/how-it-works.md#shared-failures).
 
 Laws. An event that was added leaves by a request, or by `give_back`; none is in two places. No
 verdict on one event stops another. Whatever waits has a time at which `due` reports it, or an answer
@@ -85,7 +85,7 @@ class DispatchPolicy:
     """Requests at once."""
     poll_gate_seconds: float
     """Half the session time-out: within it the consumer thread must have polled, and the coordinator have been asked
-    something that it answered to us as a member (design: point 7).
+    something that it answered to us as a member (docs/how-it-works.md#what-may-be-sent-twice).
 
     The other half is for heartbeats, which alone keep a session with KIP-848: the answer may have come an interval after the
     last of them.

@@ -41,7 +41,7 @@ __all__ = [
 Headers = Sequence[tuple[str, bytes | None]]
 
 DEDUPE_ID_HEADER = "connector.dedupe-id"
-"""On a dead letter, the derived id of its record; on a replayed one, the id it keeps (design: point 8)."""
+"""On a dead letter, the derived id of its record; on a replayed one, the id it keeps (docs/how-it-works.md#derived-ids)."""
 REASON_HEADER = "connector.reason"
 
 LETTER_HEADERS = (

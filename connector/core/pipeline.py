@@ -187,8 +187,9 @@ class Pipeline:
 
         The sink may have waited for a token, and a partition may have been lost in the meantime.
         Nothing of an assignment that ended is sent, nor anything while the consumer's thread does not
-        poll or the group's coordinator does not answer (design: The guarantee, point 7). Of events of
-        several assignments, those that are still ours are sent again without the others.
+        poll or the group's coordinator does not answer
+        (docs/how-it-works.md#what-may-be-sent-twice). Of events of several assignments, those that
+        are still ours are sent again without the others.
         """
         ours = {assignment.generation for assignment in self.assignments}
         return generations <= ours and self._policy.dispatch.may_send(now)

@@ -26,7 +26,7 @@ class BufferPolicy:
 
 @dataclass(frozen=True, slots=True)
 class FlushPolicy:
-    """When facts go to the ledger (design: The ledger)."""
+    """When facts go to the ledger (docs/how-it-works.md#the-ledger)."""
 
     interval_seconds: float = 1.0
     max_facts: int = 10_000

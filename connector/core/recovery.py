@@ -1,7 +1,8 @@
 """Where an assignment starts, what it already knows, and when it must not start at all.
 
-*A ledger that knows too little costs a second send; a ledger that knows too much loses events* (design: The guarantee). So
-every fact is checked for whose it is, and a commit says what it rests on: its metadata is
+*A ledger that knows too little costs a second send; a ledger that knows too much loses events*
+(docs/how-it-works.md#the-guarantee). So every fact is checked for whose it is, and a commit says
+what it rests on: its metadata is
 
     v1 <source topic id> <ledger topic id>:<next offset of the ledger> [<offset behind the last record>] [kept <landmarks>]
 
@@ -194,7 +195,7 @@ class Restoration:
 
     Facts of another destination resolve nothing and their keys do not count as seen; keys digested from other fields do not
     count as seen, their facts still resolve; facts about another topic id or leader epoch resolve nothing, their keys still
-    count (design: The guarantee, point 4; The ledger).
+    count (docs/how-it-works.md#a-fact-names-its-record, docs/how-it-works.md#the-ledger).
     """
 
     identity: Identity
@@ -302,9 +303,10 @@ class Restoration:
         """Say where to start, after the last entry.
 
         ``truncated``: the log was cut below our position and grew again, so that the committed offset names another record;
-        that is handled like an offset out of range (design: point 6). ``skipped``: the first record `in_doubt` that has no
-        fact. ``unread``: no entry was taken in yet, so only what needs none is refused. The age of what is missing needs
-        some: their append times are the brokers' clock, and that of this host may be hours behind.
+        that is handled like an offset out of range (docs/how-it-works.md#what-a-commit-rests-on).
+        ``skipped``: the first record `in_doubt` that has no fact. ``unread``: no entry was taken in
+        yet, so only what needs none is refused. The age of what is missing needs some: their append
+        times are the brokers' clock, and that of this host may be hours behind.
         """
         found = self._start(state, skipped, unread=unread)
         if isinstance(found, Refusal):

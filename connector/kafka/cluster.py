@@ -85,7 +85,9 @@ T = TypeVar("T")
 def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
     """Translate an error of Kafka's client."""
     if error.code() in _DENIED:
-        return KafkaDenied(f"{what}: this client may not ({error.name()}); grant it the rights that README lists")
+        return KafkaDenied(
+            f"{what}: this client may not ({error.name()}); grant it the rights that docs/kafka/index.md lists"
+        )
     return KafkaUnavailable(f"{what}: {error.name()}")
 
 

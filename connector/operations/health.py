@@ -116,7 +116,9 @@ class Vitals:
         waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
         refused = member.refused
         if refused is not None and now - refused[0] < _REFUSED_SECONDS:
-            waiting.append(f"the brokers refuse this client: {refused[1]}. Grant it the rights that README lists")
+            waiting.append(
+                f"the brokers refuse this client: {refused[1]}. Grant it the rights that docs/kafka/index.md lists"
+            )
         if unheard := self._unheard(now):
             waiting.append(unheard)
         return Health(not_live, (*waiting, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator()))

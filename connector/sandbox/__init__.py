@@ -1,7 +1,8 @@
 """A strict stand-in for Amazon's conversions endpoint, for Login with Amazon, and for a schema registry.
 
-It answers as amazon-contract.md says Amazon does, refuses whatever that page gives it a reason to refuse, remembers what it
-received, and fails on request. It shares no code with the rest of the package, so that it can catch its mistakes.
+It answers as docs/amazon-contract.md says Amazon does, refuses whatever that page gives it a reason to refuse,
+remembers what it received, and fails on request. It shares no code with the rest of the package, so that it can catch
+its mistakes.
 
 What is served, below one base URL:
 
@@ -24,7 +25,8 @@ A request as a whole is refused with 401 (no token, an unknown or expired one, n
 (another account), 413 (above the byte limit), 415 (not ``application/json``, or compressed), 400 (not JSON, another wrapper,
 not 1 to 500 events). Anything else is judged per event: every field's type, set and size, match keys hashed where they
 identify a person, the time's form and age, what is for purchases only, consent where the account needs it, and no field that
-is not in the contract. `checks.Rule` lists the rules. Duplicates are accepted, as Amazon accepts them (section 6).
+is not in the contract. `checks.Rule` lists the rules. Duplicates are accepted, as Amazon accepts them
+(docs/amazon-contract.md#amazons-own-dedupe).
 
 A line of the record (stable; further fields may come):
 

@@ -1,4 +1,6 @@
-"""Every fault by its name: what it happens to, and what it does. The server lists them, and the README's table is this one.
+"""Every fault by its name: what it happens to, and what it does. The server lists them.
+
+The table in docs/sandbox.md#faults-on-request is this one.
 
 Numbers are those of the project's list of failure scenarios. Faults of a request and of a token request are drawn at most
 one at a time; those of an event are drawn for each.
@@ -17,7 +19,7 @@ class Of(Enum):
 
     REQUEST = "request"
     EVENT = "event"
-    TOKEN = "token request"  # noqa: S105 - a word of the README's table
+    TOKEN = "token request"  # noqa: S105 - a word of that table
 
 
 class Fault(NamedTuple):

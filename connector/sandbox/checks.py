@@ -20,7 +20,10 @@ __all__ = ["SOUND", "TIME", "Check", "Rule", "Schema", "Violation", "Violations"
 
 
 class Rule(Enum):
-    """A rule an event can break: our name of it, Amazon's ErrorCode for it (section 5.2), and what the answer says."""
+    """A rule an event can break: our name of it, Amazon's ErrorCode for it, and what the answer says.
+
+    The codes are those of docs/amazon-contract.md#answer-of-ads-v1.
+    """
 
     WRONG_TYPE = ("wrong-type", "BAD_REQUEST", "has the wrong JSON type")
     UNKNOWN_FIELD = ("unknown-field", "BAD_REQUEST", "is not a field of this contract")

@@ -19,7 +19,7 @@ __all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "Contract", "EventLimits", "Reque
 
 DAY_MS = 86_400_000
 MAX_EVENTS = 500
-"""Section 3.2, ``events``; for ``events/v1`` Segment's batch size, the only number there is (section 3.1)."""
+"""``events`` of docs/amazon-contract.md#request-of-ads-v1; for ``events/v1`` Segment's batch size, the only one known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,15 +30,15 @@ class Contract:
     path: str
     """Of the endpoint."""
     client_header: str
-    """The header that carries the client id (section 1)."""
+    """The header that carries the client id (docs/amazon-contract.md#endpoint-and-account)."""
     wrapper: str
     """The body's field that holds the events."""
     constants: Mapping[str, str]
     """Further fields of the body, all required, with their only value."""
     first_index: int
-    """The index of the first event in an answer (section 5)."""
+    """The index of the first event in an answer (docs/amazon-contract.md#answers)."""
     id_field: str
-    """What Amazon de-duplicates by (section 6)."""
+    """What Amazon de-duplicates by (docs/amazon-contract.md#amazons-own-dedupe)."""
     time_field: str
     place_of_name: tuple[str, ...]
     schema: Schema
@@ -103,11 +103,11 @@ class EventLimits:
     """What depends on the account and the clock."""
 
     max_age_ms: int = 7 * DAY_MS
-    """Section 3.1, ``timestamp``; for ``adsApi/v1`` the stricter of 7 and 21 days (section 8, number 2)."""
+    """docs/amazon-contract.md#age-limit; for ``adsApi/v1`` the stricter of 7 and 21 days."""
     max_future_ms: int = 300_000
-    """Unknown (section 9): five minutes, a clock's honest error."""
+    """Unknown (docs/amazon-contract.md#unknown): five minutes, a clock's honest error."""
     consent_required: bool = False
-    """True for an advertiser of the EU region (section 3.4)."""
+    """True for an advertiser of the EU region (docs/amazon-contract.md#consent)."""
 
 
 class RequestRefusal(NamedTuple):
@@ -161,5 +161,5 @@ def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits:
 
 
 def _by_account(event: dict[str, object], limits: EventLimits) -> Violations:
-    """Check that an EU advertiser's event carries one of the four consents (section 3.4)."""
+    """Check that an EU advertiser's event carries one of the four consents (docs/amazon-contract.md#consent)."""
     return (Violation("consent", Rule.NO_CONSENT),) if limits.consent_required and not event.get("consent") else SOUND

@@ -1,7 +1,8 @@
 """The closed sets of Amazon's two wire contracts, as data: what is not in them is refused.
 
-Read from amazon-contract.md, section 3, and where it only counts them (countries, currencies) from the OpenAPI text that it
-cites as OAS. Written down here a second time on purpose: a set shared with ``connector/amazon`` could not show its mistakes.
+Read from docs/amazon-contract.md#request-of-events-v1 and docs/amazon-contract.md#request-of-ads-v1, and where
+they only count them (countries, currencies) from the OpenAPI text that they cite as OAS. Written down here a
+second time on purpose: a set shared with ``connector/amazon`` could not show its mistakes.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ EVENT_TYPES = _words(
     SIGN_UP SUBSCRIBE OTHER
     """,
 )
-"""Section 3.1, ``eventType``; the same twelve as ``conversionType`` of section 3.2."""
+"""docs/amazon-contract.md#request-of-events-v1, ``eventType``; the same twelve as ``conversionType`` of adsApi/v1."""
 
 EVENTS_SOURCES = _words("ANDROID FIRE_TV IOS OFFLINE WEBSITE")
 """Section 3.1, ``eventActionSource``. FIRE_TABLET is the ancestor's alone."""
 
 ADS_SOURCES = EVENTS_SOURCES | {"MEASUREMENT_ATTRIBUTION_PARTNER"}
-"""Section 3.2, ``eventSource``: Amazon's own spelling, not the vendors' MEASUREMENT_PARTNER (section 8, number 8)."""
+"""``eventSource``: Amazon's own spelling, not the vendors' (docs/amazon-contract.md#measurement-partner)."""
 
 HASHED_TYPES = _words("EMAIL PHONE FIRST_NAME LAST_NAME ADDRESS CITY STATE POSTAL")
 """Section 4.1: types that identify a person, sent as SHA-256 only."""
@@ -66,10 +67,10 @@ EVENTS_COUNTRIES = _words(
     UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
     """,
 )
-"""ISO 3166-1 alpha-2, 249 codes: section 3.1, ``countryCode``. Great Britain is GB, never UK."""
+"""``countryCode`` of docs/amazon-contract.md#request-of-events-v1: 249 of ISO 3166-1 alpha-2, with GB and without UK."""
 
 ADS_COUNTRIES = EVENTS_COUNTRIES | {"ZZ", "OTHER", "OTHER_EEA"}
-"""OAS ``CountryCode``, 252 codes: section 3.2."""
+"""OAS ``CountryCode``, 252 codes: docs/amazon-contract.md#request-of-ads-v1."""
 
 EVENTS_CURRENCIES = _words("AED AUD BRL CAD CNY EUR GBP INR JPY MXN SAR SEK SGD TRY USD DKK NOK NZD")
 """Section 3.1, ``currencyCode``: eighteen."""

@@ -20,7 +20,8 @@ from connector.sandbox.catalogue import EVENT_FAULTS, REQUEST_FAULTS, TOKEN_FAUL
 __all__ = ["NO_FAULTS", "EventFault", "Faults", "FaultsRefused", "Planned", "RequestFault", "wait_ms"]
 
 RetryAfter = int | str | None
-"""Seconds, any text (a date, garbage), or None: the header is left out. Amazon does all of it (section 5.5)."""
+"""Seconds, any text (a date, garbage), or None: the header is left out. Amazon does all of it
+(docs/amazon-contract.md#rate-limits)."""
 
 _WITHOUT_A_CHANCE = ("status", "delay", "none")
 """What an entry of a list may name beside the catalogue: any status, a wait, and nothing."""

@@ -4,7 +4,8 @@ A request enters before it is answered, so that one whose client is gone, or who
 one object a request with columns for its events, about 400 bytes an event; at `MAX_LINES` the oldest requests leave, and how
 many lines left is counted. Holds no token, no match key and no event, only digests.
 
-What Amazon would count (amazon-contract.md, section 6): of accepted events with one dedupe id, of one account and whatever
+What Amazon would count (docs/amazon-contract.md#amazons-own-dedupe):
+of accepted events with one dedupe id, of one account and whatever
 their types, the one that happened first; of two that happened at once, the one that came first. The others are filtered,
 silently, after they were accepted. Sources contradict each other on which is kept, and none knows how long an id is
 remembered: the first is what the seed, Amazon's guides and its older interface say, and the memory here is the record's. An

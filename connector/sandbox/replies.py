@@ -93,7 +93,9 @@ def afflicted_refusal(fault: RequestFault | None) -> RequestRefusal | None:
 def refusing(
     contract: Contract, refusal: RequestRefusal, number: int, fault: RequestFault | None, *, now_ms: int, elsewhere: str = ""
 ) -> Reply:
-    """Word a refusal of the whole request in the form seen for that contract (sections 2 and 5.5).
+    """Word a refusal of the whole request in the form seen for that contract.
+
+    See docs/amazon-contract.md#login-with-amazon and docs/amazon-contract.md#rate-limits.
 
     ``elsewhere``: where a redirect leads.
     """

@@ -1,6 +1,7 @@
 """The two contracts as JSON Schemas of one event (draft 2020-12): what is not in them is refused.
 
-An independent reading of amazon-contract.md, sections 3 and 4. ``adsApi/v1`` has every field, set and limit of Amazon's
+An independent reading of docs/amazon-contract.md#request-of-ads-v1 and its neighbours.
+``adsApi/v1`` has every field, set and limit of Amazon's
 OpenAPI text (tests/sandbox/test_openapi.py compares them), and beyond it what other sources require. Where the sources
 contradict each other the stricter reading is taken, for an event that pleases the strict one pleases the other. What depends
 on the clock or the account is in `connector.sandbox.contract`.
@@ -59,11 +60,14 @@ _HASH: Schema = {
         {"pattern": "^[^A-F]*$", "x-rule": "upper-case-hash"},
     ]
 }
-"""Lower-case: whether Amazon takes capitals is unknown (section 9), so they are refused."""
+"""Lower-case: whether Amazon takes capitals is unknown (docs/amazon-contract.md#unknown), so they are refused."""
 
 
 def _match_keys(types: frozenset[str]) -> Schema:
-    """Describe 1 to so many keys as there are types: hashed where they identify a person, else raw (section 4.1)."""
+    """Describe 1 to so many keys as there are types: hashed where they identify a person, else raw.
+
+    See docs/amazon-contract.md#match-keys.
+    """
 
     def values_of(types: frozenset[str], one: Schema) -> Schema:
         return _where(_is("type", types), {"values": {"items": one}})

@@ -49,9 +49,10 @@ class Options:
 
     credentials: SandboxCredentials = field(default_factory=SandboxCredentials)
     token_life_ms: int = 3_600_000
-    """Of the access tokens it gives out (section 2: 60 minutes)."""
+    """Of the access tokens it gives out (docs/amazon-contract.md#login-with-amazon: 60 minutes)."""
     max_body_bytes: int = 1_048_576
-    """Of a request. Amazon's limit is unknown (section 3.5); 1 MB is what Tealium flushes at."""
+    """Of a request. Amazon's limit is unknown (docs/amazon-contract.md#size-of-a-request).
+    1 MB is what Tealium flushes at."""
     limits: EventLimits = field(default_factory=EventLimits)
     faults: Faults = NO_FAULTS
     """In force from the start."""

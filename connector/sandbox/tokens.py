@@ -1,4 +1,4 @@
-"""Login with Amazon's token endpoint (amazon-contract.md, section 2), and who may send what; pure."""
+"""Login with Amazon's token endpoint (docs/amazon-contract.md#login-with-amazon), and who may send what; pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class SandboxCredentials:
     """One that never expires, for a client without Login with Amazon."""
     account_id: str = "5850000000001"
     more_accounts: tuple[str, ...] = ()
-    """Further accounts the same user may send to, in whichever of the two forms of an id (section 1)."""
+    """Further accounts the same user may send to, in whichever of the two forms of an id
+    (docs/amazon-contract.md#account-id)."""
 
 
 class Tokens:
@@ -74,7 +75,10 @@ class Tokens:
     def refuse(
         self, contract: Contract, headers: Mapping[str, str], now_ms: int, *, revoked: bool = False
     ) -> RequestRefusal | None:
-        """Return why a request may not send events; None if it may (sections 1 and 2).
+        """Return why a request may not send events; None if it may.
+
+        See docs/amazon-contract.md#endpoint-and-account and
+        docs/amazon-contract.md#login-with-amazon.
 
         ``headers``: by name, in any case.
         """

@@ -15,7 +15,7 @@ from connector.sandbox.record import ACCEPTED, DIGEST_BYTES, REJECTED, Judgement
 __all__ = ["Events", "Judged", "judge_events", "read_events"]
 
 _MAX_ERRORS = 20
-"""Errors of one item (section 5.2)."""
+"""Errors of one item (docs/amazon-contract.md#answer-of-ads-v1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Judged:
 
     @property
     def body(self) -> bytes:
-        """Return the body of the answer (sections 5.1 and 5.2)."""
+        """Return the body of the answer (docs/amazon-contract.md#answers)."""
         return orjson.dumps({"success": self.success, "error": self.error})
 
 

@@ -236,7 +236,7 @@ def test_each_event_has_one_verdict_and_each_oddity_a_label(answer: object, verd
 
 
 def test_numbers_complete_by_the_other_contracts_counting_are_read_by_it() -> None:
-    """TRACK reads events/v1 from 0 (contract, section 8, number 1); n numbers from 0 mean one thing only."""
+    """TRACK reads events/v1 from 0 (docs/amazon-contract.md#response-index); n numbers from 0 mean one thing only."""
     shifted = read({"success": [{"index": 0}, {"index": 2}], "error": [bad(1)]}, 3, first_index=1)
     assert (kinds(shifted), shifted.anomalies) == ("drd", ("index-counting",))
     shifted = read({"success": [{"index": 3}, {"index": 1}], "error": [bad(2)]}, 3, first_index=0)

@@ -1,4 +1,4 @@
-"""The two shapes on the wire, beside the examples of the contract's section 10."""
+"""The two shapes on the wire, beside docs/amazon-contract.md#examples."""
 
 from __future__ import annotations
 

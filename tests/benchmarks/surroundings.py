@@ -164,7 +164,7 @@ class _Endpoint:
 
 @lru_cache
 def _accepted(count: int) -> bytes:
-    """Word it as short as the contract lets it be (contract, section 5.2: Segment's tests echo no event)."""
+    """Word it as short as docs/amazon-contract.md#answer-of-ads-v1 lets it be: Segment's tests echo no event."""
     answer: Mapping[str, object] = {"success": [{"index": index, "event": None} for index in range(count)], "error": []}
     return json.dumps(answer).encode()
 

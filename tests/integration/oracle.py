@@ -270,13 +270,13 @@ class Breach(NamedTuple):
 
 
 def derived_id(cluster_id: str, topic_id: str, record: Source) -> str:
-    """Return the id that an event without one is sent under (design: The guarantee, point 8)."""
+    """Return the id that an event without one is sent under (docs/how-it-works.md#derived-ids)."""
     place = f"{cluster_id}/{topic_id}/{record.partition}/{record.offset}/{record.timestamp_ms}"
     return blake2b(place.encode(), digest_size=_KEY_BYTES).hexdigest()
 
 
 def key_digest(event_id: str) -> bytes:
-    """Return the digest of a dedupe key that is the event's id alone (design: The window)."""
+    """Return the digest of a dedupe key that is the event's id alone (docs/how-it-works.md#the-window)."""
     text = event_id.encode("utf-8", "surrogatepass")
     return blake2b(b"s%d:%b" % (len(text), text), digest_size=_KEY_BYTES).digest()
 

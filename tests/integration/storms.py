@@ -44,7 +44,8 @@ __all__ = [
 
 _NODES = (1, 2, 3)
 _MOST_LINES_A_MINUTE = 300
-"""A line that repeats is written every ten seconds (README); libraries' own lines, of six clients, are in it too."""
+"""A line that repeats is written every ten seconds (docs/operating.md#log-lines);
+libraries' own lines, of six clients, are in it too."""
 SLEEPERS = {"MAX_IN_FLIGHT": "2", "DRAIN_TIMEOUT": "40s"}
 """Settings of groups for `freeze`; the late answers must not outlast the drain of whoever has the late requests."""
 _LATE_MS = 25_000

@@ -28,7 +28,8 @@ _BATCH = 25
 _IN_FLIGHT = 8
 _FLUSH_MS = 100
 _UNWRITTEN_MS = _FLUSH_MS + 1000
-"""What was acknowledged so shortly before the kill may not have been in the ledger yet (design: point 7). A flush is due
+"""What was acknowledged so shortly before the kill may not have been in the ledger yet
+(docs/how-it-works.md#what-may-be-sent-twice). A flush is due
 every `_FLUSH_MS`; the rest is for an append, on a loaded machine."""
 
 _WANTED = {

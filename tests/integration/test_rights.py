@@ -1,4 +1,6 @@
-"""TLS, SASL and rights: the README's table of rights is enough and nothing of it is too much, and `check` names what lacks.
+"""TLS, SASL and rights: the table of rights is enough and nothing of it is too much, and `check` names what lacks.
+
+The table is docs/kafka/index.md#topics-and-rights.
 
 Every test has a topic and a group of its own on one secured cluster, and may do there what it was granted.
 """
@@ -17,8 +19,6 @@ from tests.integration.kafka.security import PASSWORD, USER, Right, grant, revok
 from tests.integration.world import Sandbox, World, event, read_topic
 
 pytestmark = pytest.mark.kafka
-
-_README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ class Secured(World):
         return super().settings(**(secured | changes))
 
     def rights(self, *, makes: bool = True, protocol: str = "consumer") -> set[Right]:
-        """Return the rights of the README's table."""
+        """Return the rights of the table."""
         names = {"source": self.topic, "ledger": self.ledger, "letters": self.dead_letters, "group": self.group}
         table = {
             ("topic", "source"): "Read DescribeConfigs",

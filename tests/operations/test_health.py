@@ -86,7 +86,7 @@ def test_member_that_has_not_joined_or_not_restored_everything_is_not_ready() ->
 
 @pytest.mark.parametrize(("ago", "ready"), [(14.0, False), (16.0, True)])
 def test_member_that_is_refused_is_not_ready_until_nothing_more_is_heard_of_it(ago: float, ready: bool) -> None:
-    said = "the brokers refuse this client: no. Grant it the rights that README lists"
+    said = "the brokers refuse this client: no. Grant it the rights that docs/kafka/index.md lists"
     assert why(Member(refused=(NOW - ago, "no"))) == (() if ready else (said,))
 
 

@@ -1,4 +1,4 @@
-"""The golden examples of amazon-contract.md, section 10, and small tools to vary them."""
+"""The golden examples of docs/amazon-contract.md#examples, and small tools to vary them."""
 
 from __future__ import annotations
 

@@ -573,7 +573,8 @@ class Oracle(Observer):
     def leaving(self, process: Process, rows: list[Row]) -> None:
         """A request goes out, perhaps long after it was asked for: nothing of an assignment that has ended since.
 
-        Nor anything by one that cannot know any more what is its own: README's bound of what may be sent twice by a member
+        Nor anything by one that cannot know any more what is its own: the bound of
+        docs/how-it-works.md#what-may-be-sent-twice by a member
         that was cut off. Hence `finished` excuses all that was sent of a partition that was taken away: it was in time.
         """
         client = next(part.member.client for (name, _), part in self._parts.items() if name == process.name)

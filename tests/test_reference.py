@@ -1,4 +1,4 @@
-"""README against the code: what it lists of settings, metrics, commands, codes, lines and targets is what there is."""
+"""The tables of README and docs against the code: settings, metrics, commands, codes, log lines, faults and targets."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from connector import app, assembly, signals
 from connector.__main__ import SETTINGS_REFUSED, parser
 from connector.amazon.client import _REASONS
-from connector.config import SETTINGS, Setting
+from connector.config import SETTINGS
 from connector.core import status
 from connector.core.pipeline import Pipeline
-from connector.errors import SettingsError
 from connector.kafka.consumer import PollPolicy
 from connector.model import Outcome, Reason
 from connector.sandbox.catalogue import CATALOGUE
 from connector.sandbox.checks import Rule
 from connector.sandbox.faults import Faults
 from connector.telemetry import Telemetry, messages
+from tests import settings_page
 from tests.integration.test_scenarios import ROWS
 
 _CHECKOUT = Path(__file__).parents[1]
-_README = (_CHECKOUT / "README.md").read_text(encoding="utf-8")
+_DOCS = _CHECKOUT / "docs"
 
 _ENVIRONMENT = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
@@ -40,10 +38,14 @@ _ENVIRONMENT = {
 }
 
 
-def _rows(first_header: str, text: str = _README) -> list[list[str]]:
-    """Return the cells of the table whose first header cell is this one, without its two header lines."""
-    _, _, rest = text.partition(f"\n| {first_header} |")
-    assert rest, f"README has no table {first_header!r}"
+def _text(page: str) -> str:
+    return (_DOCS / page).read_text("utf-8")
+
+
+def _rows(page: str, first_header: str) -> list[list[str]]:
+    """Return the cells of a page's table whose first header cell is this one, without its two header lines."""
+    _, _, rest = _text(page).partition(f"\n| {first_header} |")
+    assert rest, f"{page} has no table {first_header!r}"
     lines = rest.split("\n")[2:]
     table = lines[: next(at for at, line in enumerate(lines) if not line.startswith("|"))]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
@@ -59,14 +61,21 @@ def _pipeline() -> Pipeline:
     return Pipeline(assembly.pipeline_policy(settings, assembly.contract_for(settings.amazon), poll, 45))
 
 
-def _default(setting: Setting) -> str:
-    if setting.required:
-        return "required"
-    return f"`{setting.default}`" if setting.default else "-"
+def test_settings_are_those_of_the_code() -> None:
+    page = settings_page.PAGE.read_text("utf-8")
+
+    assert page == settings_page.with_tables(page), "run: python -m tests.settings_page"
+    assert re.findall(r"^\| `(\S+)` \|.*\|.*\|$", page.partition("\n## Values")[0], re.MULTILINE) == [
+        one.name for one in SETTINGS
+    ]
 
 
-def test_settings_are_those_of_the_code_in_its_order_with_defaults_and_meanings() -> None:
-    assert _rows("variable") == [[f"`{one.name}`", _default(one), one.meaning] for one in SETTINGS]
+def test_settings_that_matter_have_the_defaults_of_the_code() -> None:
+    defaults = {setting.name: setting.default for setting in SETTINGS}
+    rows = _rows("../README.md", "variable")
+
+    assert len(rows) == 10
+    assert [(name, usual) for name, usual, _ in rows] == [(name, f"`{defaults[name.strip('`')]}`") for name, _, _ in rows]
 
 
 def test_metrics_are_those_exposed() -> None:
@@ -74,57 +83,65 @@ def test_metrics_are_those_exposed() -> None:
     said.watch(_pipeline(), assembly.contract_for(assembly.read_settings(_ENVIRONMENT).amazon))
     exposed = re.findall(r"^# TYPE (\S+) ", said.exposition().decode(), re.MULTILINE)
 
-    named = [name.partition("{")[0] for first, _ in _rows("metric") for name in _codes(first)]
+    named = [name.partition("{")[0] for first, _ in _rows("operating.md", "metric") for name in _codes(first)]
 
     assert sorted(named) == sorted(name for name in exposed if not name.endswith("_created"))
 
 
 def test_reasons_of_a_pause_are_those_of_the_pipeline_and_the_registry() -> None:
-    (meaning,) = [meaning for name, meaning in _rows("metric") if "connector_paused" in name]
+    (meaning,) = [meaning for name, meaning in _rows("operating.md", "metric") if "connector_paused" in name]
 
     assert sorted(_codes(meaning)) == sorted([*status.paused(_pipeline()), "schema"])
 
 
 def test_outcomes_are_those_of_the_code() -> None:
-    (meaning,) = [meaning for name, meaning in _rows("metric") if "connector_events_total" in name]
+    (meaning,) = [meaning for name, meaning in _rows("operating.md", "metric") if "connector_events_total" in name]
 
     assert sorted(_codes(meaning)) == sorted([*(outcome.name.lower() for outcome in Outcome), "already_resolved"])
 
 
 def test_metrics_in_alerts_exist() -> None:
-    exposed = {name.partition("{")[0] for first, _ in _rows("metric") for name in _codes(first)}
-    (alerts,) = re.findall(r"\*\*Alerts to set\*\*.*?```\n(.*?)```", _README, re.DOTALL)
-
-    used = {name.removesuffix("_bucket") for name in re.findall(r"connector_\w+", alerts)}
+    exposed = {name.partition("{")[0] for first, _ in _rows("operating.md", "metric") for name in _codes(first)}
+    used = {name.removesuffix("_bucket") for name in re.findall(r"connector_\w+", _alerts())}
 
     assert used
     assert used <= exposed
 
 
-def test_commands_are_those_of_the_parser() -> None:
+def test_alerts_of_the_readme_are_those_of_the_page() -> None:
+    named = [code for first, _ in _rows("../README.md", "alert") for code in _codes(first)]
+
+    assert named
+    assert [code for code in named if code not in _alerts().splitlines()] == []
+
+
+def _alerts() -> str:
+    (alerts,) = re.findall(r"## Alerts\n\n```promql\n(.*?)```", _text("operating.md"), re.DOTALL)
+    return str(alerts)
+
+
+def test_commands_are_those_of_theparser() -> None:
     (commands,) = [one for one in parser()._actions if isinstance(one, argparse._SubParsersAction)]
 
-    assert sorted(cell for first, _ in _rows("command") for cell in _codes(first)) == sorted(
+    assert sorted(cell for first, _ in _rows("commands.md", "command") for cell in _codes(first)) == sorted(
         f"connector {name}" for name in commands.choices
     )
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
-    (named,) = re.findall(r"\*\*Exit codes\*\*(.*?)\n\n", _README, re.DOTALL)
-
     codes = [0, app.FAILED, SETTINGS_REFUSED, app.NEEDS_OPERATOR, signals.exit_code("audit")]
-    assert [int(code) for code in re.findall(r"`(\d+)`", named)] == codes
+    assert [first for first, _ in _rows("commands.md", "code")] == [f"`{code}`" for code in codes]
 
 
 def test_reasons_of_dead_letters_are_those_of_the_code() -> None:
-    assert [first for first, _ in _rows("reason")] == [f"`{reason.value}`" for reason in Reason]
+    assert [first for first, _ in _rows("events.md", "reason")] == [f"`{reason.value}`" for reason in Reason]
 
 
 def test_log_events_are_those_telemetry_writes() -> None:
     tree = ast.parse(Path(messages.__file__).read_text(encoding="utf-8"))
     (speaker,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Telemetry"]
     texts = {node.value for node in ast.walk(speaker) if isinstance(node, ast.Constant)}
-    named = {name for _, events in _rows("level") for name in _codes(events)}
+    named = {name for *_, events in _rows("operating.md", "level") for name in _codes(events)}
 
     assert _written(speaker) <= named
     assert named <= texts
@@ -144,24 +161,31 @@ def _written(speaker: ast.ClassDef) -> set[str]:
 
 
 def test_faults_of_the_sandbox_are_those_of_its_catalogue() -> None:
-    assert _rows("fault") == [[f"`{one.name}`", str(one.scenario), one.of.value, one.what] for one in CATALOGUE]
+    assert _rows("sandbox.md", "fault") == [
+        [f"`{one.name}`", str(one.scenario), one.of.value, one.what] for one in CATALOGUE
+    ]
 
 
 def test_rules_of_the_sandbox_are_those_of_its_checks() -> None:
-    assert _rows("broken rule") == [[f"`{rule.label}`", f"`{rule.code}`", rule.message] for rule in Rule]
+    assert _rows("sandbox.md", "broken rule") == [[f"`{rule.label}`", f"`{rule.code}`", rule.message] for rule in Rule]
 
 
 def test_fields_of_a_fault_plan_are_named() -> None:
-    _, _, section = _README.partition("## The sandbox")
-    assert [one.name for one in dataclasses.fields(Faults) if one.name != "chances" and one.name not in section] == []
+    fields = [one.name for one in dataclasses.fields(Faults) if one.name != "chances"]
+
+    assert [name for name in fields if name not in _text("sandbox.md")] == []
 
 
 def test_scenarios_of_amazons_side_are_those_of_the_table_that_is_run() -> None:
-    assert [int(number) for number, *_ in _rows("scenario")] == sorted({row.number for row in ROWS}) == [*range(30, 42)]
+    assert (
+        [int(number) for number, *_ in _rows("sandbox.md", "scenario")]
+        == sorted({row.number for row in ROWS})
+        == [*range(30, 42)]
+    )
 
 
 def test_failures_of_a_request_are_named() -> None:
-    (meaning,) = [meaning for name, meaning in _rows("metric") if "connector_requests_total" in name]
+    (meaning,) = [meaning for name, meaning in _rows("operating.md", "metric") if "connector_requests_total" in name]
 
     assert {reason for _, reason in _REASONS} <= set(_codes(meaning))
 
@@ -169,7 +193,7 @@ def test_failures_of_a_request_are_named() -> None:
 def test_vectors_of_match_keys_are_counted() -> None:
     vectors = json.loads((_CHECKOUT / "tests/amazon/vectors.json").read_text(encoding="utf-8"))["vectors"]
     sources = Counter(vector["source"] for vector in vectors)
-    (sentence,) = re.findall(r"held to \[.*?made\.", _README, re.DOTALL)
+    (sentence,) = re.findall(r"held to the .*?made\.", _text("events.md"), re.DOTALL)
 
     read = sources["OAS"] + sources["numbering plan"]
     counts = [len(vectors), sources["AWS-AMC"], sources["AWS-AMC code"], read, sources["choice"]]
@@ -179,41 +203,4 @@ def test_vectors_of_match_keys_are_counted() -> None:
 def test_make_targets_are_those_of_the_makefile() -> None:
     targets = re.findall(r"^([a-z-]+):.*## ", (_CHECKOUT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert [first for first, _ in _rows("target")] == [f"`make {target}`" for target in targets]
-
-
-def test_first_screen_has_two_commands() -> None:
-    (block,) = re.findall(r"## Try it\n\n```\n(.*?)```", _README, re.DOTALL)
-
-    assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make demo", "make test"]
-
-
-def test_links_lead_somewhere() -> None:
-    targets = [target for target in re.findall(r"\]\(([^)]+)\)", _README) if "://" not in target]
-
-    assert targets
-    assert [target for target in targets if not (_CHECKOUT / target).exists()] == []
-
-
-def test_modules_run_by_name_exist() -> None:
-    modules = set(re.findall(r"python -m ([a-z_.]+)", _README))
-
-    assert modules
-    for module in modules:
-        place = _CHECKOUT.joinpath(*module.split("."))
-        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
-
-
-@pytest.mark.parametrize("variable", sorted(set(re.findall(r"\b(?:KAFKA|AMAZON|SCHEMA_REGISTRY)_[A-Z_]*[A-Z]\b", _README))))
-def test_variable_named_is_known(variable: str) -> None:
-    unknown = ("is not a setting", "No such configuration property", "knows no property")
-
-    assert [problem for problem in _problems({variable: "anything"}) if any(text in problem for text in unknown)] == []
-
-
-def _problems(more: dict[str, str]) -> list[str]:
-    try:
-        assembly.read_settings(_ENVIRONMENT | more)
-    except SettingsError as error:
-        return error.problems
-    return []
+    assert [first for first, _ in _rows("development.md", "target")] == [f"`make {target}`" for target in targets]
