@@ -329,7 +329,7 @@ class Settings:
     mapping_file: Path | None = setting(
         "MAPPING_FILE",
         kinds.optional(kinds.text("path of a file").then(Path)),
-        "mapping file, which makes events of records of another schema (docs: Mapping)",
+        "mapping file, which makes events of records with a schema of your own",
         section="Mapping",
     )
     mapping: str | None = setting(

@@ -148,10 +148,8 @@ class Metrics:
         if self._contract is not None:
             adjusted = {**self._contract.adjustments, **(self._mapper.left_out if self._mapper is not None else {})}
             yield _counters("connector_adjustments", "Inputs left out, rounded, or read as another.", "what", adjusted)
-        if self._mapper is not None:
-            yield _counters(
-                "connector_filtered", "Records that are no events by a mapping.", "mapping", self._mapper.filtered
-            )
+        filtered = self._mapper.filtered if self._mapper is not None else {}
+        yield _counters("connector_filtered", "Records that are no events by a mapping.", "mapping", filtered)
         yield _gauge(
             "connector_buffered_events", "Records neither in flight nor resolved.", status.buffered_events(pipeline)
         )

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.mapping.file import PRESETS, MappingFile, MappingRefused
-from tests.mapping.support import EXAMPLES, example, read_file
+from connector.mapping.file import _DIRECTIVES, PRESETS, MappingFile, MappingRefused
+from connector.mapping.functions import FUNCTIONS
+from tests.mapping.support import example, read_file
 
 ORDER = example("order")[0]
 TILL = example("till")[0]
+
+
+OURS = {name for name, function in FUNCTIONS.items() if function.ours} | {"lookup", "header", "key", "topic", "record_time"}
 
 
 def problems(text: str, **tables: str) -> list[tuple[str, str]]:
@@ -276,6 +282,16 @@ def test_any_text_is_read_or_refused(noise: str, at: int, length: int) -> None:
             assert read_file(text).routes
 
 
-def test_the_examples_of_the_documentation_are_read() -> None:
-    for name in ("order", "envelope", "till"):
-        assert read_file((EXAMPLES / f"{name}.toml").read_text(encoding="utf-8")).routes
+def test_the_blocks_of_the_documentation_are_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        assert read_file(block).routes
+
+
+def test_the_documentation_has_every_function_of_ours_and_every_directive() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`+ ?(\w+)\(", page))
+    assert named >= OURS
+    assert set(_DIRECTIVES) <= set(re.findall(r"`\[?(?:mapping\.)?(\w+)\b", page))
