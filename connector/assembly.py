@@ -106,12 +106,17 @@ def _mapping_problems(settings: Settings) -> list[str]:
     return []
 
 
-def decoder_for(settings: Settings, note: Callable[[str], None]) -> tuple[EventDecoder, Mapper | None]:
-    """Return what decodes records, and what maps them for it; ``note`` is told what schemas lack."""
+def decoder_for(
+    settings: Settings, note: Callable[[str], None], plain: schemas.WriterSchemas | None = None
+) -> tuple[EventDecoder, Mapper | None]:
+    """Return what decodes records, and what maps them for it; ``note`` is told what schemas lack.
+
+    ``plain`` has the schema of values that come from elsewhere than the topic, as plain Avro.
+    """
     file = mapping_for(settings)
     mapper = None if file is None else Mapper(file, note)
-    framing = Framing.CONFLUENT if settings.registry else Framing.PLAIN
-    return EventDecoder(framing, schemas_for(settings), mapper), mapper
+    framing = Framing.CONFLUENT if settings.registry and plain is None else Framing.PLAIN
+    return EventDecoder(framing, plain or schemas_for(settings), mapper), mapper
 
 
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:

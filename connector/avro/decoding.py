@@ -101,6 +101,15 @@ class EventDecoder:
             return inputs
         return plan.inputs(event, record, value, self._prefix)
 
+    def written_by(self, value: bytes) -> tuple[int | None, str]:
+        """Return the id of the schema of a value that was decoded, None where it has none, and the name of its record."""
+        plan = self._plans.get(value[: self._prefix])
+        schema_id_ = int.from_bytes(value[1 : self._prefix], "big") if self._framing is Framing.CONFLUENT else None
+        if plan is None or isinstance(plan, str):
+            return schema_id_, ""
+        index = _branch(value, self._prefix) if plan.is_union else 0
+        return schema_id_, plan.names[index] if 0 <= index < len(plan.names) else ""
+
     def _plan_for(self, value: bytes, waited: float) -> _Plan | str:
         identity = schema_id(value, self._framing)
         plan: _Plan | str
@@ -109,7 +118,7 @@ class EventDecoder:
             if self._mapper is None:
                 plan = _plan(writer, self._inputs)
             else:
-                place = f"schema {identity}" if self._framing is Framing.CONFLUENT else "the schema of AVRO_SCHEMA_FILE"
+                place = f"schema {identity}" if self._framing is Framing.CONFLUENT else "the schema"
                 plan = _mapped_plan(writer, self._inputs, self._mapper, place)
         except Undecodable as refused:
             plan = str(refused)
@@ -126,9 +135,11 @@ class _Plan:
     schema: Json
     mend: Mend | None
     """None where the decoded dict is the event as it is."""
+    names: tuple[str, ...]
+    """Of each branch of the writer's union, or of its only type; empty for one that is no record."""
+    is_union: bool
     mapped: tuple[Plan | None, ...] = ()
     """With a mapping file, what it does with an event of each branch of the writer's union, or of its only type."""
-    is_union: bool = False
 
     def inputs(self, event: Any, record: Record, value: bytes, start: int) -> dict[str, object] | Flaw | None:
         """Return the inputs of an event that was read from a value."""
@@ -184,19 +195,23 @@ def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
     mend = _mend(writer, writer.event, inputs)
     if writer.field is not None:
         mend = _unwrapping(writer.field, mend)
-    return _Plan(writer.schema, mend)
+    return _Plan(writer.schema, mend, _record_names(writer), isinstance(writer.event, list))
+
+
+def _record_names(writer: WriterSchema) -> tuple[str, ...]:
+    branches = writer.event if isinstance(writer.event, list) else [writer.event]
+    return tuple(branch if writer.records(branch) else "" for branch in branches)
 
 
 def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: str) -> _Plan:
     """Return the plan by which a mapping file reads events of a writer's schema."""
-    branches = writer.event if isinstance(writer.event, list) else [writer.event]
-    mapped = []
-    for branch in branches:
-        records = writer.records(branch)
-        by_name = _record_mend(writer, records, inputs, converted=True) if records else None
-        mapped.append(mapper.plan(writer, records[0], branch, place, by_name) if records else None)
+    mapped: list[Plan | None] = []
+    for name in _record_names(writer):
+        records = writer.records(name) if name else []
+        by_name = _record_mend(writer, records, inputs, converted=True)
+        mapped.append(mapper.plan(writer, records[0], name, place, by_name) if records else None)
     unwrap = None if writer.field is None else _unwrapping(writer.field, None)
-    return _Plan(writer.schema, unwrap, tuple(mapped), is_union=isinstance(writer.event, list))
+    return _Plan(writer.schema, unwrap, _record_names(writer), isinstance(writer.event, list), tuple(mapped))
 
 
 def _branch(value: bytes, start: int) -> int:

@@ -12,8 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 
 import orjson
 from rich.console import Console
@@ -29,7 +27,7 @@ from connector.assembly import (
     sink_for,
 )
 from connector.avro import schemas
-from connector.avro.writer_schema import Json, parse
+from connector.cli.findings import Finding, State, mapping_findings
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
 from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable, Undecodable
@@ -39,12 +37,11 @@ from connector.kafka.ledger import LedgerReader
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
 from connector.mapping.file import MappingFile
-from connector.mapping.plan import problems_in
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
 
-__all__ = ["Finding", "State", "run", "set_up"]
+__all__ = ["run", "set_up"]
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
@@ -62,24 +59,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class State(Enum):
-    """Of one thing looked at."""
-
-    RIGHT = "ok"
-    NOTE = "note"
-    WRONG = "WRONG"
-
-
 _STYLE = {State.RIGHT: "green", State.NOTE: "yellow", State.WRONG: "bold red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the screen."""
-
-    state: State
-    what: str
-    sentence: str
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -274,7 +254,7 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
         file = schemas.SchemaFile(str(settings.schema_file))  # read with the settings
         yield Finding(State.RIGHT, "schema file", str(settings.schema_file))
         if mapping is not None:
-            yield from _mapping(mapping, file.definitions(), str(settings.schema_file))
+            yield from mapping_findings(mapping, file.definitions(), str(settings.schema_file))
         return
     registry = schemas.Registry(settings.registry.properties)
     try:
@@ -300,25 +280,7 @@ def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> I
         return
     if found is not None:
         schema_id, definitions = found
-        yield from _mapping(mapping, definitions, f"schema {schema_id} of {subject}")
-
-
-def _mapping(mapping: MappingFile, definitions: list[Json], place: str) -> Iterator[Finding]:
-    """Hold every expression of the mapping file against a schema."""
-    try:
-        writer = parse(definitions)
-    except Undecodable as error:
-        yield Finding(State.WRONG, "mapping", f"{place}: {error}")
-        return
-    found = [(name, problems_in(mapping, writer, record, name, place)) for name, record in writer.named_records()]
-    for lacking in (each for _, all_of in found for each in all_of):
-        yield Finding(State.WRONG if lacking.must else State.NOTE, "mapping", lacking.text)
-    unmapped = [name for name, _ in found if not any(route.is_for(name) for route in mapping.routes)]
-    for name in unmapped:
-        fate = "ignored" if mapping.ignores_others else "a dead letter (unmapped)"
-        yield Finding(State.NOTE, "mapping", f"no mapping is for {place} ({name}): each of its records is {fate}")
-    if not unmapped and not any(all_of for _, all_of in found):
-        yield Finding(State.RIGHT, "mapping", f"every path is in {place}")
+        yield from mapping_findings(mapping, definitions, f"schema {schema_id} of {subject}")
 
 
 async def _amazon(settings: Settings) -> list[Finding]:

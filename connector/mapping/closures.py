@@ -300,7 +300,7 @@ def _order(compare: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) 
     return evaluate
 
 
-_COMPARABLE: Final = NUMBERS | {str}
+_COMPARABLE: Final = NUMBERS | {str, bytes}
 
 # ---- functions
 

@@ -47,6 +47,8 @@ class Mapper:
     def __init__(self, file: MappingFile, note: Callable[[str], None] = lambda _sentence: None) -> None:
         self._file = file
         self._note = note
+        self.taken: str | None = None
+        """The mapping that the latest record took, for whoever shows one record at a time."""
         # Every label from the start: the reader, in another thread, never sees a table grow.
         self.left_out: Counter[str] = Counter(
             {_label(each): 0 for route in file.routes for each in route.inputs if not each.must}
@@ -200,8 +202,7 @@ class Plan:
         self._convert = convert
         self._by_name = by_name
         self._unmapped = unmapped
-        self._left_out = mapper.left_out
-        self._filtered = mapper.filtered
+        self._mapper = mapper
         self._ignores_others = ignores_others
         self._by_topic: dict[str | None, list[_Compiled]] = {}
 
@@ -230,10 +231,11 @@ class Plan:
         return self._filter(_OTHERWISE) if self._ignores_others else self._unmapped
 
     def _filter(self, label: str) -> Filtered:
-        self._filtered[label] += 1
+        self._mapper.filtered[label] += 1
         return Filtered(label)
 
     def _mapped(self, route: _Compiled, event: Any, record: Record) -> dict[str, object] | Flaw:
+        self._mapper.taken = route.label
         if route.unfit is not None:
             return route.unfit
         failed: list[tuple[Input, Failed]] = []
@@ -259,7 +261,7 @@ class Plan:
             if broken := [f"{each.name}: {why}" for each, why in failed if each.must]:
                 return Flaw(Reason.INVALID_FIELD, "; ".join(broken))
             for each, _ in failed:
-                self._left_out[_label(each)] += 1
+                self._mapper.left_out[_label(each)] += 1
         return {**self._inherited(event), **inputs} if route.inherit else inputs
 
     def _inherited(self, event: dict[str, object]) -> dict[str, object]:

@@ -153,6 +153,7 @@ def test_decimals_are_numbers_and_stay_exact(text: str, document: Any, result: A
         ("divide(b, `0`)", "divide() by zero"),
         ("upper(join(c, a))", "join() got null"),
         ("a < b", "a comparison got a text and a number"),
+        ("e > `1`", "a comparison got bytes and a number"),
         ("join('-', d)", "join() got an array with a number in it"),
         ("sum(c)", "sum() got null"),
         ("to_string(e)", "to_string() got bytes: write hex(…) or text(…)"),

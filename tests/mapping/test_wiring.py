@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connector.assembly import decoder_for, ledger_policy, mapping_for, read_settings
-from connector.cli.check import Finding, State, _mapping
+from connector.cli.findings import Finding, State, mapping_findings
 from connector.errors import SettingsError
 from tests.mapping.support import EXAMPLES, Record, example, read_file
 from tests.mapping.support import TILL as TILL_EVENT
@@ -94,13 +94,15 @@ def test_the_decoder_of_settings_maps_and_counts() -> None:
 def test_check_holds_the_file_against_a_schema() -> None:
     text, schema = example("order")
     file = read_file(text)
-    assert list(_mapping(file, [schema], "order.avsc")) == [Finding(State.RIGHT, "mapping", "every path is in order.avsc")]
+    assert list(mapping_findings(file, [schema], "order.avsc")) == [
+        Finding(State.RIGHT, "mapping", "every path is in order.avsc")
+    ]
     lacking = without(without(schema, "orderId"), "customer", "phone")
-    assert list(_mapping(file, [lacking], "order.avsc")) == [
+    assert list(mapping_findings(file, [lacking], "order.avsc")) == [
         Finding(State.WRONG, "mapping", "clientDedupeId: orderId is not in order.avsc (com.shop.orders.Order)"),
         Finding(State.NOTE, "mapping", "PHONE: customer.phone is not in order.avsc (com.shop.orders.Order)"),
     ]
-    assert list(_mapping(file, [schema | {"name": "Refund"}], "order.avsc")) == [
+    assert list(mapping_findings(file, [schema | {"name": "Refund"}], "order.avsc")) == [
         Finding(
             State.NOTE,
             "mapping",
