@@ -62,7 +62,7 @@ def producer_properties(kafka: Kafka, report: Report, logger: logging.Logger) ->
 def consumer_properties(kafka: Kafka, report: Report, logger: logging.Logger, queue_bytes: int) -> dict[str, Any]:
     """Return the properties of the group member; ``queue_bytes`` bounds its read-ahead."""
     # Above 100,000 records/s the default backoff of 1 s leaves the consumer idle almost half of the
-    # time (limits, E).
+    # time (docs/limits.md#fetch-queue).
     ours = {"fetch.queue.backoff.ms": 10, "queued.max.messages.kbytes": queue_bytes // 1024}
     # Without checksums, what a disk has altered would be sent, or read as another record.
     given = properties.consumer_properties(kafka) | {"enable.partition.eof": True, "check.crcs": True}

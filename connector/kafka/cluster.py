@@ -64,7 +64,8 @@ T = TypeVar("T")
 def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
     """Translate an error of Kafka's client."""
     if error.code() in _DENIED:
-        return KafkaDenied(f"{what}: this client may not ({error.name()}); grant it the rights that README lists")
+        may_not = f"{what}: this client may not ({error.name()})"
+        return KafkaDenied(f"{may_not}; grant it the rights that docs/kafka/index.md lists")
     return KafkaUnavailable(f"{what}: {error.name()}")
 
 

@@ -1,4 +1,4 @@
-"""The ledger topic: facts are appended, assignments are restored (design: The ledger).
+"""The ledger topic: facts are appended, assignments are restored (docs/how-it-works.md#the-ledger).
 
 A restore never guesses. If the ledger cannot be read to its end, or has an entry that no connector
 writes there, the partition is refused with the text that says what an operator can do.

@@ -27,7 +27,7 @@ __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", 
 SOURCE_RIGHTS = ("READ", "DESCRIBE_CONFIGS")
 LEDGER_RIGHTS = ("READ", "WRITE", "DESCRIBE_CONFIGS")
 LETTER_RIGHTS = ("WRITE",)
-"""The rights that README lists, in the client's names. The rights to create topics are not among
+"""The rights of docs/kafka/index.md#topics-and-rights, in the client's names. The rights to create topics are not among
 them: the connector runs without."""
 
 _SECONDS = 5.0
@@ -152,4 +152,4 @@ class ClusterMonitor:
 
 def lacking_sentence(what: str, operations: Iterable[str]) -> str:
     """Return the sentence that names the rights this client lacks."""
-    return f"{what}: this client may not {', '.join(operations)}; grant it the rights that README lists"
+    return f"{what}: this client may not {', '.join(operations)}; grant it the rights that docs/kafka/index.md lists"

@@ -4,7 +4,7 @@ Each record is confirmed by all in-sync replicas, or reported as failed.
 
 It is not idempotent on purpose. Facts form a set and letters may be written twice, so order and
 exactly-once sequences would gain nothing, and they bring errors that are fatal to the client
-(model: findings, E).
+(docs/evidence.md#the-model).
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class TopicReader:
     def next_offset(self, place: TopicPartition, topic_id: str) -> int | None:
         """Return the committed offset as a connector would use it; None if there is none.
 
-        A commit that belongs to a deleted topic of the same name is not used (design: The
-        guarantee, point 6).
+        A commit that belongs to a deleted topic of the same name is not used
+        (docs/how-it-works.md#what-a-commit-rests-on).
         """
         return self.commit(place, topic_id)[0]
 
