@@ -18,11 +18,10 @@ from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.rules import differ
-from connector.amazon.tokens import Credentials, FixedToken
 from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.config import Amazon, Secret, Settings
+from connector.config import Amazon, Settings
 from connector.core import inputs, status
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
@@ -105,17 +104,10 @@ def schemas_for(settings: Settings) -> schemas.WriterSchemas:
 def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:
     """Return the way to Amazon."""
     amazon = settings.amazon
-    credentials: Credentials | FixedToken
-    if amazon.access_token is not None:
-        credentials = FixedToken(amazon.access_token)
-    else:
-        none = Secret("")  # config refuses one without the other
-        secret, token = amazon.client_secret or none, amazon.refresh_token or none
-        credentials = Credentials(amazon.client_id, secret, token, amazon.token_url)
     return AmazonSink(
         contract,
         amazon.base_url,
-        credentials,
+        amazon.credentials,
         timeout_seconds=amazon.timeout_seconds,
         max_connections=settings.sending.max_in_flight,
     )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -65,6 +67,9 @@ lists the settings for yours.
 """
 
 
+T = TypeVar("T")
+
+
 @dataclass(slots=True)
 class _Produced:
     """The producer's own list: what must become of each record."""
@@ -108,13 +113,28 @@ async def _run(count: int, console: Console) -> int:
             for topic in (_TOPIC, f"{_TOPIC}.{_GROUP}.ledger", f"{_TOPIC}.dead-letter"):
                 broker.create_topic(topic, _PARTITIONS)
             settings = read_settings(_environment(broker.bootstrap_servers, amazon))
-            produced = await asyncio.to_thread(_produce, settings, amazon.registry.register, count)
+            produced = await _on_a_thread(lambda stop: _produce(settings, amazon.registry.register, count, stop))
             console.print(f"produced {produced.confirmed:,} records to {_PARTITIONS} partitions", highlight=False)
             seconds = await _forward(settings, count, console)
-            found = await asyncio.to_thread(_look, settings)
+            found = await _on_a_thread(lambda stop: _look(settings, stop))
             return _account(produced, list(map(json.loads, amazon.record.lines())), found, console, seconds)
     finally:
         await amazon.stop()
+
+
+async def _on_a_thread(work: Callable[[threading.Event], T]) -> T:
+    """Do what blocks; once this is cancelled, tell the work to stop, and wait until it has.
+
+    Clients must be gone before the broker is: without it they try to connect until their time is over.
+    """
+    stop = threading.Event()
+    working = asyncio.get_running_loop().run_in_executor(None, work, stop)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([working])
+        raise
 
 
 def _environment(bootstrap_servers: str, amazon: sandbox.RunningSandbox) -> Mapping[str, str]:
@@ -143,13 +163,15 @@ def _quiet(_client: str, _code: str) -> None:
     """Take no note: the embedded broker leaves with the demo."""
 
 
-def _produce(settings: Settings, registered: Callable[[str, str], int], count: int) -> _Produced:
+def _produce(settings: Settings, registered: Callable[[str, str], int], count: int, stop: threading.Event) -> _Produced:
     encoder, produced = EventEncoder(), _Produced()
     schema_id = registered(f"{_TOPIC}-value", json.dumps(encoder.schema))
     with ConfirmingProducer(
         clients.producer_properties(settings.kafka, _quiet, logging.getLogger("librdkafka"))
     ) as producer:
         for sample in samples(count, time.time_ns() // 1_000_000):
+            if stop.is_set():
+                break
             produced.add(sample)
             value = _value(encoder, schema_id, sample)
             producer.write(_TOPIC, None, value, produced.report, key=sample.key.encode())
@@ -168,16 +190,21 @@ async def _forward(settings: Settings, count: int, console: Console) -> float:
     connector = Connector(settings, lambda topics: EmbeddedLedgerTopics(topics, f"{_TOPIC}.{_GROUP}.ledger"))
     running = asyncio.create_task(connector.run())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("forwarding", total=count)
-        resolved = 0
-        while resolved < count and time.monotonic() - began < _SECONDS and not running.done():
-            await asyncio.sleep(_LOOK_SECONDS)
-            resolved = connector.pipeline.statistics.resolved if connector.pipeline is not None else 0
-            progress.update(task, completed=resolved)
-    seconds = time.monotonic() - began
-    connector.request_shutdown()
-    await running
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("forwarding", total=count)
+            resolved = 0
+            while resolved < count and time.monotonic() - began < _SECONDS and not running.done():
+                await asyncio.sleep(_LOOK_SECONDS)
+                resolved = connector.pipeline.statistics.resolved if connector.pipeline is not None else 0
+                progress.update(task, completed=resolved)
+        seconds = time.monotonic() - began
+        connector.request_shutdown()
+        await running
+    except asyncio.CancelledError:
+        running.cancel()
+        await asyncio.wait([running])  # its clients, too, end before the broker does
+        raise
     return seconds
 
 
@@ -191,20 +218,24 @@ class _Found:
     """Records beyond the committed offsets."""
 
 
-def _look(settings: Settings) -> _Found:
+def _look(settings: Settings, stop: threading.Event) -> _Found:
     logger = logging.getLogger("librdkafka")
     topics = Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
     reader = clients.reader_properties(settings.kafka, _quiet, logger)
     found = _Found()
+
+    def wanted() -> bool:
+        return not stop.is_set()
+
     for number in range(_PARTITIONS):
         source = TopicPartition(_TOPIC, number)
         committed = topics.committed(source)
         found.behind += topics.offsets(source)[1] - (committed.next_offset if committed is not None else 0)
         place = TopicPartition(settings.dead_letters.topic_for(_TOPIC), number)
-        for letter in read(reader, place, *topics.offsets(place)):
+        for letter in read(reader, place, *topics.offsets(place), wanted):
             found.letters[reason(letter)] += 1
         place = TopicPartition(settings.ledger.topic_for(_TOPIC), number)
-        for entry in read(reader, place, *topics.offsets(place)):
+        for entry in read(reader, place, *topics.offsets(place), wanted):
             for run_of in ledger_entry.decode(entry.value() or b"").runs:
                 found.facts[run_of.outcome] += run_of.length
     return found

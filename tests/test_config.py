@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, replace
+from itertools import groupby
 from pathlib import Path
 
 import orjson
 import pytest
 
 from connector.amazon.rules import WithoutConsent
-from connector.config import DEDUPE_FIELDS, SETTINGS, Settings
+from connector.amazon.tokens import Credentials, FixedToken
+from connector.config import DEDUPE_FIELDS, SETTINGS, Setting, Settings
 from connector.errors import SettingsError
 from connector.kafka import properties
 
@@ -33,6 +36,14 @@ def _problems(**variables: str) -> list[str]:
     with pytest.raises(SettingsError) as refusal:
         _settings(**variables)
     return refusal.value.problems
+
+
+def _refused(variables: Mapping[str, str]) -> list[str]:
+    try:
+        _settings(**variables)
+    except SettingsError as refusal:
+        return refusal.problems
+    return []
 
 
 def _problem(**variables: str) -> str:
@@ -112,11 +123,13 @@ def test_duration_takes_units_from_milliseconds_to_days(text: str, milliseconds:
 
 @pytest.mark.parametrize("text", ["5", "5 minutes", "1.5h", "-5m", "0s", "m", "5M", "1e3s", "٣s"])
 def test_duration_without_unit_or_sense_is_refused(text: str) -> None:
-    assert _problem(MAX_CLOCK_SKEW=text).startswith(f"MAX_CLOCK_SKEW is {text!r}; it takes a duration")
+    problem = _problem(MAX_CLOCK_SKEW=text)
+    assert problem.startswith("MAX_CLOCK_SKEW must be a duration of 1s or more, such as ")
+    assert problem.endswith(f", not {text!r}")
 
 
 def test_clocks_that_may_differ_by_less_than_a_write_takes_are_refused() -> None:
-    assert _problem(MAX_CLOCK_SKEW="999ms").startswith("MAX_CLOCK_SKEW is '999ms'; it takes a duration of 1s or more")
+    assert _problem(MAX_CLOCK_SKEW="999ms").startswith("MAX_CLOCK_SKEW must be a duration of 1s or more")
 
 
 def test_drain_that_does_not_outlast_a_request_is_said_at_start() -> None:
@@ -146,7 +159,9 @@ def test_a_free_port_is_taken_where_only_this_host_asks(host: str) -> None:
 
 @pytest.mark.parametrize("text", ["1", "1GB", "1MiB", "0B", "1.5MB", "kB"])
 def test_size_without_unit_or_sense_is_refused(text: str) -> None:
-    assert _problem(BATCH_MAX_BYTES=text).startswith(f"BATCH_MAX_BYTES is {text!r}; it takes a size")
+    problem = _problem(BATCH_MAX_BYTES=text)
+    assert problem.startswith("BATCH_MAX_BYTES must be a size above zero, such as ")
+    assert problem.endswith(f", not {text!r}")
 
 
 @pytest.mark.parametrize(
@@ -214,10 +229,16 @@ def test_plain_http_off_this_machine_is_worth_a_note() -> None:
 
 
 def test_credentials_are_a_fixed_token_or_a_login_and_not_both() -> None:
-    token = _settings(**_LOGIN).amazon.refresh_token
-    assert token is not None
-    assert token() == "Atzr|another-secret"
-    assert "AMAZON_REFRESH_TOKEN" in _problem(AMAZON_REFRESH_TOKEN="Atzr|another-secret")
+    fixed, login = _settings().amazon.credentials, _settings(**_LOGIN).amazon.credentials
+
+    assert isinstance(fixed, FixedToken)
+    assert fixed.access_token() == "Atza|a-secret-token"
+    assert isinstance(login, Credentials)
+    assert (login.client_id, login.token_url) == (_LEAST["AMAZON_CLIENT_ID"], "https://api.amazon.com/auth/o2/token")
+    assert (login.client_secret(), login.refresh_token()) == ("a-secret", "Atzr|another-secret")
+    assert _problem(AMAZON_REFRESH_TOKEN="Atzr|another-secret").startswith(
+        "AMAZON_ACCESS_TOKEN cannot stand beside AMAZON_REFRESH_TOKEN"
+    )
     assert _problem(**_LOGIN | {"AMAZON_CLIENT_SECRET": ""}).startswith("AMAZON_CLIENT_SECRET is missing")
 
 
@@ -262,7 +283,9 @@ def test_what_becomes_of_events_without_consent_is_one_of_three() -> None:
     assert _settings().amazon.without_consent is WithoutConsent.DEAD_LETTER
     assert _settings(AMAZON_MISSING_CONSENT="Denied").amazon.without_consent is WithoutConsent.DENIED
     assert _settings(AMAZON_MISSING_CONSENT="send").amazon.without_consent is WithoutConsent.SEND
-    assert _problem(AMAZON_MISSING_CONSENT="drop").startswith("AMAZON_MISSING_CONSENT is 'drop'")
+    assert _problem(AMAZON_MISSING_CONSENT="drop") == (
+        "AMAZON_MISSING_CONSENT must be dead-letter, denied or send, not 'drop'"
+    )
 
 
 def test_window_below_the_age_limit_is_refused() -> None:
@@ -280,8 +303,8 @@ def test_several_topics_need_their_name_in_that_of_the_ledger() -> None:
 
     assert settings.kafka.topics == ("web", "app")
     assert [settings.ledger.topic_for(topic) for topic in settings.kafka.topics] == ["facts-web", "facts-app"]
-    assert _problems(KAFKA_TOPIC="web,app", LEDGER_TOPIC="facts")[0].startswith("LEDGER_TOPIC needs {topic}")
-    assert _problems(KAFKA_TOPIC="web,app", DEAD_LETTER_TOPIC="dead")[0].startswith("DEAD_LETTER_TOPIC needs {topic}")
+    assert _problems(KAFKA_TOPIC="web,app", LEDGER_TOPIC="facts")[0].startswith("LEDGER_TOPIC must contain {topic}")
+    assert _problems(KAFKA_TOPIC="web,app", DEAD_LETTER_TOPIC="dead")[0].startswith("DEAD_LETTER_TOPIC must contain {topic}")
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "fast", "1001", "1e3"])
@@ -310,7 +333,7 @@ def test_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
     settings = _settings(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file), KAFKA_SASL_PASSWORD_FILE=str(file))
 
-    assert settings.amazon.access_token is not None
+    assert settings.amazon.access_token
     assert settings.amazon.access_token() == "Atza|from-a-file"
     file.write_text("Atza|renewed\n")
     assert settings.amazon.access_token() == "Atza|renewed"
@@ -322,7 +345,8 @@ def test_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_secret_given_twice_is_refused() -> None:
-    assert "AMAZON_ACCESS_TOKEN too" in _problem(AMAZON_ACCESS_TOKEN_FILE="/run/secrets/token")
+    problem = _problem(AMAZON_ACCESS_TOKEN_FILE="/run/secrets/token")
+    assert problem.startswith("AMAZON_ACCESS_TOKEN_FILE and AMAZON_ACCESS_TOKEN are both set")
 
 
 def test_secret_that_cannot_be_read_is_the_one_problem_there_is(tmp_path: Path) -> None:
@@ -448,7 +472,50 @@ def test_each_variable_is_declared_once_and_described() -> None:
     names = [setting.name for setting in SETTINGS]
 
     assert len(set(names)) == len(names)
-    assert all(setting.meaning for setting in SETTINGS)
+    assert all(setting.section and setting.type and setting.meaning for setting in SETTINGS)
+
+
+def test_settings_of_a_section_stand_together() -> None:
+    sections = [setting.section for setting in SETTINGS]
+
+    assert len(list(groupby(sections))) == len(set(sections))
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_default_is_what_a_user_would_type(setting: Setting) -> None:
+    if setting.default and "<" not in setting.default:
+        typed, untyped = _settings(**{setting.name: setting.default}), _settings()
+
+        assert replace(typed, rows=()) == replace(untyped, rows=())
+        assert dict(typed.describe()) == dict(untyped.describe())
+        assert dict(untyped.describe())[setting.name] == setting.default
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_limits_in_the_type_of_a_setting_are_those_that_are_kept(setting: Setting) -> None:
+    if match := re.fullmatch(r"whole number from (\d+) to (\d+)", setting.type):
+        low, high = int(match[1]), int(match[2])
+        for outside in (low - 1, high + 1):
+            problems = _problems(**{setting.name: str(outside)})
+            assert problems[0] == f"{setting.name} must be a {setting.type}, not '{outside}'"
+        assert all(
+            not problem.startswith(f"{setting.name} must")
+            for inside in (low, high)
+            for problem in _refused({setting.name: str(inside)})
+        )
+
+
+@pytest.mark.parametrize("name", ["KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "SCHEMA_REGISTRY_URL", "DEDUPE_KEY"])
+def test_list_of_commas_is_no_list(name: str) -> None:
+    assert _problems(**{name: " , "})[0].startswith(f"{name} must be ")
+
+
+def test_values_are_shown_in_the_order_of_the_table() -> None:
+    rows = [name for name, _ in _settings(KAFKA_SESSION_TIMEOUT_MS="10000").describe()]
+    order = [setting.name for setting in SETTINGS]
+    order[order.index("KAFKA_…")] = "KAFKA_SESSION_TIMEOUT_MS"
+
+    assert rows == [name for name in order if name in rows]
 
 
 def test_fields_of_the_dedupe_key_are_inputs_of_the_schema() -> None:
@@ -503,9 +570,7 @@ def test_patience_with_an_unknown_schema_is_half_a_minute_or_as_given_or_none() 
         registry = _settings(**({} if given is None else {"UNKNOWN_SCHEMA_PATIENCE": given})).registry
         assert registry is not None
         assert registry.patience_seconds == seconds
-    assert _problem(UNKNOWN_SCHEMA_PATIENCE="a while").startswith(
-        "UNKNOWN_SCHEMA_PATIENCE is 'a while'; it takes a duration"
-    )
+    assert _problem(UNKNOWN_SCHEMA_PATIENCE="a while").startswith("UNKNOWN_SCHEMA_PATIENCE must be a duration, such as ")
 
 
 _MARK = "\ufeff"
@@ -525,7 +590,7 @@ def test_what_an_editor_puts_around_a_secret_is_not_of_it(tmp_path: Path, conten
     file = tmp_path / "token"
     file.write_bytes(content)
     settings = _settings(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file), KAFKA_SASL_PASSWORD_FILE=str(file))
-    assert settings.amazon.access_token is not None
+    assert settings.amazon.access_token
     assert settings.amazon.access_token.value == "token"
     assert settings.amazon.access_token() == "token"  # as the file has it now
     assert settings.kafka.properties["sasl.password"] == "token"
@@ -533,7 +598,7 @@ def test_what_an_editor_puts_around_a_secret_is_not_of_it(tmp_path: Path, conten
 
 def test_a_byte_order_mark_in_the_environment_is_of_no_setting() -> None:
     settings = _settings(AMAZON_ACCESS_TOKEN=f"{_MARK}token", AMAZON_ACCOUNT_ID=f"{_MARK}585{_MARK}")
-    assert settings.amazon.access_token is not None
+    assert settings.amazon.access_token
     assert (settings.amazon.access_token(), settings.amazon.account_id) == ("token", "585")
 
 
@@ -542,7 +607,7 @@ def test_a_secret_that_is_no_text_in_utf8_is_refused(tmp_path: Path, coding: str
     file = tmp_path / "token"
     file.write_bytes("tökén".encode(coding) if coding != "utf-16-le" else "token".encode(coding))
     problem = _problem(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file))
-    assert problem.startswith("AMAZON_ACCESS_TOKEN_FILE names a file that is no text in UTF-8")
+    assert problem.startswith("AMAZON_ACCESS_TOKEN_FILE names a file that is not UTF-8 text")
     assert "save it as UTF-8" in problem
 
 
@@ -550,7 +615,6 @@ def test_a_secret_that_becomes_no_text_keeps_its_last_value(tmp_path: Path) -> N
     file = tmp_path / "token"
     file.write_text("first")
     token = _settings(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(file)).amazon.access_token
-    assert token is not None
     file.write_bytes("second".encode("utf-16-le"))
     assert token() == "first"
     file.write_bytes(f"{_MARK}third\r\n".encode())

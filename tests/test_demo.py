@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -13,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from connector import demo
-from connector.demo import _account, _Found, _Produced, produce_samples
+from connector.demo import _account, _Found, _on_a_thread, _Produced, produce_samples
 from connector.model import Outcome
 from connector.ports import Confirmation
 from connector.samples import Fate, Sample
@@ -34,6 +36,22 @@ def test_the_demo_ends_with_an_account_that_closes_whatever_the_environment_says
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "a simulator" in ended.stdout
     assert "the account closes" in ended.stdout
+
+
+async def test_what_is_cancelled_is_told_to_stop_and_waited_for() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(stop: threading.Event) -> None:
+        begun.set()
+        assert stop.wait(patience(60))
+        ended.set()
+
+    working = asyncio.create_task(_on_a_thread(work))
+    await asyncio.to_thread(begun.wait)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert ended.is_set()
 
 
 def produced() -> _Produced:

@@ -18,6 +18,7 @@ from connector.config import Settings
 from connector.kafka import properties
 from connector.sandbox.tokens import Credentials
 from tests.patience import patience
+from tests.processes import ending
 
 _CHECKOUT = Path(__file__).parents[1]
 _COMPOSE = _CHECKOUT / "docker-compose.yml"
@@ -48,8 +49,6 @@ def test_variables_of_the_compose_file_are_settings(settings: Settings) -> None:
 
 def test_credentials_of_the_compose_file_are_those_of_the_sandbox(settings: Settings) -> None:
     amazon = settings.amazon
-    assert amazon.client_secret is not None
-    assert amazon.refresh_token is not None
     given = (amazon.account_id, amazon.client_id, amazon.client_secret(), amazon.refresh_token())
     known = Credentials()
 
@@ -126,13 +125,13 @@ def test_signal_to_the_image_is_heard_however_early_it_comes(command: str, code:
     (entry_point,) = re.findall(r"^ENTRYPOINT (.+)$", (_CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
     # Exec form, so no shell is between. It drops the signal until it has a handler, as the first process of a container.
     ignoring = [sys.executable, "-c", _IGNORING, *json.loads(entry_point), command]
-    process = subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "about to become it\n"
-    while not _blocks(process.pid):
-        time.sleep(0.0001)
-    process.terminate()
-    _, said = process.communicate(timeout=patience(60))
+    with ending(subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "about to become it\n"
+        while not _blocks(process.pid):
+            time.sleep(0.0001)
+        process.terminate()
+        _, said = process.communicate(timeout=patience(60))
     assert (process.returncode, said) == (code, "Ended by SIGTERM before it began.\n")
 
 

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("what", "count", "met"),
     [

@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from base64 import b64encode, urlsafe_b64encode
 from hashlib import md5, sha1, sha256, sha512
-from time import perf_counter
+from time import thread_time
 
 import pytest
 from hypothesis import given, settings
@@ -262,7 +262,7 @@ def test_what_is_said_is_said_again_and_never_has_a_blank_around_it(text: str) -
     "part", ["{{", "${", "%%", "<%", "[a", "__a", "$a", "#a", "%7B", "&", "*|", "null", "\u200b", "a\u0301", "\\u", "0"]
 )
 def test_no_text_takes_long(part: str) -> None:
-    began = perf_counter()
+    began = thread_time()
     for size in (1_000, 1_000_000):
         said(part * (size // len(part)) + "\n-")
-    assert perf_counter() - began < 1
+    assert thread_time() - began < 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import ending
 from tests.suite import Step, run
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -35,7 +36,9 @@ def test_steps_that_all_pass_pass() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_stop_from_outside_stops_the_step_that_runs(number: signal.Signals) -> None:
     command = [sys.executable, "-u", "-c", _SLOW_STEP]
-    with subprocess.Popen(command, cwd=_CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with ending(
+        subprocess.Popen(command, cwd=_CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    ) as process:
         assert process.stdout
         while "began" not in process.stdout.readline():
             pass

@@ -1,6 +1,7 @@
 """What Amazon wants: the one room that knows its wire contracts, its rules for fields and keys, its answers and tokens.
 
-* ``ads_v1`` and ``events_v1`` are the two wire contracts: where a request goes, how an event is written and an answer read.
+* ``ads_v1`` and ``events_v1`` are the two wire contracts: where a request goes, and how it arranges an event; ``contract``
+  is what they share.
 * ``rules`` are the field rules both share, over the enums in ``vocabulary``; ``match_keys`` normalises and hashes;
   ``findings`` collects what is wrong with one event.
 * ``answers`` gives each event of a request exactly one verdict, or says why the request as a whole has none.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
-from connector.amazon.answers import read_answer
-from connector.amazon.regions import EU
-from connector.amazon.rules import FieldRules, Fields, Limits, WithoutConsent, written
+from connector.amazon.contract import Contract, optional_fields
+from connector.amazon.rules import Fields, Limits, WithoutConsent
 from connector.amazon.vocabulary import ADS_COUNTRIES, ADS_CURRENCIES, ADS_MATCH_KEYS, ADS_SOURCES
-from connector.model import Answer, Flaw
 
 __all__ = ["DATASET_NAME", "AdsV1"]
 
@@ -33,16 +30,17 @@ _LIMITS: Final = Limits(
 )
 
 
-class AdsV1:
-    """``ports.WireContract`` for one advertiser account.
+class AdsV1(Contract):
+    """The contract for one advertiser account; ``dataset_name`` is the data set that receives its events.
 
-    ``region`` is a key of ``regions.REGIONS``, ``without_consent`` what becomes of events without consent where that region
-    requires it. ``adjustments`` counts what was left out or rounded, by ``Adjustment``.
+    ``dedupe_id`` becomes ``eventId``.
     """
 
-    path: Final = "/adsApi/v1/create/events"
-    prefix: Final = b'{"events":['
-    suffix: Final = b"]}"
+    path = "/adsApi/v1/create/events"
+    prefix = b'{"events":['
+    limits = _LIMITS
+    first_index = 0
+    """OAS EventMultiStatusResponse."""
 
     def __init__(
         self,
@@ -52,11 +50,8 @@ class AdsV1:
         dataset_name: str | None = None,
         without_consent: WithoutConsent = WithoutConsent.DEAD_LETTER,
     ) -> None:
-        self._account_id = account_id
-        self._client_id = client_id
-        self._rules = FieldRules(_LIMITS, without_consent if region == EU else None)
+        super().__init__(account_id, client_id, region, without_consent)
         self._dataset = {} if dataset_name is None else {"dataSetName": dataset_name}
-        self.adjustments = self._rules.adjustments
 
     def headers(self, access_token: str) -> dict[str, str]:
         """Return the headers of a request (OAS parameters; Accept as in AMZ-INTRO)."""
@@ -68,18 +63,8 @@ class AdsV1:
             "Accept": "application/json",
         }
 
-    def encode(self, inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
-        """Encode one event, or name every rule it breaks. ``dedupe_id`` becomes ``eventId``."""
-        fields = self._rules.clean(inputs)
-        if isinstance(fields, Flaw):
-            return fields
-        return written(self._shaped(fields, dedupe_id), inputs, dedupe_id)
-
-    def read(self, status: int, headers: Mapping[str, str], body: bytes, count: int) -> Answer:
-        """Read the answer to a request of ``count`` events. Items are numbered from 0 (OAS EventMultiStatusResponse)."""
-        return read_answer(status, headers, body, count, first_index=0)
-
-    def _shaped(self, fields: Fields, dedupe_id: str) -> dict[str, object]:
+    def shaped(self, fields: Fields, dedupe_id: str) -> dict[str, object]:
+        """Arrange the fields of an event (OAS EventCreate)."""
         event: dict[str, object] = {
             "eventDescription": {
                 "name": fields.name,
@@ -93,16 +78,7 @@ class AdsV1:
             "countryCode": fields.country,
             "matchKeys": fields.match_keys,
         }
-        if fields.value is not None:
-            event["value"] = fields.value
-        if fields.currency is not None:
-            event["currencyCode"] = fields.currency
-        if fields.units is not None:
-            event["unitsSold"] = fields.units
-        if fields.limited_data_use:
-            event["dataProcessingOptions"] = {"options": "LIMITED_DATA_USE"}
-        if fields.consent:
-            event["consent"] = fields.consent
+        event |= optional_fields(fields, {"options": "LIMITED_DATA_USE"})
         if fields.custom:
             event["customData"] = [{"name": name, "dataType": kind, "value": value} for name, kind, value in fields.custom]
         if fields.traffic:

@@ -136,7 +136,8 @@ def _status(value: object) -> str | None:
     if type(value) is str:
         if status := CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)):
             return status
-        return "" if _says_nothing(value) and not _DENIES(value) else None
+        # Of a longer one that says nothing no character is a letter.
+        return "" if _says_nothing(value) and not (len(value) <= MAX_TEXT and _DENIES(value)) else None
     if isinstance(value, bool | int | float):
         return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
     return None

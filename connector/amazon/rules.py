@@ -45,7 +45,7 @@ from connector.amazon.vocabulary import (
 from connector.model import Flaw, Reason
 from connector.nothing import said, trimmed
 
-__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ", "written"]
+__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,18 +161,6 @@ class FieldRules:
         return None
 
 
-def written(event: dict[str, object], inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
-    """Return the event as JSON; a flaw where a text of it is not Unicode (a lone surrogate), which JSON cannot hold."""
-    try:
-        return orjson.dumps(event)
-    except TypeError:
-        free = {"clientDedupeId": dedupe_id} | {name: inputs.get(name) for name in _FREE_TEXTS}
-        found = Findings()
-        for name in (name for name, value in free.items() if not _is_json(value)):
-            found.invalid(name, "not Unicode text")
-        return found.flaw()
-
-
 def differ(one: bytes, other: bytes) -> bool:
     """Say whether two written events differ in more than their time: a producer that sends one again may stamp it anew."""
     events = [orjson.loads(event) for event in (one, other)]
@@ -180,27 +168,6 @@ def differ(one: bytes, other: bytes) -> bool:
         for name in ("eventTime", "timestamp"):
             event.pop(name, None)
     return bool(events[0] != events[1])
-
-
-_FREE_TEXTS: Final = (
-    "name",
-    "matchKeys",
-    "consent",
-    "customAttributes",
-    "customData",
-    "userAgent",
-    "amazonAdEventKey",
-    "partner",
-)
-"""The inputs that reach the request as text of the producer's own; all others become a constant, a number or a time."""
-
-
-def _is_json(value: object) -> bool:
-    try:
-        orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:
-        return False
-    return True
 
 
 def _present(given: object) -> object:

@@ -79,20 +79,6 @@ class LedgerEntry:
     start: int | None = None
     """Where the assignment that this entry opened began to read; None in an entry with facts, or of an older version."""
 
-    def facts(self) -> Facts:
-        """Return the facts one by one."""
-        facts = Facts()
-        delivered = 0
-        for first, length, outcome, epoch in self.runs:
-            for offset in range(first, first + length):
-                if outcome is Outcome.DELIVERED:
-                    key = self.keys[delivered * KEY_BYTES : (delivered + 1) * KEY_BYTES]
-                    facts.add(offset, epoch, outcome, None if key == _NO_KEY else key, self.times[delivered])
-                    delivered += 1
-                else:
-                    facts.add(offset, epoch, outcome)
-        return facts
-
 
 def encode(header: LedgerHeader, facts: Facts) -> bytes:
     """Pack facts, in any order, into the value of a ledger record.

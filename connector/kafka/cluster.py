@@ -7,12 +7,14 @@ An admin client may keep asking a broker that is gone, or not in charge any more
 looks for a group's coordinator once, and for controller and leaders hardly ever (librdkafka 2.16).
 So a question without an answer is asked again, each time of a new client. A new client that is made
 before the brokers have noticed the loss is sent to the same broker by them; hence several tries,
-the first ones short.
+the first ones short. An answer that passes by itself, as while a leader moves, is asked for again
+after a pause.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
@@ -51,6 +53,25 @@ _DEFAULT_SESSION_SECONDS = 45.0
 """Kafka's default for both protocols; used if the brokers do not report the setting."""
 
 _NOT_IN_CHARGE = frozenset({KafkaError.NOT_CONTROLLER, KafkaError.NOT_COORDINATOR})
+_PASSING = _NOT_IN_CHARGE | {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.NETWORK_EXCEPTION,
+}
+"""Errors that pass by themselves: a leader or a coordinator is moving, or a topic was just created.
+Admin clients hand them on instead of asking again (librdkafka 2.16)."""
+_UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
+"""Errors that pass for a partition that was described: the broker asked does not know the topic yet."""
+_PASSING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Pauses before a question is asked again whose error passes by itself."""
 _DENIED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -93,6 +114,18 @@ def _is_unanswered(error: KafkaUnavailable) -> bool:
     return code <= 0 or code in _NOT_IN_CHARGE
 
 
+def _until_it_passes(ask: Callable[[], T], passing: Collection[int]) -> T:
+    """Ask again, after pauses, while the answer is one of these errors."""
+    for pause in _PASSING_SECONDS:
+        try:
+            return ask()
+        except KafkaUnavailable as error:
+            if error_code(error) not in passing:
+                raise
+        time.sleep(pause)
+    return ask()
+
+
 class Cluster:
     """Asks the brokers, with an admin client from ``make`` and a consumer for the group's offsets.
 
@@ -108,23 +141,34 @@ class Cluster:
         kept: freeing a client with a request in flight crashes the process (seen with
         confluent-kafka 2.16)."""
 
-    def _ask(self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...] = ()) -> T:
+    def _ask(
+        self,
+        question: Callable[[AdminClient, float], T],
+        tries: tuple[float, ...] = (),
+        passing: Collection[int] = _PASSING,
+    ) -> T:
+        """Ask a question, again while the answer is an error that passes."""
+        return _until_it_passes(lambda: self._ask_until_answered(question, tries or _TRIES_SECONDS, passing), passing)
+
+    def _ask_until_answered(
+        self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...], passing: Collection[int]
+    ) -> T:
         """Ask a question, again and of a new client if no broker answers."""
-        *first, last = tries or _TRIES_SECONDS
+        *first, last = tries
         for seconds in first:
             try:
-                return self._ask_once(question, seconds)
+                return self._ask_once(question, seconds, passing)
             except KafkaUnavailable as error:
                 if not _is_unanswered(error):
                     raise
-        return self._ask_once(question, last)
+        return self._ask_once(question, last, passing)
 
-    def _ask_once(self, question: Callable[[AdminClient, float], T], seconds: float) -> T:
+    def _ask_once(self, question: Callable[[AdminClient, float], T], seconds: float, passing: Collection[int]) -> T:
         client = self._made
         try:
             return question(client, seconds)
         except KafkaUnavailable as error:
-            if _is_unanswered(error):
+            if _is_unanswered(error) or error_code(error) in passing:
                 self._replace(client, late=isinstance(error.__cause__, TimeoutError))
             # Without the frames that hold the client, it is freed here, which may take a while.
             # Otherwise the thread that drops the error last would free it, which may be the event
@@ -184,16 +228,20 @@ class Cluster:
         # Not by the admin client: it keeps asking the coordinator it found first. If the group has
         # moved, the refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka
         # 2.16, seen; its issue 5040).
-        try:
-            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
-        except KafkaException as error:
-            raise unavailable(f"committed offset of {partition}", error.args[0]) from error
-        if found.error is not None:
-            raise unavailable(f"committed offset of {partition}", found.error)
+        found = _until_it_passes(lambda: self._ask_committed(partition), _PASSING)
         if found.offset < 0:
             return None
         epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one
         return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
+
+    def _ask_committed(self, partition: TopicPartition) -> KafkaTopicPartition:
+        try:
+            (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
+            if found.error is not None:
+                raise KafkaException(found.error)  # noqa: TRY301 - both kinds of error are translated below
+        except KafkaException as error:
+            raise unavailable(f"committed offset of {partition}", error.args[0]) from error
+        return found
 
     def offsets(self, partition: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
         """Return a partition's first offset and its end.
@@ -222,7 +270,7 @@ class Cluster:
                 raise KafkaUnavailable(f"offsets of {partition}: no broker knows them")
             return offset
 
-        return self._ask(ask)
+        return self._ask(ask, passing=_PASSING | _UNKNOWN_PARTITION)
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offsets that the brokers know now. Asks once."""

@@ -326,7 +326,7 @@ class Group:
         eventually(lambda: self._shown() == list(ends.items()), f"{self.protocol}: members show what is committed", seconds)
         self._finished.set()
         self._watch.join()
-        last = [member.metrics() for member in self.running]
+        last = eventually(self._last_scrapes, f"{self.protocol}: every member has begun", seconds)
         for member in self.running:
             self.leave(member)
         self._note_losses()
@@ -340,6 +340,11 @@ class Group:
             unanswered=[(at - _LATE_MS, at + _LATE_MS) for at in self._unanswered()],
         )
         return self._outcome(account)
+
+    def _last_scrapes(self) -> list[dict[str, float]]:
+        """Return every member's metrics; none while one that joined last is still starting."""
+        scrapes = [member.metrics() for member in self.running]
+        return scrapes if all("connector_operator_needed" in each for each in scrapes) else []
 
     def close(self) -> None:
         """End whatever is still there."""

@@ -25,6 +25,7 @@ from tests.integration.world import (
     produce,
     read_topic,
 )
+from tests.patience import patience
 
 _FATES = ("delivered", "dead_lettered", "duplicate", "stale", "ignored")
 _NOTHING = b"not Avro at all"
@@ -269,7 +270,7 @@ def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -
     for name, end in (("kept", producer.commit_transaction), ("aborted", producer.abort_transaction)):
         producer.begin_transaction()
         producer.produce(world.topic, world.value(event(name)), partition=0)
-        producer.flush(10)
+        producer.flush(patience(10))
         end(10)
     world.produce(event("last"))
     world.connector().until_resolved(delivered=2)
@@ -277,7 +278,7 @@ def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -
 
     producer.begin_transaction()
     producer.produce(world.topic, world.value(event("still open")), partition=0)
-    producer.flush(10)
+    producer.flush(patience(10))
     code, account = _audit(world)
     producer.abort_transaction(10)
 
@@ -310,7 +311,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
         number = 0
         while not stop.wait(0.2):
             for partition in range(4):
-                batch = (event(f"{partition}-{number + extra}") for extra in range(40))
+                batch = (event(f"order-{partition}-{number + extra}") for extra in range(40))
                 world.produce(*batch, Produced(_NOTHING, partition=partition), partition=partition)
             number += 30  # some of them are copies
 
@@ -332,7 +333,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
 def test_many_partitions_are_one_account(world: World) -> None:
     world.create_topic(40)
     for partition in range(40):
-        world.produce(event(f"{partition}"), partition=partition)
+        world.produce(event(f"order-{partition}"), partition=partition)
     world.connector().until_resolved(delivered=40)
     world.until_committed_to_the_end()
     code, account = _audit(world)

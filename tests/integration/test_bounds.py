@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.benchmarks.storm import PARTITIONS, Storm, fill, ride_out, watch
 from tests.integration.world import World
 
@@ -28,7 +26,6 @@ def _check(storm: Storm, most_events: int, most_bytes: int) -> None:
     assert storm.rebalances == 0
 
 
-@pytest.mark.timeout(200)
 def test_in_a_storm_memory_stays_flat_polling_goes_on_and_afterwards_everything_drains(world: World) -> None:
     events = 9_000
     world.create_topic(PARTITIONS)

@@ -16,7 +16,7 @@ from tests.integration.group import PROTOCOLS, Group
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.world import topic_settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture

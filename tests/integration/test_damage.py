@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from connector.avro import ledger_entry
+from tests.avro.ledger_facts import unpacked
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.world import (
     Sandbox,
@@ -105,9 +106,9 @@ def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:
 
 def test_a_bit_of_an_offset_that_has_flipped_resolves_no_record(world: World, cluster: Cluster) -> None:
     """The fact about offset 0 would be one about another, which nobody has judged."""
-    _stopped(world)
+    _stopped(world, compression_type="uncompressed")
     entry = next(entry for entry in ledger_entries(world.servers, world.ledger) if entry.keys and not entry.header.partition)
-    value = ledger_entry.encode(entry.header, entry.facts())
+    value = ledger_entry.encode(entry.header, unpacked(entry))
     batch = next(batch for batch in _batches(cluster, world.ledger) if value in batch.content)
     first_offset = value.index(entry.header.dedupe_key) + len(entry.header.dedupe_key)
     batch.flip(batch.content.index(value) + first_offset, 0x08)

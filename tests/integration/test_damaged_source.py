@@ -25,7 +25,7 @@ from tests.integration.world import (
 )
 from tests.integration.world import committed as committed_by
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.kafka
 
 _BATCH = 5
 """Records of a partition that are produced together, three times."""

@@ -29,6 +29,7 @@ from tests.integration.world import (
     read_topic,
     topic_settings,
 )
+from tests.patience import patience
 
 
 def test_ledger_is_made_with_as_many_partitions_and_settings_that_lose_no_fact(world: World) -> None:
@@ -182,7 +183,7 @@ def test_source_topic_recreated_while_it_was_stopped_is_read_from_its_beginning(
 
 def test_offset_that_an_operator_set_is_used_and_a_rewound_group_sends_nothing_again(world: World) -> None:
     world.create_topic()
-    world.produce(*(event(f"{number}") for number in range(5)))
+    world.produce(*(event(f"order-{number}") for number in range(5)))
     commit(world.servers, world.group, world.topic, {0: 3})
 
     connector = world.connector()
@@ -195,7 +196,7 @@ def test_offset_that_an_operator_set_is_used_and_a_rewound_group_sends_nothing_a
     connector.start(world.settings())
     connector.until_resolved(delivered=2, already_resolved=2)
     connector.until_said("partition_restored", offset=1, why="2 records are resolved in the ledger and not sent again")
-    assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1, "4": 1}
+    assert world.sandbox.accepted() == {f"order-{number}": 1 for number in range(1, 5)}
 
 
 def _visit(world: World, *, group_protocol: str = "classic") -> None:
@@ -345,7 +346,7 @@ def test_reset_to_the_end_of_what_was_judged_is_used_also_behind_markers_of_tran
     for name, end in (("1", producer.commit_transaction), ("aborted", producer.abort_transaction)):
         producer.begin_transaction()
         producer.produce(world.topic, world.value(event(name)), partition=0)
-        producer.flush(10)
+        producer.flush(patience(10))
         end(10)
     connector = world.connector()
     connector.until_resolved(delivered=1)
@@ -361,7 +362,7 @@ def test_reset_to_the_end_of_what_was_judged_is_used_also_behind_markers_of_tran
 
     producer.begin_transaction()
     producer.produce(world.topic, world.value(event("3")), partition=0)
-    producer.flush(10)
+    producer.flush(patience(10))
     commit(world.servers, world.group, world.topic, {0: 6})
     connector.start(world.settings())
     connector.until_said("operator_needed", sentence="the record at offset 5 below it has no fact")  # still undecided

@@ -18,7 +18,7 @@ from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
 from tests.integration.world import ConnectorProcess, World, event, eventually, now_ms
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.kafka
 
 _BOTH = pytest.mark.parametrize("protocol", list(PROTOCOLS))
 

@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 from connector.core.letters import LETTER_HEADERS
 from tests.integration.kafka.raw import RawRecord, produce_raw
 from tests.integration.world import Produced, World, create_topic, event, headers_of, now_ms, produce, read_topic
+from tests.patience import patience
 
 _LATIN = "Kündnr".encode("latin-1")
 _ANY_TIME = str(2**63 - 1)
@@ -29,7 +30,7 @@ from connector.intake import Intake, Origin
 from connector import model
 
 class Nothing:
-    def decode(self, value, waited):
+    def decode(self, value, waited=0.0):
         if value == b"inputs":
             return {}
         raise Undecodable("no Avro")
@@ -46,7 +47,8 @@ while len(records) < int(count):
 for record in records:
     intake.read(origin, [record])
     origin.derived_id(record)
-poll, _ = intake.read(origin, records)
+poll, lacking = intake.read(origin, records)
+assert lacking is None
 print(len(poll.sizes), sum(poll.sizes))
 """
 
@@ -63,7 +65,7 @@ def test_header_name_that_is_no_text_is_read_safely_where_the_call_is_warm(kafka
         [sys.executable, "-c", _WARM, kafka, world.topic, str(len(records))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 

@@ -11,7 +11,6 @@ from tests.integration.prove import Death, Round, Tally, main, play
 from tests.integration.world import World
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_group_of_two_whose_members_die_at_random_loses_nothing_and_has_an_excuse_for_all_it_sends_twice(
     world: World, protocol: str

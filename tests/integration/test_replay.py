@@ -6,7 +6,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
 from typing import Any
@@ -386,11 +385,4 @@ def _spawn(
 ) -> subprocess.Popen[str]:
     """Start a replay; ``slowly``, with a request for each record, it can be caught in the middle."""
     changes = {"KAFKA_BATCH_NUM_MESSAGES": "1"} if slowly else {}
-    return subprocess.Popen(
-        [sys.executable, "-m", "connector", "replay", *(["--yes"] if yes else [])],
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **world.settings(), **changes},
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return world.started("replay", *(["--yes"] if yes else []), stdin=stdin, **changes)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.security import PASSWORD, USER, Right, grant, revoke
-from tests.integration.world import Sandbox, World, event, eventually, read_topic
+from tests.integration.world import Sandbox, World, event, read_topic
 
 pytestmark = pytest.mark.kafka
 
@@ -131,7 +131,7 @@ def test_right_taken_away_while_it_runs_is_named_and_given_back_it_goes_on(secur
     secured.create_topic()
     grant(secured.servers, secured.rights())
     connector = secured.connector()
-    secured.produce(event("0"))
+    secured.produce(event("order-0"))
     connector.until_resolved(delivered=1)
     lost = [
         Right("topic", secured.topic, "Read"),
@@ -143,14 +143,14 @@ def test_right_taken_away_while_it_runs_is_named_and_given_back_it_goes_on(secur
         revoke(secured.servers, [right])
         named = f"{right.kind} {right.name}: this client may not"
         connector.until_said("operator_needed", sentence=named)
-        secured.produce(event(f"{number}"), event(f"bad-{number}", countryCode="Narnia"))
+        secured.produce(event(f"order-{number}"), event(f"bad-{number}", countryCode="Narnia"))
         status, why = connector.page("/readyz")
         assert status == 503
         assert named in why
         assert connector.metrics()["connector_operator_needed"] >= 1
 
         grant(secured.servers, [right])
-        eventually(functools.partial(_accepted, secured, number), f"it goes on after {right}", 45)
+        connector.eventually(functools.partial(_accepted, secured, number), f"it goes on after {right}", 45)
         secured.until_committed_to_the_end()
         connector.until_ready()
     assert len(read_topic(secured.servers, secured.dead_letters)) == len(lost)
@@ -162,7 +162,7 @@ def test_group_taken_away_is_named_and_given_back_it_goes_on(secured: Secured, p
     secured.create_topic()
     grant(secured.servers, secured.rights())
     connector = secured.connector(KAFKA_GROUP_PROTOCOL=protocol)
-    secured.produce(event("0"))
+    secured.produce(event("order-0"))
     connector.until_resolved(delivered=1)
 
     rights = [Right("group", secured.group, "Read"), Right("group", secured.group, "DescribeConfigs")]
@@ -175,17 +175,17 @@ def test_group_taken_away_is_named_and_given_back_it_goes_on(secured: Secured, p
     else:
         connector.until_said("operator_needed", sentence="this client may not (GROUP_AUTHORIZATION_FAILED)")
     assert connector.page("/readyz")[0] == 503
-    secured.produce(event("1"))
+    secured.produce(event("order-1"))
 
     grant(secured.servers, rights)
-    eventually(functools.partial(_accepted, secured, 1), "it goes on", 45)
+    connector.eventually(functools.partial(_accepted, secured, 1), "it goes on", 45)
     secured.until_committed_to_the_end()
     connector.until_ready()
 
 
 def _accepted(secured: Secured, last: int) -> bool:
     """Tell whether every event up to this one was accepted once."""
-    return secured.sandbox.accepted() == {f"{number}": 1 for number in range(last + 1)}
+    return secured.sandbox.accepted() == {f"order-{number}": 1 for number in range(last + 1)}
 
 
 def _wrong(screen: str) -> set[str]:

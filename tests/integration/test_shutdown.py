@@ -5,9 +5,6 @@ What a second signal does, and the shortest drain, stand in ``test_run.py``.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,7 +165,6 @@ def test_it_ends_though_the_brokers_are_gone(world_of_its_own: tuple[World, Clus
 # ---- rolling restarts
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("protocol", "static"), [("classic", True), ("consumer", False)])
 def test_a_rolling_restart_under_load_loses_nothing_and_delivers_nothing_twice(
     world: World, protocol: str, *, static: bool
@@ -183,13 +179,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_delivers_nothing_twice(
 
 def test_producing_samples_ends_well_and_says_how_many_there_are(world: World) -> None:
     world.create_topic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "connector", "produce-samples", "--rate", "100"],
-        env={"PATH": os.environ["PATH"], **world.settings()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = world.started("produce-samples", "--rate", "100")
     eventually(lambda: any(end_offsets(world.servers, world.topic).values()), "samples are written")
     process.terminate()
     said, _ = process.communicate(timeout=patience(60))

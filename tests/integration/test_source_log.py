@@ -24,6 +24,7 @@ from tests.integration.world import (
     eventually,
     read_topic,
 )
+from tests.patience import patience
 
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 _SOON = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500", "KAFKA_METADATA_MAX_AGE_MS": "1000"}
@@ -47,7 +48,7 @@ class _Transactions:
         self._producer.begin_transaction()
         for dedupe_id in dedupe_ids:
             self._producer.produce(self._world.topic, self._world.value(event(dedupe_id)), partition=0)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(patience(30)) == 0
 
     def commit(self, *dedupe_ids: str) -> None:
         self.begin(*dedupe_ids)
@@ -82,7 +83,7 @@ def test_only_committed_transactions_are_sent_and_the_commit_reaches_the_end_of_
 
     connector.until_resolved(delivered=4)
     world.until_committed_to_the_end()
-    eventually(lambda: connector.metrics()[_of_partition("connector_lag", world)] == 0, "no lag is shown")
+    eventually(lambda: connector.metrics().get(_of_partition("connector_lag", world)) == 0, "no lag is shown")
     assert connector.stop() == 0
     connector.start(world.settings(KAFKA_GROUP_PROTOCOL=protocol))
     transactions.commit("4")
@@ -201,7 +202,7 @@ def test_eager_assignment_that_begins_anew_for_one_partition_sends_nothing_again
     world.until_committed_to_the_end()
     world.sandbox.set_faults(next=[{"fault": "delay", "ms": 12_000, "times": 1}])
     world.produce(event("in flight"), partition=1)
-    eventually(lambda: connector.metrics()["connector_in_flight_requests"] == 1, "a request is out")
+    eventually(lambda: connector.metrics().get("connector_in_flight_requests") == 1, "a request is out")
 
     # While it sleeps, the log is deleted beyond where it reads on: behind the one record that its fetch waits for.
     os.kill(connector.pid, signal.SIGSTOP)

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.world import ConnectorProcess, Produced, Sandbox, World, end_offsets, event, eventually, produce
+from tests.patience import patience
 
 pytestmark = pytest.mark.kafka
 
@@ -81,7 +82,7 @@ def _create(servers: str, topic: str) -> None:
     config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
     new = NewTopic(topic, 1, replica_assignment=[[_LEADS, _LAGS]], config=config)
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-    admin.create_topics([new])[topic].result(30)
+    admin.create_topics([new])[topic].result(patience(30))
     eventually(lambda: end_offsets(servers, topic) == {0: 0}, f"topic {topic} has a leader")
 
 
@@ -94,7 +95,7 @@ def _elected(servers: str, *topics: str) -> bool:
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     places = [TopicPartition(topic, 0) for topic in topics]
     try:
-        results = admin.elect_leaders(ElectionType.UNCLEAN, places).result(20)  # its request_timeout is broken
+        results = admin.elect_leaders(ElectionType.UNCLEAN, places).result(patience(20))  # its request_timeout is broken
     except (KafkaException, TimeoutError):
         return False
     held = (None, KafkaError.ELECTION_NOT_NEEDED)
@@ -118,7 +119,10 @@ def _committed(world: World, *topics: str) -> list[int]:
     # Not by the admin client: it does not follow a group to another coordinator.
     properties = {"bootstrap.servers": world.servers, "group.id": world.group, "log_level": 0}
     with closing(Consumer(properties)) as consumer:
-        return [place.offset for place in consumer.committed([TopicPartition(topic, 0) for topic in topics], timeout=30)]
+        return [
+            place.offset
+            for place in consumer.committed([TopicPartition(topic, 0) for topic in topics], timeout=patience(30))
+        ]
 
 
 def _refused(connector: ConnectorProcess, topic: str) -> bool:

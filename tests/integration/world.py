@@ -19,7 +19,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +49,10 @@ from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.model import Outcome
+from connector.nothing import said
+from tests.avro.ledger_facts import unpacked
 from tests.patience import patience
+from tests.processes import ending
 
 __all__ = [
     "DAY_MS",
@@ -124,6 +127,7 @@ def hashed(text: str) -> str:
 
 def event(dedupe_id: str | None, **changes: Any) -> dict[str, Any]:
     """Return inputs of ``schemas/conversion_event.avsc`` that Amazon takes, an hour old, but for ``changes``."""
+    assert dedupe_id is None or said(dedupe_id), f"{dedupe_id!r} stands for nothing: the event would have another id"
     return {
         "name": "web_order",
         "eventType": "OFF_AMAZON_PURCHASES",
@@ -169,7 +173,7 @@ def forget_clients() -> None:
 def _only(asked: Mapping[Any, Future[T]]) -> T:
     """Wait for the one thing that was asked for."""
     (future,) = asked.values()
-    return future.result(_ASK_SECONDS)
+    return future.result(patience(_ASK_SECONDS))
 
 
 def create_topic(servers: str, topic: str, partitions: int = 1, **settings: str) -> None:
@@ -198,7 +202,7 @@ def delete_topic(servers: str, topic: str) -> None:
 
 def topics(servers: str) -> set[str]:
     """Return the names of all topics."""
-    return set(_admin(servers).list_topics(timeout=_ASK_SECONDS).topics)
+    return set(_admin(servers).list_topics(timeout=patience(_ASK_SECONDS)).topics)
 
 
 def describe_topic(servers: str, topic: str) -> tuple[str, int]:
@@ -247,12 +251,12 @@ def delete_records(servers: str, topic: str, before: int, partition: int = 0) ->
 def end_offsets(servers: str, topic: str) -> dict[int, int]:
     """Return the end offset of every partition that has a leader; empty while the topic is not known everywhere."""
     admin = _admin(servers)
-    described = admin.list_topics(timeout=_ASK_SECONDS).topics.get(topic)
+    described = admin.list_topics(timeout=patience(_ASK_SECONDS)).topics.get(topic)
     if described is None or not described.partitions:
         return {}
     asked = admin.list_offsets({KafkaTopicPartition(topic, number): OffsetSpec.latest() for number in described.partitions})
     try:
-        return {place.partition: found.result(_ASK_SECONDS).offset for place, found in asked.items()}
+        return {place.partition: found.result(patience(_ASK_SECONDS)).offset for place, found in asked.items()}
     except KafkaException:
         return {}
 
@@ -301,7 +305,7 @@ def produce(servers: str, topic: str, records: Iterable[Produced], **more: str) 
             on_delivery=lambda error, _: failures.append(error) if error else None,
         )
         producer.poll(0)
-    assert producer.flush(_SECONDS) == 0
+    assert producer.flush(patience(_SECONDS)) == 0
     assert failures == []
 
 
@@ -348,7 +352,7 @@ def ledger_fates(servers: str, ledger: str) -> dict[tuple[int, int], list[Outcom
     """Return what the ledger says became of each record, by partition and offset; several facts of one are all there."""
     fates: dict[tuple[int, int], list[Outcome]] = {}
     for entry in ledger_entries(servers, ledger):
-        facts = entry.facts()
+        facts = unpacked(entry)
         for offset, outcome in zip(facts.offsets, facts.outcomes, strict=True):
             fates.setdefault((entry.header.partition, offset), []).append(outcome)
     return fates
@@ -361,7 +365,7 @@ def _ask(url: str, method: str = "GET", body: object = None) -> tuple[int, str]:
     """Ask by HTTP; return status and text, also of a refusal."""
     asked = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), method=method)  # noqa: S310 - the URL is ours, and http
     try:
-        with urllib.request.urlopen(asked, timeout=_ASK_SECONDS) as answer:  # noqa: S310 - the same
+        with urllib.request.urlopen(asked, timeout=patience(_ASK_SECONDS)) as answer:  # noqa: S310 - the same
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refusal:
         with refusal:
@@ -504,7 +508,7 @@ class ConnectorProcess(_Process):
             return 0, ""
         try:
             return _ask(f"http://127.0.0.1:{self.port}{path}")
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             return 0, ""
 
     def metrics(self) -> dict[str, float]:
@@ -534,20 +538,20 @@ class ConnectorProcess(_Process):
         def said() -> dict[str, Any]:
             return next((line for line in self.log(what) if fits(line)), {})
 
-        return self._eventually(said, f"it says {what} {fields}")
+        return self.eventually(said, f"it says {what} {fields}")
 
     def until_ready(self) -> None:
         """Wait until ``/readyz`` says so."""
-        self._eventually(lambda: self.page("/readyz")[0] == 200, "it is ready")
+        self.eventually(lambda: self.page("/readyz")[0] == 200, "it is ready")
 
     def until_resolved(self, **outcomes: int) -> None:
         """Wait until exactly so many records had these outcomes since its start, and no others."""
-        self._eventually(lambda: self.outcomes() == outcomes, f"outcomes {outcomes}")
+        self.eventually(lambda: self.outcomes() == outcomes, f"outcomes {outcomes}")
 
-    def _eventually(self, looked_at: Callable[[], T], what: str) -> T:
+    def eventually(self, looked_at: Callable[[], T], what: str, seconds: float = _SECONDS) -> T:
         """Wait; a failure shows what it wrote last, and what it counted."""
         try:
-            return eventually(looked_at, what)
+            return eventually(looked_at, what, seconds)
         except AssertionError as late:
             raise AssertionError(f"{late}; outcomes are {self.outcomes()}\n{self.output[-3000:]}") from None
 
@@ -569,6 +573,7 @@ class World:
         self.ledger = f"{self.topic}.{self.group}.ledger"
         self.dead_letters = f"{self.topic}.dead-letter"
         self._processes: list[_Process] = []
+        self._ends = ExitStack()
         self._writers: dict[str, tuple[int, EventEncoder]] = {}
 
     def settings(self, **changes: str | None) -> dict[str, str]:
@@ -609,15 +614,30 @@ class World:
 
     def command(self, *arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
         """Run another command of the program to its end."""
-        environment = {"PATH": os.environ["PATH"], "COLUMNS": "200", **self.settings(**changes)}
         return subprocess.run(
             [sys.executable, "-m", "connector", *arguments],
-            env=environment,
+            env=self._environment(**changes),
             capture_output=True,
             text=True,
             timeout=patience(180),
             check=False,
         )
+
+    def started(self, *arguments: str, stdin: int = subprocess.DEVNULL, **changes: str | None) -> subprocess.Popen[str]:
+        """Start another command of the program."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "connector", *arguments],
+            env=self._environment(**changes),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._ends.enter_context(ending(process))
+        return process
+
+    def _environment(self, **changes: str | None) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "COLUMNS": "200", **self.settings(**changes)}
 
     def create_topic(self, partitions: int = 1, **settings: str) -> None:
         """Create the source topic."""
@@ -672,5 +692,6 @@ class World:
 
     def close(self) -> None:
         """End every process that this test started."""
+        self._ends.close()
         for process in self._processes:
             process.kill()

@@ -88,6 +88,7 @@ class _Scene:
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Scene]:
     monkeypatch.setattr(cluster, "_TRIES_SECONDS", (2.0,))
     monkeypatch.setattr(cluster, "_COMMITTED_SECONDS", 2.0)
+    monkeypatch.setattr(cluster, "_PASSING_SECONDS", (0.05,) * 3)
     with _FailingBroker() as broker:
         yield _Scene(broker)
 
@@ -112,6 +113,22 @@ def test_error_where_a_partition_would_start_is_an_error_and_never_a_start_somew
 
     with pytest.raises(error):
         scene.start()
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (_LIST_OFFSETS, KafkaError.NOT_LEADER_FOR_PARTITION),
+        (_LIST_OFFSETS, KafkaError.LEADER_NOT_AVAILABLE),
+        (_LIST_OFFSETS, KafkaError.UNKNOWN_TOPIC_OR_PART),
+        (_OFFSET_FETCH, KafkaError.COORDINATOR_LOAD_IN_PROGRESS),
+        (_OFFSET_FETCH, KafkaError.NOT_COORDINATOR),
+    ],
+)
+def test_error_that_passes_is_waited_for(scene: _Scene, request_: int, code: int) -> None:
+    scene.broker.fail(request_, code, 2)
+
+    assert scene.start() == 1
 
 
 def test_group_that_moved_to_another_coordinator_is_found_again(scene: _Scene) -> None:

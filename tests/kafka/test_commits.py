@@ -108,7 +108,7 @@ def _produce(broker: EmbeddedBroker, schema_id: int, number: int) -> None:
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
     for each in range(_EVENTS):
         producer.produce(_TOPIC, framed(schema_id, encoder.encode(event(f"{number}-{each}"))), partition=0)
-    assert producer.flush(30) == 0
+    assert producer.flush(patience(30)) == 0
 
 
 def _accepted(amazon: sandbox.RunningSandbox) -> Counter[str]:
@@ -118,7 +118,7 @@ def _accepted(amazon: sandbox.RunningSandbox) -> Counter[str]:
 def _committed(admin: AdminClient) -> int:
     # Without partitions the embedded broker answers nothing.
     asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(_GROUP, [TopicPartition(_TOPIC, 0)])])
-    return int(asked[_GROUP].result(10).topic_partitions[0].offset)
+    return int(asked[_GROUP].result(patience(10)).topic_partitions[0].offset)
 
 
 async def _until_accepted(amazon: sandbox.RunningSandbox, count: int, running: asyncio.Task[str | None]) -> None:

@@ -28,6 +28,7 @@ from connector.kafka import clients, cluster, monitor
 from connector.kafka.embedded import EmbeddedLedgerTopics
 from connector.model import TopicPartition
 from tests.patience import patience
+from tests.processes import ending
 
 _TOPIC, _GROUP, _LEDGER = "conversions", "group", "conversions.group.ledger"
 _PLACE = TopicPartition(_TOPIC, 0)
@@ -169,10 +170,10 @@ async def test_brokers_that_were_never_there_cost_nothing() -> None:
 
 @pytest.mark.parametrize("ended_by", [signal.SIGSTOP, signal.SIGKILL], ids=["hung", "dead"])
 async def test_brokers_that_go_away_from_a_running_connector_cost_nothing(ended_by: signal.Signals) -> None:
-    broker = subprocess.Popen([sys.executable, "-c", _BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert broker.stdin is not None
-    assert broker.stdout is not None
-    try:
+    with ending(
+        subprocess.Popen([sys.executable, "-c", _BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ) as broker:
+        assert broker.stdout is not None
         connector = Connector(
             read_settings(_environment(broker.stdout.readline().strip())), lambda asked: EmbeddedLedgerTopics(asked, _LEDGER)
         )
@@ -186,11 +187,6 @@ async def test_brokers_that_go_away_from_a_running_connector_cost_nothing(ended_
         before = _held()
         await asyncio.sleep(6)
         grown = _grown(before)
-    finally:
-        broker.kill()
-        broker.wait()
-        broker.stdin.close()
-        broker.stdout.close()
     connector.request_shutdown()
     await running
     assert max(grown) <= _SEVERAL

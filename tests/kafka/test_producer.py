@@ -9,6 +9,7 @@ import pytest
 
 from connector.kafka.producer import ConfirmingProducer, time_kept
 from connector.ports import Confirmation
+from tests.patience import patience
 
 _NOWHERE = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
 
@@ -27,7 +28,7 @@ def _written(producer: ConfirmingProducer, value: Any, **more: Any) -> list[str 
 def test_record_larger_than_the_clients_whole_queue_is_too_large_and_not_in_the_way_of_others(alone: bool) -> None:
     with _producer(queue_buffering_max_kbytes=20) as producer:
         # The client's own news, of brokers that are not there, stand in the same queue until they are served.
-        until = time.monotonic() + 30
+        until = time.monotonic() + patience(30)
         while (said := _written(producer, b"x" * 50_000, alone=alone)) == ["_QUEUE_FULL"] and time.monotonic() < until:
             time.sleep(0.05)
         assert said == ["MSG_SIZE_TOO_LARGE"]

@@ -17,6 +17,7 @@ import pytest
 from connector.sandbox import Options, RunningSandbox, serve
 from connector.sandbox.catalogue import CATALOGUE, REQUEST_FAULTS, TOKEN_FAULTS, Of
 from connector.sandbox.tokens import Credentials, fingerprint
+from tests.patience import patience
 from tests.sandbox.asking import (
     ADS_PATH,
     EVENTS_PATH,
@@ -168,7 +169,7 @@ class Wire:
         found = b""
         try:
             while len(found) < most:
-                chunk = await asyncio.wait_for(self._reader.read(65_536), 10)
+                chunk = await asyncio.wait_for(self._reader.read(65_536), patience(10))
                 if not chunk:
                     return found, "closed"
                 found += chunk
@@ -177,7 +178,7 @@ class Wire:
         return found, "goes on"
 
     async def read_head(self) -> bytes:
-        return await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 10)
+        return await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), patience(10))
 
     async def leave(self) -> None:
         self._writer.transport.abort()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import patience
+from tests.processes import ending
 
 COMMAND = [sys.executable, "-m", "connector.sandbox"]
 
@@ -21,12 +22,13 @@ COMMAND = [sys.executable, "-m", "connector.sandbox"]
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_listens_tells_how_to_use_it_and_stops_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     port_file = tmp_path / "port"
-    with subprocess.Popen([*COMMAND, "--port", "0", "--port-file", port_file], stdout=subprocess.PIPE, text=True) as process:
+    command = [*COMMAND, "--port", "0", "--port-file", str(port_file)]
+    with ending(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as process:
         deadline = time.monotonic() + patience(20)
         while not port_file.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         url = f"http://127.0.0.1:{int(port_file.read_text())}"
-        with urllib.request.urlopen(url + "/sandbox/status", timeout=5) as answer:  # noqa: S310 - the URL is ours, and http
+        with urllib.request.urlopen(url + "/sandbox/status", timeout=patience(5)) as answer:  # noqa: S310 - the URL is ours, and http
             counts = json.load(answer)
         process.send_signal(number)
         screen, _ = process.communicate(timeout=patience(10))

@@ -34,7 +34,7 @@ from connector.core.letter_box import PendingLetter
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.outcomes import Outcomes
 from connector.core.pipeline import Pipeline
-from connector.core.recovery import OutOfRange, Recovery, Refusal, Restoration
+from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
@@ -568,14 +568,6 @@ def _never_cut(self: Positions, *rest: Any) -> bool:
     return False
 
 
-def _not_ours_without_epoch(self: Restoration, committed: Any, *rest: Any) -> Any:
-    found = _not_ours(self, committed, *rest)
-    return found if isinstance(found, Refusal) else found._replace(offset=committed.next_offset, epoch=-1)
-
-
-_not_ours = Restoration._not_ours
-
-
 def _never_lost(self: Restoration, *rest: Any, **options: Any) -> None:
     return None
 
@@ -587,6 +579,10 @@ def _nothing_missing(self: Landmarks, *rest: Any) -> None:
 def _take_without_comparing(self: Restoration, *arguments: Any) -> Any:
     self._named = {}
     return _take(self, *arguments)
+
+
+def _nothing_skipped(self: LedgerReader, *rest: Any) -> None:
+    return None
 
 
 def _no_doubt(self: Restoration, *rest: Any) -> None:
@@ -746,7 +742,11 @@ BUGS: tuple[Bug, ...] = (
     Bug("a ledger emptied from the front is taken", "I3", ((Landmarks, "missing", _nothing_missing),)),
     Bug("a ledger cut short that grew again is taken", "I3", ((Restoration, "take", _take_without_comparing),)),
     Bug("somebody else's commit is taken", "I1", ((Restoration, "in_doubt", _no_doubt),)),
-    Bug("an operator's offset alone is sought", "I1|I2|I6", ((Restoration, "_not_ours", _not_ours_without_epoch),)),
+    Bug(
+        "somebody else's first commit taken for a start from now",
+        "I1",
+        ((LedgerReader, "_skipped_since_others_began", _nothing_skipped),),
+    ),
     Bug("a commit of a topic that was there before is taken", "I1|I2|I6", ((recovery, "parse_metadata", _parse_any_topic),)),
     Bug("a ledger read without checksums", "I1|I2|I3|I5|L2|process-", ((reader, "read", _read_without_checksums),)),
     Bug(

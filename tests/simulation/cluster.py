@@ -1143,8 +1143,19 @@ class AdminClient:
             if self._cluster.silent((place.topic, place.partition), self._cluster.odds.end_unknown):
                 self._cluster.journal.happened("end offset unknown")
                 return SimpleNamespace(offset=-1)
-            first, end = self._cluster.bounds(TopicPartition(place.topic, place.partition))
-            return SimpleNamespace(offset=end if type(spec).__name__ == "LatestSpec" else first)
+            where = TopicPartition(place.topic, place.partition)
+            first, end = self._cluster.bounds(where)
+            match type(spec).__name__:
+                case "LatestSpec":
+                    return SimpleNamespace(offset=end)
+                case "EarliestSpec":
+                    return SimpleNamespace(offset=first)
+            since = (
+                stored.at
+                for stored in self._cluster.visible(where)
+                if not stored.marker and stored.written[1] >= spec._value
+            )
+            return SimpleNamespace(offset=next(since, -1))
 
         return {place: self._ask(partial(offset, place, spec)) for place, spec in asked.items()}
 

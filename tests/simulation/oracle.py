@@ -43,7 +43,7 @@ from connector.model import (
 )
 from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Stored
 from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, TO_EARLIEST, Member, Observer
-from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
+from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, START_MS, Nature, Row
 from tests.simulation.vendor import Acceptance
 from tests.simulation.virtual_time import Process
 
@@ -83,6 +83,7 @@ _REASONS = {
     Nature.HUGE: {Reason.TOO_LARGE},
     Nature.HEAVY: {Reason.TOO_LARGE, Reason.NO_VERDICT},
 }
+_FINAL = {VerdictKind.DELIVERED, VerdictKind.REJECTED}
 _ALWAYS = {Reason.NO_VERDICT, Reason.REJECTED}
 """For which an answer must be found that says so."""
 
@@ -122,6 +123,8 @@ class Part:
     in_flight: list[Row] = field(default_factory=list)
     inconclusive: Counter[Row] = field(default_factory=Counter)
     refused: set[Row] = field(default_factory=set)
+    unjudged_since: dict[Row, int] = field(default_factory=dict)
+    """How many answers with verdicts its process had when the first without one on this row came."""
     alone_too_large: set[Row] = field(default_factory=set)
     told: list[tuple[Row, Outcome]] = field(default_factory=list)
     """Fates that the connector learnt, and must write down."""
@@ -176,6 +179,7 @@ class Oracle(Observer):
         self._current: dict[tuple[str, int], Part] = {}
         self._requests: dict[tuple[str, int], list[tuple[Part, Row]]] = {}
         self._hold_until: dict[str, float] = defaultdict(float)
+        self._judged: Counter[str] = Counter()
         self._unconfirmed: dict[tuple[str, int], float] = {}
         """When the first of the facts was written that the brokers have not confirmed, of each assignment."""
         self._confirmed_at: dict[str, float] = defaultdict(lambda: float("-inf"))
@@ -187,6 +191,8 @@ class Oracle(Observer):
         self._settled: dict[Row, list[Part]] = defaultdict(list)
         self._facts: dict[Row, list[tuple[int, Outcome]]] = defaultdict(list)
         self._asked: set[tuple[Row, Outcome]] = set()
+        self._skipped: set[Row] = set()
+        """Records that are older than the connector, which a start from now skips."""
         self._letters: dict[Row, set[str]] = defaultdict(set)
         self._jumps = False
         """Whether an operator lets a partition start elsewhere than at its commit, where that is outside the log."""
@@ -216,13 +222,9 @@ class Oracle(Observer):
             self._rows[row.partition, row.offset, row.epoch] = self._names[row.name] = row
             self._places[row.partition, row.offset].append(row)
 
-    def knows_of(self, partition: int) -> bool:
-        """Tell whether the ledger holds facts of a partition."""
-        return any(row.partition == partition and facts for row, facts in self._facts.items())
-
     def knows_all_below(self, partition: int, offset: int) -> bool:
         """Tell whether every record below an offset has a fate that was written down."""
-        return all(self._facts[row] for row in self._logs[partition] if row.offset < offset)
+        return all(self._has_fate(row) for row in self._logs[partition] if row.offset < offset)
 
     def ledger_lost(self, partition: int, first: int, end: int) -> None:
         """The ledger of a partition keeps what stands from a first to an end offset: what it knew else may happen again."""
@@ -322,8 +324,12 @@ class Oracle(Observer):
         if isinstance(answer, RequestFailed) and answer.failure is Failure.THROTTLED:
             name = sent[0][0].member.process.name
             self._hold_until[name] = max(self._hold_until[name], now.monotonic + (answer.retry_after or 0.0))
+        judged = any(verdict is not None and verdict.kind in _FINAL for verdict in verdicts)
+        self._judged[sent[0][0].member.process.name] += judged
         for (part, row), verdict in zip(sent, verdicts, strict=True):
             part.in_flight.remove(row)
+            if verdict is None or verdict.kind not in _FINAL:
+                part.unjudged_since.setdefault(row, self._judged[part.member.process.name])
             if verdict is None:
                 if isinstance(answer, RequestFailed) and answer.failure is Failure.TOO_LARGE and len(sent) == 1:
                     part.alone_too_large.add(row)
@@ -357,6 +363,9 @@ class Oracle(Observer):
                 self._sent(member, command, now)
             case commands.AppendFacts():
                 self._unconfirmed.setdefault((name, command.generation), now.monotonic)
+                if command.facts.start is not None:  # what stands below it counts as judged from then on
+                    part = self._parts[name, command.generation]
+                    self._skipped.update(self._older_than_us(part, command.facts.start))
                 self._facts_asked(self._parts[name, command.generation], command.facts)
             case commands.WriteLetter():
                 self._letter_asked(self._owned(name, command.generation, "letter"), command)
@@ -423,7 +432,27 @@ class Oracle(Observer):
         for row in self._logs[part.partition]:
             # A log that was cut below a commit is noticed by the epoch that the seek carries.
             if row.offset < offset and (epoch < 0 or row.epoch <= epoch):
-                self.check(bool(self._facts[row]), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
+                self.check(self._has_fate(row), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
+
+    def _older_than_us(self, part: Part, offset: int) -> list[Row]:
+        """Return what a start from now skips: of a partition that we never had, what is older than our facts of others."""
+        ledger = self.cluster.topics[LEDGER].partitions if self.cluster else []
+        entries = [[stored for stored in log if self._is_of_us(stored)] for log in ledger]
+        known = [stored for stored in entries[part.partition] if stored.written[1] < START_MS + 1000 * part.restoring_since]
+        if known or not any(commit is not None and not commit.metadata for commit in part.commits):
+            return []
+        begun = [log[0].written[1] for log, of_us in zip(ledger, entries, strict=True) if log and log[:1] == of_us[:1]]
+        begun = [at for at in begun if at < START_MS + 1000 * part.restoring_since]
+        rows = [row for row in self._logs[part.partition] if row.offset < offset]
+        return [row for row in rows if not begun or row.timestamp_ms < max(begun)]
+
+    def _is_of_us(self, stored: Stored) -> bool:
+        header = ledger_entry.decode(stored.value() or b"").header
+        return (header.source_topic_id, header.destination) == (self._topic_id, DESTINATION)
+
+    def _has_fate(self, row: Row) -> bool:
+        """Tell whether the fate of a record is written down, or it needs none."""
+        return bool(self._facts[row]) or row in self._skipped
 
     def _starts(self, part: Part) -> set[int]:
         """Return where an assignment may start: at what is committed, and without a commit of ours at the beginning."""
@@ -581,6 +610,10 @@ class Oracle(Observer):
         self.check(reason in _REASONS.get(row.nature, set()) | _ALWAYS, "L6: {} dead-lettered as {}", row, reason)
         if reason is Reason.REJECTED and row.nature is not Nature.POISON:
             self.check(row in part.refused, "L6: {} was not rejected", row)
+        if reason is Reason.REJECTED and row.nature is Nature.POISON:
+            # Refused alone, it may be the account that is refused: that others got verdicts since is the proof.
+            judged, before = self._judged[part.member.process.name], part.unjudged_since.get(row, -1)
+            self.check(judged > before, "L6: {} blamed before any other had a verdict", row)
         if reason is Reason.NO_VERDICT:
             tries, most = part.inconclusive[row], self._policy.dispatch.retry.max_tries
             self.check(tries >= most, "L6: {} given up after {} tries", row, tries)
@@ -676,7 +709,7 @@ class Oracle(Observer):
         # A commit from before its log was cut is about the records it had then: they are of older epochs.
         for row in [row for row in self._logs[part.partition] if row.offset < next_offset and row.epoch <= commit.epoch]:
             facts = self._facts[row]
-            self.check(bool(facts), "I2: commit of {} passes {}, whose fate is not in the ledger", next_offset, row)
+            self.check(self._has_fate(row), "I2: commit of {} passes {}, whose fate is not in the ledger", next_offset, row)
             if facts:
                 self.check(facts[0][0] < int(rests_on), "I2: commit rests on {}, the fact of {} stands above", position, row)
 
@@ -691,7 +724,7 @@ class Oracle(Observer):
 
     def pending(self) -> list[Row]:
         """Records whose fate is not in the ledger."""
-        return [row for log in self._logs for row in log if not self._facts[row]]
+        return [row for log in self._logs for row in log if not self._has_fate(row)]
 
     def finished(self) -> None:
         """Everything has drained: nothing is lost, and nothing accepted twice without an excuse."""

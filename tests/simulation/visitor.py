@@ -15,11 +15,10 @@ __all__ = ["Visitor"]
 class Visitor:
     """A member of the group that commits to the end of whatever it is given, and says nothing of what that rests on."""
 
-    def __init__(self, cluster: Cluster, topic: str, may_commit: Callable[[int], bool]) -> None:
+    def __init__(self, cluster: Cluster, topic: str) -> None:
         self.member_id = ""
         self._cluster = cluster
         self._topic = topic
-        self._may_commit = may_commit
         self._mine: set[TopicPartition] = set()
 
     def come(self, seconds: float) -> None:
@@ -37,7 +36,7 @@ class Visitor:
     def _commit(self, places: set[TopicPartition]) -> None:
         for place in sorted(places):
             visible = self._cluster.visible(place)
-            if self.member_id and visible and self._may_commit(place.partition):
+            if self.member_id and visible:
                 last = visible[-1]
                 self._cluster.commit(place, Commit(last.at + 1, -1 if last.under is None else last.under, ""))
                 self._cluster.journal.happened("a visitor committed")

@@ -420,7 +420,7 @@ class World:
     def _visit(self) -> None:
         """Somebody looks into the topic, in our group."""
         self._happened("visitor in the group")
-        visitor = Visitor(self._cluster, SOURCE, self._oracle.knows_of)
+        visitor = Visitor(self._cluster, SOURCE)
         self._visitors.append(visitor)
         visitor.come(self._dice.uniform(0.5, 3.0))
 

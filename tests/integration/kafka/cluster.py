@@ -57,6 +57,8 @@ _STOP_SECONDS = 5.0
 _SHUT_DOWN_SECONDS = 30.0
 """A node that hands over what it leads, on a loaded machine."""
 
+_ENDS = frozenset({signal.SIGINT, signal.SIGTERM})
+
 _JAVA_FLAGS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """A small node that starts fast: no server-grade garbage collector, no optimising compiler."""
 
@@ -365,9 +367,11 @@ def _main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Cluster(nodes) as cluster:
+            # Blocked, a signal waits for who waits for it. `signal.pause` would miss one that comes just before it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
             print(cluster.bootstrap_servers, flush=True)
             print("Ctrl-C stops it and removes what it wrote.", file=sys.stderr)
-            signal.pause()
+            signal.sigwait(_ENDS)
     except KeyboardInterrupt:
         return 0
     except ClusterFailed as failure:

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
 from tests.patience import patience
+from tests.processes import ending
 
 _CHECKOUT = Path(__file__).parents[3]
 
@@ -29,7 +30,7 @@ def test_what_is_produced_is_consumed(kafka: str) -> None:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": "harness"})
     with closing(consumer):
         consumer.assign([TopicPartition("harness", 0, 0)])
-        message = consumer.poll(30)
+        message = consumer.poll(patience(30))
 
     assert message is not None
     assert message.value() == b"one"
@@ -55,7 +56,7 @@ def test_killed_node_is_missed_and_comes_back_with_its_log() -> None:
         consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": "harness"})
         with closing(consumer):
             consumer.assign([TopicPartition("kept", 0, 0)])
-            message = consumer.poll(30)
+            message = consumer.poll(patience(30))
 
         assert message is not None
         assert message.value() == b"while one is dead"
@@ -84,11 +85,11 @@ def test_paused_node_takes_connections_and_answers_nothing_and_stopped_one_leave
 def test_broker_does_not_outlive_the_process_that_started_it(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.integration.kafka.cluster"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, cwd=_CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with ending(subprocess.Popen(command, cwd=_CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)) as process:
         assert process.stdout
         port = int(process.stdout.readline().rpartition(":")[2])
         process.send_signal(number)
-        ended = process.wait(30)
+        ended = process.wait(patience(30))
 
     assert ended == (-signal.SIGKILL if number == signal.SIGKILL else 0)
     _eventually(lambda: not _is_open(port))
@@ -108,14 +109,14 @@ def test_where_java_is_missing_the_failure_says_what_to_do(tmp_path: Path, monke
 def _create_topic(servers: str, topic: str, replicas: int) -> None:
     client = AdminClient({"bootstrap.servers": servers})
     for created in client.create_topics([NewTopic(topic, 1, replicas)]).values():
-        created.result(30)
+        created.result(patience(30))
 
 
 def _produce(servers: str, topic: str, value: bytes) -> None:
     failures: list[object] = []
     producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "log_level": 0})
     producer.produce(topic, value, on_delivery=lambda error, _: failures.append(error))
-    assert producer.flush(60) == 0
+    assert producer.flush(patience(60)) == 0
     assert failures == [None]
 
 

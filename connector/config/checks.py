@@ -1,0 +1,126 @@
+"""Checks between settings that are right one by one: one function a rule.
+
+Every sentence begins with the variable that it is about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from connector.config.declaration import Variables
+from connector.config.kinds import host_of, topic_problem
+
+if TYPE_CHECKING:
+    from connector.config.settings import Settings, TopicTemplate
+
+__all__ = ["notes", "problems"]
+
+_LOOPBACK = re.compile(r"127\.[\d.]+|localhost|::1")
+_ON_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def problems(settings: Settings, variables: Variables) -> Iterator[str]:
+    """Yield every contradiction; one is enough to refuse the settings."""
+    yield from _source_of_schemas(settings, variables)
+    yield from _credentials(variables)
+    yield from _contract(settings)
+    yield from _topic_names(settings)
+    yield from _shared_topics(settings)
+    yield from _window(settings)
+    yield from _buffer(settings)
+    yield from _free_port(settings)
+
+
+def notes(settings: Settings) -> Iterator[str]:
+    """Yield what is allowed, but worth a line in the log at start."""
+    yield from _unencrypted(settings)
+    yield from _short_drain(settings)
+
+
+def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str]:
+    if settings.registry and settings.schema_file:
+        yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both set: remove the one that lacks the records' schemas"
+    elif not settings.registry and not settings.schema_file:
+        yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both missing: set one of them"
+    if variables.family("SCHEMA_REGISTRY_…") and not settings.registry:
+        yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set"
+
+
+def _credentials(variables: Variables) -> Iterator[str]:
+    login = ("AMAZON_CLIENT_SECRET", "AMAZON_REFRESH_TOKEN")
+    given = [name for name in login if variables.given(name)]
+    if not variables.given("AMAZON_ACCESS_TOKEN"):
+        yield from (
+            f"{name} is missing: set it, or a fixed token in AMAZON_ACCESS_TOKEN" for name in login if name not in given
+        )
+    elif given:
+        yield f"AMAZON_ACCESS_TOKEN cannot stand beside {' and '.join(given)}: keep the fixed token or the login, not both"
+
+
+def _contract(settings: Settings) -> Iterator[str]:
+    if settings.amazon.dataset_name and settings.amazon.api == "events-v1":
+        yield "AMAZON_DATASET_NAME exists in ads-v1 only: remove it, or remove AMAZON_API=events-v1"
+
+
+def _topic_names(settings: Settings) -> Iterator[str]:
+    sources = settings.kafka.topics
+    for name, template in _templates(settings):
+        if len(sources) > 1 and "{topic}" not in template.text:
+            yield f"{name} must contain {{topic}}, because KAFKA_TOPIC names several topics"
+        for source in sources:
+            if not topic_problem(source) and (problem := topic_problem(template(source))):
+                yield f"{name} {problem}"
+
+
+def _shared_topics(settings: Settings) -> Iterator[str]:
+    sources = settings.kafka.topics
+    used_by = dict.fromkeys(sources, "KAFKA_TOPIC")
+    for name, template in _templates(settings):
+        for topic in map(template, sources):
+            if used_by.setdefault(topic, name) != name:
+                yield f"{name} names {topic!r}, which is a topic of {used_by[topic]} too: choose another name"
+
+
+def _templates(settings: Settings) -> tuple[tuple[str, TopicTemplate], ...]:
+    return ("LEDGER_TOPIC", settings.ledger.topic_for), ("DEAD_LETTER_TOPIC", settings.dead_letters.topic_for)
+
+
+def _window(settings: Settings) -> Iterator[str]:
+    if settings.dedupe.window_ms < settings.freshness.max_age_ms:
+        yield (
+            "DEDUPE_WINDOW is below MAX_EVENT_AGE: a duplicate could be neither recognised nor stale; "
+            "raise DEDUPE_WINDOW or lower MAX_EVENT_AGE"
+        )
+
+
+def _buffer(settings: Settings) -> Iterator[str]:
+    buffer, batch = settings.buffer, settings.batch
+    if buffer.max_events < batch.max_events or buffer.max_bytes < batch.max_bytes:
+        yield "BUFFER_MAX_EVENTS and BUFFER_MAX_BYTES hold less than one batch: raise them, or lower BATCH_MAX_…"
+
+
+def _free_port(settings: Settings) -> Iterator[str]:
+    if settings.listen.port == 0 and not _LOOPBACK.fullmatch(settings.listen.host):
+        yield (
+            "LISTEN_PORT is 0, a free port that neither a probe nor the image's health check can know: name a port, "
+            "or set LISTEN_HOST=127.0.0.1, where only this host asks, and read the port in the log"
+        )
+
+
+def _unencrypted(settings: Settings) -> Iterator[str]:
+    amazon = settings.amazon
+    urls = [("AMAZON_BASE_URL", amazon.base_url), ("AMAZON_TOKEN_URL", amazon.token_url)]
+    urls += [("SCHEMA_REGISTRY_URL", url) for url in (settings.registry.urls if settings.registry else ())]
+    for name, url in urls:
+        if url.startswith("http:") and host_of(url) not in _ON_THIS_MACHINE:
+            yield f"{name} is not https: what is sent there is not encrypted"
+
+
+def _short_drain(settings: Settings) -> Iterator[str]:
+    if settings.drain_timeout_seconds <= settings.amazon.timeout_seconds:
+        yield (
+            "DRAIN_TIMEOUT does not exceed AMAZON_TIMEOUT: when a member stops or loses a partition, a request that is "
+            "answered slowly is sent again by the partition's next owner (with the same ids)"
+        )

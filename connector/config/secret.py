@@ -1,0 +1,52 @@
+"""A secret's value, and how its file is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+__all__ = ["SecretValue", "text_of", "trimmed"]
+
+_AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
+"""Invisible characters that editors and clipboards add: blanks, line ends, byte order marks."""
+
+
+def trimmed(text: str) -> str:
+    """Return the text without invisible characters at either end."""
+    return _AROUND.sub("", text)
+
+
+def text_of(read: Callable[[], str]) -> str:
+    """Read a secret's file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not UTF-8 text. UTF-16 without a byte order mark often decodes as
+            UTF-8, but every second character is then a NUL.
+    """
+    text = trimmed(read())
+    if "\0" in text:
+        raise ValueError("the text contains a NUL")
+    return text
+
+
+@dataclass(slots=True)
+class SecretValue:
+    """A secret. One from a file can change while the connector runs. One that is not set is false."""
+
+    value: str = field(repr=False)
+    """The value when it was last read."""
+    read: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    """Reads the secret's file."""
+
+    def __call__(self) -> str:
+        """Return the current value, or the last good one if the file is unreadable or empty."""
+        if self.read is not None:
+            with suppress(OSError, ValueError):
+                self.value = text_of(self.read) or self.value
+        return self.value
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
