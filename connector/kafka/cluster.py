@@ -13,7 +13,6 @@ after a pause.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
@@ -32,6 +31,7 @@ from confluent_kafka.admin import TopicDescription as TopicDescribed
 
 from connector.core.recovery import CommittedOffset
 from connector.errors import KafkaDenied, KafkaUnavailable
+from connector.kafka.host import HOST, Host
 from connector.model import UNKNOWN_EPOCH, TopicDescription, TopicPartition
 
 __all__ = [
@@ -114,7 +114,7 @@ def _is_unanswered(error: KafkaUnavailable) -> bool:
     return code <= 0 or code in _NOT_IN_CHARGE
 
 
-def _until_it_passes(ask: Callable[[], T], passing: Collection[int]) -> T:
+def _until_it_passes(ask: Callable[[], T], passing: Collection[int], host: Host) -> T:
     """Ask again, after pauses, while the answer is one of these errors."""
     for pause in _PASSING_SECONDS:
         try:
@@ -122,7 +122,7 @@ def _until_it_passes(ask: Callable[[], T], passing: Collection[int]) -> T:
         except KafkaUnavailable as error:
             if error_code(error) not in passing:
                 raise
-        time.sleep(pause)
+        host.sleep(pause)
     return ask()
 
 
@@ -132,7 +132,8 @@ class Cluster:
     ``offsets`` is a consumer of the group that never joins it. May be used by several threads.
     """
 
-    def __init__(self, make: Callable[[], AdminClient], offsets: Consumer) -> None:
+    def __init__(self, make: Callable[[], AdminClient], offsets: Consumer, host: Host = HOST) -> None:
+        self._host = host
         self._make = make
         self._made = make()
         self._offsets = offsets
@@ -148,7 +149,8 @@ class Cluster:
         passing: Collection[int] = _PASSING,
     ) -> T:
         """Ask a question, again while the answer is an error that passes."""
-        return _until_it_passes(lambda: self._ask_until_answered(question, tries or _TRIES_SECONDS, passing), passing)
+        tries = tries or _TRIES_SECONDS
+        return _until_it_passes(lambda: self._ask_until_answered(question, tries, passing), passing, self._host)
 
     def _ask_until_answered(
         self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...], passing: Collection[int]
@@ -228,7 +230,7 @@ class Cluster:
         # Not by the admin client: it keeps asking the coordinator it found first. If the group has
         # moved, the refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka
         # 2.16, seen; its issue 5040).
-        found = _until_it_passes(lambda: self._ask_committed(partition), _PASSING)
+        found = _until_it_passes(lambda: self._ask_committed(partition), _PASSING, self._host)
         if found.offset < 0:
             return None
         epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one

@@ -46,7 +46,7 @@ def test_a_client_that_is_answered_is_asked_again() -> None:
     assert asked.made == 1
 
 
-@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_CONTROLLER])
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT])
 def test_after_a_question_without_an_answer_another_client_is_asked(code: int) -> None:
     asked = _Asked(KafkaError(code), "id")
     with pytest.raises(KafkaUnavailable):
@@ -72,7 +72,8 @@ class _Groups:
 
 
 @pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.NOT_COORDINATOR])
-def test_a_session_that_nobody_tells_is_asked_for_again_and_not_guessed(code: int) -> None:
+def test_a_session_that_nobody_tells_is_asked_for_again_and_not_guessed(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PASSING_SECONDS", ())
     groups = _Groups(*[KafkaError(code)] * len(cluster._TRIES_SECONDS), "6000")
     with pytest.raises(KafkaUnavailable):
         groups.topics.session_seconds("group")
@@ -87,6 +88,13 @@ def test_brokers_that_do_not_tell_the_session_have_the_default(code: int) -> Non
 def test_a_client_that_knows_no_settings_of_groups_takes_the_default() -> None:
     unsupported = [KafkaError(KafkaError._UNSUPPORTED_FEATURE)] * len(cluster._TRIES_SECONDS)
     assert _Groups(*unsupported).topics.session_seconds("group") == 45.0
+
+
+def test_a_question_whose_error_passes_is_asked_again_of_another_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PASSING_SECONDS", (0.01,))
+    asked = _Asked(KafkaError(KafkaError.NOT_CONTROLLER), "id")
+    assert asked.topics.cluster_id() == "id"
+    assert asked.made == 2
 
 
 def test_a_client_that_still_owes_its_answer_is_replaced_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:

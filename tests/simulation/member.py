@@ -263,7 +263,9 @@ class Member:
         of_member = clients.consumer_properties(kafka, _report, _LOGGER, 1_000_000) | properties
         telemetry = Telemetry(self._cluster.loop.time)
         telemetry._log = _Lines(self._say)
-        topics = kafka_cluster.Cluster(lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)))
+        topics = kafka_cluster.Cluster(
+            lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)), HOST
+        )
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)
         sink = AmazonSink(
