@@ -69,7 +69,8 @@ _PASSING = _NOT_IN_CHARGE | {
 """Errors that pass by themselves: a leader or a coordinator is moving, or a topic was just created.
 Admin clients hand them on instead of asking again (librdkafka 2.16)."""
 _UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
-"""Errors that pass for a partition that was described: the broker asked does not know the topic yet."""
+"""Errors that pass for a partition that was described: the broker asked does not know the topic
+yet."""
 _PASSING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a question is asked again whose error passes by itself."""
 _DENIED = frozenset(
@@ -308,7 +309,8 @@ class Cluster:
         try:
             entry = self._settings("settings of the group", resource).get("consumer.session.timeout.ms")
         except KafkaUnavailable as error:
-            # Brokers before 4.0 have no group settings, and this client may lack the right to see them.
+            # Brokers before 4.0 have no group settings, and this client may lack the right to see
+            # them.
             if _is_unanswered(error) and error_code(error) != KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001 - the same
                 raise
             return _DEFAULT_SESSION_SECONDS

@@ -27,8 +27,8 @@ __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", 
 SOURCE_RIGHTS = ("READ", "DESCRIBE_CONFIGS")
 LEDGER_RIGHTS = ("READ", "WRITE", "DESCRIBE_CONFIGS")
 LETTER_RIGHTS = ("WRITE",)
-"""The rights of docs/kafka/index.md#topics-and-rights, in the client's names. The rights to create topics are not among
-them: the connector runs without."""
+"""The rights of docs/kafka/index.md#topics-and-rights, in the client's names. The rights to create
+topics are not among them: the connector runs without."""
 
 _SECONDS = 5.0
 """Pause between two looks. Records of a recreated topic that are read in this time are read again
