@@ -83,7 +83,7 @@ class Decoder(Protocol):
     """From bytes to the inputs of ``schemas/conversion_event.avsc``."""
 
     def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-        """Decode by the writer's schema and map to our input names; None where the writer wrote null.
+        """Decode by the writer's schema and map to our input names; None for a null.
 
         ``waited`` is for how many seconds the record has waited for its schema. ``timestamp`` is
         whole milliseconds since 1970 UTC, whatever unit the writer declared; inputs that the writer
@@ -120,14 +120,14 @@ class WireContract(Protocol):
         """
 
     def read(self, status: int, headers: Mapping[str, str], body: bytes, count: int) -> Answer:
-        """Read the answer to a request of ``count`` events. Total: every input has a reading, none raises."""
+        """Read the answer to a request of ``count`` events. Never raises, whatever the input."""
 
 
 class Sink(Protocol):
     """Sends one request and returns what became of it."""
 
     async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
-        """Send a request body of ``count`` events. Never raises for what the vendor or the network does.
+        """Send a request body of ``count`` events. Never raises for vendor or network.
 
         ``may_start`` is asked right before the body goes out, each time it does: what was decided
         on may have had to wait for a token meanwhile. If it says no, nothing is sent, and the
@@ -287,4 +287,4 @@ class MonitorEvents(Protocol):
         """Note the end offset of a partition."""
 
     def lacking(self, sentences: list[str]) -> None:
-        """Replace what was noted: the rights that this client lacks, partitions that yield nothing."""
+        """Replace what was noted: missing rights, and partitions that yield nothing."""
