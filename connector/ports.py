@@ -126,14 +126,14 @@ class WireContract(Protocol):
         """
 
     def read(self, status: int, headers: Mapping[str, str], body: bytes, count: int) -> Answer:
-        """Read the answer to a request of ``count`` events. Total: every input has a reading, none raises."""
+        """Read the answer to a request of ``count`` events. Never raises, whatever the input."""
 
 
 class Sink(Protocol):
     """Sends one request and returns what became of it."""
 
     async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
-        """Send a request body of ``count`` events. Never raises for what the vendor or the network does.
+        """Send a request body of ``count`` events. Never raises for vendor or network.
 
         ``may_start`` is asked right before the body goes out, each time it does: what was decided
         on may have had to wait for a token meanwhile. If it says no, nothing is sent, and the
@@ -293,4 +293,4 @@ class MonitorEvents(Protocol):
         """Note the end offset of a partition."""
 
     def lacking(self, sentences: list[str]) -> None:
-        """Replace what was noted: the rights that this client lacks, partitions that yield nothing."""
+        """Replace what was noted: missing rights, and partitions that yield nothing."""

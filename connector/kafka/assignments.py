@@ -51,11 +51,11 @@ class Assignments:
         return self._mine.get(partition)
 
     def is_current(self, origin: Origin) -> bool:
-        """Tell whether records of this assignment still belong to one of ours."""
+        """Return whether records of this assignment still belong to one of ours."""
         return self._mine.get(origin.partition) is origin
 
     def is_mine(self, partition: TopicPartition, generation: int) -> bool:
-        """Tell whether a generation is that of the assignment at this moment."""
+        """Return whether a generation is that of the assignment at this moment."""
         origin = self._mine.get(partition)
         return origin is not None and origin.generation == generation
 

@@ -33,8 +33,8 @@ _EVENT_BYTES = 1_000
 """Estimated JSON overhead per event: field names and punctuation."""
 _SCHEMA_AGAIN_SECONDS = 1.0
 _SLICE_SECONDS = 1.0
-"""Longest time between two polls of the client that is spent on decoding, unless a single record takes
-longer, or on waiting for the pipeline to handle a poll."""
+"""Longest time between two polls of the client that is spent on decoding, unless a single record
+takes longer, or on waiting for the pipeline to handle a poll."""
 
 
 @dataclass(slots=True)
@@ -52,8 +52,8 @@ class PartitionBatch:
 class Backlog:
     """Decodes records and keeps those that cannot be decoded yet.
 
-    ``slots`` has one for each poll that may be posted and not handled yet. ``poll_bytes`` is how much may
-    wait before nothing is fetched.
+    ``slots`` has one for each poll that may be posted and not handled yet. ``poll_bytes`` is how
+    much may wait before nothing is fetched.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class Backlog:
         if not batches:
             return
         if not self._slots.acquire(timeout=_SLICE_SECONDS):
-            # Nothing is decoded or fetched until the pipeline has handled a poll; the client is polled meanwhile.
+            # Nothing is decoded or fetched until the pipeline has handled a poll; the client is
+            # polled meanwhile.
             for batch in batches:
                 self._keep(batch, 0.0, everything=True)
             return

@@ -1,4 +1,4 @@
-"""Dead letters: a record byte for byte, and headers that say why (docs/how-it-works.md#dead-letters)."""
+"""Dead letters: a record byte for byte, and why (docs/how-it-works.md#dead-letters)."""
 
 from __future__ import annotations
 

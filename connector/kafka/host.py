@@ -21,7 +21,8 @@ class Host:
     """The clock and the threads of this machine."""
 
     monotonic = staticmethod(time.monotonic)
-    """Seconds since some fixed point. Asked once a record, so there is no call of ours in between."""
+    """Seconds since some fixed point. Asked once a record, so there is no call of ours in
+    between."""
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread."""

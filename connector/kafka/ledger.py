@@ -222,7 +222,7 @@ class LedgerReader:
     def _skipped(
         self, restoration: Restoration, source: TopicPartition, state: PartitionState, wanted: Callable[[], bool]
     ) -> int | None:
-        """Return the first record that a foreign commit skips without a fact; None if it skips none."""
+        """Return the first record without a fact that a foreign commit skips; None if none."""
         doubt = restoration.in_doubt(state)
         if doubt is None:
             return None

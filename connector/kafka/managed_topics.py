@@ -22,7 +22,8 @@ __all__ = ["ManagedTopics", "forgets", "letter_problems"]
 
 _DAY_MS = 86_400_000
 _LETTER_HEADROOM_BYTES = 65_536
-"""Room for the headers that a dead letter adds to its record (docs/how-it-works.md#dead-letters)."""
+"""Room for the headers that a dead letter adds to its record
+(docs/how-it-works.md#dead-letters)."""
 _ENTRY_BYTES = 524_288
 """Size of the largest ledger entry: 10,000 facts of at most 24 bytes, their runs, and the
 header."""

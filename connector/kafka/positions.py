@@ -152,7 +152,7 @@ class Positions:
         return held
 
     def is_fetched(self, partition: TopicPartition) -> bool:
-        """Tell whether a partition is to be fetched at this moment."""
+        """Return whether a partition is to be fetched at this moment."""
         known = self._partitions.get(partition)
         return known is not None and known.wanted and not known.held
 
@@ -186,7 +186,7 @@ class Positions:
     # ---- what a poll brings
 
     def takes(self, partition: TopicPartition | None) -> bool:
-        """Tell whether a record of a partition is taken in.
+        """Return whether a record of a partition is taken in.
 
         One that comes before the partition was started, or while it stands still, is dropped. It
         will be read again.
@@ -195,12 +195,12 @@ class Positions:
         return known is not None and known.position is not None and not known.stands_still
 
     def is_below(self, partition: TopicPartition, offset: int) -> bool:
-        """Tell whether a record lies below the position, or below an end of the log passed before."""
+        """Return whether a record lies below the position, or below a known log end."""
         known = self._partitions[partition]
         return known.position is not None and offset < max(known.position.offset, known.log_end)
 
     def log_ends(self, partition: TopicPartition, offset: int) -> int:
-        """Take where the client says that the log ends; return the highest end it has said so far."""
+        """Take a log end that the client reports; return the highest reported so far."""
         known = self._partitions[partition]
         known.log_end = max(offset, known.log_end)
         return known.log_end

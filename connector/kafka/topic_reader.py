@@ -126,7 +126,7 @@ class TopicReader:
     def letters(
         self, bounds: dict[TopicPartition, tuple[int, int]]
     ) -> Iterator[tuple[TopicPartition, Message, Letter | None]]:
-        """Yield partition, record, and letter (if it is one) of all records of a dead-letter topic."""
+        """Yield partition, record, and letter (if it is one) for a dead-letter topic."""
         for place, (first, end) in bounds.items():
             for message in self.read(place, first, end):
                 yield place, message, Letter.read(headers(message))

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.security import PASSWORD, USER, Right, grant, revoke
-from tests.integration.world import Sandbox, World, event, read_topic
+from tests.integration.world import Sandbox, World, end_offsets, event, groups, read_topic, topics
 
 pytestmark = pytest.mark.kafka
 
@@ -96,6 +96,20 @@ def test_without_any_right_it_waits_says_so_and_starts_once_it_has_them(secured:
     grant(secured.servers, secured.rights())
     connector.until_resolved(delivered=1)
     connector.until_ready()
+
+
+def test_preview_needs_to_read_the_topic_and_leaves_nothing_behind(secured: Secured) -> None:
+    secured.create_topic(2)
+    secured.produce(event("1"), event("2"))
+    grant(secured.servers, [Right("topic", secured.topic, "Read")])
+    before = topics(secured.servers), end_offsets(secured.servers, secured.topic)
+
+    previewed = secured.command("preview", AMAZON_ACCOUNT_ID=None, AMAZON_CLIENT_ID=None, AMAZON_ACCESS_TOKEN=None)
+
+    assert previewed.returncode == 0, previewed.stderr
+    assert "2 records: 2 would be sent." in previewed.stdout
+    assert (topics(secured.servers), end_offsets(secured.servers, secured.topic)) == before
+    assert secured.group not in groups(secured.servers)
 
 
 def test_check_names_every_right_that_lacks_before_and_after_the_topics_are_there(secured: Secured) -> None:

@@ -72,6 +72,7 @@ __all__ = [
     "event",
     "eventually",
     "forget_clients",
+    "groups",
     "hashed",
     "headers_of",
     "ledger_entries",
@@ -203,6 +204,12 @@ def delete_topic(servers: str, topic: str) -> None:
 def topics(servers: str) -> set[str]:
     """Return the names of all topics."""
     return set(_admin(servers).list_topics(timeout=patience(_ASK_SECONDS)).topics)
+
+
+def groups(servers: str) -> set[str]:
+    """Return the names of all groups."""
+    found = _admin(servers).list_consumer_groups().result()
+    return {group.group_id for group in found.valid}
 
 
 def describe_topic(servers: str, topic: str) -> tuple[str, int]:
