@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1-3000
 
-.PHONY: help install demo test test-fast lint types simulate prove storms storm pace rolling fuzz bench bench-window docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove storms storm pace rolling fuzz bench bench-window bench-mapping docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same librar
 
 bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe window of up to 10 million keys
 	$(BIN)/python -m tests.benchmarks.window
+
+bench-mapping: $(VENV)/.test-tools ## what a mapping file costs an event, beside the library's interpreter and the unmapped path
+	$(BIN)/python -m tests.benchmarks.mapping
 
 storm: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
 	$(BIN)/python -m tests.benchmarks.storm --picture tests/benchmarks/storm.svg

@@ -102,13 +102,14 @@ def test_preview_needs_to_read_the_topic_and_leaves_nothing_behind(secured: Secu
     secured.create_topic(2)
     secured.produce(event("1"), event("2"))
     grant(secured.servers, [Right("topic", secured.topic, "Read")])
-    before = topics(secured.servers), end_offsets(secured.servers, secured.topic)
+    own = {"__consumer_offsets"}  # which brokers make when a client first asks for a group's coordinator
+    before = topics(secured.servers) - own, end_offsets(secured.servers, secured.topic)
 
     previewed = secured.command("preview", AMAZON_ACCOUNT_ID=None, AMAZON_CLIENT_ID=None, AMAZON_ACCESS_TOKEN=None)
 
     assert previewed.returncode == 0, previewed.stderr
     assert "2 records: 2 would be sent." in previewed.stdout
-    assert (topics(secured.servers), end_offsets(secured.servers, secured.topic)) == before
+    assert (topics(secured.servers) - own, end_offsets(secured.servers, secured.topic)) == before
     assert secured.group not in groups(secured.servers)
 
 
