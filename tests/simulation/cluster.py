@@ -22,6 +22,7 @@ from zlib import crc32
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_INVALID,
     TIMESTAMP_CREATE_TIME,
     TIMESTAMP_LOG_APPEND_TIME,
     KafkaError,
@@ -1139,10 +1140,10 @@ class AdminClient:
             if not self._cluster.cuts.reaches(
                 self._properties["simulated.process"], TopicPartition(place.topic, place.partition)
             ):
-                return SimpleNamespace(offset=-1)
+                return SimpleNamespace(offset=OFFSET_INVALID)
             if self._cluster.silent((place.topic, place.partition), self._cluster.odds.end_unknown):
                 self._cluster.journal.happened("end offset unknown")
-                return SimpleNamespace(offset=-1)
+                return SimpleNamespace(offset=OFFSET_INVALID)
             where = TopicPartition(place.topic, place.partition)
             first, end = self._cluster.bounds(where)
             match type(spec).__name__:
@@ -1150,12 +1151,10 @@ class AdminClient:
                     return SimpleNamespace(offset=end)
                 case "EarliestSpec":
                     return SimpleNamespace(offset=first)
-            since = (
-                stored.at
-                for stored in self._cluster.visible(where)
-                if not stored.marker and stored.written[1] >= spec._value
-            )
-            return SimpleNamespace(offset=next(since, -1))
+            for stored in self._cluster.visible(where):
+                if not stored.marker and stored.written[1] >= spec._value:
+                    return SimpleNamespace(offset=stored.at, timestamp=stored.written[1])
+            return SimpleNamespace(offset=-1)
 
         return {place: self._ask(partial(offset, place, spec)) for place, spec in asked.items()}
 
