@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks.drawing import Points, Row, Shade, draw
-from tests.benchmarks.storm import PARTITIONS, Sample, staged, watch
+from tests.benchmarks.throttle import PARTITIONS, Sample, staged, watch
 from tests.integration.world import Produced, Sandbox, World, event, now_ms
 
 __all__ = ["PHASES", "Phase", "Run", "Seen", "follow", "main"]

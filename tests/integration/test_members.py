@@ -1,6 +1,6 @@
 """Members come and go, stop and wake, and lose the way to the brokers, under load: what they had in hand is nobody's loss.
 
-A group of each protocol stands in the same storm; each is judged by the oracle. `storms` has the faults, and runs them for
+A group of each protocol meets the same faults; each is judged by the oracle. `chaos` has the faults, and runs them for
 longer.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration import storms
+from tests.integration import chaos
 from tests.integration.group import PROTOCOLS, Group
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
@@ -31,34 +31,34 @@ def link(three_nodes: Cluster) -> Iterator[Link]:
 
 
 def test_members_come_and_go_every_few_seconds(three_nodes: Cluster, tmp_path: Path) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with chaos.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
             group.begin()
 
-        storms.churn(groups, seconds=20.0, most=4, seed=4)
+        chaos.churn(groups, seconds=20.0, most=4, seed=4)
 
         for group in groups:
-            storms.settle(group)
+            chaos.settle(group)
 
 
 def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_what_it_lost(
     three_nodes: Cluster, tmp_path: Path
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS, settings=storms.SLEEPERS) as groups:
+    with chaos.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
             group.begin()
 
-        storms.freeze(groups)
+        chaos.freeze(groups)
 
         for group in groups:
             zombie, woke_ms = group.members[-1], group.faults[-1][1]
             eventually(lambda zombie=zombie: zombie.metrics().get("connector_late_answers_total"), "answers come late", 60)  # type: ignore[misc]
             group.until_shared()
-            account = storms.settle(group).account
+            account = chaos.settle(group).account
             again = [lines for lines in account.accepted.values() if len(lines) > 1]
             assert again, "what it had in flight was sent again by its successor"
             late = [line for lines in again for line in lines[1:] if line["arrival"] >= woke_ms]
@@ -73,24 +73,24 @@ def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_
 def test_member_without_a_way_to_the_brokers_stops_sending_and_another_takes_over(
     three_nodes: Cluster, link: Link, tmp_path: Path, reset: bool
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with chaos.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join()
             group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
         for group in groups:
             group.begin()
 
-        storms.cut_off(link, groups, seconds=15.0, reset=reset)
+        chaos.cut_off(link, groups, seconds=15.0, reset=reset)
 
         for group in groups:
-            storms.settle(group)
+            chaos.settle(group)
 
 
 @_BOTH
 def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
     three_nodes: Cluster, link: Link, tmp_path: Path, protocol: str
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, [protocol], settings={"DRAIN_TIMEOUT": "3s"}) as (group,):
+    with chaos.groups(three_nodes, tmp_path, [protocol], settings={"DRAIN_TIMEOUT": "3s"}) as (group,):
         member = group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
         group.begin()
         link.cut()
@@ -105,7 +105,7 @@ def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
         link.mend()
         group.interrupted(began, now_ms())
         group.join()
-        storms.settle(group)
+        chaos.settle(group)
 
 
 @_BOTH
@@ -113,7 +113,7 @@ def test_static_member_that_restarts_within_its_session_keeps_its_partitions(wor
     world.create_topic(4)
     settings = PROTOCOLS[protocol] | ({"KAFKA_SESSION_TIMEOUT_MS": "30000"} if protocol == "classic" else {})
     if protocol == "consumer":
-        storms.set_session(world, 30_000)
+        chaos.set_session(world, 30_000)
     one = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="one")
     other = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="other")
     eventually(lambda: (len(_held(one)), len(_held(other))) == (2, 2), "they share the partitions", 60)
@@ -160,14 +160,14 @@ def _held(member: ConnectorProcess) -> set[str]:
 def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_another_takes_over(
     three_nodes: Cluster, link: Link, tmp_path: Path
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with chaos.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join()
             group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
         for group in groups:
             group.begin()
         for group in groups:
-            node, cut = storms.coordinator_of(group), group.members[-1]
+            node, cut = chaos.coordinator_of(group), group.members[-1]
             began = now_ms()
             group.struck("cut off from the coordinator alone")
             link.cut(node=node)
@@ -184,18 +184,18 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
             assert again == [], "what is sent twice was in flight when the other took over"
 
         for group in groups:
-            storms.settle(group)
+            chaos.settle(group)
 
 
 def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_nodes: Cluster, tmp_path: Path) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with chaos.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
             group.begin()
         for group in groups:
-            node = storms.coordinator_of(group)
-            storms.strike(groups, f"SIGSTOP node {node}")
+            node = chaos.coordinator_of(group)
+            chaos.strike(groups, f"SIGSTOP node {node}")
             began = now_ms()
             three_nodes.pause(node)
             eventually(
@@ -205,14 +205,14 @@ def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_
             )
             three_nodes.resume(node)
             three_nodes.wait_until_complete()
-            storms.until_in_sync(three_nodes)
+            chaos.until_in_sync(three_nodes)
             for each in groups:
                 each.flows(150)
                 each.until_shared()
                 each.interrupted(began, now_ms())
 
         for group in groups:
-            storms.settle(group)
+            chaos.settle(group)
 
 
 _IN_FLIGHT_MS = 3_000

@@ -1,8 +1,8 @@
-"""Storms: brokers and members fail under load, and an account is made of what came of it.
+"""Chaos: brokers and members fail under load, and an account is made of what came of it.
 
-    python -m tests.integration.storms [--only NAME ...] [--seed N]
+    python -m tests.integration.chaos [--only NAME ...] [--seed N]
 
-Each storm is a function of groups under load, one of each protocol; `test_brokers.py` and `test_members.py` run each for
+Each ordeal is a function of groups under load, one of each protocol; `test_brokers.py` and `test_members.py` run each for
 seconds, this module for minutes, with a table at the end. The exit code is 0 only if every account closes.
 """
 
@@ -244,7 +244,7 @@ def _cycle(count: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Storm:
+class Ordeal:
     """A fault at length, and the groups it strikes."""
 
     strike: Callable[[Cluster, Link, Sequence[Group], int], None]
@@ -255,29 +255,29 @@ class Storm:
 
 
 _FIVE_ROUNDS = ["clean", "kill", "clean"] * 5
-STORMS = {
-    "rolling-restart": Storm(
+ORDEALS = {
+    "rolling-restart": Ordeal(
         lambda cluster, _, groups, __: rolling_restart(cluster, groups, ["clean", "kill", "clean"] * 5)
     ),
-    "coordinators": Storm(lambda cluster, _, groups, __: kill_coordinators(cluster, groups)),
-    "leaders": Storm(lambda cluster, _, groups, __: kill_leaders(cluster, groups)),
-    "churn": Storm(lambda _, __, groups, seed: churn(groups, seconds=300, most=6, seed=seed)),
-    "sleep": Storm(lambda _, __, groups, ___: freeze(groups), SLEEPERS),
-    "cut": Storm(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=False), linked=True),
-    "cut-reset": Storm(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=True), linked=True),
+    "coordinators": Ordeal(lambda cluster, _, groups, __: kill_coordinators(cluster, groups)),
+    "leaders": Ordeal(lambda cluster, _, groups, __: kill_leaders(cluster, groups)),
+    "churn": Ordeal(lambda _, __, groups, seed: churn(groups, seconds=300, most=6, seed=seed)),
+    "sleep": Ordeal(lambda _, __, groups, ___: freeze(groups), SLEEPERS),
+    "cut": Ordeal(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=False), linked=True),
+    "cut-reset": Ordeal(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=True), linked=True),
 }
 
 
 def run(name: str, cluster: Cluster, seed: int) -> list[Outcome]:
-    """Run one storm; return what came of it for each protocol."""
-    storm, directory = STORMS[name], Path(tempfile.mkdtemp(prefix=f"storm-{name}-"))
-    with cluster.link() as link, groups(cluster, directory, PROTOCOLS, settings=dict(storm.settings), seed=seed) as struck:
+    """Run one ordeal; return what came of it for each protocol."""
+    ordeal, directory = ORDEALS[name], Path(tempfile.mkdtemp(prefix=f"ordeal-{name}-"))
+    with cluster.link() as link, groups(cluster, directory, PROTOCOLS, settings=dict(ordeal.settings), seed=seed) as struck:
         for group in struck:
             group.join()
-            group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers if storm.linked else cluster.bootstrap_servers)
+            group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers if ordeal.linked else cluster.bootstrap_servers)
         for group in struck:
             group.begin()
-        storm.strike(cluster, link, struck, seed)
+        ordeal.strike(cluster, link, struck, seed)
         outcomes = [group.finish() for group in struck]
         for group, outcome in zip(struck, outcomes, strict=True):
             print(_row(name, group, outcome), flush=True)
@@ -289,7 +289,7 @@ def run(name: str, cluster: Cluster, seed: int) -> list[Outcome]:
 
 
 _COLUMNS = (
-    f"{'storm':<16} {'protocol':<9} {'faults':>6} {'events':>7} {'lost':>5} {'twice':>6} {'of these unexcused':>18} "
+    f"{'ordeal':<16} {'protocol':<9} {'faults':>6} {'events':>7} {'lost':>5} {'twice':>6} {'of these unexcused':>18} "
     f"{'moved':>6} {'p50 s':>6} {'p99 s':>6}  refused commits"
 )
 
@@ -305,14 +305,14 @@ def _row(name: str, group: Group, outcome: Outcome) -> str:
 
 
 def main() -> int:
-    """Run storms; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.integration.storms", description="Brokers and members fail.")
-    parser.add_argument("--only", action="append", choices=STORMS, help="this storm, and others so named")
+    """Run ordeals; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.integration.chaos", description="Brokers and members fail.")
+    parser.add_argument("--only", action="append", choices=ORDEALS, help="this ordeal, and others so named")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with Cluster(nodes=3) as cluster:
         print(_COLUMNS, flush=True)
-        outcomes = [outcome for name in arguments.only or STORMS for outcome in run(name, cluster, arguments.seed)]
+        outcomes = [outcome for name in arguments.only or ORDEALS for outcome in run(name, cluster, arguments.seed)]
     return 1 if any(outcome.breaches for outcome in outcomes) else 0
 
 
