@@ -19,8 +19,9 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.drawing import Points, Row, Shade, draw
+from tests.integration.events import event, now_ms
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import ConnectorProcess, Sandbox, World, event, now_ms
+from tests.integration.program import ConnectorProcess, Sandbox, World
 
 __all__ = ["PARTITIONS", "Sample", "ThrottledRun", "fill", "main", "ride_out", "staged", "watch"]
 

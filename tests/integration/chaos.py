@@ -23,10 +23,12 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from tests.integration.events import now_ms
 from tests.integration.group import PROTOCOLS, Group, Outcome
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
-from tests.integration.world import Sandbox, World, eventually, now_ms
+from tests.integration.program import Sandbox, World
+from tests.patience import eventually
 
 __all__ = [
     "SLEEPERS",

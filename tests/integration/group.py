@@ -27,18 +27,11 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.integration.accounts import account_of
+from tests.integration.brokers import forget_clients, headers_of, read_topic
+from tests.integration.events import DAY_MS, event, now_ms
 from tests.integration.oracle import Account, Breach, Fate, Interruption, Source, judge, second_acceptances
-from tests.integration.world import (
-    DAY_MS,
-    ConnectorProcess,
-    World,
-    event,
-    eventually,
-    forget_clients,
-    headers_of,
-    now_ms,
-    read_topic,
-)
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
 __all__ = ["PROTOCOLS", "Group", "Load", "Outcome", "Sample", "lines_of"]
 

@@ -6,8 +6,11 @@ import re
 import signal
 from collections.abc import Sequence
 
+from tests.integration.brokers import set_group
+from tests.integration.events import now_ms
 from tests.integration.oracle import Interruption
-from tests.integration.world import ConnectorProcess, World, eventually, now_ms, set_group
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
 __all__ = ["IN_FLIGHT", "Mortal", "prepare"]
 

@@ -26,12 +26,15 @@ from pathlib import Path
 from random import Random
 
 from tests.integration.accounts import account_of, produce_all
+from tests.integration.brokers import end_offsets
+from tests.integration.events import now_ms
 from tests.integration.failpoints import POINTS
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kills import SESSION_MS, Mortal, prepare
 from tests.integration.oracle import Account, Breach, Interruption, Source, judge, second_acceptances
+from tests.integration.program import Sandbox, World
 from tests.integration.traffic import REFUSED_NAME, Traffic
-from tests.integration.world import Sandbox, World, end_offsets, eventually, now_ms
+from tests.patience import eventually
 
 __all__ = ["Round", "Tally", "main", "play"]
 

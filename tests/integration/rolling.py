@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import ConnectorProcess, Sandbox, World, event, eventually
+from tests.integration.program import ConnectorProcess, Sandbox, World
+from tests.patience import eventually
 
 __all__ = ["Rolled", "main", "roll"]
 

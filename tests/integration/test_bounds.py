@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from tests.benchmarks.throttle import PARTITIONS, ThrottledRun, fill, ride_out, watch
-from tests.integration.world import World
+from tests.integration.program import World
 
 _SECONDS = 20.0
 _GROWTH_BYTES = 12_000_000

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration import chaos
+from tests.integration.brokers import topic_settings
 from tests.integration.group import PROTOCOLS, Group
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import topic_settings
 
 pytestmark = pytest.mark.kafka
 

@@ -11,16 +11,11 @@ import pytest
 
 from connector.avro import ledger_entry
 from tests.avro.ledger_facts import unpacked
+from tests.integration.brokers import create_topic, delete_records, ledger_entries
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import (
-    Sandbox,
-    World,
-    create_topic,
-    delete_records,
-    event,
-    eventually,
-    ledger_entries,
-)
+from tests.integration.program import Sandbox, World
+from tests.patience import eventually
 
 pytestmark = pytest.mark.kafka
 

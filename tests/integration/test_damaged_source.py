@@ -9,21 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.brokers import Produced, commit, create_topic, end_offsets, forget_clients, ledger_entries, produce
+from tests.integration.brokers import committed as committed_by
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import (
-    Produced,
-    Sandbox,
-    World,
-    commit,
-    create_topic,
-    end_offsets,
-    event,
-    eventually,
-    forget_clients,
-    ledger_entries,
-    produce,
-)
-from tests.integration.world import committed as committed_by
+from tests.integration.program import Sandbox, World
+from tests.patience import eventually
 
 pytestmark = pytest.mark.kafka
 

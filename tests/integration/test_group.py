@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from connector.model import Outcome
-from tests.integration.world import ConnectorProcess, World, event, eventually
+from tests.integration.events import event
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
 _PARTITIONS = 4
 _PROTOCOLS = pytest.mark.parametrize(

@@ -15,8 +15,11 @@ import pytest
 from connector.cli.samples import REFUSED_NAME, Sample, samples
 from connector.cli.samples import Fate as SampleFate
 from tests.integration.accounts import account_of, assert_account_closes, produce_all
+from tests.integration.brokers import end_offsets
+from tests.integration.events import now_ms
 from tests.integration.oracle import Fate, Interruption, Source
-from tests.integration.world import ConnectorProcess, Sandbox, World, end_offsets, eventually, now_ms
+from tests.integration.program import ConnectorProcess, Sandbox, World
+from tests.patience import eventually
 
 _EVENTS = 20_000
 _PARTITIONS = 6

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration.accounts import account_of, assert_account_closes, produce_all
+from tests.integration.brokers import end_offsets
 from tests.integration.failpoints import POINTS
 from tests.integration.kills import DRAIN_SECONDS, Mortal, prepare
 from tests.integration.oracle import Account, Interruption, Source, second_acceptances
+from tests.integration.program import World
 from tests.integration.traffic import REFUSED_NAME, Traffic
-from tests.integration.world import World, end_offsets, eventually
+from tests.patience import eventually
 
 _PARTITIONS = 3
 _WAVE = 130

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from tests.integration import chaos
+from tests.integration.events import event, now_ms
 from tests.integration.group import PROTOCOLS, Group
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
-from tests.integration.world import ConnectorProcess, World, event, eventually, now_ms
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
 pytestmark = pytest.mark.kafka
 

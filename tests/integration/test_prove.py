@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from tests.integration.oracle import Account, Breach, Commit, Interruption
+from tests.integration.program import World
 from tests.integration.prove import Death, Round, Tally, main, play
-from tests.integration.world import World
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.brokers import alter_topic, end_offsets
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
+from tests.integration.program import ConnectorProcess, Sandbox, World
 from tests.integration.rolling import roll
-from tests.integration.world import ConnectorProcess, Sandbox, World, alter_topic, end_offsets, event, eventually
-from tests.patience import patience
+from tests.patience import eventually, patience
 
 _LEAVING_SECONDS = 25.0
 """For an end that waits for nothing, on a machine with other things to do: well below the default `DRAIN_TIMEOUT`."""

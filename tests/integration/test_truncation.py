@@ -11,9 +11,11 @@ import pytest
 from confluent_kafka import Consumer, ElectionType, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.integration.brokers import Produced, end_offsets, produce
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import ConnectorProcess, Produced, Sandbox, World, end_offsets, event, eventually, produce
-from tests.patience import patience
+from tests.integration.program import ConnectorProcess, Sandbox, World
+from tests.patience import eventually, patience
 
 pytestmark = pytest.mark.kafka
 

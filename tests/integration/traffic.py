@@ -7,8 +7,9 @@ from dataclasses import replace
 from random import Random
 from zlib import crc32
 
+from tests.integration.events import DAY_MS, event, now_ms
 from tests.integration.oracle import Fate, Source
-from tests.integration.world import DAY_MS, World, event, now_ms
+from tests.integration.program import World
 
 __all__ = ["REFUSED_NAME", "Traffic"]
 
