@@ -12,28 +12,27 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
 import threading
-import time
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaException
 
 from tests.integration.accounts import account_of
-from tests.integration.brokers import forget_clients, headers_of, read_topic
-from tests.integration.events import DAY_MS, event, now_ms
-from tests.integration.oracle import Account, Breach, Fate, Interruption, Source, judge, second_acceptances
+from tests.integration.brokers import forget_clients
+from tests.integration.events import now_ms
+from tests.integration.load import STEADY, Load, Traffic
+from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
-__all__ = ["PROTOCOLS", "Group", "Load", "Outcome", "Sample", "lines_of"]
+__all__ = ["PROTOCOLS", "Group", "Outcome", "Sample", "lines_of"]
 
 PROTOCOLS: dict[str, dict[str, str]] = {
     "classic": {
@@ -45,124 +44,9 @@ PROTOCOLS: dict[str, dict[str, str]] = {
 }
 """Settings by group protocol; what the second's members get from the brokers instead stands in the cluster's properties."""
 
-_TICK_SECONDS = 0.02
 _LOOK_SECONDS = 0.5
-_FLUSH_SECONDS = 60.0
-_RECENT = 50
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-class Load:
-    """A thread that produces a mix of every fate at a steady rate, to all partitions, whatever befalls the brokers."""
-
-    def __init__(self, world: World, partitions: int, rate: float, seed: int) -> None:
-        self.made: dict[bytes, Source] = {}
-        """What was produced, by its number, which it has in a header."""
-        self.records: list[Source] = []
-        """The producer's list, with places, once it has stopped."""
-        self.failures: list[str] = []
-        self._world = world
-        self._partitions = partitions
-        self._rate = rate
-        self._chance = random.Random(seed)
-        self._recent = [deque[Source](maxlen=_RECENT) for _ in range(partitions)]
-        self._number = 0
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
-        # Idempotent: a retry through a broker's death must not write a record twice, or the list would lack it.
-        properties = {"bootstrap.servers": world.servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
-        self._producer = Producer(properties | {"error_cb": lambda _: None})
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Produce no more, and wait until everything is confirmed."""
-        if self._ending.is_set():
-            return
-        self._ending.set()
-        self._thread.join()
-        assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
-        assert self.failures == []
-        # Where a broker died after it had taken a record, the producer is told that it is there, but not at which offset.
-        for message in read_topic(self._world.servers, self._world.topic):
-            (number,) = (value for name, value in headers_of(message) if name == _NUMBER and value)
-            self.records.append(replace(self.made[number], offset=message.offset() or 0))
-        assert len(self.records) == len(self.made), "a record is missing from the topic, or there twice"
-
-    def abandon(self) -> None:
-        """Produce no more, whatever is confirmed."""
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def ends(self) -> dict[int, int]:
-        """Return the end offset of every partition that has records."""
-        return dict(sorted((record.partition, record.offset + 1) for record in sorted(self.records, key=_place)))
-
-    def _run(self) -> None:
-        began, produced = time.monotonic(), 0
-        while not self._ending.is_set():
-            due = int((time.monotonic() - began) * self._rate)
-            for _ in range(due - produced):
-                self._produce(self._next())
-            produced = due
-            self._producer.poll(_TICK_SECONDS)
-
-    def _produce(self, record: Source) -> None:
-        def confirmed(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self.failures.append(error.name())
-
-        self._producer.produce(
-            self._world.topic,
-            record.value,
-            record.key,
-            partition=record.partition,
-            timestamp=record.timestamp_ms,
-            headers=list(record.headers),
-            on_delivery=confirmed,
-        )
-
-    def _next(self) -> Source:
-        self._number += 1
-        partition = self._chance.randrange(self._partitions)
-        number = b"%d" % self._number
-        record = replace(self._made(partition), partition=partition, timestamp_ms=now_ms(), headers=((_NUMBER, number),))
-        self.made[number] = record
-        if record.event_id is not None and record.wanted is Fate.DELIVERED:
-            self._recent[partition].append(record)
-        return record
-
-    def _made(self, partition: int) -> Source:
-        chance, name = self._chance.random(), f"event-{self._number}"
-        if chance < 0.07 and self._recent[partition]:
-            return self._chance.choice(self._recent[partition])  # a copy; its number, place and time are its own
-        if chance < 0.10:
-            return Source(wanted=Fate.DEAD_LETTERED, reason="undecodable", value=b"not Avro", key=name.encode())
-        if chance < 0.12:
-            return Source(wanted=Fate.IGNORED, value=None, key=name.encode())
-        if chance < 0.15:
-            return self._event(name, Fate.DEAD_LETTERED, reason="invalid-field", countryCode="Narnia")
-        if chance < 0.19:
-            return self._event(name, Fate.STALE, timestamp=now_ms() - 8 * DAY_MS)
-        if chance < 0.21:
-            return self._event(None, Fate.DELIVERED, clientDedupeId="  ")
-        return self._event(None if chance < 0.24 else name, Fate.DELIVERED)
-
-    def _event(self, event_id: str | None, wanted: Fate, reason: str | None = None, **changes: Any) -> Source:
-        inputs = event(event_id, **changes)
-        key = (event_id or f"event-{self._number}").encode()
-        time_ms = inputs["timestamp"]
-        return Source(
-            wanted=wanted,
-            reason=reason,
-            value=self._world.value(inputs),
-            key=key,
-            event_id=event_id,
-            event_time_ms=time_ms,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +107,7 @@ class Group:
         self.sandbox = self.world.sandbox
         self.sandbox.set_faults(latency_ms=60)
         self.world.create_topic(self.partitions)
-        self.load = Load(self.world, self.partitions, self.rate, self.seed)
+        self.load = Load(self.world, Traffic(self.world, self.partitions, self.seed, STEADY), self.rate)
         self.settings = PROTOCOLS[self.protocol] | {"BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s"} | self.settings
         self._interruptions: list[Interruption] = []
         self._scrapes: list[dict[str, float]] = []
@@ -427,7 +311,6 @@ class Group:
 _NO_ANSWER = {"_TIMED_OUT", "_TIMED_OUT_QUEUE", "_TRANSPORT", "_WAIT_COORD", "REQUEST_TIMED_OUT"}
 _LATE_MS = 60_000
 """As long as a broker may stand still with a commit on a connection, before and after the member has given it up."""
-_NUMBER = "number"
 _COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
 """So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
@@ -451,7 +334,3 @@ def stamp_ms(line: dict[str, Any]) -> int:
 def _most_in_a_minute(lines: list[dict[str, Any]]) -> int:
     stamps = [stamp_ms(line) for line in lines]
     return max((sum(at <= other < at + 60_000 for other in stamps) for at in stamps), default=0)
-
-
-def _place(record: Source) -> tuple[int, int]:
-    return record.partition, record.offset

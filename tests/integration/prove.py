@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections import Counter
@@ -25,22 +24,21 @@ from datetime import datetime
 from pathlib import Path
 from random import Random
 
-from tests.integration.accounts import account_of, produce_all
+from tests.integration.accounts import account_of
 from tests.integration.brokers import end_offsets
 from tests.integration.events import now_ms
 from tests.integration.failpoints import POINTS
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kills import SESSION_MS, Mortal, prepare
-from tests.integration.oracle import Account, Breach, Interruption, Source, judge, second_acceptances
+from tests.integration.load import REFUSED_NAME, Load, Traffic
+from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
 from tests.integration.program import Sandbox, World
-from tests.integration.traffic import REFUSED_NAME, Traffic
 from tests.patience import eventually
 
 __all__ = ["Round", "Tally", "main", "play"]
 
 _PARTITIONS = 4
-_WAVE = 12
-_WAVE_SECONDS = 0.1
+_RATE = 120
 _OUTSIDE = "from outside"
 _START_SECONDS = 60.0
 _PATIENCE_SECONDS = 20.0
@@ -84,41 +82,16 @@ class Round:
     breaches: list[Breach]
 
 
-class _Producer:
-    """Produces waves until it is told to end."""
-
-    def __init__(self, world: World, traffic: Traffic) -> None:
-        self.records: list[Source] = []
-        self._world = world
-        self._traffic = traffic
-        self._ended = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="producer")
-        self._thread.start()
-
-    def end(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            while not self._ended.wait(_WAVE_SECONDS):
-                self.records += produce_all(self._world, self._traffic.wave(_WAVE))
-        except BaseException as failure:  # raised by `end`
-            self._failure = failure
-
-
 def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
     """Play one round with so many deaths."""
     settings = prepare(world, protocol, _PARTITIONS)
     world.sandbox.set_faults(seed=dice.randrange(1 << 32), reject_names=[REFUSED_NAME], **_FAULTS)
     members = [Mortal(world.unstarted(), settings) for _ in range(2)]
-    producer = _Producer(world, Traffic(world, _PARTITIONS, dice.randrange(1 << 16)))
+    load = Load(world, Traffic(world, _PARTITIONS, dice.randrange(1 << 16)), _RATE)
     found: list[Death] = []
     lost: list[Interruption] = []
     scrapes: list[Mapping[str, float]] = []
+    load.start()
     try:
         members[1].start()
         point = _draw(members[0], dice)
@@ -133,7 +106,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
                 found.append(Death(_OUTSIDE, other, now_ms()))
         _until_moving(world, scrapes, members)
     finally:
-        producer.end()
+        load.stop()
     ends = end_offsets(world.servers, world.topic)
     eventually(lambda: world.committed() == ends, f"{protocol}: committed offsets are {ends}", _DONE_SECONDS)
     # One that was just started hears SIGTERM only once it is up.
@@ -143,7 +116,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
     for member in members:
         assert member.process.stop() == 0, member.process.output[-3000:]
     interruptions = [*(death.interruption for death in found), *lost]
-    account = account_of(world, producer.records, scrapes=scrapes, last_scrapes=last, interruptions=interruptions)
+    account = account_of(world, load.records, scrapes=scrapes, last_scrapes=last, interruptions=interruptions)
     return Round(protocol, account, found, judge(account))
 
 

@@ -10,15 +10,14 @@ import os
 import re
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
+from tests.integration.load import PLAIN, Load, Traffic
 from tests.integration.program import ConnectorProcess, Sandbox, World
 from tests.patience import eventually
 
@@ -26,7 +25,6 @@ __all__ = ["Rolled", "main", "roll"]
 
 _MEMBERS = 3
 _PARTITIONS = 6
-_PERIOD_SECONDS = 0.1
 _SETTLED_SECONDS = 90.0
 """A static member's partitions wait for it; all else is a matter of seconds."""
 
@@ -51,36 +49,14 @@ class Rolled:
         return {name: times for name, times in self.accepted.items() if times > 1}
 
 
-class _Load(threading.Thread):
-    """Produces to every partition, until it is told to stop."""
-
-    def __init__(self, world: World, rate: int) -> None:
-        super().__init__(name="load", daemon=True)
-        self._world = world
-        self._each = max(1, round(rate * _PERIOD_SECONDS / _PARTITIONS))
-        self._over = threading.Event()
-        self.produced: set[str] = set()
-
-    def run(self) -> None:
-        while not self._over.wait(_PERIOD_SECONDS):
-            for partition in range(_PARTITIONS):
-                names = [f"order-{partition}-{len(self.produced) + number}" for number in range(self._each)]
-                self._world.produce(*map(event, names), partition=partition)
-                self.produced.update(names)
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join()
-
-
-def roll(world: World, sandbox: Sandbox, restarts: int, *, static: bool, rate: int = 100, **settings: str) -> Rolled:
+def roll(world: World, sandbox: Sandbox, restarts: int, *, static: bool, rate: float = 120, **settings: str) -> Rolled:
     """Restart members in turn, so many times in all, and return the account once everything was accepted."""
     world.create_topic(_PARTITIONS)
     sandbox.set_faults(latency_ms=100, delay=0.3, delay_min_ms=100, delay_max_ms=600)
     own = [settings | ({"KAFKA_GROUP_INSTANCE_ID": f"member-{number}"} if static else {}) for number in range(_MEMBERS)]
     members = [world.connector(BATCH_MAX_EVENTS="20", MAX_IN_FLIGHT="3", **its) for its in own]
     _until_all_run(members)
-    load = _Load(world, rate)
+    load = Load(world, Traffic(world, _PARTITIONS, seed=1, mix=PLAIN), rate)
     load.start()
     codes = []
     try:
@@ -93,10 +69,11 @@ def roll(world: World, sandbox: Sandbox, restarts: int, *, static: bool, rate: i
             _until_all_run(members)
     finally:
         load.stop()
-    eventually(lambda: sandbox.status()["accepted"] >= len(load.produced), "everything is accepted", _SETTLED_SECONDS)
+    produced = {record.event_id for record in load.records if record.event_id is not None}
+    eventually(lambda: sandbox.status()["accepted"] >= len(produced), "everything is accepted", _SETTLED_SECONDS)
     world.until_committed_to_the_end()
     codes += [member.stop() for member in members]
-    return Rolled(load.produced, sandbox.accepted(), codes)
+    return Rolled(produced, sandbox.accepted(), codes)
 
 
 def _until_all_run(members: list[ConnectorProcess]) -> None:

@@ -17,9 +17,9 @@ from tests.integration.accounts import account_of, assert_account_closes, produc
 from tests.integration.brokers import end_offsets
 from tests.integration.failpoints import POINTS
 from tests.integration.kills import DRAIN_SECONDS, Mortal, prepare
+from tests.integration.load import REFUSED_NAME, Traffic
 from tests.integration.oracle import Account, Interruption, Source, second_acceptances
 from tests.integration.program import World
-from tests.integration.traffic import REFUSED_NAME, Traffic
 from tests.patience import eventually
 
 _PARTITIONS = 3
