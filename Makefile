@@ -21,7 +21,7 @@ test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (under a
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite --fast
 
 chaos: $(VENV)/.test-tools ## brokers and members fail for half an hour under load, with an account of what came of it
-	$(BIN)/python -m tests.integration.chaos
+	$(BIN)/python -m tests.integration.ordeals chaos
 
 lint: $(VENV)/.test-tools ## ruff, format and rules
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -30,7 +30,7 @@ types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
 
 prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and show what it cost (a quarter of an hour; needs Java)
-	$(BIN)/python -m tests.integration.prove --rounds 20
+	$(BIN)/python -m tests.integration.ordeals kills --rounds 20
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput
@@ -45,7 +45,7 @@ pace: $(VENV)/.test-tools ## a steady load while Amazon throttles, and while it 
 	$(BIN)/python -m tests.benchmarks.pace --picture tests/benchmarks/pace.svg
 
 rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, static and dynamic members: the account
-	$(BIN)/python -m tests.integration.rolling
+	$(BIN)/python -m tests.integration.ordeals rolling
 
 fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records

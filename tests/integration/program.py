@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -205,6 +206,20 @@ class ConnectorProcess(_Process):
         whole = self.output[self._starts_at :].rpartition("\n")[0].splitlines()
         lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if what in (None, line["event"])]
+
+    def works_on(self) -> frozenset[int]:
+        """Return the partitions of its one topic that it works on, from its page."""
+        return frozenset(map(int, re.findall(r"-(\d+)<td>running<td>", self.page("/")[1])))
+
+    def assigned(self) -> frozenset[int]:
+        """Return the partitions it was given and has not given back, by its log since its start."""
+        held = set[int]()
+        for line in self.log():
+            if line["event"] == "partition_assigned":
+                held.add(int(line["partition"].rpartition("-")[2]))
+            elif line["event"] in {"partition_released", "partition_lost"}:
+                held.discard(int(line["partition"].rpartition("-")[2]))
+        return frozenset(held)
 
     def until_said(self, what: str, **fields: Any) -> dict[str, Any]:
         """Wait for a log line of this event, and return it; a field given as text may be part of the line's."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import chaos
 from tests.integration.brokers import topic_settings
-from tests.integration.group import PROTOCOLS, Group
 from tests.integration.kafka.cluster import Cluster
+from tests.integration.ordeals import chaos, driver
+from tests.integration.ordeals.group import PROTOCOLS, Group
 
 pytestmark = pytest.mark.kafka
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture
 def groups(three_nodes: Cluster, tmp_path: Path) -> Iterator[list[Group]]:
     """A group of each protocol, two members each, under load."""
-    with chaos.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
@@ -37,7 +37,7 @@ def test_rolling_restart_loses_nothing_and_delivers_nothing_twice(three_nodes: C
     chaos.rolling_restart(three_nodes, groups, ["clean", "kill", "clean"])
 
     for group in groups:
-        chaos.settle(group)
+        driver.settle(group)
 
 
 def test_coordinator_and_leaders_that_die_are_followed_to_their_successors(
@@ -47,4 +47,4 @@ def test_coordinator_and_leaders_that_die_are_followed_to_their_successors(
     chaos.kill_leaders(three_nodes, groups[:1])
 
     for group in groups:
-        chaos.settle(group)
+        driver.settle(group)

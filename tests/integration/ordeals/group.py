@@ -10,7 +10,6 @@ What happened is read from outside: the members' pages, logs and processes, the 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -18,7 +17,6 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +27,11 @@ from tests.integration.brokers import forget_clients
 from tests.integration.events import now_ms
 from tests.integration.load import STEADY, Load, Traffic
 from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
+from tests.integration.ordeals.members import lines_of, losses, stamp_ms
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
-__all__ = ["PROTOCOLS", "Group", "Outcome", "Sample", "lines_of"]
+__all__ = ["PROTOCOLS", "Group", "Outcome", "Sample"]
 
 PROTOCOLS: dict[str, dict[str, str]] = {
     "classic": {
@@ -97,7 +96,7 @@ class Group:
     partitions: int = 6
     rate: float = 40.0
     seed: int = 1
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str | None] = field(default_factory=dict)
     members: list[ConnectorProcess] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     faults: list[tuple[str, int]] = field(default_factory=list)
@@ -108,7 +107,8 @@ class Group:
         self.sandbox.set_faults(latency_ms=60)
         self.world.create_topic(self.partitions)
         self.load = Load(self.world, Traffic(self.world, self.partitions, self.seed, STEADY), self.rate)
-        self.settings = PROTOCOLS[self.protocol] | {"BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s"} | self.settings
+        self.settings = {**PROTOCOLS[self.protocol], "BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s", **self.settings}
+        self._settings: list[dict[str, str]] = []
         self._interruptions: list[Interruption] = []
         self._scrapes: list[dict[str, float]] = []
         self._stopped: set[int] = set()
@@ -120,8 +120,13 @@ class Group:
     def join(self, count: int = 1, **changes: str | None) -> ConnectorProcess:
         """Start members; return the last."""
         for _ in range(count):
-            self.members.append(self.world.connector(**(self.settings | changes)))
+            self._settings.append(self.world.settings(**(self.settings | changes)))
+            self.members.append(self.world.unstarted().start(self._settings[-1]))
         return self.members[-1]
+
+    def start_again(self, member: ConnectorProcess) -> None:
+        """Start a member that has ended, with the settings it joined with."""
+        member.start(self._settings[self.members.index(member)])
 
     def begin(self) -> None:
         """Start the load, once the members share all partitions."""
@@ -146,11 +151,11 @@ class Group:
     def stop(self, member: ConnectorProcess) -> None:
         """SIGSTOP."""
         self._stopped.add(self.members.index(member))
-        os.kill(pid_of(member), signal.SIGSTOP)
+        os.kill(member.pid, signal.SIGSTOP)
 
     def go_on(self, member: ConnectorProcess) -> None:
         """SIGCONT."""
-        os.kill(pid_of(member), signal.SIGCONT)
+        os.kill(member.pid, signal.SIGCONT)
         self._stopped.discard(self.members.index(member))
 
     def interrupted(self, began_ms: int, ended_ms: int, partitions: frozenset[int] | None = None) -> None:
@@ -166,18 +171,11 @@ class Group:
         """Members that have not ended."""
         return [member for member in self.members if member.running]
 
-    def held(self, member: ConnectorProcess) -> frozenset[int]:
-        """Return the partitions a member works on, from its page."""
-        _, page = member.page("/")
-        rows = [row.split("<td>") for row in page.split("<tr>")[1:]]
-        names = [row[1] for row in rows if len(row) > 2 and row[2] == "running"]
-        return frozenset(int(name.rpartition("-")[2]) for name in names)
-
     def until_shared(self, seconds: float = 120.0) -> None:
         """Wait until every partition is worked on by exactly one running member, and each has about as many as another."""
 
         def shared() -> bool:
-            held = [self.held(member) for member in self.running]
+            held = [member.works_on() for member in self.running]
             counts = [len(each) for each in held]
             return (
                 sorted(p for each in held for p in each) == list(range(self.partitions)) and max(counts) - min(counts) <= 1
@@ -228,7 +226,6 @@ class Group:
         self._finished.set()
         self.load.abandon()
         self.world.close()
-        self.sandbox.kill()
 
     def _shown(self) -> list[tuple[int, int]]:
         """Return ``connector_committed_offset`` by partition as the members show it; where two show one, both."""
@@ -285,10 +282,8 @@ class Group:
     def _note_losses(self) -> None:
         """What a member says it lost was interrupted: from when the brokers may have given it away until that line."""
         for member in self.members:
-            for line in lines_of(member):
-                if line["event"] == "partition_lost":
-                    at, partition = stamp_ms(line), int(line["partition"].rpartition("-")[2])
-                    self.interrupted(at - _LOSS_NOTICED_MS, at, frozenset({partition}))
+            for partition, at in losses(lines_of(member)):
+                self.interrupted(at - _LOSS_NOTICED_MS, at, frozenset({partition}))
 
     # ---- watching
 
@@ -303,7 +298,7 @@ class Group:
         status, why = member.page("/readyz")
         if scrape := member.metrics():
             self._scrapes.append(scrape)
-        fields = Path(f"/proc/{pid_of(member)}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{member.pid}/stat").read_text().rpartition(")")[2].split()
         cpu = (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
         self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
 
@@ -314,21 +309,6 @@ _LATE_MS = 60_000
 _COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
 """So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
-
-
-def pid_of(member: ConnectorProcess) -> int:
-    assert member._process is not None
-    return member._process.pid
-
-
-def lines_of(member: ConnectorProcess) -> list[dict[str, Any]]:
-    """Return the log lines of all its starts."""
-    return [json.loads(line) for line in member.output.splitlines() if line.startswith("{") and line.endswith("}")]
-
-
-def stamp_ms(line: dict[str, Any]) -> int:
-    """Return when a line was written."""
-    return round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000)
 
 
 def _most_in_a_minute(lines: list[dict[str, Any]]) -> int:
