@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.brokers import read_topic
+from tests.integration.events import event
 from tests.integration.kafka.link import Link
 from tests.integration.ports import reserved
-from tests.integration.world import ConnectorProcess, World, event, eventually, read_topic
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
 _NAME = "amazon.invalid"
 _HERE, _THERE = "127.0.0.1", "127.0.0.2"

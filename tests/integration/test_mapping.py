@@ -10,7 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.integration.world import Produced, World, end_offsets, groups, headers_of, now_ms, read_topic, topics
+from tests.integration.brokers import Produced, end_offsets, groups, headers_of, read_topic, topics
+from tests.integration.events import now_ms
+from tests.integration.program import World
 from tests.mapping.support import EXAMPLES, ORDER, example
 
 pytestmark = pytest.mark.kafka

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.brokers import end_offsets, groups, read_topic, topics
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.security import PASSWORD, USER, Right, grant, revoke
-from tests.integration.world import Sandbox, World, end_offsets, event, groups, read_topic, topics
+from tests.integration.program import Sandbox, World
 
 pytestmark = pytest.mark.kafka
 
