@@ -70,6 +70,7 @@ def test_a_leader_that_hangs_is_not_taken_for_a_log_without_a_record_from_that_t
             return None
 
     before = eventually(found, "the leader answers")
+    assert before is not None
     assert before[0] == 0
     assert place in before[1]
 
