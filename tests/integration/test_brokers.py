@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
-from tests.integration.brokers import topic_settings
+from connector.errors import KafkaUnavailable
+from connector.kafka.cluster import Cluster as KafkaCluster
+from connector.model import TopicPartition
+from tests.integration.brokers import Produced, create_topic, produce, topic_settings
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.ordeals import chaos, driver
 from tests.integration.ordeals.group import PROTOCOLS, Group
+from tests.patience import eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -48,3 +54,32 @@ def test_coordinator_and_leaders_that_die_are_followed_to_their_successors(
 
     for group in groups:
         driver.settle(group)
+
+
+def test_a_leader_that_hangs_is_not_taken_for_a_log_without_a_record_from_that_time_on(three_nodes: Cluster) -> None:
+    """The client knows the leader, and says of a question that it did not answer in time neither a record nor an error."""
+    servers, topic = three_nodes.bootstrap_servers, "asked-by-time"
+    create_topic(servers, topic)
+    produce(servers, topic, [Produced(b"value")])
+    place = TopicPartition(topic, 0)
+    asked = KafkaCluster(lambda: AdminClient({"bootstrap.servers": servers, "log_level": 0}), cast("Any", None))
+
+    def found() -> tuple[int | None, dict[TopicPartition, int]] | None:
+        try:
+            return asked.offset_at(place, 1), asked.first_times([place])
+        except KafkaUnavailable:
+            return None
+
+    before = eventually(found, "the leader answers")
+    assert before is not None
+    assert before[0] == 0
+    assert place in before[1]
+
+    leader = AdminClient({"bootstrap.servers": servers}).list_topics(topic, timeout=10).topics[topic].partitions[0].leader
+    three_nodes.pause(leader)
+    try:
+        assert eventually(found, "a leader answers", 60) == before
+    finally:
+        three_nodes.resume(leader)
+    three_nodes.wait_until_complete()
+    storms.until_in_sync(three_nodes)

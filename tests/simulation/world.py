@@ -432,18 +432,20 @@ class World:
             return
         log = topic.partitions[number]
         self._ledger_harmed = True
-        match self._dice.randrange(6):
+        match self._dice.randrange(7):
             case 0 | 4 | 5:
                 self._happened("ledger damaged")
                 largest = max(log, key=lambda stored: len(stored.content or b""))
                 topic.damaged.add((number, self._dice.choice((largest, self._dice.choice(log))).at))
                 if self._dice.random() < 0.7:  # as by a power failure
                     self._rewind(number)
-            case 1:
+            case 1 | 6:
                 self._happened("ledger emptied from the front")
                 before = self._dice.randint(log[0].at + 1, log[-1].at + 1)
                 topic.cut_start(number, before)
                 self._oracle.ledger_lost(number, before, log[-1].at + 1)
+                if self._dice.random() < 0.5:
+                    self._crash_all()
             case 2:
                 self._happened("ledger lost its end")
                 self._crash_all()
