@@ -4,7 +4,7 @@ Only public addresses do. An address that means something only within one machin
 (loopback, link-local, private, shared by a carrier's customers, unspecified, multicast, reserved)
 is what a log behind a proxy holds, and many people have the same one. The ranges are those that
 IANA's registries call not globally reachable, except the ranges for documentation (RFC 5737, RFC
-3849), which are taken: an example address is meant as one and belongs to nobody.
+3849). Those are accepted: whoever sends an example address means it as one, and it is nobody's.
 """
 
 from __future__ import annotations

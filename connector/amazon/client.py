@@ -137,7 +137,7 @@ class AmazonSink:
             return await self._send(body, count, may_start)
         except Exception as error:  # noqa: BLE001 - one answer must not end the process: its events are sent again
             # Only the type is quoted: the text may hold values of an event.
-            detail = f"It failed in a way that nobody foresaw ({type(error).__name__})"
+            detail = f"An unforeseen error came up ({type(error).__name__})"
             return RequestFailed(Failure.TRANSIENT, "unforeseen", detail=detail)
 
     async def _send(self, body: bytes, count: int, may_start: Callable[[], bool]) -> Answer:
@@ -209,7 +209,7 @@ class _FixedTokens:
 
 
 class _FreshTokens:
-    """The current access token, and the one refresh that may be under way."""
+    """The current access token, and the one refresh that may be in progress."""
 
     def __init__(self, credentials: Credentials, http: Transport) -> None:
         self._credentials = credentials

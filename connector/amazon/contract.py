@@ -25,8 +25,8 @@ class Contract(ABC):
     """A ``ports.WireContract`` for one advertiser account.
 
     ``region`` is a key of ``regions.REGIONS``. ``without_consent`` decides about events without
-    consent where that region requires it. ``adjustments`` counts by `Adjustment` what was left out
-    or rounded.
+    consent if the region requires one. ``adjustments`` counts, by `Adjustment`, what was left out
+    or changed.
     """
 
     path: ClassVar[str]

@@ -6,7 +6,7 @@ as if it worked. So each rule follows the best evidence there is:
 1. the text of this API, where it says something (OAS CreateMatchKey: e-mail);
 2. Amazon's own published code, oddities included (AWS-AMC, the uploader of Amazon Marketing Cloud,
    for US CA GB DE FR ES IT IN JP);
-3. for other countries nothing is published, and each function states its choice.
+3. for other countries, where nothing is published, the choice that each function states.
 
 Other vendors normalise some types in other ways (docs/amazon-contract.md#match-key-normalisation).
 Text is brought to Unicode's form NFC first, because one name would have two hashes otherwise. No

@@ -2,11 +2,10 @@
 
 A field that is not right has one of three consequences:
 
-- The event is a **dead letter** if a required field is missing or not acceptable to Amazon. So it
-  is if any field has the wrong type, because the producer means something that we cannot read. So
-  it is if leaving out an optional field would do harm: Amazon would book something else (value,
-  currency and units of a purchase), or a person's denial would be dropped (consent, limited data
-  use).
+- The event is a **dead letter** in three cases: a required field is missing or not acceptable to
+  Amazon; any field has the wrong type, so that we cannot read what the producer means; or leaving
+  out an optional field would do harm, because Amazon would book something else (value, currency and
+  units of a purchase) or a person's denial would be dropped (consent, limited data use).
 - The field is **left out** and counted if it is optional and Amazon would refuse it, so that the
   conversion still counts. Bad custom attributes of any type and consent strings without the right
   form are left out, too.
@@ -52,7 +51,7 @@ __all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one contract accepts, where the two contracts differ."""
+    """The limits of one contract, where the two contracts differ."""
 
     sources: Mapping[str, str]
     countries: frozenset[str]
@@ -61,20 +60,23 @@ class Limits:
     most_match_keys: int
     custom: CustomLimits
     amazon_consent_is_a_pair: bool
-    """Whether ``amznUserData`` alone is not enough."""
+    """Whether ``amznUserData`` needs ``amznAdStorage`` beside it."""
     takes_traffic: bool
     """Whether there are fields for user agent, measurement tokens, ad event key and partner."""
 
 
 @dataclass(slots=True)
 class Fields:
-    """One event as Amazon takes it, before it gets a contract's layout. None is not sent."""
+    """The fields of one event as Amazon takes them, before they get a contract's layout.
+
+    A field that is None is not sent.
+    """
 
     name: str
     event_type: str
     source: str
     time: str
-    """ISO 8601, whole seconds, UTC."""
+    """The time in ISO 8601, in whole seconds, UTC."""
     match_keys: list[dict[str, object]]
     value: float | None
     currency: str | None
@@ -97,7 +99,7 @@ class WithoutConsent(StrEnum):
     """The event is sent as denied, as Amperity does. Amazon takes such an event and does not use it
     (AMZ-GTM validation)."""
     SEND = "send"
-    """The event is sent without consent. For accounts from which Amazon is known to take such
+    """The event is sent without consent, for accounts from which Amazon is known to take such
     events (docs/amazon-contract.md#consent)."""
 
 
@@ -391,5 +393,5 @@ _TRAFFIC: Final[Mapping[str, tuple[Callable[[str], str], Adjustment]]] = {
     "amazonAdEventKey": (str, Adjustment.AD_EVENT_KEY_LEFT_OUT),
     "partner": (str, Adjustment.PARTNER_LEFT_OUT),
 }
-"""By input: the function that returns the part that Amazon takes, and what is counted if that is
-not all."""
+"""The inputs about ad and device. Each has a function that returns the part that Amazon takes, and
+the adjustment to count if that is not all of it."""

@@ -1,7 +1,7 @@
 """Login with Amazon: what to ask for, what the answer says, when to ask again.
 
 An access token lives an hour (docs/amazon-contract.md#login-with-amazon). It is refreshed before it
-expires, while requests go on with the old one. This file is pure: ``client`` sends what it says.
+expires, while requests go on with the old one. This file is pure; ``client`` does the sending.
 """
 
 from __future__ import annotations

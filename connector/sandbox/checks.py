@@ -1,4 +1,4 @@
-"""From a JSON Schema to a check that returns every rule an event breaks, and where.
+"""Turning a JSON Schema into a check, which returns every rule an event breaks, and where.
 
 A validator of JSON Schema (jsonschema-rs) finds the errors; this file names them. Each keyword
 stands for a `Rule`; ``x-rule`` beside a keyword names another one. No violation holds a value of

@@ -142,8 +142,8 @@ class Faults:
     """The ErrorCode for events that are rejected by chance or by name."""
     reject_names: tuple[str, ...] = ()
     poison_names: tuple[str, ...] = ()
-    """Events with the names of the first list are rejected; one with a name of the second list
-    sinks its request."""
+    """Events named in ``reject_names`` are rejected; one named in ``poison_names`` sinks its
+    request."""
     max_body_bytes: int | None = None
     """Larger requests are answered 413, if this is below the limit of the options."""
     refresh_token_revoked: bool = False

@@ -20,7 +20,7 @@ from connector.sandbox.contract import Contract, RequestRefusal
 from connector.sandbox.faults import RequestFault
 from connector.sandbox.spoiling import misindexed
 
-__all__ = ["Manner", "Reply", "afflicted_refusal", "refusing", "spoiled", "token_refusal", "token_spoiled"]
+__all__ = ["Manner", "Reply", "fault_refusal", "refusing", "spoiled", "token_refusal", "token_spoiled"]
 
 
 class Manner(Enum):
@@ -78,7 +78,7 @@ _CODES: Final = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "
 _HTML_REFUSALS: Final = frozenset({"throttle_429_html", "fail_502"})
 
 
-def afflicted_refusal(fault: RequestFault | None) -> RequestRefusal | None:
+def fault_refusal(fault: RequestFault | None) -> RequestRefusal | None:
     """Return the refusal that a fault causes before events are judged; None for other faults."""
     if fault is None:
         return None

@@ -27,7 +27,7 @@ from connector.sandbox.delivery import as_json, deliver, read_half, reset
 from connector.sandbox.faults import NO_FAULTS, Faults, FaultsRefused, RequestFault, wait_ms
 from connector.sandbox.record import ACCEPTED, MAX_LINES, NOT_JUDGED, Received, RequestRecord
 from connector.sandbox.registry import SchemaStore
-from connector.sandbox.replies import Reply, afflicted_refusal, refusing, spoiled, token_refusal, token_spoiled
+from connector.sandbox.replies import Reply, fault_refusal, refusing, spoiled, token_refusal, token_spoiled
 from connector.sandbox.tokens import SandboxCredentials, Tokens, bearer, fingerprint
 from connector.sandbox.verdicts import Events, judge_events, read_events
 
@@ -147,11 +147,11 @@ class _Sandbox:
     def _turn(self) -> _Turn:
         ordinal, self._events_ordinal = self._events_ordinal, self._events_ordinal + 1
         fault = self.faults.of_request(ordinal)
-        if fault is None and self._one_too_many():
+        if fault is None and self._exceeds_rate():
             fault = RequestFault("throttle_429", retry_after=self.faults.retry_after)
         return _Turn(self.faults, ordinal, fault)
 
-    def _one_too_many(self) -> bool:
+    def _exceeds_rate(self) -> bool:
         """Return whether a request exceeds the plan's rate.
 
         A request that is refused because of the rate does not count towards it.
@@ -190,7 +190,7 @@ class _Sandbox:
             self.tokens.expire()
         received.fault = None if fault is None or fault.name in EVENT_FAULTS else fault.name
         parsed = body if isinstance(body, RequestRefusal) else open_body(contract, body)
-        wrong = afflicted_refusal(fault) or self.tokens.refuse(
+        wrong = fault_refusal(fault) or self.tokens.refuse(
             contract, request.headers, now_ms, revoked=turn.faults.refresh_token_revoked
         )
         if not isinstance(parsed, RequestRefusal):
@@ -350,17 +350,17 @@ class RunningSandbox:
 
     @property
     def options(self) -> Options:
-        """What it accepts."""
+        """The options that it was started with."""
         return self._sandbox.options
 
     @property
     def record(self) -> RequestRecord:
-        """What it received."""
+        """The record of what it received."""
         return self._sandbox.record
 
     @property
     def registry(self) -> SchemaStore:
-        """Its schemas."""
+        """The schemas in its registry."""
         return self._sandbox.registry
 
     @property

@@ -89,17 +89,17 @@ def judge_events(
     within the fault plan, and ``fault`` is the request's fault.
     """
     judged = Judged()
-    may_afflict = faults.of_events or fault is not None
+    may_fail = faults.of_events or fault is not None
     for index, event in enumerate(events.parsed):
         violations = judge(contract, event, now_ms, limits)
         if not violations:
             of_event = None
-            if may_afflict:
+            if may_fail:
                 of_event = faults.of_event(ordinal, index, events.digests[index], contract.name_of(event), fault)
             if of_event is None:
                 judged.success.append(_accepted(contract, index, events.canonical[index]))
             else:
-                _afflict(contract, judged, index, of_event, ordinal)
+                _apply_fault(contract, judged, index, of_event, ordinal)
             continue
         judged.clear_match_keys += sum(violation.rule is Rule.CLEAR_MATCH_KEY for violation in violations)
         errors = [(violation.rule.code, violation.rule.message, violation.place) for violation in violations]
@@ -111,7 +111,7 @@ def judge_events(
 _CODES = {"reject": "INVALID_INPUT", "retry": "INTERNAL_ERROR", "conflict": "CONFLICT"}
 
 
-def _afflict(contract: Contract, judged: Judged, index: int, fault: EventFault, ordinal: int) -> None:
+def _apply_fault(contract: Contract, judged: Judged, index: int, fault: EventFault, ordinal: int) -> None:
     """Apply a fault to an event that breaks no rule."""
     if fault.name == "omit":
         judged.judgements[index] = Judgement(ACCEPTED, fault=fault.name)

@@ -82,4 +82,4 @@ def test_a_leader_that_hangs_is_not_taken_for_a_log_without_a_record_from_that_t
     finally:
         three_nodes.resume(leader)
     three_nodes.wait_until_complete()
-    storms.until_in_sync(three_nodes)
+    chaos.until_in_sync(three_nodes)
