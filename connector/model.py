@@ -21,6 +21,7 @@ __all__ = [
     "Facts",
     "Failure",
     "Flaw",
+    "LedgerIdentity",
     "Manner",
     "Moment",
     "Outcome",
@@ -157,6 +158,21 @@ class Event:
     """Monotonic second at which it was buffered."""
     tries: int = 0
     """Answers so far that gave it no final verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerIdentity:
+    """Owner of the facts in a ledger entry: the fields of the same names in ``schemas/ledger_entry.avsc``."""
+
+    cluster_id: str
+    source_topic: str
+    source_topic_id: str
+    partition: int
+    group: str
+    destination: bytes
+    """Fingerprint of contract, base URL, account and data set."""
+    dedupe_key: bytes
+    """Fingerprint of the fields that make the dedupe key."""
 
 
 @dataclass(slots=True)

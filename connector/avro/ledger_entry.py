@@ -25,9 +25,9 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from connector.avro.schemas import packaged
 from connector.avro.writer_schema import Json
 from connector.errors import LedgerRefused
-from connector.model import UNKNOWN_EPOCH, Facts, Outcome
+from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
 
-__all__ = ["FORMAT", "KEY_BYTES", "LedgerEntry", "LedgerHeader", "Run", "decode", "encode"]
+__all__ = ["FORMAT", "KEY_BYTES", "LedgerEntry", "Run", "decode", "encode"]
 
 FORMAT = 1
 """The first byte of a value."""
@@ -40,21 +40,6 @@ _LAST_EPOCH = 2 * (2**31 - 1)
 """As `_zigzag` writes it."""
 _TIME_BYTES = 8
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerHeader:
-    """Whose facts they are: the fields of the same names in ``schemas/ledger_entry.avsc``."""
-
-    cluster_id: str
-    source_topic: str
-    source_topic_id: str
-    partition: int
-    group: str
-    destination: bytes
-    """Fingerprint of where delivered events went."""
-    dedupe_key: bytes
-    """Fingerprint of the fields that make the dedupe key."""
 
 
 class Run(NamedTuple):
@@ -70,7 +55,7 @@ class Run(NamedTuple):
 class LedgerEntry:
     """An entry as columns. Facts stand in order of offset, leader epoch, outcome."""
 
-    header: LedgerHeader
+    header: LedgerIdentity
     runs: list[Run]
     keys: bytes
     """`KEY_BYTES` for each delivered fact; all zero for an event without a dedupe key."""
@@ -80,7 +65,7 @@ class LedgerEntry:
     """Where the assignment that this entry opened began to read; None in an entry with facts, or of an older version."""
 
 
-def encode(header: LedgerHeader, facts: Facts) -> bytes:
+def encode(header: LedgerIdentity, facts: Facts) -> bytes:
     """Pack facts, in any order, into the value of a ledger record.
 
     Keys and times of facts that are not delivered are left out. A key is None or `KEY_BYTES` long.
@@ -131,7 +116,7 @@ def decode(value: bytes) -> LedgerEntry:
         raise _damaged(f"its bytes do not follow its schema ({type(error).__name__})") from error
     if stream.tell() != len(value):
         raise _damaged("bytes are left over")
-    header = LedgerHeader(**{name: record[name] for name in LedgerHeader.__slots__})
+    header = LedgerIdentity(**{name: record[name] for name in LedgerIdentity.__slots__})
     runs = _runs(record)
     delivered = sum([run.length for run in runs if run.outcome is Outcome.DELIVERED])
     if len(record["keys"]) != delivered * KEY_BYTES or len(record["times"]) != delivered * _TIME_BYTES:

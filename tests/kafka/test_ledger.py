@@ -13,13 +13,13 @@ from connector.core.landmarks import Landmarks
 from connector.core.recovery import CommittedOffset, LedgerPosition, OutOfRange, Recovery, commit_metadata
 from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LogDamaged
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
-from connector.model import Facts, Outcome, TopicDescription, TopicPartition
+from connector.model import Facts, LedgerIdentity, Outcome, TopicDescription, TopicPartition
 
 HOUR_MS = 3_600_000
 RETENTION_MS = 8 * 24 * HOUR_MS
 NOW_MS = 1_790_000_000_000
 SOURCE, LEDGER = TopicPartition("orders", 0), TopicPartition("ledger", 0)
-HEADER = ledger_entry.LedgerHeader("cluster", "orders", "orders-id", 0, "group", b"d" * 8, b"k" * 8)
+HEADER = LedgerIdentity("cluster", "orders", "orders-id", 0, "group", b"d" * 8, b"k" * 8)
 
 
 class Brokers:

@@ -252,7 +252,7 @@ _covers = ResolvedOffsets.covers
 
 
 def _take_any_topic(self: Restoration, header: Any, *entry: Any) -> Any:
-    return _take(self, replace(header, topic_id=self.identity.topic_id), *entry)
+    return _take(self, replace(header, source_topic_id=self.identity.source_topic_id), *entry)
 
 
 def _take_any_destination(self: Restoration, header: Any, *entry: Any) -> Any:
@@ -376,7 +376,7 @@ def _reach_and_jump(self: OffsetTracker, end: int) -> None:
     self.next_offset = max(self.next_offset, end)
 
 
-_reach = OffsetTracker.reach
+_reach = OffsetTracker.passed_end
 
 
 def _commit_at_the_end(self: Assignment, interval_seconds: float, now: Moment) -> commands.CommitPoint:
