@@ -30,7 +30,7 @@ class Admission:
 
     def admit(self, assignment: Assignment, poll: Poll, now: Moment) -> None:  # noqa: PLR0912, PLR0915 - a call per check costs more than the check
         """Judge the records of a poll. The wall clock must agree with the brokers'."""
-        assignment.read_to(max(poll.reached, poll.offsets[-1] + 1 if poll.offsets else 0))
+        assignment.read_to(max(poll.log_end, poll.offsets[-1] + 1 if poll.offsets else 0))
         policy = self._freshness
         oldest, newest = now.wall_ms - policy.max_age_ms, now.wall_ms + policy.max_skew_ms
         tracker, facts = assignment.tracker, assignment.facts.waiting
@@ -80,7 +80,7 @@ class Admission:
                 outcomes.too_large(assignment, event, now)
         assignment.held += held
         tracker.resolve(already)
-        tracker.passed_end(poll.reached)
+        tracker.passed_end(poll.log_end)
         statistics, added = self._statistics, facts.outcomes[known:]
         statistics.records += received
         statistics.already_resolved += len(already)

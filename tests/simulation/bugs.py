@@ -736,7 +736,7 @@ BUGS: tuple[Bug, ...] = (
             (SourceConsumer, "vouched", _vouched_by_a_poll),
         ),
     ),
-    Bug("the frontier jumps to an end of the log", "I2", ((OffsetTracker, "reach", _reach_and_jump),)),
+    Bug("the frontier jumps to an end of the log", "I2", ((OffsetTracker, "passed_end", _reach_and_jump),)),
     Bug("OFFSET_OUT_OF_RANGE=wait jumps", "I2", ((Restoration, "finish", _finish_and_jump),)),
     Bug("a ledger that lost what a commit rests on is taken", "I3", ((Restoration, "_ledger_lost", _never_lost),)),
     Bug("a ledger emptied from the front is taken", "I3", ((Landmarks, "missing", _nothing_missing),)),
