@@ -1,14 +1,19 @@
-"""From the bytes of a record to the inputs of ``schemas/conversion_event.avsc``.
+"""Decodes records to the inputs of ``schemas/conversion_event.avsc``.
 
-Records are decoded by their writer's schema, never resolved against ours (that costs fastavro 60 %), and mapped by
-field name (docs/how-it-works.md#shape).
-The rules of the mapping, in order: a writer's field of our name is that input; else a field
-of a name that our schema gives as an alias; else a field whose own aliases hold one of these names. Names are
-case-sensitive; record names, namespaces and field order mean nothing. Fields we do not know stay in the event, where
-nothing reads them.
+Records are decoded by their writer's schema and mapped by field name (docs/how-it-works.md#shape).
+They are not resolved against our schema, which would cost fastavro 60 % more.
 
-What must be done to a decoded event is worked out once for each writer's schema. A schema with our names needs nothing,
-and the dict is handed on as fastavro made it.
+An input is taken from the first of these fields of the writer:
+
+1. the field with the name of the input,
+2. a field whose name is an alias in our schema,
+3. a field whose own aliases include one of these names.
+
+Names are case-sensitive. Record names, namespaces and the order of fields do not matter. Unknown
+fields stay in the event, where nothing reads them.
+
+How to convert a decoded event is planned once per writer's schema. A schema with our names needs no
+conversion: the dict is passed on as fastavro made it.
 """
 
 from __future__ import annotations
@@ -31,7 +36,8 @@ from connector.errors import Oversized, Undecodable
 __all__ = ["EventDecoder"]
 
 _MAX_PLANS = 512
-"""Writer's schemas known at once. A topic has a handful; the bound is for damaged ids that happen to exist."""
+"""Maximum number of plans kept. A topic has a handful of schemas; the bound is for damaged ids that
+happen to exist."""
 
 _UNITS_PER_MILLISECOND = {
     "timestamp-micros": 1_000,
@@ -39,27 +45,32 @@ _UNITS_PER_MILLISECOND = {
     "local-timestamp-micros": 1_000,
     "local-timestamp-nanos": 1_000_000,
 }
-"""Other integers are milliseconds (Apache Avro 1.12, specification, Logical Types; ours is timestamp-millis). A local
-timestamp is taken for UTC."""
+"""Units of timestamps by logical type. Any other integer is milliseconds (Apache Avro 1.12,
+specification, Logical Types; ours is timestamp-millis). A local timestamp counts as UTC."""
 
 _INTEGERS = ("int", "long")
 
 _MAX_DECIMAL_BYTES = 16
-"""38 digits. Python's decimals take time by the square of their length; a longer one stays bytes, which break a rule."""
+"""Maximum length of a decimal: 38 digits. Converting takes time by the square of the length, so a
+longer one stays bytes, which then break a rule."""
 _EXACT = Context(prec=40)
 _UUID_BYTES = 16
 _HALVES = re.compile("[\ud800-\udfff]")
-"""What Python puts in the place of bytes that are not UTF-8."""
+"""Characters that Python puts in place of bytes that are not UTF-8."""
 
 _UNMETERED_BYTES = 16_384
+"""Values up to this size are decoded without counting reads; nearly all values are smaller."""
 _MOST_READS = 40_000
-"""One or two a part of a value (a field, an item, an entry). fastavro has no bound of its own, and of an item of two bytes
-it makes a dict of a hundred and more: a megabyte of such items takes a second and 100 MB. Nearly all values are so small
-that they can be read without counting."""
+"""Maximum reads per value; a part of it (a field, an item, an entry) takes one or two. fastavro has
+no bound of its own and makes a dict of a hundred bytes and more from an item of two bytes: a
+megabyte of such items takes a second and 100 MB."""
 
 
 class _Metered(BytesIO):
-    """A stream that ends a read of too many parts: fastavro asks it for every number and text by itself."""
+    """A stream that stops decoding a value of too many parts.
+
+    fastavro reads each number and each text with a call of its own.
+    """
 
     def __init__(self, value: bytes) -> None:
         super().__init__(value)
@@ -68,12 +79,12 @@ class _Metered(BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise Oversized("it has more parts than could ever be sent")
+            raise Oversized("it has more parts than any event that can be sent")
         return super().read(size)
 
 
-_Mend = Callable[[Any], Any]
-"""Makes a decoded value one of ours: in place where it is a record, and returned."""
+_Convert = Callable[[Any], Any]
+"""Converts a decoded value to one of ours and returns it; a record is changed in place."""
 
 
 class EventDecoder:
@@ -88,16 +99,17 @@ class EventDecoder:
         self._plans: dict[bytes, _Plan | str] = {}
 
     def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-        """Decode by the writer's schema and map to our input names; None where it is a union and has null for an event.
+        """Decode by the writer's schema and map to our input names.
 
-        ``timestamp`` is whole milliseconds since 1970 UTC where the writer has an integer; a decimal is a `Decimal`, and a
-        UUID its text. ``waited`` is for how many seconds the record has waited for its schema.
+        Returns None if the schema is a union and the value is its null. An integer ``timestamp`` is
+        converted to whole milliseconds since 1970 UTC, a decimal to a `Decimal`, and a UUID to its
+        text. ``waited`` is the number of seconds that the record has waited for its schema.
 
         Raises:
-            Undecodable: the bytes do not parse, or the schema does not, or it has no record.
-            Oversized: it has more parts than could ever be sent.
+            Undecodable: the bytes or the schema do not parse, or the schema has no record.
+            Oversized: the value has more parts than any event that can be sent.
             UnknownSchema: the registry does not have the schema.
-            SchemaUnavailable: the schema cannot be had for now.
+            SchemaUnavailable: the schema cannot be fetched for now.
         """
         plan = self._plans.get(value[: self._prefix])
         if plan is None:
@@ -107,7 +119,7 @@ class EventDecoder:
         try:
             return plan.read(value, self._prefix)
         except UnicodeDecodeError as error:
-            # As Java, which reads such a text too: it does no harm in a field that nobody reads.
+            # Java accepts such a text too. It does no harm in a field that nothing reads.
             event = plan.read(value, self._prefix, "surrogateescape")
             if event is None or not _is_text(event, self._inputs):
                 raise _damaged(error) from None
@@ -128,18 +140,18 @@ class EventDecoder:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What to do with values of one writer's schema."""
+    """How to decode values of one writer's schema."""
 
     schema: Json
-    mend: _Mend | None
-    """None where the decoded dict is the event as it is."""
+    convert: _Convert | None
+    """Conversion of the decoded dict; None if it needs none."""
 
     def read(self, value: bytes, start: int, unreadable: str = "strict") -> dict[str, object] | None:
-        """Return the event that stands in a value.
+        """Return the event in a value, whose Avro bytes begin at ``start``.
 
         Raises:
-            UnicodeDecodeError: a text is not UTF-8, and so it is to be told.
-            Oversized: it has more parts than could ever be sent.
+            UnicodeDecodeError: a text is not UTF-8 and ``unreadable`` is "strict".
+            Oversized: the value has more parts than any event that can be sent.
             Undecodable: anything else is wrong.
         """
         stream = BytesIO(value) if len(value) <= _UNMETERED_BYTES else _Metered(value)
@@ -148,21 +160,21 @@ class _Plan:
             event: Any = schemaless_reader(stream, self.schema, None, handle_unicode_errors=unreadable)
         except (UnicodeDecodeError, Oversized):
             raise
-        except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
+        except Exception as error:  # noqa: BLE001 - fastavro raises anything for damaged bytes
             raise _damaged(error) from None
         if stream.tell() != len(value):
             raise Undecodable("bytes are left over after its last field")
-        decoded: dict[str, object] | None = event if self.mend is None else self.mend(event)
+        decoded: dict[str, object] | None = event if self.convert is None else self.convert(event)
         return decoded
 
 
 def _damaged(error: Exception) -> Undecodable:
-    """Say so without the error, which may hold bytes of the event."""
+    """Return the error to raise, without the original's text: it may hold bytes of the event."""
     return Undecodable(f"its bytes do not follow its writer's schema ({type(error).__name__})")
 
 
 def _is_text(value: Any, target: _Target) -> bool:
-    """Tell whether every text among our inputs was UTF-8; what was not has halves of surrogate pairs in it."""
+    """Return whether every text among our inputs was UTF-8, so that it has no lone surrogate."""
     if isinstance(value, list):
         return all(_is_text(item, target) for item in value)
     if isinstance(value, dict):
@@ -176,17 +188,17 @@ def _is_text(value: Any, target: _Target) -> bool:
 
 
 def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
-    mend = _mend(writer, writer.event, inputs)
+    convert = _conversion(writer, writer.event, inputs)
     if writer.field is not None:
-        mend = _unwrapping(writer.field, mend)
-    return _Plan(writer.schema, mend)
+        convert = _unwrapping(writer.field, convert)
+    return _Plan(writer.schema, convert)
 
 
-def _unwrapping(field: str, mend: _Mend | None) -> _Mend:
+def _unwrapping(field: str, convert: _Convert | None) -> _Convert:
     def unwrap(wrapped: Any) -> Any:
         event = wrapped[field]
         if isinstance(event, dict):
-            return event if mend is None else mend(event)
+            return event if convert is None else convert(event)
         if event is not None:
             raise Undecodable("it is not a record")
         return None
@@ -196,10 +208,10 @@ def _unwrapping(field: str, mend: _Mend | None) -> _Mend:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A type of ours, as far as the mapping needs it."""
+    """A type of our schema, as far as the mapping needs it."""
 
     names: dict[str, str]
-    """Of a record: from our field names and their aliases to our field names."""
+    """Our field names by themselves and by their aliases; empty if the type is no record."""
     fields: dict[str, _Target]
     is_time: bool
 
@@ -215,7 +227,7 @@ def _target(ours: WriterSchema, schema: Json) -> _Target:
 
 
 def _branches(known: WriterSchema, schema: Json) -> list[Json]:
-    """Return what a value of this type, or an item where it is an array, may be."""
+    """Return the types that a value of this type may have; for an array, those of its items."""
     if isinstance(schema, list):
         return [each for branch in schema for each in _branches(known, branch)]
     resolved = known.resolved(schema)
@@ -223,26 +235,26 @@ def _branches(known: WriterSchema, schema: Json) -> list[Json]:
 
 
 def _leaves(known: WriterSchema, branches: list[Json]) -> list[Json]:
-    """Return these and, where one is a map, what its values may be."""
+    """Return the branches and, for each map among them, the types of its values."""
     maps = [branch for branch in branches if branch["type"] == "map"]
     return branches + [leaf for branch in maps for leaf in _leaves(known, _branches(known, branch["values"]))]
 
 
 def _names(field: Json) -> list[str]:
-    """Return the field's name and then its aliases."""
+    """Return the name of a field, then its aliases."""
     return [field["name"], *field["aliases"]]
 
 
-def _mend(writer: WriterSchema, schema: Json, target: _Target) -> _Mend | None:
-    """Work out what a value of the writer's type needs to become one of the target's; None: nothing."""
+def _conversion(writer: WriterSchema, schema: Json, target: _Target) -> _Convert | None:
+    """Return the conversion from the writer's type to the target; None if none is needed."""
     branches = _branches(writer, schema)
     if target.fields:
-        return _record_mend(writer, [branch for branch in branches if branch["type"] in RECORDS], target)
-    return _time_mend(branches) if target.is_time else _value_mend(_leaves(writer, branches))
+        return _record_conversion(writer, [branch for branch in branches if branch["type"] in RECORDS], target)
+    return _time_conversion(branches) if target.is_time else _value_conversion(_leaves(writer, branches))
 
 
-def _record_mend(writer: WriterSchema, records: list[Json], target: _Target) -> _Mend | None:
-    """Work it out for a value that is any of these records: fastavro does not tell which."""
+def _record_conversion(writer: WriterSchema, records: list[Json], target: _Target) -> _Convert | None:
+    """Return the conversion of a value that is one of these records; which is not known."""
     moves: dict[tuple[str, str], None] = {}
     types: dict[str, list[Json]] = {}
     for record in records:
@@ -250,13 +262,13 @@ def _record_mend(writer: WriterSchema, records: list[Json], target: _Target) -> 
             types.setdefault(ours, []).append(field["type"])
             if field["name"] != ours:
                 moves[field["name"], ours] = None
-    mends = [(ours, _mend(writer, schema, target.fields[ours])) for ours, schema in types.items()]
-    needed = [(ours, mend) for ours, mend in mends if mend is not None]
+    conversions = [(ours, _conversion(writer, schema, target.fields[ours])) for ours, schema in types.items()]
+    needed = [(ours, convert) for ours, convert in conversions if convert is not None]
     return _in_place(list(moves), needed) if moves or needed else None
 
 
 def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
-    """Choose the writer's field for each of ours, by the rules above; among equals the first."""
+    """Return the writer's field for each of ours, by the rules above; among equals, the first."""
     candidates = sorted(
         (2 if rank else int(name != ours), position, ours)
         for position, field in enumerate(fields)
@@ -270,57 +282,58 @@ def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
     return {ours: fields[position] for ours, position in chosen.items()}
 
 
-def _in_place(moves: list[tuple[str, str]], mends: list[tuple[str, _Mend]]) -> _Mend:
-    def mend_record(value: Any) -> Any:
+def _in_place(moves: list[tuple[str, str]], conversions: list[tuple[str, _Convert]]) -> _Convert:
+    def convert_record(value: Any) -> Any:
         if isinstance(value, list):
             for item in value:
-                mend_record(item)
+                convert_record(item)
         elif isinstance(value, dict):
             for theirs, ours in moves:
                 if theirs in value and ours not in value:
                     value[ours] = value.pop(theirs)
-            for ours, mend in mends:
+            for ours, convert in conversions:
                 if ours in value:
-                    value[ours] = mend(value[ours])
+                    value[ours] = convert(value[ours])
         return value
 
-    return mend_record
+    return convert_record
 
 
-def _time_mend(branches: list[Json]) -> _Mend | None:
+def _time_conversion(branches: list[Json]) -> _Convert | None:
     units = {_UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in _INTEGERS}
     if len(units) > 1:
-        raise Undecodable("its writer's schema leaves open in which of several units its timestamp is")
+        raise Undecodable("its writer's schema allows several units for its timestamp, and the value does not say which")
     unit = max(units, default=1)
     return None if unit == 1 else lambda value: value // unit if type(value) is int else value
 
 
 def _scale(branch: Json) -> int | None:
-    """Return how many decimals a decimal has; None for other types, and for a scale that makes no sense."""
+    """Return the scale of a decimal; None for other types, and for an invalid scale."""
     scale = branch.get("scale", 0) if logical_type(branch) == "decimal" else None
     return scale if isinstance(scale, int) and 0 <= scale <= _EXACT.prec else None
 
 
-def _value_mend(branches: list[Json]) -> _Mend | None:
-    """Work it out for bytes that mean something else; where they are items or values of a map, for each of them."""
+def _value_conversion(branches: list[Json]) -> _Convert | None:
+    """Return the conversion of bytes that are a decimal or a UUID, also in arrays and maps."""
     scales = {scale for branch in branches if (scale := _scale(branch)) is not None}
     uuids = any(branch["type"] == "fixed" and logical_type(branch) == "uuid" for branch in branches)
     if not scales and not uuids:
         return None
     if len(scales) + uuids > 1:
         raise Undecodable(
-            "its writer's schema leaves open whether bytes are a UUID, or which of several scales a decimal has"
+            "its writer's schema allows bytes to be a UUID or a decimal, or a decimal to have several scales, and the value "
+            "does not say which"
         )
     scale = max(scales, default=None)
 
-    def mend_value(value: Any) -> Any:
+    def convert_value(value: Any) -> Any:
         if type(value) is bytes:
             return _uuid(value) if scale is None else _decimal(value, scale)
         if type(value) is list:
-            return [mend_value(item) for item in value]
-        return {name: mend_value(part) for name, part in value.items()} if type(value) is dict else value
+            return [convert_value(item) for item in value]
+        return {name: convert_value(part) for name, part in value.items()} if type(value) is dict else value
 
-    return mend_value
+    return convert_value
 
 
 def _decimal(value: bytes, scale: int) -> bytes | Decimal:
