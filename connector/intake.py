@@ -2,7 +2,7 @@
 
 Each record is decoded, identified and encoded once:
 
-    value ──Decoder──▶ inputs ──▶ dedupe key, dedupe id ──WireContract──▶ payload, or the rules it breaks
+    value ──Decoder──▶ inputs ──▶ dedupe key and id ──WireContract──▶ payload, or broken rules
 
 Nothing here does I/O, except that the decoder may ask its schema registry. Where the registry has
 no answer, the consumer thread keeps the records and calls again.

@@ -1,8 +1,8 @@
 """The shell around the pipeline: feeds it inputs and carries out its commands. Decides nothing.
 
-    consumer thread ──post──▶ inbox ──▶ Pipeline.handle(input, now) ──▶ commands ──▶ consumer thread, sink, ledger, letters
-    reports of the producer ───┘  ▲                                                     │
-                                  └───────────── answers, restores ◀────────────────────┘
+    consumer thread ──post──▶ inbox ──▶ Pipeline.handle(input, now) ──▶ commands ──▶ consumer thread,
+    reports of the producer ───┘  ▲                                                 sink, ledger,
+                                  └─────────────── answers, restores ◀───────────── letters
 
 The inbox needs no bound of its own, because everything that feeds it has one: two polls, one answer
 per request, one report per flush or letter.

@@ -184,7 +184,7 @@ class Registry:
     schema that the registry says it does not have.
 
     Raises:
-        SettingsError: a property is unknown or invalid. The text contains no value: some are secrets.
+        SettingsError: a property is unknown or invalid. The text has no value: some are secrets.
     """
 
     def __init__(

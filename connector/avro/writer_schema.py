@@ -8,15 +8,15 @@ value. So names are resolved here, by the rules of Java (org.apache.avro.Schema 
 
 What could stop the process is kept from fastavro too:
 
-- It makes objects for logical types, and a decimal of a megabyte takes it two minutes. So it sees no
-  logical types; `decoding` converts the few inputs that need it.
-- Its reader is compiled C that recurses with the value. Five thousand bytes of nesting end the process
-  with a stack overflow (tried with 1.13.1). So a recursive type is unrolled: `_MOST_NESTED` times, then
-  a type that no value has.
-- It counts a negative index of a union or an enum from the end, where Java fails. Here such an index
-  finds nothing.
-- Six bytes can claim 2^40 items if an item takes no bytes. So a schema is refused if parts that take no
-  bytes can be repeated.
+- It makes objects for logical types, and a decimal of a megabyte takes it two minutes. So it sees
+  no logical types; `decoding` converts the few inputs that need it.
+- Its reader is compiled C that recurses with the value. Five thousand bytes of nesting end the
+  process with a stack overflow (tried with 1.13.1). So a recursive type is unrolled: `_MOST_NESTED`
+  times, then a type that no value has.
+- It counts a negative index of a union or an enum from the end, where Java fails. Here such an
+  index finds nothing.
+- Six bytes can claim 2^40 items if an item takes no bytes. So a schema is refused if too many parts
+  that take no bytes can be repeated.
 
 Lengths beyond the end of a value are safe: fastavro reads what is there.
 
@@ -366,7 +366,7 @@ def _refuse_unbounded(event: Json, types: dict[str, Json], within: dict[str, set
     def refuse(too_many: bool) -> None:
         if too_many:
             raise Undecodable(
-                "its writer's schema has items, entries or types within themselves with too many parts that take no bytes "
+                "its writer's schema has items, entries or types within themselves with too many parts without bytes "
                 f"(null, fixed of size 0), more than {_MOST_EMPTY} per byte, which cannot be read safely"
             )
 
