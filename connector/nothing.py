@@ -6,12 +6,11 @@ UUID of zeros; hashing code writes the hash of any of these. Taken for an id, su
 orders of different people. Taken for a match key, it matches everybody.
 
 In doubt a text stands for nothing. An id wrongly taken for nothing costs at worst a second send of
-that event; nothing wrongly taken for an id loses events. But a text with digits of its own beside a
-known word or a template tells orders apart, as ``undefined-1042`` does, so it is kept.
+that event; a meaningless text wrongly taken for an id loses events. But a text with digits of its
+own beside a known word or a template tells orders apart, as ``undefined-1042`` does, so it is kept.
 
 Nearly every id passes the first, cheap test. The tests after it are, in this order: odd spellings,
 templates, known words, and the hashes and UUIDs of such words.
-
 """
 
 from __future__ import annotations
