@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1-3000
 
-.PHONY: help install demo test test-fast lint types simulate prove storms storm pace rolling fuzz bench bench-window docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling fuzz bench bench-window bench-mapping docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -20,8 +20,8 @@ test: $(VENV)/.test-tools ## start a real Apache Kafka; lint, type check and eve
 test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (under a minute)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite --fast
 
-storms: $(VENV)/.test-tools ## brokers and members fail for half an hour under load, with an account of what came of it
-	$(BIN)/python -m tests.integration.storms
+chaos: $(VENV)/.test-tools ## brokers and members fail for half an hour under load, with an account of what came of it
+	$(BIN)/python -m tests.integration.ordeals chaos
 
 lint: $(VENV)/.test-tools ## ruff, format and rules
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -30,7 +30,7 @@ types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
 
 prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and show what it cost (a quarter of an hour; needs Java)
-	$(BIN)/python -m tests.integration.prove --rounds 20
+	$(BIN)/python -m tests.integration.ordeals kills --rounds 20
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput
@@ -38,14 +38,17 @@ bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same librar
 bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe window of up to 10 million keys
 	$(BIN)/python -m tests.benchmarks.window
 
-storm: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
-	$(BIN)/python -m tests.benchmarks.storm --picture tests/benchmarks/storm.svg
+bench-mapping: $(VENV)/.test-tools ## what a mapping file costs an event, beside the library's interpreter and the unmapped path
+	$(BIN)/python -m tests.benchmarks.mapping
+
+throttle: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
+	$(BIN)/python -m tests.benchmarks.throttle --picture tests/benchmarks/throttle.svg
 
 pace: $(VENV)/.test-tools ## a steady load while Amazon throttles, and while it is slow: how many requests and events a second (5 minutes)
 	$(BIN)/python -m tests.benchmarks.pace --picture tests/benchmarks/pace.svg
 
 rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, static and dynamic members: the account
-	$(BIN)/python -m tests.integration.rolling
+	$(BIN)/python -m tests.integration.ordeals rolling
 
 fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records

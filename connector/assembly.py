@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
+from connector.amazon.contract import Contract
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.rules import differ
 from connector.avro import schemas
+from connector.avro.decoding import EventDecoder
+from connector.avro.framing import Framing
 from connector.config import Amazon, Settings
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
 from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.recovery import OutOfRange
+from connector.errors import SettingsError
 from connector.kafka import clients, properties
 from connector.kafka.cluster import Cluster
 from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy
 from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, MonitorPolicy
+from connector.mapping.file import MappingFile, MappingRefused, Target, read
+from connector.mapping.plan import Mapper
 from connector.ports import WireContract
 
 __all__ = [
     "HostClock",
     "cluster_for",
     "contract_for",
+    "decoder_for",
     "ledger_policy",
     "managed_topics",
+    "mapping_for",
     "monitor_policy",
     "pipeline_policy",
     "poll_policy",
@@ -45,17 +54,69 @@ _MAX_SILENCE_SECONDS = 5.0
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Parse the environment; raises `SettingsError` with every problem, those of the two libraries included."""
-    settings = Settings.from_environment(environ, kafka_problems=properties.problems, registry_problems=schemas.problems)
+    settings = Settings.from_environment(
+        environ,
+        kafka_problems=properties.problems,
+        registry_problems=schemas.problems,
+        mapping_problems=_mapping_problems,
+    )
     if settings.schema_file is not None:
         schemas.SchemaFile(str(settings.schema_file))  # refused now, not when the first record comes
     return settings
 
 
-def contract_for(amazon: Amazon) -> WireContract:
+def contract_for(amazon: Amazon) -> Contract:
     """Return the wire contract that was chosen."""
     if amazon.api == "events-v1":
         return EventsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.without_consent)
     return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name, amazon.without_consent)
+
+
+def mapping_for(settings: Settings) -> MappingFile | None:
+    """Return the mapping file; None where records have our names.
+
+    Raises:
+        SettingsError: it has problems, or cannot be read.
+    """
+    path, text = settings.mapping_file, settings.mapping
+    if path is None and text is None:
+        return None
+    name = "MAPPING" if path is None else f"MAPPING_FILE {path}"
+    if path is not None:
+        try:
+            text = path.read_text("utf-8-sig")
+        except OSError as error:
+            raise SettingsError([f"{name} cannot be read: {error.strerror}"]) from error
+        except ValueError as error:
+            raise SettingsError([f"{name} is not UTF-8 text"]) from error
+    contract = contract_for(settings.amazon)
+    target = Target(settings.amazon.api, contract.limits.match_key_types, contract.encode)
+    beside = Path() if path is None else path.parent
+    try:
+        return read(text or "", target, lambda table: (beside / table).read_text("utf-8-sig"))
+    except MappingRefused as refused:
+        raise SettingsError([f"{name}: {refused}"]) from None
+
+
+def _mapping_problems(settings: Settings) -> list[str]:
+    try:
+        mapping_for(settings)
+    except SettingsError as error:
+        return error.problems
+    return []
+
+
+def decoder_for(
+    settings: Settings, note: Callable[[str], None], plain: schemas.WriterSchemas | None = None
+) -> tuple[EventDecoder, Mapper | None]:
+    """Return what decodes records, and what maps them for it; ``note`` is told what schemas lack.
+
+    ``plain`` has the schema of values that come from elsewhere than the topic, as plain Avro.
+    """
+    file = mapping_for(settings)
+    mapper = None if file is None else Mapper(file, note)
+    framing = Framing.CONFLUENT if settings.registry and plain is None else Framing.PLAIN
+    return EventDecoder(framing, plain or schemas_for(settings), mapper), mapper
 
 
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:
@@ -84,10 +145,14 @@ def _fingerprint(*parts: str) -> bytes:
 def ledger_policy(settings: Settings) -> LedgerPolicy:
     """Return whose facts they are."""
     amazon = settings.amazon
+    mapping = mapping_for(settings)
+    key = list(settings.dedupe.key_fields)
+    if mapping is not None:  # another expression for the id makes other keys
+        key.append(mapping.identity_of(settings.dedupe.key_fields))
     return LedgerPolicy(
         settings.kafka.group_id,
         destination=_fingerprint(amazon.api, amazon.base_url, amazon.account_id, amazon.dataset_name or ""),
-        dedupe_key=_fingerprint(*settings.dedupe.key_fields),
+        dedupe_key=_fingerprint(*key),
         accept=_accepted(settings),
         out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
         retention_ms=settings.dedupe.ledger_ms,

@@ -11,46 +11,17 @@ no answer, the consumer thread keeps the records and calls again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import methodcaller
 from typing import Any, cast
 
 from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER, Headers, kept, replayed_without_value, size
 from connector.errors import ConnectorError, Oversized, RecordError, SchemaUnavailable, UnknownSchema
+from connector.headers import Shortened, headers_of
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
 
-__all__ = ["Intake", "Origin", "Shortened", "headers_of"]
-
-_headers: Callable[[Any], Headers | None] = methodcaller("headers")
-_UNREADABLE: Headers = []
-"""Replaces unreadable headers in a record; recognised by identity."""
-
-
-def headers_of(record: Record) -> Headers | None:
-    """Return the headers of a record, in order; None where they cannot be read.
-
-    No other code may call ``record.headers()``. If the name of a header is not UTF-8,
-    confluent-kafka 2.16 returns a list with a hole in it and sets an exception too. Called through
-    C, as here, that raises a ``SystemError``. Called as ``record.headers()`` it does not, once the
-    call is warm: the specialised call of CPython does not check, and touching the hole is a
-    segmentation fault. A second call returns the same list without an exception, so the list is
-    replaced here.
-    """
-    try:
-        found = _headers(record)
-    except Exception:  # noqa: BLE001 - a SystemError; whatever is raised, the headers cannot be read
-        cast("Any", record).set_headers(_UNREADABLE)
-        return None
-    if found is None:
-        return ()
-    return None if found is _UNREADABLE else found
-
-
-class Shortened(list[tuple[str, bytes | None]]):
-    """Replaces headers too large to hold in memory: only those that the connector reads."""
-
+__all__ = ["Intake", "Origin"]
 
 _REQUESTS = 4
 """Maximum size of a value, in requests (``BATCH_MAX_BYTES``). It is more than one because a value
@@ -130,8 +101,10 @@ class Intake:
                 payload = _valueless(headers_of(record))
             else:
                 try:
-                    inputs = self._inputs(value, waited)
-                    if inputs is not None:
+                    inputs = self._inputs(record, value, waited)
+                    if isinstance(inputs, Flaw):
+                        payload = inputs
+                    elif inputs is not None:
                         time_ms, key, payload = self._read_inputs(origin, record, inputs)
                 except SchemaUnavailable as error:
                     return poll, error
@@ -168,10 +141,10 @@ class Intake:
             held = size(shortened)
         return held
 
-    def _inputs(self, value: bytes, waited: float) -> dict[str, object] | None:
+    def _inputs(self, record: Record, value: bytes, waited: float) -> dict[str, object] | Flaw | None:
         if len(value) > self._most_bytes:
             raise Oversized(f"value: more than {self._most_bytes} bytes, {_REQUESTS} times a request (BATCH_MAX_BYTES)")
-        return self._decode(value, waited)
+        return self._decode(record, waited)
 
     def _read_inputs(
         self, origin: Origin, record: Record, inputs: dict[str, object]

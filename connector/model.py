@@ -87,6 +87,7 @@ class Reason(StrEnum):
 
     UNDECODABLE = "undecodable"
     UNKNOWN_SCHEMA = "unknown-schema"
+    UNMAPPED = "unmapped"
     IMPLAUSIBLE_TIME = "implausible-time"
     MISSING_FIELD = "missing-field"
     INVALID_FIELD = "invalid-field"

@@ -58,6 +58,9 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
         """Return the headers, in order."""
 
+    def topic(self) -> str | None:
+        """Return the topic."""
+
     def offset(self) -> int:
         """Return the offset."""
 
@@ -81,10 +84,13 @@ class Confirmation:
 
 
 class Decoder(Protocol):
-    """Decodes the value of a record to the inputs of ``schemas/conversion_event.avsc``."""
+    """Decodes records to the inputs of ``schemas/conversion_event.avsc``."""
 
-    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-        """Decode by the writer's schema and map to our input names; None for a null.
+    def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
+        """Decode a record that has a value by the writer's schema, and map it to our input names.
+
+        Returns None if the value is null, or the mapping says that the record is no event. Returns
+        a flaw if the mapping finds one.
 
         ``waited`` is the number of seconds that the record has waited for its schema. ``timestamp``
         is whole milliseconds since 1970 UTC, whatever unit the writer declared. Inputs that the

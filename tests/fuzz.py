@@ -169,6 +169,9 @@ class _Damaged:
     def offset(self) -> int:
         return self._offset
 
+    def topic(self) -> str:
+        return "conversions"
+
     def leader_epoch(self) -> int | None:
         return 0
 

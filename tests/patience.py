@@ -5,8 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["patience"]
+__all__ = ["eventually", "patience"]
+
+T = TypeVar("T")
+
+_SECONDS = 30.0
+"""Within which whatever a test waits for must have come true."""
+_LOOK_SECONDS = 0.05
 
 _LOOP = 100_000
 _LOOP_SECONDS = 0.006
@@ -19,6 +27,21 @@ _BELIEVED_SECONDS = 2.0
 def patience(seconds: float) -> float:
     """Return how long to wait for what takes no longer than ``seconds`` on an idle machine; never less than that."""
     return seconds * min(_MOST, max(1.0, _slowness(int(time.monotonic() / _BELIEVED_SECONDS))))
+
+
+def eventually(looked_at: Callable[[], T], what: str, seconds: float = _SECONDS) -> T:
+    """Look until something is there (true), and return it; fail with ``what`` was awaited and the last thing seen.
+
+    A machine that has other things to do is given more than ``seconds``.
+    """
+    began = time.monotonic()
+    while True:
+        found = looked_at()
+        if found:
+            return found
+        waited = time.monotonic() - began
+        assert waited < seconds or waited < patience(seconds), f"not within {waited:.0f} s: {what}; last seen: {found!r}"
+        time.sleep(_LOOK_SECONDS)
 
 
 @functools.lru_cache(maxsize=1)

@@ -90,6 +90,7 @@ ROOMS = {
     "confluent_kafka": ("kafka/",),
     "confluent_kafka.schema_registry": ("avro/",),
     "fastavro": ("avro/",),
+    "jmespath": ("mapping/syntax.py",),
     "jsonschema_rs": ("sandbox/",),
     "orjson": ("",),  # turns values into bytes and back: no room of its own
     "phonenumbers": ("amazon/normalisation.py",),

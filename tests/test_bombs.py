@@ -28,6 +28,7 @@ from connector.avro.framing import Framing
 from connector.core.dedupe import digest
 from connector.intake import Intake, Origin
 from connector.model import Flaw, Poll, Reason, TopicPartition
+from connector.ports import Record
 from tests.avro.samples import AT_MS, EVENT, Known, ours, written
 
 MB = 1_000_000
@@ -55,6 +56,9 @@ class ARecord:
 
     def offset(self) -> int:
         return 0
+
+    def topic(self) -> str:
+        return "conversions"
 
     def leader_epoch(self) -> int | None:
         return 0
@@ -226,8 +230,8 @@ def test_no_record_that_is_made_up_costs_more_than_its_budget(
 
 def test_a_value_of_many_requests_is_too_large_before_it_is_decoded() -> None:
     class Decoder:
-        def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-            raise AssertionError(f"{len(value)} bytes decoded, after {waited} s")
+        def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | None:
+            raise AssertionError(f"{len(record.value() or b'')} bytes decoded, after {waited} s")
 
     contract = AdsV1("account", "client", "NA")
     poll = read(Intake(Decoder(), contract, ("clientDedupeId",), request_bytes=1_000), bytes(4_001))

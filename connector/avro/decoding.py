@@ -1,37 +1,33 @@
-"""Decodes records to the inputs of ``schemas/conversion_event.avsc``.
+"""From the bytes of a record to the inputs of ``schemas/conversion_event.avsc``.
 
-Records are decoded by their writer's schema and mapped by field name (docs/how-it-works.md#shape).
-They are not resolved against our schema, which would cost fastavro 60 % more.
+Records are decoded by their writer's schema, never resolved against ours (that costs fastavro 60
+%), and mapped by field name (docs/how-it-works.md#shape). The rules of the mapping, in order: a
+writer's field of our name is that input; else a field of a name that our schema gives as an alias;
+else a field whose own aliases hold one of these names. Names are case-sensitive; record names,
+namespaces and field order mean nothing. Fields we do not know stay in the event, where nothing
+reads them.
 
-An input is taken from the first of these fields of the writer:
-
-1. the field with the name of the input,
-2. a field whose name is an alias in our schema,
-3. a field whose own aliases include one of these names.
-
-Names are case-sensitive. Record names, namespaces and the order of fields do not matter. Unknown
-fields stay in the event, where nothing reads them.
-
-How to convert a decoded event is planned once per writer's schema. A schema with our names needs no
-conversion: the dict is passed on as fastavro made it.
+What must be done to a decoded event is worked out once for each writer's schema. A schema with our
+names needs nothing, and the dict is handed on as fastavro made it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Context, Decimal
 from io import BytesIO
 from typing import Any
-from uuid import UUID
 
 from fastavro import schemaless_reader
 
 from connector.avro.framing import Framing, schema_id
+from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Mend, decimal, decimal_scale, is_binary_uuid, uuid
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
 from connector.errors import Oversized, Undecodable
+from connector.mapping.plan import Filtered, Mapper, Plan
+from connector.model import Flaw
+from connector.ports import Record
 
 __all__ = ["EventDecoder"]
 
@@ -39,22 +35,6 @@ _MAX_PLANS = 512
 """Maximum number of plans kept. A topic has a handful of schemas; the bound is for damaged ids that
 happen to exist."""
 
-_UNITS_PER_MILLISECOND = {
-    "timestamp-micros": 1_000,
-    "timestamp-nanos": 1_000_000,
-    "local-timestamp-micros": 1_000,
-    "local-timestamp-nanos": 1_000_000,
-}
-"""Units of timestamps by logical type. Any other integer is milliseconds (Apache Avro 1.12,
-specification, Logical Types; ours is timestamp-millis). A local timestamp counts as UTC."""
-
-_INTEGERS = ("int", "long")
-
-_MAX_DECIMAL_BYTES = 16
-"""Maximum length of a decimal: 38 digits. Converting takes time by the square of the length, so a
-longer one stays bytes, which then break a rule."""
-_EXACT = Context(prec=40)
-_UUID_BYTES = 16
 _HALVES = re.compile("[\ud800-\udfff]")
 """Characters that Python puts in place of bytes that are not UTF-8."""
 
@@ -83,27 +63,27 @@ class _Metered(BytesIO):
         return super().read(size)
 
 
-_Convert = Callable[[Any], Any]
-"""Converts a decoded value to one of ours and returns it; a record is changed in place."""
-
-
 class EventDecoder:
     """Decodes records of one topic; a `connector.ports.Decoder`. For one thread."""
 
-    def __init__(self, framing: Framing, schemas: WriterSchemas) -> None:
+    def __init__(self, framing: Framing, schemas: WriterSchemas, mapper: Mapper | None = None) -> None:
         self._framing = framing
         self._prefix = framing.value
         self._schemas = schemas
+        self._mapper = mapper
         ours = parse([packaged("conversion_event.avsc")])
         self._inputs = _target(ours, ours.event)
         self._plans: dict[bytes, _Plan | str] = {}
 
-    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-        """Decode by the writer's schema and map to our input names.
+    def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
+        """Decode a record that has a value by its writer's schema, and map it to our input names.
 
-        Returns None if the schema is a union and the value is its null. An integer ``timestamp`` is
-        converted to whole milliseconds since 1970 UTC, a decimal to a `Decimal`, and a UUID to its
-        text. ``waited`` is the number of seconds that the record has waited for its schema.
+        Returns None if the schema is a union and the value is its null, or if the mapping file says
+        that the record is no event for Amazon. Returns a flaw if the mapping file finds one.
+
+        An integer ``timestamp`` is converted to whole milliseconds since 1970 UTC, a decimal to a
+        `Decimal`, and a UUID to its text. ``waited`` is the number of seconds that the record has
+        waited for its schema.
 
         Raises:
             Undecodable: the bytes or the schema do not parse, or the schema has no record.
@@ -111,25 +91,41 @@ class EventDecoder:
             UnknownSchema: the registry does not have the schema.
             SchemaUnavailable: the schema cannot be fetched for now.
         """
+        value = record.value() or b""
         plan = self._plans.get(value[: self._prefix])
         if plan is None:
             plan = self._plan_for(value, waited)
         if isinstance(plan, str):
             raise Undecodable(plan)
         try:
-            return plan.read(value, self._prefix)
+            event = plan.read(value, self._prefix)
         except UnicodeDecodeError as error:
             # Java accepts such a text too. It does no harm in a field that nothing reads.
-            event = plan.read(value, self._prefix, "surrogateescape")
-            if event is None or not _is_text(event, self._inputs):
+            inputs = plan.inputs(plan.read(value, self._prefix, "surrogateescape"), record, value, self._prefix)
+            if isinstance(inputs, dict) and not _is_text(inputs, self._inputs):
                 raise _damaged(error) from None
-            return event
+            return inputs
+        return plan.inputs(event, record, value, self._prefix)
+
+    def written_by(self, value: bytes) -> tuple[int | None, str]:
+        """Return schema id, or None, and record name of a value that was decoded."""
+        plan = self._plans.get(value[: self._prefix])
+        schema_id_ = int.from_bytes(value[1 : self._prefix], "big") if self._framing is Framing.CONFLUENT else None
+        if plan is None or isinstance(plan, str):
+            return schema_id_, ""
+        index = _branch(value, self._prefix) if plan.is_union else 0
+        return schema_id_, plan.names[index] if 0 <= index < len(plan.names) else ""
 
     def _plan_for(self, value: bytes, waited: float) -> _Plan | str:
         identity = schema_id(value, self._framing)
         plan: _Plan | str
         try:
-            plan = _plan(parse(self._schemas.definitions(identity, waited)), self._inputs)
+            writer = parse(self._schemas.definitions(identity, waited))
+            if self._mapper is None:
+                plan = _plan(writer, self._inputs)
+            else:
+                place = f"schema {identity}" if self._framing is Framing.CONFLUENT else "the schema"
+                plan = _mapped_plan(writer, self._inputs, self._mapper, place)
         except Undecodable as refused:
             plan = str(refused)
         if len(self._plans) >= _MAX_PLANS:
@@ -143,8 +139,24 @@ class _Plan:
     """How to decode values of one writer's schema."""
 
     schema: Json
-    convert: _Convert | None
-    """Conversion of the decoded dict; None if it needs none."""
+    mend: Mend | None
+    """None where the decoded dict is the event as it is."""
+    names: tuple[str, ...]
+    """Of each branch of the writer's union, or of its only type; empty for one that is no
+    record."""
+    is_union: bool
+    mapped: tuple[Plan | None, ...] = ()
+    """With a mapping file, what it does with an event of each branch of the writer's union, or of
+    its only type."""
+
+    def inputs(self, event: Any, record: Record, value: bytes, start: int) -> dict[str, object] | Flaw | None:
+        """Return the inputs of an event that was read from a value."""
+        if event is None or not self.mapped:
+            found: dict[str, object] | None = event
+            return found
+        plan = self.mapped[_branch(value, start) if self.is_union else 0]
+        inputs = plan.inputs(event, record) if plan is not None else None
+        return None if isinstance(inputs, Filtered) else inputs
 
     def read(self, value: bytes, start: int, unreadable: str = "strict") -> dict[str, object] | None:
         """Return the event in a value, whose Avro bytes begin at ``start``.
@@ -164,7 +176,7 @@ class _Plan:
             raise _damaged(error) from None
         if stream.tell() != len(value):
             raise Undecodable("bytes are left over after its last field")
-        decoded: dict[str, object] | None = event if self.convert is None else self.convert(event)
+        decoded: dict[str, object] | None = event if self.mend is None else self.mend(event)
         return decoded
 
 
@@ -188,17 +200,44 @@ def _is_text(value: Any, target: _Target) -> bool:
 
 
 def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
-    convert = _conversion(writer, writer.event, inputs)
+    mend = _mend(writer, writer.event, inputs)
     if writer.field is not None:
-        convert = _unwrapping(writer.field, convert)
-    return _Plan(writer.schema, convert)
+        mend = _unwrapping(writer.field, mend)
+    return _Plan(writer.schema, mend, _record_names(writer), isinstance(writer.event, list))
 
 
-def _unwrapping(field: str, convert: _Convert | None) -> _Convert:
+def _record_names(writer: WriterSchema) -> tuple[str, ...]:
+    branches = writer.event if isinstance(writer.event, list) else [writer.event]
+    return tuple(branch if writer.records(branch) else "" for branch in branches)
+
+
+def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: str) -> _Plan:
+    """Return the plan by which a mapping file maps events of a writer's schema."""
+    mapped: list[Plan | None] = []
+    for name in _record_names(writer):
+        records = writer.records(name) if name else []
+        by_name = _record_mend(writer, records, inputs, converted=True)
+        mapped.append(mapper.plan(writer, records[0], name, place, by_name) if records else None)
+    unwrap = None if writer.field is None else _unwrapping(writer.field, None)
+    return _Plan(writer.schema, unwrap, _record_names(writer), isinstance(writer.event, list), tuple(mapped))
+
+
+def _branch(value: bytes, start: int) -> int:
+    """Return the branch of a union that a value is of: the number before the value."""
+    number = shift = 0
+    for byte in value[start:]:
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    return (number >> 1) ^ -(number & 1)
+
+
+def _unwrapping(field: str, mend: Mend | None) -> Mend:
     def unwrap(wrapped: Any) -> Any:
         event = wrapped[field]
         if isinstance(event, dict):
-            return event if convert is None else convert(event)
+            return event if mend is None else mend(event)
         if event is not None:
             raise Undecodable("it is not a record")
         return None
@@ -245,15 +284,20 @@ def _names(field: Json) -> list[str]:
     return [field["name"], *field["aliases"]]
 
 
-def _conversion(writer: WriterSchema, schema: Json, target: _Target) -> _Convert | None:
-    """Return the conversion from the writer's type to the target; None if none is needed."""
+def _mend(writer: WriterSchema, schema: Json, target: _Target, converted: bool = False) -> Mend | None:
+    """Return the conversion from the writer's type to the target; None if none is needed.
+
+    ``converted``: values of logical types are converted already.
+    """
     branches = _branches(writer, schema)
     if target.fields:
-        return _record_conversion(writer, [branch for branch in branches if branch["type"] in RECORDS], target)
-    return _time_conversion(branches) if target.is_time else _value_conversion(_leaves(writer, branches))
+        return _record_mend(writer, [branch for branch in branches if branch["type"] in RECORDS], target, converted)
+    if converted:
+        return None
+    return _time_mend(branches) if target.is_time else _value_mend(_leaves(writer, branches))
 
 
-def _record_conversion(writer: WriterSchema, records: list[Json], target: _Target) -> _Convert | None:
+def _record_mend(writer: WriterSchema, records: list[Json], target: _Target, converted: bool = False) -> Mend | None:
     """Return the conversion of a value that is one of these records; which is not known."""
     moves: dict[tuple[str, str], None] = {}
     types: dict[str, list[Json]] = {}
@@ -262,8 +306,8 @@ def _record_conversion(writer: WriterSchema, records: list[Json], target: _Targe
             types.setdefault(ours, []).append(field["type"])
             if field["name"] != ours:
                 moves[field["name"], ours] = None
-    conversions = [(ours, _conversion(writer, schema, target.fields[ours])) for ours, schema in types.items()]
-    needed = [(ours, convert) for ours, convert in conversions if convert is not None]
+    mends = [(ours, _mend(writer, schema, target.fields[ours], converted)) for ours, schema in types.items()]
+    needed = [(ours, mend) for ours, mend in mends if mend is not None]
     return _in_place(list(moves), needed) if moves or needed else None
 
 
@@ -282,41 +326,35 @@ def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
     return {ours: fields[position] for ours, position in chosen.items()}
 
 
-def _in_place(moves: list[tuple[str, str]], conversions: list[tuple[str, _Convert]]) -> _Convert:
-    def convert_record(value: Any) -> Any:
+def _in_place(moves: list[tuple[str, str]], mends: list[tuple[str, Mend]]) -> Mend:
+    def mend_record(value: Any) -> Any:
         if isinstance(value, list):
             for item in value:
-                convert_record(item)
+                mend_record(item)
         elif isinstance(value, dict):
             for theirs, ours in moves:
                 if theirs in value and ours not in value:
                     value[ours] = value.pop(theirs)
-            for ours, convert in conversions:
+            for ours, mend in mends:
                 if ours in value:
-                    value[ours] = convert(value[ours])
+                    value[ours] = mend(value[ours])
         return value
 
-    return convert_record
+    return mend_record
 
 
-def _time_conversion(branches: list[Json]) -> _Convert | None:
-    units = {_UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in _INTEGERS}
+def _time_mend(branches: list[Json]) -> Mend | None:
+    units = {UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in INTEGERS}
     if len(units) > 1:
         raise Undecodable("its writer's schema allows several units for its timestamp, and the value does not say which")
     unit = max(units, default=1)
     return None if unit == 1 else lambda value: value // unit if type(value) is int else value
 
 
-def _scale(branch: Json) -> int | None:
-    """Return the scale of a decimal; None for other types, and for an invalid scale."""
-    scale = branch.get("scale", 0) if logical_type(branch) == "decimal" else None
-    return scale if isinstance(scale, int) and 0 <= scale <= _EXACT.prec else None
-
-
-def _value_conversion(branches: list[Json]) -> _Convert | None:
+def _value_mend(branches: list[Json]) -> Mend | None:
     """Return the conversion of bytes that are a decimal or a UUID, also in arrays and maps."""
-    scales = {scale for branch in branches if (scale := _scale(branch)) is not None}
-    uuids = any(branch["type"] == "fixed" and logical_type(branch) == "uuid" for branch in branches)
+    scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
+    uuids = any(map(is_binary_uuid, branches))
     if not scales and not uuids:
         return None
     if len(scales) + uuids > 1:
@@ -326,21 +364,11 @@ def _value_conversion(branches: list[Json]) -> _Convert | None:
         )
     scale = max(scales, default=None)
 
-    def convert_value(value: Any) -> Any:
+    def mend_value(value: Any) -> Any:
         if type(value) is bytes:
-            return _uuid(value) if scale is None else _decimal(value, scale)
+            return uuid(value) if scale is None else decimal(value, scale)
         if type(value) is list:
-            return [convert_value(item) for item in value]
-        return {name: convert_value(part) for name, part in value.items()} if type(value) is dict else value
+            return [mend_value(item) for item in value]
+        return {name: mend_value(part) for name, part in value.items()} if type(value) is dict else value
 
-    return convert_value
-
-
-def _decimal(value: bytes, scale: int) -> bytes | Decimal:
-    if len(value) > _MAX_DECIMAL_BYTES:
-        return value
-    return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
-
-
-def _uuid(value: bytes) -> bytes | str:
-    return str(UUID(bytes=value)) if len(value) == _UUID_BYTES else value
+    return mend_value

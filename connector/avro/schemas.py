@@ -157,7 +157,7 @@ class SchemaFile:
         except Undecodable as error:
             raise SettingsError([f"AVRO_SCHEMA_FILE: {path}: {error}"]) from error
 
-    def definitions(self, schema_id: int, waited: float) -> list[Json]:  # noqa: ARG002 - of the Protocol; plain values name no schema
+    def definitions(self, schema_id: int = 0, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; values name none
         """Return the one schema, for any id."""
         return [self._schema]
 
@@ -257,15 +257,38 @@ class Registry:
         Raises:
             SchemaUnavailable: the registry does not answer, or refuses.
         """
+        return self._newest(subject) is not None
+
+    def newest(self, subject: str) -> tuple[int, list[Json]] | None:
+        """Return the newest schema of a subject: its id, the schemas it refers to, and last itself.
+
+        Raises:
+            SchemaUnavailable: the registry does not answer, or refuses.
+            Undecodable: it is not an Avro schema.
+        """
+        answer = self._newest(subject)
+        if answer is None:
+            return None
         try:
-            self._get(f"subjects/{quote(subject, safe='')}/versions/latest")
+            return int(answer["id"]), [*self._definitions_for(answer, f"the newest schema of {subject}", set())]
+        except (SchemaUnavailable, Undecodable):
+            raise
+        except UnknownSchema as error:
+            raise Undecodable(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - the answer is not a schema
+            raise SchemaUnavailable(f"the schema registry did not answer with a schema ({type(error).__name__})") from None
+        finally:
+            self._answers.clear()
+
+    def _newest(self, subject: str) -> Json:
+        try:
+            return self._get(f"subjects/{quote(subject, safe='')}/versions/latest")
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
-                return False
+                return None
             raise _refused(error, f"the newest schema of {subject}") from None
         except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or OAuth: no answer came
             raise SchemaUnavailable(f"the schema registry did not answer ({type(error).__name__})") from None
-        return True
 
     def _note(self, schema_id: int, message: str, pause: float) -> _Absent:
         self._absent.pop(schema_id, None)

@@ -81,6 +81,11 @@ class WriterSchema:
         resolved = self.resolved(schema)
         return [resolved] if resolved["type"] in RECORDS else []
 
+    def named_records(self) -> list[tuple[str, Json]]:
+        """Return the record types that an event may be of, each with its full name."""
+        branches = self.event if isinstance(self.event, list) else [self.event]
+        return [(branch, records[0]) for branch in branches if (records := self.records(branch))]
+
     def resolved(self, schema: Json) -> Json:
         """Return a type other than a union as an object, also if it is given by name."""
         return (self.types.get(schema) or {"type": schema}) if isinstance(schema, str) else schema

@@ -3,6 +3,9 @@
 A module is imported once its command is given: it loads the libraries that the command needs, and no other command waits
 for them. What commands share, or must be tested without Kafka, stands beside them:
 
+    findings         what `check` and `lint` find, a line each
+    partial_settings settings of which the account may be missing
+    preview_verdicts what would become of one record
     test_event     the one event of ``check --send-test-event``, and what Amazon's answer means
     audit_account  what became of every offset
     replay_plan    which dead letters are replayed, and why the others are not
@@ -20,6 +23,8 @@ __all__ = ["COMMANDS"]
 COMMANDS: Mapping[str, str] = {
     "run": "forward events until SIGTERM, which drains and exits 0",
     "check": "say what is right and what is wrong, and change nothing",
+    "preview": "show what would become of records, send nothing",
+    "lint": "say whether settings and mapping file are right, without any network",
     "audit": "say what became of every record of the source topics, and change nothing",
     "replay": "put dead letters of this group back on the source topic",
     "demo": "the whole pipeline on simulators, with a reconciliation at the end",

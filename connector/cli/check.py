@@ -12,28 +12,36 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 
 import orjson
 from rich.console import Console
 from rich.text import Text
 
-from connector.assembly import cluster_for, contract_for, ledger_policy, managed_topics, read_settings, sink_for
+from connector.assembly import (
+    cluster_for,
+    contract_for,
+    ledger_policy,
+    managed_topics,
+    mapping_for,
+    read_settings,
+    sink_for,
+)
 from connector.avro import schemas
+from connector.cli.findings import Finding, State, mapping_findings
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
-from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable
+from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable, Undecodable
 from connector.kafka import clients
 from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import LedgerReader
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
+from connector.mapping.file import MappingFile
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
 
-__all__ = ["Finding", "State", "run", "set_up"]
+__all__ = ["run", "set_up"]
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
@@ -51,24 +59,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class State(Enum):
-    """Of one thing looked at."""
-
-    RIGHT = "ok"
-    NOTE = "note"
-    WRONG = "WRONG"
-
-
 _STYLE = {State.RIGHT: "green", State.NOTE: "yellow", State.WRONG: "bold red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the screen."""
-
-    state: State
-    what: str
-    sentence: str
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -258,8 +249,12 @@ def _group(topics: Cluster, group: str) -> Finding:
 
 
 def _schemas(settings: Settings) -> Iterator[Finding]:
+    mapping = mapping_for(settings)
     if settings.registry is None:
-        yield Finding(State.RIGHT, "schema file", str(settings.schema_file))  # read with the settings
+        file = schemas.SchemaFile(str(settings.schema_file))  # read with the settings
+        yield Finding(State.RIGHT, "schema file", str(settings.schema_file))
+        if mapping is not None:
+            yield from mapping_findings(mapping, file.definitions(), str(settings.schema_file))
         return
     registry = schemas.Registry(settings.registry.properties)
     try:
@@ -273,6 +268,19 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
         if not there:
             # Not wrong: subjects may be named by other strategies, and records name their schema by its id.
             yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
+        elif mapping is not None:
+            yield from _newest(registry, mapping, f"{topic}-value")
+
+
+def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> Iterator[Finding]:
+    try:
+        found = registry.newest(subject)
+    except (SchemaUnavailable, Undecodable) as error:
+        yield Finding(State.WRONG, "mapping", f"{subject}: {error}")
+        return
+    if found is not None:
+        schema_id, definitions = found
+        yield from mapping_findings(mapping, definitions, f"schema {schema_id} of {subject}")
 
 
 async def _amazon(settings: Settings) -> list[Finding]:

@@ -24,6 +24,7 @@ _ON_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 def problems(settings: Settings, variables: Variables) -> Iterator[str]:
     """Yield every contradiction; one is enough to refuse the settings."""
     yield from _source_of_schemas(settings, variables)
+    yield from _one_mapping(settings)
     yield from _credentials(variables)
     yield from _contract(settings)
     yield from _topic_names(settings)
@@ -46,6 +47,11 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
         yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both missing: set one of them"
     if variables.family("SCHEMA_REGISTRY_…") and not settings.registry:
         yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set"
+
+
+def _one_mapping(settings: Settings) -> Iterator[str]:
+    if settings.mapping_file is not None and settings.mapping is not None:
+        yield "MAPPING_FILE and MAPPING are both set: remove one of them"
 
 
 def _credentials(variables: Variables) -> Iterator[str]:

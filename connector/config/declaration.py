@@ -47,10 +47,12 @@ class Kind(Generic[T]):
     """The type in words, for the pages about settings: "duration above zero"."""
     parse: Callable[[str, Refuse], T]
     secret: bool = False
+    shown: Callable[[str], str] | None = None
+    """Makes of a value what is shown of it, where the value is too long to show."""
 
     def then(self, function: Callable[[T], U]) -> Kind[U]:
         """Return the kind whose value is made from this kind's value."""
-        return Kind(self.type, lambda text, refuse: function(self.parse(text, refuse)), self.secret)
+        return Kind(self.type, lambda text, refuse: function(self.parse(text, refuse)), self.secret, self.shown)
 
 
 class Variables(Protocol):

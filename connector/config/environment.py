@@ -128,6 +128,9 @@ class Environment:
         self.problems.append(f"{name} {what}")
 
     def _show(self, name: str, value: str) -> None:
+        setting = self._settings.get(name)
+        if setting is not None and setting.kind.shown is not None:
+            value = setting.kind.shown(value)
         shown = "***" if self._is_secret(name) else _QUERY.sub(r"\1?***", _USER.sub("//***@", value))
         self.rows.append((name, shown))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -38,7 +39,7 @@ _SERVER = re.compile(r"(\w+://)?([^\s:/@\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 def optional(kind: Kind[T]) -> Kind[T | None]:
     """Return the kind of a setting that may be left out; its value is then None."""
-    return Kind(kind.type, lambda text, refuse: kind.parse(text, refuse) if text else None, kind.secret)
+    return Kind(kind.type, lambda text, refuse: kind.parse(text, refuse) if text else None, kind.secret, kind.shown)
 
 
 def properties(library: str) -> Kind[Mapping[str, str]]:
@@ -194,6 +195,10 @@ def topic_problem(text: str) -> str | None:
     return None if _TOPIC.fullmatch(text) else f"names {text!r}, which is not a valid Kafka topic name: {rule}"
 
 
+def _hash(text: str) -> str:
+    return f"sha256 {sha256(text.encode()).hexdigest()[:16]}"
+
+
 def host_of(url: str) -> str:
     """Return the host of a URL; empty if the URL has none."""
     try:
@@ -209,4 +214,5 @@ URLS = texts("URLs", url_problem)
 SERVERS = texts("host:port", _server_problem).then(",".join)
 TOPICS = texts("names of topics", topic_problem, once=True)
 DATA_SET = text("text", _data_set_problem)
+FILE_TEXT = replace(text("text of a file"), shown=_hash)
 FIELDS = texts("names of fields", _field_problem, once=True)

@@ -326,6 +326,18 @@ class Settings:
         "file with the schema that the records were written with, if there is no registry",
         section="Schemas",
     )
+    mapping_file: Path | None = setting(
+        "MAPPING_FILE",
+        kinds.optional(kinds.text("path of a file").then(Path)),
+        "mapping file, which makes events of records with a schema of your own",
+        section="Mapping",
+    )
+    mapping: str | None = setting(
+        "MAPPING",
+        kinds.optional(kinds.FILE_TEXT),
+        "the text of a mapping file, where there is no place for a file; set this or MAPPING_FILE",
+        section="Mapping",
+    )
     amazon: Amazon = section("Amazon", Amazon)
     freshness: FreshnessPolicy = section("Events", _Freshness)
     dedupe: DedupePolicy = section("Events", _Dedupe)
@@ -374,13 +386,15 @@ class Settings:
         read_file: Callable[[str], str] = lambda path: Path(path).read_text(encoding="utf-8"),
         kafka_problems: Callable[[Mapping[str, str], float], list[str]] = lambda *_: [],
         registry_problems: Callable[[Mapping[str, str]], list[str]] = lambda _: [],
+        mapping_problems: Callable[[Settings], list[str]] = lambda _: [],
     ) -> Settings:
         """Parse the environment.
 
         ``read_file`` returns the text of a secret's file. ``kafka_problems`` and
         ``registry_problems`` take the properties by their names in the library, and return one
         sentence a problem that begins with the variable. The first one also takes the seconds of
-        ``DRAIN_TIMEOUT``, during which the consumer does not poll.
+        ``DRAIN_TIMEOUT``, during which the consumer does not poll. ``mapping_problems`` takes the
+        settings, for what the mapping file has to fit.
 
         Raises:
             SettingsError: with every problem there is.
@@ -393,6 +407,7 @@ class Settings:
         problems += kafka_problems(settings.kafka.properties, settings.drain_timeout_seconds)
         if settings.registry is not None:
             problems += registry_problems(settings.registry.properties)
+        problems += mapping_problems(settings)
         problems += checks.problems(settings, environment)
         environment.refuse_unknown()
         if problems:

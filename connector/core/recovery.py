@@ -45,7 +45,8 @@ R1  A fact resolves a record only if cluster, topic, topic id, group, destinatio
 R2  A commit of ours is used only while the ledger holds what the commit rests on.
 R3  A foreign commit is used only if every record that it skips was judged.
 R4  An offset outside the log is never replaced silently.
-R5  The epoch of a start is that of the record right before it, or unknown.
+R5  The epoch of a start is that of the last record before it, as committed or as in the ledger;
+    else it is unknown.
 R6  A value of ACCEPT names one case. It never accepts the next one.
 
 The cases, in the order in which they are decided:
@@ -56,7 +57,7 @@ The cases, in the order in which they are decided:
     newer version   -                                              not: upgrade this member first
     foreign         a skipped record has no fact                   not, unless ACCEPT=skipped-...
                     the last judged record is in the log           after that record, with its epoch
-                    anything else                                  at the commit, epoch unknown
+                    anything else                                  at the commit, with the epoch it names
     ours            the source topic was recreated                 at the beginning
                     the ledger was recreated, cut or emptied       not, unless ACCEPT=ledger-lost-...
                     the newest entry has another destination       not, unless ACCEPT=destination-changed-...
@@ -432,7 +433,7 @@ class Restoration:
                     f"offset to {skipped} (kafka-consumer-groups.sh --reset-offsets --to-offset {skipped}); or skip the "
                     f"records with ACCEPT={accept}"
                 )
-        start = _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        start = _Start(offset, committed.epoch, "from an offset that an operator set")
         last, doubt = self.resolved.last_below(offset), self.in_doubt(state)
         if skipped is None and last is not None and doubt is not None and doubt[0] <= last[0]:
             # No record stands between the last judged record and the commit, so start after that

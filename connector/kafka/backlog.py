@@ -20,7 +20,8 @@ from confluent_kafka import Message
 
 from connector.core import inputs
 from connector.core.letters import size as headers_size
-from connector.intake import Intake, Origin, headers_of
+from connector.headers import headers_of
+from connector.intake import Intake, Origin
 from connector.kafka.host import Host, Semaphore
 from connector.kafka.positions import Positions
 from connector.model import Poll, TopicPartition

@@ -19,7 +19,7 @@ from connector.core.letters import (
     largest,
     size,
 )
-from connector.intake import Shortened, headers_of
+from connector.headers import Shortened, headers_of
 from connector.kafka.producer import ConfirmingProducer, time_kept
 from connector.model import Flaw, Manner, TopicPartition
 from connector.ports import Confirmation, Record, RecordOrigin

@@ -17,7 +17,7 @@ from connector.config import Kafka
 from connector.core.letters import Headers, Letter
 from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
-from connector.intake import headers_of
+from connector.headers import headers_of
 from connector.kafka import clients
 from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import entries

@@ -20,6 +20,7 @@ from connector.core.letter_box import TOO_LARGE
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import SchemaDenied, SchemaUnavailable
+from connector.mapping.plan import Mapper
 from connector.model import Answer, Outcome, RequestFailed, TopicPartition
 from connector.telemetry.logging import REPEAT_SECONDS
 from connector.telemetry.metrics import Metrics
@@ -56,9 +57,9 @@ class Telemetry:
 
     # ---- what is shown
 
-    def watch(self, pipeline: Pipeline, contract: object) -> None:
-        """Read the counters of this pipeline, and of its wire contract if it counts adjustments, at every scrape."""
-        self._metrics.watch(pipeline, contract)
+    def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None = None) -> None:
+        """Read at every scrape the counters of this pipeline, of its contract if it has some, and of the mapping."""
+        self._metrics.watch(pipeline, contract, mapper)
 
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
@@ -75,6 +76,10 @@ class Telemetry:
         self._log.info("started", version=version, settings=dict(settings))
         for note in notes:
             self._log.info("note", sentence=note)
+
+    def schema_lacks(self, sentence: str) -> None:
+        """Say which inputs a schema cannot give; events go without them."""
+        self._log.info("schema_lacks", sentence=sentence)
 
     def listening(self, host: str, port: int) -> None:
         """Say where probes and scrapes are answered; with ``LISTEN_PORT=0`` nobody knows before."""

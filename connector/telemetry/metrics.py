@@ -13,6 +13,7 @@ from connector.core import status
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.core.statistics import AGE_BOUNDS_SECONDS
+from connector.mapping.plan import Mapper
 from connector.model import Outcome, TopicPartition
 
 __all__ = ["Metrics"]
@@ -40,6 +41,7 @@ class Metrics:
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
+        self._mapper: Mapper | None = None
         self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -67,9 +69,10 @@ class Metrics:
         )
         self._registry.register(self)
 
-    def watch(self, pipeline: Pipeline, contract: object) -> None:
-        """Read the counters of this pipeline, and of its wire contract if it counts adjustments, at every scrape."""
+    def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None) -> None:
+        """Read at every scrape the counters of this pipeline, of its contract if it has some, and of the mapping."""
         self.pipeline = pipeline
+        self._mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None
 
     def exposition(self) -> bytes:
@@ -143,8 +146,10 @@ class Metrics:
         yield _counter("connector_released", "Records given back unresolved at a revoke.", counts.released)
         yield _counter("connector_late_answers", "Verdicts on events of assignments that had ended.", counts.late_answers)
         if self._contract is not None:
-            adjusted = self._contract.adjustments
+            adjusted = {**self._contract.adjustments, **(self._mapper.left_out if self._mapper is not None else {})}
             yield _counters("connector_adjustments", "Inputs left out, rounded, or read as another.", "what", adjusted)
+        filtered = self._mapper.filtered if self._mapper is not None else {}
+        yield _counters("connector_filtered", "Records that are no events by a mapping.", "mapping", filtered)
         yield _gauge(
             "connector_buffered_events", "Records neither in flight nor resolved.", status.buffered_events(pipeline)
         )

@@ -64,3 +64,31 @@ def with_field(name: str, /, **changes: Any) -> Any:
 
 def written(schema: Any, event: dict[str, Any], schema_id: int = 1) -> bytes:
     return framed(schema_id, EventEncoder(schema).encode(event))
+
+
+class Polled:
+    """A record of a value, as polled."""
+
+    def __init__(self, value: bytes | None) -> None:
+        self._value = value
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def key(self) -> bytes | None:
+        return None
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return None
+
+    def topic(self) -> str:
+        return "conversions"
+
+    def offset(self) -> int:
+        return 0
+
+    def leader_epoch(self) -> int | None:
+        return 0
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, AT_MS

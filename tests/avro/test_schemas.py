@@ -28,7 +28,7 @@ from connector.avro.schemas import (
 )
 from connector.avro.writer_schema import parse
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
-from tests.avro.samples import EVENT, ours, written
+from tests.avro.samples import EVENT, Polled, ours, written
 from tests.patience import patience
 
 PATIENCE = 30.0
@@ -108,7 +108,7 @@ def registry(server: Server, clock: Clock) -> Iterator[Registry]:
 def test_a_record_is_decoded_by_the_schema_of_its_id(server: Server, registry: Registry) -> None:
     server.answers["/schemas/ids/7"] = 200, {"schema": json.dumps(ours())}
     decoder = EventDecoder(Framing.CONFLUENT, registry)
-    assert [decoder.decode(written(ours(), EVENT, 7)) for _ in range(3)] == [EVENT] * 3
+    assert [decoder.decode(Polled(written(ours(), EVENT, 7))) for _ in range(3)] == [EVENT] * 3
     assert server.asked == ["/schemas/ids/7"]
 
 
@@ -733,7 +733,7 @@ def test_the_schema_file_is_the_schema_of_every_value(tmp_path: Path) -> None:
     path.write_text(json.dumps(ours()))
     schemas = SchemaFile(str(path))
     schemas.check()
-    assert EventDecoder(Framing.PLAIN, schemas).decode(EventEncoder().encode(EVENT)) == EVENT
+    assert EventDecoder(Framing.PLAIN, schemas).decode(Polled(EventEncoder().encode(EVENT))) == EVENT
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b'"string"', b'{"type": "record"}', b"[" * 100_000])

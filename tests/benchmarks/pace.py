@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks.drawing import Points, Row, Shade, draw
-from tests.benchmarks.storm import PARTITIONS, Sample, staged, watch
-from tests.integration.world import Produced, Sandbox, World, event, now_ms
+from tests.benchmarks.throttle import PARTITIONS, Sample, staged, watch
+from tests.integration.brokers import Produced
+from tests.integration.events import event, now_ms
+from tests.integration.program import Sandbox, World
 
 __all__ = ["PHASES", "Phase", "Run", "Seen", "follow", "main"]
 

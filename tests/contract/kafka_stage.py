@@ -29,7 +29,8 @@ from connector.kafka.ledger import Ledger
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
-from tests.integration.world import commit, committed, create_topic, delete_records, end_offsets, eventually, read_topic
+from tests.integration.brokers import commit, committed, create_topic, delete_records, end_offsets, read_topic
+from tests.patience import eventually
 from tests.simulation.cluster import (
     AdminClient,
     Cluster,

@@ -15,7 +15,8 @@ from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.tokens import Credentials
 from connector.model import NO_VERDICT, Answer, Failure, RequestFailed, VerdictKind, Verdicts
-from tests.integration.world import Sandbox, event
+from tests.integration.events import event
+from tests.integration.program import Sandbox
 from tests.simulation.records import Nature, Row
 from tests.simulation.vendor import BASE_URL, TOKEN_URL, Acceptance, Transport, Vendor, VendorOdds
 from tests.simulation.virtual_time import Process, VirtualLoop

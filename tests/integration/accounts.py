@@ -14,18 +14,10 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
+from tests.integration.brokers import Produced, describe_topic, end_offsets, headers_of, produce, read_topic
+from tests.integration.events import now_ms
 from tests.integration.oracle import Account, Breach, Commit, Entry, Interruption, Letter, Source, judge
-from tests.integration.world import (
-    Produced,
-    Sandbox,
-    World,
-    describe_topic,
-    end_offsets,
-    headers_of,
-    now_ms,
-    produce,
-    read_topic,
-)
+from tests.integration.program import Sandbox, World
 
 __all__ = ["account_of", "assert_account_closes", "commits_made", "produce_all"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
-from tests.integration.world import Sandbox, World
+from tests.integration.program import Sandbox, World
 
 
 @pytest.fixture(scope="session")

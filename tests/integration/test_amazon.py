@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.world import World, event, eventually, headers_of, read_topic
+from tests.integration.brokers import headers_of, read_topic
+from tests.integration.events import event
+from tests.integration.program import World
+from tests.patience import eventually
 
 
 def test_contract_events_v1_works_from_end_to_end(world: World) -> None:

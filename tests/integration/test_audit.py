@@ -9,23 +9,20 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from tests.integration.world import (
-    DAY_MS,
+from tests.integration.brokers import (
     Produced,
-    World,
     alter_topic,
     commit,
     create_topic,
     delete_records,
     delete_topic,
     end_offsets,
-    event,
-    eventually,
-    now_ms,
     produce,
     read_topic,
 )
-from tests.patience import patience
+from tests.integration.events import DAY_MS, event, now_ms
+from tests.integration.program import World
+from tests.patience import eventually, patience
 
 _FATES = ("delivered", "dead_lettered", "duplicate", "stale", "ignored")
 _NOTHING = b"not Avro at all"

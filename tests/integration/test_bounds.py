@@ -1,43 +1,41 @@
-"""The buffer's bounds and the group's peace in a storm: Amazon throttles every request, with a full topic behind it.
+"""The buffer's bounds and the group's peace while Amazon throttles every request, with a full topic behind it.
 
-``make storm`` is the same for ten minutes, with the curve.
+``make throttle`` is the same for ten minutes, with the curve.
 """
 
 from __future__ import annotations
 
 import time
 
-from tests.benchmarks.storm import PARTITIONS, Storm, fill, ride_out, watch
-from tests.integration.world import World
+from tests.benchmarks.throttle import PARTITIONS, ThrottledRun, fill, ride_out, watch
+from tests.integration.program import World
 
 _SECONDS = 20.0
 _GROWTH_BYTES = 12_000_000
-"""Of memory over the storm once the buffer is full; what it holds is five times that."""
+"""Most growth of memory while Amazon throttles, once the buffer is full; the buffer holds five times that."""
 
 
-def _check(storm: Storm, most_events: int, most_bytes: int) -> None:
-    samples = storm.throttled + storm.drained
+def _check(run: ThrottledRun, most_events: int, most_bytes: int) -> None:
+    samples = run.throttled + run.drained
     assert max(sample.held_events for sample in samples) <= most_events
     assert max(sample.held_bytes for sample in samples) <= most_bytes
-    assert len(storm.full) >= 3, "the buffer was full"
-    assert storm.full[-1].throttled >= 2, "the storm was one"
-    assert storm.full[-1].resident_bytes - storm.full[0].resident_bytes < _GROWTH_BYTES
-    assert storm.full[-1].files <= storm.full[0].files + 8  # connections come and go
-    assert storm.rebalances == 0
+    assert len(run.full) >= 3, "the buffer was full"
+    assert run.full[-1].throttled >= 2, "Amazon did throttle"
+    assert run.full[-1].resident_bytes - run.full[0].resident_bytes < _GROWTH_BYTES
+    assert run.full[-1].files <= run.full[0].files + 8  # connections come and go
+    assert run.rebalances == 0
 
 
-def test_in_a_storm_memory_stays_flat_polling_goes_on_and_afterwards_everything_drains(world: World) -> None:
+def test_while_amazon_throttles_memory_stays_flat_polling_goes_on_and_afterwards_everything_drains(world: World) -> None:
     events = 9_000
     world.create_topic(PARTITIONS)
     fill(world, events)
-    # A member that stops to poll loses its partitions, within the storm and by its own doing, whatever the protocol.
+    # A member that stops to poll loses its partitions, while Amazon throttles and by its own doing, whatever the protocol.
     polls = {"KAFKA_MAX_POLL_INTERVAL_MS": "10000", "KAFKA_SESSION_TIMEOUT_MS": "10000", "DRAIN_TIMEOUT": "5s"}
 
-    storm = ride_out(
-        world, world.sandbox, events, _SECONDS, KAFKA_GROUP_PROTOCOL="classic", BUFFER_MAX_EVENTS="3000", **polls
-    )
+    run = ride_out(world, world.sandbox, events, _SECONDS, KAFKA_GROUP_PROTOCOL="classic", BUFFER_MAX_EVENTS="3000", **polls)
 
-    _check(storm, 3_000, 64_000_000)
+    _check(run, 3_000, 64_000_000)
     accepted = world.sandbox.accepted()
     assert len(accepted) == events
     assert set(accepted.values()) == {1}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tests.integration.world import World, commit, committed, create_topic, event, topic_settings, topics
+from tests.integration.brokers import commit, committed, create_topic, topic_settings, topics
+from tests.integration.events import event
+from tests.integration.program import World
 
 
 def _ours(world: World) -> set[str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import pytest
 
 from connector.model import Outcome
-from tests.integration.world import DAY_MS, World, event, eventually, now_ms
+from tests.integration.events import DAY_MS, event, now_ms
+from tests.integration.program import World
+from tests.patience import eventually
 
 _DAY = 86_400
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from connector.avro import ledger_entry
 from tests.avro.ledger_facts import unpacked
+from tests.integration.brokers import create_topic, delete_records, ledger_entries
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import (
-    Sandbox,
-    World,
-    create_topic,
-    delete_records,
-    event,
-    eventually,
-    ledger_entries,
-)
-
-pytestmark = pytest.mark.kafka
+from tests.integration.kafka.segments import Batch, batches
+from tests.integration.program import World
+from tests.patience import eventually
 
 
 @pytest.fixture(scope="module")
@@ -31,43 +23,13 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture
-def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
-    _one_sandbox.clear()
-    world = World(cluster.bootstrap_servers, _one_sandbox, tmp_path)
-    yield world
-    world.close()
+@pytest.fixture(scope="module")
+def kafka(cluster: Cluster) -> str:
+    return cluster.bootstrap_servers
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Where a batch of one record stands in the segment of a partition."""
-
-    segment: Path
-    begins: int
-    length: int
-
-    @property
-    def content(self) -> bytes:
-        return self.segment.read_bytes()[self.begins :][: self.length]
-
-    def flip(self, byte: int, bit: int) -> None:
-        """Flip a bit of what the broker has; it reads its files as they are."""
-        with self.segment.open("r+b") as file:
-            file.seek(self.begins + byte)
-            before = file.read(1)[0]
-            file.seek(self.begins + byte)
-            file.write(bytes([before ^ bit]))
-
-
-def _batches(cluster: Cluster, topic: str, partition: int = 0) -> list[_Batch]:
-    segment = cluster._directory / "node-1" / "logs" / f"{topic}-{partition}" / f"{0:020}.log"
-    content, begins, found = segment.read_bytes(), 0, list[_Batch]()
-    while begins < len(content):
-        length = int.from_bytes(content[begins + 8 : begins + 12], "big") + 12
-        found.append(_Batch(segment, begins, length))
-        begins += length
-    return found
+def _batches(cluster: Cluster, topic: str) -> list[Batch]:
+    return batches(cluster.segment(1, topic, 0))
 
 
 def _stopped(world: World, **ledger: str) -> None:

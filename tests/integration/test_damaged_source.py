@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.integration.brokers import Produced, commit, create_topic, end_offsets, forget_clients, ledger_entries, produce
+from tests.integration.brokers import committed as committed_by
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import (
-    Produced,
-    Sandbox,
-    World,
-    commit,
-    create_topic,
-    end_offsets,
-    event,
-    eventually,
-    forget_clients,
-    ledger_entries,
-    produce,
-)
-from tests.integration.world import committed as committed_by
-
-pytestmark = pytest.mark.kafka
+from tests.integration.kafka.segments import batches
+from tests.integration.program import World
+from tests.patience import eventually
 
 _BATCH = 5
 """Records of a partition that are produced together, three times."""
 
 
-def _flip(at: int, bit: int) -> Callable[[bytearray, int], None]:
-    def flip(log: bytearray, batch: int) -> None:
-        log[batch + at] ^= bit
-
-    return flip
-
-
 # Where things stand in a batch: magic at 16, checksum at 17, codec at 22, records from 61 on.
-_DAMAGES: Mapping[str, tuple[str, Callable[[bytearray, int], None]]] = {
-    "plain": ("uncompressed", _flip(90, 4)),
-    "zstd": ("zstd", _flip(90, 4)),
-    "gzip": ("gzip", _flip(90, 4)),
-    "codec": ("lz4", _flip(22, 6)),
-    "magic": ("uncompressed", _flip(16, 4)),
+_DAMAGES: Mapping[str, tuple[str, int, int]] = {
+    "plain": ("uncompressed", 90, 4),
+    "zstd": ("zstd", 90, 4),
+    "gzip": ("gzip", 90, 4),
+    "codec": ("lz4", 22, 6),
+    "magic": ("uncompressed", 16, 4),
 }
+"""Codec of the topic, and which byte of a batch loses which bits."""
 
 
 @pytest.fixture
@@ -55,18 +38,15 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
-    _one_sandbox.clear()
-    world = World(cluster.bootstrap_servers, _one_sandbox, tmp_path)
-    yield world
-    world.close()
+def kafka(cluster: Cluster) -> str:
+    return cluster.bootstrap_servers
 
 
 def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_mended(
     cluster: Cluster, world: World
 ) -> None:
     topics = {f"{world.topic}-{name}": damage for name, damage in _DAMAGES.items()}
-    for topic, (codec, _) in topics.items():
+    for topic, (codec, *_) in topics.items():
         create_topic(world.servers, topic, 2, compression_type=codec)
         for partition in range(2):
             for batch in range(3):
@@ -112,27 +92,17 @@ def _produced(world: World, name: str, partition: int) -> Produced:
     return Produced(world.value(event(name)), name.encode(), partition=partition)
 
 
-def _damage(cluster: Cluster, topics: Mapping[str, tuple[str, Callable[[bytearray, int], None]]]) -> dict[Path, bytes]:
+def _damage(cluster: Cluster, topics: Mapping[str, tuple[str, int, int]]) -> dict[Path, bytes]:
     """Damage on disk the batch behind the first five records of each topic; return what stood there before."""
     cluster.shut_down(1)
     before = {}
-    for topic, (_, damage) in topics.items():
+    for topic, (_, byte, bits) in topics.items():
         path = cluster.segment(1, topic, 0)
         before[path] = path.read_bytes()
-        log = bytearray(before[path])
-        damage(log, _place_of(log, _BATCH))
-        path.write_bytes(log)
+        next(batch for batch in batches(path) if batch.first_offset == _BATCH).flip(byte, bits)
     cluster.restart(1)
     cluster.wait_until_complete()
     return before
-
-
-def _place_of(log: bytearray, offset: int) -> int:
-    """Return where the batch that begins with an offset stands; what was produced together may be several batches."""
-    at = 0
-    while (found := struct.unpack_from(">qi", log, at))[0] != offset:
-        at += 12 + int(found[1])
-    return at
 
 
 def _committed(world: World, topic: str) -> dict[int, int]:
@@ -143,7 +113,7 @@ def test_batch_that_is_given_up_as_the_readme_says_is_skipped_with_the_value_tha
     cluster: Cluster, world: World
 ) -> None:
     topics = {f"{world.topic}-{name}": _DAMAGES[name] for name in ("plain", "zstd")}
-    for topic, (codec, _) in topics.items():
+    for topic, (codec, *_) in topics.items():
         create_topic(world.servers, topic, 1, compression_type=codec)
         for batch in range(3):
             names = (f"{topic}-{batch * _BATCH + at}" for at in range(_BATCH))

@@ -8,21 +8,19 @@ from random import Random
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME
 
-from tests.integration.world import (
-    DAY_MS,
+from tests.integration.brokers import (
     Produced,
-    World,
     alter_topic,
     create_topic,
     delete_records,
-    event,
-    eventually,
     headers_of,
-    now_ms,
     produce,
     read_topic,
     topic_settings,
 )
+from tests.integration.events import DAY_MS, event, now_ms
+from tests.integration.program import World
+from tests.patience import eventually
 
 _HEADERS: list[tuple[str, bytes | None]] = [
     ("trace", b"\x00\xff"),

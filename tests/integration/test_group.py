@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from connector.model import Outcome
-from tests.integration.world import ConnectorProcess, World, event, eventually
+from tests.integration.events import event
+from tests.integration.program import World
+from tests.patience import eventually
 
 _PARTITIONS = 4
 _PROTOCOLS = pytest.mark.parametrize(
@@ -21,7 +23,7 @@ _PROTOCOLS = pytest.mark.parametrize(
 def test_killed_process_leaves_its_partitions_and_their_window_to_the_other(world: World, protocol: dict[str, str]) -> None:
     world.create_topic(_PARTITIONS)
     one, other = world.connector(**protocol), world.connector(**protocol)
-    eventually(lambda: (_held(one), _held(other)) == (2, 2), "they share the partitions", 45)
+    eventually(lambda: (len(one.works_on()), len(other.works_on())) == (2, 2), "they share the partitions", 45)
     for partition in range(_PARTITIONS):
         world.produce(event(f"bought-{partition}"), partition=partition)
     one.until_resolved(delivered=2)
@@ -32,7 +34,7 @@ def test_killed_process_leaves_its_partitions_and_their_window_to_the_other(worl
     for partition in range(_PARTITIONS):
         world.produce(event(f"bought-{partition}"), event(f"later-{partition}"), partition=partition)
 
-    eventually(lambda: _held(other) == _PARTITIONS, "the other has all partitions", 45)
+    eventually(lambda: len(other.works_on()) == _PARTITIONS, "the other has all partitions", 45)
     other.until_resolved(delivered=2 + _PARTITIONS, duplicate=_PARTITIONS)
     world.until_committed_to_the_end()
     assert set(world.sandbox.accepted().values()) == {1}
@@ -45,7 +47,7 @@ def test_rolling_stop_while_requests_are_out_delivers_everything_once(world: Wor
     world.sandbox.set_faults(latency_ms=150)
     slowly = protocol | {"BATCH_MAX_EVENTS": "5", "MAX_IN_FLIGHT": "2"}
     one, other = world.connector(**slowly), world.connector(**slowly)
-    eventually(lambda: (_held(one), _held(other)) == (2, 2), "they share the partitions", 45)
+    eventually(lambda: (len(one.works_on()), len(other.works_on())) == (2, 2), "they share the partitions", 45)
     expected = {f"bought-{partition}-{number}" for partition in range(_PARTITIONS) for number in range(100)}
     for partition in range(_PARTITIONS):
         world.produce(*(event(f"bought-{partition}-{number}") for number in range(100)), partition=partition)
@@ -54,7 +56,7 @@ def test_rolling_stop_while_requests_are_out_delivers_everything_once(world: Wor
     assert one.stop() == 0
     assert len(world.sandbox.accepted()) < len(expected)
     one.start(world.settings(**slowly))
-    eventually(lambda: _held(one) > 0, "it is back", 45)
+    eventually(lambda: len(one.works_on()) > 0, "it is back", 45)
     assert other.stop() == 0
 
     eventually(lambda: len(world.sandbox.accepted()) == len(expected), "everything is accepted", 45)
@@ -63,10 +65,3 @@ def test_rolling_stop_while_requests_are_out_delivers_everything_once(world: Wor
     assert one.stop() == 0
     assert {outcome for fates in world.fates().values() for outcome in fates} == {Outcome.DELIVERED}
     assert all(len(fates) == 1 for fates in world.fates().values())
-
-
-def _held(connector: ConnectorProcess) -> int:
-    """Return how many partitions a process has started."""
-    held = [line["partition"] for line in connector.log("partition_restored")]
-    given_up = [line["partition"] for what in ("partition_released", "partition_lost") for line in connector.log(what)]
-    return len(held) - len(given_up)

@@ -6,7 +6,6 @@ and ledger topics, what the group committed.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from zlib import crc32
 
@@ -15,8 +14,11 @@ import pytest
 from connector.cli.samples import REFUSED_NAME, Sample, samples
 from connector.cli.samples import Fate as SampleFate
 from tests.integration.accounts import account_of, assert_account_closes, produce_all
+from tests.integration.brokers import end_offsets
+from tests.integration.events import now_ms
 from tests.integration.oracle import Fate, Interruption, Source
-from tests.integration.world import ConnectorProcess, Sandbox, World, end_offsets, eventually, now_ms
+from tests.integration.program import Sandbox, World
+from tests.patience import eventually
 
 _EVENTS = 20_000
 _PARTITIONS = 6
@@ -76,18 +78,18 @@ def test_of_20000_events_none_is_lost_and_none_counted_twice_when_a_process_is_k
 
     killed, other = world.connector(**settings), world.connector(**settings)
     eventually(
-        lambda: len(_partitions(killed)) == len(_partitions(other)) == _PARTITIONS // 2, "both have half of the partitions"
+        lambda: len(killed.works_on()) == len(other.works_on()) == _PARTITIONS // 2, "both have half of the partitions"
     )
     records = produce_all(world, (_source(world, sample) for sample in samples(_EVENTS, now_ms(), seed=11)))
     eventually(lambda: sandbox.status()["events"] >= _KILL_AFTER, "the sandbox has received enough", seconds=90)
-    held = _partitions(killed)
+    held = killed.works_on()
     theirs = {record.event_id for record in records if record.partition in held and record.event_id is not None}
     sandbox.set_faults(**faults, latency_ms=_SLOW_MS)
     eventually(lambda: theirs & _unanswered(sandbox), "a request of the one to be killed is out")
     began_ms = now_ms()
     killed.kill()
     sandbox.set_faults(**faults, latency_ms=60)
-    kill = Interruption(began_ms, now_ms(), frozenset(held), at_most=_IN_FLIGHT * _BATCH, unwritten_ms=_UNWRITTEN_MS)
+    kill = Interruption(began_ms, now_ms(), held, at_most=_IN_FLIGHT * _BATCH, unwritten_ms=_UNWRITTEN_MS)
     killed.start(world.settings(**settings))
     ends = end_offsets(world.servers, world.topic)
     eventually(lambda: world.committed() == ends, "committed offsets end at the end of every partition", seconds=150)
@@ -106,9 +108,3 @@ def test_of_20000_events_none_is_lost_and_none_counted_twice_when_a_process_is_k
 def _unanswered(sandbox: Sandbox) -> set[str]:
     """Return the ids in requests that were not answered yet."""
     return {line["id"] for line in sandbox.record() if line["answered"] is None}
-
-
-def _partitions(process: ConnectorProcess) -> set[int]:
-    """Return the partitions that a process reads, from its page."""
-    _, page = process.page("/")
-    return {int(number) for number in re.findall(r"-(\d+)<td>running", page)}

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration.accounts import account_of, assert_account_closes, produce_all
+from tests.integration.brokers import end_offsets
 from tests.integration.failpoints import POINTS
-from tests.integration.kills import DRAIN_SECONDS, Mortal, prepare
+from tests.integration.load import REFUSED_NAME, Traffic
 from tests.integration.oracle import Account, Interruption, Source, second_acceptances
-from tests.integration.traffic import REFUSED_NAME, Traffic
-from tests.integration.world import World, end_offsets, eventually
+from tests.integration.ordeals.members import DRAIN_SECONDS, Member, prepare
+from tests.integration.program import World
+from tests.patience import eventually
 
 _PARTITIONS = 3
 _WAVE = 130
@@ -35,8 +37,8 @@ class _Case:
 
     def __init__(self, world: World, protocol: str) -> None:
         self.world = world
-        self.mortal = Mortal(world.unstarted(), prepare(world, protocol, _PARTITIONS))
-        self.process = self.mortal.process
+        self.member = Member(world.unstarted(), prepare(world, protocol, _PARTITIONS))
+        self.process = self.member.process
         self.interruptions: list[Interruption] = []
         self._records: list[Source] = []
         self._scrapes: list[Mapping[str, float]] = []
@@ -68,7 +70,7 @@ class _Case:
 
     def dies(self) -> None:
         """Wait for the death."""
-        self.interruptions.append(self.mortal.until_dead(_SLOW_SECONDS))
+        self.interruptions.append(self.member.until_dead(_SLOW_SECONDS))
 
     def account_closes(self) -> None:
         """Let the process finish and stop it, and look at all there is."""
@@ -104,11 +106,11 @@ def test_killed_at(point: str, protocol: str, world: World) -> None:
     case = _Case(world, protocol)
     case.produce()
     if 14 in POINTS[point].faults:  # there must be something to restore; and it dies so twice in a row
-        case.mortal.start("facts-unconfirmed")
+        case.member.start("facts-unconfirmed")
         case.dies()
-        case.mortal.start(point)
+        case.member.start(point)
         case.dies()
-    case.mortal.start(point)
+    case.member.start(point)
     case.until_received(40)
     if POINTS[point].draining:
         # What waits to be sent again is given back by a drain, and may be all that the next commit waits for.
@@ -121,7 +123,7 @@ def test_killed_at(point: str, protocol: str, world: World) -> None:
     case.dies()
 
     case.answer_after(40)
-    case.mortal.start()
+    case.member.start()
     case.account_closes()
     if POINTS[point].shows:
         assert case.seen()[POINTS[point].shows], "the death left its trace"
@@ -131,7 +133,7 @@ def test_killed_at(point: str, protocol: str, world: World) -> None:
 def test_killed_shortly_before_the_end_of_a_drain_that_nobody_answers(protocol: str, world: World) -> None:
     case = _Case(world, protocol)
     case.produce()
-    case.mortal.start()
+    case.member.start()
     case.until_committed()  # what is out from now on waits for its answer
     case.answer_after(60_000)
     case.produce()
@@ -141,10 +143,10 @@ def test_killed_shortly_before_the_end_of_a_drain_that_nobody_answers(protocol: 
     case.process.until_said("draining")
     eventually(lambda: time.monotonic() > asked + DRAIN_SECONDS - 0.5, "the drain is nearly over")
     assert case.process.running, "it waits for answers"
-    case.interruptions.append(case.mortal.kill())
+    case.interruptions.append(case.member.kill())
 
     case.answer_after(40)
-    case.mortal.start()
+    case.member.start()
     case.account_closes()
 
 

@@ -8,11 +8,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from connector.model import Outcome
-from tests.integration.world import (
-    DAY_MS,
-    ConnectorProcess,
+from tests.integration.brokers import (
     Produced,
-    World,
     add_partitions,
     alter_topic,
     commit,
@@ -22,14 +19,13 @@ from tests.integration.world import (
     delete_topic,
     describe_topic,
     end_offsets,
-    event,
-    eventually,
-    now_ms,
     produce,
     read_topic,
     topic_settings,
 )
-from tests.patience import patience
+from tests.integration.events import DAY_MS, event, now_ms
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually, patience
 
 
 def test_ledger_is_made_with_as_many_partitions_and_settings_that_lose_no_fact(world: World) -> None:

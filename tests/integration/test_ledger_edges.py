@@ -12,11 +12,8 @@ from connector.avro import ledger_entry
 from connector.avro.ledger_entry import LedgerEntry
 from connector.model import Outcome
 from tests.avro.ledger_facts import unpacked
-from tests.integration.world import (
-    DAY_MS,
-    ConnectorProcess,
+from tests.integration.brokers import (
     Produced,
-    World,
     alter_topic,
     commit,
     committed,
@@ -25,13 +22,13 @@ from tests.integration.world import (
     delete_topic,
     describe_topic,
     end_offsets,
-    event,
-    eventually,
     ledger_entries,
-    now_ms,
     produce,
     read_topic,
 )
+from tests.integration.events import DAY_MS, event, now_ms
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
 _GOOD = {"retention_ms": "-1", "message_timestamp_type": "LogAppendTime"}
 

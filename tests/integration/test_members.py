@@ -1,6 +1,6 @@
 """Members come and go, stop and wake, and lose the way to the brokers, under load: what they had in hand is nobody's loss.
 
-A group of each protocol stands in the same storm; each is judged by the oracle. `storms` has the faults, and runs them for
+A group of each protocol meets the same faults; each is judged by the oracle. `chaos` has the faults, and runs them for
 longer.
 """
 
@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.integration import storms
-from tests.integration.group import PROTOCOLS, Group
+from tests.integration.events import event, now_ms
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
-from tests.integration.world import ConnectorProcess, World, event, eventually, now_ms
+from tests.integration.ordeals import chaos, driver
+from tests.integration.ordeals.group import PROTOCOLS, Group
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -31,34 +33,34 @@ def link(three_nodes: Cluster) -> Iterator[Link]:
 
 
 def test_members_come_and_go_every_few_seconds(three_nodes: Cluster, tmp_path: Path) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
             group.begin()
 
-        storms.churn(groups, seconds=20.0, most=4, seed=4)
+        chaos.churn(groups, seconds=20.0, most=4, seed=4)
 
         for group in groups:
-            storms.settle(group)
+            driver.settle(group)
 
 
 def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_what_it_lost(
     three_nodes: Cluster, tmp_path: Path
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS, settings=storms.SLEEPERS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
             group.begin()
 
-        storms.freeze(groups)
+        chaos.freeze(groups)
 
         for group in groups:
             zombie, woke_ms = group.members[-1], group.faults[-1][1]
             eventually(lambda zombie=zombie: zombie.metrics().get("connector_late_answers_total"), "answers come late", 60)  # type: ignore[misc]
             group.until_shared()
-            account = storms.settle(group).account
+            account = driver.settle(group).account
             again = [lines for lines in account.accepted.values() if len(lines) > 1]
             assert again, "what it had in flight was sent again by its successor"
             late = [line for lines in again for line in lines[1:] if line["arrival"] >= woke_ms]
@@ -73,24 +75,24 @@ def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_
 def test_member_without_a_way_to_the_brokers_stops_sending_and_another_takes_over(
     three_nodes: Cluster, link: Link, tmp_path: Path, reset: bool
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join()
             group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
         for group in groups:
             group.begin()
 
-        storms.cut_off(link, groups, seconds=15.0, reset=reset)
+        chaos.cut_off(link, groups, seconds=15.0, reset=reset)
 
         for group in groups:
-            storms.settle(group)
+            driver.settle(group)
 
 
 @_BOTH
 def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
     three_nodes: Cluster, link: Link, tmp_path: Path, protocol: str
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, [protocol], settings={"DRAIN_TIMEOUT": "3s"}) as (group,):
+    with driver.groups(three_nodes, tmp_path, [protocol], settings={"DRAIN_TIMEOUT": "3s"}) as (group,):
         member = group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
         group.begin()
         link.cut()
@@ -105,7 +107,7 @@ def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
         link.mend()
         group.interrupted(began, now_ms())
         group.join()
-        storms.settle(group)
+        driver.settle(group)
 
 
 @_BOTH
@@ -113,16 +115,16 @@ def test_static_member_that_restarts_within_its_session_keeps_its_partitions(wor
     world.create_topic(4)
     settings = PROTOCOLS[protocol] | ({"KAFKA_SESSION_TIMEOUT_MS": "30000"} if protocol == "classic" else {})
     if protocol == "consumer":
-        storms.set_session(world, 30_000)
+        chaos.set_session(world, 30_000)
     one = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="one")
     other = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="other")
-    eventually(lambda: (len(_held(one)), len(_held(other))) == (2, 2), "they share the partitions", 60)
-    held, said = _held(one), len(other.log())
+    eventually(lambda: (len(one.works_on()), len(other.works_on())) == (2, 2), "they share the partitions", 60)
+    held, said = one.works_on(), len(other.log())
 
     assert one.stop() == 0
     one.start(world.settings(**settings, KAFKA_GROUP_INSTANCE_ID="one"))
 
-    eventually(lambda: _held(one) == held, "it has its partitions again", 60)
+    eventually(lambda: one.works_on() == held, "it has its partitions again", 60)
     moved = [line for line in other.log()[said:] if line["event"].startswith("partition_")]
     assert moved == []
 
@@ -132,7 +134,7 @@ def test_of_two_processes_with_one_static_id_one_works_and_the_other_ends_and_sa
     world.create_topic(2)
     settings = PROTOCOLS[protocol] | {"KAFKA_GROUP_INSTANCE_ID": "one"}
     older = world.connector(**settings)
-    eventually(lambda: len(_held(older)) == 2, "it has the partitions", 60)
+    eventually(lambda: len(older.works_on()) == 2, "it has the partitions", 60)
 
     younger = world.connector(**settings)
 
@@ -140,42 +142,31 @@ def test_of_two_processes_with_one_static_id_one_works_and_the_other_ends_and_sa
     works, ends = (younger, older) if protocol == "classic" else (older, younger)
     assert ends.wait(60) == 1
     assert "KAFKA_GROUP_INSTANCE_ID" in ends.log("failed")[0]["sentence"]
-    eventually(lambda: len(_held(works)) == 2, "the other has the partitions", 60)
+    eventually(lambda: len(works.works_on()) == 2, "the other has the partitions", 60)
     world.produce(event("bought"))
     works.until_resolved(delivered=1)
     assert works.stop() == 0
 
 
-def _held(member: ConnectorProcess) -> set[str]:
-    """Return the partitions a member has restored and neither released nor lost since."""
-    held: set[str] = set()
-    for line in member.log():
-        if line["event"] == "partition_restored":
-            held.add(line["partition"])
-        elif line["event"] in {"partition_released", "partition_lost"}:
-            held.discard(line["partition"])
-    return held
-
-
 def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_another_takes_over(
     three_nodes: Cluster, link: Link, tmp_path: Path
 ) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join()
             group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
         for group in groups:
             group.begin()
         for group in groups:
-            node, cut = storms.coordinator_of(group), group.members[-1]
+            node, cut = chaos.coordinator_of(group), group.members[-1]
             began = now_ms()
             group.struck("cut off from the coordinator alone")
             link.cut(node=node)
-            eventually(lambda group=group: len(group.held(group.members[0])) == group.partitions, "the other takes over", 60)  # type: ignore[misc]
+            eventually(lambda group=group: len(group.members[0].works_on()) == group.partitions, "the other takes over", 60)  # type: ignore[misc]
             taken_over = now_ms()
             group.flows()  # for longer than a session
             eventually(lambda cut=cut: cut.page("/readyz")[0] == 503, "it is not ready", 30)  # type: ignore[misc]
-            assert group.held(cut) == frozenset(), "what it had counts as lost"
+            assert cut.works_on() == frozenset(), "what it had counts as lost"
             link.mend()
             group.flows()
             group.until_shared()
@@ -184,18 +175,18 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
             assert again == [], "what is sent twice was in flight when the other took over"
 
         for group in groups:
-            storms.settle(group)
+            driver.settle(group)
 
 
 def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_nodes: Cluster, tmp_path: Path) -> None:
-    with storms.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         for group in groups:
             group.join(2)
         for group in groups:
             group.begin()
         for group in groups:
-            node = storms.coordinator_of(group)
-            storms.strike(groups, f"SIGSTOP node {node}")
+            node = chaos.coordinator_of(group)
+            chaos.strike(groups, f"SIGSTOP node {node}")
             began = now_ms()
             three_nodes.pause(node)
             eventually(
@@ -205,14 +196,14 @@ def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_
             )
             three_nodes.resume(node)
             three_nodes.wait_until_complete()
-            storms.until_in_sync(three_nodes)
+            chaos.until_in_sync(three_nodes)
             for each in groups:
                 each.flows(150)
                 each.until_shared()
                 each.interrupted(began, now_ms())
 
         for group in groups:
-            storms.settle(group)
+            driver.settle(group)
 
 
 _IN_FLIGHT_MS = 3_000

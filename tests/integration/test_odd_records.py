@@ -14,8 +14,10 @@ import pytest
 from confluent_kafka import Producer
 
 from connector.core.letters import LETTER_HEADERS
+from tests.integration.brokers import Produced, create_topic, headers_of, produce, read_topic
+from tests.integration.events import event, now_ms
 from tests.integration.kafka.raw import RawRecord, produce_raw
-from tests.integration.world import Produced, World, create_topic, event, headers_of, now_ms, produce, read_topic
+from tests.integration.program import World
 from tests.patience import patience
 
 _LATIN = "Kündnr".encode("latin-1")

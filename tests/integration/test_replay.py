@@ -14,21 +14,10 @@ import pytest
 from confluent_kafka import Message
 
 from connector.core.letters import LETTER_HEADERS, REPLAY_HEADERS
-from tests.integration.world import (
-    DAY_MS,
-    Produced,
-    World,
-    create_topic,
-    delete_records,
-    end_offsets,
-    event,
-    eventually,
-    headers_of,
-    now_ms,
-    produce,
-    read_topic,
-)
-from tests.patience import patience
+from tests.integration.brokers import Produced, create_topic, delete_records, end_offsets, headers_of, produce, read_topic
+from tests.integration.events import DAY_MS, event, now_ms
+from tests.integration.program import World
+from tests.patience import eventually, patience
 
 _NOTHING = b"not Avro at all"
 _HEADERS: list[tuple[str, bytes | None]] = [

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.brokers import end_offsets, groups, read_topic, topics
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.security import PASSWORD, USER, Right, grant, revoke
-from tests.integration.world import Sandbox, World, event, read_topic
+from tests.integration.program import Sandbox, World
 
 pytestmark = pytest.mark.kafka
 
@@ -96,6 +98,21 @@ def test_without_any_right_it_waits_says_so_and_starts_once_it_has_them(secured:
     grant(secured.servers, secured.rights())
     connector.until_resolved(delivered=1)
     connector.until_ready()
+
+
+def test_preview_needs_to_read_the_topic_and_leaves_nothing_behind(secured: Secured) -> None:
+    secured.create_topic(2)
+    secured.produce(event("1"), event("2"))
+    grant(secured.servers, [Right("topic", secured.topic, "Read")])
+    own = {"__consumer_offsets"}  # which brokers make when a client first asks for a group's coordinator
+    before = topics(secured.servers) - own, end_offsets(secured.servers, secured.topic)
+
+    previewed = secured.command("preview", AMAZON_ACCOUNT_ID=None, AMAZON_CLIENT_ID=None, AMAZON_ACCESS_TOKEN=None)
+
+    assert previewed.returncode == 0, previewed.stderr
+    assert "2 records: 2 would be sent." in previewed.stdout
+    assert (topics(secured.servers) - own, end_offsets(secured.servers, secured.topic)) == before
+    assert secured.group not in groups(secured.servers)
 
 
 def test_check_names_every_right_that_lacks_before_and_after_the_topics_are_there(secured: Secured) -> None:

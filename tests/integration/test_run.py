@@ -9,8 +9,10 @@ import pytest
 
 from connector.avro.framing import framed
 from connector.model import Outcome
-from tests.integration.world import DAY_MS, Produced, World, event, eventually, headers_of, now_ms, read_topic
-from tests.patience import patience
+from tests.integration.brokers import Produced, headers_of, read_topic
+from tests.integration.events import DAY_MS, event, now_ms
+from tests.integration.program import World
+from tests.patience import eventually, patience
 
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 

@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 
 from connector.sandbox.catalogue import CATALOGUE
-from tests.integration.world import ConnectorProcess, Sandbox, World, event, eventually, read_topic
+from tests.integration.brokers import read_topic
+from tests.integration.events import event
+from tests.integration.program import ConnectorProcess, Sandbox, World
+from tests.patience import eventually
 
 _EVENTS = 4
 _MOST_MEMORY = 250 * 1024 * 1024

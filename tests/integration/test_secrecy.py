@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 
 from connector.avro.framing import framed
-from tests.integration.world import (
-    DAY_MS,
-    Produced,
-    World,
-    event,
-    eventually,
-    hashed,
-    headers_of,
-    now_ms,
-    read_topic,
-)
+from tests.integration.brokers import Produced, headers_of, read_topic
+from tests.integration.events import DAY_MS, event, hashed, now_ms
+from tests.integration.program import World
+from tests.patience import eventually
 
 _PERSON = "canary-person"
 _EMAIL = "canary@example.com"

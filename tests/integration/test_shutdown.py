@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.integration.brokers import alter_topic, end_offsets
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.rolling import roll
-from tests.integration.world import ConnectorProcess, Sandbox, World, alter_topic, end_offsets, event, eventually
-from tests.patience import patience
+from tests.integration.ordeals import rolling
+from tests.integration.ordeals.group import Group
+from tests.integration.program import ConnectorProcess, Sandbox, World
+from tests.patience import eventually, patience
 
 _LEAVING_SECONDS = 25.0
 """For an end that waits for nothing, on a machine with other things to do: well below the default `DRAIN_TIMEOUT`."""
@@ -169,12 +173,18 @@ def test_it_ends_though_the_brokers_are_gone(world_of_its_own: tuple[World, Clus
 def test_a_rolling_restart_under_load_loses_nothing_and_delivers_nothing_twice(
     world: World, protocol: str, *, static: bool
 ) -> None:
-    rolled = roll(world, world.sandbox, 3, static=static, KAFKA_GROUP_PROTOCOL=protocol)
+    with closing(Group(world, protocol, rate=rolling.RATE, settings=dict(rolling.SETTINGS))) as group:
+        for number in range(3):
+            group.join(KAFKA_GROUP_INSTANCE_ID=f"member-{number}" if static else None)
+        group.begin()
 
-    assert len(rolled.produced) > 150
-    assert rolled.lost == set()
-    assert rolled.twice == {}
-    assert set(rolled.codes) == {0}
+        rolling.roll([group], 3)
+
+        outcome = group.finish()
+    outcome.check()
+    assert len(group.load.records) > 150
+    assert outcome.lost == 0
+    assert outcome.twice.total() == 0
 
 
 def test_producing_samples_ends_well_and_says_how_many_there_are(world: World) -> None:

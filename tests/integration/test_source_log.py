@@ -11,20 +11,19 @@ import signal
 import pytest
 from confluent_kafka import Producer
 
-from tests.integration.world import (
+from tests.integration.brokers import (
     Produced,
-    World,
     add_partitions,
     create_topic,
     delete_records,
     delete_topic,
     describe_topic,
     end_offsets,
-    event,
-    eventually,
     read_topic,
 )
-from tests.patience import patience
+from tests.integration.events import event
+from tests.integration.program import World
+from tests.patience import eventually, patience
 
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 _SOON = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500", "KAFKA_METADATA_MAX_AGE_MS": "1000"}

@@ -7,7 +7,9 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from tests.integration.world import World, committed, event
+from tests.integration.brokers import committed
+from tests.integration.events import event
+from tests.integration.program import World
 
 
 def test_source_topic_that_does_not_exist_is_waited_for(world: World) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.world import World, read_topic
+from tests.integration.brokers import read_topic
+from tests.integration.program import World
 from tests.patience import patience
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, ElectionType, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.integration.brokers import Produced, end_offsets, produce
+from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import ConnectorProcess, Produced, Sandbox, World, end_offsets, event, eventually, produce
-from tests.patience import patience
-
-pytestmark = pytest.mark.kafka
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually, patience
 
 _LEADS, _LAGS = 1, 2
 
@@ -27,11 +26,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[World]:
-    _one_sandbox.clear()
-    world = World(cluster.bootstrap_servers, _one_sandbox, tmp_path)
-    yield world
-    world.close()
+def kafka(cluster: Cluster) -> str:
+    return cluster.bootstrap_servers
 
 
 def test_log_that_was_cut_below_the_position_stops_its_partition_and_nothing_is_skipped(

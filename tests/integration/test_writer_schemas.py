@@ -12,7 +12,10 @@ import pytest
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from tests.avro.samples import ours, with_field
-from tests.integration.world import Produced, World, event, eventually, headers_of, read_topic
+from tests.integration.brokers import Produced, headers_of, read_topic
+from tests.integration.events import event
+from tests.integration.program import World
+from tests.patience import eventually
 
 _MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 _KIND = {"type": "enum", "name": "Kind", "symbols": ["LEAD", "OFF_AMAZON_PURCHASES"]}

@@ -23,7 +23,7 @@ from connector.assembly import read_settings
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.kafka.embedded import EmbeddedBroker, EmbeddedLedgerTopics
-from tests.integration.world import event
+from tests.integration.events import event
 from tests.patience import patience
 
 _OFFSET_COMMIT = 8

@@ -36,7 +36,8 @@ from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.producer import ConfirmingProducer
-from connector.model import Moment
+from connector.model import Flaw, Moment
+from connector.ports import Record
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
 from tests.simulation.cluster import AdminClient, Cluster, Journal, MemberClient, ProducerClient, ReaderClient, read
@@ -156,10 +157,10 @@ class _Cursed:
     def __init__(self, decoder: EventDecoder) -> None:
         self._decoder = decoder
 
-    def decode(self, value: bytes, waited: float = 0.0) -> dict[str, object] | None:
-        if CURSE in value:
+    def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
+        if CURSE in (record.value() or b""):
             raise ZeroDivisionError
-        return self._decoder.decode(value, waited)
+        return self._decoder.decode(record, waited)
 
 
 class Observer:

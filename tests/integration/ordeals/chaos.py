@@ -1,79 +1,45 @@
-"""Storms: brokers and members fail under load, and an account is made of what came of it.
+"""Brokers and members fail under load.
 
-    python -m tests.integration.storms [--only NAME ...] [--seed N]
-
-Each storm is a function of groups under load, one of each protocol; `test_brokers.py` and `test_members.py` run each for
-seconds, this module for minutes, with a table at the end. The exit code is 0 only if every account closes.
+Each ordeal is a function of groups under load, one of each protocol; `test_brokers.py` and `test_members.py` run each for
+seconds, ``make chaos`` for minutes.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from tests.integration.group import PROTOCOLS, Group, Outcome
+from tests.integration.events import now_ms
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
-from tests.integration.world import Sandbox, World, eventually, now_ms
+from tests.integration.ordeals.driver import Ordeal
+from tests.integration.ordeals.group import Group
+from tests.integration.program import World
+from tests.patience import eventually
 
 __all__ = [
+    "ORDEALS",
     "SLEEPERS",
     "bring_back",
     "churn",
     "cut_off",
     "freeze",
-    "groups",
     "kill_coordinators",
     "kill_leaders",
     "rolling_restart",
     "set_session",
-    "settle",
 ]
 
 _NODES = (1, 2, 3)
-_MOST_LINES_A_MINUTE = 300
-"""A line that repeats is written every ten seconds (docs/operating.md#log-lines);
-libraries' own lines, of six clients, are in it too."""
 SLEEPERS = {"MAX_IN_FLIGHT": "2", "DRAIN_TIMEOUT": "40s"}
 """Settings of groups for `freeze`; the late answers must not outlast the drain of whoever has the late requests."""
 _LATE_MS = 25_000
 """A session, a take-over and a restore take less, on a loaded machine."""
 _ASK_SECONDS = 20.0
-
-
-@contextmanager
-def groups(cluster: Cluster, directory: Path, protocols: Collection[str], **fields: Any) -> Iterator[list[Group]]:
-    """Make a group of each protocol; end what they started."""
-    worlds = [World(cluster.bootstrap_servers, Sandbox(directory), directory) for _ in protocols]
-    made = [Group(world, protocol, **fields) for world, protocol in zip(worlds, protocols, strict=True)]
-    try:
-        yield made
-    finally:
-        for group in made:
-            group.close()
-
-
-def settle(group: Group) -> Outcome:
-    """End the load, and hold the group to everything that must be true then."""
-    outcome = group.finish()
-    outcome.check()
-    assert outcome.lost == 0
-    for metrics in outcome.account.last_scrapes:
-        assert metrics["connector_operator_needed"] == 0
-    assert outcome.lines < _MOST_LINES_A_MINUTE, "a member floods its log"
-    return outcome
 
 
 # ---- brokers
@@ -240,81 +206,14 @@ def _cycle(count: int) -> list[int]:
     return [_NODES[at % len(_NODES)] for at in range(count)]
 
 
-# ---- from the command line
-
-
-@dataclass(frozen=True, slots=True)
-class Storm:
-    """A fault at length, and the groups it strikes."""
-
-    strike: Callable[[Cluster, Link, Sequence[Group], int], None]
-    """Takes the seed last."""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    linked: bool = False
-    """Whether the last member of each group comes by the link."""
-
-
-_FIVE_ROUNDS = ["clean", "kill", "clean"] * 5
-STORMS = {
-    "rolling-restart": Storm(
+ORDEALS = {
+    "rolling-restart": Ordeal(
         lambda cluster, _, groups, __: rolling_restart(cluster, groups, ["clean", "kill", "clean"] * 5)
     ),
-    "coordinators": Storm(lambda cluster, _, groups, __: kill_coordinators(cluster, groups)),
-    "leaders": Storm(lambda cluster, _, groups, __: kill_leaders(cluster, groups)),
-    "churn": Storm(lambda _, __, groups, seed: churn(groups, seconds=300, most=6, seed=seed)),
-    "sleep": Storm(lambda _, __, groups, ___: freeze(groups), SLEEPERS),
-    "cut": Storm(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=False), linked=True),
-    "cut-reset": Storm(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=True), linked=True),
+    "coordinators": Ordeal(lambda cluster, _, groups, __: kill_coordinators(cluster, groups)),
+    "leaders": Ordeal(lambda cluster, _, groups, __: kill_leaders(cluster, groups)),
+    "churn": Ordeal(lambda _, __, groups, seed: churn(groups, seconds=300, most=6, seed=seed)),
+    "sleep": Ordeal(lambda _, __, groups, ___: freeze(groups), SLEEPERS),
+    "cut": Ordeal(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=False), linked=True),
+    "cut-reset": Ordeal(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=True), linked=True),
 }
-
-
-def run(name: str, cluster: Cluster, seed: int) -> list[Outcome]:
-    """Run one storm; return what came of it for each protocol."""
-    storm, directory = STORMS[name], Path(tempfile.mkdtemp(prefix=f"storm-{name}-"))
-    with cluster.link() as link, groups(cluster, directory, PROTOCOLS, settings=dict(storm.settings), seed=seed) as struck:
-        for group in struck:
-            group.join()
-            group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers if storm.linked else cluster.bootstrap_servers)
-        for group in struck:
-            group.begin()
-        storm.strike(cluster, link, struck, seed)
-        outcomes = [group.finish() for group in struck]
-        for group, outcome in zip(struck, outcomes, strict=True):
-            print(_row(name, group, outcome), flush=True)
-            for breach in outcome.breaches:
-                print(f"    {breach.invariant}: {breach.what}")
-    if not any(outcome.breaches for outcome in outcomes):
-        shutil.rmtree(directory)  # else the members' logs are wanted
-    return outcomes
-
-
-_COLUMNS = (
-    f"{'storm':<16} {'protocol':<9} {'faults':>6} {'events':>7} {'lost':>5} {'twice':>6} {'of these unexcused':>18} "
-    f"{'moved':>6} {'p50 s':>6} {'p99 s':>6}  refused commits"
-)
-
-
-def _row(name: str, group: Group, outcome: Outcome) -> str:
-    waits = sorted(outcome.recoveries) or [0.0]
-    p50, p99 = waits[len(waits) // 2], waits[min(len(waits) - 1, len(waits) * 99 // 100)]
-    refused = ", ".join(f"{code} {count}" for code, count in sorted(outcome.refused.items()))
-    return (
-        f"{name:<16} {group.protocol:<9} {len(group.faults):>6} {len(group.load.records):>7} {outcome.lost:>5} "
-        f"{outcome.twice.total():>6} {outcome.twice['no excuse']:>18} {outcome.moved:>6} {p50:>6.1f} {p99:>6.1f}  {refused}"
-    )
-
-
-def main() -> int:
-    """Run storms; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.integration.storms", description="Brokers and members fail.")
-    parser.add_argument("--only", action="append", choices=STORMS, help="this storm, and others so named")
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    with Cluster(nodes=3) as cluster:
-        print(_COLUMNS, flush=True)
-        outcomes = [outcome for name in arguments.only or STORMS for outcome in run(name, cluster, arguments.seed)]
-    return 1 if any(outcome.breaches for outcome in outcomes) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

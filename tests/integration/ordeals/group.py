@@ -10,37 +10,28 @@ What happened is read from outside: the members' pages, logs and processes, the 
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import re
 import signal
 import threading
-import time
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaException
 
 from tests.integration.accounts import account_of
-from tests.integration.oracle import Account, Breach, Fate, Interruption, Source, judge, second_acceptances
-from tests.integration.world import (
-    DAY_MS,
-    ConnectorProcess,
-    World,
-    event,
-    eventually,
-    forget_clients,
-    headers_of,
-    now_ms,
-    read_topic,
-)
+from tests.integration.brokers import forget_clients
+from tests.integration.events import now_ms
+from tests.integration.load import STEADY, Load, Traffic
+from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
+from tests.integration.ordeals.members import lines_of, losses, stamp_ms
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
-__all__ = ["PROTOCOLS", "Group", "Load", "Outcome", "Sample", "lines_of"]
+__all__ = ["PROTOCOLS", "Group", "Outcome", "Sample"]
 
 PROTOCOLS: dict[str, dict[str, str]] = {
     "classic": {
@@ -52,124 +43,9 @@ PROTOCOLS: dict[str, dict[str, str]] = {
 }
 """Settings by group protocol; what the second's members get from the brokers instead stands in the cluster's properties."""
 
-_TICK_SECONDS = 0.02
 _LOOK_SECONDS = 0.5
-_FLUSH_SECONDS = 60.0
-_RECENT = 50
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-class Load:
-    """A thread that produces a mix of every fate at a steady rate, to all partitions, whatever befalls the brokers."""
-
-    def __init__(self, world: World, partitions: int, rate: float, seed: int) -> None:
-        self.made: dict[bytes, Source] = {}
-        """What was produced, by its number, which it has in a header."""
-        self.records: list[Source] = []
-        """The producer's list, with places, once it has stopped."""
-        self.failures: list[str] = []
-        self._world = world
-        self._partitions = partitions
-        self._rate = rate
-        self._chance = random.Random(seed)
-        self._recent = [deque[Source](maxlen=_RECENT) for _ in range(partitions)]
-        self._number = 0
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
-        # Idempotent: a retry through a broker's death must not write a record twice, or the list would lack it.
-        properties = {"bootstrap.servers": world.servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
-        self._producer = Producer(properties | {"error_cb": lambda _: None})
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Produce no more, and wait until everything is confirmed."""
-        if self._ending.is_set():
-            return
-        self._ending.set()
-        self._thread.join()
-        assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
-        assert self.failures == []
-        # Where a broker died after it had taken a record, the producer is told that it is there, but not at which offset.
-        for message in read_topic(self._world.servers, self._world.topic):
-            (number,) = (value for name, value in headers_of(message) if name == _NUMBER and value)
-            self.records.append(replace(self.made[number], offset=message.offset() or 0))
-        assert len(self.records) == len(self.made), "a record is missing from the topic, or there twice"
-
-    def abandon(self) -> None:
-        """Produce no more, whatever is confirmed."""
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def ends(self) -> dict[int, int]:
-        """Return the end offset of every partition that has records."""
-        return dict(sorted((record.partition, record.offset + 1) for record in sorted(self.records, key=_place)))
-
-    def _run(self) -> None:
-        began, produced = time.monotonic(), 0
-        while not self._ending.is_set():
-            due = int((time.monotonic() - began) * self._rate)
-            for _ in range(due - produced):
-                self._produce(self._next())
-            produced = due
-            self._producer.poll(_TICK_SECONDS)
-
-    def _produce(self, record: Source) -> None:
-        def confirmed(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self.failures.append(error.name())
-
-        self._producer.produce(
-            self._world.topic,
-            record.value,
-            record.key,
-            partition=record.partition,
-            timestamp=record.timestamp_ms,
-            headers=list(record.headers),
-            on_delivery=confirmed,
-        )
-
-    def _next(self) -> Source:
-        self._number += 1
-        partition = self._chance.randrange(self._partitions)
-        number = b"%d" % self._number
-        record = replace(self._made(partition), partition=partition, timestamp_ms=now_ms(), headers=((_NUMBER, number),))
-        self.made[number] = record
-        if record.event_id is not None and record.wanted is Fate.DELIVERED:
-            self._recent[partition].append(record)
-        return record
-
-    def _made(self, partition: int) -> Source:
-        chance, name = self._chance.random(), f"event-{self._number}"
-        if chance < 0.07 and self._recent[partition]:
-            return self._chance.choice(self._recent[partition])  # a copy; its number, place and time are its own
-        if chance < 0.10:
-            return Source(wanted=Fate.DEAD_LETTERED, reason="undecodable", value=b"not Avro", key=name.encode())
-        if chance < 0.12:
-            return Source(wanted=Fate.IGNORED, value=None, key=name.encode())
-        if chance < 0.15:
-            return self._event(name, Fate.DEAD_LETTERED, reason="invalid-field", countryCode="Narnia")
-        if chance < 0.19:
-            return self._event(name, Fate.STALE, timestamp=now_ms() - 8 * DAY_MS)
-        if chance < 0.21:
-            return self._event(None, Fate.DELIVERED, clientDedupeId="  ")
-        return self._event(None if chance < 0.24 else name, Fate.DELIVERED)
-
-    def _event(self, event_id: str | None, wanted: Fate, reason: str | None = None, **changes: Any) -> Source:
-        inputs = event(event_id, **changes)
-        key = (event_id or f"event-{self._number}").encode()
-        time_ms = inputs["timestamp"]
-        return Source(
-            wanted=wanted,
-            reason=reason,
-            value=self._world.value(inputs),
-            key=key,
-            event_id=event_id,
-            event_time_ms=time_ms,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +96,7 @@ class Group:
     partitions: int = 6
     rate: float = 40.0
     seed: int = 1
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str | None] = field(default_factory=dict)
     members: list[ConnectorProcess] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     faults: list[tuple[str, int]] = field(default_factory=list)
@@ -230,8 +106,9 @@ class Group:
         self.sandbox = self.world.sandbox
         self.sandbox.set_faults(latency_ms=60)
         self.world.create_topic(self.partitions)
-        self.load = Load(self.world, self.partitions, self.rate, self.seed)
-        self.settings = PROTOCOLS[self.protocol] | {"BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s"} | self.settings
+        self.load = Load(self.world, Traffic(self.world, self.partitions, self.seed, STEADY), self.rate)
+        self.settings = {**PROTOCOLS[self.protocol], "BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s", **self.settings}
+        self._settings: list[dict[str, str]] = []
         self._interruptions: list[Interruption] = []
         self._scrapes: list[dict[str, float]] = []
         self._stopped: set[int] = set()
@@ -243,8 +120,13 @@ class Group:
     def join(self, count: int = 1, **changes: str | None) -> ConnectorProcess:
         """Start members; return the last."""
         for _ in range(count):
-            self.members.append(self.world.connector(**(self.settings | changes)))
+            self._settings.append(self.world.settings(**(self.settings | changes)))
+            self.members.append(self.world.unstarted().start(self._settings[-1]))
         return self.members[-1]
+
+    def start_again(self, member: ConnectorProcess) -> None:
+        """Start a member that has ended, with the settings it joined with."""
+        member.start(self._settings[self.members.index(member)])
 
     def begin(self) -> None:
         """Start the load, once the members share all partitions."""
@@ -269,11 +151,11 @@ class Group:
     def stop(self, member: ConnectorProcess) -> None:
         """SIGSTOP."""
         self._stopped.add(self.members.index(member))
-        os.kill(pid_of(member), signal.SIGSTOP)
+        os.kill(member.pid, signal.SIGSTOP)
 
     def go_on(self, member: ConnectorProcess) -> None:
         """SIGCONT."""
-        os.kill(pid_of(member), signal.SIGCONT)
+        os.kill(member.pid, signal.SIGCONT)
         self._stopped.discard(self.members.index(member))
 
     def interrupted(self, began_ms: int, ended_ms: int, partitions: frozenset[int] | None = None) -> None:
@@ -289,18 +171,11 @@ class Group:
         """Members that have not ended."""
         return [member for member in self.members if member.running]
 
-    def held(self, member: ConnectorProcess) -> frozenset[int]:
-        """Return the partitions a member works on, from its page."""
-        _, page = member.page("/")
-        rows = [row.split("<td>") for row in page.split("<tr>")[1:]]
-        names = [row[1] for row in rows if len(row) > 2 and row[2] == "running"]
-        return frozenset(int(name.rpartition("-")[2]) for name in names)
-
     def until_shared(self, seconds: float = 120.0) -> None:
         """Wait until every partition is worked on by exactly one running member, and each has about as many as another."""
 
         def shared() -> bool:
-            held = [self.held(member) for member in self.running]
+            held = [member.works_on() for member in self.running]
             counts = [len(each) for each in held]
             return (
                 sorted(p for each in held for p in each) == list(range(self.partitions)) and max(counts) - min(counts) <= 1
@@ -351,7 +226,6 @@ class Group:
         self._finished.set()
         self.load.abandon()
         self.world.close()
-        self.sandbox.kill()
 
     def _shown(self) -> list[tuple[int, int]]:
         """Return ``connector_committed_offset`` by partition as the members show it; where two show one, both."""
@@ -408,10 +282,8 @@ class Group:
     def _note_losses(self) -> None:
         """What a member says it lost was interrupted: from when the brokers may have given it away until that line."""
         for member in self.members:
-            for line in lines_of(member):
-                if line["event"] == "partition_lost":
-                    at, partition = stamp_ms(line), int(line["partition"].rpartition("-")[2])
-                    self.interrupted(at - _LOSS_NOTICED_MS, at, frozenset({partition}))
+            for partition, at in losses(lines_of(member)):
+                self.interrupted(at - _LOSS_NOTICED_MS, at, frozenset({partition}))
 
     # ---- watching
 
@@ -426,7 +298,7 @@ class Group:
         status, why = member.page("/readyz")
         if scrape := member.metrics():
             self._scrapes.append(scrape)
-        fields = Path(f"/proc/{pid_of(member)}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{member.pid}/stat").read_text().rpartition(")")[2].split()
         cpu = (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
         self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
 
@@ -434,31 +306,11 @@ class Group:
 _NO_ANSWER = {"_TIMED_OUT", "_TIMED_OUT_QUEUE", "_TRANSPORT", "_WAIT_COORD", "REQUEST_TIMED_OUT"}
 _LATE_MS = 60_000
 """As long as a broker may stand still with a commit on a connection, before and after the member has given it up."""
-_NUMBER = "number"
 _COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
 """So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
 
 
-def pid_of(member: ConnectorProcess) -> int:
-    assert member._process is not None
-    return member._process.pid
-
-
-def lines_of(member: ConnectorProcess) -> list[dict[str, Any]]:
-    """Return the log lines of all its starts."""
-    return [json.loads(line) for line in member.output.splitlines() if line.startswith("{") and line.endswith("}")]
-
-
-def stamp_ms(line: dict[str, Any]) -> int:
-    """Return when a line was written."""
-    return round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000)
-
-
 def _most_in_a_minute(lines: list[dict[str, Any]]) -> int:
     stamps = [stamp_ms(line) for line in lines]
     return max((sum(at <= other < at + 60_000 for other in stamps) for at in stamps), default=0)
-
-
-def _place(record: Source) -> tuple[int, int]:
-    return record.partition, record.offset

@@ -1,43 +1,35 @@
-"""Kills the connector over and over, at random, and shows what it cost: ``python -m tests.integration.prove --rounds 50``.
+"""Kills the connector over and over, at random, and shows what it cost (``make prove``).
 
 A round is one topic, a group of two members, traffic that does not stop, a sandbox that fails in every way it can, and
 several deaths: at a random point of a batch's life (`failpoints`), or by SIGKILL from outside at a random moment. At its end
 the oracle judges all evidence. What is drawn repeats with the seed, what the machine makes of it does not.
-
-Exit code 0 only if nothing was lost and every second acceptance is excused.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
-import signal
-import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from random import Random
 
-from tests.integration.accounts import account_of, produce_all
+from tests.integration.accounts import account_of
+from tests.integration.brokers import end_offsets
+from tests.integration.events import now_ms
 from tests.integration.failpoints import POINTS
-from tests.integration.kafka.cluster import Cluster
-from tests.integration.kills import SESSION_MS, Mortal, prepare
-from tests.integration.oracle import Account, Breach, Interruption, Source, judge, second_acceptances
-from tests.integration.traffic import REFUSED_NAME, Traffic
-from tests.integration.world import Sandbox, World, end_offsets, eventually, now_ms
+from tests.integration.load import REFUSED_NAME, Load, Traffic
+from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
+from tests.integration.ordeals.members import SESSION_MS, Member, losses, prepare
+from tests.integration.program import Sandbox, World
+from tests.patience import eventually
 
-__all__ = ["Round", "Tally", "main", "play"]
+__all__ = ["Round", "Tally", "play", "run"]
 
 _PARTITIONS = 4
-_WAVE = 12
-_WAVE_SECONDS = 0.1
+_RATE = 120
 _OUTSIDE = "from outside"
 _START_SECONDS = 60.0
 _PATIENCE_SECONDS = 20.0
@@ -81,41 +73,16 @@ class Round:
     breaches: list[Breach]
 
 
-class _Producer:
-    """Produces waves until it is told to end."""
-
-    def __init__(self, world: World, traffic: Traffic) -> None:
-        self.records: list[Source] = []
-        self._world = world
-        self._traffic = traffic
-        self._ended = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="producer")
-        self._thread.start()
-
-    def end(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            while not self._ended.wait(_WAVE_SECONDS):
-                self.records += produce_all(self._world, self._traffic.wave(_WAVE))
-        except BaseException as failure:  # raised by `end`
-            self._failure = failure
-
-
 def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
     """Play one round with so many deaths."""
     settings = prepare(world, protocol, _PARTITIONS)
     world.sandbox.set_faults(seed=dice.randrange(1 << 32), reject_names=[REFUSED_NAME], **_FAULTS)
-    members = [Mortal(world.unstarted(), settings) for _ in range(2)]
-    producer = _Producer(world, Traffic(world, _PARTITIONS, dice.randrange(1 << 16)))
+    members = [Member(world.unstarted(), settings) for _ in range(2)]
+    load = Load(world, Traffic(world, _PARTITIONS, dice.randrange(1 << 16)), _RATE)
     found: list[Death] = []
     lost: list[Interruption] = []
     scrapes: list[Mapping[str, float]] = []
+    load.start()
     try:
         members[1].start()
         point = _draw(members[0], dice)
@@ -130,7 +97,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
                 found.append(Death(_OUTSIDE, other, now_ms()))
         _until_moving(world, scrapes, members)
     finally:
-        producer.end()
+        load.stop()
     ends = end_offsets(world.servers, world.topic)
     eventually(lambda: world.committed() == ends, f"{protocol}: committed offsets are {ends}", _DONE_SECONDS)
     # One that was just started hears SIGTERM only once it is up.
@@ -140,18 +107,18 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
     for member in members:
         assert member.process.stop() == 0, member.process.output[-3000:]
     interruptions = [*(death.interruption for death in found), *lost]
-    account = account_of(world, producer.records, scrapes=scrapes, last_scrapes=last, interruptions=interruptions)
+    account = account_of(world, load.records, scrapes=scrapes, last_scrapes=last, interruptions=interruptions)
     return Round(protocol, account, found, judge(account))
 
 
-def _draw(member: Mortal, dice: Random, *, plain: bool = False) -> str | None:
+def _draw(member: Member, dice: Random, *, plain: bool = False) -> str | None:
     """Start a member; return the point it is to die at, None if it dies from outside or not at all."""
     point = None if plain or dice.random() < 0.25 else dice.choice(list(POINTS))
     member.start(point, None if point is None else dice.randint(1, 2 * POINTS[point].nth))
     return point
 
 
-def _die(member: Mortal, point: str | None, dice: Random, scrapes: list[Mapping[str, float]]) -> tuple[str, Interruption]:
+def _die(member: Member, point: str | None, dice: Random, scrapes: list[Mapping[str, float]]) -> tuple[str, Interruption]:
     """See a member die, as it was drawn; or from outside, if it never comes to its point."""
     began = time.monotonic()
     ends_by = began + (_START_SECONDS + _PATIENCE_SECONDS if point else dice.uniform(0.5, 8.0))
@@ -160,9 +127,9 @@ def _die(member: Mortal, point: str | None, dice: Random, scrapes: list[Mapping[
     asked = not (point and POINTS[point].draining)
     while member.process.running and time.monotonic() < ends_by:
         scrapes.append(member.process.metrics())
-        if point and not works and member.held():
+        if point and not works and member.process.assigned():
             works, ends_by = True, time.monotonic() + _PATIENCE_SECONDS
-        if not asked and time.monotonic() > drains_at and member.held():
+        if not asked and time.monotonic() > drains_at and member.process.assigned():
             member.process.terminate()
             asked = True
         time.sleep(0.1)
@@ -174,7 +141,7 @@ def _die(member: Mortal, point: str | None, dice: Random, scrapes: list[Mapping[
     return point or "?", member.until_dead()
 
 
-def _until_moving(world: World, scrapes: list[Mapping[str, float]], members: Sequence[Mortal]) -> None:
+def _until_moving(world: World, scrapes: list[Mapping[str, float]], members: Sequence[Member]) -> None:
     """Wait until something is committed that was produced after the last death."""
     wanted = end_offsets(world.servers, world.topic)
 
@@ -186,11 +153,9 @@ def _until_moving(world: World, scrapes: list[Mapping[str, float]], members: Seq
     eventually(moved, "the group goes on", _DONE_SECONDS)
 
 
-def _sessions_lost(member: Mortal) -> Iterator[Interruption]:
+def _sessions_lost(member: Member) -> Iterator[Interruption]:
     """Yield the losses of partitions that a living member spoke of: the machine was too slow for a session this short."""
-    for line in member.process.log("partition_lost"):
-        at_ms = round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000)
-        partition = int(line["partition"].rpartition("-")[2])
+    for partition, at_ms in losses(member.process.log()):
         yield Interruption(at_ms - SESSION_MS - _HEARS_LATE_MS, at_ms, frozenset({partition}))
 
 
@@ -289,35 +254,20 @@ def _quantiles(seconds: Sequence[float]) -> str:
     return f"p50 {ordered[len(ordered) // 2]:.1f} s, p99 {ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]:.1f} s"
 
 
-@contextlib.contextmanager
-def _servers() -> Iterator[str]:
-    if named := os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS"):
-        yield named
-        return
-    with Cluster() as cluster:
-        yield cluster.bootstrap_servers
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Play rounds and print the table; return 1 if an invariant was broken."""
-    parser = argparse.ArgumentParser(prog="python -m tests.integration.prove", description="Kill the connector at random.")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds, of a topic each (default: 20)")
-    parser.add_argument("--deaths", type=int, default=8, help="deaths in a round (default: 8)")
-    parser.add_argument("--seed", type=int, default=None, help="of the first round; the next has the next (default: drawn)")
-    found = parser.parse_args(arguments)
-    first = found.seed if found.seed is not None else Random().randrange(1 << 30)
+def run(servers: str, seeds: Iterable[int], deaths: int) -> bool:
+    """Play a round of each seed, and print the table; return whether something was played and every account closes."""
     tally, broken = Tally(), 0
-    with _servers() as servers, tempfile.TemporaryDirectory(prefix="prove-") as directory:
+    with tempfile.TemporaryDirectory(prefix="kills-") as directory:
         sandbox = Sandbox(Path(directory))
         try:
-            for seed in range(first, first + found.rounds):
-                broken += _play_and_say(tally, servers, sandbox, Path(directory), seed, found.deaths)
+            for seed in seeds:
+                broken += _play_and_say(tally, servers, sandbox, Path(directory), seed, deaths)
         except KeyboardInterrupt:
             print("stopped")
         finally:
             sandbox.kill()
     print("", *tally.lines(), *tally.breaches, sep="\n")
-    return 1 if broken or tally.breaches or not tally.rounds else 0
+    return not broken and not tally.breaches and tally.rounds > 0
 
 
 def _play_and_say(tally: Tally, servers: str, sandbox: Sandbox, directory: Path, seed: int, deaths: int) -> bool:
@@ -343,8 +293,3 @@ def _play_and_say(tally: Tally, servers: str, sandbox: Sandbox, directory: Path,
     for breach in played.breaches:
         print(f"  {breach.invariant}: {breach.what}", flush=True)
     return False
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the table of the rounds so far is printed all the same
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""``make storm``: ten minutes in which Amazon throttles every request, with a full topic behind it.
+"""``make throttle``: ten minutes in which Amazon throttles every request, with a full topic behind it.
 
 Memory must stay flat, the group must not notice, and afterwards everything drains. Kafka, sandbox and connector are real
 processes, looked at from outside once a second. ``tests/integration/test_bounds.py`` asserts the same of a short one; this
@@ -19,10 +19,11 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.drawing import Points, Row, Shade, draw
+from tests.integration.events import event, now_ms
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.world import ConnectorProcess, Sandbox, World, event, now_ms
+from tests.integration.program import ConnectorProcess, Sandbox, World
 
-__all__ = ["PARTITIONS", "Sample", "Storm", "fill", "main", "ride_out", "staged", "watch"]
+__all__ = ["PARTITIONS", "Sample", "ThrottledRun", "fill", "main", "ride_out", "staged", "watch"]
 
 PARTITIONS = 6
 _AT_ONCE = 20_000
@@ -56,7 +57,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Storm:
+class ThrottledRun:
     """What was seen: while every request was throttled, and afterwards."""
 
     throttled: list[Sample]
@@ -66,7 +67,7 @@ class Storm:
 
     @property
     def full(self) -> list[Sample]:
-        """The samples of the storm from when the buffer was full."""
+        """Samples taken under throttling once the buffer was full."""
         return [sample for sample in self.throttled if sample.full]
 
 
@@ -81,8 +82,8 @@ def fill(world: World, events: int, **changes: object) -> None:
             )
 
 
-def ride_out(world: World, sandbox: Sandbox, events: int, seconds: float, **settings: str) -> Storm:
-    """Start a connector into a storm that lasts so many seconds once the buffer is full, then let it drain the topic."""
+def ride_out(world: World, sandbox: Sandbox, events: int, seconds: float, **settings: str) -> ThrottledRun:
+    """Throttle a new connector for ``seconds`` once its buffer is full, then let it drain the topic."""
     sandbox.set_faults(throttle_429=1.0, retry_after=None)
     connector = world.connector(**settings)
     began = time.monotonic()
@@ -95,7 +96,7 @@ def ride_out(world: World, sandbox: Sandbox, events: int, seconds: float, **sett
     told = [line["event"] for line in connector.log()]
     assert connector.stop() == 0
     changes = {"partition_assigned": -PARTITIONS, "partition_lost": 0, "partition_released": 0}
-    return Storm(throttled, drained, sum(told.count(what) + first for what, first in changes.items()))
+    return ThrottledRun(throttled, drained, sum(told.count(what) + first for what, first in changes.items()))
 
 
 def watch(connector: ConnectorProcess, began: float, over: Callable[[Sample], bool], seconds: float) -> list[Sample]:
@@ -147,8 +148,8 @@ def staged() -> Iterator[World]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ride out a storm, print the figures and draw the curve."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.storm", description=__doc__)
+    """Ride out the throttling, print the figures and draw the curve."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.throttle", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000, help="records in the topic (default: 300000)")
     parser.add_argument("--seconds", type=float, default=600.0, help="how long every request is throttled (default: 600)")
     parser.add_argument("--picture", type=Path, help="where to draw the curve, as SVG")
@@ -157,36 +158,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sandbox = world.sandbox
         fill(world, options.events)
         print(f"produced {options.events:,} records; throttling for {options.seconds:.0f} s", flush=True)
-        storm = ride_out(world, sandbox, options.events, options.seconds)
+        run = ride_out(world, sandbox, options.events, options.seconds)
         accepted = sandbox.accepted()
-    print(_figures(storm))
+    print(_figures(run))
     twice = sum(count > 1 for count in accepted.values())
     print(f"delivered {len(accepted):,} of {options.events:,} events, {twice:,} of them twice")
     if options.picture:
-        options.picture.write_text(_picture(storm), "utf-8")
-    return 0 if len(accepted) == options.events and not twice and not storm.rebalances else 1
+        options.picture.write_text(_picture(run), "utf-8")
+    return 0 if len(accepted) == options.events and not twice and not run.rebalances else 1
 
 
-def _figures(storm: Storm) -> str:
-    full = storm.full
+def _figures(run: ThrottledRun) -> str:
+    full = run.full
     tenth = max(1, len(full) // 10)
     first, last = (median(sample.resident_bytes for sample in part) / 1e6 for part in (full[:tenth], full[-tenth:]))
-    drained = storm.drained[-1].seconds - storm.drained[0].seconds
+    drained = run.drained[-1].seconds - run.drained[0].seconds
     most = max(sample.resident_bytes for sample in full) / 1e6
     lines = [
         f"memory with the buffer full: {first:.1f} MB at first, {last:.1f} MB at last, {most:.1f} MB at most",
         f"open files: {full[0].files} at first, {full[-1].files} at last",
         f"held: {max(s.held_events for s in full):,} events, {max(s.held_bytes for s in full) / 1e6:.1f} MB at most",
-        f"requests throttled: {full[-1].throttled:,}; partitions assigned again, lost or released: {storm.rebalances}",
-        f"drained in {drained:.0f} s: {storm.drained[-1].delivered / max(drained, 1):,.0f} events/s",
+        f"requests throttled: {full[-1].throttled:,}; partitions assigned again, lost or released: {run.rebalances}",
+        f"drained in {drained:.0f} s: {run.drained[-1].delivered / max(drained, 1):,.0f} events/s",
     ]
     return "\n".join(lines)
 
 
-def _picture(storm: Storm) -> str:
+def _picture(run: ThrottledRun) -> str:
     """Draw memory, events held and lag over time."""
-    samples = storm.throttled + storm.drained
-    span, until = samples[-1].seconds, storm.throttled[-1].seconds
+    samples = run.throttled + run.drained
+    span, until = samples[-1].seconds, run.throttled[-1].seconds
 
     def line(value: Callable[[Sample], float]) -> Points:
         return [(sample.seconds, value(sample)) for sample in samples]

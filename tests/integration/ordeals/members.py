@@ -1,18 +1,24 @@
-"""What the kill matrix and its longer sister share: a topic, a group that notices a death soon, and processes that die."""
+"""Members of a group that die and are started again, and what members say in their logs."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
 
+from tests.integration.brokers import set_group
+from tests.integration.events import now_ms
 from tests.integration.oracle import Interruption
-from tests.integration.world import ConnectorProcess, World, eventually, now_ms, set_group
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually
 
-__all__ = ["IN_FLIGHT", "Mortal", "prepare"]
+__all__ = ["DRAIN_SECONDS", "SESSION_MS", "Member", "lines_of", "losses", "prepare", "stamp_ms"]
 
-BATCH = 8
-IN_FLIGHT = 4
+_BATCH = 8
+_IN_FLIGHT = 4
 _FLUSH_MS = 50
 _UNWRITTEN_MS = _FLUSH_MS + 10_000
 """An acknowledgement so shortly before a death may not be in the ledger yet: a flush, and an append by a broker that stood
@@ -33,14 +39,14 @@ def prepare(world: World, protocol: str, partitions: int) -> dict[str, str]:
         KAFKA_GROUP_PROTOCOL=protocol,
         KAFKA_SESSION_TIMEOUT_MS=str(SESSION_MS) if classic else None,
         KAFKA_HEARTBEAT_INTERVAL_MS=str(SESSION_MS // 5) if classic else None,
-        BATCH_MAX_EVENTS=str(BATCH),
-        MAX_IN_FLIGHT=str(IN_FLIGHT),
+        BATCH_MAX_EVENTS=str(_BATCH),
+        MAX_IN_FLIGHT=str(_IN_FLIGHT),
         LEDGER_FLUSH_INTERVAL=f"{_FLUSH_MS}ms",
         DRAIN_TIMEOUT=f"{DRAIN_SECONDS}s",
     )
 
 
-class Mortal:
+class Member:
     """A member of the group that dies, and is started again."""
 
     def __init__(self, process: ConnectorProcess, settings: dict[str, str]) -> None:
@@ -54,16 +60,6 @@ class Mortal:
         which: Sequence[str] = () if nth is None else ("--nth", str(nth))
         program = ("tests.integration.failpoints", point, *which, "--", "run") if point else ("connector", "run")
         self.process.start(self._settings, program)
-
-    def held(self) -> frozenset[int]:
-        """Return the partitions it has, by what it said since its start."""
-        held = set[int]()
-        for line in self.process.log():
-            if line["event"] == "partition_assigned":
-                held.add(_partition(line["partition"]))
-            elif line["event"] in {"partition_released", "partition_lost"}:
-                held.discard(_partition(line["partition"]))
-        return frozenset(held)
 
     def until_dead(self, seconds: float = 30.0) -> Interruption:
         """Wait until it has died at its point, and at no other place."""
@@ -80,8 +76,23 @@ class Mortal:
         return self._interrupted(began, now_ms())
 
     def _interrupted(self, began_ms: int, ended_ms: int) -> Interruption:
-        return Interruption(began_ms, ended_ms, self.held(), at_most=IN_FLIGHT * BATCH, unwritten_ms=_UNWRITTEN_MS)
+        return Interruption(
+            began_ms, ended_ms, self.process.assigned(), at_most=_IN_FLIGHT * _BATCH, unwritten_ms=_UNWRITTEN_MS
+        )
 
 
-def _partition(name: str) -> int:
-    return int(name.rpartition("-")[2])
+def lines_of(member: ConnectorProcess) -> list[dict[str, Any]]:
+    """Return the log lines of all its starts."""
+    return [json.loads(line) for line in member.output.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def stamp_ms(line: dict[str, Any]) -> int:
+    """Return when a line was written."""
+    return round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000)
+
+
+def losses(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Yield each partition that was lost without a drain, and when that was said."""
+    for line in lines:
+        if line["event"] == "partition_lost":
+            yield int(line["partition"].rpartition("-")[2]), stamp_ms(line)

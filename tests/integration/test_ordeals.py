@@ -1,4 +1,4 @@
-"""A short run of what `make prove` does for long, and its table."""
+"""A short run of what ``make prove`` does for long, and its table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 from tests.integration.oracle import Account, Breach, Commit, Interruption
-from tests.integration.prove import Death, Round, Tally, main, play
-from tests.integration.world import World
+from tests.integration.ordeals.__main__ import main
+from tests.integration.ordeals.kills import Death, Round, Tally, play
+from tests.integration.program import World
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
@@ -47,4 +48,4 @@ def test_a_breach_is_in_the_table_and_what_was_lost_is_counted() -> None:
 
 def test_a_run_without_a_round_proves_nothing(monkeypatch: pytest.MonkeyPatch, kafka: str) -> None:
     monkeypatch.setenv("TEST_KAFKA_BOOTSTRAP_SERVERS", kafka)
-    assert main(["--rounds", "0"]) == 1
+    assert main(["kills", "--rounds", "0"]) == 1

@@ -1,0 +1,190 @@
+"""Events in files: Avro's object container files, and JSON lines in Avro's JSON encoding.
+
+Each becomes the bytes of plain Avro that a record of a topic would hold, so that whoever reads a file reads it as a topic.
+(Apache Avro 1.12, specification, "Object Container Files" and "JSON Encoding".)
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from fastavro import block_reader, schemaless_reader
+
+from connector.avro.writer_schema import RECORDS, Json, WriterSchema, parse
+from connector.errors import Undecodable
+
+__all__ = ["OneSchema", "container", "json_lines"]
+
+
+class OneSchema:
+    """The one schema that all values were written by; a ``schemas.WriterSchemas``."""
+
+    def __init__(self, schema: Json) -> None:
+        self._schema = schema
+
+    def definitions(self, schema_id: int, waited: float) -> list[Json]:  # noqa: ARG002 - the port's; values name none here
+        """Return the schema."""
+        return [self._schema]
+
+    def check(self) -> None:
+        """Do nothing: it is here."""
+
+
+def container(path: Path) -> tuple[Json, Iterator[bytes]]:
+    """Return the schema of a container file, and its values.
+
+    Raises:
+        Undecodable: it is no container file, or is damaged.
+        OSError: it cannot be read.
+    """
+    content = BytesIO(path.read_bytes())
+    try:
+        blocks = block_reader(content)
+        schema = json.loads(blocks.metadata["avro.schema"])
+    except Exception as error:  # noqa: BLE001 - whatever other files lead fastavro into
+        raise Undecodable(f"{path} is no container file of Avro ({type(error).__name__})") from None
+    return schema, _values(path, blocks, parse([schema]))
+
+
+def _values(path: Path, blocks: Iterator[Json], writer: WriterSchema) -> Iterator[bytes]:
+    try:
+        for block in blocks:
+            data = block.bytes_.read()
+            stream = BytesIO(data)
+            for _ in range(block.num_records):
+                start = stream.tell()
+                schemaless_reader(stream, writer.schema, None, handle_unicode_errors="surrogateescape")
+                yield data[start : stream.tell()]
+    except Undecodable:
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
+        raise Undecodable(f"{path} is damaged ({type(error).__name__})") from None
+
+
+def json_lines(path: Path, schema: Json) -> Iterator[bytes]:
+    """Yield the values of a file with one of them a line.
+
+    Raises:
+        Undecodable: a line is not of the schema; the text names line and field, and holds no value.
+        OSError: it cannot be read.
+    """
+    writer = parse([schema])
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                out = BytesIO()
+                try:
+                    _write(out, writer, writer.event, json.loads(line), "")
+                except _Unfit as unfit:
+                    raise Undecodable(f"{path}, line {number}: {unfit}") from None
+                except (ValueError, RecursionError):
+                    raise Undecodable(f"{path}, line {number}: it is no JSON") from None
+                yield out.getvalue()
+
+
+class _Unfit(Exception):
+    """A value is not of its type."""
+
+
+def _write(out: BytesIO, writer: WriterSchema, schema: Json, value: Json, place: str) -> None:  # noqa: PLR0912 - a case for each type
+    if isinstance(schema, list):
+        _write_branch(out, writer, schema, value, place)
+        return
+    resolved = writer.resolved(schema)
+    kind = resolved["type"]
+    if kind in RECORDS:
+        fields = _of(value, dict, place, "an object")
+        for field in resolved["fields"]:
+            within = f"{place}.{field['name']}" if place else field["name"]
+            if field["name"] not in fields:
+                raise _Unfit(f"{within} is missing")
+            _write(out, writer, field["type"], fields[field["name"]], within)
+    elif kind == "array":
+        items = _of(value, list, place, "an array")
+        if items:
+            out.write(_zigzag(len(items)))
+        for item in items:
+            _write(out, writer, resolved["items"], item, f"{place}[]")
+        out.write(b"\0")
+    elif kind == "map":
+        entries = _of(value, dict, place, "an object")
+        if entries:
+            out.write(_zigzag(len(entries)))
+        for name, entry in entries.items():
+            _write_bytes(out, name.encode())
+            _write(out, writer, resolved["values"], entry, f"{place}.*")
+        out.write(b"\0")
+    elif kind == "string":
+        _write_bytes(out, _of(value, str, place, "a text").encode("utf-8", "surrogatepass"))
+    elif kind == "bytes":
+        _write_bytes(out, _latin(value, place))
+    elif kind == "fixed":
+        content = _latin(value, place)
+        if len(content) != resolved["size"]:
+            raise _Unfit(f"{place} has not {resolved['size']} bytes")
+        out.write(content)
+    elif kind == "enum":
+        if value not in resolved["symbols"]:
+            raise _Unfit(f"{place} is none of its symbols")
+        out.write(_zigzag(resolved["symbols"].index(value)))
+    elif kind == "boolean":
+        out.write(b"\1" if _of(value, bool, place, "true or false") else b"\0")
+    elif kind in ("int", "long"):
+        number = _of(value, int, place, "a whole number")
+        if not -(2**63) <= number < 2**63:
+            raise _Unfit(f"{place} has more than 64 bits")
+        out.write(_zigzag(number))
+    elif kind in ("float", "double"):
+        number = value if type(value) in (int, float) else _of(value, float, place, "a number")
+        out.write(struct.pack("<f" if kind == "float" else "<d", number))
+    elif value is not None:
+        raise _Unfit(f"{place} is not null")
+
+
+def _write_branch(out: BytesIO, writer: WriterSchema, branches: list[Json], value: Json, place: str) -> None:
+    """Write a value of a union: null, or an object with the branch's name and the value."""
+    names = [branch if isinstance(branch, str) else writer.resolved(branch)["type"] for branch in branches]
+    if value is None:
+        chosen, content = "null", None
+    elif isinstance(value, dict) and len(value) == 1:
+        ((chosen, content),) = value.items()
+    else:
+        chosen, content = "", None
+    if chosen not in names:
+        raise _Unfit(f'{place} is of a union: write null, or the type\'s name with the value, as {{"{names[-1]}": …}}')
+    index = names.index(chosen)
+    out.write(_zigzag(index))
+    _write(out, writer, branches[index], content, place)
+
+
+def _of(value: Json, kind: type, place: str, what: str) -> Json:
+    if type(value) is not kind:
+        raise _Unfit(f"{place or 'the line'} is not {what}")
+    return value
+
+
+def _latin(value: Json, place: str) -> bytes:
+    """Return bytes, which Avro's JSON encoding writes as a text with a character each."""
+    try:
+        return bytes(_of(value, str, place, "a text of bytes").encode("latin-1"))
+    except UnicodeEncodeError:
+        raise _Unfit(f"{place} has characters that are no bytes") from None
+
+
+def _zigzag(number: int) -> bytes:
+    rest = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+def _write_bytes(out: BytesIO, content: bytes) -> None:
+    out.write(_zigzag(len(content)))
+    out.write(content)

@@ -1,0 +1,49 @@
+"""What a command found, a line each; `check` and `lint` find the same of a mapping file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from connector.avro.writer_schema import Json, parse
+from connector.errors import Undecodable
+from connector.mapping.file import MappingFile
+from connector.mapping.plan import problems_in
+
+__all__ = ["Finding", "State", "mapping_findings"]
+
+
+class State(Enum):
+    """Of one thing looked at."""
+
+    RIGHT = "ok"
+    NOTE = "note"
+    WRONG = "WRONG"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the screen."""
+
+    state: State
+    what: str
+    sentence: str
+
+
+def mapping_findings(mapping: MappingFile, definitions: list[Json], place: str) -> Iterator[Finding]:
+    """Hold every expression of the mapping file against a schema."""
+    try:
+        writer = parse(definitions)
+    except Undecodable as error:
+        yield Finding(State.WRONG, "mapping", f"{place}: {error}")
+        return
+    found = [(name, problems_in(mapping, writer, record, name, place)) for name, record in writer.named_records()]
+    for lacking in (each for _, all_of in found for each in all_of):
+        yield Finding(State.WRONG if lacking.must else State.NOTE, "mapping", lacking.text)
+    unmapped = [name for name, _ in found if not any(route.is_for(name) for route in mapping.routes)]
+    for name in unmapped:
+        fate = "ignored" if mapping.ignores_others else "a dead letter (unmapped)"
+        yield Finding(State.NOTE, "mapping", f"no mapping is for {place} ({name}): each of its records is {fate}")
+    if not unmapped and not any(all_of for _, all_of in found):
+        yield Finding(State.RIGHT, "mapping", f"every path is in {place}")

@@ -1,0 +1,55 @@
+"""`connector lint`: whether settings and mapping file are right, without any network: for a CI of the user's own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from connector.assembly import mapping_for
+from connector.avro import schemas
+from connector.cli.findings import State, mapping_findings
+from connector.cli.partial_settings import without_account
+from connector.errors import SettingsError
+
+__all__ = ["run", "set_up"]
+
+
+def set_up(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and takes."""
+    parser.description = (
+        "Look at settings, the mapping file and a schema file without any network. Brokers, registry, account and secrets "
+        "may be missing. Exit 2 if something is wrong."
+    )
+    parser.add_argument(
+        "--schema",
+        type=Path,
+        metavar="FILE",
+        help="the writer's schema that the mapping must fit (default: AVRO_SCHEMA_FILE)",
+    )
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Look at everything; return 0 if nothing is wrong.
+
+    Raises:
+        SettingsError: with every problem there is.
+    """
+    settings = without_account(environ, brokers=False)
+    console = Console()
+    mapping, schema_file = mapping_for(settings), arguments.schema or settings.schema_file
+    if mapping is None or schema_file is None:
+        what = (
+            "There is no mapping file" if mapping is None else "The mapping file was held against no schema: give --schema"
+        )
+        console.print(f"{what}. The settings are right.", soft_wrap=True)
+        return 0
+    found = list(mapping_findings(mapping, schemas.SchemaFile(str(schema_file)).definitions(), str(schema_file)))
+    if wrong := [each.sentence for each in found if each.state is State.WRONG]:
+        raise SettingsError(wrong)
+    for each in found:
+        console.print(each.sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print("Settings and mapping are right.", soft_wrap=True)
+    return 0

@@ -1,0 +1,28 @@
+"""Settings for commands that need no account: what they do not use may be missing from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connector.assembly import read_settings
+from connector.config import Settings
+
+__all__ = ["without_account"]
+
+_LOGIN = ("AMAZON_CLIENT_SECRET", "AMAZON_REFRESH_TOKEN", "AMAZON_ACCESS_TOKEN")
+_ACCOUNT = {"AMAZON_ACCOUNT_ID": "none", "AMAZON_CLIENT_ID": "none", "AMAZON_ACCESS_TOKEN": "none"}
+_BROKERS = {"KAFKA_BOOTSTRAP_SERVERS": "localhost", "KAFKA_TOPIC": "file"}
+
+
+def without_account(environ: Mapping[str, str], *, brokers: bool) -> Settings:
+    """Read settings of which the account and its secrets may be missing; unless ``brokers``, brokers and schemas too.
+
+    Raises:
+        SettingsError: something else is wrong.
+    """
+    secrets = {name for one in _LOGIN for name in (one, f"{one}_FILE")}
+    given = {name: value for name, value in environ.items() if name not in secrets and value.strip()}
+    missing = _ACCOUNT if brokers else _ACCOUNT | _BROKERS
+    if not brokers and "AVRO_SCHEMA_FILE" not in given and "SCHEMA_REGISTRY_URL" not in given:
+        missing = {**missing, "SCHEMA_REGISTRY_URL": "http://localhost"}
+    return read_settings({**missing, **given})

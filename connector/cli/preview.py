@@ -1,0 +1,294 @@
+"""`connector preview`: what would become of records, before any is sent. It writes nothing and joins no group.
+
+Records of a topic are read beside the group; those of a file need no brokers at all. Each goes through the code of `run` up
+to the event as it would go out. The ledger is not asked, and no secret is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from connector.assembly import contract_for, decoder_for
+from connector.avro import schemas
+from connector.avro.files import OneSchema, container, json_lines
+from connector.avro.writer_schema import Json
+from connector.cli import times
+from connector.cli.partial_settings import without_account
+from connector.cli.preview_verdicts import DEAD_LETTER, DUPLICATE, IGNORED, SEND, STALE, Previewed, Previewer
+from connector.config import Settings
+from connector.errors import SettingsError, Undecodable
+from connector.intake import Intake, Origin
+from connector.kafka.topic_reader import TopicReader
+from connector.model import TopicPartition
+from connector.ports import Record
+from connector.telemetry import configure_logging
+
+__all__ = ["run", "set_up"]
+
+_RECORDS = 5
+_MOST_RECORDS = 1_000
+_WHOLE_EVENTS = 3
+"""Events shown in full; the others are in ``--json``."""
+_STYLES = {SEND: "green", IGNORED: "dim", STALE: "yellow", DUPLICATE: "yellow", DEAD_LETTER: "bold red"}
+_WORDS = {SEND: "would be sent"}
+_ONLY = {"dead-letter": DEAD_LETTER, "sent": SEND, "ignored": IGNORED}
+
+
+def set_up(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and takes."""
+    parser.description = (
+        "Show what would become of records: which are events, how they would go out, what is wrong. Reads the topic beside "
+        "the group, or a file; sends and writes nothing, and needs neither account nor secret. Exit 1 if there is a dead "
+        "letter, or another result than --expect."
+    )
+    parser.add_argument(
+        "--records",
+        type=_count,
+        default=_RECORDS,
+        metavar="N",
+        help=f"of each partition, below {_MOST_RECORDS} (default: %(default)s); of a file, all",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=_start,
+        default="end",
+        metavar="WHERE",
+        help="end (the newest N), beginning, an offset, or a time: 2026-11-22T10:00Z, or 2h (ago) (default: end)",
+    )
+    parser.add_argument("--partition", type=int, metavar="N", help="only this one")
+    parser.add_argument("--only", choices=tuple(_ONLY), help="show only these; all are counted")
+    parser.add_argument("--json", action="store_true", help="one object a record, for machines")
+    parser.add_argument(
+        "--file", type=Path, metavar="FILE", help="read a container file of Avro, or JSON lines in Avro's JSON encoding"
+    )
+    parser.add_argument("--schema", type=Path, metavar="FILE", help="the schema of JSON lines (default: AVRO_SCHEMA_FILE)")
+    parser.add_argument(
+        "--expect",
+        type=Path,
+        metavar="FILE",
+        help="compare with the objects of this file, a line each, which may leave out names; show what differs",
+    )
+    parser.add_argument("--show-identifiers", action="store_true", help="show identifiers that are sent unhashed, too")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < _MOST_RECORDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_RECORDS - 1}")
+    return int(text)
+
+
+def _start(text: str) -> str:
+    if text not in ("end", "beginning") and not text.isdecimal():
+        times.time_ms(text)  # which says what is wrong with it
+    return text
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Show what would become of records; return 0 if none would be a dead letter, and all is as expected.
+
+    Raises:
+        SettingsError: settings or files are not right.
+    """
+    settings = without_account(environ, brokers=arguments.file is None)
+    configure_logging("error", "console")
+    expected = None if arguments.expect is None else _expected(arguments.expect)
+    notes: list[str] = []
+    if arguments.file is None:
+        found = list(_of_topics(settings, arguments, notes))
+    else:
+        found = list(_of_file(settings, arguments, notes))
+    shown = [each for each in found if arguments.only is None or each.verdict == _ONLY[arguments.only]]
+    if arguments.json:
+        for each in shown:
+            print(json.dumps(each.row(), ensure_ascii=False))
+    else:
+        _show(Console(), shown, found, notes)
+    if expected is not None and (differing := list(_differences(expected, [each.row() for each in found]))):
+        print(*differing, sep="\n", file=sys.stderr)
+        return 1
+    return 1 if any(each.verdict == DEAD_LETTER for each in found) and expected is None else 0
+
+
+def _previewer(
+    settings: Settings, arguments: argparse.Namespace, notes: list[str], schema: Json = None, now_ms: int | None = None
+) -> Previewer:
+    plain = None if schema is None else OneSchema(schema)
+    decoder, mapper = decoder_for(settings, notes.append, plain)
+    contract = contract_for(settings.amazon)
+    most = settings.batch.max_bytes
+    return Previewer(
+        Intake(decoder, contract, settings.dedupe.key_fields, request_bytes=most),
+        decoder,
+        contract,
+        mapper,
+        settings.freshness,
+        now_ms,
+        most,
+        arguments.show_identifiers,
+    )
+
+
+# ---- from a topic
+
+
+def _of_topics(settings: Settings, arguments: argparse.Namespace, notes: list[str]) -> Iterator[Previewed]:
+    reader = TopicReader(settings.kafka)
+    previewer = _previewer(settings, arguments, notes, now_ms=times.now_ms())
+    for topic in settings.kafka.topics:
+        source = reader.source(topic)
+        bounds = reader.bounds(topic)
+        if arguments.partition is not None:
+            bounds = {place: each for place, each in bounds.items() if place.partition == arguments.partition}
+            if not bounds:
+                raise SettingsError([f"--partition: {topic} has {source.partitions} partitions, counted from 0"])
+        for place, (first, end) in bounds.items():
+            origin = Origin(place, 0, reader.cluster_id, source.topic_id)
+            start = _first_offset(reader, place, first, end, arguments)
+            for message in islice(reader.read(place, start, end), arguments.records):
+                yield previewer.look(origin, cast("Record", message))  # its stub types them wider
+
+
+def _first_offset(reader: TopicReader, place: TopicPartition, first: int, end: int, arguments: argparse.Namespace) -> int:
+    match arguments.start:
+        case "end":
+            return max(first, end - int(arguments.records))
+        case "beginning":
+            return first
+        case offset if offset.isdecimal():
+            return max(first, int(offset))
+        case time:
+            at = reader.topics.offset_at(place, times.time_ms(time))
+            return end if at is None else max(first, at)
+
+
+# ---- from a file
+
+
+class _FileRecord:
+    """A value of a file, as if it were polled."""
+
+    def __init__(self, topic: str, number: int, value: bytes) -> None:
+        self._topic = topic
+        self._number = number
+        self._value = value
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def key(self) -> bytes | None:
+        return None
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return None
+
+    def topic(self) -> str | None:
+        return self._topic
+
+    def offset(self) -> int:
+        return self._number
+
+    def leader_epoch(self) -> int | None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return 0, -1
+
+
+def _of_file(settings: Settings, arguments: argparse.Namespace, notes: list[str]) -> Iterator[Previewed]:
+    """Look at every value; none is stale, or a test of a file would fail when it is old."""
+    topic = settings.kafka.topics[0]
+    origin = Origin(TopicPartition(topic, 0), 0, "file", "file")
+    try:
+        schema, values = _values(arguments.file, arguments.schema or settings.schema_file)
+        previewer = _previewer(settings, arguments, notes, schema)
+        for number, value in enumerate(values):
+            yield previewer.look(origin, _FileRecord(topic, number, value))
+    except Undecodable as error:
+        raise SettingsError([f"--file: {error}"]) from error
+    except OSError as error:
+        raise SettingsError([f"--file: {arguments.file} cannot be read: {error.strerror}"]) from error
+
+
+def _values(path: Path, schema_file: Path | None) -> tuple[Json, Iterator[bytes]]:
+    if path.suffix == ".avro":
+        return container(path)
+    if schema_file is None:
+        raise SettingsError(["--schema: is needed for JSON lines (or AVRO_SCHEMA_FILE); a container file ends in .avro"])
+    (schema,) = schemas.SchemaFile(str(schema_file)).definitions()
+    return schema, json_lines(path, schema)
+
+
+# ---- what is expected
+
+
+def _expected(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+    except OSError as error:
+        raise SettingsError([f"--expect: {path} cannot be read: {error.strerror}"]) from error
+    except ValueError as error:
+        raise SettingsError([f"--expect: {path} is not a file of JSON objects, a line each"]) from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise SettingsError([f"--expect: {path} is not a file of JSON objects, a line each"])
+    return rows
+
+
+def _differences(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a diff. Of each object only the names that are expected are compared."""
+    named = [
+        {name: each[name] for name in (expected[at] if at < len(expected) else each) if name in each}
+        for at, each in enumerate(found)
+    ]
+    if named != expected:
+        yield from difflib.unified_diff(_lines(expected), _lines(named), "expected", "found", lineterm="", n=2)
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> list[str]:
+    return [line for row in rows for line in json.dumps(row, ensure_ascii=False, indent=1, sort_keys=True).splitlines()]
+
+
+# ---- for people
+
+
+def _show(console: Console, shown: list[Previewed], found: list[Previewed], notes: list[str]) -> None:
+    table = Table("record", "schema", "mapping", "verdict", "why", box=SIMPLE)
+    for each in shown:
+        schema = " ".join(filter(None, [str(each.schema_id or ""), each.schema_name.rpartition(".")[2]]))
+        why = each.detail if not each.reason else f"{each.reason}: {each.detail}"
+        if each.adjustments:
+            why = "; ".join(filter(None, [why, *(f"{name} ({count})" for name, count in each.adjustments.items())]))
+        place = f"{each.partition}@{each.offset}"
+        verdict = f"[{_STYLES[each.verdict]}]{_WORDS.get(each.verdict, each.verdict)}[/]"
+        table.add_row(place, schema, escape(each.mapping or ""), verdict, escape(why))
+    console.print(table)
+    for each in [each for each in shown if each.verdict == SEND][:_WHOLE_EVENTS]:
+        console.print(f"{each.partition}@{each.offset} would go out as", markup=False, highlight=False)
+        console.print_json(json.dumps(each.event, ensure_ascii=False))
+    for note in notes:
+        console.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
+    verdicts = Counter(each.verdict for each in found)
+    reasons = Counter(each.reason for each in found if each.reason)
+    counted = [f"{count} {_WORDS.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
+    counted += [f"{count} {reason}" for reason, count in reasons.most_common()]
+    console.print(
+        f"\n{len(found)} records: {', '.join(counted) or 'nothing to show'}. The ledger was not asked: a copy of an "
+        "event that was delivered before looks like one to send.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,195 @@
+"""What would become of a record, told without sending it: by the very intake of `run`, one record at a time.
+
+The checks come in the order of `core.admission`. The ledger is not asked, so that a copy is known only of a record above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from connector.amazon.contract import Contract
+from connector.avro.decoding import EventDecoder
+from connector.core.freshness import Freshness, FreshnessPolicy
+from connector.intake import Intake, Origin
+from connector.mapping.plan import Mapper
+from connector.model import Flaw, Reason, TopicPartition
+from connector.ports import Record
+
+__all__ = ["DEAD_LETTER", "DUPLICATE", "IGNORED", "SEND", "STALE", "Previewed", "Previewer"]
+
+SEND, IGNORED, STALE, DUPLICATE, DEAD_LETTER = "send", "ignored", "stale", "duplicate", "dead-letter"
+
+_WAITED: Final = 1_000_000.0
+"""Seconds that a record has waited for its schema: nobody waits here for one that the registry does not have."""
+_DAY_MS: Final = 86_400_000
+
+_HASHED: Final = frozenset({"EMAIL", "PHONE", "FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE", "POSTAL"})
+"""Match keys that are sent as hashes; all others are sent as they are."""
+_UNHASHED: Final = frozenset({"ipAddress", "tcf", "gpp", "userAgent", "arefMeasurementTokens", "amazonAdEventKey"})
+"""Fields that say something of a person or a device, and are sent as they are."""
+_HIDDEN: Final = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """What would become of one record."""
+
+    partition: TopicPartition
+    offset: int
+    time_ms: int | None
+    """Of the record."""
+    schema_id: int | None
+    schema_name: str
+    mapping: str | None
+    """The mapping that was taken, or whose condition the record did not meet."""
+    verdict: str
+    reason: str = ""
+    detail: str = ""
+    adjustments: Mapping[str, int] = field(default_factory=dict)
+    event: Any = None
+    """As it would go out, unless it breaks a rule; identifiers that are not hashed are hidden."""
+
+    def row(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "topic": self.partition.topic,
+            "partition": self.partition.partition,
+            "offset": self.offset,
+            "time": self.time_ms,
+            "schema": {"id": self.schema_id, "name": self.schema_name or None},
+            "mapping": self.mapping,
+            "verdict": self.verdict,
+            "reason": self.reason or None,
+            "detail": self.detail or None,
+            "adjustments": dict(self.adjustments),
+            "event": self.event,
+        }
+
+
+class Previewer:
+    """Looks at records in the order of their offsets.
+
+    ``now_ms`` is the wall clock's time, by which events are stale; None where that is not asked.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        decoder: EventDecoder,
+        contract: Contract,
+        mapper: Mapper | None,
+        freshness: FreshnessPolicy,
+        now_ms: int | None,
+        request_bytes: int,
+        shows_identifiers: bool = False,
+    ) -> None:
+        self._intake = intake
+        self._decoder = decoder
+        self._contract = contract
+        self._mapper = mapper
+        self._freshness = freshness
+        self._now_ms = now_ms
+        self._request_bytes = request_bytes
+        self._shows_identifiers = shows_identifiers
+        self._seen: dict[tuple[TopicPartition, bytes], int] = {}
+
+    def look(self, origin: Origin, record: Record) -> Previewed:
+        """Return what would become of a record.
+
+        Raises:
+            SchemaUnavailable: its schema cannot be had for now.
+        """
+        before = self._counts()
+        if self._mapper is not None:
+            self._mapper.taken = None
+        poll, unavailable = self._intake.read(origin, [record], _WAITED)
+        if unavailable is not None:
+            raise unavailable
+        (payload,), (time_ms,), (key,) = poll.payloads, poll.times, poll.keys
+        after = self._counts()
+        filtered = next((name for name in after["filtered"] if after["filtered"][name] > before["filtered"][name]), None)
+        adjusted = {
+            name: count - before["adjusted"][name]
+            for name, count in after["adjusted"].items()
+            if count > before["adjusted"][name]
+        }
+        verdict, reason, detail = self._judged(origin.partition, record, payload, time_ms, key, filtered)
+        value = record.value()
+        schema_id, schema_name = (None, "") if value is None else self._decoder.written_by(value)
+        kind, milliseconds = record.timestamp()
+        return Previewed(
+            origin.partition,
+            record.offset(),
+            milliseconds if kind else None,
+            schema_id,
+            schema_name,
+            filtered or (None if self._mapper is None else self._mapper.taken),
+            verdict,
+            reason,
+            detail,
+            adjusted,
+            self._shown(payload) if isinstance(payload, bytes) else None,
+        )
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        mapper = self._mapper
+        return {
+            "filtered": dict(mapper.filtered) if mapper is not None else {},
+            "adjusted": {**self._contract.adjustments, **(mapper.left_out if mapper is not None else {})},
+        }
+
+    def _judged(
+        self,
+        partition: TopicPartition,
+        record: Record,
+        payload: bytes | Flaw | None,
+        time_ms: int | None,
+        key: bytes | None,
+        filtered: str | None,
+    ) -> tuple[str, str, str]:
+        """Return verdict, reason and detail."""
+        if payload is None:
+            return IGNORED, "", _why_ignored(record, filtered)
+        untimely = Freshness.FRESH
+        if time_ms is not None and self._now_ms is not None:
+            untimely = self._freshness.judge(time_ms, self._now_ms)
+        if untimely is Freshness.STALE and time_ms is not None and self._now_ms is not None:
+            return STALE, "", f"{(self._now_ms - time_ms) // _DAY_MS} days old"
+        if untimely is not Freshness.FRESH:
+            payload = Flaw(Reason.IMPLAUSIBLE_TIME, f"timestamp: {untimely.value}")
+        if isinstance(payload, Flaw):
+            return DEAD_LETTER, payload.reason.value, payload.detail
+        if key is not None:
+            first = self._seen.setdefault((partition, key), record.offset())
+            if first != record.offset():
+                return DUPLICATE, "", f"a copy of offset {first} above"
+        if len(self._contract.prefix) + len(payload) + len(self._contract.suffix) > self._request_bytes:
+            return DEAD_LETTER, Reason.TOO_LARGE.value, f"event: larger than a request may be ({self._request_bytes} bytes)"
+        return SEND, "", ""
+
+    def _shown(self, payload: bytes) -> Any:
+        event = orjson.loads(payload)
+        return event if self._shows_identifiers else _hidden(event)
+
+
+def _why_ignored(record: Record, filtered: str | None) -> str:
+    if record.value() is None:
+        return "it has no value"
+    if filtered is None:
+        return "its writer wrote null"
+    return "no mapping is for its type" if filtered == "otherwise" else f"when of {filtered}"
+
+
+def _hidden(part: Any) -> Any:
+    """Put a sign in the place of identifiers that are sent as they are."""
+    if isinstance(part, list):
+        return [_hidden(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if part.keys() == {"type", "values"} and part["type"] not in _HASHED:
+        return {**part, "values": [_HIDDEN for _ in part["values"]]}
+    return {name: _HIDDEN if name in _UNHASHED else _hidden(each) for name, each in part.items()}

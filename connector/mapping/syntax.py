@@ -1,0 +1,170 @@
+"""Expressions as text: JMESPath's grammar, and what is wrong with an expression before any record is read.
+
+The library parses; its tree is documented as internal, so that its version is pinned and a test holds the form of each node.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jmespath
+from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError, ParseError
+
+from connector.mapping.functions import EXPRESSION, FUNCTIONS, format_problem
+
+__all__ = ["Expression", "Tree", "Unreadable", "functions_used", "parse", "problems", "tables_used", "walk"]
+
+Tree = Any
+"""A node of a parsed expression: a dict with its ``type``, its ``children`` and, for some, a ``value``."""
+
+_LONGEST: Final = 10_000
+"""Characters of an expression; a bound for the parser's recursion as well."""
+
+
+class Unreadable(Exception):
+    """An expression is not of the grammar; the text shows where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression as written, and as parsed."""
+
+    text: str
+    tree: Tree
+
+
+def parse(text: str) -> Expression:
+    """Parse an expression.
+
+    Raises:
+        Unreadable: it is not of the grammar.
+    """
+    if len(text) > _LONGEST:
+        raise Unreadable(f"is longer than {_LONGEST} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PendingDeprecationWarning)
+            return Expression(text, jmespath.compile(text).parsed)
+    except PendingDeprecationWarning:
+        raise Unreadable(f"{text}  ← what stands between backquotes is no JSON; a text is written 'so'") from None
+    except EmptyExpressionError:
+        raise Unreadable("is empty") from None
+    except (LexerError, ParseError) as error:
+        at = error.lexer_position if isinstance(error, LexerError) else error.lex_position
+        at = min(at, len(text))
+        raise Unreadable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1})") from None
+    except RecursionError:
+        raise Unreadable("is nested too deeply") from None
+    except (JMESPathError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        # The library's parser leaves some texts to Python's own errors.
+        raise Unreadable(f"cannot be read ({type(error).__name__})") from None
+
+
+def walk(tree: Tree) -> Iterator[Tree]:
+    """Yield every node of a tree."""
+    yield tree
+    for child in tree["children"]:
+        if isinstance(child, dict):
+            yield from walk(child)
+
+
+def functions_used(tree: Tree) -> set[str]:
+    """Return the names of the functions that an expression calls."""
+    return {node["value"] for node in walk(tree) if node["type"] == "function_expression"}
+
+
+def tables_used(tree: Tree) -> set[str]:
+    """Return the names of the tables that an expression looks up."""
+    return {
+        str(node["children"][0].get("value"))
+        for node in walk(tree)
+        if node["type"] == "function_expression" and node["value"] == "lookup" and node["children"]
+    }
+
+
+def problems(tree: Tree, tables: Collection[str], *, consent: bool = False) -> Iterator[str]:
+    """Yield what is wrong with an expression whatever the record is."""
+    for node in walk(tree):
+        if node["type"] == "function_expression":
+            yield from _call_problems(node, tables)
+        elif node["type"] == "slice" and node["children"][2] == 0:
+            yield "has a slice with a step of 0"
+        elif node["type"] in _HAVE_A_LEFT and node["children"][0]["type"] == "not_expression":
+            yield "has ! before a path, which negates its first part alone: write !(a.b) for !a.b"
+        for child in node["children"]:
+            if isinstance(child, dict) and child["type"] == "expref" and node["type"] != "function_expression":
+                yield _NO_EXPREF
+    if tree["type"] == "expref":
+        yield _NO_EXPREF
+    if consent:
+        yield from _consent_problems(tree)
+
+
+_NO_EXPREF: Final = "has & in a place that takes none: it stands before an argument of map, sort_by, min_by and max_by"
+_HAVE_A_LEFT: Final = {
+    "subexpression",
+    "index_expression",
+    "projection",
+    "value_projection",
+    "filter_projection",
+    "flatten",
+}
+
+
+def _call_problems(node: Tree, tables: Collection[str]) -> Iterator[str]:
+    name, arguments = node["value"], node["children"]
+    function = FUNCTIONS.get(name)
+    if function is None:
+        close = difflib.get_close_matches(name, FUNCTIONS, n=1)
+        yield f"calls {name}(), which is no function" + (f"; did you mean {close[0]}()?" if close else "")
+        return
+    if wrong := function.arity_problem(len(arguments)):
+        yield f"calls {name}() with {len(arguments)} arguments; it {wrong}"
+        return
+    for position, argument in enumerate(arguments):
+        takes = function.takes[min(position, len(function.takes) - 1)]
+        if (argument["type"] == "expref") is not (takes is EXPRESSION):
+            yield _NO_EXPREF if argument["type"] == "expref" else f"calls {name}() without & before its expression"
+    if name in _LITERALS and arguments:
+        position = _LITERALS[name]
+        if position < len(arguments):
+            yield from _literal_problems(name, arguments[position], tables)
+
+
+_LITERALS: Final = {"lookup": 0, "time": 1, "header": 0}
+"""Functions with an argument that must be known beforehand, and where it stands."""
+
+
+def _literal_problems(name: str, argument: Tree, tables: Collection[str]) -> Iterator[str]:
+    if argument["type"] != "literal" or not isinstance(argument["value"], str):
+        what = {"lookup": "the name of a table", "time": "its unit or format", "header": "the name of a header"}[name]
+        yield f"calls {name}() without {what} as a text, written 'so'"
+    elif name == "lookup" and argument["value"] not in tables:
+        close = difflib.get_close_matches(argument["value"], tables, n=1)
+        hint = f"did you mean {close[0]}?" if close else "give it as [tables." + argument["value"] + "]"
+        yield f"looks up {argument['value']}, which is no table: {hint}"
+    elif name == "time" and (wrong := format_problem(argument["value"])):
+        yield f"calls time(): {wrong}"
+
+
+_NO_CONSENT: Final = {
+    "or_expression": "has ||, which passes over false: a denial would become what stands behind it; write not_null(a, b)",
+    "and_expression": "has &&, to which the text DENIED is true: a denial could become a grant; write granted(a)",
+    "not_expression": "has !, and !null is true: who was never asked would have granted; write granted(a == `false`)",
+}
+
+
+def _consent_problems(tree: Tree) -> Iterator[str]:
+    """Yield what could make a grant of a denial, or of nothing. Conditions of filters choose, and may say anything."""
+    if tree["type"] in _NO_CONSENT:
+        yield _NO_CONSENT[tree["type"]]
+    elif tree["type"] == "comparator" and tree["value"] == "ne":
+        yield "has !=, and null differs from everything: who was never asked would have granted; write it with =="
+    children = tree["children"][:2] if tree["type"] == "filter_projection" else tree["children"]
+    for child in children:
+        if isinstance(child, dict):
+            yield from _consent_problems(child)

@@ -1,0 +1,130 @@
+"""What the tests of mapping share: the three worked examples, records, and a wire contract to map for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from connector.amazon.ads_v1 import AdsV1
+from connector.amazon.vocabulary import ADS_MATCH_KEYS
+from connector.avro.writer_schema import parse
+from connector.mapping.file import MappingFile, Target, read
+from connector.mapping.plan import Filtered, Mapper, Plan
+from connector.model import Flaw
+
+EXAMPLES = Path(__file__).parent / "examples"
+CONTRACT = AdsV1("ENTITY1", "client", "EU")
+TARGET = Target("ads-v1", ADS_MATCH_KEYS, CONTRACT.encode)
+AT_MS = 1_783_900_800_123
+TCF = "CPokAsAPokAsABEACBENC7CgAP_AAH_AAAqIHNf_X__b3_j-_59f9_9uf"
+
+
+@dataclass
+class Record:
+    """Beside the value of a record, what expressions may ask."""
+
+    topic_: str = "orders"
+    key_: bytes | None = None
+    headers_: Sequence[tuple[str, bytes | None]] | None = ()
+    time_ms: int = AT_MS
+    value_: bytes | None = None
+
+    def topic(self) -> str:
+        return self.topic_
+
+    def key(self) -> bytes | None:
+        return self.key_
+
+    def value(self) -> bytes | None:
+        return self.value_
+
+    def offset(self) -> int:
+        return 0
+
+    def leader_epoch(self) -> int | None:
+        return 0
+
+    def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
+        return self.headers_
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self.time_ms
+
+
+def example(name: str) -> tuple[str, Any]:
+    """Return the mapping and the schema of a worked example."""
+    return (
+        (EXAMPLES / f"{name}.toml").read_text(encoding="utf-8"),
+        json.loads((EXAMPLES / f"{name}.avsc").read_text(encoding="utf-8")),
+    )
+
+
+def read_file(text: str, **tables: str) -> MappingFile:
+    """Read a mapping file; the tables it names are given, or stand beside the examples."""
+    return read(text, TARGET, lambda name: tables.get(name) or (EXAMPLES / name).read_text(encoding="utf-8"))
+
+
+def plan_of(mapper: Mapper, schema: Any) -> Plan:
+    writer = parse([schema])
+    return mapper.plan(writer, writer.resolved(writer.event), writer.event, "schema 17")
+
+
+def mapped(text: str, schema: Any, event: Any, record: Record | None = None) -> dict[str, object] | Filtered | Flaw:
+    """Return what becomes of one decoded event."""
+    return plan_of(Mapper(read_file(text)), schema).inputs(event, record or Record())
+
+
+ORDER: dict[str, Any] = {
+    "orderId": bytes(range(16)),
+    "status": "PAID",
+    "channel": "APP_IOS",
+    "placedAt": AT_MS * 1000 + 456,
+    "total": {"amount": (4_998).to_bytes(2, "big"), "currency": "EUR"},
+    "customer": {"email": None, "guestEmail": "Jo@Example.com", "phone": None, "marketingConsent": True},
+    "shipTo": {
+        "firstName": "Jo",
+        "lastName": "Müller",
+        "lines": ["Hauptstr. 1", "2. Stock"],
+        "city": "Köln",
+        "zip": "50667",
+        "country": "DE",
+    },
+    "lines": [
+        {"sku": "1", "brand": "acme", "category": None, "quantity": 2, "price": {"amount": b"\x09\xc3", "currency": "EUR"}},
+        {"sku": "2", "brand": None, "category": "toys", "quantity": 1, "price": {"amount": b"\x09\xc3", "currency": "EUR"}},
+    ],
+}
+
+SIGN_UP: dict[str, Any] = {
+    "id": "event-1",
+    "type": "user.registered",
+    "occurredAt": "2026-11-05T14:03:07.250+01:00",
+    "context": {"locale": "de-DE", "userAgent": "ExampleBrowser/1.0"},
+    "data": {
+        "userId": 4711,
+        "isTest": False,
+        "plan": None,
+        "emailSha256": "ab" * 32,
+        "consents": [{"purpose": "cmp", "text": "x"}, {"purpose": "tcf", "text": TCF}],
+    },
+}
+
+TILL: dict[str, Any] = {
+    "before": None,
+    "after": {
+        "store_id": 17,
+        "till": 3,
+        "receipt": 990,
+        "sold_at": AT_MS // 1000,
+        "total_cents": 1999,
+        "voided": False,
+        "email_sha256": b"\xab" * 32,
+        "items": ["a", "b"],
+        "loyalty": {"postcode": "10115", "ads_opt_in": False},
+    },
+    "op": "c",
+    "ts_ms": AT_MS,
+}

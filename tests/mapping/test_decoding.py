@@ -1,0 +1,126 @@
+"""The worked examples from bytes of Avro to what Amazon receives, by the code that runs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from connector.avro.decoding import EventDecoder
+from connector.avro.framing import Framing, framed
+from connector.errors import Undecodable
+from connector.intake import Intake, Origin
+from connector.mapping.plan import Mapper
+from connector.model import Flaw, Reason, TopicPartition
+from tests.avro.samples import Known, written
+from tests.mapping.support import CONTRACT, ORDER, SIGN_UP, TILL, Record, example, read_file
+
+EVENTS = {"order": ORDER, "envelope": SIGN_UP, "till": TILL}
+ORIGIN = Origin(TopicPartition("orders", 0), 1, "cluster", "topic-id")
+
+
+def decoder(name: str, **schemas: Any) -> EventDecoder:
+    text, schema = example(name)
+    return EventDecoder(Framing.CONFLUENT, Known(**(schemas or {"id17": schema})), Mapper(read_file(text)))
+
+
+def value_of(name: str, event: Any = None) -> bytes:
+    """Write an event as a producer does, logical types as they are stored."""
+    return written(example(name)[1], copy.deepcopy(event or EVENTS[name]), 17)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_what_amazon_receives_of_each_example(name: str) -> None:
+    intake = Intake(decoder(name), CONTRACT, ("clientDedupeId",))
+    poll, _ = intake.read(ORIGIN, [Record(value_=value_of(name), headers_=[("ce_id", b"ce-1")])])
+    (payload,) = poll.payloads
+    assert isinstance(payload, bytes), payload
+    sent = json.loads(payload)
+    expected = {
+        "order": ("00010203-0405-0607-0809-0a0b0c0d0e0f", "OFF_AMAZON_PURCHASES", "IOS", "DE", 49.98),
+        "envelope": ("ce-1", "SIGN_UP", "WEBSITE", "DE", None),
+        "till": ("pos-17-3-990", "OFF_AMAZON_PURCHASES", "OFFLINE", "DE", 19.99),
+    }
+    description = sent["eventDescription"]
+    assert (
+        sent["eventId"],
+        description["conversionType"],
+        description["eventSource"],
+        sent["countryCode"],
+        sent.get("value"),
+    ) == expected[name]
+    assert poll.keys != [None]
+
+
+def test_filtered_records_are_ignored_and_flaws_are_letters() -> None:
+    intake = Intake(decoder("order"), CONTRACT, ("clientDedupeId",))
+    polled = [
+        Record(value_=value_of("order", ORDER | {"status": "NEW"})),
+        Record(value_=value_of("order", ORDER | {"lines": []})),
+        Record(value_=value_of("order", ORDER | {"total": {"amount": b"", "currency": "EUR"}})),
+    ]
+    poll, _ = intake.read(ORIGIN, polled)
+    ignored, whole, filtered = poll.payloads
+    assert ignored is None
+    assert isinstance(whole, bytes)
+    assert "unitsSold" not in json.loads(whole)
+    assert filtered is None
+
+
+def test_a_failing_id_is_a_letter_and_never_becomes_a_derived_one() -> None:
+    text, schema = example("till")
+    text = text.replace("to_string(after.receipt)", "upper(after.receipt)")
+    intake = Intake(
+        EventDecoder(Framing.CONFLUENT, Known(id17=schema), Mapper(read_file(text))), CONTRACT, ("clientDedupeId",)
+    )
+    poll, _ = intake.read(ORIGIN, [Record(value_=value_of("till"))])
+    assert poll.payloads == [Flaw(Reason.INVALID_FIELD, "clientDedupeId: upper() got a number")]
+
+
+def test_of_a_union_each_type_has_its_own_mapping() -> None:
+    _, order = example("order")
+    text, envelope = example("envelope")
+    union = ["null", envelope, order]
+    ours = decoder("envelope", id1=union)
+    both = EventDecoder(Framing.CONFLUENT, Known(id1=union), Mapper(read_file(text.replace('"ignore"', '"dead-letter"'))))
+    order_value = framed(1, b"\x04" + value_of("order")[5:])
+    assert isinstance(ours.decode(Record(value_=framed(1, b"\x02" + value_of("envelope")[5:]))), dict)
+    assert ours.decode(Record(value_=order_value)) is None
+    assert ours.decode(Record(value_=framed(1, b"\x00"))) is None
+    assert both.decode(Record(value_=order_value)) == Flaw(
+        Reason.UNMAPPED, "no mapping is for schema 1 (com.shop.orders.Order)"
+    )
+
+
+def test_text_that_is_no_utf_8_does_no_harm_where_nobody_reads_it() -> None:
+    ours = decoder("order")
+    value = value_of("order", copy.deepcopy(ORDER) | {"lines": [ORDER["lines"][0] | {"sku": "AAAA"}]})
+    unread = ours.decode(Record(value_=value.replace(b"AAAA", b"\xff\xffAA")))
+    assert isinstance(unread, dict)
+    with pytest.raises(Undecodable):
+        ours.decode(Record(value_=value.replace(b"Hauptstr", b"\xff\xffuptstr")))
+
+
+def test_a_filtered_record_is_ignored_whatever_its_texts_are() -> None:
+    value = value_of("order", ORDER | {"status": "NEW"})
+    assert decoder("order").decode(Record(value_=value.replace(b"Hauptstr", b"\xff\xffuptstr"))) is None
+
+
+def test_mappings_that_inherit_take_aliases_and_units_as_without_a_file() -> None:
+    schema = {
+        "type": "record",
+        "name": "Almost",
+        "fields": [
+            {"name": "eventId", "type": "string"},
+            {"name": "eventTime", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+            {"name": "email", "type": "string"},
+        ],
+    }
+    file = read_file('version = 1\n[[mapping]]\ninherit = true\n[mapping.matchKeys]\nEMAIL = "email"\n')
+    ours = EventDecoder(Framing.CONFLUENT, Known(id1=schema), Mapper(file))
+    found = ours.decode(Record(value_=written(schema, {"eventId": "1", "eventTime": 5_000, "email": "a@b.c"})))
+    assert isinstance(found, dict)
+    assert (found["clientDedupeId"], found["timestamp"]) == ("1", 5)
+    assert found["matchKeys"] == [{"type": "EMAIL", "value": "a@b.c"}]

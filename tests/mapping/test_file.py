@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.mapping.file import _DIRECTIVES, PRESETS, MappingFile, MappingRefused
+from connector.mapping.functions import FUNCTIONS
+from tests.mapping.support import example, read_file
+
+ORDER = example("order")[0]
+TILL = example("till")[0]
+
+
+OURS = {name for name, function in FUNCTIONS.items() if function.ours} | {"lookup", "header", "key", "topic", "record_time"}
+
+
+def problems(text: str, **tables: str) -> list[tuple[str, str]]:
+    with pytest.raises(MappingRefused) as refused:
+        read_file(text, **tables)
+    return refused.value.problems
+
+
+def one(text: str, **tables: str) -> tuple[str, str]:
+    (found,) = problems(text, **tables)
+    return found
+
+
+def test_all_problems_come_in_one_message_each_with_its_place() -> None:
+    text = (
+        ORDER.replace("unitsSold =", "unitsSolds =")
+        .replace('"total.amount"', '"total.amount + "')
+        .replace("EMAIL =", "MAIL =")
+    )
+    with pytest.raises(MappingRefused) as refused:
+        read_file(text)
+    assert str(refused.value) == (
+        "3 problems\n"
+        "  mapping[0].fields.unitsSolds  is no input; did you mean unitsSold?\n"
+        "  mapping[0].fields.value       total.amount +  ← cannot be read here (column 14)\n"
+        "  mapping[0].matchKeys.MAIL     is no match key of ads-v1; did you mean EMAIL?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place", "what"),
+    [
+        ("version = 1", "", "version", "is missing: write version = 1"),
+        ("version = 1", "version = 2", "version", "is not 1"),
+        ("version = 1", "version = 1\notherwise = 'drop'", "otherwise", "takes 'dead-letter' or 'ignore'"),
+        ("version = 1", "version = 1\nextra = 1", "extra", "is no directive: version, otherwise, mapping, tables"),
+        ("when =", "wen =", "mapping[0].wen", "is no directive; did you mean when?"),
+        ('record = "com.shop.orders.Order"', "record = 5", "mapping[0].record", "takes a name or a list of names"),
+        ('record = "com.shop.orders.Order"', "topic = []", "mapping[0].topic", "takes a name or a list of names"),
+        ('record = "com.shop.orders.Order"', 'inherit = "yes"', "mapping[0].inherit", "takes true or false"),
+        (
+            'record = "com.shop.orders.Order"',
+            'extends = "ga3"',
+            "mapping[0].extends",
+            "is no preset: debezium, ga4, segment",
+        ),
+        (
+            'eventType = "OFF_AMAZON_PURCHASES"',
+            'eventType = "BUY"',
+            "mapping[0].constants.eventType",
+            "not one of Amazon's constants",
+        ),
+        (
+            'name = "Order"',
+            'name = "Order"\nclientDedupeId = "1"',
+            "mapping[0].constants.clientDedupeId",
+            "would be the same for every event: it takes an expression, in fields",
+        ),
+        (
+            'name = "Order"',
+            'name = "Order"\nvalue = 5',
+            "mapping[0].fields.value",
+            "stands in constants, too: give it once",
+        ),
+        (
+            'name = "Order"\n',
+            "",
+            "mapping[0]",
+            "gives no name, which every event needs: name it in fields or constants",
+        ),
+        (
+            'value = "total.amount"',
+            "value = 5",
+            "mapping[0].fields.value",
+            "is no expression: it stands in quotes; a fixed value stands in [mapping.constants]",
+        ),
+        (
+            "amznUserData =",
+            "amznUser =",
+            "mapping[0].consent.amznUser",
+            "is no signal of consent; did you mean amznUserData?",
+        ),
+        (
+            "category =",
+            '"a b" =',
+            "mapping[0].customAttributes.a b",
+            "is no name of an attribute: letters, digits and _ only",
+        ),
+        (
+            "[tables.source]",
+            "[mapping.customData]\nitems = 'lines'\n[tables.source]",
+            "mapping[0].customData.items",
+            'takes { value = "…", type = "STRING" }',
+        ),
+        (
+            "[tables.source]",
+            "[mapping.customData]\nitems = { value = 'orderId', type = 'INT' }\n[tables.source]",
+            "mapping[0].customData.items.type",
+            "takes STRING, INTEGER or TIMESTAMP",
+        ),
+        (
+            "'source'",
+            "'sources'",
+            "mapping[0].fields.eventActionSource",
+            "looks up sources, which is no table: did you mean source?",
+        ),
+        ('WEB = "WEBSITE"', "WEB = []", "tables.source.WEB", "is neither a text, a number, true nor false"),
+        (
+            'clientDedupeId = "orderId"',
+            'clientDedupeId = "to_string(record_time())"',
+            "mapping[0].fields.clientDedupeId",
+            "uses record_time(), and a copy of a record has another: two orders of one",
+        ),
+    ],
+)
+def test_each_problem_is_told(before: str, after: str, place: str, what: str) -> None:
+    assert before in ORDER
+    assert one(ORDER.replace(before, after)) == (place, what)
+
+
+@pytest.mark.parametrize(
+    ("expression", "what"),
+    [
+        ("uper(orderId)", "calls uper(), which is no function; did you mean upper()?"),
+        ("frobnicate(orderId)", "calls frobnicate(), which is no function"),
+        ("upper()", "calls upper() with 0 arguments; it takes 1 argument"),
+        ("time(placedAt, 's', 's')", "calls time() with 3 arguments; it takes 1 or 2 arguments"),
+        ("not_null()", "calls not_null() with 0 arguments; it takes at least 1 argument"),
+        ("key(orderId)", "calls key() with 1 arguments; it takes no arguments"),
+        ("!a.b", "has ! before a path, which negates its first part alone: write !(a.b) for !a.b"),
+        ("time(placedAt, unit)", "calls time() without its unit or format as a text, written 'so'"),
+        (
+            "time(placedAt, 'h')",
+            "calls time(): its second argument is 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'",
+        ),
+        (
+            "time(placedAt, '%d.%m.%Y')",
+            "calls time(): its format gives no offset: add %z, or UTC or a Z at the end where the texts have it",
+        ),
+        (
+            "time(placedAt, '%d.%m.%Y %! %z')",
+            "calls time(): its format cannot be read: it takes the directives of C's strptime",
+        ),
+        ("header(orderId)", "calls header() without the name of a header as a text, written 'so'"),
+        ("lookup(channel, orderId)", "calls lookup() without the name of a table as a text, written 'so'"),
+        ("lookup('shops', orderId)", "looks up shops, which is no table: give it as [tables.shops]"),
+        ("a[::0]", "has a slice with a step of 0"),
+        ("&a", "has & in a place that takes none: it stands before an argument of map, sort_by, min_by and max_by"),
+        ("sort_by(lines, price)", "calls sort_by() without & before its expression"),
+        ("upper(&a)", "has & in a place that takes none: it stands before an argument of map, sort_by, min_by and max_by"),
+        ("`PAID`", "`PAID`  ← what stands between backquotes is no JSON; a text is written 'so'"),
+        ("a b", "a b  ← cannot be read here (column 3)"),
+        ("a = b", "a =  ← cannot be read here (column 3)"),
+        ("a.", "a.  ← cannot be read here (column 3)"),
+        ("", "is empty"),
+        ("(" * 5_000 + "a", "is nested too deeply"),
+        ("a" * 10_001, "is longer than 10000 characters"),
+    ],
+)
+def test_each_problem_of_an_expression_is_told(expression: str, what: str) -> None:
+    line = 'value = "total.amount"'
+    assert line in ORDER
+    assert one(ORDER.replace(line, f'value = """{expression}"""')) == ("mapping[0].fields.value", what)
+
+
+@pytest.mark.parametrize(
+    ("expression", "what"),
+    [
+        ("customer.marketingConsent || 'GRANTED'", "has ||"),
+        ("customer.marketingConsent && 'GRANTED'", "has &&"),
+        ("granted(!(customer.optedOut))", "has !,"),
+        ("granted(customer.consent != 'no')", "has !=,"),
+    ],
+)
+def test_what_could_make_a_grant_of_a_denial_is_refused(expression: str, what: str) -> None:
+    text = ORDER.replace('amznUserData = "granted(customer.marketingConsent)"', f'amznUserData = "{expression}"')
+    place, told = one(text)
+    assert (place, told[: len(what)]) == ("mapping[0].consent.amznUserData", what)
+
+
+def test_a_filter_within_a_consent_may_say_anything() -> None:
+    envelope = example("envelope")[0]
+    read_file(envelope.replace("[?purpose == 'tcf']", "[?!(other) && purpose != 'x' || purpose == 'tcf']"))
+
+
+@pytest.mark.parametrize("text", ["version = ", "a = 1\na = 2", "x = [" * 100_000, "x = " + "9" * 5_000])
+def test_what_is_no_toml_is_told_with_its_line(text: str) -> None:
+    place, what = one(text)
+    assert place == "the file"
+    assert what.startswith("is no TOML: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["version = 1", "version = 1\nmapping = []", "version = 1\nmapping = 3", "version = 1\nmapping = [1]"]
+)
+def test_a_file_needs_a_mapping(text: str) -> None:
+    assert one(text) == ("mapping", "is missing: a file has one [[mapping]] or more")
+
+
+def test_a_mapping_needs_a_match_key() -> None:
+    text = "\n".join(line for line in TILL.splitlines() if not line.startswith(("EMAIL", "POSTAL")))
+    assert one(text) == ("mapping[0]", "gives no match key, of which every event needs one: name one in matchKeys")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("store;currency\n17;EUR\n", "names the column store, which stores.csv has not"),
+        ("store,name\n17,x\n", "names the column currency, which stores.csv has not"),
+        ("store,currency\n17,EUR\n17,CHF\n", "has a key twice: line 3 of stores.csv"),
+        ("store,currency\n17\n", "has a row without store and currency: line 2 of stores.csv"),
+    ],
+)
+def test_a_table_in_a_file_is_looked_at(content: str, what: str) -> None:
+    text = TILL
+    assert one(text, **{"stores.csv": content})[0] == "tables.currency"
+    assert one(text, **{"stores.csv": content})[1] == what
+
+
+def test_a_table_whose_file_is_not_there_is_told() -> None:
+    assert one(TILL.replace("stores.csv", "shops.csv")) == (
+        "tables.currency",
+        "names a file that cannot be read (FileNotFoundError): shops.csv",
+    )
+
+
+def test_a_table_may_begin_with_a_byte_order_mark() -> None:
+    file = read_file(TILL, **{"stores.csv": "\ufeffstore,currency\n17,EUR\n"})
+    assert file.tables["currency"] == {"17": "EUR"}
+
+
+PRESET_TEXTS = {
+    "ga4": 'version = 1\n[[mapping]]\nextends = "ga4"\n[mapping.constants]\ncountryCode = "DE"\n',
+    "segment": 'version = 1\n[[mapping]]\nextends = "segment"\n[mapping.constants]\neventType = "LEAD"\n',
+    "debezium": TILL.replace("[[mapping]]", '[[mapping]]\nextends = "debezium"'),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_files_of_the_same_form(name: str) -> None:
+    assert isinstance(read_file(PRESET_TEXTS[name]), MappingFile)
+
+
+def test_what_a_preset_says_is_overridden_by_name() -> None:
+    text = PRESET_TEXTS["segment"] + (
+        'eventActionSource = "OFFLINE"\ncountryCode = "DE"\n'
+        "[mapping.fields]\nvalue = 'properties.revenue'\nunitsSold = false\n[mapping.matchKeys]\nMAID = false\n"
+    )
+    (route,) = read_file(text).routes
+    fields = {each.name: each.expression.text for each in route.fields}
+    assert route.constants == {"eventType": "LEAD", "eventActionSource": "OFFLINE", "countryCode": "DE"}
+    assert fields["value"] == "properties.revenue"
+    assert "unitsSold" not in fields
+    assert "countryCode" not in fields
+    assert "MAID" not in {each.name for each in route.match_keys}
+    assert fields["clientDedupeId"] == "messageId"
+
+
+@given(st.text(max_size=200), st.integers(0, len(ORDER)), st.integers(0, 60))
+def test_any_text_is_read_or_refused(noise: str, at: int, length: int) -> None:
+    for text in (noise, ORDER[:at] + noise + ORDER[at + length :]):
+        with suppress(MappingRefused):
+            assert read_file(text).routes
+
+
+def test_the_blocks_of_the_documentation_are_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        assert read_file(block).routes
+
+
+def test_the_documentation_has_every_function_of_ours_and_every_directive() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`+ ?(\w+)\(", page))
+    assert named >= OURS
+    assert set(_DIRECTIVES) <= set(re.findall(r"`\[?(?:mapping\.)?(\w+)\b", page))

@@ -1,0 +1,111 @@
+"""A mapping file as an operator gives it: settings, the ledger's key, what `check` says, metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connector.assembly import decoder_for, ledger_policy, mapping_for, read_settings
+from connector.cli.findings import Finding, State, mapping_findings
+from connector.errors import SettingsError
+from tests.mapping.support import EXAMPLES, Record, example, read_file
+from tests.mapping.support import TILL as TILL_EVENT
+from tests.mapping.test_decoding import value_of
+from tests.mapping.test_plan import without
+
+TILL = EXAMPLES / "till.toml"
+ENVIRONMENT = {
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+    "KAFKA_TOPIC": "receipts",
+    "AVRO_SCHEMA_FILE": str(EXAMPLES / "till.avsc"),
+    "AMAZON_ACCOUNT_ID": "1",
+    "AMAZON_CLIENT_ID": "client",
+    "AMAZON_ACCESS_TOKEN": "token",
+}
+
+
+def problems(**environment: str) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        read_settings({**ENVIRONMENT, **environment})
+    return refused.value.problems
+
+
+def test_a_mapping_file_is_named_with_its_tables_beside_it() -> None:
+    settings = read_settings({**ENVIRONMENT, "MAPPING_FILE": str(TILL)})
+    file = mapping_for(settings)
+    assert file is not None
+    assert file.tables["currency"]["40"] == "EUR"
+    assert ("MAPPING_FILE", str(TILL)) in settings.describe()
+
+
+def test_a_mapping_may_stand_in_a_variable_and_is_shown_as_its_hash() -> None:
+    text = example("order")[0]
+    settings = read_settings({**ENVIRONMENT, "MAPPING": text})
+    assert mapping_for(settings) == read_file(text)
+    shown = dict(settings.describe())["MAPPING"]
+    assert shown.startswith("sha256 ")
+    assert len(shown) == len("sha256 ") + 16
+    assert dict(read_settings({**ENVIRONMENT, "MAPPING": text + "# more"}).describe())["MAPPING"] != shown
+
+
+def test_without_a_mapping_there_is_none() -> None:
+    assert mapping_for(read_settings(ENVIRONMENT)) is None
+
+
+def test_problems_of_the_file_come_with_those_of_other_settings(tmp_path: Path) -> None:
+    file = tmp_path / "mapping.toml"
+    file.write_text(example("order")[0].replace("unitsSold =", "unitSold ="), encoding="utf-8")
+    found = problems(MAPPING_FILE=str(file), MAX_IN_FLIGHT="none")
+    assert len(found) == 2
+    assert found[1] == (
+        f"MAPPING_FILE {file}: 1 problem\n  mapping[0].fields.unitSold  is no input; did you mean unitsSold?"
+    )
+
+
+def test_both_ways_at_once_and_a_file_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    assert problems(MAPPING_FILE=str(TILL), MAPPING=example("order")[0]) == [
+        "MAPPING_FILE and MAPPING are both set: remove one of them"
+    ]
+    nowhere = tmp_path / "nowhere.toml"
+    assert problems(MAPPING_FILE=str(nowhere)) == [f"MAPPING_FILE {nowhere} cannot be read: No such file or directory"]
+
+
+def test_another_expression_for_the_id_is_another_key_of_the_ledger() -> None:
+    text = example("order")[0]
+
+    def key(**environment: str) -> bytes:
+        return ledger_policy(read_settings({**ENVIRONMENT, **environment})).dedupe_key
+
+    assert key(MAPPING=text) == key(MAPPING=text.replace('name = "Order"', 'name = "Purchase"'))
+    changed = text.replace('clientDedupeId = "orderId"', """clientDedupeId = "join('-', ['web', orderId])" """)
+    assert len({key(), key(MAPPING=text), key(MAPPING=changed)}) == 3
+
+
+def test_the_decoder_of_settings_maps_and_counts() -> None:
+    decoder, mapper = decoder_for(read_settings({**ENVIRONMENT, "MAPPING_FILE": str(TILL)}), lambda _: None)
+    assert mapper is not None
+    plain = value_of("till")[5:]
+    assert isinstance(decoder.decode(Record(value_=plain)), dict)
+    assert decoder.decode(Record(value_=value_of("till", {**TILL_EVENT, "op": "u"})[5:])) is None
+    assert mapper.filtered == {"mapping[0]": 1, "otherwise": 0}
+
+
+def test_check_holds_the_file_against_a_schema() -> None:
+    text, schema = example("order")
+    file = read_file(text)
+    assert list(mapping_findings(file, [schema], "order.avsc")) == [
+        Finding(State.RIGHT, "mapping", "every path is in order.avsc")
+    ]
+    lacking = without(without(schema, "orderId"), "customer", "phone")
+    assert list(mapping_findings(file, [lacking], "order.avsc")) == [
+        Finding(State.WRONG, "mapping", "clientDedupeId: orderId is not in order.avsc (com.shop.orders.Order)"),
+        Finding(State.NOTE, "mapping", "PHONE: customer.phone is not in order.avsc (com.shop.orders.Order)"),
+    ]
+    assert list(mapping_findings(file, [schema | {"name": "Refund"}], "order.avsc")) == [
+        Finding(
+            State.NOTE,
+            "mapping",
+            "no mapping is for order.avsc (com.shop.orders.Refund): each of its records is a dead letter (unmapped)",
+        )
+    ]
