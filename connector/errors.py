@@ -1,23 +1,23 @@
-"""The exception tree, by whose fault it is.
+"""The exception tree, sorted by who has to act.
 
 ConnectorError
-  * SettingsError              the operator: a setting is missing, unknown or senseless (exit code 2)
-  * RecordError                the producer: this record cannot be sent
+  * SettingsError              the operator: a setting is missing, unknown or invalid (exit code 2)
+  * RecordError                the producer: this record cannot be sent, it becomes a dead letter
       + Undecodable            its bytes do not parse by its writer's schema
-      + UnknownSchema          its schema id is unknown to the registry, which answered
-      + Oversized              it is larger, or of more parts, than an event that could ever be sent
-  * Unavailable                the surroundings, for now: pause, say so, go on trying
+      + UnknownSchema          the registry answered that it does not know the schema id
+      + Oversized              it is larger, or has more parts, than any event that can be sent
+  * Unavailable                nobody yet: a service fails for now; pause, report it, retry
       + SchemaUnavailable      the registry does not answer, or not with a schema
-          + SchemaDenied       it refuses this client, or is not at its address
+          + SchemaDenied       the registry refuses this client, or something else answers
       + KafkaUnavailable       a broker does not answer, or refuses
-          + KafkaDenied        this client lacks a right
-          + RecordsRefused     it refuses records, for what one of them is
-          + KafkaStalled       a partition yields nothing where something must be
+          + KafkaDenied        this client lacks a permission
+          + RecordsRefused     the brokers refuse a batch because of one of its records
+          + KafkaStalled       a partition yields nothing where a record must be
       + LedgerUnavailable      the ledger, or its end, cannot be read
-  * Refused                    going on could lose events: an operator must decide
+  * Refused                    the operator: going on could lose events, a person must decide
       + LedgerRefused          the ledger is another's, of an unknown format, or would lose facts
-      + LogDamaged             the brokers hold bytes that are not those that were written
-  * OutOfOrder                 the Kafka client, or us: end, and begin again from the committed offset
+      + LogDamaged             the brokers hold other bytes than those that were written
+  * OutOfOrder                 nobody: the process ends, and restarts from the committed offset
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = [
 
 
 class ConnectorError(Exception):
-    """Base of all; never raised itself."""
+    """Base of all exceptions of the connector; never raised itself."""
 
 
 class SettingsError(ConnectorError):
-    """Settings refused: one message that names every variable at fault."""
+    """The settings are invalid. The text names every variable at fault."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -57,11 +57,11 @@ class SettingsError(ConnectorError):
 
 
 class RecordError(ConnectorError):
-    """This record cannot become an event; the text says why, without any of its values."""
+    """The record cannot become an event. The text gives the reason and no value of the record."""
 
 
 class Undecodable(RecordError):
-    """The bytes do not parse."""
+    """The bytes of the record do not parse."""
 
 
 class UnknownSchema(RecordError):
@@ -69,59 +69,62 @@ class UnknownSchema(RecordError):
 
 
 class Oversized(RecordError):
-    """It is larger, or of more parts, than an event that could ever be sent; reading it would hold up everything else."""
+    """The record is larger, or has more parts, than any event that can be sent.
+
+    Reading it would delay everything else.
+    """
 
 
 class Unavailable(ConnectorError):
-    """Something around us does not work for now."""
+    """A service that we depend on does not work for now."""
 
 
 class SchemaUnavailable(Unavailable):
-    """The schema cannot be had for now."""
+    """The schema cannot be fetched for now."""
 
 
 class SchemaDenied(SchemaUnavailable):
-    """What answers is no registry, or one that refuses this client; it is tried again, and an operator is told."""
+    """A registry refuses this client, or something else answers. Retried; an operator is told."""
 
     def __init__(self, answer: str, status: int) -> None:
         super().__init__(answer)
-        self.sentence = (
+        self.message = (
             f"the schema registry refuses this client, or is not at its address (HTTP {status}). "
-            "Mend that, or the SCHEMA_REGISTRY_… settings and restart"
+            "Fix that, or change the SCHEMA_REGISTRY_… settings and restart"
         )
 
 
 class KafkaUnavailable(Unavailable):
-    """The cluster cannot be asked for now."""
+    """The Kafka cluster does not answer for now, or refuses."""
 
 
 class KafkaDenied(KafkaUnavailable):
-    """The brokers answer, but this client lacks a right; it is tried again, and an operator is told."""
+    """The brokers answer that this client lacks a permission. Retried; an operator is told."""
 
 
 class RecordsRefused(KafkaUnavailable):
-    """The brokers refuse records that are written together, for what one of them is; the others they would take."""
+    """The brokers refuse a batch because of one of its records. They would accept the others."""
 
 
 class KafkaStalled(KafkaUnavailable):
-    """A partition yields nothing where something must be, and no error."""
+    """A partition yields neither a record where one must be, nor an error."""
 
 
 class LedgerUnavailable(Unavailable):
-    """The ledger cannot be read or its end cannot be had for now; never taken for empty."""
+    """The ledger, or its end, cannot be read for now. Never treated as an empty ledger."""
 
 
 class Refused(ConnectorError):
-    """Going on could lose events."""
+    """Going on could lose events, so an operator must decide."""
 
 
 class LedgerRefused(Refused):
-    """The ledger cannot be trusted or would lose facts; the text says which command mends it."""
+    """The ledger cannot be trusted, or would lose facts. The text names the command to fix it."""
 
 
 class LogDamaged(Refused):
-    """A stretch of a log is not what was written; the text names the place. It is neither skipped nor guessed."""
+    """A part of a log is not what was written. The text names it; it is not skipped or guessed."""
 
 
 class OutOfOrder(ConnectorError):
-    """A record came after a later one of its partition, so which were received is not known any more."""
+    """A record came after a later one of its partition, so what was received is no longer known."""

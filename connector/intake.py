@@ -1,7 +1,11 @@
-"""From records as polled to the columns the core takes: decode, name, encode, once per record.
+"""Turns records as polled into the columns that the core takes.
 
-Pure: the decoder and the wire contract are given, nothing here waits or asks anybody (but for the decoder's registry; where
-that has no answer the consumer thread keeps the records and asks again).
+Each record is decoded, identified and encoded once:
+
+    value ──Decoder──▶ inputs ──▶ dedupe key and id ──WireContract──▶ payload, or broken rules
+
+Nothing here does I/O, except that the decoder may ask its schema registry. Where the registry has
+no answer, the consumer thread keeps the records and calls again.
 """
 
 from __future__ import annotations
@@ -20,14 +24,15 @@ from connector.ports import Decoder, Record, WireContract
 __all__ = ["Intake", "Origin"]
 
 _REQUESTS = 4
-"""A value may be as large as so many requests (``BATCH_MAX_BYTES``) together, for beside the event it may hold fields that
-nobody reads here. One that is larger is not decoded: that takes time and memory many times its size, and the group would
-take the process for dead. Nothing else bounds what a compressed batch holds. Headers may be as large; larger ones are not
-held while the event is on its way, and a letter of it lacks them."""
+"""Maximum size of a value, in requests (``BATCH_MAX_BYTES``). It is more than one because a value
+may have fields that the connector does not read. A larger value is not decoded: decoding takes many
+times its size in memory, and so long that the group would consider the process dead. Nothing else
+limits what a compressed batch contains. The same limit holds for headers. Larger headers are not
+kept in memory while the event is on its way, and a dead letter of it lacks them."""
 
 
 class Origin:
-    """Where records of one assignment stand in Kafka."""
+    """Place in Kafka of the records of one assignment."""
 
     __slots__ = ("_cluster_id", "_topic_id", "generation", "partition")
 
@@ -38,7 +43,7 @@ class Origin:
         self._topic_id = topic_id
 
     def derived_id(self, record: Record) -> str:
-        """Return the id of a record that has none of its own: what it was replayed with, or where it stands."""
+        """Return the dedupe id for a record without its own: from its replay or its place."""
         for name, value in headers_of(record) or ():
             if name == DEDUPE_ID_HEADER and value:
                 return value.decode("utf-8", "replace")
@@ -49,8 +54,9 @@ class Origin:
 class Intake:
     """Decodes records and encodes events.
 
-    ``unforeseen`` is told of a record whose reading failed in a way that nobody foresaw: where it
-    stands, and the type of the exception. Its text may hold values of the event.
+    ``unforeseen`` is called for a record whose decoding failed in an unforeseen way, with its place
+    and the type of the exception. The exception's text is left out, because it may hold values of
+    the event.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class Intake:
         self._encode = contract.encode
         self._most_bytes = _REQUESTS * request_bytes
         self._key_fields = key_fields
-        self._id_fields = sorted(key_fields)  # names in another order make the same id, so that a restart with them keeps it
+        self._id_fields = sorted(key_fields)  # sorted: the same names in another order make the same id
         self._own_id_is_key = self._id_fields == ["clientDedupeId"]
         self._unforeseen = unforeseen
 
@@ -76,11 +82,12 @@ class Intake:
         waited: float = 0.0,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> tuple[Poll, SchemaUnavailable | None]:
-        """Turn records of one partition, which have waited for so many seconds, into columns.
+        """Turn records of one partition into columns.
 
-        The columns hold the first record, and as many more until ``is_enough``. Where a schema cannot
-        be had for now they end before its record, and the second value says why. Call again later with
-        the records that are left.
+        ``waited`` is the number of seconds that the records have waited for their schema. The
+        columns hold the first record, and then more until ``is_enough`` returns True. If a schema
+        cannot be fetched for now, they end before its record, and the second value is the reason.
+        Call again later with the records that are left.
         """
         poll = Poll(origin.partition, origin.generation)
         for record in records:
@@ -108,11 +115,11 @@ class Intake:
                 except RecordError as error:
                     payload = Flaw(Reason.UNDECODABLE, str(error))
                 except ConnectorError:
-                    raise  # of the surroundings, not of this record
-                except Exception as error:  # noqa: BLE001 - one record must not end the process, nor hold up what follows it
+                    raise  # not the fault of this record
+                except Exception as error:  # noqa: BLE001 - one record must not end the process, nor delay the next ones
                     kind = type(error).__name__
                     self._unforeseen(origin.partition, record.offset(), kind)
-                    payload = Flaw(Reason.UNDECODABLE, f"reading it failed in a way that nobody foresaw ({kind})")
+                    payload = Flaw(Reason.UNDECODABLE, f"decoding it failed in an unforeseen way ({kind})")
             epoch = record.leader_epoch()
             poll.offsets.append(record.offset())
             poll.epochs.append(UNKNOWN_EPOCH if epoch is None else epoch)
@@ -121,12 +128,12 @@ class Intake:
             poll.payloads.append(payload)
             held = len(value or b"") + len(record.key() or b"") + (len(payload) if type(payload) is bytes else 0)
             headers = headers_of(record)
-            poll.sizes.append(held + self._held_of(record, headers) if headers else held)
+            poll.sizes.append(held + self._header_bytes(record, headers) if headers else held)
             poll.records.append(record)
         return poll, None
 
-    def _held_of(self, record: Record, headers: Headers) -> int:
-        """Return the bytes that headers take while the record is unresolved; shorten them if they are too many."""
+    def _header_bytes(self, record: Record, headers: Headers) -> int:
+        """Return the bytes that headers take in memory; shorten headers that are too large."""
         held = size(headers)
         if held > self._most_bytes:
             shortened = Shortened(kept(headers))
@@ -151,20 +158,20 @@ class Intake:
         return time_ms if type(time_ms) is int else None, key, payload
 
     def _id(self, origin: Origin, record: Record, values: dict[str, object], key: bytes | None) -> str:
-        """Return the id on the wire: what the key tells apart it tells apart, and what has no key is a case of its own."""
+        """Return the id on the wire: one id per dedupe key, and one per event without a key."""
         if key is None or (self._own_id_is_key and type(values["clientDedupeId"]) is not str):
             return origin.derived_id(record)
         return str(values["clientDedupeId"]) if self._own_id_is_key else key_id([values[name] for name in self._id_fields])
 
 
 def _valueless(headers: Headers | None) -> Flaw | None:
-    """Judge a record without a value: it is none of ours to send, unless it lost its value on the way."""
+    """Return a flaw if a record lost its value in a replay; None if it never had one."""
     if headers and (of := replayed_without_value(headers)):
-        what = f"it has no value: an older version replayed the dead letter of {of}, which lacks it"
+        what = f"it has no value: an older version replayed the dead letter of {of}, which lacks the value"
         return Flaw(Reason.UNDECODABLE, f"{what}. The record at that place has it")
     return None
 
 
 def _identity(name: str, value: object) -> object:
-    """Return what a field of the key says; a text without what surrounds it, or "1" and "1 " would be two orders here."""
+    """Return the value of a key field, without blanks around a text: "1" and "1 " are one order."""
     return said(value, name=name != "clientDedupeId") if type(value) is str else value

@@ -1,8 +1,11 @@
-"""The nouns of the connector (docs/how-it-works.md#words). Values without behaviour; a leaf that imports nothing of ours.
+"""The nouns of the connector (docs/how-it-works.md#words): values without behaviour.
 
-What crosses into ``core/`` per poll is a `Poll`: columns, one entry a record. A payload is the event as it will stand in
-the request, encoded once to bytes when it is decoded: the core never looks inside, a batch is a join, its size is known
-exactly, and a re-send is byte for byte the same.
+This module imports nothing of ours.
+
+Each poll crosses into ``core/`` as a `Poll`: columns with one entry per record. A payload is the
+event as it will stand in the request. It is encoded to bytes once, when the record is decoded, and
+the core never looks inside. So a batch is a join of payloads, its size is known exactly, and a
+second send has the same bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ __all__ = [
     "Facts",
     "Failure",
     "Flaw",
+    "LedgerIdentity",
     "Manner",
     "Moment",
     "Outcome",
@@ -36,7 +40,7 @@ __all__ = [
 ]
 
 UNKNOWN_EPOCH = -1
-"""The leader epoch of a record whose broker did not say; it equals only itself
+"""Leader epoch of a record whose broker did not report one. It equals only itself
 (docs/how-it-works.md#a-fact-names-its-record)."""
 
 
@@ -47,28 +51,29 @@ class TopicPartition(NamedTuple):
     partition: int
 
     def __str__(self) -> str:
-        """Write it as Kafka's tools do."""
+        """Return the partition as Kafka's tools write it."""
         return f"{self.topic}-{self.partition}"
 
 
 class Moment(NamedTuple):
-    """The clocks and a draw of chance, taken once by the shell and handed to the core with every input."""
+    """The clocks and one draw of chance, which the shell passes to the core with each input."""
 
     wall_ms: int
-    """Milliseconds since 1970 UTC: for ages of events, never for durations."""
+    """Milliseconds since 1970 UTC; for ages of events, never for durations."""
     monotonic: float
-    """Seconds since some fixed point: for durations."""
+    """Seconds since some fixed point; for durations."""
     last_poll: float
-    """The monotonic second at which the consumer thread last polled."""
+    """Monotonic second at which the consumer thread last polled."""
     vouched: float
-    """The monotonic second at which the last question was asked that the group's coordinator has answered to us as a member
-    of its group; minus infinity before the first, and once it has said that we are none."""
+    """Monotonic second at which we asked the question that the group's coordinator last answered to
+    us as a member. Minus infinity before the first such answer, and once the coordinator has said
+    that we are no member."""
     chance: float
-    """Drawn from [0, 1) for this moment: the jitter of back-offs."""
+    """Random number from [0, 1), for the jitter of back-offs."""
 
 
 class Outcome(IntEnum):
-    """What became of a resolved record. The numbers stand in the ledger: never reuse one."""
+    """What became of a resolved record. The ledger holds the numbers, so never reuse one."""
 
     DELIVERED = 1
     DUPLICATE = 2
@@ -78,7 +83,7 @@ class Outcome(IntEnum):
 
 
 class Reason(StrEnum):
-    """Why a record became a dead letter: the header ``connector.reason``, a label of a metric."""
+    """Reason for a dead letter: the header ``connector.reason`` and a label of a metric."""
 
     UNDECODABLE = "undecodable"
     UNKNOWN_SCHEMA = "unknown-schema"
@@ -95,25 +100,25 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """A broken rule, in the place of a payload."""
+    """A broken rule. It takes the place of a payload."""
 
     reason: Reason
-    """Of the first rule broken."""
+    """Code of the first rule broken."""
     detail: str
     """Every field and rule broken; never a value of the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a dead letter is written: as its record is, or, where its topic refuses that, in another way."""
+    """How a dead letter is written: as its record, or otherwise if the topic refused that."""
 
     alone: bool = False
-    """In a batch of its own. Brokers take or refuse a batch as a whole, so only of such a letter
-    is it known that the refusal is its own."""
+    """Whether the letter goes in a batch of its own. Brokers accept or refuse a batch as a whole,
+    so only then is it certain which letter was refused."""
     now: bool = False
-    """With the time of now."""
+    """Whether the letter gets the current time as its timestamp."""
     left_out: int = 0
-    """Without so many of its value, headers and key, the largest first."""
+    """How many of value, headers and key are left out, the largest first."""
 
 
 @dataclass(slots=True)
@@ -122,57 +127,77 @@ class Poll:
 
     partition: TopicPartition
     generation: int
-    """The assignment they were polled under."""
+    """Number of the assignment that the records were polled under."""
     offsets: list[int] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
-    """Leader epochs, or `UNKNOWN_EPOCH`."""
+    """Leader epoch of each record, or `UNKNOWN_EPOCH`."""
     times: list[int | None] = field(default_factory=list)
-    """Event times in milliseconds since 1970 UTC; None where the record has none that can be read."""
+    """Event times in milliseconds since 1970 UTC; None for a record without a readable one."""
     keys: list[bytes | None] = field(default_factory=list)
     """16-byte digests of the dedupe key; None for an event without one."""
     payloads: list[bytes | Flaw | None] = field(default_factory=list)
-    """The event as it will stand in the request; a flaw; None for a record without a value."""
+    """Event as it will stand in the request, or the rule it broke; None for a record without a
+    value."""
     sizes: list[int] = field(default_factory=list)
-    """Bytes each record holds in memory while it is unresolved: payload, and key and value as polled."""
+    """Bytes that each record takes in memory until it is resolved: payload, and key, value and
+    headers as polled."""
     records: list[object] = field(default_factory=list)
-    """The records as polled, opaque: they travel to the dead-letter topic byte for byte."""
-    reached: int = 0
-    """Where the log ended after them for a reader of committed records: below it stands no other record. 0 where unknown."""
+    """Records as polled, opaque to the core. A dead letter is written from them byte for byte."""
+    log_end: int = 0
+    """End of the log for a reader of committed records, if these records reach it; else 0. Between
+    the last of them and this offset stands no other record."""
 
 
 @dataclass(slots=True, eq=False)
 class Event:
-    """A decoded record on its way: buffered, waiting or in flight. The one object per record that the core holds."""
+    """A decoded record, buffered, waiting or in flight: the only object per record in the core."""
 
     generation: int
-    """Names the assignment it was polled under; unique among all assignments of all partitions of the process."""
+    """Number of the assignment that the record was polled under; unique in the process, across
+    partitions."""
     offset: int
     epoch: int
     time_ms: int
     key: bytes | None
     payload: bytes
     size: int
-    """Bytes it holds in memory while unresolved."""
+    """Bytes that the record takes in memory until it is resolved."""
     record: object
     since: float
-    """Monotonic second at which it was buffered."""
+    """Monotonic second at which the event was buffered."""
     tries: int = 0
-    """Answers so far that gave it no final verdict."""
+    """Number of answers that gave the event no final verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerIdentity:
+    """Owner of the facts in a ledger entry; has the fields of ``schemas/ledger_entry.avsc``."""
+
+    cluster_id: str
+    source_topic: str
+    source_topic_id: str
+    partition: int
+    group: str
+    destination: bytes
+    """Fingerprint of contract, base URL, account and data set."""
+    dedupe_key: bytes
+    """Fingerprint of the fields that make the dedupe key."""
 
 
 @dataclass(slots=True)
 class Facts:
-    """Facts of one partition, as columns of equal length: what became of which offset."""
+    """Facts of one partition, as columns of equal length. A fact is what became of an offset."""
 
     offsets: list[int] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     keys: list[bytes | None] = field(default_factory=list)
-    """16-byte digests, for delivered events that have a dedupe key; else None."""
+    """16-byte digests of the dedupe keys of delivered events; None for other facts, and without a
+    key."""
     times: list[int] = field(default_factory=list)
-    """Event times in milliseconds, for delivered events; else 0."""
+    """Event times of delivered events, in milliseconds since 1970 UTC; 0 for other facts."""
     start: int | None = field(default=None, compare=False, kw_only=True)
-    """Where the assignment begins that these facts open; said in an entry without facts only."""
+    """First offset of the assignment that an empty entry opens; None in any entry with facts."""
 
     def __len__(self) -> int:
         """Count the facts."""
@@ -187,12 +212,12 @@ class Facts:
         self.times.append(time_ms)
 
     def extend(self, more: Facts) -> None:
-        """Append the facts of another."""
+        """Append other facts."""
         for mine, theirs in zip(self._columns(), more._columns(), strict=True):
             mine.extend(theirs)
 
     def split(self, count: int) -> tuple[Facts, Facts]:
-        """Return the first ``count`` facts, and the rest."""
+        """Split into the first ``count`` facts and the rest."""
         if count >= len(self):
             return self, Facts()
         return Facts(*(c[:count] for c in self._columns())), Facts(*(c[count:] for c in self._columns()))
@@ -202,7 +227,7 @@ class Facts:
 
 
 class VerdictKind(Enum):
-    """Of Amazon, on one event."""
+    """Kind of verdict by Amazon on one event."""
 
     DELIVERED = "delivered"
     REJECTED = "rejected"
@@ -212,13 +237,14 @@ class VerdictKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What Amazon said of one event."""
+    """Amazon's verdict on one event."""
 
     kind: VerdictKind
     detail: str = ""
-    """Amazon's codes and field locations, safe to write down: never a value of the event."""
+    """Amazon's codes and field locations; never a value of the event, so safe to log."""
     account: str = ""
-    """Of a retry: what to tell an operator, where it was refused for the account and not for what it holds."""
+    """Message for an operator if the event was refused because of the account, not its content;
+    only for a retry."""
 
 
 DELIVERED = Verdict(VerdictKind.DELIVERED)
@@ -227,52 +253,58 @@ NO_VERDICT = Verdict(VerdictKind.NONE)
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """A request answered per event."""
+    """Answer to a request, with a verdict on each event."""
 
     verdicts: list[Verdict]
-    """One an event, in the order of the request."""
+    """One verdict per event, in the order of the request."""
     status: int = 207
     anomalies: tuple[str, ...] = ()
-    """Oddities of the answer, as labels of ``connector_response_anomalies_total{kind}``."""
+    """Oddities of the answer: values of the label in
+    ``connector_response_anomalies_total{kind}``."""
 
 
 class Failure(Enum):
-    """Whose fault it is that a request failed as a whole, and so what is done (docs/how-it-works.md#shared-failures)."""
+    """Kind of failure of a whole request; decides what is done about it.
+
+    docs/how-it-works.md#shared-failures describes the rules.
+    """
 
     NOT_SENT = "not-sent"
-    """We did not start it after all: a matter of our own, and no sign of anything."""
+    """The request was not started after all, for a reason of ours. Says nothing about Amazon."""
     TRANSIENT = "transient"
-    """The vendor or the network: send again after a backoff."""
+    """Amazon or the network failed: send again after a back-off."""
     TIMEOUT = "timeout"
-    """The same, and a sign of congestion."""
+    """No answer in time: as transient, and a sign of congestion."""
     UNREADABLE = "unreadable"
-    """Something answered, and not in HTTP or not to its end: send again, and several in a row need an operator."""
+    """The answer was not HTTP, or was cut short: send again. Several in a row need an operator."""
     THROTTLED = "throttled"
-    """Every request of the process waits."""
+    """Amazon throttles: every request of the process waits."""
     TOO_LARGE = "too-large"
-    """Split the batch."""
+    """The body is too large: split the batch."""
     REFUSED = "refused"
-    """One event may be the cause, or a setting: split the batch to find out."""
+    """One event is the cause, or a setting: split the batch to find out."""
     OPERATOR = "operator"
-    """Credentials, account or settings: pause, say so, turn unready, and go on trying."""
+    """Credentials, account or settings are wrong: pause, report it, turn unready, and keep
+    trying."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """A request without verdicts on its events; never a reason to dead-letter one."""
+    """Failure of a whole request, without verdicts on events. Makes no dead letter by itself."""
 
     failure: Failure
     reason: str
-    """A short code for logs and metrics, as ``http-503``, ``timeout``, ``connect``, ``invalid_grant``."""
+    """Short code for logs and metrics, such as ``http-503``, ``timeout``, ``connect``,
+    ``invalid_grant``."""
     retry_after: float | None = None
-    """Seconds the vendor asked to wait."""
+    """Seconds that Amazon asked us to wait."""
     status: int | None = None
     detail: str = ""
-    """A sentence for the operator; never a value of an event, never a token."""
+    """Message for the operator; never a value of an event, never a token."""
     anomalies: tuple[str, ...] = ()
     account: str = ""
-    """What to tell an operator where every event was refused for itself, but for the account: while others pass, these alone
-    have to wait."""
+    """Message for an operator if each event was refused by itself, but because of the account.
+    While other events pass, only these have to wait."""
 
 
 Answer = Verdicts | RequestFailed
@@ -280,20 +312,21 @@ Answer = Verdicts | RequestFailed
 
 @dataclass(frozen=True, slots=True)
 class TopicDescription:
-    """A topic as the brokers describe it."""
+    """Description of a topic by the brokers."""
 
     name: str
     topic_id: str
     partitions: int
     replication: int
     may: frozenset[str]
-    """Operations this client is authorised for, in Kafka's names; empty if the broker did not say."""
+    """Operations that this client is authorised for, by Kafka's names; empty if the broker did not
+    say."""
 
     def lacks(self, *operations: str) -> list[str]:
-        """Return which of these operations this client may not do."""
+        """Return those of the operations that this client is not authorised for."""
         return missing(self.may, operations)
 
 
 def missing(may: Collection[str], operations: Iterable[str]) -> list[str]:
-    """Return which operations a client may not do; none if nothing is known of what it ``may`` do."""
+    """Return the operations not among ``may``; none if ``may`` is empty, which means unknown."""
     return [] if not may or "ALL" in may else [operation for operation in operations if operation not in may]

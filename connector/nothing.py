@@ -1,12 +1,16 @@
-"""What a text says: the one test for texts that stand for nothing, of dedupe ids, raw match keys and hashes alike.
+"""Recognises texts that stand for "nothing", in dedupe ids, raw match keys and hashes alike.
 
-Producers write something where they have nothing: serialisers ``null`` and ``undefined``, templates and tag managers the
-name of what they did not fill in, devices a UUID of zeros, hashing code the hash of any of these. Taken for an id, such a
-text merges the orders of different people; taken for a match key, it is everybody's.
+Producers write something where they have no value. Serialisers write ``null`` and ``undefined``;
+templates and tag managers write the name of the value that they did not fill in; devices write a
+UUID of zeros; hashing code writes the hash of any of these. Taken for an id, such a text merges the
+orders of different people. Taken for a match key, it matches everybody.
 
-In doubt it is nothing: an id wrongly taken for none costs a second send of that event at worst, one wrongly taken for an id
-loses events. But whatever has a digit of its own beside a known word or a template tells orders apart, as
-``undefined-1042`` does, and says something.
+In doubt a text stands for nothing. An id wrongly taken for nothing costs at worst a second send of
+that event; a meaningless text wrongly taken for an id loses events. But a text with digits of its
+own beside a known word or a template tells orders apart, as ``undefined-1042`` does, so it is kept.
+
+Nearly every id passes the first, cheap test. The tests after it are, in this order: odd spellings,
+templates, known words, and the hashes and UUIDs of such words.
 """
 
 from __future__ import annotations
@@ -28,14 +32,15 @@ def trimmed(text: str) -> str:
 
 
 def said(text: str, *, name: bool = False) -> str:
-    """Return a text without blanks and invisible characters around it; empty where it says nothing.
+    """Return a text without blanks around it; empty if it stands for nothing.
 
-    ``name``: it names a person or a place. There are people called Nil and Nan, a town called None, and NA is Naples.
+    ``name``: the text names a person or a place, so fewer words stand for nothing. There are people
+    called Nil and Nan, a town called None, and NA is Naples.
     """
     text = text.strip()
     if len(text) > _LONGEST:
         return trimmed(text) if _VISIBLE(text) else ""
-    if _PLAIN(text) and text.lower() not in _DISGUISED:  # nearly every id: a microsecond
+    if _PLAIN(text) and text.lower() not in _DISGUISED:  # nearly every id; takes a microsecond
         return text
     text = text.strip(_INVISIBLE)
     return "" if _is_nothing(text, name) else text
@@ -46,8 +51,9 @@ _RANGES: Final = """
     2000-200F 2028-202F 205F-206F 2800-2800 3000-3000 3164-3164 FE00-FE0F FEFF-FEFF FFA0-FFA0 FFF0-FFFB 110BD-110BD
     110CD-110CD 13430-1343F 1BCA0-1BCA3 1D173-1D17A E0000-E0FFF
     """
-"""Characters without a picture: Unicode's categories Cc, Cf, Zs, Zl and Zp, and what it lets programs ignore
-(Default_Ignorable_Code_Point: fillers of Hangul, variation selectors, tags), and the blank of Braille."""
+"""Invisible characters: the categories Cc, Cf, Zs, Zl and Zp of Unicode, its
+Default_Ignorable_Code_Point (fillers of Hangul, variation selectors, tags), and the blank of
+Braille."""
 
 _BOUNDS: Final = [(int(first, 16), int(last, 16)) for first, last in (each.split("-") for each in _RANGES.split())]
 _INVISIBLE: Final = "".join(chr(each) for first, last in _BOUNDS for each in range(first, last + 1))
@@ -78,16 +84,17 @@ def _is_nothing(text: str, name: bool) -> bool:
         return True
     if name or any(map(_DIGIT, words)):
         return False
-    # Letters alone: "order-" before what was not filled in, "order_null", "[object Promise]".
+    # Letters only: "order-" before an unfilled place, "order_null", "[object Promise]".
     return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
 
 
 _LONGEST: Final = 256
-"""Characters of the longest text that is looked into: what stands for nothing is short. It bounds NFKC, too."""
+"""Maximum length in characters of a text that is examined: what stands for nothing is short. Bounds
+the cost of NFKC too."""
 
 
 def _as_read(text: str) -> str:
-    """Undo what tools on the way did to brackets and quotes: width, encoding for a URL (twice), HTML and JSON."""
+    """Undo encodings of brackets and quotes: full width, URL encoding (twice), HTML, JSON."""
     if not text.isascii() or not text.isprintable():
         text = _HIDDEN.sub("", normalize("NFKC", text))
     for _ in range(2):
@@ -99,7 +106,7 @@ def _as_read(text: str) -> str:
 def _decoded(text: str) -> str:
     try:
         return _HIDDEN.sub("", unquote(text, errors="strict"))
-    except UnicodeDecodeError:  # bytes of its own
+    except UnicodeDecodeError:  # not UTF-8, so not an encoded text
         return text
 
 
@@ -114,30 +121,34 @@ _TEMPLATE: Final = re.compile(
     | \[\[[^\[\]]*\]\] | \*\|[^|]*\|\* | \#\#[^\#]*\#\# | google_tag_manager\[[^\[\]]*\]\.macro\([0-9]*\)""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""Unfilled places of Mustache and tag managers, JavaScript and shells, Salesforce and Smarty, Jinja, ERB and PHP, ad
-servers, Mailchimp. Each stops at the first character that could begin another, so that the search is linear."""
+"""Unfilled places of Mustache and tag managers, JavaScript and shells, Salesforce and Smarty,
+Jinja, ERB and PHP, ad servers, Mailchimp. Each alternative stops at the first character that could
+begin another one, so the search takes linear time."""
 
 _NAME: Final = r"[A-Za-z][A-Za-z_.: -]*[0-9]{0,2}"
 _SLOT: Final = re.compile(
     rf"\{{(?:{_NAME}|[0-9]{{1,2}})\}}|\[{_NAME}\]|<{_NAME}>|%{_NAME}%|\#{_NAME}\#|@{_NAME}@|__[A-Za-z]+(?:_[A-Za-z]+)*__"
     r"|\$[A-Za-z_][A-Za-z_.>-]*(?![A-Za-z0-9])"
 )
-"""Unfilled places whose signs are too common to mean that alone: a name has to be between them."""
+"""Unfilled places whose delimiters are common in other texts: they count only around a name."""
 
 _AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
 _ODD: Final = re.compile(
     rf"""{_AROUND}(?:-1(?:\.0+)?|-inf|\\+(?:N|x[0-9A-F]{{2}})|\#?n\.?/a\.?|[bu]['"]{{2}}|%(?:[0-9]\$)?[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)|\#(?:REF|VALUE|NAME|NUM|DIV/0)[!?]){_AROUND}""",
     re.IGNORECASE,
 ).fullmatch
-"""What cannot be told by its letters: SQL's \\N, "n/a", literals of Python, unfilled places of printf, errors of Excel."""
+"""Texts that their letters alone do not give away: SQL's \\N, "n/a", literals of Python, unfilled
+places of printf, errors of Excel."""
 
 
 _PLACE: Final = re.compile("0[-:/_]0(?:[-:/_]0)?").fullmatch
-"""The first of a series of places, as partition and offset are: an id that a producer made of them."""
+"""First id of a producer that makes ids from partition and offset. It tells orders apart, zeros or
+not."""
 
 
 _is_nobody: Final = re.compile(r"(?:urn)?(?:uuid)?(?:0x)?0*|[a-z]*0{32}|x{3,}|a{8,}|([g-z])\1{7,}").fullmatch
-"""A number that no counter and no generator gives, whatever its name before it: zeros, or one letter in a row."""
+"""Numbers that no counter and no generator returns, with or without a prefix: zeros, or one letter
+repeated."""
 
 _NO_UUID: Final = frozenset(
     [
@@ -146,8 +157,8 @@ _NO_UUID: Final = frozenset(
         *(f"{'x' * 12}{version}xxx{variant}{'x' * 15}" for version in "x4m" for variant in "xyn"),
     ]
 )
-"""Of one digit; those of a generator whose dice are broken: all bits alike but for version and variant (RFC 9562); and its
-pattern."""
+"""UUIDs that identify nothing: of one digit; of a broken generator, with all bits alike except
+version and variant (RFC 9562); and the pattern that documents a UUID."""
 
 
 def _is_word(whole: str, name: bool) -> bool:
@@ -171,7 +182,8 @@ _NO_ID: Final = frozenset(
     unassigned unavailable unk unspecified uuid value void yes yourorderid
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
-"""Of letters and digits alone. The second are names, or parts of one, of people and places too."""
+"""Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also
+occur in names of people and places."""
 
 _SPELT: Final = (
     "",
@@ -195,7 +207,7 @@ _NIL_UUID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def _disguised() -> dict[str, str]:
-    """Return what nothing looks like with digits of its own, hashed or a UUID, in small letters: with its word."""
+    """Return the hashes and UUIDs of words for nothing, in lower case, each with its word."""
     known = dict.fromkeys(_NO_UUID, "null")
     known |= {"-".join((u[:8], u[8:12], u[12:16], u[16:20], u[20:])): "null" for u in _NO_UUID}
     words = {spelt: word for word in sorted(_NOTHING | _NO_ID) for spelt in (word, word.upper(), word.capitalize())}

@@ -1,6 +1,6 @@
-"""What the parts ask of each other: the Protocols that adapters keep.
+"""Protocols between the parts: what the core and the shell ask of the adapters.
 
-Each says when it is called, on which thread, whether it may block, and what may be forgotten.
+Each says when it is called, on which thread, whether it may block, and what it may leave out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 SourceCommand = commands.Start | commands.StartOver | commands.Pause | commands.Resume | commands.Commit | commands.Release
-"""What the pipeline has the consumer do."""
+"""Commands of the pipeline to the consumer."""
 
 
 class Clock(Protocol):
@@ -73,75 +73,76 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What became of a record written to the ledger or the dead letters."""
+    """Delivery report of a record written to the ledger or the dead-letter topic."""
 
     error: str | None
-    """The name of Kafka's error code; None when all in-sync replicas have it."""
+    """Name of Kafka's error code; None once all in-sync replicas have the record."""
     offset: int
     append_ms: int | None
-    """The brokers' clock, on a topic with ``message.timestamp.type=LogAppendTime``."""
+    """Append time by the brokers' clock, on a topic with ``message.timestamp.type=LogAppendTime``;
+    else None."""
 
 
 class Decoder(Protocol):
-    """From records to the inputs of ``schemas/conversion_event.avsc``."""
+    """Decodes records to the inputs of ``schemas/conversion_event.avsc``."""
 
     def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
         """Decode a record that has a value by the writer's schema, and map it to our input names.
 
-        None where the writer wrote null, or the mapping says that the record is no event; a flaw
-        where the mapping finds one.
+        Returns None if the value is null, or the mapping says that the record is no event. Returns
+        a flaw if the mapping finds one.
 
-        ``waited`` is for how many seconds the record has waited for its schema. ``timestamp`` is
-        whole milliseconds since 1970 UTC, whatever unit the writer declared; inputs that the writer
-        does not have are absent.
+        ``waited`` is the number of seconds that the record has waited for its schema. ``timestamp``
+        is whole milliseconds since 1970 UTC, whatever unit the writer declared. Inputs that the
+        writer does not have are absent.
 
         Raises:
             RecordError: the record is at fault.
-            SchemaUnavailable: the schema cannot be had for now; ask again later.
+            SchemaUnavailable: the schema cannot be fetched for now; call again later.
         """
 
 
 class WireContract(Protocol):
-    """One of Amazon's two wire contracts: pure, no I/O."""
+    """One of Amazon's two wire contracts. Pure: no I/O."""
 
     @property
     def prefix(self) -> bytes:
-        """What stands before the first event of a request body."""
+        """Bytes before the first event of a request body."""
 
     @property
     def suffix(self) -> bytes:
-        """What stands after the last event of a request body; between two events stands a comma."""
+        """Bytes after the last event of a request body. A comma separates two events."""
 
     @property
     def path(self) -> str:
-        """The path of the endpoint, below the base URL."""
+        """Path of the endpoint below the base URL."""
 
     def headers(self, access_token: str) -> dict[str, str]:
         """Return the headers of a request."""
 
     def encode(self, inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
-        """Encode one event as it stands in the request, or say which rules it breaks.
+        """Encode one event as it stands in the request, or return the rules that it breaks.
 
-        ``dedupe_id`` is what Amazon de-duplicates by: the event's own id, or the derived one.
+        ``dedupe_id`` is the id that Amazon de-duplicates by: the event's own, or the derived one.
         """
 
     def read(self, status: int, headers: Mapping[str, str], body: bytes, count: int) -> Answer:
-        """Read the answer to a request of ``count`` events. Never raises, whatever the input."""
+        """Parse the answer to a request of ``count`` events. Never raises, whatever the input."""
 
 
 class Sink(Protocol):
-    """Sends one request and returns what became of it."""
+    """Sends requests to Amazon."""
 
     async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
-        """Send a request body of ``count`` events. Never raises for vendor or network.
+        """Send a request body of ``count`` events. Never raises because of Amazon or the network.
 
-        ``may_start`` is asked right before the body goes out, each time it does: what was decided
-        on may have had to wait for a token meanwhile. If it says no, nothing is sent, and the
-        reason of the failure is ``not-sent``.
+        ``may_start`` is called right before the body goes out, each time it does, because the
+        request may have waited for a token. If it returns False, nothing is sent, and the failure
+        is `Failure.NOT_SENT`.
         """
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close connections."""
 
 
 # ---- Kafka, as the runtime sees it
@@ -150,65 +151,70 @@ class Sink(Protocol):
 class Source(Protocol):
     """The consumer, on a thread of its own: it posts inputs and takes commands.
 
-    All but `close` return at once. What is posted may be about an assignment that has ended by the
-    time it is handled; generation numbers tell.
+    All methods but `close` return at once. An input may be about an assignment that has ended by
+    the time the input is handled; its generation number tells.
     """
 
     @property
     def last_poll(self) -> float:
-        """When the last poll that counts began. Nothing is sent if that was long ago."""
+        """Monotonic second at which the last poll began that proves the consumer alive.
+
+        Nothing is sent if that was long ago.
+        """
 
     @property
     def vouched(self) -> float:
-        """As of when the group's coordinator last took this process for a member."""
+        """Monotonic second as of which the group's coordinator last confirmed our membership."""
 
     def start(self) -> None:
-        """Begin to poll. Called once, before any command."""
+        """Start polling. Called once, before any command."""
 
     def submit(self, command: SourceCommand) -> None:
-        """Have a command carried out between two polls, in the order of submission.
+        """Queue a command. Commands are carried out between two polls, in order of submission.
 
-        A command whose generation has ended is dropped without a word. So are all that come after
-        `close`.
+        A command whose generation has ended is dropped silently. So is every command after `close`.
         """
 
     def polled_handled(self) -> None:
-        """Say that a poll was handled. Called once for each: no third one is posted before that."""
+        """Report that a posted poll was handled. Called once per poll.
+
+        The source posts at most two polls that are not handled yet.
+        """
 
     def close(self) -> bool:
-        """Leave the group, having committed what was submitted. Called once, at the end.
+        """Commit what was submitted, then leave the group. Called once, at the end.
 
-        Blocks, but not for ever; returns whether the group was left. If not, the group notices
-        after the session's time.
+        Blocks for a limited time; returns whether the group was left. If not, the coordinator
+        removes the member after the session time-out.
         """
 
 
 class Ledger(Protocol):
-    """The ledger: facts are appended to it, and an assignment is restored from it."""
+    """The ledger: facts are appended to it, and assignments are restored from it."""
 
     @property
     def cluster_id(self) -> str:
-        """The cluster's id. Known before the first assignment: asking for it does not block."""
+        """Id of the Kafka cluster. Known before the first assignment; does not block."""
 
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
         """Append facts as one entry. Called on the event loop; must not block.
 
-        ``report`` is called exactly once, on any thread, and never if this raises. Facts whose
-        entry was reported as failed may be in the ledger all the same: the same facts are appended
-        again, and twice counts as once.
+        ``report`` is called exactly once, on any thread, and never if this method raises. An entry
+        that was reported as failed may be in the ledger all the same. Its facts are then appended
+        again, and count once.
         """
 
     def restore(self, source: TopicPartition, *, truncated: bool, wanted: Callable[[], bool]) -> Recovery:
         """Return where a partition starts and what is known of it. Blocks, on a worker thread.
 
-        Asks ``wanted`` now and then, and ends with `Unavailable` once it says no. Raises `Refused`
-        if an operator must decide. Knowing too little is allowed and costs a second send; knowing
-        too much is not.
+        Calls ``wanted`` from time to time, and raises `Unavailable` once it returns False. Raises
+        `Refused` if an operator must decide. May report too few facts, which costs a second send,
+        but never too many, which would lose events.
         """
 
 
 class LedgerTopics(Protocol):
-    """Makes sure that ledger and dead-letter topics exist and keep what is written to them."""
+    """Makes sure that ledger and dead-letter topic exist and keep what is written to them."""
 
     def ensure(self, source: TopicDescription) -> TopicDescription:
         """Create or check both topics; return the ledger. Blocks, on a worker thread.
@@ -221,30 +227,30 @@ class LedgerTopics(Protocol):
 
 
 class RecordOrigin(Protocol):
-    """Where the records of an assignment come from."""
+    """Origin of the records of one assignment."""
 
     @property
     def partition(self) -> TopicPartition:
-        """The source partition."""
+        """Source partition."""
 
     def derived_id(self, record: Record) -> str:
-        """Return the dedupe id of a record that has none of its own."""
+        """Return the dedupe id for a record that has none of its own."""
 
 
 class Letters(Protocol):
     """The dead-letter topic."""
 
     topic_for: Callable[[str], str]
-    """Names the dead-letter topic of a source topic."""
+    """Returns the name of the dead-letter topic for a source topic."""
 
     def write(
         self, origin: RecordOrigin, record: Record, flaw: Flaw, report: Callable[[Confirmation], None], manner: Manner
     ) -> None:
         """Write a dead letter. Called on the event loop; must not block.
 
-        ``report`` is called exactly once, on any thread, and never if this raises. A letter that
-        was reported as failed is written again, perhaps in another ``manner``, so one may be there
-        twice.
+        ``report`` is called exactly once, on any thread, and never if this method raises. A letter
+        that was reported as failed is written again, perhaps in another ``manner``. So the topic
+        may hold a letter twice.
         """
 
 
@@ -252,39 +258,39 @@ class Letters(Protocol):
 
 
 class ConsumerEvents(Protocol):
-    """Is told what happens to the consumer, for logs and metrics only.
+    """Receives events of the consumer, for logs and metrics only.
 
     Called on the consumer's thread; must not block.
     """
 
     def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
-        """Note an error that the client reported. The client goes on by itself."""
+        """Note an error reported by the Kafka client, which recovers by itself."""
 
     def schema_unavailable(self, failure: SchemaUnavailable | None, partitions: int) -> None:
-        """Note how many partitions wait for a schema; without a ``failure``, none does any more."""
+        """Note how many partitions wait for a schema; none does any more if ``failure`` is None."""
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Note a commit that the brokers accepted."""
 
     def commit_failed(self, partition: TopicPartition, code: str) -> None:
-        """Note a commit that the brokers refused. It is committed again with the next offset."""
+        """Note a commit that the brokers refused. The next commit replaces it."""
 
 
 class MonitoredSource(Protocol):
-    """What the cluster monitor asks of the consumer, on its own thread.
+    """State of the consumer, for the cluster monitor.
 
-    Returns at once what holds at this moment.
+    Called on the monitor's thread; returns at once.
     """
 
     def partitions(self) -> list[TopicPartition]:
         """Return the partitions that are assigned to this member."""
 
     def reading(self) -> dict[TopicPartition, int]:
-        """Return the partitions that are fetched, and the offset up to which each was read."""
+        """Return the partitions being fetched, and the offset up to which each was read."""
 
 
 class MonitorEvents(Protocol):
-    """Is told what the cluster monitor sees, for metrics and probes only.
+    """Receives findings of the cluster monitor, for metrics and probes only.
 
     Called on the monitor's thread; must not block.
     """
@@ -292,5 +298,5 @@ class MonitorEvents(Protocol):
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Note the end offset of a partition."""
 
-    def lacking(self, sentences: list[str]) -> None:
-        """Replace what was noted: missing rights, and partitions that yield nothing."""
+    def lacking(self, messages: list[str]) -> None:
+        """Replace the list of missing permissions and of partitions that yield nothing."""

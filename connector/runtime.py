@@ -1,10 +1,11 @@
-"""The shell around the pipeline: it feeds inputs and carries out commands. It decides nothing.
+"""The shell around the pipeline: feeds it inputs and carries out its commands. Decides nothing.
 
-    consumer thread ──post──▶ inbox ──▶ Pipeline.handle(input, now) ──▶ commands ──▶ consumer thread, sink, ledger, letters
-    reports of the producer ───┘  ▲                                                     │
-                                  └───────────── answers, restores ◀────────────────────┘
+    consumer thread ──post──▶ inbox ──▶ Pipeline.handle(input, now) ──▶ commands ──▶ consumer thread,
+    reports of the producer ───┘  ▲                                                 sink, ledger,
+                                  └─────────────── answers, restores ◀───────────── letters
 
-The inbox has no bound of its own because what feeds it has: two polls, one answer a request, one report a flush or letter.
+The inbox needs no bound of its own, because everything that feeds it has one: two polls, one answer
+per request, one report per flush or letter.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ __all__ = ["Runtime"]
 
 _RESTORES_AT_ONCE = 4
 _BREATH_SECONDS = 0.005
-"""The shortest sleep: a wake-up time in the past must not become a busy loop."""
+"""Minimum sleep, so that a wake-up time in the past does not become a busy loop."""
 
 
 class Runtime:
-    """Runs one connector until it is asked to end, or must.
+    """Runs one connector until it is asked to stop, or must.
 
-    ``chance`` draws from [0, 1), for the jitter of what is tried again. Clock and chance are given, so that a run can be
-    repeated from a seed; ``clock.monotonic`` must be the clock of the event loop.
+    ``chance`` returns a random number from [0, 1), for the jitter of retries. Clock and chance are
+    parameters, so that a run can be repeated from a seed. ``clock.monotonic`` must be the clock of
+    the event loop.
     """
 
     def __init__(
@@ -61,21 +63,21 @@ class Runtime:
         self._tasks: set[asyncio.Task[None]] = set()
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, thread_name_prefix="restore")
 
-    def post(self, told: inputs.Input | Exception) -> None:
-        """Report an input, or the error that must end the process, from any thread."""
+    def post(self, input_: inputs.Input | Exception) -> None:
+        """Queue an input, or the error that must end the process. May be called on any thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._inbox.put_nowait, told)
+            self._loop.call_soon_threadsafe(self._inbox.put_nowait, input_)
 
     async def run(self, source: Source) -> str | None:
-        """Run until drained; return the verdict it stops for, None after a requested shutdown."""
+        """Run until drained; return the reason for a stop by itself, None after a requested one."""
         source.start()
         try:
             while self._stop is None:
-                told = await self._next(source)
-                self._observe(told)
-                for command in self._pipeline.handle(told, self._now(source)):
+                input_ = await self._next(source)
+                self._observe(input_)
+                for command in self._pipeline.handle(input_, self._now(source)):
                     self._carry_out(command, source)
-                if isinstance(told, inputs.Polled):
+                if isinstance(input_, inputs.Polled):
                     source.polled_handled()
                 self._telemetry.needs_operator(status.needs_operator(self._pipeline))
                 for doubt in self._pipeline.doubts():
@@ -83,7 +85,7 @@ class Runtime:
         finally:
             for task in self._tasks:
                 task.cancel()
-            self._partitions.clear()  # which ends every restore under way
+            self._partitions.clear()  # ends every restore under way
             if not await asyncio.to_thread(source.close):
                 self._telemetry.group_not_left()
             self._restoring.shutdown(wait=False, cancel_futures=True)
@@ -95,20 +97,20 @@ class Runtime:
             wait = None if wake_at is None else max(wake_at - self._clock.monotonic(), _BREATH_SECONDS)
             try:
                 async with asyncio.timeout(wait):
-                    told = await self._inbox.get()
+                    input_ = await self._inbox.get()
             except TimeoutError:
                 return inputs.TimePassed()
         else:
-            told = self._inbox.get_nowait()
-        if isinstance(told, Exception):
-            raise told
-        return told
+            input_ = self._inbox.get_nowait()
+        if isinstance(input_, Exception):
+            raise input_
+        return input_
 
     def _now(self, source: Source) -> Moment:
         return Moment(self._clock.wall_ms(), self._clock.monotonic(), source.last_poll, source.vouched, self._chance())
 
-    def _observe(self, told: inputs.Input) -> None:
-        match told:
+    def _observe(self, input_: inputs.Input) -> None:
+        match input_:
             case inputs.Assigned(partition, generation):
                 self._partitions[generation] = partition
                 self._telemetry.assigned(partition)
@@ -171,7 +173,7 @@ class Runtime:
 
         try:
             self._ledger.append(command.partition, command.topic_id, command.facts, report)
-        except Exception as error:  # noqa: BLE001 - of this entry alone: it is tried again, and nothing is sent meanwhile
+        except Exception as error:  # noqa: BLE001 - this entry alone fails: it is retried, and nothing is sent meanwhile
             report(Confirmation(type(error).__name__, -1, None))
 
     def _write_letter(self, command: commands.WriteLetter) -> None:
@@ -186,11 +188,11 @@ class Runtime:
         record = cast("Record", command.record)
         try:
             self._letters.write(origin, record, command.flaw, report, command.manner)
-        except Exception as error:  # noqa: BLE001 - of this letter alone: its partition waits, and an operator is told
+        except Exception as error:  # noqa: BLE001 - this letter alone fails: its partition waits, and an operator is told
             report(Confirmation(type(error).__name__, -1, None))
 
     def _restore_wanted(self, command: commands.Restore) -> Recovery:
-        """Restore, unless the assignment ended while this waited for its turn, and until it ends."""
+        """Restore an assignment; give up once it has ended, even before this restore's turn."""
         if not self._is_ours(command):
             raise Unavailable(f"{command.partition} is not ours any more")
         return self._ledger.restore(command.partition, truncated=command.truncated, wanted=lambda: self._is_ours(command))
@@ -210,6 +212,6 @@ class Runtime:
             self._inbox.put_nowait(inputs.RestoreFailed(command.generation, str(error), needs_operator))
             return
         if not self._is_ours(command):
-            return  # or its gauges would stand for a partition that is another member's
+            return  # else our gauges would show a partition that belongs to another member
         self._telemetry.restored(command.partition, recovery, self._clock.monotonic() - began)
         self._inbox.put_nowait(inputs.Restored(command.generation, recovery))

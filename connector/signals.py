@@ -1,8 +1,15 @@
-"""How a command is asked to end: SIGTERM is heard from the first moment on, and does not tear what is under way.
+"""Handles SIGTERM and SIGINT from the first moment on, without tearing apart what is under way.
 
-The first process of a container gets no signal that it has no handler for: the kernel drops it, as if it was never sent.
-Hence `listen` is the first thing the program does, before it loads the libraries, which takes a third of a second. What
-comes before Python runs waits where the signal was blocked (the image's entry point sees to it), and is unblocked here.
+Three stages, each with its handler:
+
+    the program starts        `listen`   SIGTERM ends the process at once
+    a command is at work      `raised`   SIGTERM raises `Terminated`, like SIGINT
+    within a call to Kafka    `held`     a first signal waits until the call has returned
+
+The first process of a container receives no signal that it has no handler for: the kernel drops
+such a signal. So `listen` is the first thing the program does, before it loads the libraries, which
+takes a third of a second. A signal that comes before Python runs stays pending if signals were
+blocked (the entry point of the image blocks them), and `listen` unblocks it.
 """
 
 from __future__ import annotations
@@ -19,11 +26,12 @@ from types import FrameType
 __all__ = ["SAME_SIGNAL_SECONDS", "Terminated", "exit_code", "held", "listen", "raised"]
 
 _TERMINATED = 128 + signal.SIGTERM
-"""The exit code that shells and supervisors give a process which that signal ended."""
-_UNTIL_TOLD = frozenset({"run", "sandbox", "produce-samples"})
-"""Commands that the signal ends as they are meant to end."""
+"""Exit code that shells and supervisors use for a process that SIGTERM ended."""
+_UNTIL_SIGNALLED = frozenset({"run", "sandbox", "produce-samples"})
+"""Commands that run until a signal ends them. For them that is success."""
 SAME_SIGNAL_SECONDS = 0.5
-"""Supervisors signal a process and then its group (``timeout`` does): that is one request to end, not two."""
+"""Two signals within this time count as one request. Supervisors such as ``timeout`` signal a
+process and then its group."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,7 +39,10 @@ class Terminated(KeyboardInterrupt):
 
 
 def listen() -> None:
-    """End at SIGTERM: nothing was begun that could be left half done. `raised` replaces this once something is."""
+    """End the process at SIGTERM, until `raised` replaces this handler.
+
+    No work has begun by then that could be left half done.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end_at_once)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -39,7 +50,7 @@ def listen() -> None:
 
 def exit_code(command: str) -> int:
     """Return the exit code of a command that SIGTERM ended."""
-    return 0 if command in _UNTIL_TOLD else _TERMINATED
+    return 0 if command in _UNTIL_SIGNALLED else _TERMINATED
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:
@@ -49,7 +60,7 @@ def _end_at_once(_number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Have SIGTERM raise `Terminated`, as SIGINT raises ``KeyboardInterrupt``."""
+    """Make SIGTERM raise `Terminated`, as SIGINT raises ``KeyboardInterrupt``."""
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         raise Terminated
@@ -63,9 +74,10 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[Callable[[], None]]:
-    """Let a signal wait for the next call of what this gives, which then raises it. A second one does not wait.
+    """Delay the first signal; yield a function that raises it. A second signal is raised at once.
 
-    In the midst of a call it would also come out of librdkafka's callbacks as a ``SystemError`` (seen with 2.16).
+    In the middle of a call, a signal would also surface as a ``SystemError`` from the callbacks of
+    librdkafka (seen with confluent-kafka 2.16).
     """
     asked: list[tuple[float, KeyboardInterrupt]] = []
 
@@ -76,13 +88,13 @@ def held() -> Iterator[Callable[[], None]]:
             raise error
         asked.append((now, error))
 
-    def raise_what_waits() -> None:
+    def raise_delayed() -> None:
         if asked:
             raise asked[0][1]
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield raise_what_waits
+        yield raise_delayed
     finally:
         for number, usual in before.items():
             signal.signal(number, usual)

@@ -227,7 +227,7 @@ _VARIABLES = {
 
 @pytest.mark.parametrize("variable", sorted(_VARIABLES))
 def test_variable_named_is_known(variable: str) -> None:
-    unknown = ("is not a setting", "No such configuration property", "knows no property")
+    unknown = ("is not a setting", "No such configuration property", "has no property")
 
     assert [problem for problem in _problems({variable: "anything"}) if any(text in problem for text in unknown)] == []
 

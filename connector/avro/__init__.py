@@ -1,6 +1,9 @@
-"""Avro, and nothing else knows of it: events decoded by their writer's schema, and the ledger's entries.
+"""Everything about Avro: events decoded by their writer's schema, and entries of the ledger.
 
-`framing` tells where the Avro bytes begin, `schemas` where a writer's schema comes from, `writer_schema` parses it and
-refuses what cannot be read safely, `decoding` reads events by it and maps them to the inputs of
-``schemas/conversion_event.avsc``, `encoding` writes sample events, `ledger_entry` keeps the format of the ledger.
+- `framing` finds where the Avro bytes of a value begin, and the id of their schema.
+- `schemas` fetches a writer's schema, from a registry or a file; `deadline` limits the time for it.
+- `writer_schema` parses a writer's schema and refuses what cannot be read safely.
+- `decoding` decodes events by it and maps them to the inputs of ``schemas/conversion_event.avsc``.
+- `encoding` writes sample events.
+- `ledger_entry` encodes and decodes entries of the ledger.
 """

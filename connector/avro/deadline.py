@@ -1,7 +1,9 @@
-"""Deadlines for the registry's HTTP client, whose own time-outs are for each read: a byte now and then never ends one.
+"""Deadlines for the registry's HTTP client.
 
-Time is up after so many seconds a request, and a question, which may be several requests (retries, further addresses, a
-token), has a deadline of its own. The connection is closed then; no thread is needed for that.
+The client's own time-outs apply to each read, so a server that sends a byte now and then never hits
+one. Here each request has a deadline. So has each question, which may take several requests:
+retries, further addresses, a token. At the deadline the connection is closed; no extra thread is
+needed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _Left = Callable[[float | None], float]
 
 
 class Deadline:
-    """Says how long the client may still wait, for all connections of one thread."""
+    """Remaining time to wait, for all connections of one thread."""
 
     def __init__(self, request_seconds: float, question_seconds: float) -> None:
         self._request_seconds = request_seconds
@@ -24,24 +26,25 @@ class Deadline:
         self._question_until = self._until = float("inf")
 
     def hold(self, client: Any) -> None:
-        """Hold a client of httpx to this, by the one place through which its connections are made."""
+        """Make an httpx client obey these deadlines, where it opens its connections."""
         client.event_hooks = {"request": [self._begin_request]}
-        for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - it takes no backend
+        for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - httpx accepts no network backend
             pool = transport._pool  # noqa: SLF001 - the same
             pool._network_backend = _Backend(pool._network_backend, self._left)  # noqa: SLF001 - the same
 
     def begin(self) -> None:
-        """Begin a question."""
+        """Start the deadline of a question."""
         self._question_until = time.monotonic() + self._question_seconds
 
     def _begin_request(self, _request: object) -> None:
         self._until = min(time.monotonic() + self._request_seconds, self._question_until)
 
     def _left(self, timeout: float | None) -> float:
-        """Return how long one call may wait.
+        """Return the seconds that one call may wait.
 
         Raises:
-            TimeoutError: time is up. The registry's client does not try the same address again after it.
+            TimeoutError: the deadline has passed. The registry's client then does not retry the
+                same address.
         """
         left = self._until - time.monotonic()
         if left <= 0:
@@ -50,7 +53,7 @@ class Deadline:
 
 
 class _Backend:
-    """Makes connections, as httpcore's ``NetworkBackend``."""
+    """Opens connections; a ``NetworkBackend`` of httpcore."""
 
     def __init__(self, backend: Any, left: _Left) -> None:
         self._backend = backend
@@ -61,7 +64,7 @@ class _Backend:
 
 
 class _Stream:
-    """A connection, as httpcore's ``NetworkStream``."""
+    """A connection; a ``NetworkStream`` of httpcore."""
 
     def __init__(self, stream: Any, left: _Left) -> None:
         self._stream = stream

@@ -1,14 +1,14 @@
 """From the bytes of a record to the inputs of ``schemas/conversion_event.avsc``.
 
-Records are decoded by their writer's schema, never resolved against ours (that costs fastavro 60 %), and mapped by
-field name (docs/how-it-works.md#shape).
-The rules of the mapping, in order: a writer's field of our name is that input; else a field
-of a name that our schema gives as an alias; else a field whose own aliases hold one of these names. Names are
-case-sensitive; record names, namespaces and field order mean nothing. Fields we do not know stay in the event, where
-nothing reads them.
+Records are decoded by their writer's schema, never resolved against ours (that costs fastavro 60
+%), and mapped by field name (docs/how-it-works.md#shape). The rules of the mapping, in order: a
+writer's field of our name is that input; else a field of a name that our schema gives as an alias;
+else a field whose own aliases hold one of these names. Names are case-sensitive; record names,
+namespaces and field order mean nothing. Fields we do not know stay in the event, where nothing
+reads them.
 
-What must be done to a decoded event is worked out once for each writer's schema. A schema with our names needs nothing,
-and the dict is handed on as fastavro made it.
+What must be done to a decoded event is worked out once for each writer's schema. A schema with our
+names needs nothing, and the dict is handed on as fastavro made it.
 """
 
 from __future__ import annotations
@@ -32,20 +32,25 @@ from connector.ports import Record
 __all__ = ["EventDecoder"]
 
 _MAX_PLANS = 512
-"""Writer's schemas known at once. A topic has a handful; the bound is for damaged ids that happen to exist."""
+"""Maximum number of plans kept. A topic has a handful of schemas; the bound is for damaged ids that
+happen to exist."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
-"""What Python puts in the place of bytes that are not UTF-8."""
+"""Characters that Python puts in place of bytes that are not UTF-8."""
 
 _UNMETERED_BYTES = 16_384
+"""Values up to this size are decoded without counting reads; nearly all values are smaller."""
 _MOST_READS = 40_000
-"""One or two a part of a value (a field, an item, an entry). fastavro has no bound of its own, and of an item of two bytes
-it makes a dict of a hundred and more: a megabyte of such items takes a second and 100 MB. Nearly all values are so small
-that they can be read without counting."""
+"""Maximum reads per value; a part of it (a field, an item, an entry) takes one or two. fastavro has
+no bound of its own and makes a dict of a hundred bytes and more from an item of two bytes: a
+megabyte of such items takes a second and 100 MB."""
 
 
 class _Metered(BytesIO):
-    """A stream that ends a read of too many parts: fastavro asks it for every number and text by itself."""
+    """A stream that stops decoding a value of too many parts.
+
+    fastavro reads each number and each text with a call of its own.
+    """
 
     def __init__(self, value: bytes) -> None:
         super().__init__(value)
@@ -54,7 +59,7 @@ class _Metered(BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise Oversized("it has more parts than could ever be sent")
+            raise Oversized("it has more parts than any event that can be sent")
         return super().read(size)
 
 
@@ -73,17 +78,18 @@ class EventDecoder:
     def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
         """Decode a record that has a value by its writer's schema, and map it to our input names.
 
-        None where the schema is a union and has null for an event, or the mapping file says that the record is no event for
-        Amazon; a flaw where the file finds one.
+        Returns None if the schema is a union and the value is its null, or if the mapping file says
+        that the record is no event for Amazon. Returns a flaw if the mapping file finds one.
 
-        ``timestamp`` is whole milliseconds since 1970 UTC where the writer has an integer; a decimal is a `Decimal`, and a
-        UUID its text. ``waited`` is for how many seconds the record has waited for its schema.
+        An integer ``timestamp`` is converted to whole milliseconds since 1970 UTC, a decimal to a
+        `Decimal`, and a UUID to its text. ``waited`` is the number of seconds that the record has
+        waited for its schema.
 
         Raises:
-            Undecodable: the bytes do not parse, or the schema does not, or it has no record.
-            Oversized: it has more parts than could ever be sent.
+            Undecodable: the bytes or the schema do not parse, or the schema has no record.
+            Oversized: the value has more parts than any event that can be sent.
             UnknownSchema: the registry does not have the schema.
-            SchemaUnavailable: the schema cannot be had for now.
+            SchemaUnavailable: the schema cannot be fetched for now.
         """
         value = record.value() or b""
         plan = self._plans.get(value[: self._prefix])
@@ -94,7 +100,7 @@ class EventDecoder:
         try:
             event = plan.read(value, self._prefix)
         except UnicodeDecodeError as error:
-            # As Java, which reads such a text too: it does no harm in a field that nobody reads.
+            # Java accepts such a text too. It does no harm in a field that nothing reads.
             inputs = plan.inputs(plan.read(value, self._prefix, "surrogateescape"), record, value, self._prefix)
             if isinstance(inputs, dict) and not _is_text(inputs, self._inputs):
                 raise _damaged(error) from None
@@ -102,7 +108,7 @@ class EventDecoder:
         return plan.inputs(event, record, value, self._prefix)
 
     def written_by(self, value: bytes) -> tuple[int | None, str]:
-        """Return the id of the schema of a value that was decoded, None where it has none, and the name of its record."""
+        """Return schema id, or None, and record name of a value that was decoded."""
         plan = self._plans.get(value[: self._prefix])
         schema_id_ = int.from_bytes(value[1 : self._prefix], "big") if self._framing is Framing.CONFLUENT else None
         if plan is None or isinstance(plan, str):
@@ -130,16 +136,18 @@ class EventDecoder:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What to do with values of one writer's schema."""
+    """How to decode values of one writer's schema."""
 
     schema: Json
     mend: Mend | None
     """None where the decoded dict is the event as it is."""
     names: tuple[str, ...]
-    """Of each branch of the writer's union, or of its only type; empty for one that is no record."""
+    """Of each branch of the writer's union, or of its only type; empty for one that is no
+    record."""
     is_union: bool
     mapped: tuple[Plan | None, ...] = ()
-    """With a mapping file, what it does with an event of each branch of the writer's union, or of its only type."""
+    """With a mapping file, what it does with an event of each branch of the writer's union, or of
+    its only type."""
 
     def inputs(self, event: Any, record: Record, value: bytes, start: int) -> dict[str, object] | Flaw | None:
         """Return the inputs of an event that was read from a value."""
@@ -151,11 +159,11 @@ class _Plan:
         return None if isinstance(inputs, Filtered) else inputs
 
     def read(self, value: bytes, start: int, unreadable: str = "strict") -> dict[str, object] | None:
-        """Return the event that stands in a value.
+        """Return the event in a value, whose Avro bytes begin at ``start``.
 
         Raises:
-            UnicodeDecodeError: a text is not UTF-8, and so it is to be told.
-            Oversized: it has more parts than could ever be sent.
+            UnicodeDecodeError: a text is not UTF-8 and ``unreadable`` is "strict".
+            Oversized: the value has more parts than any event that can be sent.
             Undecodable: anything else is wrong.
         """
         stream = BytesIO(value) if len(value) <= _UNMETERED_BYTES else _Metered(value)
@@ -164,7 +172,7 @@ class _Plan:
             event: Any = schemaless_reader(stream, self.schema, None, handle_unicode_errors=unreadable)
         except (UnicodeDecodeError, Oversized):
             raise
-        except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
+        except Exception as error:  # noqa: BLE001 - fastavro raises anything for damaged bytes
             raise _damaged(error) from None
         if stream.tell() != len(value):
             raise Undecodable("bytes are left over after its last field")
@@ -173,12 +181,12 @@ class _Plan:
 
 
 def _damaged(error: Exception) -> Undecodable:
-    """Say so without the error, which may hold bytes of the event."""
+    """Return the error to raise, without the original's text: it may hold bytes of the event."""
     return Undecodable(f"its bytes do not follow its writer's schema ({type(error).__name__})")
 
 
 def _is_text(value: Any, target: _Target) -> bool:
-    """Tell whether every text among our inputs was UTF-8; what was not has halves of surrogate pairs in it."""
+    """Return whether every text among our inputs was UTF-8, so that it has no lone surrogate."""
     if isinstance(value, list):
         return all(_is_text(item, target) for item in value)
     if isinstance(value, dict):
@@ -204,7 +212,7 @@ def _record_names(writer: WriterSchema) -> tuple[str, ...]:
 
 
 def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: str) -> _Plan:
-    """Return the plan by which a mapping file reads events of a writer's schema."""
+    """Return the plan by which a mapping file maps events of a writer's schema."""
     mapped: list[Plan | None] = []
     for name in _record_names(writer):
         records = writer.records(name) if name else []
@@ -215,7 +223,7 @@ def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: s
 
 
 def _branch(value: bytes, start: int) -> int:
-    """Return which branch of a union a value is of: the number before it, which fastavro found to be one of them."""
+    """Return the branch of a union that a value is of: the number before the value."""
     number = shift = 0
     for byte in value[start:]:
         number |= (byte & 0x7F) << shift
@@ -239,10 +247,10 @@ def _unwrapping(field: str, mend: Mend | None) -> Mend:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A type of ours, as far as the mapping needs it."""
+    """A type of our schema, as far as the mapping needs it."""
 
     names: dict[str, str]
-    """Of a record: from our field names and their aliases to our field names."""
+    """Our field names by themselves and by their aliases; empty if the type is no record."""
     fields: dict[str, _Target]
     is_time: bool
 
@@ -258,7 +266,7 @@ def _target(ours: WriterSchema, schema: Json) -> _Target:
 
 
 def _branches(known: WriterSchema, schema: Json) -> list[Json]:
-    """Return what a value of this type, or an item where it is an array, may be."""
+    """Return the types that a value of this type may have; for an array, those of its items."""
     if isinstance(schema, list):
         return [each for branch in schema for each in _branches(known, branch)]
     resolved = known.resolved(schema)
@@ -266,20 +274,20 @@ def _branches(known: WriterSchema, schema: Json) -> list[Json]:
 
 
 def _leaves(known: WriterSchema, branches: list[Json]) -> list[Json]:
-    """Return these and, where one is a map, what its values may be."""
+    """Return the branches and, for each map among them, the types of its values."""
     maps = [branch for branch in branches if branch["type"] == "map"]
     return branches + [leaf for branch in maps for leaf in _leaves(known, _branches(known, branch["values"]))]
 
 
 def _names(field: Json) -> list[str]:
-    """Return the field's name and then its aliases."""
+    """Return the name of a field, then its aliases."""
     return [field["name"], *field["aliases"]]
 
 
 def _mend(writer: WriterSchema, schema: Json, target: _Target, converted: bool = False) -> Mend | None:
-    """Work out what a value of the writer's type needs to become one of the target's; None: nothing.
+    """Return the conversion from the writer's type to the target; None if none is needed.
 
-    ``converted``: what its logical types mean is done already.
+    ``converted``: values of logical types are converted already.
     """
     branches = _branches(writer, schema)
     if target.fields:
@@ -290,7 +298,7 @@ def _mend(writer: WriterSchema, schema: Json, target: _Target, converted: bool =
 
 
 def _record_mend(writer: WriterSchema, records: list[Json], target: _Target, converted: bool = False) -> Mend | None:
-    """Work it out for a value that is any of these records: fastavro does not tell which."""
+    """Return the conversion of a value that is one of these records; which is not known."""
     moves: dict[tuple[str, str], None] = {}
     types: dict[str, list[Json]] = {}
     for record in records:
@@ -304,7 +312,7 @@ def _record_mend(writer: WriterSchema, records: list[Json], target: _Target, con
 
 
 def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
-    """Choose the writer's field for each of ours, by the rules above; among equals the first."""
+    """Return the writer's field for each of ours, by the rules above; among equals, the first."""
     candidates = sorted(
         (2 if rank else int(name != ours), position, ours)
         for position, field in enumerate(fields)
@@ -338,20 +346,21 @@ def _in_place(moves: list[tuple[str, str]], mends: list[tuple[str, Mend]]) -> Me
 def _time_mend(branches: list[Json]) -> Mend | None:
     units = {UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in INTEGERS}
     if len(units) > 1:
-        raise Undecodable("its writer's schema leaves open in which of several units its timestamp is")
+        raise Undecodable("its writer's schema allows several units for its timestamp, and the value does not say which")
     unit = max(units, default=1)
     return None if unit == 1 else lambda value: value // unit if type(value) is int else value
 
 
 def _value_mend(branches: list[Json]) -> Mend | None:
-    """Work it out for bytes that mean something else; where they are items or values of a map, for each of them."""
+    """Return the conversion of bytes that are a decimal or a UUID, also in arrays and maps."""
     scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
     uuids = any(map(is_binary_uuid, branches))
     if not scales and not uuids:
         return None
     if len(scales) + uuids > 1:
         raise Undecodable(
-            "its writer's schema leaves open whether bytes are a UUID, or which of several scales a decimal has"
+            "its writer's schema allows bytes to be a UUID or a decimal, or a decimal to have several scales, and the value "
+            "does not say which"
         )
     scale = max(scales, default=None)
 

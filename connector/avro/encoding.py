@@ -1,4 +1,4 @@
-"""Events written by a schema: for the demo, sample producers and tests, which stand where a real producer would."""
+"""Encodes events as Avro, for the demo, the sample producer and tests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["EventEncoder"]
 
 
 class EventEncoder:
-    """Writes events as plain Avro; `connector.avro.framing.framed` puts Confluent's frame before it."""
+    """Encodes events as plain Avro; `connector.avro.framing.framed` adds Confluent's frame."""
 
     def __init__(self, schema: Json | None = None) -> None:
         self.schema = packaged("conversion_event.avsc") if schema is None else schema
-        """The writer's schema as JSON, to be registered; ours unless another is given."""
+        """Writer's schema as JSON, to be registered; ours by default."""
         self._parsed = parse_schema(self.schema)
 
     def encode(self, event: Mapping[str, object]) -> bytes:
-        """Write one event; a ``timestamp`` is whole milliseconds, or a datetime."""
+        """Encode one event. Its ``timestamp`` is whole milliseconds, or a datetime."""
         body = BytesIO()
         schemaless_writer(body, self._parsed, event)
         return body.getvalue()

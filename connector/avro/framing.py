@@ -1,7 +1,8 @@
-"""What stands before the Avro bytes of a value, and so by which schema they were written.
+"""The frame before the Avro bytes of a value, which names the writer's schema.
 
-Confluent's wire format is a zero byte and the schema's id in four bytes, big-endian; plain Avro has nothing before it
-and one schema for the whole topic. (Confluent documentation, Schema Registry, "Wire format".)
+Confluent's wire format is a zero byte, then the schema's id in four bytes, big-endian. Plain Avro
+has no frame, and one schema for the whole topic. (Confluent documentation, Schema Registry, "Wire
+format".)
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ _CONFLUENT_BYTES = 5
 
 
 class Framing(Enum):
-    """How values are framed; the number is how many bytes stand before the Avro bytes."""
+    """Framing of values. The number is the length of the frame in bytes."""
 
     PLAIN = 0
     CONFLUENT = _CONFLUENT_BYTES
 
 
 def schema_id(value: bytes, framing: Framing) -> int:
-    """Return the id of the schema the value was written by; 0 for plain Avro, whose schema has none.
+    """Return the id of the writer's schema; 0 for plain Avro, whose schema has no id.
 
     Raises:
-        Undecodable: the value is not framed so.
+        Undecodable: the value does not have this framing.
     """
     if framing is Framing.PLAIN:
         return 0
@@ -39,5 +40,5 @@ def schema_id(value: bytes, framing: Framing) -> int:
 
 
 def framed(schema_id: int, body: bytes) -> bytes:
-    """Put Confluent's frame before Avro bytes."""
+    """Return Avro bytes with Confluent's frame before them."""
     return bytes([_MAGIC]) + schema_id.to_bytes(_CONFLUENT_BYTES - 1, "big") + body

@@ -1,12 +1,15 @@
 """The value of a ledger record: facts of one partition, packed (docs/how-it-works.md#the-ledger).
 
-A byte for the format's number, then one Avro record of ``schemas/ledger_entry.avsc``, whose ``doc`` texts are the
-format's description. **The format is final**: ledgers outlive versions, so any change is a new number that older
-versions refuse, and a number is never used again.
+A value is one byte with the number of the format, then one Avro record of
+``schemas/ledger_entry.avsc``. The ``doc`` texts of that schema describe the format. **The format is
+final**: ledgers outlive versions, so every change gets a new number, which older versions refuse,
+and a number is never used again.
 
-An entry costs by the flush, not by the fact: a restore takes runs, and digests and times as whole buffers, without an
-object a fact. What cannot be read exactly is refused and never skipped: a fact left out sends an event again, a fact
-made up loses one.
+The cost of an entry does not grow by an object per fact. A restore takes facts as runs, and digests
+and times as whole buffers.
+
+An entry that cannot be read exactly is refused and never skipped: a missing fact sends an event
+again, and an invented fact loses one.
 """
 
 from __future__ import annotations
@@ -25,40 +28,25 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from connector.avro.schemas import packaged
 from connector.avro.writer_schema import Json
 from connector.errors import LedgerRefused
-from connector.model import UNKNOWN_EPOCH, Facts, Outcome
+from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
 
-__all__ = ["FORMAT", "KEY_BYTES", "LedgerEntry", "LedgerHeader", "Run", "decode", "encode"]
+__all__ = ["FORMAT", "KEY_BYTES", "LedgerEntry", "Run", "decode", "encode"]
 
 FORMAT = 1
-"""The first byte of a value."""
+"""Number of the format: the first byte of a value."""
 KEY_BYTES = 16
-"""Of the digest of a dedupe key."""
+"""Length of the digest of a dedupe key."""
 
 _NO_KEY = bytes(KEY_BYTES)
 _LAST_OFFSET = 2**63 - 1
 _LAST_EPOCH = 2 * (2**31 - 1)
-"""As `_zigzag` writes it."""
+"""Highest leader epoch, as `_zigzag` encodes it."""
 _TIME_BYTES = 8
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerHeader:
-    """Whose facts they are: the fields of the same names in ``schemas/ledger_entry.avsc``."""
-
-    cluster_id: str
-    source_topic: str
-    source_topic_id: str
-    partition: int
-    group: str
-    destination: bytes
-    """Fingerprint of where delivered events went."""
-    dedupe_key: bytes
-    """Fingerprint of the fields that make the dedupe key."""
-
-
 class Run(NamedTuple):
-    """Facts of the same outcome and leader epoch on consecutive offsets."""
+    """Facts about consecutive offsets that have the same outcome and leader epoch."""
 
     first_offset: int
     length: int
@@ -68,22 +56,23 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """An entry as columns. Facts stand in order of offset, leader epoch, outcome."""
+    """A decoded entry, as columns. Facts are in order of offset, leader epoch, outcome."""
 
-    header: LedgerHeader
+    header: LedgerIdentity
     runs: list[Run]
     keys: bytes
-    """`KEY_BYTES` for each delivered fact; all zero for an event without a dedupe key."""
+    """Digests of delivered facts, `KEY_BYTES` each; all zero for an event without a dedupe key."""
     times: array[int]
-    """Event times in milliseconds since 1970 UTC, one for each delivered fact; type code ``q``."""
+    """Event times of delivered facts, in milliseconds since 1970 UTC; type code ``q``."""
     start: int | None = None
-    """Where the assignment that this entry opened began to read; None in an entry with facts, or of an older version."""
+    """First offset of the assignment that this entry opened; None in an entry with facts, or of an
+    older version."""
 
 
-def encode(header: LedgerHeader, facts: Facts) -> bytes:
-    """Pack facts, in any order, into the value of a ledger record.
+def encode(header: LedgerIdentity, facts: Facts) -> bytes:
+    """Encode facts, in any order, as the value of a ledger record.
 
-    Keys and times of facts that are not delivered are left out. A key is None or `KEY_BYTES` long.
+    Keys and times are encoded for delivered facts only. A key is None or `KEY_BYTES` long.
     """
     order = sorted(range(len(facts)), key=lambda fact: (facts.offsets[fact], facts.epochs[fact], facts.outcomes[fact]))
     offsets = [facts.offsets[fact] for fact in order]
@@ -96,7 +85,7 @@ def encode(header: LedgerHeader, facts: Facts) -> bytes:
     epochs = [(epoch, len(list(same))) for epoch, same in groupby(facts.epochs[fact] for fact in order)]
     delivered = [fact for fact in order if facts.outcomes[fact] is Outcome.DELIVERED]
     record = asdict(header) | {
-        "first_offset": offsets[0] if offsets else _told(facts.start),
+        "first_offset": offsets[0] if offsets else _opened_at(facts.start),
         "run_gaps": _packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
         "run_lengths": _packed(end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=False)),
         "run_outcomes": bytes(outcomes[start] for start in starts),
@@ -111,27 +100,27 @@ def encode(header: LedgerHeader, facts: Facts) -> bytes:
 
 
 def decode(value: bytes) -> LedgerEntry:
-    """Unpack the value of a ledger record.
+    """Decode the value of a ledger record.
 
     Raises:
-        LedgerRefused: its format or an outcome is unknown, or it is damaged.
+        LedgerRefused: the format or an outcome is unknown, or the value is damaged.
     """
     if not value:
         raise _damaged("it is empty")
     if value[0] != FORMAT:
         raise LedgerRefused(
-            f"a ledger entry has format {value[0]}, this version reads format {FORMAT}: it was written by a newer version "
-            "(upgrade this member first), or is no ledger entry"
+            f"a ledger entry has format {value[0]}, this version reads format {FORMAT}: the entry was written by a newer "
+            "version (upgrade this member first), or it is not a ledger entry"
         )
     stream = BytesIO(value)
     stream.seek(1)
     try:
         record: Json = schemaless_reader(stream, _schema(), None)
-    except Exception as error:  # damaged bytes lead fastavro into whatever error they lead to
+    except Exception as error:  # fastavro raises anything for damaged bytes
         raise _damaged(f"its bytes do not follow its schema ({type(error).__name__})") from error
     if stream.tell() != len(value):
         raise _damaged("bytes are left over")
-    header = LedgerHeader(**{name: record[name] for name in LedgerHeader.__slots__})
+    header = LedgerIdentity(**{name: record[name] for name in LedgerIdentity.__slots__})
     runs = _runs(record)
     delivered = sum([run.length for run in runs if run.outcome is Outcome.DELIVERED])
     if len(record["keys"]) != delivered * KEY_BYTES or len(record["times"]) != delivered * _TIME_BYTES:
@@ -142,8 +131,11 @@ def decode(value: bytes) -> LedgerEntry:
     return LedgerEntry(header, runs, record["keys"], _little_endian(times), -1 - first if not runs and first < 0 else None)
 
 
-def _told(start: int | None) -> int:
-    """Write where an assignment begins in the place of a first fact: below zero, where versions before it wrote 0."""
+def _opened_at(start: int | None) -> int:
+    """Return the ``first_offset`` of an empty entry: the start of its assignment, below zero.
+
+    Older versions wrote 0 there.
+    """
     return 0 if start is None else -1 - start
 
 
@@ -157,19 +149,21 @@ def _runs(record: Json) -> list[Run]:
         raise _damaged("its columns of leader epochs and runs count different facts")
     last = record["first_offset"] + sum(gaps) + sum(lengths) - len(lengths)
     if lengths and not 0 <= record["first_offset"] <= last <= _LAST_OFFSET:
-        raise _damaged(f"its facts are about offsets {record['first_offset']} to {last}")
+        raise _damaged(f"its facts are about impossible offsets, {record['first_offset']} to {last}")
     if any(zigzag > _LAST_EPOCH or (zigzag & 1 and zigzag != _zigzag(UNKNOWN_EPOCH)) for zigzag in epochs[::2]):
-        raise _damaged("its facts are of leader epochs that no leader has")
+        raise _damaged("its facts have leader epochs that no leader can have")
     return _split(record["first_offset"], gaps, lengths, outcomes, epochs)
 
 
 def _split(first: int, gaps: list[int], lengths: list[int], outcomes: list[Outcome], epochs: list[int]) -> list[Run]:
-    """Cut runs where the leader epoch changes."""
+    """Split runs where the leader epoch changes."""
     runs: list[Run] = []
     pairs = zip(epochs[::2], epochs[1::2], strict=True)
     epoch = left = 0
     last = first
-    for gap, length, outcome in zip([0, *gaps], lengths, outcomes, strict=False):  # without runs there is no first one
+    for gap, length, outcome in zip(
+        [0, *gaps], lengths, outcomes, strict=False
+    ):  # not strict: the 0 is there without runs too
         offset, rest = last + gap, length
         while rest:
             if not left:
@@ -186,8 +180,8 @@ def _outcome(number: int) -> Outcome:
     outcome = _OUTCOMES.get(number)
     if outcome is None:
         raise LedgerRefused(
-            f"a ledger entry has a fact of outcome {number}, which this version does not know: it was written by a newer "
-            "version; upgrade this member first"
+            f"a ledger entry has a fact with outcome {number}, which this version does not know: the entry was written by "
+            "a newer version; upgrade this member first"
         )
     return outcome
 
@@ -217,7 +211,7 @@ def _packed(numbers: Iterable[int]) -> bytes:
 
 
 def _unpacked(column: bytes) -> list[int]:
-    if column.isascii():  # every number below 128, as nearly always: a byte each
+    if column.isascii():  # fast path, nearly always: every number is below 128, a byte each
         return list(column)
     if column[-1] > 0x7F:
         raise _damaged("a column ends within a number")
@@ -234,7 +228,7 @@ def _unpacked(column: bytes) -> list[int]:
 
 
 def _little_endian(times: array[int]) -> array[int]:
-    """Swap the bytes of numbers read or to be written, where the machine's order is the other one."""
+    """Convert between the byte order of this machine and little-endian, in place."""
     if sys.byteorder == "big":
         times.byteswap()
     return times

@@ -1,13 +1,20 @@
-"""Where schemas come from: a Confluent-compatible registry, a file, or this package.
+"""Fetches writer's schemas: from a Confluent-compatible registry, a file, or this package.
 
-The only place that imports the registry's client. It calls from the consumer's thread, so it waits for seconds at most,
-and it tells three cases apart, because they end differently: the registry has no such schema (`UnknownSchema`, the
-record is a dead letter), it does not answer or not with a schema (`SchemaUnavailable`, the partition waits), and it
-answers with a schema by which values cannot be read (`Undecodable`). Only HTTP 404 with a code of the registry's own says
-that a schema does not exist; a proxy's 404 does not. (Confluent documentation, Schema Registry API reference, "Schemas".)
-And it is not believed at once: a replica of the registry learns of a schema some time after the producer did.
+Only this module imports the registry's client. It is called on the consumer's thread, so it waits
+for seconds at most. It tells three cases apart, because they end differently:
 
-Nothing is cached here but bad answers: `decoding` keeps what it made of a schema.
+    the registry                              raises                 then
+    ---------------------------------------   --------------------   -------------------------------
+    has no such schema                        `UnknownSchema`        the record is a dead letter
+    does not answer, or not with a schema     `SchemaUnavailable`    the partition waits
+    answers with a schema that cannot be used `Undecodable`          the record is a dead letter
+
+A schema does not exist only if the registry answers HTTP 404 with an error code of its own; the 404
+of a proxy proves nothing. (Confluent documentation, Schema Registry API reference, "Schemas".) Even
+then it is asked again for a while: a replica of the registry learns of a schema later than the
+producer.
+
+Only bad answers are cached here. `decoding` caches what it made from a schema.
 """
 
 from __future__ import annotations
@@ -34,28 +41,34 @@ __all__ = ["PROPERTIES", "Registry", "SchemaFile", "WriterSchemas", "packaged", 
 
 _NOT_FOUND = 404
 _UNKNOWN = frozenset({(404, 40401), (404, 40402), (404, 40403)})
-"""No such subject, version, schema; the first two of a schema that is referred to."""
+"""Answers that say: no such subject, version, schema. The first two come for a schema that is
+referred to."""
 _OPERATORS = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 407})
-"""Answers that do not change by themselves; 404 where it has no code of the registry's."""
+"""Statuses that an operator has to fix; 404 only without an error code of the registry."""
 _LARGEST_ID = 2**31 - 1
-"""Ids are Java's ints. The answer to a larger one is that of a path which does not exist."""
+"""Maximum id: a Java int. For a larger one the registry answers as for a path that does not
+exist."""
 _PROBED_ID = 1
-"""Any id will do to see whether the registry answers; the first it ever gave is the likeliest to exist."""
+"""Id for asking whether the registry answers. Any id would do; the first one is the likeliest to
+exist."""
 
 UNKNOWN_SECONDS = 10.0, 60.0
-"""How long an id that is believed to be unknown is not asked for again: at first, and after doubling, at most. Whoever
-registers it late should not wait long, and damaged ids without end should not be asked for all the time."""
+"""First and longest pause before an unknown id is asked for again; the pause doubles. A schema that
+is registered late is found soon, and damaged ids do not cause requests all the time."""
 _ABSENT_SECONDS = 0.5
-"""How long one that is not believed to be is not, so that several partitions ask once."""
+"""Pause before an id is asked for again while the record still waits for it, so that several
+partitions ask once."""
 UNAVAILABLE_SECONDS = 2.0
-"""How long a registry that failed is not asked again, so that many partitions of one poll wait for it once."""
+"""Pause after the registry failed, so that many partitions of one poll wait for it once."""
 _MAX_UNKNOWN = 1_000
 ASKING_SECONDS = 3.0
-"""How long it asks question after question before the thread is let go, to poll: hundreds of ids may be new at once."""
+"""Maximum time for questions in a row, before the thread must poll: hundreds of ids may be new at
+once."""
 _PAUSE_SECONDS = 0.25
+"""Gap between two questions after which they no longer count as in a row."""
 QUESTION_SECONDS = 15.0
-"""The longest that one question may take, with its retries and at all addresses: some of them may not answer. With
-`ASKING_SECONDS` before it, it stays below half a session time-out
+"""Deadline of one question, with its retries and at all addresses, some of which may not answer.
+Together with `ASKING_SECONDS` it stays below half a session time-out
 (docs/how-it-works.md#what-may-be-sent-twice)."""
 
 _NUMBERS: dict[str, Callable[[str], float]] = {
@@ -67,8 +80,8 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     "cache.latest.ttl.sec": float,
 }
 _DEFAULTS = {"timeout": 3.0, "max.retries": 1, "retries.wait.ms": 200, "retries.max.wait.ms": 1000}
-"""The client's own: no time limit, three retries, a second and more between them. With one address seven seconds in all.
-The time-out is that of a whole request here."""
+"""Our defaults: at most seven seconds in all with one address. Here the time-out is that of a whole
+request. The client's own defaults are no time limit, and three retries a second and more apart."""
 
 PROPERTIES = frozenset(
     {
@@ -91,40 +104,43 @@ PROPERTIES = frozenset(
         "bearer.auth.issuer.endpoint.query",
     }
 )
-"""What the client can be told by text (confluent-kafka 2.16.0)."""
+"""Properties of the client that are text (confluent-kafka 2.16.0)."""
 
 
 class WriterSchemas(Protocol):
-    """Finds the schema a value was written by."""
+    """Source of writer's schemas."""
 
     def definitions(self, schema_id: int, waited: float) -> list[Json]:
-        """Return the schema, last, after the schemas of the types it refers to.
+        """Return the schemas of the types that a schema refers to, and last the schema itself.
 
-        ``waited`` is for how many seconds the record has waited for it.
+        ``waited`` is the number of seconds that the record has waited for the schema.
 
         Raises:
-            UnknownSchema: there is none of this id.
-            SchemaUnavailable: it cannot be had for now.
+            UnknownSchema: no schema has this id.
+            SchemaUnavailable: the schema cannot be fetched for now.
             Undecodable: it is not an Avro schema.
         """
 
     def check(self) -> None:
-        """Try whether schemas can be had.
+        """Check that schemas can be fetched.
 
         Raises:
-            SchemaUnavailable: not for now.
+            SchemaUnavailable: they cannot be fetched for now.
         """
 
 
 def packaged(name: str) -> Json:
-    """Return a schema of ours, by file name: ``schemas/`` is in the wheel, and beside the package in a checkout."""
+    """Return one of our schemas by file name.
+
+    The directory ``schemas/`` is within the package in a wheel, and next to it in a checkout.
+    """
     package = Path(__file__).parents[1]
     in_wheel = package / "schemas" / name
     return json.loads((in_wheel if in_wheel.exists() else package.parent / "schemas" / name).read_text("utf-8"))
 
 
 class SchemaFile:
-    """The one schema of a topic of plain Avro.
+    """The schema of a topic of plain Avro, from a file.
 
     Raises:
         SettingsError: the file cannot be read, or is not the schema of a record.
@@ -142,32 +158,33 @@ class SchemaFile:
             raise SettingsError([f"AVRO_SCHEMA_FILE: {path}: {error}"]) from error
 
     def definitions(self, schema_id: int = 0, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; values name none
-        """Return the schema."""
+        """Return the one schema, for any id."""
         return [self._schema]
 
     def check(self) -> None:
-        """Do nothing: a file that can be had was read when this was made."""
+        """Do nothing: the file was read when this object was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Absent:
-    """An id that the registry said it does not have."""
+    """An id for which the registry said that it has no schema."""
 
-    sentence: str
+    message: str
     until: float
-    """When it may be asked for again."""
+    """Monotonic second from which the id may be asked for again."""
     pause: float = 0.0
-    """How long it was not asked for the last time, once it is believed; 0 while it is not."""
+    """Latest pause before it is asked for again; 0 while the answer is not believed yet."""
 
 
 class Registry:
     """A Confluent-compatible schema registry.
 
-    ``config`` holds the client's properties by Confluent's names, values as text; ``url`` is required. ``monotonic``
-    returns seconds. ``patience_seconds`` is how long a record waits for a schema that the registry says it does not have.
+    ``config`` has the client's properties by Confluent's names, with values as text; ``url`` is
+    required. ``monotonic`` returns seconds. ``patience_seconds`` is how long a record waits for a
+    schema that the registry says it does not have.
 
     Raises:
-        SettingsError: a property is unknown or senseless. The text holds no value: some are secrets.
+        SettingsError: a property is unknown or invalid. The text has no value: some are secrets.
     """
 
     def __init__(
@@ -179,28 +196,31 @@ class Registry:
         properties = _DEFAULTS | _parsed(config)
         try:
             self._client, self._deadline = _client(properties)
-        except Exception as error:  # noqa: BLE001 - of the client, its HTTP library and TLS; the texts may hold secrets
+        except Exception as error:  # noqa: BLE001 - raised by the client, HTTP or TLS; the texts may hold secrets
             names = ", ".join(map(_variable, sorted(config)))
-            raise SettingsError([f"{names}: the registry's client refuses them ({type(error).__name__})"]) from None
+            raise SettingsError(
+                [f"{names}: the registry's client refuses these settings ({type(error).__name__})"]
+            ) from None
         self._monotonic = monotonic
         self._patience = patience_seconds
         self._absent: dict[int, _Absent] = {}
-        self._answers: dict[str, Json] = {}  # by path, until all that a schema needs are there
+        self._answers: dict[str, Json] = {}  # by path, kept until everything that one schema needs is there
         self._failure = SchemaUnavailable("not asked yet")
         self._failed_until = float("-inf")
         self._asking_since = self._answered_at = float("-inf")
-        self._silent_since = float("inf")  # since when it has not answered; never, while it does
-        self._silent = float("-inf"), float("-inf")  # from when to when it did not, the last time
+        self._silent_since = float("inf")  # monotonic second; infinity while the registry answers
+        self._silent = float("-inf"), float("-inf")  # start and end of the last outage
 
     def definitions(self, schema_id: int, waited: float = 0.0) -> list[Json]:
-        """Return the schema, last, after the schemas of the types it refers to.
+        """Return the schemas of the types that a schema refers to, and last the schema itself.
 
         Raises:
-            UnknownSchema: the registry answers that it does not have it, and the record has waited for it long enough, or
-                another has. An outage does not count: who answers first after it may know the least.
-            SchemaUnavailable: the registry did not answer so, now or in the last two seconds; or it has been asked for so
-                long that the thread must poll; or the record has not waited long enough.
-            Undecodable: it is not an Avro schema, or changes values by a rule.
+            UnknownSchema: the registry answers that it has no such schema, and this record or
+                another has waited long enough for it. Time in an outage does not count: the replica
+                that answers first after an outage may know the least.
+            SchemaUnavailable: the registry failed, now or in the last two seconds; or it has been
+                asked for so long that the thread must poll; or the record has not waited long enough.
+            Undecodable: it is not an Avro schema, or has a rule that changes values.
         """
         if schema_id > _LARGEST_ID:
             raise UnknownSchema(_not_there(schema_id))
@@ -216,12 +236,12 @@ class Registry:
                 return found
         if not absent.pause:
             if self._heeded(waited) < self._patience:
-                raise SchemaUnavailable(f"{absent.sentence}, and is asked again for {self._patience:g} s")
-            self._note(schema_id, absent.sentence, _longer(0.0))
-        raise UnknownSchema(absent.sentence)
+                raise SchemaUnavailable(f"{absent.message}, and is asked again for {self._patience:g} s")
+            self._note(schema_id, absent.message, _longer(0.0))
+        raise UnknownSchema(absent.message)
 
     def check(self) -> None:
-        """Ask for a schema, the one thing that running needs; that there is none is an answer.
+        """Ask for a schema, as running does. An answer that there is none is good enough.
 
         Raises:
             SchemaUnavailable: the registry does not answer, or refuses.
@@ -232,7 +252,7 @@ class Registry:
             return
 
     def knows(self, subject: str) -> bool:
-        """Tell whether a schema is registered under this name.
+        """Return whether a schema is registered under this subject.
 
         Raises:
             SchemaUnavailable: the registry does not answer, or refuses.
@@ -240,7 +260,7 @@ class Registry:
         return self._newest(subject) is not None
 
     def newest(self, subject: str) -> tuple[int, list[Json]] | None:
-        """Return the newest schema of a subject: its id, and it last, after the schemas of the types it refers to.
+        """Return the newest schema of a subject: its id, the schemas it refers to, and last itself.
 
         Raises:
             SchemaUnavailable: the registry does not answer, or refuses.
@@ -255,7 +275,7 @@ class Registry:
             raise
         except UnknownSchema as error:
             raise Undecodable(str(error)) from None
-        except Exception as error:  # noqa: BLE001 - an answer that is no schema
+        except Exception as error:  # noqa: BLE001 - the answer is not a schema
             raise SchemaUnavailable(f"the schema registry did not answer with a schema ({type(error).__name__})") from None
         finally:
             self._answers.clear()
@@ -267,14 +287,14 @@ class Registry:
             if error.http_status_code == _NOT_FOUND:
                 return None
             raise _refused(error, f"the newest schema of {subject}") from None
-        except Exception as error:  # noqa: BLE001 - as below
+        except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or OAuth: no answer came
             raise SchemaUnavailable(f"the schema registry did not answer ({type(error).__name__})") from None
 
-    def _note(self, schema_id: int, sentence: str, pause: float) -> _Absent:
+    def _note(self, schema_id: int, message: str, pause: float) -> _Absent:
         self._absent.pop(schema_id, None)
         if len(self._absent) >= _MAX_UNKNOWN:
             del self._absent[next(iter(self._absent))]
-        absent = _Absent(sentence, self._monotonic() + (pause or _ABSENT_SECONDS), pause)
+        absent = _Absent(message, self._monotonic() + (pause or _ABSENT_SECONDS), pause)
         self._absent[schema_id] = absent
         return absent
 
@@ -299,7 +319,7 @@ class Registry:
         except (Undecodable, UnknownSchema):
             self._answers.clear()
             raise
-        except Exception as error:  # noqa: BLE001 - an answer that is no schema
+        except Exception as error:  # noqa: BLE001 - the answer is not a schema
             self._answers.clear()
             failure = f"the schema registry did not answer with {what} ({type(error).__name__})"
             raise SchemaUnavailable(failure) from None
@@ -307,13 +327,17 @@ class Registry:
         return definitions
 
     def _kept(self, path: str, asked: str) -> Json:
-        """Ask once. A pause in between must not begin with the first again: of two addresses the first may not answer."""
+        """Ask once per path, and keep the answer until the schema is complete.
+
+        So a schema whose questions are interrupted by a poll goes on where it stopped. Starting
+        over might never end: of two addresses, the first may not answer.
+        """
         if path not in self._answers:
             self._answers[path] = self._answer(path, asked)
         return self._answers[path]
 
     def _answer(self, path: str, asked: str) -> Json:
-        """Ask, unless it has been asked for so long that the thread must poll."""
+        """Ask, unless the thread has asked for so long that it must poll."""
         now = self._monotonic()
         if now - self._answered_at > _PAUSE_SECONDS:
             self._asking_since = now
@@ -327,9 +351,9 @@ class Registry:
                 raise UnknownSchema(f"the schema registry has no {asked}") from None
             self._silent_since = min(now, self._silent_since)
             raise _refused(error, asked) from None
-        except Exception as error:  # noqa: BLE001 - of the HTTP library, JSON, OAuth: whatever comes, no answer came
+        except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or OAuth: no answer came
             self._silent_since = min(now, self._silent_since)
-            # None: their texts may hold addresses with credentials.
+            # From None: the texts may hold addresses with credentials.
             failure = f"the schema registry did not answer with {asked} ({type(error).__name__})"
             raise SchemaUnavailable(failure) from None
         finally:
@@ -338,22 +362,29 @@ class Registry:
         return found
 
     def _get(self, path: str) -> Json:
-        """Ask. The client's own methods keep every answer, and fail on one with tags in its metadata (2.16.0)."""
+        """Ask the registry.
+
+        The client's own methods cache every answer, and fail on one with tags in its metadata
+        (confluent-kafka 2.16.0).
+        """
         self._deadline.begin()
-        return self._client._rest_client.get(path)  # noqa: SLF001 - what its own methods call
+        return self._client._rest_client.get(path)  # noqa: SLF001 - the client's own methods call this
 
     def _heard(self) -> None:
-        """Take note of an answer."""
+        """Note an answer, which ends an outage."""
         if self._silent_since < float("inf"):
             self._silent, self._silent_since = (self._silent_since, self._monotonic()), float("inf")
 
     def _heeded(self, waited: float) -> float:
-        """Return how long of the time that a record has waited the registry answered, but for outages before the last."""
+        """Return for how many of the seconds that a record has waited the registry was answering.
+
+        Only the last outage is subtracted.
+        """
         began, ended = self._silent
         return waited - max(0.0, ended - max(began, self._monotonic() - waited))
 
     def _definitions_for(self, answer: Json, asked: str, seen: set[tuple[str, int]]) -> Iterator[Json]:
-        """Yield the schemas that a schema refers to, and last itself."""
+        """Yield the schemas that a schema refers to, and last the schema itself."""
         kind = answer.get("schemaType") or "AVRO"
         if kind != "AVRO":
             raise Undecodable(f"its schema is not Avro but {kind}")
@@ -374,20 +405,23 @@ class Registry:
 
 
 def _refuse_rules(rules: Json) -> None:
-    """Refuse a schema with a rule that changed values when they were written, or is to change them when they are read.
+    """Refuse a schema with a rule that changes values when they are written or read.
 
-    As Confluent's deserialiser, which fails on a rule of a type that it was given no executor for. It passes over those of
-    mode WRITE, whose outcome readers are meant to see, but that of encryption nobody can read. Conditions change nothing,
-    and migrations are for who reads by another version's schema.
+    Confluent's deserialiser does so too: it fails on a rule that it has no executor for. A rule of
+    mode WRITE is accepted, because readers are meant to see its outcome, but not encryption, whose
+    outcome nobody can read. Conditions change nothing, and migrations concern readers that use
+    another version's schema.
     """
     if (rules.get("enableAt") or "ALL").upper() not in ("ALL", "CLIENT"):
         return
     for rule in [*(rules.get("domainRules") or []), *(rules.get("encodingRules") or [])]:
         kind, mode, type_ = (rule.get(name) or "" for name in ("kind", "mode", "type"))
-        passed_over = mode in _OTHERS_MODES or (mode == "WRITE" and not type_.upper().startswith("ENCRYPT"))
-        if not (rule.get("disabled") or kind == "CONDITION" or passed_over):
+        is_harmless = (
+            kind == "CONDITION" or mode in _OTHERS_MODES or (mode == "WRITE" and not type_.upper().startswith("ENCRYPT"))
+        )
+        if not (rule.get("disabled") or is_harmless):
             what = f"the rule {rule.get('name')} of type {type_}"
-            raise Undecodable(f"its schema has {what}, which changes values and is not carried out here")
+            raise Undecodable(f"its schema has {what}, which changes values and is not supported")
 
 
 _OTHERS_MODES = ("UPGRADE", "DOWNGRADE", "UPDOWN")
@@ -395,7 +429,7 @@ _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 
 
 def _read(text: str) -> Json:
-    """Read a schema as Java does: comments are allowed in it (org.apache.avro.Schema, ``ALLOW_COMMENTS``)."""
+    """Parse JSON with comments, as Java does (org.apache.avro.Schema, ``ALLOW_COMMENTS``)."""
     try:
         return json.loads(text)
     except ValueError:
@@ -417,20 +451,21 @@ def _variable(name: str) -> str:
 
 
 def _longer(pause: float) -> float:
-    """Return the next pause between two questions for an id that is believed to be unknown."""
+    """Return the next pause between two questions for an unknown id."""
     first, longest = UNKNOWN_SECONDS
     return min(2 * pause, longest) or first
 
 
 def _client(properties: Mapping[str, str | float]) -> tuple[SchemaRegistryClient, Deadline]:
-    """Make the registry's client, without the proxies of the environment, which it leaves no way to turn off (2.16.0).
+    """Make the registry's client, with a deadline for each request and each question.
 
-    It has a deadline for each request, and for each question that is begun.
+    It ignores the proxies of the environment, which the client offers no way to turn off
+    (confluent-kafka 2.16.0).
     """
     client = SchemaRegistryClient(dict(properties))
     timeout = float(properties["timeout"])
     deadline = Deadline(timeout, max(timeout, QUESTION_SECONDS))
-    rest = client._rest_client  # noqa: SLF001 - the only way to its HTTP clients
+    rest = client._rest_client  # noqa: SLF001 - the only way to the HTTP clients
     rest.session.close()
     rest.session = type(rest.session)(
         verify=rest.verify, auth=rest.auth, proxy=rest.proxy, timeout=rest.timeout, trust_env=False
@@ -441,7 +476,8 @@ def _client(properties: Mapping[str, str | float]) -> tuple[SchemaRegistryClient
         credentials = {
             name: getattr(tokens, name) for name in ("client_id", "client_secret", "scope") if hasattr(tokens, name)
         }
-        # Certificates of the environment are used, as before: those set for the registry need not be the token's issuer's.
+        # The certificates of the environment still apply: those set for the registry need not be
+        # right for the issuer of tokens.
         rest.bearer_field_provider.client = type(tokens)(**credentials, verify=ssl.create_default_context(), trust_env=False)
         deadline.hold(rest.bearer_field_provider.client)
     return client, deadline
@@ -449,11 +485,11 @@ def _client(properties: Mapping[str, str | float]) -> tuple[SchemaRegistryClient
 
 def _parsed(config: Mapping[str, str]) -> dict[str, str | float]:
     problems = [
-        f"{_variable(name)}: the registry's client knows no property {name}" for name in config if name not in PROPERTIES
+        f"{_variable(name)}: the registry's client has no property {name}" for name in config if name not in PROPERTIES
     ]
     parsed: dict[str, str | float] = dict(config)
     if not config.get("url", "").startswith(("http://", "https://")):
-        problems.append("SCHEMA_REGISTRY_URL: begins with http:// or https://")
+        problems.append("SCHEMA_REGISTRY_URL: must begin with http:// or https://")
     else:
         try:
             parsed |= _addresses(config["url"], "basic.auth.user.info" in config)
@@ -470,13 +506,13 @@ def _parsed(config: Mapping[str, str]) -> dict[str, str | float]:
 
 
 def _addresses(urls: str, has_user: bool) -> dict[str, str]:
-    """Return the client's properties for the addresses and the user in them.
+    """Return the client's properties for addresses that may contain user and password.
 
-    The user is taken out, for the HTTP library writes addresses into its log and its errors. The client sends that of the
-    first address to all.
+    User and password are taken out of the addresses, because the HTTP library writes addresses to
+    its log and its errors. The client would send those of the first address to all.
 
     Raises:
-        ValueError: with what to do.
+        ValueError: the addresses are invalid; the text says what to do.
     """
     addresses: list[str] = []
     users: set[str | None] = set()
@@ -493,22 +529,22 @@ def _addresses(urls: str, has_user: bool) -> dict[str, str]:
 
 
 def _split(url: str) -> tuple[str, str | None]:
-    """Return an address without the user in it, and the user."""
+    """Return an address without user and password, and those as text."""
     parts = urlsplit("")
-    with suppress(ValueError):  # its text has the address in it
+    with suppress(ValueError):  # the error's text would hold the address
         parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     address = parts._replace(netloc=host).geturl()
     if not host or "@" in address:
-        raise ValueError("is no address, or has a /, ? or # in its user or password: percent-encode those")
+        raise ValueError("is not an address, or has a /, ? or # in its user or password: percent-encode these characters")
     if parts.query or parts.fragment:
-        raise ValueError("has a query or a fragment in it, which is sent to no registry: give scheme, host and path only")
+        raise ValueError("has a query or a fragment, which is never sent to a registry: give scheme, host and path only")
     name, _, password = user.partition(":")
     return address, f"{unquote(name)}:{unquote(password)}" if at else None
 
 
 def problems(config: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the registry's properties, one sentence each, that begins with the variable."""
+    """Return the problems of the registry's properties, one message each, the variable first."""
     try:
         Registry(config)
     except SettingsError as error:
@@ -517,13 +553,13 @@ def problems(config: Mapping[str, str]) -> list[str]:
 
 
 def register(config: Mapping[str, str], subject: str, schema: Json) -> int:
-    """Register a schema and return its id: for producers of samples, which stand where a real producer would.
+    """Register a schema and return its id. For the producers of samples.
 
     Raises:
-        SchemaUnavailable: the registry does not take it.
+        SchemaUnavailable: the registry does not accept the schema.
     """
     try:
         client, _ = _client(_DEFAULTS | _parsed(config))
         return client.register_schema(subject, Schema(json.dumps(schema), "AVRO"))
-    except Exception as error:  # noqa: BLE001 - as above: their texts may hold secrets
-        raise SchemaUnavailable(f"the schema registry did not take the schema ({type(error).__name__})") from None
+    except Exception as error:  # noqa: BLE001 - as above: the texts may hold secrets
+        raise SchemaUnavailable(f"the schema registry did not accept the schema ({type(error).__name__})") from None

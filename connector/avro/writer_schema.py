@@ -1,18 +1,26 @@
-"""A writer's schema: read as Apache Avro for Java reads it, and made into one that fastavro reads values by.
+"""Parses a writer's schema as Java does, and turns it into one that fastavro can use.
 
-A registry keeps what Java's parser takes, and fastavro's takes less: names and symbols of other letters, types of the null
-namespace used within another, types used before they are defined, defaults that do not fit. None of this changes a byte of
-a value. So schemas are resolved here, by Java's rules (org.apache.avro.Schema 1.11 and 1.12: what `_Names` says), and
-fastavro gets what is left when every name is resolved: the shape of the bytes.
+The problem. A registry keeps whatever Java's parser accepts, and fastavro's parser accepts less: it
+refuses names and symbols with other letters, types of the null namespace used within another one,
+types used before they are defined, and defaults that do not fit. None of this changes a byte of a
+value. So names are resolved here, by the rules of Java (org.apache.avro.Schema 1.11 and 1.12;
+`_Names` has them). fastavro gets what is left when every name is resolved: the shape of the bytes.
 
-What could stop the process is kept from fastavro too. It builds objects for logical types (a decimal of a megabyte costs
-it two minutes), so it sees none, and `decoding` converts the few inputs that need it. Its reader is compiled C that
-recurses with the value (five thousand bytes of nesting end the process by a stack overflow, tried with 1.13.1), so a
-recursive type is unrolled: `_MOST_NESTED` times, then a type that no value has. It counts a negative index of a union or an
-enum from the end, where Java fails: such an index finds nothing here. One shape is refused: parts that take no bytes where
-they can be repeated, for six bytes claim 2^40 items. Lengths beyond the end of a value are safe: it reads what is there.
+What could stop the process is kept from fastavro too:
 
-Schemas are taken to be written by somebody trusted; values are not.
+- It makes objects for logical types, and a decimal of a megabyte takes it two minutes. So it sees
+  no logical types; `decoding` converts the few inputs that need it.
+- Its reader is compiled C that recurses with the value. Five thousand bytes of nesting end the
+  process with a stack overflow (tried with 1.13.1). So a recursive type is unrolled: `_MOST_NESTED`
+  times, then a type that no value has.
+- It counts a negative index of a union or an enum from the end, where Java fails. Here such an
+  index finds nothing.
+- Six bytes can claim 2^40 items if an item takes no bytes. So a schema is refused if too many parts
+  that take no bytes can be repeated.
+
+Lengths beyond the end of a value are safe: fastavro reads what is there.
+
+The author of a schema is trusted; the author of a value is not.
 """
 
 from __future__ import annotations
@@ -28,45 +36,46 @@ from connector.errors import Undecodable
 __all__ = ["RECORDS", "Json", "WriterSchema", "logical_type", "parse"]
 
 Json = Any
-"""A JSON document, or a part of one, as `json.loads` returns it."""
+"""JSON document, or a part of one, as `json.loads` returns it."""
 
 RECORDS = ("record", "error")
-"""The kinds of type that have fields; the second is of Avro's protocols."""
+"""Types that have fields. The second belongs to Avro's protocols."""
 
 _NAMED = (*RECORDS, "enum", "fixed")
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 _KEPT = ("logicalType", "scale")
-"""Attributes that `decoding` reads."""
+"""Attributes that `decoding` needs."""
 _WRAPPED = "connector_wrapped"
 _MOST_NESTED = 64
-"""How deep a value of a recursive type may be nested. Trees and lists within an event are a few deep."""
+"""Maximum nesting of a recursive type. Trees and lists within an event are a few levels deep."""
 _MOST_EMPTY = 8
-"""How many parts without bytes may come with each byte of what comes again and again."""
+"""Maximum parts without bytes per byte of a part that can be repeated."""
 _MOST_EMPTY_ONCE = 10_000
-"""How many an event may have beside: records of records multiply, with no byte."""
+"""Maximum parts without bytes per event in addition: nested records multiply without a byte."""
 _NOTHING: Json = {"type": "enum", "symbols": {}}
-"""A type that no value has: reading one fails."""
+"""Type that no value has: decoding it always fails."""
 _NO_BRANCHES = ["logicalType"] * 64
-"""At the end of a union, where a negative index of one byte would find a branch: names of a type that is not there. By this
-name because fastavro looks for it in every list, and would go through all of another (1.13.1: 18 µs an event)."""
+"""Padding at the end of a union, so that a negative index of one byte finds no branch: the name of
+a type that does not exist. This very name, because fastavro searches every list for it, and would
+search all of a list without it (1.13.1: 18 µs per event)."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriterSchema:
-    """What fastavro reads by, and what is known of it."""
+    """A parsed schema: the form that fastavro uses, and what `decoding` needs to know."""
 
     schema: Json
-    """For fastavro; always a record. A schema that is a union is the only field of a record made for it, which is the same
-    bytes in Avro binary."""
+    """Schema for fastavro; always a record. A union is wrapped as the only field of a record, which
+    has the same bytes in Avro binary."""
     field: str | None
-    """The field that holds the event, where the record was made for it."""
+    """Name of the field that holds the event in such a wrapping record; else None."""
     event: Json
-    """The type of an event: every named type in it is a name."""
+    """Type of an event, with named types given by name."""
     types: dict[str, Json]
-    """Every named type, by full name; the types within it likewise."""
+    """Named types by full name, again with named types in them given by name."""
 
     def records(self, schema: Json) -> list[Json]:
-        """Return the record types that a value of this type may be of: itself, or branches of a union."""
+        """Return the record types among this type: itself, or branches of a union."""
         if isinstance(schema, list):
             return [record for branch in schema for record in self.records(branch)]
         resolved = self.resolved(schema)
@@ -78,21 +87,21 @@ class WriterSchema:
         return [(branch, records[0]) for branch in branches if (records := self.records(branch))]
 
     def resolved(self, schema: Json) -> Json:
-        """Return a type that is no union as an object, whether it was given by name or as one."""
+        """Return a type other than a union as an object, also if it is given by name."""
         return (self.types.get(schema) or {"type": schema}) if isinstance(schema, str) else schema
 
 
 def logical_type(schema: Json) -> str | None:
-    """Return the logical type of a type as `WriterSchema.resolved` returns it."""
+    """Return the logical type of a type in the form of `WriterSchema.resolved`."""
     name = schema.get("logicalType")
     return name if isinstance(name, str) else None
 
 
 def parse(definitions: Sequence[Json]) -> WriterSchema:
-    """Parse a schema that stands last, after the types it refers to.
+    """Parse the last of these schemas; the ones before it are those that it refers to.
 
     Raises:
-        Undecodable: it does not parse, has no record, or is of the shape refused above.
+        Undecodable: the schema does not parse, has no record, or repeats parts that take no bytes.
     """
     names = _Names()
     try:
@@ -104,7 +113,7 @@ def parse(definitions: Sequence[Json]) -> WriterSchema:
         fields = _Unrolled(names.types, within).fields(event)
     except Undecodable:
         raise
-    except Exception as error:  # noqa: BLE001 - a malformed schema leads to whatever error it leads to
+    except Exception as error:  # noqa: BLE001 - a malformed schema raises anything
         raise Undecodable(f"its writer's schema does not parse ({type(error).__name__})") from None
     schema: Json = parse_schema({"type": "record", "name": _WRAPPED, "fields": []})
     schema["fields"] = fields
@@ -115,11 +124,12 @@ def parse(definitions: Sequence[Json]) -> WriterSchema:
 
 
 class _Names:
-    """Resolves a schema as Java does.
+    """Resolves the names in a schema as Java does.
 
-    A type is called by its full name: its own name where that has a dot, else the namespace it stands in, a dot, and its
-    name. A name that is used means the type of the namespace it stands in, else that of none, among those defined before
-    (1.11), else among those defined later (1.12).
+    The full name of a type is its own name if that has a dot; else it is the enclosing namespace, a
+    dot, and the name. A reference means the type of that name in the enclosing namespace, else in
+    the null namespace. Types defined before the reference are searched first (1.11), then those
+    defined later (1.12).
     """
 
     def __init__(self) -> None:
@@ -127,7 +137,7 @@ class _Names:
         self._expected: set[str] = set()
 
     def expect(self, schema: Json, space: str) -> None:
-        """Take note of the names that a schema defines."""
+        """Collect the names that a schema defines."""
         if isinstance(schema, list):
             for branch in schema:
                 self.expect(branch, space)
@@ -139,7 +149,7 @@ class _Names:
                 self.expect(part, space)
 
     def read(self, schema: Json, space: str) -> Json:
-        """Return a schema in which each named type is its full name; it is defined among the types."""
+        """Return a schema with its named types given by full name; define these in ``types``."""
         if isinstance(schema, list):
             return [self.read(branch, space) for branch in schema]
         if isinstance(schema, str):
@@ -170,7 +180,7 @@ class _Names:
         if name in _PRIMITIVES:
             raise Undecodable(f"its writer's schema does not parse: it has a type called {name}")
         before = self.types.get(name)
-        # There before its fields are read: they may name it.
+        # Defined before its fields are read, because they may refer to it.
         made = self.types[name] = {"type": schema["type"]}
         made |= {name: schema[name] for name in _KEPT if name in schema}
         if schema["type"] == "enum":
@@ -188,19 +198,19 @@ class _Names:
 
 
 def _joined(space: str, name: str) -> str:
-    """Return the full name of what is called so in a namespace."""
+    """Return the full name for a name in a namespace."""
     return f"{space}.{name}" if space and "." not in name else name.removeprefix(".")
 
 
 def _full_name(schema: Json, space: str) -> tuple[str, str]:
-    """Return the full name of a type defined in a namespace, and the namespace that types within it stand in."""
+    """Return the full name of a type defined in a namespace, and the namespace within the type."""
     given = schema.get("namespace")
     full = _joined(given if isinstance(given, str) else space, _text(schema["name"]))
     return full, full.rpartition(".")[0]
 
 
 def _parts(schema: Json) -> Iterator[Json]:
-    """Yield the types within a type that is an object, as they are written."""
+    """Yield the types within a type that is an object, as written."""
     kind = schema["type"]
     if kind in RECORDS:
         for field in schema["fields"]:
@@ -229,14 +239,14 @@ def _aliases(field: Json) -> list[str]:
 
 
 def _shape(schema: Json) -> Json:
-    """Return what two definitions of a type must have in common: all but aliases (Java, ``Schema.equals``)."""
+    """Return a definition without aliases, to compare it as Java does (``Schema.equals``)."""
     if isinstance(schema, dict):
         return {name: _shape(part) for name, part in schema.items() if name != "aliases"}
     return [_shape(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _used(schema: Json) -> Iterator[str]:
-    """Yield the names that a type as read uses, primitives among them."""
+    """Yield the names that a type uses, including primitives."""
     if isinstance(schema, str):
         yield schema
     else:
@@ -245,7 +255,7 @@ def _used(schema: Json) -> Iterator[str]:
 
 
 def _reachable(name: str, types: dict[str, Json]) -> set[str]:
-    """Return the types that a value of this type may hold a value of."""
+    """Return the named types that a value of this type may contain."""
     found: set[str] = set()
     open_ = [name]
     while open_:
@@ -257,9 +267,10 @@ def _reachable(name: str, types: dict[str, Json]) -> set[str]:
 
 
 class _Unrolled:
-    """Makes types that fastavro reads by. A type within itself is another one each time, until `_MOST_NESTED` deep.
+    """Makes the types for fastavro, without names.
 
-    Names are put in the place of types by making each type once and pointing to it.
+    Each named type is made once, and every use refers to that object. A type within itself is made
+    once per level, down to `_MOST_NESTED`.
     """
 
     def __init__(self, types: dict[str, Json], within: dict[str, set[str]]) -> None:
@@ -269,7 +280,7 @@ class _Unrolled:
         self._empty: list[tuple[str, int]] = []
 
     def fields(self, event: Json) -> list[Json]:
-        """Return the fields of the record that fastavro reads: the event's, or one that holds the event."""
+        """Return the fields of fastavro's record: those of the event, or one that wraps it."""
         top = self._type(event, "", 0)
         while self._empty:
             self._fill(*self._empty.pop())
@@ -277,7 +288,7 @@ class _Unrolled:
         return fields
 
     def _type(self, schema: Json, inside: str, depth: int) -> Json:
-        """Return a type that stands in a named type, so many deep within itself."""
+        """Return a type as used in the named type ``inside``, ``depth`` levels within itself."""
         if isinstance(schema, list):
             return [*(self._type(branch, inside, depth) for branch in schema), *_NO_BRANCHES]
         if isinstance(schema, str):
@@ -303,7 +314,7 @@ class _Unrolled:
         schema, made = self._types[name], self._made[name, depth]
         match schema["type"]:
             case "enum":
-                # By number, for a list counts a negative one from its end.
+                # A dict by number, because a list would count a negative index from its end.
                 made["symbols"] = dict(enumerate(schema["symbols"]))
             case "fixed":
                 made["size"] = schema["size"]
@@ -314,20 +325,22 @@ class _Unrolled:
 
 
 def _refuse_unbounded(event: Json, types: dict[str, Json], within: dict[str, set[str]]) -> None:
-    """Refuse a schema by which a few bytes can make endless work: by parts that take none.
+    """Refuse a schema by which a few bytes make endless work, because parts of a value take none.
 
-    Such are `null`, fixed of size 0 and records of nothing else. What may come again and again in a
-    value (items, values of a map, types within themselves) may have `_MOST_EMPTY` of them for each of
-    its bytes; beside that an event may have `_MOST_EMPTY_ONCE`. What is weighed is the largest number
-    of them in a value, less what its bytes allow. Of a type within itself it is taken for none while
-    it is weighed; where that holds, it holds however deep a value is nested.
+    Such parts are `null`, fixed of size 0, and records of nothing else. A part that can be repeated
+    (items, values of a map, types within themselves) may have `_MOST_EMPTY` of them per byte. In
+    addition an event may have `_MOST_EMPTY_ONCE`.
+
+    The weight of a type is the largest number of such parts in a value, minus the number that its
+    bytes allow. A type within itself counts as 0 while it is weighed. If its weight is then not
+    above 0, it is so at every depth.
     """
     known: dict[str, int] = {}
     recursive = {name for name in types if name in within[name]}
 
     def weight(schema: Json) -> int:
         if isinstance(schema, list):
-            return max(map(weight, schema), default=0) - _MOST_EMPTY  # the index of the branch
+            return max(map(weight, schema), default=0) - _MOST_EMPTY  # the index of the branch takes a byte
         if not isinstance(schema, str):
             return of_type(schema)
         if schema not in types:
@@ -359,7 +372,7 @@ def _refuse_unbounded(event: Json, types: dict[str, Json], within: dict[str, set
         if too_many:
             raise Undecodable(
                 "its writer's schema has items, entries or types within themselves with too many parts without bytes "
-                f"(null, fixed of size 0), more than {_MOST_EMPTY} a byte, which cannot be read safely"
+                f"(null, fixed of size 0), more than {_MOST_EMPTY} per byte, which cannot be read safely"
             )
 
     for name in types:

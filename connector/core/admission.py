@@ -30,11 +30,11 @@ class Admission:
 
     def admit(self, assignment: Assignment, poll: Poll, now: Moment) -> None:  # noqa: PLR0912, PLR0915 - a call per check costs more than the check
         """Judge the records of a poll. The wall clock must agree with the brokers'."""
-        assignment.read_to(max(poll.reached, poll.offsets[-1] + 1 if poll.offsets else 0))
+        assignment.read_to(max(poll.log_end, poll.offsets[-1] + 1 if poll.offsets else 0))
         policy = self._freshness
         oldest, newest = now.wall_ms - policy.max_age_ms, now.wall_ms + policy.max_skew_ms
         tracker, facts = assignment.tracker, assignment.facts.waiting
-        resolved, beyond = assignment.resolved, assignment.resolved.beyond
+        resolved, resolved_end = assignment.resolved, assignment.resolved.end
         window, sight = assignment.window, assignment.window.sight
         fits, buffer, outcomes = self._dispatch.fits, self._dispatch.buffer, self._outcomes
         generation, since, received, held, already, known = poll.generation, now.monotonic, 0, 0, [], len(facts)
@@ -44,7 +44,7 @@ class Admission:
             if not tracker.track(offset, epoch):
                 continue
             received += 1
-            if offset < beyond and resolved.covers(offset, epoch):
+            if offset < resolved_end and resolved.covers(offset, epoch):
                 already.append(offset)
                 continue
             if payload is None:
@@ -80,7 +80,7 @@ class Admission:
                 outcomes.too_large(assignment, event, now)
         assignment.held += held
         tracker.resolve(already)
-        tracker.reach(poll.reached)
+        tracker.passed_end(poll.log_end)
         statistics, added = self._statistics, facts.outcomes[known:]
         statistics.records += received
         statistics.already_resolved += len(already)

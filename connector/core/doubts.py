@@ -1,9 +1,9 @@
-"""Dedupe keys that may identify nothing: no list can hold everything that producers write for "no id".
+"""Reports dedupe keys that may identify nothing: no list holds everything that stands for "no id".
 
-A duplicate is dropped and leaves no copy, so a constant in the place of an id would silently lose
-every event but one. Two things give such a key away: copy after copy, where a producer's retry makes
-a few; and a copy of an event in flight whose content differs. An operator is told of both by their
-place in Kafka, never by the key.
+A duplicate is dropped and leaves no copy, so a constant in place of an id would silently lose every
+event but one. Two signs give such a key away: far more copies than the few that a producer's retry
+makes, and a copy whose content differs from the event in flight with the same key. A report names
+the place in Kafka, never the key.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from connector.model import TopicPartition
 __all__ = ["Doubt", "Doubts", "Kind", "Repeats"]
 
 _MOST_KEYS = 1024
-"""Keys counted at a time; a third of a megabyte."""
+"""Maximum number of keys counted at once; they take a third of a megabyte."""
 _MANY = 100
-"""More duplicates of one key than any retry makes."""
+"""Number of duplicates of one key that no producer's retry makes."""
 _FEW, _SHARE = 10, 20
-"""Fewer are too many where they make up more than one in ``_SHARE`` records."""
+"""A key with ``_FEW`` duplicates is doubted too, if they make up one in ``_SHARE`` records or
+more."""
 
 
 class Kind(StrEnum):
-    """What gives a key away: a label of a metric."""
+    """Sign that gave a key away; a label of a metric."""
 
     REPEATED = "repeated"
     DIFFERENT = "different"
@@ -33,13 +34,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What an operator is told of a key."""
+    """Report to an operator about one key."""
 
     kind: Kind
     first: str
-    """Where its first copy stands that was counted, or the event in flight, as ``topic-partition@offset``."""
+    """Place of the first copy counted, or of the event in flight, as ``topic-partition@offset``."""
     last: str
-    """Where the latest copy stands."""
+    """Place of the latest copy."""
     copies: int
 
 
@@ -47,14 +48,15 @@ class Doubt:
 class _Count:
     first: str
     copies: int = 0
-    tell_at: int = _FEW
+    report_at: int = _FEW
 
 
 class Repeats:
     """Counts the duplicates of each key, in bounded memory (Misra and Gries, 1982).
 
-    Law: no count is too high, and none is too low by more than one in ``_MOST_KEYS`` of all duplicates. So no key is doubted
-    that need not be, and one whose copies are a share of the traffic is found however many others there are.
+    Law: a count is never too high, and at most too low by one in ``_MOST_KEYS`` of all duplicates.
+    So no key is doubted without reason, and a key that makes up a share of the traffic is found
+    among any number of other keys.
     """
 
     __slots__ = ("_counts", "doubtful")
@@ -62,10 +64,14 @@ class Repeats:
     def __init__(self) -> None:
         self._counts: dict[bytes, _Count] = {}
         self.doubtful = 0
-        """Duplicates of keys that were doubted."""
+        """Duplicates of doubted keys."""
 
     def note(self, key: bytes, partition: TopicPartition, offset: int, records: int) -> Doubt | None:
-        """Note a duplicate, of so many records in all; return what is to be told now. It is, each time it has doubled."""
+        """Count a duplicate; return a report if one is due.
+
+        A key is reported again when its count has doubled. ``records`` is the number of records
+        received so far.
+        """
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) == _MOST_KEYS:
@@ -73,11 +79,11 @@ class Repeats:
                 return None
             count = self._counts[key] = _Count(f"{partition}@{offset}")
         count.copies += 1
-        doubted_before = count.tell_at > _FEW
+        doubted_before = count.report_at > _FEW
         self.doubtful += doubted_before
-        if count.copies < count.tell_at or not (count.copies >= _MANY or count.copies * _SHARE >= records):
+        if count.copies < count.report_at or not (count.copies >= _MANY or count.copies * _SHARE >= records):
             return None
-        count.tell_at = 2 * count.copies
+        count.report_at = 2 * count.copies
         self.doubtful += 0 if doubted_before else count.copies
         return Doubt(Kind.REPEATED, count.first, f"{partition}@{offset}", count.copies)
 
@@ -88,7 +94,10 @@ class Repeats:
 
 
 class Doubts:
-    """Collects what an operator is to be told, the latest of each kind. ``doubtful`` are the counts to keep up to date."""
+    """Collects the reports for an operator, the latest of each kind.
+
+    ``doubtful`` is kept up to date: how many duplicates of each kind there were.
+    """
 
     __slots__ = ("_doubtful", "_latest", "_repeats")
 
@@ -98,20 +107,20 @@ class Doubts:
         self._repeats = Repeats()
 
     def repeated(self, key: bytes, partition: TopicPartition, offset: int, records: int) -> None:
-        """Note a duplicate, of so many records in all."""
+        """Note a duplicate; ``records`` is the number of records received so far."""
         doubt = self._repeats.note(key, partition, offset, records)
         self._doubtful[Kind.REPEATED] = self._repeats.doubtful
         if doubt is not None:
             self._latest[doubt.kind] = doubt
 
     def differs(self, partition: TopicPartition, first: int, copy: int) -> None:
-        """Note that the record at offset ``copy`` has the key of the one in flight at ``first``, and another content."""
+        """Note a copy with the key of the event in flight at ``first``, but other content."""
         self._doubtful[Kind.DIFFERENT] += 1
         here, there = f"{partition}@{first}", f"{partition}@{copy}"
         self._latest[Kind.DIFFERENT] = Doubt(Kind.DIFFERENT, here, there, self._doubtful[Kind.DIFFERENT])
 
     def take(self) -> list[Doubt]:
-        """Return what is new since this was asked last."""
+        """Return the reports that are new since the last call."""
         doubts = list(self._latest.values())
         self._latest.clear()
         return doubts

@@ -1,4 +1,4 @@
-"""Whether an event is fresh. Whether the clock that says so may be believed is `broker_clock`'s question."""
+"""Judges whether an event is fresh; `broker_clock` judges whether the clock may be trusted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from enum import Enum
 __all__ = ["EARLIEST_PLAUSIBLE_MS", "Freshness", "FreshnessPolicy"]
 
 EARLIEST_PLAUSIBLE_MS = 946_684_800_000
-"""2000-01-01 UTC. Seconds taken for milliseconds fall before it: a mistake to be shown, not an old event to be dropped."""
+"""2000-01-01 UTC. Seconds mistaken for milliseconds fall before it. Such an event shows a
+producer's mistake, so it becomes a dead letter and is not dropped as stale."""
 
 
 class Freshness(Enum):
-    """The age of an event, judged."""
+    """Verdict on the age of an event."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -22,12 +23,13 @@ class Freshness(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FreshnessPolicy:
-    """Limits of an event's age."""
+    """Limits on the age of an event."""
 
     max_age_ms: int
-    """An event exactly this old is still taken."""
+    """Maximum age in milliseconds; an event exactly this old is still fresh."""
     max_skew_ms: int
-    """How far ahead of the wall clock an event may be, and how far that clock may be off the brokers'."""
+    """Maximum milliseconds that an event may be ahead of the wall clock, and that clock off the
+    brokers' clock."""
 
     def judge(self, time_ms: int, now_ms: int) -> Freshness:
         """Judge an event time by the wall clock; both in milliseconds since 1970 UTC."""

@@ -1,12 +1,19 @@
 """The headers of a dead letter, and of a record that was replayed from one.
 
-A letter is its record byte for byte, with `LETTER_HEADERS` appended: a producer may have headers of the same names, and a
-replayed record may become a letter again, so what was appended *last* is ours, and all before it is the record's. A
-replayed record is the record with `REPLAY_HEADERS` appended: the id it keeps, the record it is a copy of, and how often that
-was replayed. Replayed again it gets them anew, so that they never pile up.
+    dead letter       the record's headers  [connector.left-out]  LETTER_HEADERS
+    replayed record   the record's headers                        REPLAY_HEADERS
 
-A letter that lacks a part of its record says so in `LEFT_OUT_HEADER`, right before its
-`LETTER_HEADERS`: so a connector of before, which does not know it, reads that letter as well.
+A letter is its record byte for byte, with `LETTER_HEADERS` appended. A producer may use headers of
+the same names, and a replayed record may become a letter again. So only the headers appended *last*
+are ours; all before them belong to the record.
+
+A replayed record is the record with `REPLAY_HEADERS` appended: the dedupe id that it keeps, the
+record that it is a copy of, and how often that record was replayed. A second replay replaces them,
+so they never pile up.
+
+A letter that lacks a part of its record says so in `LEFT_OUT_HEADER`, right before
+`LETTER_HEADERS`. There, versions that do not know this header take it for the record's and still
+read the letter.
 """
 
 from __future__ import annotations
@@ -41,7 +48,8 @@ __all__ = [
 Headers = Sequence[tuple[str, bytes | None]]
 
 DEDUPE_ID_HEADER = "connector.dedupe-id"
-"""On a dead letter, the derived id of its record; on a replayed one, the id it keeps (docs/how-it-works.md#derived-ids)."""
+"""On a dead letter, the derived id of its record. On a replayed record, the id that it keeps
+(docs/how-it-works.md#derived-ids)."""
 REASON_HEADER = "connector.reason"
 
 LETTER_HEADERS = (
@@ -57,42 +65,45 @@ LETTER_HEADERS = (
 REPLAY_HEADERS = (DEDUPE_ID_HEADER, "connector.replay-of", "connector.replays")
 
 LEFT_OUT_HEADER = "connector.left-out"
-"""On a letter that lacks a part of its record: which, with commas."""
+"""Names the parts of its record that a letter lacks, separated by commas."""
 VALUE, HEADERS, KEY = "value", "headers", "key"
-"""What a letter may lack because its topic takes no larger one; the record in the source has it."""
+"""Parts that a letter lacks if its topic refused it as too large. The record in the source topic
+has them."""
 UNREADABLE = "unreadable headers"
-"""What it lacks because our Kafka client cannot read them, wherever they stand."""
+"""Part that a letter lacks because our Kafka client cannot read it, in the source topic neither."""
 _PARTS = frozenset({VALUE, HEADERS, KEY, UNREADABLE})
 
 _MOST_KEPT_BYTES = 4096
-"""Of a header of ours that stays when a record's headers are left out."""
+"""Maximum size of a header of ours that stays when a record's headers are left out."""
 _MOST_DIGITS = 20
-"""Of a number of Kafka's. Python refuses to read some thousand digits."""
-_BEYOND = 2**63
-"""No offset or time of Kafka's is so large; its client fails on one that is."""
+"""Maximum length of a number in a header. Python refuses to parse a number of some thousand
+digits."""
+_END = 2**63
+"""End of the range of Kafka's offsets and timestamps. Its client fails on a larger number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What the headers of a dead letter say."""
+    """Parsed headers of a dead letter."""
 
     reason: str
     source: TopicPartition
     offset: int
     timestamp_ms: int
-    """Of the record, as its producer or its broker set it."""
+    """Timestamp of the record, as its producer or broker set it."""
     group: str
     dedupe_id: str
     replays: int
-    """How often its record had been replayed before."""
+    """How often the record had been replayed before it became this letter."""
     id_derived: bool
-    """Whether the id was derived from where the record stood, and not brought along."""
+    """Whether ``dedupe_id`` was derived from the place of the record, rather than carried in a
+    header of the record."""
     left_out: frozenset[str] = frozenset()
-    """What of its record it lacks, by the words above."""
+    """Parts of the record that the letter lacks: `VALUE`, `HEADERS`, `KEY`, `UNREADABLE`."""
 
     @classmethod
     def read(cls, headers: Headers) -> Letter | None:
-        """Read a record of the dead-letter topic; None if it is no letter of a connector."""
+        """Parse the headers of a dead letter; None if no connector wrote it."""
         values = _tail(headers, LETTER_HEADERS)
         if values is None:
             return None
@@ -106,18 +117,19 @@ class Letter:
 
     @property
     def record(self) -> str:
-        """Name the record it is a copy of, as ``connector.replay-of`` does."""
+        """Name of the record that became this letter, as in ``connector.replay-of``."""
         return f"{self.source}@{self.offset}"
 
     @property
     def lacks(self) -> frozenset[str]:
-        """What it lacks and the record in the source topic has."""
+        """Parts that the letter lacks and the record in the source topic has."""
         return self.left_out - {UNREADABLE}
 
     def may_stand_in(self, cluster_id: str, topic_id: str) -> bool:
-        """Tell whether its record may be one of this topic, and not of one of the same name that was deleted.
+        """Return whether the record may be in this topic, not in a deleted one of the same name.
 
-        A derived id is made of the topic's id, so it tells; an id that was brought along does not.
+        A derived id is made from the topic's id, so it tells the two apart. Any other id does not,
+        and the answer is then yes.
         """
         source = self.source.partition
         return not self.id_derived or self.dedupe_id == derived_id(
@@ -126,17 +138,17 @@ class Letter:
 
 
 def size(headers: Headers) -> int:
-    """Return how many bytes headers take on the wire, near enough."""
+    """Return about how many bytes headers take on the wire."""
     return sum(len(name) + len(value or b"") for name, value in headers)
 
 
 def largest(count: int, sizes: Mapping[str, int]) -> tuple[str, ...]:
-    """Choose so many parts of a record, the largest first; of those that are empty none."""
+    """Return the names of the ``count`` largest parts of a record, largest first, none empty."""
     return tuple(sorted(filter(sizes.get, sizes), key=sizes.__getitem__, reverse=True)[:count])
 
 
 def kept(record: Headers) -> Headers:
-    """Return what stays when a record's headers are left out: what a replay wrote, or the id that was brought along."""
+    """Return the headers that stay when all others go: those of a replay, or the dedupe id."""
     ours = [one for one in record if one[0] in REPLAY_HEADERS and len(one[1] or b"") <= _MOST_KEPT_BYTES]
     if _tail(ours, REPLAY_HEADERS) is not None:
         return ours[-len(REPLAY_HEADERS) :]
@@ -144,13 +156,13 @@ def kept(record: Headers) -> Headers:
 
 
 def replayed(letter: Letter, headers: Headers) -> list[tuple[str, bytes | None]]:
-    """Return the headers with which a letter's record is replayed: its own as they were, and `REPLAY_HEADERS`."""
+    """Return the headers of the replayed record: its own from the letter, and `REPLAY_HEADERS`."""
     record, _ = _own(headers)
     return marked(letter, record)
 
 
 def marked(letter: Letter, record: Headers) -> list[tuple[str, bytes | None]]:
-    """Return the headers with which a record is replayed that a letter lacks: ``record``, and `REPLAY_HEADERS`."""
+    """Return the headers of the replayed record; ``record`` are those in the source topic."""
     if _tail(record, REPLAY_HEADERS) is not None:
         record = record[: -len(REPLAY_HEADERS)]
     ours = (letter.dedupe_id, letter.record, str(letter.replays + 1))
@@ -158,15 +170,16 @@ def marked(letter: Letter, record: Headers) -> list[tuple[str, bytes | None]]:
 
 
 def replay_of(headers: Headers) -> tuple[str, str] | None:
-    """Return the id of a replayed record and which record it is a copy of; None for a record that was not replayed."""
+    """Return the dedupe id of a replayed record and the name of its original, or None."""
     values = _tail(headers, REPLAY_HEADERS)
     return None if values is None else (values[0], values[1])
 
 
 def replayed_without_value(headers: Headers) -> str | None:
-    """Return which record it is a copy of, for a record that was replayed from a letter without a value; else None.
+    """Return the name of the original of a record replayed without its value; None for any other.
 
-    A version that did not know `LEFT_OUT_HEADER` took it for the record's, and so left it where it stands.
+    Only a version that did not know `LEFT_OUT_HEADER` replayed such a letter. It took that header
+    for the record's own and left it in place, which is how such a record is recognised.
     """
     said = _tail(headers[: -len(REPLAY_HEADERS)], (LEFT_OUT_HEADER,))
     of = replay_of(headers)
@@ -174,7 +187,7 @@ def replayed_without_value(headers: Headers) -> str | None:
 
 
 def _own(headers: Headers) -> tuple[Headers, frozenset[str]]:
-    """Return the headers of a letter that are its record's, and what it lacks."""
+    """Return the record's own headers in a letter, and the parts that the letter lacks."""
     record = headers[: -len(LETTER_HEADERS)]
     said = _tail(record, (LEFT_OUT_HEADER,))
     left_out = frozenset[str]() if said is None else frozenset(said[0].split(", "))
@@ -187,11 +200,11 @@ def _replays(record: Headers) -> int:
 
 
 def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) < _BEYOND
+    return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) < _END
 
 
 def _tail(headers: Headers, names: tuple[str, ...]) -> list[str] | None:
-    """Return the values of the last headers if they have these names, in this order."""
+    """Return the values of the last headers if they have these names in this order; else None."""
     last = headers[-len(names) :]
     if tuple(name for name, _ in last) != names:
         return None

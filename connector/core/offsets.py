@@ -1,8 +1,24 @@
 """Which offsets were received, which are resolved, and which next offset may be committed.
 
-Only received records count: a gap (compaction, a transaction's marker) is not a record, so nothing here synthesises a
-range (parallel-consumer, ``PartitionState``), and only the end of the log, once read to, says that nothing else came.
-``next_offset`` is offset + 1, the only thing ever committed.
+The picture. The log of one assignment, with its frontiers. ``R`` is a resolved record, ``o`` an
+open one, ``m`` a marker of a transaction, ``-`` a gap that compaction left:
+
+    offset   10   11   12   13   14   15   16   17   18   19
+    log       R    R    -    R    o    R    -    R    m    m
+
+    14 is open        next_offset ▲                             ▲ log_end
+                after_last_record ▲
+
+    14 is resolved                  after_last_record ▲         ▲ log_end
+                                                                ▲ next_offset
+
+``next_offset`` (offset + 1, the only thing ever committed) stops at the first open record, so 15
+and 17 wait for 14. ``after_last_record`` follows the last record below ``next_offset``, the one
+that the committed epoch belongs to. ``log_end`` is how far the log was read.
+
+Only received records count. A gap or a marker is no record, and the client never reports one, so
+nothing here fills in a range (parallel-consumer does, in its ``PartitionState``). Only the end of
+the log, once read to, says that no record came in between.
 """
 
 from __future__ import annotations
@@ -18,24 +34,34 @@ __all__ = ["OffsetTracker", "ResolvedOffsets"]
 
 
 class OffsetTracker:
-    """Offsets of one assignment: tracked in order, resolved in any order, one frontier.
+    """Offsets of one assignment: tracked in order, resolved in any order, one commit frontier.
 
-    Law: every received offset below ``next_offset`` is resolved, and ``next_offset`` never goes back.
+    Law: every received offset below ``next_offset`` is resolved. ``next_offset`` never goes back.
     """
 
-    __slots__ = ("_last", "_reached", "_received", "_resolved", "_runs", "_start", "behind", "epoch", "next_offset")
+    __slots__ = (
+        "_last",
+        "_log_end",
+        "_received",
+        "_resolved",
+        "_runs",
+        "_start",
+        "after_last_record",
+        "epoch",
+        "next_offset",
+    )
 
     def __init__(self, start: int, epoch: int = UNKNOWN_EPOCH) -> None:
         self.next_offset = start
         self.epoch = epoch
         """Leader epoch of the last record below ``next_offset``."""
-        self.behind = start
-        """The offset behind that record, which its epoch vouches for: below ``next_offset`` where markers follow."""
+        self.after_last_record = start
+        """Offset after that record. Lower than ``next_offset`` if only markers follow."""
         self._start = start
-        self._last = start - 1
-        self._reached = start
-        self._received: deque[int] = deque()
-        self._resolved: set[int] = set()
+        self._last = start - 1  # the highest offset that was tracked, or lies below a log end
+        self._log_end = start
+        self._received: deque[int] = deque()  # at or above the frontier, in order
+        self._resolved: set[int] = set()  # those of `_received` that are resolved
         self._runs: deque[tuple[int, int]] = deque()  # (first offset, epoch) wherever the epoch changes
 
     def __len__(self) -> int:
@@ -43,13 +69,14 @@ class OffsetTracker:
         return len(self._received)
 
     def track(self, offset: int, epoch: int) -> bool:
-        """Take in a received offset; False below the start, where all is committed.
+        """Take in a received offset; return False below the start, where everything is committed.
 
         Raises:
-            OutOfOrder: it is not above all before it, or below an end of the log that was read to. It may have been tracked
-                before, but if it lay in a gap the frontier may pass it, or have passed it. A client that reads on from one
-                seek never goes back (librdkafka did until 2.4, its issue 4686, on a needless resume), so not to believe the
-                harmless case costs nothing.
+            OutOfOrder: the offset is not above all tracked so far, or lies below a log end that was
+                already passed. It may be a harmless repeat. It may also lie in a gap that the
+                frontier has passed or will pass, so this stops rather than guesses. A client that
+                reads on from one seek never goes back (librdkafka did until 2.4, its issue 4686, on
+                a needless resume), so refusing the harmless case costs nothing.
         """
         if offset <= self._last:
             if offset < self._start:
@@ -65,7 +92,7 @@ class OffsetTracker:
         return True
 
     def resolve(self, offsets: Iterable[int]) -> None:
-        """Note that nothing more will happen to these tracked offsets, and that this is written down."""
+        """Note that these tracked offsets are resolved, and that their facts are in the ledger."""
         received, resolved = self._received, self._resolved
         resolved.update(offsets)
         last = UNKNOWN_EPOCH
@@ -75,20 +102,21 @@ class OffsetTracker:
         if last != UNKNOWN_EPOCH:
             self._advance(last)
         if not received:
-            self.next_offset = max(self.next_offset, self._reached)
+            self.next_offset = max(self.next_offset, self._log_end)
 
-    def reach(self, end: int) -> None:
-        """Note that the log was read to its end: behind the last record received stand only markers of transactions.
+    def passed_end(self, log_end: int) -> None:
+        """Note that the log was read to its end: only markers follow the last record received.
 
-        The frontier passes them, or a lag would be shown for ever. The epoch stays that of the record before them, which may
-        be older than theirs: hence ``behind``, from where the next assignment reads on.
+        The frontier passes the markers, or they would show as lag for ever. The epoch stays that of
+        the last record and may be older than the markers'. Hence ``after_last_record``, where the
+        next assignment starts to read.
         """
-        self._reached = max(self._reached, end)
-        self._last = max(self._last, end - 1)
+        self._log_end = max(self._log_end, log_end)
+        self._last = max(self._last, log_end - 1)
         self.resolve(())
 
     def _advance(self, last: int) -> None:
-        self.next_offset = self.behind = last + 1
+        self.next_offset = self.after_last_record = last + 1
         runs = self._runs
         while len(runs) > 1 and runs[1][0] <= last:
             runs.popleft()
@@ -96,24 +124,24 @@ class OffsetTracker:
 
 
 class ResolvedOffsets:
-    """Offsets that the ledger says are resolved, each under the leader epoch it was appended under."""
+    """Offsets that the ledger says are resolved, each under the leader epoch of its record."""
 
-    __slots__ = ("_ends", "_open", "_starts", "beyond")
+    __slots__ = ("_ends", "_open", "_starts", "end")
 
     def __init__(self) -> None:
-        self.beyond = 0
-        """One above the highest offset in here: a record at or above it needs no look-up."""
-        self._open: dict[int, list[tuple[int, int]]] = {}
-        self._starts: dict[int, list[int]] = {}
+        self.end = 0
+        """One above the highest offset held: a record at or above it needs no look-up."""
+        self._open: dict[int, list[tuple[int, int]]] = {}  # by epoch: runs (first, end) not merged yet
+        self._starts: dict[int, list[int]] = {}  # by epoch: merged runs, in order
         self._ends: dict[int, list[int]] = {}
 
     def add(self, first: int, length: int, epoch: int) -> None:
         """Add a run of offsets; runs may overlap and come in any order."""
         self._open.setdefault(epoch, []).append((first, first + length))
-        self.beyond = max(self.beyond, first + length)
+        self.end = max(self.end, first + length)
 
     def covers(self, offset: int, epoch: int) -> bool:
-        """Tell whether the record at this offset and epoch is resolved."""
+        """Return whether the record at this offset and epoch is resolved."""
         if epoch in self._open:
             self._merge(epoch)
         starts = self._starts.get(epoch)
@@ -122,13 +150,13 @@ class ResolvedOffsets:
         at = bisect_right(starts, offset) - 1
         return at >= 0 and offset < self._ends[epoch][at]
 
-    def reach(self, offset: int) -> int:
-        """Return the first offset from this one on that no run holds, whatever its epoch."""
+    def first_missing(self, offset: int) -> int:
+        """Return the first offset, from this one on, that no run of any epoch holds."""
         for epoch in list(self._open):
             self._merge(epoch)
-        reached = -1
-        while reached != offset:
-            reached = offset
+        before = -1
+        while before != offset:
+            before = offset
             for epoch, starts in self._starts.items():
                 at = bisect_right(starts, offset) - 1
                 if at >= 0:
@@ -136,9 +164,10 @@ class ResolvedOffsets:
         return offset
 
     def last_below(self, offset: int) -> tuple[int, int] | None:
-        """Return offset and epoch of the last record below this offset, of those in here; None if there is none.
+        """Return offset and epoch of the last resolved record below this offset, or None.
 
-        It is of the highest epoch: a log that was cut goes on under a higher one than any record that it lost.
+        The highest epoch that has such a record decides: a truncated log goes on under a higher
+        epoch than that of any record that it lost.
         """
         for epoch in list(self._open):
             self._merge(epoch)

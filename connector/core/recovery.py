@@ -1,21 +1,79 @@
 """Where an assignment starts, what it already knows, and when it must not start at all.
 
-*A ledger that knows too little costs a second send; a ledger that knows too much loses events*
-(docs/how-it-works.md#the-guarantee). So every fact is checked for whose it is, and a commit says
-what it rests on: its metadata is
+The problem. A new assignment has a committed offset, a ledger of facts, and the ends of two logs.
+Each may have changed since the last assignment: a topic was deleted and created again, a log was
+truncated, a ledger was emptied, an operator or another consumer of the group set the offset. A
+start too low costs a second send where facts are missing. A start too high skips records that were
+never judged, and nobody notices. *A ledger that knows too little costs a second send; a ledger that
+knows too much loses events* (docs/how-it-works.md#the-guarantee). So every fact is checked for
+whose it is, every commit says what it rests on, and what cannot be decided safely is refused: then
+a person decides.
 
-    v1 <source topic id> <ledger topic id>:<next offset of the ledger> [<offset behind the last record>] [kept <landmarks>]
+The picture. A commit points into the source and, by its metadata, into the ledger:
 
-where the offset stands only if markers of transactions follow that record, and `landmarks` says what the last part is. A
-version without landmarks takes a commit that has them for an operator's: it starts at the same offset, knows the same facts,
-and its own next commit is as before. So a group may be updated, or put back, one member at a time.
+    source   first_offset ────────────── next_offset of the commit ─────────── end_offset
+                                                     │ rests on
+                                                     ▼
+    ledger   ledger_first ── landmark ── landmark ── next_offset ── later entries ── end
+             └────────────────────── taken in, entry by entry ──────────────────────┘
 
-A commit without that metadata is an operator's, and is used, unless it skips what was never judged: an operator may start
-from now before the first start, and go back at any time; but whatever else commits in our group (a consumer with the same
-group id does, by itself) must not make us lose what lies below its commit. What was judged is known from the ledger: the
-entry that opens an assignment says where it begins, all below being judged then or skipped by an operator's will, and a
-record from there on is judged if it has a fact. Where no such entry is left, or none was written yet by that version, it is
-from the lowest fact on; with neither, the ledger never had this partition of this topic.
+    Restoration ─▶ finish(unread) ─▶ take, take … ─▶ in_doubt ─▶ finish(skipped) ─▶ Recovery or Refusal
+                   refuses early      the entries     the source is read for
+                                                      a record without a fact
+
+The metadata of a commit is
+
+    v1 <source topic id> <ledger topic id>:<next offset> [<offset after the last record>] [kept <landmarks>]
+
+The offset after the last record stands there only if markers of transactions follow that record.
+`landmarks` describes the last part. Versions that do not know landmarks take such a commit for an
+operator's: they start at the same offset, know the same facts, and commit as before. So a group may
+be updated, or put back, one member at a time.
+
+A commit without this metadata is *foreign*. An operator sets one to start from now before the first
+start, or to go back at any time. Another consumer with the same group id makes one too, by itself.
+It is used unless it skips a record that was never judged. What was judged is known from the ledger:
+the entry that opens an assignment says where that assignment begins. Everything below was judged by
+then, or skipped because an operator wanted it; from there on, a record is judged if it has a fact.
+Where no such entry is left, or an older version wrote none, judging begins with the lowest fact.
+With neither, the ledger never had this partition of this topic.
+
+The laws.
+
+R1  A fact resolves a record only if cluster, topic, topic id, group, destination, offset and leader
+    epoch all are the record's. A key counts as seen only for the same destination and key fields.
+R2  A commit of ours is used only while the ledger holds what the commit rests on.
+R3  A foreign commit is used only if every record that it skips was judged.
+R4  An offset outside the log is never replaced silently.
+R5  The epoch of a start is that of the last record before it, as committed or as in the ledger;
+    else it is unknown.
+R6  A value of ACCEPT names one case. It never accepts the next one.
+
+The cases, in the order in which they are decided:
+
+    commit          what is found                                  the assignment starts
+    -------------   --------------------------------------------   ---------------------------------------
+    none            -                                              at the beginning
+    newer version   -                                              not: upgrade this member first
+    foreign         a skipped record has no fact                   not, unless ACCEPT=skipped-...
+                    the last judged record is in the log           after that record, with its epoch
+                    anything else                                  at the commit, with the epoch it names
+    ours            the source topic was recreated                 at the beginning
+                    the ledger was recreated, cut or emptied       not, unless ACCEPT=ledger-lost-...
+                    the newest entry has another destination       not, unless ACCEPT=destination-changed-...
+                    markers follow the last record                 after that record, with the epoch
+                    markers follow; the record itself is deleted   at the commit, epoch unknown
+                    anything else                                  at the commit, with the epoch
+    any of these    the start is outside the log                   not, unless OFFSET_OUT_OF_RANGE=earliest:
+                    the log was truncated below a start that is    then at the beginning
+                    ours or has an epoch
+
+What must change together. `commit_metadata`, `parse_metadata` and the versions before: what they
+cannot read they take for foreign, so a format that they would misread needs a new version number,
+which they refuse. A check that needs entries of the ledger must wait while `unread`. A stretch that
+`in_doubt` returns is read by `LedgerReader`, which alone sees the source. A new refusal needs a row
+above and in docs/how-it-works.md#what-a-commit-rests-on, and, if ACCEPT can overrule it, everything
+that makes its case in `accept_value`.
 """
 
 from __future__ import annotations
@@ -29,11 +87,10 @@ from typing import NamedTuple
 from connector.core.dedupe import SeenKeys
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
-from connector.model import UNKNOWN_EPOCH, Outcome
+from connector.model import UNKNOWN_EPOCH, LedgerIdentity, Outcome
 
 __all__ = [
     "CommittedOffset",
-    "Identity",
     "LedgerPosition",
     "OutOfRange",
     "PartitionState",
@@ -50,26 +107,13 @@ __all__ = [
 _VERSION = "v1"
 _KEPT = " kept "
 _NEWER = re.compile(r"v([2-9]|\d\d+) ")
-"""Metadata of this connector, in a format that this version does not know; an operator's tool leaves it empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose facts these are: it stands in the header of every ledger entry."""
-
-    cluster_id: str
-    topic: str
-    topic_id: str
-    group: str
-    destination: bytes
-    """Fingerprint of contract, base URL, account and data set."""
-    dedupe_key: bytes
-    """Fingerprint of the fields that make the key."""
+"""Metadata of a newer version of this connector. A foreign commit is never of this form: tools
+leave metadata empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerPosition:
-    """A place in a ledger partition."""
+    """Position in a ledger partition: all entries below ``next_offset``."""
 
     topic_id: str
     next_offset: int
@@ -77,7 +121,7 @@ class LedgerPosition:
 
 @dataclass(frozen=True, slots=True)
 class CommittedOffset:
-    """What the group has committed for a partition."""
+    """Commit of the group for a partition."""
 
     next_offset: int
     epoch: int
@@ -86,75 +130,75 @@ class CommittedOffset:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """What the brokers say of a partition and its ledger, as of the assignment."""
+    """State of a source partition and its ledger partition, as read at the brokers."""
 
     first_offset: int
     end_offset: int
     committed: CommittedOffset | None
     ledger: LedgerPosition
-    """The ledger partition's end."""
+    """End of the ledger partition."""
     ledger_first: int = 0
-    """The ledger partition's beginning."""
-    partition: int = 0
+    """First offset of the ledger partition."""
     now_ms: int = 0
-    """The wall clock."""
+    """Wall clock in milliseconds since 1970 UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfRange:
-    """What to do with a committed offset outside the log: ``OFFSET_OUT_OF_RANGE``."""
+    """Setting ``OFFSET_OUT_OF_RANGE``: what to do with a committed offset outside the log."""
 
     to_earliest: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a partition is not started, and the value of ``ACCEPT`` that goes on all the same."""
+    """The reason why a partition is not started."""
 
-    sentence: str
-    accept: str | None = None
+    message: str
+    """What happened and what to do; names the value of ``ACCEPT`` that goes on, if there is one."""
 
 
 @dataclass(slots=True)
 class Recovery:
-    """What an assignment starts with."""
+    """Everything that an assignment starts with."""
 
     offset: int
     epoch: int
     position: LedgerPosition
-    """The ledger was read to here."""
+    """Position up to which the ledger was read."""
     topic_id: str
     seen: SeenKeys
     resolved: ResolvedOffsets
     note: str
-    """Why it starts there, for one log line."""
+    """Reason for the start, for one log line."""
     committed: bool = True
-    """Whether that is what the group has committed."""
+    """Whether ``offset`` is what the group has committed."""
     landmarks: Landmarks = field(default_factory=Landmarks)
-    """What the ledger holds, for the commits to come."""
+    """Landmarks of the ledger as read, for the commits to come."""
 
 
 class RestsOn(NamedTuple):
-    """What a commit rests on, as its metadata has it."""
+    """Parsed metadata of a commit of ours."""
 
     topic_id: str
-    """Of the source topic."""
+    """Id of the source topic."""
     ledger: LedgerPosition
-    """The facts below it."""
-    behind: int | None
-    """The offset behind the last record below the committed offset, where markers of transactions stand between the two."""
+    """Position below which the ledger held all facts that the commit needs."""
+    after_last_record: int | None
+    """Offset after the last record below the committed offset; None unless markers of transactions
+    stand between the two."""
     landmarks: Landmarks
-    """What the ledger held then."""
+    """Entries that the ledger held at the commit."""
 
 
 class Written(NamedTuple):
-    """An entry as it stands in the ledger, beside its facts."""
+    """Place and time of an entry in the ledger."""
 
     offset: int = 0
     append_ms: int = 0
-    """When it was appended, by the brokers' clock; 0 where they have none."""
+    """Append time by the brokers' clock; 0 if the brokers have none."""
     start: int | None = None
-    """Where the assignment that it opened begins, if it says so."""
+    """First offset of the assignment that the entry opened; None for any other entry."""
 
 
 class _Start(NamedTuple):
@@ -162,65 +206,76 @@ class _Start(NamedTuple):
     epoch: int
     note: str
     ours: bool = False
-    """Whether it is a commit of ours, whose epoch vouches for the record before it."""
+    """Whether the start is a commit of ours, whose epoch belongs to the record before it."""
 
 
-def commit_metadata(topic_id: str, position: LedgerPosition, behind: int | None = None, landmarks: str = "") -> str:
-    """Write down what a commit rests on."""
+def commit_metadata(
+    topic_id: str, position: LedgerPosition, after_last_record: int | None = None, landmarks: str = ""
+) -> str:
+    """Return the metadata of a commit, which says what the commit rests on."""
     rests_on = f"{_VERSION} {topic_id} {position.topic_id}:{position.next_offset}"
-    return rests_on + (f" {behind}" if behind is not None else "") + (f"{_KEPT}{landmarks}" if landmarks else "")
+    last = f" {after_last_record}" if after_last_record is not None else ""
+    return rests_on + last + (f"{_KEPT}{landmarks}" if landmarks else "")
 
 
 def parse_metadata(metadata: str) -> RestsOn | None:
-    """Read what a commit rests on; None for a commit that is not this connector's."""
+    """Parse the metadata of a commit; None for a foreign commit."""
     rests_on, _, kept = metadata.partition(_KEPT)
     match rests_on.split(" "):
-        case [version, topic_id, position, *behind] if version == _VERSION and len(behind) <= 1:
+        case [version, topic_id, position, *last] if version == _VERSION and len(last) <= 1:
             ledger_id, colon, next_offset = position.rpartition(":")
-            if colon and all(map(str.isdecimal, [next_offset, *behind])):
+            if colon and all(map(str.isdecimal, [next_offset, *last])):
                 place = LedgerPosition(ledger_id, int(next_offset))
-                return RestsOn(topic_id, place, int(behind[0]) if behind else None, Landmarks.read(kept))
+                return RestsOn(topic_id, place, int(last[0]) if last else None, Landmarks.read(kept))
     return None
 
 
 def accept_value(code: str, *case: str | bytes) -> str:
-    """Name a case, so that accepting it does not accept the next one."""
+    """Return the value of ``ACCEPT`` that accepts one case and not the next one."""
     text = b"\x00".join(part if isinstance(part, bytes) else part.encode() for part in case)
     return f"{code}-{blake2b(text, digest_size=4).hexdigest()}"
 
 
 @dataclass(slots=True)
 class Restoration:
-    """Takes in a ledger partition from its beginning, entry by entry, and then says where to start.
+    """Takes in a ledger partition entry by entry, then decides where to start.
 
-    Facts of another destination resolve nothing and their keys do not count as seen; keys digested from other fields do not
-    count as seen, their facts still resolve; facts about another topic id or leader epoch resolve nothing, their keys still
-    count (docs/how-it-works.md#a-fact-names-its-record, docs/how-it-works.md#the-ledger).
+    What an entry contributes depends on whose it is (docs/how-it-works.md#a-fact-names-its-record,
+    docs/how-it-works.md#the-ledger):
+
+        it differs in                     its facts        its keys
+        -------------------------------   --------------   -------------
+        cluster, topic or group           the partition is refused
+        destination                       resolve nothing  do not count
+        fields of the dedupe key          resolve          do not count
+        topic id, or epoch of the fact    resolve nothing  count as seen
     """
 
-    identity: Identity
+    identity: LedgerIdentity
     accept: frozenset[str] = frozenset()
     retention_ms: int = 0
-    """How long the ledger keeps an entry at least; with 0 it is not known how long."""
+    """Minimum time for which the ledger keeps an entry; 0 if unknown."""
     committed: CommittedOffset | None = None
-    """What the group had committed when the ledger was read."""
+    """Commit of the group when the ledger was read."""
     seen: SeenKeys = field(default_factory=SeenKeys)
     resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)
     facts: int = 0
     accepted: list[str] = field(default_factory=list)
-    """The values of ``ACCEPT`` that were needed to go on."""
+    """Values of ``ACCEPT`` that were needed to go on."""
     _landmarks: Landmarks = field(init=False)
     _named: dict[int, int] = field(default_factory=dict)
-    """When the entries were appended that the commit names, by offset."""
+    """Append times of the landmarks that the commit names, by offset."""
     _replaced: int | None = None
-    """The first offset at which another entry stands than the commit names."""
+    """First offset at which another entry stands than the commit names."""
     _newest_ms: int = 0
+    """Latest append time of an entry, by the brokers' clock."""
     _last_destination: bytes | None = None
     _judged_from: int | None = None
+    """First offset of the latest assignment that an entry opened."""
     _lowest_fact: int | None = None
 
     def __post_init__(self) -> None:
-        """Begin with the landmarks of an empty ledger."""
+        """Start with no landmarks of the ledger, and with those that the commit names."""
         self._landmarks = Landmarks(self.retention_ms)
         rests_on = parse_metadata(self.committed.metadata) if self.committed is not None else None
         if rests_on is not None:
@@ -228,18 +283,22 @@ class Restoration:
 
     def take(
         self,
-        header: Identity,
+        header: LedgerIdentity,
         runs: Iterable[tuple[int, int, Outcome, int]],
         keys: bytes,
         times: Iterable[int],
         written: Written = Written(),  # noqa: B008 - immutable
     ) -> Refusal | None:
-        """Take in one entry: runs of (first offset, length, outcome, epoch), digests and times of its delivered events."""
+        """Take in one entry, in order of offset; return a refusal if it is another connector's.
+
+        A run is (first offset, length, outcome, leader epoch). ``keys`` and ``times`` are those of
+        the delivered events: packed digests of dedupe keys, and event times in milliseconds.
+        """
         mine = self.identity
-        if (header.cluster_id, header.topic, header.group) != (mine.cluster_id, mine.topic, mine.group):
+        if (header.cluster_id, header.source_topic, header.group) != (mine.cluster_id, mine.source_topic, mine.group):
             return Refusal(
-                f"the ledger holds facts of topic {header.topic!r}, group {header.group!r}, cluster {header.cluster_id!r}; "
-                "give this connector a ledger of its own: set LEDGER_TOPIC"
+                f"the ledger holds facts of topic {header.source_topic!r}, group {header.group!r}, "
+                f"cluster {header.cluster_id!r}; give this connector a ledger of its own: set LEDGER_TOPIC"
             )
         if written.append_ms:
             self._landmarks.passed(written.offset, written.append_ms)
@@ -251,7 +310,7 @@ class Restoration:
             return None
         if header.dedupe_key == mine.dedupe_key:
             self.seen.add_many(keys, times, written.append_ms)
-        if header.topic_id == mine.topic_id:
+        if header.source_topic_id == mine.source_topic_id:
             self._take_facts(runs)
             if written.start is not None:
                 self._judged_from = written.start
@@ -266,10 +325,11 @@ class Restoration:
         self._lowest_fact = lowest
 
     def in_doubt(self, state: PartitionState) -> tuple[int, int] | None:
-        """Return the stretch of the source in which a record without a fact is skipped by a commit that is not ours.
+        """Return the offsets, first and end, to be read before a foreign commit is used.
 
-        It begins with the last record that is known to be judged: if the log has that one still, under the same leader
-        epoch, it has all records before it, too. None where nothing has to be looked at.
+        A record without a fact in this stretch would be skipped unjudged. The stretch begins with
+        the last record known to be judged: if the log still has that record under the same leader
+        epoch, it has all records before it too. None if nothing has to be read.
         """
         committed, begin = state.committed, self._lowest_fact if self._judged_from is None else self._judged_from
         if committed is None or begin is None or parse_metadata(committed.metadata) is not None:
@@ -278,14 +338,14 @@ class Restoration:
         if end > state.end_offset:
             return None
         begin = min(begin, end)
-        reached = min(self.resolved.reach(begin), end)
-        last = self.resolved.last_below(reached)
+        judged_to = min(self.resolved.first_missing(begin), end)
+        last = self.resolved.last_below(judged_to)
         first = begin if last is None or last[0] < begin - 1 else last[0]
         first = max(first, state.first_offset)
         return (first, end) if first < end else None
 
     def never_began(self, state: PartitionState) -> bool:
-        """Tell whether a commit that is not ours skips records of a partition of which the ledger knows nothing."""
+        """Return whether a foreign commit skips records of a partition unknown to the ledger."""
         committed = state.committed
         if committed is None or self._judged_from is not None or self._lowest_fact is not None:
             return False
@@ -300,13 +360,14 @@ class Restoration:
         skipped: int | None = None,
         unread: bool = False,
     ) -> Recovery | Refusal:
-        """Say where to start, after the last entry.
+        """Decide where to start, after the last entry.
 
-        ``truncated``: the log was cut below our position and grew again, so that the committed offset names another record;
-        that is handled like an offset out of range (docs/how-it-works.md#what-a-commit-rests-on).
-        ``skipped``: the first record `in_doubt` that has no fact. ``unread``: no entry was taken in
-        yet, so only what needs none is refused. The age of what is missing needs some: their append
-        times are the brokers' clock, and that of this host may be hours behind.
+        ``truncated``: the log was cut below our position and grew again, so the committed offset
+        now names another record. This is handled like an offset outside the log
+        (docs/how-it-works.md#what-a-commit-rests-on). ``skipped``: the first record in the stretch
+        of `in_doubt` that has no fact. ``unread``: no entry has been taken in yet, so only what
+        needs no entry is refused. The age of a missing landmark needs entries: their append times
+        are the brokers' clock, and the clock of this host may be hours behind.
         """
         found = self._start(state, skipped, unread=unread)
         if isinstance(found, Refusal):
@@ -322,14 +383,15 @@ class Restoration:
                 )
             note = f"offset {offset} is outside the log: from its beginning"
             offset, epoch = state.first_offset, UNKNOWN_EPOCH
-        if not ours and self.resolved.beyond > offset:
+        if not ours and self.resolved.end > offset:
             note += f"; {self.facts} records are resolved in the ledger and not sent again (a new group id would)"
         if self.accepted:
             note += f"; ACCEPT={','.join(self.accepted)}"
-        # Runs below the start are never asked for; eight days of them are 0.7 million at one flush a second.
-        resolved = self.resolved if self.resolved.beyond > offset else ResolvedOffsets()
+        # Runs below the start are never looked up, and there may be many: eight days at one flush a
+        # second make 0.7 million.
+        resolved = self.resolved if self.resolved.end > offset else ResolvedOffsets()
         used = state.committed is not None and state.committed.next_offset == offset
-        topic_id = self.identity.topic_id
+        topic_id = self.identity.source_topic_id
         return Recovery(offset, epoch, state.ledger, topic_id, self.seen, resolved, note, used, self._landmarks)
 
     def _start(self, state: PartitionState, skipped: int | None, *, unread: bool) -> _Start | Refusal:
@@ -339,18 +401,19 @@ class Restoration:
         rests_on = parse_metadata(committed.metadata)
         if rests_on is None:
             return self._not_ours(committed, state, skipped)
-        if rests_on.topic_id != self.identity.topic_id:
+        if rests_on.topic_id != self.identity.source_topic_id:
             note = "the topic was recreated since the last commit: from the beginning"
             return _Start(state.first_offset, UNKNOWN_EPOCH, note)
         refusal = self._ledger_lost(rests_on, state, unread=unread) or self._destination_changed()
         if refusal is not None:
             return refusal
         start = _Start(committed.next_offset, committed.epoch, "from the committed offset", ours=True)
-        if rests_on.behind is None:
+        if rests_on.after_last_record is None:
             return start
-        # The epoch vouches for the offset behind its record; what follows, markers alone, may be of later ones.
-        if state.first_offset <= rests_on.behind:
-            return start._replace(offset=rests_on.behind)
+        # The committed epoch is that of the last record. The markers after it may have later
+        # epochs.
+        if state.first_offset <= rests_on.after_last_record:
+            return start._replace(offset=rests_on.after_last_record)
         return start._replace(epoch=UNKNOWN_EPOCH)
 
     def _not_ours(self, committed: CommittedOffset, state: PartitionState, skipped: int | None) -> _Start | Refusal:
@@ -360,22 +423,23 @@ class Restoration:
             )
         offset = committed.next_offset
         if skipped is not None:
-            case = (self.identity.topic_id, str(state.partition), str(offset), str(skipped))
+            case = (self.identity.source_topic_id, str(self.identity.partition), str(offset), str(skipped))
             accept = accept_value("skipped", *case)
             if not self._accepts(accept):
                 return Refusal(
                     f"the committed offset {offset} is not this connector's, and the record at offset {skipped} below it "
                     "has no fact: another consumer committed in this group, or its offsets were reset, and records that "
                     "were never judged would be skipped. Give that consumer a group of its own, and set this group's "
-                    f"offset to {skipped} (kafka-consumer-groups.sh --reset-offsets --to-offset {skipped}); or skip them "
-                    f"with ACCEPT={accept}",
-                    accept,
+                    f"offset to {skipped} (kafka-consumer-groups.sh --reset-offsets --to-offset {skipped}); or skip the "
+                    f"records with ACCEPT={accept}"
                 )
         start = _Start(offset, committed.epoch, "from an offset that an operator set")
         last, doubt = self.resolved.last_below(offset), self.in_doubt(state)
         if skipped is None and last is not None and doubt is not None and doubt[0] <= last[0]:
-            # Nothing stands between that record and the commit. Its epoch shows whether the log was cut below before the
-            # first record is read; an offset alone is read on from, whatever was never judged stands below it by then.
+            # No record stands between the last judged record and the commit, so start after that
+            # record. Its epoch shows a truncated log before the first record is read. Without an
+            # epoch the client reads on from the offset, even if new unjudged records stand below it
+            # by then.
             return start._replace(offset=last[0] + 1, epoch=last[1])
         return start
 
@@ -393,11 +457,11 @@ class Restoration:
         if not same or ledger.next_offset < next_offset:
             what = f"ends at {ledger.next_offset}" if same else "was recreated"
             what += f", but the commit rests on its offset {next_offset}"
-            # A ledger cut short keeps its id, so its case is named by the place that is missing.
+            # A ledger that was cut short keeps its topic id, so the missing offset names the case.
             case = str(next_offset) if same else ""
         elif self._replaced is not None:
             what = (
-                f"was cut short and grew again: at its offset {self._replaced} stands another entry than the commit rests on"
+                f"was cut short and grew again: the entry at its offset {self._replaced} is not the one the commit rests on"
             )
             case = f"another at {self._replaced}"
         elif unread:
@@ -410,11 +474,7 @@ class Restoration:
             what = (
                 f"begins at {state.ledger_first}, but its entry {missing.offset} is younger than its retention "
                 "(kafka-delete-records, or a retention that was lowered and put back"
-                + (
-                    ")"
-                    if self._newest_ms
-                    else "; or the clock of this host, for no entry is left to tell the brokers', is behind)"
-                )
+                + (")" if self._newest_ms else "; or the clock of this host is behind: no entry is left to compare it with)")
             )
             case = f"begins at {state.ledger_first}"
         accept = accept_value("ledger-lost", then, ledger.topic_id, case)
@@ -422,8 +482,7 @@ class Restoration:
             return None
         return Refusal(
             f"the ledger {what}: facts are missing, and events delivered before may be sent again. Restore the ledger "
-            f"topic, or go on with ACCEPT={accept}",
-            accept,
+            f"topic, or go on with ACCEPT={accept}"
         )
 
     def _destination_changed(self) -> Refusal | None:
@@ -434,7 +493,6 @@ class Restoration:
         if self._accepts(accept):
             return None
         return Refusal(
-            "this group delivered to another destination so far (contract, base URL, account or data set changed). A new "
-            f"KAFKA_GROUP_ID sends the backlog to the new one; ACCEPT={accept} goes on from here",
-            accept,
+            "this group has delivered to another destination (contract, base URL, account or data set changed). A new "
+            f"KAFKA_GROUP_ID sends the backlog to the new destination; ACCEPT={accept} goes on from here"
         )

@@ -1,6 +1,7 @@
-"""What the pipeline has counted; telemetry reads it.
+"""Counters of the pipeline; telemetry reads them.
 
-Conservation holds after every input: records = resolved (all outcomes) + released + buffered + in flight.
+Conservation holds after every input: records = resolved (all outcomes) + released + buffered + in
+flight.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from connector.model import Outcome, Reason
 __all__ = ["AGE_BOUNDS_SECONDS", "Statistics"]
 
 AGE_BOUNDS_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21_600, 86_400, 259_200, 604_800)
-"""Buckets of the histogram, up to seven days, the age at which events turn stale."""
+"""Upper bounds of the histogram's buckets, up to seven days, the age at which events turn stale."""
 
 
 @dataclass(slots=True)
@@ -26,21 +27,25 @@ class Statistics:
     """Records received, each counted once per assignment."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     already_resolved: int = 0
+    """Records polled again whose fact was already in the ledger."""
     released: int = 0
+    """Records given back unresolved at the end of their assignment."""
     late_answers: int = 0
-    """Verdicts on events whose assignment had ended."""
+    """Verdicts that came after the assignment of their event had ended."""
     dead_letters: Counter[Reason] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     """Events sent again, by reason."""
     doubtful_duplicates: Counter[Kind] = field(default_factory=lambda: Counter(dict.fromkeys(Kind, 0)))
-    """Duplicates whose key may identify nothing, by what gives it away."""
+    """Duplicates whose key may identify nothing, by the sign that gave the key away."""
     event_to_ack: list[int] = field(default_factory=lambda: [0] * (len(AGE_BOUNDS_SECONDS) + 1))
-    """Delivered events by age at the acknowledgement, one count per bucket; the last is for ages beyond all bounds."""
+    """Delivered events by age at the acknowledgement, one count per bucket; the last bucket has no
+    upper bound."""
     event_to_ack_seconds: float = 0.0
+    """Sum of these ages."""
 
     @property
     def resolved(self) -> int:
-        """Records whose fate is known."""
+        """Number of records that are resolved."""
         return sum(self.outcomes.values()) + self.already_resolved
 
     def delivered(self, age_ms: int) -> None:

@@ -107,8 +107,8 @@ class Backlog:
             elif rest.messages:
                 self._keep(rest, 0.0)
             else:
-                poll.reached = batch.log_end
-            if poll.offsets or poll.reached:
+                poll.log_end = batch.log_end
+            if poll.offsets or poll.log_end:
                 polls.append(poll)
         if polls:
             self._post(inputs.Polled(tuple(polls)))

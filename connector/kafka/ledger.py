@@ -15,7 +15,6 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from connector.avro import ledger_entry
 from connector.core.recovery import (
-    Identity,
     LedgerPosition,
     OutOfRange,
     PartitionState,
@@ -37,7 +36,7 @@ from connector.kafka import reader
 from connector.kafka.cluster import Cluster
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.reader import Read
-from connector.model import UNKNOWN_EPOCH, Facts, TopicDescription, TopicPartition
+from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, TopicDescription, TopicPartition
 from connector.ports import Confirmation, LedgerTopics
 
 __all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "entries"]
@@ -61,6 +60,18 @@ class LedgerPolicy:
     """Minimum time for which the ledger keeps an entry: `DedupePolicy.ledger_ms`."""
     wall_ms: Callable[[], int]
     """The clock that decides which entries the ledger must still hold."""
+
+    def identity(self, cluster_id: str, source: TopicPartition, topic_id: str) -> LedgerIdentity:
+        """Return whose facts those about a source partition are."""
+        return LedgerIdentity(
+            cluster_id=cluster_id,
+            source_topic=source.topic,
+            source_topic_id=topic_id,
+            partition=source.partition,
+            group=self.group,
+            destination=self.destination,
+            dedupe_key=self.dedupe_key,
+        )
 
 
 class Ledger:
@@ -101,16 +112,7 @@ class Ledger:
 
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
         """Append an entry; ``report`` is called once it is confirmed or has failed."""
-        header = ledger_entry.LedgerHeader(
-            cluster_id=self.cluster_id,
-            source_topic=source.topic,
-            source_topic_id=topic_id,
-            partition=source.partition,
-            group=self._policy.group,
-            destination=self._policy.destination,
-            dedupe_key=self._policy.dedupe_key,
-        )
-        value = ledger_entry.encode(header, facts)
+        value = ledger_entry.encode(self._policy.identity(self.cluster_id, source, topic_id), facts)
         told = report if self._append_time else lambda confirmation: report(replace(confirmation, append_ms=None))
         self._producer.write(self._topic_for(source.topic), source.partition, value, told)
 
@@ -166,26 +168,19 @@ class LedgerReader:
         # commit relies on.
         committed = self._cluster.committed(source)
         first, end = self._cluster.offsets(source)
-        identity = Identity(
-            cluster_id,
-            source.topic,
-            topic.topic_id,
-            self._policy.group,
-            self._policy.destination,
-            self._policy.dedupe_key,
-        )
+        identity = self._policy.identity(cluster_id, source, topic.topic_id)
         place = TopicPartition(ledger.name if ledger is not None else "", source.partition)
         there = ledger is not None and source.partition < ledger.partitions
         ledger_first, ledger_end = self._cluster.offsets(place) if there else (0, 0)
         position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
         now_ms = self._policy.wall_ms()
-        state = PartitionState(first, end, committed, position, ledger_first, source.partition, now_ms)
+        state = PartitionState(first, end, committed, position, ledger_first, now_ms)
 
         def finish(restoration: Restoration, skipped: int | None = None, *, unread: bool = False) -> Recovery:
             policy = self._policy.out_of_range
             found = restoration.finish(state, policy, truncated=truncated, skipped=skipped, unread=unread)
             if isinstance(found, Refusal):
-                raise LedgerRefused(found.sentence)
+                raise LedgerRefused(found.message)
             return found
 
         def begun() -> Restoration:
@@ -245,7 +240,7 @@ class LedgerReader:
 
     def _skipped_since_others_began(
         self,
-        identity: Identity,
+        identity: LedgerIdentity,
         source: TopicPartition,
         state: PartitionState,
         ledger: TopicDescription,
@@ -265,7 +260,8 @@ class LedgerReader:
                 continue
             with closing(cast("Any", self._read(self._properties, place, first, first + 1, wanted))) as messages:
                 _, entry = next(entries(messages, place, first, first + 1))
-            if (entry.header.source_topic_id, entry.header.destination) == (identity.topic_id, identity.destination):
+            owner = entry.header
+            if (owner.source_topic_id, owner.destination) == (identity.source_topic_id, identity.destination):
                 skipped = self._cluster.offset_at(source, began[place])
                 return skipped if skipped is not None and skipped < cast("Any", state.committed).next_offset else None
         return None
@@ -310,17 +306,8 @@ def _decoded(place: TopicPartition, message: Message) -> ledger_entry.LedgerEntr
 
 
 def _take(restoration: Restoration, place: TopicPartition, message: Message, entry: ledger_entry.LedgerEntry) -> None:
-    header = entry.header
-    identity = Identity(
-        header.cluster_id,
-        header.source_topic,
-        header.source_topic_id,
-        header.group,
-        header.destination,
-        header.dedupe_key,
-    )
     kind, append_ms = message.timestamp()
     written = Written(message.offset() or 0, 0 if kind == TIMESTAMP_NOT_AVAILABLE else append_ms, entry.start)
-    refusal = restoration.take(identity, entry.runs, entry.keys, entry.times, written)
+    refusal = restoration.take(entry.header, entry.runs, entry.keys, entry.times, written)
     if refusal is not None:
-        raise LedgerRefused(f"{place}: {refusal.sentence}")
+        raise LedgerRefused(f"{place}: {refusal.message}")

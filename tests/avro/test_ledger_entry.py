@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.avro.ledger_entry import LedgerEntry, LedgerHeader, Run, decode, encode
+from connector.avro.ledger_entry import LedgerEntry, Run, decode, encode
 from connector.errors import LedgerRefused
-from connector.model import UNKNOWN_EPOCH, Facts, Outcome
+from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
 from tests.avro.ledger_facts import unpacked
 
-HEADER = LedgerHeader(
+HEADER = LedgerIdentity(
     cluster_id="cluster",
     source_topic="conversions",
     source_topic_id="3Yv0T5kpQ0iqTk0qbZbSGA",

@@ -58,7 +58,7 @@ def test_the_first_restore_makes_the_topics_and_starts_at_the_beginning(stage: K
 
     found = restored(stage, stage.ledger())
 
-    assert (found.offset, found.position.next_offset, len(found.seen), found.resolved.beyond) == (0, 0, 0, 0)
+    assert (found.offset, found.position.next_offset, len(found.seen), found.resolved.end) == (0, 0, 0, 0)
     assert stage.written(f"{stage.topic}.{stage.group}.ledger") == []
     assert stage.written(f"{stage.topic}.dead-letter") == []
     assert found.topic_id

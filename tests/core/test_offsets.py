@@ -45,7 +45,7 @@ class _TrackerBesideNaiveSets(RuleBasedStateMachine):
     def read_to_the_end(self, markers: int) -> None:
         self.end = max(self.highest + 1 + markers, self.end)
         self.highest = self.end - 1
-        self.tracker.reach(self.end)
+        self.tracker.passed_end(self.end)
 
     @precondition(lambda self: len(self.resolved) < len(self.received))
     @rule(data=st.data())
@@ -129,7 +129,7 @@ def test_resolved_offsets_are_the_union_of_their_runs_by_epoch_whenever_they_are
         for offset in range(38):
             for epoch in (-1, 0, 1, 2):
                 assert resolved.covers(offset, epoch) == ((offset, epoch) in naive)
-        assert resolved.beyond == max((offset + 1 for offset, _ in naive), default=0)
+        assert resolved.end == max((offset + 1 for offset, _ in naive), default=0)
 
 
 def test_an_unknown_epoch_equals_only_an_unknown_epoch() -> None:
@@ -143,16 +143,16 @@ def test_an_unknown_epoch_equals_only_an_unknown_epoch() -> None:
 
 def test_the_end_of_the_log_is_passed_once_nothing_before_it_is_open_and_keeps_the_epoch_of_the_record_before() -> None:
     tracker = OffsetTracker(4, epoch=2)
-    tracker.reach(6)
+    tracker.passed_end(6)
     assert (tracker.next_offset, tracker.epoch) == (6, 2)
     tracker.track(6, 3)
     tracker.track(7, 3)
-    tracker.reach(9)
+    tracker.passed_end(9)
     tracker.resolve([7])
     assert tracker.next_offset == 6
     tracker.resolve([6])
     assert (tracker.next_offset, tracker.epoch) == (9, 3)
-    tracker.reach(8)
+    tracker.passed_end(8)
     assert tracker.next_offset == 9
 
 

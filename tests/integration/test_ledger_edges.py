@@ -233,7 +233,7 @@ def test_entry_that_does_not_parse_is_refused_with_its_place(world: World) -> No
 def test_changed_destination_is_told_by_check(world: World) -> None:
     _stopped_after(world, 1)
     assert _wrong(world) == ""
-    assert "this group delivered to another destination so far" in _wrong(world, AMAZON_ACCOUNT_ID="5850000000002")
+    assert "this group has delivered to another destination" in _wrong(world, AMAZON_ACCOUNT_ID="5850000000002")
 
 
 def test_facts_of_another_log_resolve_nothing_but_their_keys_count(world: World) -> None:

@@ -20,7 +20,7 @@ from connector.errors import KafkaDenied, KafkaUnavailable, LedgerUnavailable, U
 from connector.kafka import clients, cluster
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
-from connector.model import Facts, Outcome, TopicDescription, TopicPartition
+from connector.model import Facts, LedgerIdentity, Outcome, TopicDescription, TopicPartition
 
 _FETCH, _LIST_OFFSETS, _OFFSET_FETCH = 1, 2, 9
 """Numbers of Kafka's requests."""
@@ -67,9 +67,7 @@ class _Scene:
     def _write(self) -> None:
         facts = Facts()
         facts.add(0, 0, Outcome.IGNORED)
-        header = ledger_entry.LedgerHeader(
-            self.cluster_id, "conversions", self.source.topic_id, 0, "group", b"destination", b"key"
-        )
+        header = LedgerIdentity(self.cluster_id, "conversions", self.source.topic_id, 0, "group", b"destination", b"key")
         producer = Producer({"bootstrap.servers": self.broker.bootstrap_servers, "log_level": 0})
         for _ in range(3):
             producer.produce("conversions", None, b"key", partition=0)

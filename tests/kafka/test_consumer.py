@@ -517,7 +517,7 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
     decode_again(scene)
     scene.take(FakeMessage(ONE, 7))
 
-    ends = [(poll.offsets, poll.reached) for told in scene.posted if isinstance(told, inputs.Polled) for poll in told.polls]
+    ends = [(poll.offsets, poll.log_end) for told in scene.posted if isinstance(told, inputs.Polled) for poll in told.polls]
     assert ends == [([0], 3), ([7], 0)]
 
 

@@ -14,13 +14,13 @@ from connector.core.landmarks import Landmarks
 from connector.core.recovery import CommittedOffset, LedgerPosition, OutOfRange, Recovery, commit_metadata
 from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LogDamaged
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
-from connector.model import Facts, Outcome, TopicDescription, TopicPartition
+from connector.model import Facts, LedgerIdentity, Outcome, TopicDescription, TopicPartition
 
 HOUR_MS = 3_600_000
 RETENTION_MS = 8 * 24 * HOUR_MS
 NOW_MS = 1_790_000_000_000
 SOURCE, LEDGER = TopicPartition("orders", 0), TopicPartition("ledger", 0)
-HEADER = ledger_entry.LedgerHeader("cluster", "orders", "orders-id", 0, "group", b"d" * 8, b"k" * 8)
+HEADER = LedgerIdentity("cluster", "orders", "orders-id", 0, "group", b"d" * 8, b"k" * 8)
 
 
 class Brokers:
@@ -54,7 +54,7 @@ class Brokers:
 class AnEntry:
     """An entry of the ledger as it is read."""
 
-    def __init__(self, offset: int, append_ms: int, facts: Facts, header: ledger_entry.LedgerHeader = HEADER) -> None:
+    def __init__(self, offset: int, append_ms: int, facts: Facts, header: LedgerIdentity = HEADER) -> None:
         self._offset, self._append_ms, self._value = offset, append_ms, ledger_entry.encode(header, facts)
 
     def offset(self) -> int:
@@ -193,7 +193,7 @@ def test_a_commit_that_skips_nothing_needs_no_operator(logs: Logs) -> None:
 # ---- somebody else's commit, where another consumer had the partition first
 
 
-def begun_elsewhere(logs: Logs, *began: tuple[int, ledger_entry.LedgerHeader]) -> Brokers:
+def begun_elsewhere(logs: Logs, *began: tuple[int, LedgerIdentity]) -> Brokers:
     """Another consumer committed 7 in a partition that is new to us; the ledger's other partitions began at these times."""
     places = [TopicPartition("ledger", number) for number in range(1, len(began) + 1)]
     brokers = Brokers(CommittedOffset(7, 3, ""), {SOURCE: (0, 10), LEDGER: (0, 0)} | dict.fromkeys(places, (0, 1)))

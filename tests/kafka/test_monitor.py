@@ -58,8 +58,8 @@ class _Events:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def lacking(self, sentences: list[str]) -> None:
-        self.said = sentences
+    def lacking(self, messages: list[str]) -> None:
+        self.said = messages
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Take no note."""

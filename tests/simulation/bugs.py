@@ -252,7 +252,7 @@ _covers = ResolvedOffsets.covers
 
 
 def _take_any_topic(self: Restoration, header: Any, *entry: Any) -> Any:
-    return _take(self, replace(header, topic_id=self.identity.topic_id), *entry)
+    return _take(self, replace(header, source_topic_id=self.identity.source_topic_id), *entry)
 
 
 def _take_any_destination(self: Restoration, header: Any, *entry: Any) -> Any:
@@ -376,7 +376,7 @@ def _reach_and_jump(self: OffsetTracker, end: int) -> None:
     self.next_offset = max(self.next_offset, end)
 
 
-_reach = OffsetTracker.reach
+_reach = OffsetTracker.passed_end
 
 
 def _commit_at_the_end(self: Assignment, interval_seconds: float, now: Moment) -> commands.CommitPoint:
@@ -736,7 +736,7 @@ BUGS: tuple[Bug, ...] = (
             (SourceConsumer, "vouched", _vouched_by_a_poll),
         ),
     ),
-    Bug("the frontier jumps to an end of the log", "I2", ((OffsetTracker, "reach", _reach_and_jump),)),
+    Bug("the frontier jumps to an end of the log", "I2", ((OffsetTracker, "passed_end", _reach_and_jump),)),
     Bug("OFFSET_OUT_OF_RANGE=wait jumps", "I2", ((Restoration, "finish", _finish_and_jump),)),
     Bug("a ledger that lost what a commit rests on is taken", "I3", ((Restoration, "_ledger_lost", _never_lost),)),
     Bug("a ledger emptied from the front is taken", "I3", ((Landmarks, "missing", _nothing_missing),)),

@@ -34,7 +34,7 @@ from connector.core.freshness import FreshnessPolicy
 from connector.core.policy import BufferPolicy, FlushPolicy, Policy
 from connector.core.retry import RetryPolicy
 from connector.kafka.consumer import PollPolicy
-from connector.model import Facts, Outcome, TopicPartition
+from connector.model import Facts, LedgerIdentity, Outcome, TopicPartition
 from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Odds, Stored
 from tests.simulation.cuts import COORDINATOR, Target
 from tests.simulation.member import (
@@ -303,7 +303,7 @@ class World:
         ledger = self._cluster.create(LEDGER, len(logs), LEDGER_SETTINGS)
         for number, log in enumerate(logs):
             of_topic, of_destination = dice.choice((("old-id", DESTINATION), (topic_id, b"e" * 16)))
-            header = ledger_entry.LedgerHeader("cluster-1", SOURCE, of_topic, number, GROUP, of_destination, DEDUPE_KEY)
+            header = LedgerIdentity("cluster-1", SOURCE, of_topic, number, GROUP, of_destination, DEDUPE_KEY)
             facts = Facts()
             for row in log[: dice.randint(1, len(log))]:
                 key = row.key if of_destination != DESTINATION else b"o" * 16
