@@ -45,7 +45,7 @@ from connector.telemetry import configure_logging
 
 __all__ = ["TopicAudit", "audit", "run", "set_up"]
 
-_CLOSES, _DOES_NOT_CLOSE = 0, 1
+_COMPLETE, _INCOMPLETE = 0, 1
 _HOUR_MS = 3_600_000
 """What the reading itself, and clocks of producers, may take: facts this much younger than the ledger's retention may be
 deleted by the time they are asked for."""
@@ -71,7 +71,7 @@ class TopicAudit:
     """Partitions whose committed offset is not a connector's."""
 
     @property
-    def closes(self) -> bool:
+    def accounted_for(self) -> bool:
         """Whether nothing is missing that should be there."""
         return not any(totals.unaccounted for totals in self.partitions.values()) and not self.letters_missing
 
@@ -89,7 +89,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "Settings come from the environment, as those of `run`."
     )
     parser.epilog = (
-        "Exit codes: 0 the account closes; 1 records or dead letters are missing, or it failed; 2 settings refused."
+        "Exit codes: 0 all records accounted for; 1 records or dead letters are missing, or it failed; 2 settings refused."
     )
     parser.add_argument(
         "--since",
@@ -101,7 +101,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Audit every source topic; return 0 if the account closes, 1 if not. Raises `SettingsError`."""
+    """Audit every source topic; return 0 if all records are accounted for, 1 if not. Raises `SettingsError`."""
     as_of_ms = times.now_ms()
     settings = read_settings(environ)
     configure_logging("error", "console")
@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         print(json.dumps(_as_json(settings, audits, as_of_ms), indent=2))
     else:
         _show(settings, audits, as_of_ms)
-    return _CLOSES if all(one.closes for one in audits) else _DOES_NOT_CLOSE
+    return _COMPLETE if all(one.accounted_for for one in audits) else _INCOMPLETE
 
 
 def audit(settings: Settings, bar: ProgressBar, *, now_ms: int, since_ms: int | None = None) -> list[TopicAudit]:
@@ -250,7 +250,7 @@ def _total(bounds: Mapping[TopicPartition, tuple[int, int]]) -> int:
 
 def _as_json(settings: Settings, audits: list[TopicAudit], now_ms: int) -> dict[str, Any]:
     return {
-        "closes": all(one.closes for one in audits),
+        "accounted_for": all(one.accounted_for for one in audits),
         "as_of": _time(now_ms),
         "group": settings.kafka.group_id,
         "topics": [_topic_as_json(one) for one in audits],
@@ -261,7 +261,7 @@ def _topic_as_json(one: TopicAudit) -> dict[str, Any]:
     return {
         "topic": one.topic,
         "topic_id": one.topic_id,
-        "closes": one.closes,
+        "accounted_for": one.accounted_for,
         "copies_across_partitions": one.copies.across_partitions,
         "copies_within_a_partition": one.copies.within_a_partition,
         "facts_of_another_topic": one.facts_of_another_topic,
@@ -316,11 +316,17 @@ def _show(settings: Settings, audits: list[TopicAudit], now_ms: int) -> None:
             console.print(sentence, soft_wrap=True, highlight=False)
         for sentence in _wrong(one):
             console.print(sentence, style="red", soft_wrap=True, highlight=False)
-    if all(one.closes for one in audits):
-        told = "the account closes: every record below the committed offsets has its fate, and every dead letter is there"
+    if all(one.accounted_for for one in audits):
+        told = (
+            "all records accounted for: each one below the committed offsets has its outcome, and every dead letter is there"
+        )
         console.print(told, style="green", soft_wrap=True)
     else:
-        console.print("the account does not close", style="bold red")
+        unaccounted = sum(totals.unaccounted for one in audits for totals in one.partitions.values())
+        missing = sum(one.letters_missing for one in audits)
+        console.print(
+            f"{unaccounted} records unaccounted for, {missing} dead letters missing", style="bold red", highlight=False
+        )
 
 
 def _by_partition(one: TopicAudit) -> Table:

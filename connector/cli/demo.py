@@ -91,7 +91,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
-    """Run the demo; return the exit code: 0 only if the account closes."""
+    """Run the demo; return the exit code: 0 only if all records are accounted for."""
     count: int = arguments.events
     configure_logging("error", "console")
     console = Console()
@@ -231,13 +231,13 @@ def _account(produced: _Expected, record: list[dict[str, object]], found: _Found
     twice = {identifier for identifier, times in accepted.items() if times > 1}
     derived = len(accepted.keys() - produced.own_ids)
     lost = len(produced.own_ids - accepted.keys()) + max(0, produced.without_id - derived)
-    closes = (
+    accounted_for = (
         lost == 0 and derived == produced.without_id and twice <= unanswered and not found.behind and not produced.failed
     )
     table = Table("fate", "produced", "found", "where", title="reconciliation")
     for fate in Fate:
         where, seen = _seen(fate, accepted, found)
-        closes &= seen == produced.fates[fate]
+        accounted_for &= seen == produced.fates[fate]
         table.add_row(fate.value, f"{produced.fates[fate]:,}", f"{seen:,}", where)
     console.print(table, highlight=False)
     end = f"{found.behind:,} records before the end" if found.behind else "to the end of every partition"
@@ -247,8 +247,10 @@ def _account(produced: _Expected, record: list[dict[str, object]], found: _Found
         f"committed: {end}; {produced.fates.total() / seconds:,.0f} records/s",
         highlight=False,
     )
-    console.print("[green]the account closes[/green]" if closes else "[red]the account does not close[/red]")
-    return 0 if closes else 1
+    console.print(
+        "[green]all records accounted for[/green]" if accounted_for else "[red]not all records accounted for[/red]"
+    )
+    return 0 if accounted_for else 1
 
 
 def _seen(fate: Fate, accepted: Counter[str], found: _Found) -> tuple[str, int]:
