@@ -87,7 +87,7 @@ class SchemaDenied(SchemaUnavailable):
         super().__init__(answer)
         self.sentence = (
             f"the schema registry refuses this client, or is not at its address (HTTP {status}). "
-            "Mend that, or the SCHEMA_REGISTRY_… settings and restart"
+            "Fix that, or the SCHEMA_REGISTRY_… settings and restart"
         )
 
 
@@ -116,7 +116,7 @@ class Refused(ConnectorError):
 
 
 class LedgerRefused(Refused):
-    """The ledger cannot be trusted or would lose facts; the text says which command mends it."""
+    """The ledger cannot be trusted or would lose facts; the text says which command fixes it."""
 
 
 class LogDamaged(Refused):

@@ -6,7 +6,7 @@ think an event undelivered costs a second send, to think it delivered that was n
 
 * *delivered* is said only of an event whose number stands in ``success`` and nowhere in ``error``;
 * an event in both is judged by the error: rejected keeps a copy, as a dead letter;
-* an event refused for the account, and for nothing that it holds, is to be tried again until an operator has mended that;
+* an event refused for the account, and for nothing that it holds, is to be tried again until an operator has fixed that;
   where every event is, so is the request;
 * an event in neither, or an answer that cannot be read, has no verdict: it may have been taken, and is sent again as it was;
 * numbers that only the other contract's counting explains (TRACK reads ``events/v1`` from 0) are read that way when they are
@@ -217,7 +217,7 @@ def _judged(item: dict[str, Any]) -> Verdict:
     """Judge one event by its error item (docs/amazon-contract.md#answers).
 
     Retry only if nothing in the item is permanent: a dead letter keeps its copy, a permanent error retried is in vain. What
-    is about the account is tried again until an operator has mended it: the event is good.
+    is about the account is tried again until an operator has fixed it: the event is good.
     """
     status = _code(item.get("httpStatusCode"))
     codes, places = _named(item)
@@ -277,7 +277,7 @@ _TERMS = "the account must be a self-service DSP advertiser, its terms accepted 
 _SETTINGS = "check AMAZON_ACCOUNT_ID, AMAZON_DATASET_NAME and AMAZON_REGION"
 _API = f"{_SETTINGS}, and whether this account may use AMAZON_API"
 _DATA_SETS = "look at its data sets and events in Events Manager"
-_PAYMENT = "mend its payment with Amazon Ads"
+_PAYMENT = "fix its payment with Amazon Ads"
 _ACCOUNT: Final = dict.fromkeys(_CREDENTIALS, _ADVICE[403]) | {
     "ACCESSDENIEDFORMANAGERACCOUNT": f"AMAZON_ACCOUNT_ID must be the advertiser's, not a manager's; {_TERMS}",
     "ACCOUNTNOTELIGIBLE": _TERMS,

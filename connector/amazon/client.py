@@ -9,7 +9,7 @@ Rules it keeps:
 * A header is at most 64 KB, and an answer has at most 512 of them: what stands between adds more than servers of its own
   would. What answers in another form, or begins to accept and breaks off, is unreadable: several in a row need an operator.
 * No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
-* A certificate that does not hold needs an operator: time alone mends neither trust, nor a clock, nor a name. All else that
+* A certificate that does not hold needs an operator: time alone fixes neither trust, nor a clock, nor a name. All else that
   happens on the way passes.
 * One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more; not on 403,
   which says that the token is good. A token is not used when the secrets that it was made from were replaced.

@@ -1,4 +1,4 @@
-"""What was found wrong with one event: rules it breaks, and what was mended without asking.
+"""What was found wrong with one event: rules it breaks, and what was fixed without asking.
 
 A broken rule makes the event a dead letter. An adjustment does not: an optional field that Amazon would refuse is left out,
 so that the conversion itself still counts. Neither ever holds a value of the event.

@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         )
         console.print(line, soft_wrap=True)
     console.print(
-        "\nconnector run can work." if not count else f"\n{count} of these must be mended before connector run can work."
+        "\nconnector run can work." if not count else f"\n{count} of these must be fixed before connector run can work."
     )
     if trial is not None:
         if "token" in wrong:

@@ -93,7 +93,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "Put dead letters of this group back on the source topic: key, value, timestamp and headers as they were, with the "
         "id they had. Shows what it would do and asks first. Each record is replayed once, however often this is run, "
         "killed, or run twice at once; what was delivered after all is left out. Every reader of the source topic gets the "
-        "copies. Mend the cause first: events that are refused again become dead letters again. Settings come from the "
+        "copies. Fix the cause first: events that are refused again become dead letters again. Settings come from the "
         "environment, as those of `run`."
     )
     parser.epilog = (

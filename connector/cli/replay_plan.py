@@ -32,7 +32,7 @@ class Skipped(Enum):
     DELIVERED = "delivered after all"
     REPLAYED = "replayed before"
     PENDING = "its record is not committed yet: the connector will judge it again by itself"
-    LOOP = "replayed and dead-lettered again: raise --max-replays once the cause is mended"
+    LOOP = "replayed and dead-lettered again: raise --max-replays once the cause is fixed"
     TOO_OLD = "older than the source topic keeps its records: the brokers would delete it, perhaps unread"
     GONE = "without a part of its record, which the source topic does not have any more"
     LIMIT = "beyond --limit"

@@ -37,7 +37,7 @@ def needs_operator(pipeline: Pipeline) -> list[str]:
     if not clock.agrees:
         sentences.append(
             f"the wall clock is {clock.disagreement_ms / 1000:+.0f} s off the brokers': nothing is judged or sent "
-            "until they agree within MAX_CLOCK_SKEW. Mend the clock of this host, or of the brokers"
+            "until they agree within MAX_CLOCK_SKEW. Correct the clock of this host, or of the brokers"
         )
     refusals = {assignment.restoring.refusal: None for assignment in assignments}
     letters = [(assignment.partition, assignment.letters.complaint()) for assignment in assignments]

@@ -33,9 +33,9 @@ _TOO_LARGE = (
 
 _DOUBTS = {
     Kind.REPEATED: "there is copy after copy of one dedupe key: if it is no id of one event (a constant, a customer's id), "
-    "all events with it but one are dropped. Look at the records at these places, and mend the producer or DEDUPE_KEY",
+    "all events with it but one are dropped. Look at the records at these places, and fix the producer or DEDUPE_KEY",
     Kind.DIFFERENT: "events of one dedupe key differ in more than their time, and one of them is sent. Look at the records "
-    "at these places, and mend the producer or DEDUPE_KEY",
+    "at these places, and fix the producer or DEDUPE_KEY",
 }
 
 

@@ -3,7 +3,7 @@
     python -m tests.integration.chaos [--only NAME ...] [--seed N]
 
 Each ordeal is a function of groups under load, one of each protocol; `test_brokers.py` and `test_members.py` run each for
-seconds, this module for minutes, with a table at the end. The exit code is 0 only if every account closes.
+seconds, this module for minutes, with a table at the end. The exit code is 0 only if all records are accounted for.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def cut_off(link: Link, groups: Sequence[Group], seconds: float, *, reset: bool)
     began = now_ms()
     link.cut(reset=reset)
     time.sleep(seconds)
-    link.mend()
+    link.restore()
     for group in groups:
         group.flows()
         group.until_shared()

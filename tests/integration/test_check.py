@@ -39,7 +39,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
     assert world.sandbox.record() == []
 
 
-def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: World) -> None:
+def test_everything_that_is_wrong_is_said_at_once_with_what_fixes_it(world: World) -> None:
     world.create_topic(2)
     create_topic(world.servers, world.ledger, 2, cleanup_policy="compact")
     before = _ours(world), topic_settings(world.servers, world.ledger)
@@ -52,7 +52,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: Worl
     assert {what for what, state in found.items() if state == "WRONG"} == {"ledger", "registry", "token"}
     assert f"kafka-configs.sh --bootstrap-server {world.servers} --alter" in checked.stdout
     assert "cleanup.policy=delete" in checked.stdout
-    assert "3 of these must be mended" in checked.stdout
+    assert "3 of these must be fixed" in checked.stdout
     assert "not the secret" not in checked.stdout + checked.stderr
     assert (_ours(world), topic_settings(world.servers, world.ledger)) == before
 

@@ -146,7 +146,7 @@ def test_damage_where_no_checksum_reaches_is_noticed(world: World, cluster: Clus
     assert world.sandbox.accepted() == _BEFORE | {"new on the other": 1}
 
 
-def test_from_damage_that_nothing_mends_an_operator_goes_on_as_the_sentence_says(world: World, cluster: Cluster) -> None:
+def test_from_damage_that_nothing_fixes_an_operator_goes_on_as_the_sentence_says(world: World, cluster: Cluster) -> None:
     _stopped(world)
     batch = _batches(cluster, world.ledger)[0]
     batch.flip(batch.length - 20, 0x10)

@@ -62,7 +62,7 @@ def world(cluster: Cluster, _one_sandbox: Sandbox, tmp_path: Path) -> Iterator[W
     world.close()
 
 
-def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_mended(
+def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_fixed(
     cluster: Cluster, world: World
 ) -> None:
     topics = {f"{world.topic}-{name}": damage for name, damage in _DAMAGES.items()}

@@ -99,7 +99,7 @@ def test_letter_whose_time_an_older_topic_does_not_take_is_written_with_the_time
     assert dict(headers_of(letter))["connector.timestamp"] == str(at).encode()
 
 
-def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(world: World) -> None:
+def test_compacted_dead_letter_topic_is_refused_with_the_command_that_fixes_it(world: World) -> None:
     world.create_topic()
     create_topic(world.servers, world.dead_letters, cleanup_policy="compact", retention_ms="-1")
     world.produce(Produced(b"\x01", b"k"))
@@ -114,7 +114,7 @@ def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(w
 
 
 @pytest.mark.parametrize(
-    ("forgets", "mended"),
+    ("forgets", "fixed"),
     [
         ({"retention_ms": "604800000"}, {"retention_ms": "-1"}),
         ({"retention_ms": "-1", "retention_bytes": "1000000"}, {"retention_bytes": "-1"}),
@@ -123,13 +123,13 @@ def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(w
     ],
     ids=["by time", "by size", "by key", "by an election"],
 )
-def test_dead_letter_topic_that_forgets_is_refused_until_it_is_mended_or_accepted(
-    world: World, forgets: dict[str, str], mended: dict[str, str]
+def test_dead_letter_topic_that_forgets_is_refused_until_it_is_fixed_or_accepted(
+    world: World, forgets: dict[str, str], fixed: dict[str, str]
 ) -> None:
     world.create_topic()
     create_topic(world.servers, world.dead_letters, 1, **forgets)
     world.produce(Produced(b"\x01", b"k"))
-    ((setting, value),) = mended.items()
+    ((setting, value),) = fixed.items()
     command = f"--entity-name {world.dead_letters} --add-config {setting.replace('_', '.')}={value}"
 
     connector = world.connector()
@@ -149,7 +149,7 @@ def test_dead_letter_topic_that_forgets_is_refused_until_it_is_mended_or_accepte
     # Another way to forget is another case.
     alter_topic(world.servers, world.dead_letters, retention_ms="1000000", retention_bytes="1000001")
     assert "would lose letters" in world.command("check", ACCEPT=found[1]).stdout
-    alter_topic(world.servers, world.dead_letters, **{"retention_ms": "-1", "retention_bytes": "-1"} | mended)
+    alter_topic(world.servers, world.dead_letters, **{"retention_ms": "-1", "retention_bytes": "-1"} | fixed)
     assert world.command("check").returncode == 0
     connector.start(world.settings())
     connector.until_ready()

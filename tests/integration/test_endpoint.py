@@ -1,4 +1,4 @@
-"""Amazon's address gone wrong (scenario 41): its name, its place, its certificate. All waits, and goes on when mended.
+"""Amazon's address gone wrong (scenario 41): its name, its place, its certificate. All waits, and goes on when fixed.
 
 What answers from the right place, but as another region or a proxy would, stands in the table of `test_scenarios`.
 """

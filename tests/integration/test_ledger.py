@@ -1,4 +1,4 @@
-"""The ledger topic and the commits that rest on it: made, checked, mended, refused, and accepted all the same."""
+"""The ledger topic and the commits that rest on it: made, checked, fixed, refused, and accepted all the same."""
 
 from __future__ import annotations
 
@@ -51,20 +51,18 @@ def test_ledger_is_made_with_as_many_partitions_and_settings_that_lose_no_fact(w
 
 
 @pytest.mark.parametrize(
-    ("wrong", "mended"),
+    ("wrong", "fixed"),
     [("retention.ms", ("60000", str(8 * DAY_MS))), ("cleanup.policy", ("compact", "delete"))],
 )
-def test_ledger_that_would_lose_facts_is_refused_until_it_is_mended(
-    world: World, wrong: str, mended: tuple[str, str]
-) -> None:
+def test_ledger_that_would_lose_facts_is_refused_until_it_is_fixed(world: World, wrong: str, fixed: tuple[str, str]) -> None:
     world.create_topic()
     good = {"retention.ms": str(8 * DAY_MS), "message.timestamp.type": "LogAppendTime"}
-    create_topic(world.servers, world.ledger, 1, **good | {wrong: mended[0]})
+    create_topic(world.servers, world.ledger, 1, **good | {wrong: fixed[0]})
     world.produce(event("1"))
 
     connector = world.connector()
     alter = f"kafka-configs.sh --bootstrap-server {world.servers} --alter --entity-type topics --entity-name {world.ledger}"
-    command = f"{alter} --add-config {wrong}={mended[1]}"
+    command = f"{alter} --add-config {wrong}={fixed[1]}"
     connector.until_said("operator_needed", sentence=command)
     status, why = connector.page("/readyz")
     assert status == 503
@@ -72,7 +70,7 @@ def test_ledger_that_would_lose_facts_is_refused_until_it_is_mended(
     assert connector.metrics()['connector_paused{reason="refused"}'] == 1
     assert world.sandbox.record() == []
 
-    alter_topic(world.servers, world.ledger, **{wrong: mended[1]})
+    alter_topic(world.servers, world.ledger, **{wrong: fixed[1]})
     connector.until_resolved(delivered=1)
     connector.until_ready()
 

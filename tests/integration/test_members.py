@@ -102,7 +102,7 @@ def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
 
         assert code == 0
         assert now_ms() - began < 30_000
-        link.mend()
+        link.restore()
         group.interrupted(began, now_ms())
         group.join()
         chaos.settle(group)
@@ -176,7 +176,7 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
             group.flows()  # for longer than a session
             eventually(lambda cut=cut: cut.page("/readyz")[0] == 503, "it is not ready", 30)  # type: ignore[misc]
             assert group.held(cut) == frozenset(), "what it had counts as lost"
-            link.mend()
+            link.restore()
             group.flows()
             group.until_shared()
             group.interrupted(began, now_ms())
