@@ -286,5 +286,5 @@ class MonitorEvents(Protocol):
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Note the end offset of a partition."""
 
-    def lacking(self, sentences: list[str]) -> None:
+    def lacking(self, messages: list[str]) -> None:
         """Replace what was noted: missing rights, and partitions that yield nothing."""

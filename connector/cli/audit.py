@@ -51,7 +51,7 @@ _HOUR_MS = 3_600_000
 deleted by the time they are asked for."""
 _PLACES = 10
 _SHOWN = 5
-"""Places named in the JSON for each partition, and in a sentence."""
+"""Places named in the JSON for each partition, and in a line of text."""
 _FATES = (Outcome.DELIVERED, Outcome.DEAD_LETTERED, Outcome.DUPLICATE, Outcome.STALE, Outcome.IGNORED)
 
 
@@ -312,10 +312,10 @@ def _show(settings: Settings, audits: list[TopicAudit], now_ms: int) -> None:
     for one in audits:
         console.print(f"\n{one.topic}", style="bold", soft_wrap=True, highlight=False)
         console.print(_by_partition(one), _by_fate(one), highlight=False)
-        for sentence in _notes(one):
-            console.print(sentence, soft_wrap=True, highlight=False)
-        for sentence in _wrong(one):
-            console.print(sentence, style="red", soft_wrap=True, highlight=False)
+        for message in _notes(one):
+            console.print(message, soft_wrap=True, highlight=False)
+        for message in _wrong(one):
+            console.print(message, style="red", soft_wrap=True, highlight=False)
     if all(one.accounted_for for one in audits):
         told = (
             "all records accounted for: each one below the committed offsets has its outcome, and every dead letter is there"

@@ -28,7 +28,7 @@ from connector.kafka import clients
 from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import LedgerReader
 from connector.kafka.managed_topics import ManagedTopics
-from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
+from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_message
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
@@ -68,7 +68,7 @@ class Finding:
 
     state: State
     what: str
-    sentence: str
+    message: str
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -89,9 +89,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if finding.state is State.WRONG:
             wrong.add(finding.what)
             count += 1
-        line = Text.assemble(
-            (f"{finding.state.value:>5}", _STYLE[finding.state]), f"  {finding.what:<14} {finding.sentence}"
-        )
+        line = Text.assemble((f"{finding.state.value:>5}", _STYLE[finding.state]), f"  {finding.what:<14} {finding.message}")
         console.print(line, soft_wrap=True)
     console.print(
         "\nconnector run can work." if not count else f"\n{count} of these must be fixed before connector run can work."
@@ -129,7 +127,7 @@ def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
         console.print("Nothing was sent.")
         return True
     meaning = meaning_of(asyncio.run(_sent(settings, contract, body)))
-    console.print("", *meaning.sentences, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    console.print("", *meaning.messages, sep="\n", soft_wrap=True, markup=False, highlight=False)
     return meaning.taken
 
 
@@ -182,10 +180,10 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     yield _group(topics, settings.kafka.group_id)
 
 
-def _topic(what: str, topic: TopicDescription, rights: tuple[str, ...], sentence: str) -> Finding:
+def _topic(what: str, topic: TopicDescription, rights: tuple[str, ...], message: str) -> Finding:
     if lacking := topic.lacks(*rights):
-        return Finding(State.WRONG, what, lacking_sentence(f"topic {topic.name}", lacking))
-    return Finding(State.RIGHT, what, f"{topic.name}: {sentence}")
+        return Finding(State.WRONG, what, lacking_message(f"topic {topic.name}", lacking))
+    return Finding(State.RIGHT, what, f"{topic.name}: {message}")
 
 
 def _ledger(own: ManagedTopics, source: TopicDescription, name: str) -> tuple[TopicDescription | None, Finding]:
@@ -207,7 +205,7 @@ def _letters(own: ManagedTopics, source: TopicDescription, name: str) -> Finding
         return Finding(State.RIGHT, "dead letters", f"{name}: not there yet, connector run makes it")
     finding = _topic("dead letters", found, LETTER_RIGHTS, f"{_partitions(found, source)}, may be written")
     note = own.letters_note(source, found) if finding.state is State.RIGHT else None
-    return finding if note is None else Finding(State.NOTE, finding.what, f"{finding.sentence}; {note}")
+    return finding if note is None else Finding(State.NOTE, finding.what, f"{finding.message}; {note}")
 
 
 def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
@@ -253,7 +251,7 @@ def _group(topics: Cluster, group: str) -> Finding:
     except KafkaUnavailable as error:
         return Finding(State.WRONG, "group", str(error))
     if lacking:
-        return Finding(State.WRONG, "group", lacking_sentence(f"group {group}", lacking))
+        return Finding(State.WRONG, "group", lacking_message(f"group {group}", lacking))
     return Finding(State.RIGHT, "group", group)
 
 

@@ -140,8 +140,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = read_settings(environ)
     configure_logging("error", "console")
     if not (asked.yes or asked.dry_run or sys.stdin.isatty()):
-        sentence = "connector replay asks before it writes, and there is no terminal to ask at: give --yes, or --dry-run"
-        print(sentence, file=sys.stderr)
+        message = "connector replay asks before it writes, and there is no terminal to ask at: give --yes, or --dry-run"
+        print(message, file=sys.stderr)
         return _REFUSED
     console = Console()
     with ProgressBar() as bar:

@@ -64,7 +64,7 @@ class Meaning:
     """An answer in plain words."""
 
     taken: bool
-    sentences: tuple[str, ...]
+    messages: tuple[str, ...]
 
 
 def meaning_of(answer: Answer) -> Meaning:

@@ -2,7 +2,7 @@
 
 Levels: ``info`` what an operator wants to read a day later; ``warning`` unexpected, nothing lost, it goes on by itself;
 ``error`` an operator is needed. No line, label or page ever holds a match-key value, a token or an event body: what comes in
-here are names, numbers, codes and sentences of our own.
+here are names, numbers, codes and texts of our own.
 
 Counters that change per event are the pipeline's (`core.statistics`); a scrape reads them, so the hot path says nothing.
 """
@@ -48,7 +48,7 @@ class Telemetry:
         self._lock = threading.Lock()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
         self.denied_schemas: list[str] = []
-        """A sentence on the schema registry that refuses us; it waits for an operator, too."""
+        """A message on the schema registry that refuses us; it waits for an operator, too."""
         self._operator: list[str] = []
         self.lacks: list[str] = []
         """Sentences on the rights that the brokers do not grant us; they wait for an operator, too."""
@@ -74,15 +74,15 @@ class Telemetry:
         """Say what runs, and with which settings (secrets masked)."""
         self._log.info("started", version=version, settings=dict(settings))
         for note in notes:
-            self._log.info("note", sentence=note)
+            self._log.info("note", message=note)
 
     def listening(self, host: str, port: int) -> None:
         """Say where probes and scrapes are answered; with ``LISTEN_PORT=0`` nobody knows before."""
         self._log.info("listening", host=host, port=port)
 
-    def waiting_for(self, sentence: str) -> None:
+    def waiting_for(self, message: str) -> None:
         """Say what must be there before anything can start."""
-        self._seldom("warning", "waiting", sentence, sentence=sentence)
+        self._seldom("warning", "waiting", message, message=message)
 
     def assigned(self, partition: TopicPartition) -> None:
         """Say that the group gave us a partition."""
@@ -100,10 +100,10 @@ class Telemetry:
             seconds=round(seconds, 3),
         )
 
-    def restore_failed(self, partition: TopicPartition, sentence: str, needs_operator: bool) -> None:
+    def restore_failed(self, partition: TopicPartition, message: str, needs_operator: bool) -> None:
         """Say that a partition cannot start."""
         level, event = ("error", "partition_refused") if needs_operator else ("warning", "partition_not_restored")
-        self._seldom(level, event, str(partition), partition=str(partition), sentence=sentence)
+        self._seldom(level, event, str(partition), partition=str(partition), message=message)
 
     def released(self, partition: TopicPartition, unresolved: int) -> None:
         """Say that a partition was given up, and how many records were given back with it."""
@@ -139,7 +139,7 @@ class Telemetry:
 
     def letter_failed(self, topic: str, code: str) -> None:
         """Say that a dead letter could not be written so; it is written otherwise, or its partition waits."""
-        more = {"sentence": _TOO_LARGE.format(topic)} if code in TOO_LARGE else {}
+        more = {"message": _TOO_LARGE.format(topic)} if code in TOO_LARGE else {}
         self._seldom("warning", "dead_letter_not_written", code, topic=topic, code=code, **more)
 
     def record_unforeseen(self, partition: TopicPartition, offset: int, kind: str) -> None:
@@ -162,7 +162,7 @@ class Telemetry:
     def schema_unavailable(self, failure: SchemaUnavailable | None, partitions: int) -> None:
         """Say that so many partitions wait for a schema, whether an operator must help, and when none does any more."""
         if failure is not None:
-            self._seldom("warning", "schema_unavailable", "", sentence=str(failure))
+            self._seldom("warning", "schema_unavailable", "", message=str(failure))
         elif self._metrics.lacking_schema:
             self._log.info("schema_available")
         self._metrics.lacking_schema = partitions
@@ -174,10 +174,10 @@ class Telemetry:
         """Take note of a partition's end offset."""
         self._metrics.lag(partition, end_offset)
 
-    def lacking(self, sentences: list[str]) -> None:
+    def lacking(self, messages: list[str]) -> None:
         """Say which rights the brokers do not grant us, once, and that they do again."""
-        self.lacks, before = sentences, self.lacks
-        self._operator_needed(before, sentences)
+        self.lacks, before = messages, self.lacks
+        self._operator_needed(before, messages)
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Take note of a commit; the last one of a partition is made after we said that it is given up."""
@@ -188,24 +188,24 @@ class Telemetry:
         self._metrics.commit_failures.labels(code).inc()
         self._seldom("warning", "commit_refused", code, partition=str(partition), code=code)
 
-    def needs_operator(self, sentences: list[str]) -> None:
+    def needs_operator(self, messages: list[str]) -> None:
         """Say what an operator must do, once, and that it is done."""
-        self._operator, before = sentences, self._operator
-        self._operator_needed(before, sentences)
+        self._operator, before = messages, self._operator
+        self._operator_needed(before, messages)
 
     def _operator_needed(self, before: list[str], now: list[str]) -> None:
-        for sentence in now:
-            if sentence not in before:
-                self._log.error("operator_needed", sentence=sentence)
-        for sentence in before:
-            if sentence not in now:
-                self._log.info("operator_no_longer_needed", sentence=sentence)
+        for message in now:
+            if message not in before:
+                self._log.error("operator_needed", message=message)
+        for message in before:
+            if message not in now:
+                self._log.info("operator_no_longer_needed", message=message)
 
     def key_doubted(self, doubt: Doubt) -> None:
         """Say that a dedupe key may say nothing, and where in Kafka it stands."""
         places = {"first": doubt.first, "last": doubt.last, "copies": doubt.copies}
         self._seldom(
-            "warning", "dedupe_key_doubtful", doubt.kind, kind=doubt.kind.value, **places, sentence=_DOUBTS[doubt.kind]
+            "warning", "dedupe_key_doubtful", doubt.kind, kind=doubt.kind.value, **places, message=_DOUBTS[doubt.kind]
         )
 
     def draining(self, signal: str) -> None:
@@ -228,7 +228,7 @@ class Telemetry:
 
     def failed(self, error: BaseException) -> None:
         """Say that the process ends for a reason nobody foresaw."""
-        self._log.error("failed", kind=type(error).__name__, sentence=str(error), exc_info=error)
+        self._log.error("failed", kind=type(error).__name__, message=str(error), exc_info=error)
 
     def _seldom(self, level: str, event: str, key: str, **fields: object) -> None:
         with self._lock:

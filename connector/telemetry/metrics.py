@@ -32,11 +32,11 @@ class _Adjusting(Protocol):
 class Metrics:
     """The metrics of one connector. Safe to call from any thread.
 
-    ``sentences``: how many wait for an operator beside those of the pipeline.
+    ``messages``: how many wait for an operator beside those of the pipeline.
     """
 
-    def __init__(self, sentences: Callable[[], int]) -> None:
-        self._sentences = sentences
+    def __init__(self, messages: Callable[[], int]) -> None:
+        self._messages = messages
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
@@ -156,7 +156,7 @@ class Metrics:
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
-        waiting = self._sentences() + len(status.needs_operator(pipeline))
+        waiting = self._messages() + len(status.needs_operator(pipeline))
         yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": self.lacking_schema}

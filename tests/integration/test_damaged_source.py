@@ -163,7 +163,7 @@ def test_batch_that_is_given_up_as_the_readme_says_is_skipped_with_the_value_tha
     what = f"the committed offset {2 * _BATCH} is not this connector's, and the record at offset {_BATCH} below it has no"
 
     def printed() -> set[str]:
-        sentences = [line["sentence"] for line in connector.log("operator_needed") if what in line["sentence"]]
+        sentences = [line["message"] for line in connector.log("operator_needed") if what in line["message"]]
         return {value for sentence in sentences for value in re.findall(r"ACCEPT=(\S+)", sentence)}
 
     eventually(lambda: len(printed()) == 2, "it prints a value for each", 60)

@@ -133,14 +133,14 @@ def test_dead_letter_topic_that_forgets_is_refused_until_it_is_fixed_or_accepted
     command = f"--entity-name {world.dead_letters} --add-config {setting.replace('_', '.')}={value}"
 
     connector = world.connector()
-    said = connector.until_said("operator_needed", sentence=command)
+    said = connector.until_said("operator_needed", message=command)
     assert connector.page("/readyz")[0] == 503
     checked = world.command("check")
     assert (checked.returncode, command in checked.stdout) == (1, True)
     assert world.fates() == {}
     assert connector.stop() == 0
 
-    found = re.search(r"ACCEPT=(\S+)", said["sentence"])
+    found = re.search(r"ACCEPT=(\S+)", said["message"])
     assert found is not None
     assert "which was accepted" in world.command("check", ACCEPT=found[1]).stdout
     connector.start(world.settings(ACCEPT=found[1]))
@@ -187,11 +187,11 @@ def test_letter_that_cannot_be_written_pauses_its_partition_until_it_can(world: 
     world.produce(event("on another partition"), partition=1)
 
     said = connector.until_said("dead_letter_not_written", code="MSG_SIZE_TOO_LARGE", topic=world.dead_letters)
-    assert f"Dead letters are larger than {world.dead_letters} takes: raise its max.message.bytes" in said["sentence"]
+    assert f"Dead letters are larger than {world.dead_letters} takes: raise its max.message.bytes" in said["message"]
     eventually(lambda: connector.metrics().get('connector_paused{reason="dead_letter"}') == 1, "it says that it waits")
     connector.until_resolved(delivered=1)
     assert not world.committed().get(0), "at most the beginning"
-    connector.until_said("operator_needed", sentence="raise its max.message.bytes")
+    connector.until_said("operator_needed", message="raise its max.message.bytes")
 
     alter_topic(world.servers, world.dead_letters, max_message_bytes="1048588")
     connector.until_resolved(delivered=1, dead_lettered=1)
@@ -263,7 +263,7 @@ def test_letter_larger_than_its_topic_takes_is_written_without_its_largest_parts
     assert cut.key() == (None if "key" in lacks else record.key)
     assert len(headers_of(cut)) == (9 if "headers" in lacks else 9 + len(record.headers))
     said = connector.until_said("dead_letter_not_written", topic=world.dead_letters)
-    assert "raise its max.message.bytes" in said["sentence"]
+    assert "raise its max.message.bytes" in said["message"]
     assert world.command("audit").returncode == 0
 
     replay = world.command("replay", "--yes")

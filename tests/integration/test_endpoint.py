@@ -156,10 +156,10 @@ def test_a_certificate_that_does_not_hold_needs_an_operator_until_another_is_sho
     place.world.produce(event("1"), event("2"))
     connector = place.connector("https", SSL_CERT_FILE=str(certificates.trusted))
 
-    said = connector.until_said("operator_needed", sentence=why)
-    assert f"The certificate of {_NAME} does not hold" in said["sentence"]
+    said = connector.until_said("operator_needed", message=why)
+    assert f"The certificate of {_NAME} does not hold" in said["message"]
     status, text = connector.page("/readyz")
-    assert (status, text.strip()) == (503, said["sentence"])
+    assert (status, text.strip()) == (503, said["message"])
     assert connector.page("/livez")[0] == 200
     assert place.world.sandbox.status()["tokens"] == 0
     assert place.world.has_committed_nothing()

@@ -139,7 +139,7 @@ def test_of_two_processes_with_one_static_id_one_works_and_the_other_ends_and_sa
     # Classic: the younger takes the id over. KIP-848: the older keeps it for as long as it lives.
     works, ends = (younger, older) if protocol == "classic" else (older, younger)
     assert ends.wait(60) == 1
-    assert "KAFKA_GROUP_INSTANCE_ID" in ends.log("failed")[0]["sentence"]
+    assert "KAFKA_GROUP_INSTANCE_ID" in ends.log("failed")[0]["message"]
     eventually(lambda: len(_held(works)) == 2, "the other has the partitions", 60)
     world.produce(event("bought"))
     works.until_resolved(delivered=1)
