@@ -122,16 +122,16 @@ def audit(settings: Settings, bar: ProgressBar, *, now_ms: int, since_ms: int | 
         LedgerRefused: the ledger is another's, damaged, or of an unknown format.
         LogDamaged: one of the topics is damaged.
     """
-    survey = TopicReader(settings.kafka, bar.advance)
+    reader = TopicReader(settings.kafka, bar.advance)
     return [
-        _TopicAuditor(settings, survey, bar, survey.source(topic)).audit(now_ms, since_ms) for topic in settings.kafka.topics
+        _TopicAuditor(settings, reader, bar, reader.source(topic)).audit(now_ms, since_ms) for topic in settings.kafka.topics
     ]
 
 
 @dataclass(slots=True)
 class _TopicAuditor:
     settings: Settings
-    survey: TopicReader
+    reader: TopicReader
     bar: ProgressBar
     source: TopicDescription
     accounts: dict[int, PartitionAccount] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class _TopicAuditor:
 
     def audit(self, now_ms: int, since_ms: int | None) -> TopicAudit:
         places = [TopicPartition(self.source.name, number) for number in range(self.source.partitions)]
-        commits = {place: self.survey.commit(place, self.source.topic_id) for place in places}
+        commits = {place: self.reader.commit(place, self.source.topic_id) for place in places}
         bounds = {place: self._bounds(place, since_ms) for place in places}
         for place, (first, end) in bounds.items():
             self.accounts[place.partition] = PartitionAccount(first, end, commits[place][0], begins=since_ms is None)
@@ -148,12 +148,12 @@ class _TopicAuditor:
         self.bar.phase(f"{self.source.name}: source", _total(bounds))
         for place, (first, end) in bounds.items():
             self._read_source(place, first, end, forgotten_before_ms.get(place.partition))
-        ledger = self.survey.bounds(self.settings.ledger.topic_for(self.source.name))
+        ledger = self.reader.bounds(self.settings.ledger.topic_for(self.source.name))
         self.bar.phase(f"{self.source.name}: ledger", _total(ledger))
         for place, (first, end) in ledger.items():
             self._read_ledger(place, (first, end), ledger_policy(self.settings))
         letters_topic = self.settings.dead_letters.topic_for(self.source.name)
-        letters = self.survey.bounds(letters_topic)
+        letters = self.reader.bounds(letters_topic)
         self.bar.phase(f"{self.source.name}: dead letters", _total(letters))
         self._read_letters(letters)
         return TopicAudit(
@@ -168,35 +168,35 @@ class _TopicAuditor:
 
     def _forgets(self, topic: str) -> bool:
         try:
-            return forgets(self.survey.topics.settings(topic))
+            return forgets(self.reader.cluster.settings(topic))
         except KafkaDenied:  # a right that nothing else here needs
             return False
 
     def _bounds(self, place: TopicPartition, since_ms: int | None) -> tuple[int, int]:
-        first, end = self.survey.topics.offsets(place, stable=True)
+        first, end = self.reader.cluster.offsets(place, stable=True)
         if since_ms is not None:
-            found = self.survey.topics.offset_at(place, since_ms)
+            found = self.reader.cluster.offset_at(place, since_ms)
             first = end if found is None else min(max(first, found), end)
         return first, end
 
     def _forgotten_before(self, now_ms: int) -> dict[int, int]:
         """Return for each ledger partition that lost records by retention, how old a record is whose facts may be gone."""
         name = self.settings.ledger.topic_for(self.source.name)
-        cut = [place.partition for place, (first, _) in self.survey.bounds(name).items() if first > 0]
-        retention_ms = int(self.survey.topics.settings(name).get("retention.ms", "-1")) if cut else -1
+        cut = [place.partition for place, (first, _) in self.reader.bounds(name).items() if first > 0]
+        retention_ms = int(self.reader.cluster.settings(name).get("retention.ms", "-1")) if cut else -1
         return dict.fromkeys(cut, now_ms - retention_ms + _HOUR_MS) if retention_ms >= 0 else {}
 
     def _read_source(self, place: TopicPartition, first: int, end: int, forgotten_before_ms: int | None) -> None:
         account, next_offset = self.accounts[place.partition], first
         while True:
             try:
-                for record in self.survey.read(place, next_offset, end):
+                for record in self.reader.read(place, next_offset, end):
                     epoch, offset = record.leader_epoch(), record.offset() or 0
                     forgotten = forgotten_before_ms is not None and record.timestamp()[1] < forgotten_before_ms
                     account.take_record(offset, UNKNOWN_EPOCH if epoch is None else epoch, forgotten=forgotten)
                     next_offset = offset + 1
             except KafkaUnavailable:
-                begins_at, _ = self.survey.topics.offsets(place)
+                begins_at, _ = self.reader.cluster.offsets(place)
                 if begins_at <= next_offset:
                     raise
                 account.begin_at(begins_at)  # retention deleted what was about to be read
@@ -207,7 +207,7 @@ class _TopicAuditor:
     def _read_ledger(self, place: TopicPartition, bounds: tuple[int, int], policy: LedgerPolicy) -> None:
         account = self.accounts.get(place.partition)
         unopened = bounds[0] == 0  # of a ledger cut short the first entry is not the first of all
-        for _, entry in self.survey.entries(self.source.name, policy.group, place, bounds):
+        for _, entry in self.reader.entries(self.source.name, policy.group, place, bounds):
             header = entry.header
             if (header.destination, header.dedupe_key) == (policy.destination, policy.dedupe_key):
                 self._take_keys(entry)
@@ -233,11 +233,11 @@ class _TopicAuditor:
 
     def _read_letters(self, bounds: dict[TopicPartition, tuple[int, int]]) -> None:
         name, group = self.source.name, self.settings.kafka.group_id
-        for _, _, letter in self.survey.letters(bounds):
+        for _, _, letter in self.reader.letters(bounds):
             if letter is None or (letter.group, letter.source.topic) != (group, name):
                 continue
             account = self.accounts.get(letter.source.partition)
-            if account is not None and letter.may_stand_in(self.survey.cluster_id, self.source.topic_id):
+            if account is not None and letter.may_stand_in(self.reader.cluster_id, self.source.topic_id):
                 account.take_letter(letter.offset)
 
 

@@ -145,8 +145,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return _REFUSED
     console = Console()
     with ProgressBar() as bar:
-        survey = TopicReader(settings.kafka, bar.advance)
-        replays = [_TopicReplay(settings, survey, bar, topic, asked, started_ms) for topic in settings.kafka.topics]
+        reader = TopicReader(settings.kafka, bar.advance)
+        replays = [_TopicReplay(settings, reader, bar, topic, asked, started_ms) for topic in settings.kafka.topics]
         for one in replays:
             one.look()
     for one in replays:
@@ -184,7 +184,7 @@ class _TopicReplay:
     """The replay of one source topic."""
 
     settings: Settings
-    survey: TopicReader
+    reader: TopicReader
     bar: ProgressBar
     topic: str
     asked: Asked
@@ -205,21 +205,21 @@ class _TopicReplay:
 
     def look(self) -> None:
         """Read letters, ledger and source, and decide."""
-        asked, survey = self.asked, self.survey
+        asked, reader = self.asked, self.reader
         group = self.settings.kafka.group_id
-        self._source = survey.source(self.topic)
+        self._source = reader.source(self.topic)
         self._must_be_writable()
         times = asked.since_ms, asked.until_ms
         selection = Selection(group, self.topic, asked.reasons, *times, asked.max_replays, asked.limit)
-        self._planner = planner = Planner(selection, survey.cluster_id)
+        self._planner = planner = Planner(selection, reader.cluster_id)
         self._read_letters()
         partitions = [TopicPartition(self.topic, number) for number in range(self._source.partitions)]
-        commits = {place.partition: survey.next_offset(place, self._source.topic_id) for place in partitions}
-        firsts = {place: survey.topics.offsets(place)[0] for place in partitions}
+        commits = {place.partition: reader.next_offset(place, self._source.topic_id) for place in partitions}
+        firsts = {place: reader.cluster.offsets(place)[0] for place in partitions}
         open_from = {place.partition: max(commits[place.partition] or 0, firsts[place]) for place in partitions}
         self._read_ledger()
         for place, first in self._searched_from(firsts).items():
-            self._looked_to[place] = survey.topics.offsets(place, stable=True)[1]
+            self._looked_to[place] = reader.cluster.offsets(place, stable=True)[1]
             self._search(place, first, self._looked_to[place])
         begins_at = {place.partition: first for place, first in firsts.items()}
         self.plan = planner.plan(self._source.topic_id, open_from, self._oldest_ms(), begins_at)
@@ -233,17 +233,17 @@ class _TopicReplay:
             raise KafkaUnavailable(f"topic {self.topic}: this client may not write it; grant it with kafka-acls.sh")
 
     def _read_letters(self) -> None:
-        bounds = self.survey.bounds(self.settings.dead_letters.topic_for(self.topic))
+        bounds = self.reader.bounds(self.settings.dead_letters.topic_for(self.topic))
         self.bar.phase(f"{self.topic}: dead letters", sum(end - first for first, end in bounds.values()))
-        for place, message, letter in self.survey.letters(bounds):
+        for place, message, letter in self.reader.letters(bounds):
             self._planner.take_letter(place, message.offset() or 0, letter)
 
     def _read_ledger(self) -> None:
         policy = ledger_policy(self.settings)
-        bounds = self.survey.bounds(self.settings.ledger.topic_for(self.topic))
+        bounds = self.reader.bounds(self.settings.ledger.topic_for(self.topic))
         self.bar.phase(f"{self.topic}: ledger", sum(end - first for first, end in bounds.values()))
         for place, stretch in bounds.items():
-            for append_ms, entry in self.survey.entries(self.topic, policy.group, place, stretch):
+            for append_ms, entry in self.reader.entries(self.topic, policy.group, place, stretch):
                 header = entry.header
                 for run_of in entry.runs:
                     ours = header.destination == policy.destination
@@ -254,7 +254,7 @@ class _TopicReplay:
         found: dict[TopicPartition, int] = {}
         for candidate in self._planner.candidates():
             letter, target = candidate.letter, self._target(candidate.letter)
-            known = letter.id_derived and letter.may_stand_in(self.survey.cluster_id, self._source.topic_id)
+            known = letter.id_derived and letter.may_stand_in(self.reader.cluster_id, self._source.topic_id)
             first = max(letter.offset + 1, firsts[target]) if known else firsts[target]
             found[target] = min(first, found.get(target, first))
         return found
@@ -265,13 +265,13 @@ class _TopicReplay:
 
     def _search(self, place: TopicPartition, first: int, end: int) -> None:
         self.bar.phase(f"{place}: replayed before?", max(end - first, 0))
-        for message in self.survey.read(place, first, end):
+        for message in self.reader.read(place, first, end):
             if (found := replay_of(headers(message))) is not None:
                 self._planner.take_replay(*found)
 
     def _oldest_ms(self) -> int | None:
         """Return how old a record the source topic takes and keeps; None if it goes by when the record comes."""
-        settings = self.survey.topics.settings(self.topic)
+        settings = self.reader.cluster.settings(self.topic)
         if settings.get("message.timestamp.type") != "CreateTime":
             return None
         limits = [settings.get("message.timestamp.before.max.ms")]  # KIP-937: not known before Kafka 3.6
@@ -324,7 +324,7 @@ class _TopicReplay:
             return
         producer = TransactionalProducer(self.settings.kafka, f"{self.topic}.replay")
         producer.fence()
-        self.bar, self.survey.advance = bar, bar.advance
+        self.bar, self.reader.advance = bar, bar.advance
         self._look_again()
         left = [candidate for candidate in self.plan.chosen if not candidate.replayed]
         self.by_another_run = len(self.plan.chosen) - len(left)
@@ -353,7 +353,7 @@ class _TopicReplay:
     def _look_again(self) -> None:
         """Search what came to the source since `look`, up to its very end: nobody else's replay can come after that."""
         for place, first in self._looked_to.items():
-            _, end = self.survey.topics.offsets(place)
+            _, end = self.reader.cluster.offsets(place)
             try:
                 self._search(place, first, end)
             except KafkaUnavailable as error:
@@ -364,12 +364,12 @@ class _TopicReplay:
 
     def _records(self, left: list[Candidate]) -> Iterator[OutgoingRecord]:
         """Read the letters again, and yield what is written of each."""
-        self.survey.advance = lambda _: None  # the bar counts what was written
+        self.reader.advance = lambda _: None  # the bar counts what was written
         wanted: dict[TopicPartition, set[int]] = {}
         for candidate in left:
             wanted.setdefault(candidate.place, set()).add(candidate.offset)
         for place, offsets in wanted.items():
-            for message in self.survey.read(place, min(offsets), max(offsets) + 1):
+            for message in self.reader.read(place, min(offsets), max(offsets) + 1):
                 letter = Letter.read(headers(message))
                 if message.offset() not in offsets or letter is None:
                     continue
@@ -381,7 +381,7 @@ class _TopicReplay:
 
     def _from_source(self, letter: Letter) -> OutgoingRecord | None:
         """Make what is written of a letter's record where that still stands; None, and a note, if it does not."""
-        message = self.survey.record(letter.source, letter.offset)
+        message = self.reader.record(letter.source, letter.offset)
         own = headers(message) if message is not None else ()
         brought = (DEDUPE_ID_HEADER, letter.dedupe_id.encode()) in own
         if message is None or message.timestamp()[1] != letter.timestamp_ms or not (letter.id_derived or brought):
