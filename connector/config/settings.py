@@ -1,7 +1,7 @@
 """The tree of settings, in which each setting is declared once.
 
-`SETTINGS` lists the declarations in the order in which they stand here. A class that is derived from
-a policy of ``core`` declares where that policy's values come from.
+`SETTINGS` lists the declarations in the order in which they stand here. A class that is derived
+from a policy of ``core`` declares where that policy's values come from.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ _JSON = {"content-type": "application/json"}
         (418, b"", False, ["418", "as a whole"]),
         (425, b"", False, ["425", "later"]),
         (429, b"", False, ["429", "later"]),
-        (500, b"", False, ["500", "not well"]),
-        (503, b"<html>", False, ["503", "not well"]),
+        (500, b"", False, ["500", "has a fault"]),
+        (503, b"<html>", False, ["503", "has a fault"]),
     ],
 )
 def test_every_answer_has_words(status: int, body: bytes, taken: bool, words: list[str]) -> None:

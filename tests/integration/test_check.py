@@ -63,7 +63,9 @@ def test_schema_that_no_producer_registered_is_a_note_and_committed_partitions_a
     checked = world.command("check")
     assert checked.returncode == 0
     assert f"no subject {world.topic}-value" in checked.stdout
-    assert f"{world.topic}: 1 partitions where the group committed, the others at their beginning" in checked.stdout
+    assert (
+        f"{world.topic}: 1 partitions start where the group committed, the others start at their beginning" in checked.stdout
+    )
 
     world.schema_id()
     assert "no subject" not in world.command("check").stdout
@@ -75,7 +77,7 @@ def test_ledger_that_run_would_give_more_partitions_is_right(world: World) -> No
     checked = world.command("check")
     assert checked.returncode == 0
     assert f"{world.ledger}: 1 partitions, connector run adds 2, loses no fact" in checked.stdout
-    assert f"{world.topic}: 0 partitions where the group committed" in checked.stdout
+    assert f"{world.topic}: 0 partitions start where the group committed" in checked.stdout
 
 
 def test_missing_source_topic_is_wrong(world: World) -> None:

@@ -187,7 +187,7 @@ def test_letter_that_cannot_be_written_pauses_its_partition_until_it_can(world: 
     world.produce(event("on another partition"), partition=1)
 
     said = connector.until_said("dead_letter_not_written", code="MSG_SIZE_TOO_LARGE", topic=world.dead_letters)
-    assert f"Dead letters are larger than {world.dead_letters} takes: raise its max.message.bytes" in said["message"]
+    assert f"Dead letters are larger than {world.dead_letters} accepts: raise its max.message.bytes" in said["message"]
     eventually(lambda: connector.metrics().get('connector_paused{reason="dead_letter"}') == 1, "it says that it waits")
     connector.until_resolved(delivered=1)
     assert not world.committed().get(0), "at most the beginning"
@@ -326,7 +326,7 @@ def test_record_that_the_source_refuses_in_a_replay_stays_and_the_others_are_rep
 
     assert replay.returncode == 1, replay.stdout + replay.stderr
     assert "replayed 20 of 21 dead letters" in replay.stdout
-    assert "1 letters stay, for the source topic refuses their records" in replay.stdout
+    assert "1 letters stay, because the source topic refuses their records" in replay.stdout
     assert "MSG_SIZE_TOO_LARGE" in replay.stdout
     assert f"raise its max.message.bytes by 1 KB: {world.topic}-0@7" in replay.stdout
     assert sorted(each.value() or b"" for each in read_topic(world.servers, world.topic)[21:]) == sorted(

@@ -165,7 +165,7 @@ def test_ledger_that_is_gone_is_told_by_check_and_refused_by_run(world: World) -
     connector = _stopped_after(world, 2)
     delete_topic(world.servers, world.ledger)
 
-    assert "the ledger that this rests on is not there" in _wrong(world)
+    assert "the ledger that they rest on does not exist" in _wrong(world)
     connector.start(world.settings())
     connector.until_said("operator_needed", message="the ledger was recreated, but the commit rests on its offset")
     assert "the ledger was recreated, but the commit rests on its offset" in _wrong(world)
