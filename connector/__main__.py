@@ -52,8 +52,9 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="connector",
         description="Forwards Avro conversion events from Kafka to Amazon Ads, losing none and counting none twice.",
-        epilog="Exit codes: 0 done; 1 failed; 2 settings refused; 3 stopped because an operator is needed (ON_VERDICT=stop)"
-        "; 143 ended by SIGTERM. SIGTERM is the usual end of run, sandbox and produce-samples, which then exit with 0.",
+        epilog="`connector run --help` lists every setting. Exit codes: 0 done; 1 failed; 2 settings refused; 3 stopped "
+        "because an operator is needed (ON_VERDICT=stop); 143 ended by SIGTERM. SIGTERM is the usual end of run, sandbox "
+        "and produce-samples, which then exit with 0.",
     )
     commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():

@@ -39,16 +39,23 @@ __all__ = ["Finding", "State", "run", "set_up"]
 
 def set_up(parser: argparse.ArgumentParser) -> None:
     """Declare the description and the options of the command."""
-    parser.description = "Check settings, brokers, topics and rights, registry, schema and token. Changes nothing."
+    parser.description = (
+        "Check settings, brokers, topics and rights, registry, schema and token. Changes nothing. Settings come from the "
+        "environment, as for `run`."
+    )
+    parser.epilog = "Exit codes: 0 connector run can work; 1 something is wrong; 2 settings refused."
     parser.add_argument(
         "--send-test-event",
         action="store_true",
         help="then send one real event, which counts as a conversion, and explain Amazon's answer; asks first",
     )
     parser.add_argument("--yes", action="store_true", help="send the test event without asking")
-    parser.add_argument("--event-name", default=EVENT_NAME, help="name of the test event (default: %(default)s)")
+    parser.add_argument(
+        "--event-name", metavar="NAME", default=EVENT_NAME, help="name of the test event (default: %(default)s)"
+    )
     parser.add_argument(
         "--event-type",
+        metavar="TYPE",
         default=EVENT_TYPE,
         help="type of the test event, one of Amazon's standard types (default: %(default)s)",
     )

@@ -90,7 +90,9 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "Run the same pipeline as `run` on librdkafka's embedded broker and the sandbox. Needs no Kafka and no Amazon "
         "account. Ends with a reconciliation, and exit code 0 only if all records are accounted for."
     )
-    parser.add_argument("--events", type=int, default=30_000, help="number of records to produce (default: %(default)s)")
+    parser.add_argument(
+        "--events", type=int, metavar="N", default=30_000, help="number of records to produce (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:

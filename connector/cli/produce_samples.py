@@ -38,8 +38,8 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "Produce sample events to KAFKA_TOPIC at a steady rate, with their schema in the registry. Needs "
         "KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC and SCHEMA_REGISTRY_URL."
     )
-    parser.add_argument("--rate", type=_positive, default=20.0, help="events per second (default: 20)")
-    parser.add_argument("--count", type=int, default=None, help="number of events (default: no limit)")
+    parser.add_argument("--rate", type=_positive, metavar="N", default=20.0, help="events per second (default: 20)")
+    parser.add_argument("--count", type=int, metavar="N", default=None, help="number of events (default: no limit)")
 
 
 def _positive(text: str) -> float:

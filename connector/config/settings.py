@@ -128,9 +128,17 @@ class Amazon:
     )
     region: str = setting("AMAZON_REGION", kinds.word(*REGIONS), "region of the account: NA, EU or FE", default="NA")
     account_id: str = setting(
-        "AMAZON_ACCOUNT_ID", kinds.HEADER, "advertiser account, by its Entity ID where Amazon gave you one", required=True
+        "AMAZON_ACCOUNT_ID",
+        kinds.HEADER,
+        "advertiser account: the DSP advertiser id, or the Entity ID where Amazon gave you one",
+        required=True,
     )
-    client_id: str = setting("AMAZON_CLIENT_ID", kinds.HEADER, "client ID, sent with every request", required=True)
+    client_id: str = setting(
+        "AMAZON_CLIENT_ID",
+        kinds.HEADER,
+        "client ID of your Login with Amazon application, sent with every request",
+        required=True,
+    )
     client_secret: SecretValue = setting(
         "AMAZON_CLIENT_SECRET", kinds.secret(), "client secret of Login with Amazon; needs AMAZON_REFRESH_TOKEN"
     )
