@@ -85,7 +85,7 @@ class SchemaDenied(SchemaUnavailable):
 
     def __init__(self, answer: str, status: int) -> None:
         super().__init__(answer)
-        self.sentence = (
+        self.message = (
             f"the schema registry refuses this client, or is not at its address (HTTP {status}). "
             "Fix that, or the SCHEMA_REGISTRY_… settings and restart"
         )

@@ -433,7 +433,7 @@ class _TopicReplay:
         return OutgoingRecord(self._target(letter), message.key(), message.value(), marks, letter.timestamp_ms)
 
     def say_written(self, console: Console) -> None:
-        """Say what was written, also after a run that did not finish."""
+        """Show what was written, also after a run that did not finish."""
         count, left = len(self.plan.chosen), sum(map(len, self.left.values()))
         if not count:
             return

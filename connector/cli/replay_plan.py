@@ -63,7 +63,7 @@ class Candidate:
     offset: int
     letter: Letter
     dead_lettered_ms: int | None = None
-    """None if the ledger has no such fact: the fact is older than the ledger, or not written yet."""
+    """The time of the record's fact; None if the ledger no longer has it, or does not have it yet."""
     replayed: bool = False
     resolved: bool = False
     """Whether the ledger has any fact about the record."""

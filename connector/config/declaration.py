@@ -30,7 +30,7 @@ FAMILY = "…"
 
 
 Refuse = Callable[[str], None]
-"""Records a problem with a variable. The sentence continues its name: "must be true or false"."""
+"""Records a problem with a variable. The message continues its name: "must be true or false"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ class Telemetry:
         elif self._metrics.lacking_schema:
             self._log.info("schema_available")
         self._metrics.lacking_schema = partitions
-        denied, before = [failure.sentence] if isinstance(failure, SchemaDenied) else [], self.denied_schemas
+        denied, before = [failure.message] if isinstance(failure, SchemaDenied) else [], self.denied_schemas
         self.denied_schemas = denied
         self._operator_needed(before, denied)
 
