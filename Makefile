@@ -20,7 +20,7 @@ test: $(VENV)/.test-tools ## start a real Apache Kafka; lint, type check and eve
 test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (under a minute)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite --fast
 
-chaos: $(VENV)/.test-tools ## brokers and members fail for half an hour under load, with an account of what came of it
+chaos: $(VENV)/.test-tools ## brokers and members fail for half an hour under load; a table shows what was lost or sent twice
 	$(BIN)/python -m tests.integration.ordeals chaos
 
 lint: $(VENV)/.test-tools ## ruff, format and rules
@@ -41,13 +41,13 @@ bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe w
 bench-mapping: $(VENV)/.test-tools ## what a mapping file costs an event, beside the library's interpreter and the unmapped path
 	$(BIN)/python -m tests.benchmarks.mapping
 
-throttle: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain afterwards
+throttle: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain after it
 	$(BIN)/python -m tests.benchmarks.throttle --picture tests/benchmarks/throttle.svg
 
-pace: $(VENV)/.test-tools ## a steady load while Amazon throttles, and while it is slow: how many requests and events a second (5 minutes)
+pace: $(VENV)/.test-tools ## a steady load while Amazon throttles or is slow: requests and events per second (5 minutes)
 	$(BIN)/python -m tests.benchmarks.pace --picture tests/benchmarks/pace.svg
 
-rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, static and dynamic members: the account
+rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, with static and dynamic members
 	$(BIN)/python -m tests.integration.ordeals rolling
 
 fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answers (some minutes)
@@ -61,7 +61,7 @@ docs: $(VENV)/.docs-tools ## the documentation as a site with search, in site/; 
 	$(BIN)/python -m tests.settings_page
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
-lock: ## resolve again within pyproject's bounds (needs uv)
+lock: ## resolve the locked versions again, within pyproject's bounds (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		pyproject.toml --group build -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

@@ -1,4 +1,4 @@
-"""The command line: which command was given, and the exit code that becomes of it."""
+"""The command line: runs the given command and returns its exit code."""
 
 from __future__ import annotations
 
@@ -45,12 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of these arguments: it knows every command by name, and of those given what they take."""
+    """Return the parser for these arguments.
+
+    It lists every command, and declares the options of the given one.
+    """
     top = argparse.ArgumentParser(
         prog="connector",
         description="Forwards Avro conversion events from Kafka to Amazon Ads, losing none and counting none twice.",
-        epilog="Exit codes: 0 done; 1 failed; 2 settings refused; 3 stopped by a verdict that needs an operator; 143 ended "
-        "by SIGTERM (but 0 where that is the usual end: run, sandbox, produce-samples).",
+        epilog="`connector run --help` lists every setting. Exit codes: 0 done; 1 failed; 2 settings refused; 3 stopped "
+        "because an operator is needed (ON_VERDICT=stop); 143 ended by SIGTERM. SIGTERM is the usual end of run, sandbox "
+        "and produce-samples, which then exit with 0.",
     )
     commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():

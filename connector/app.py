@@ -1,4 +1,4 @@
-"""The life of a connector: what it waits for, what runs, and how it ends."""
+"""The life of a connector: what it waits for, what it runs, and how it ends."""
 
 from __future__ import annotations
 
@@ -53,17 +53,20 @@ FAILED = 1
 NEEDS_OPERATOR = 3
 
 _TOPIC_AGAIN_SECONDS = 2.0
+"""Pause between two looks for the brokers and the source topics."""
 _LAST_SECONDS = 5.0
-"""After a drain nothing should be on its way; what is, its next owner finds or writes again."""
+"""How long the producer waits for deliveries after a drain. Nothing should be on its way by then,
+and the next owner of a partition finds what is, or writes it again."""
 _QUEUE_BYTES = 16_000_000
-"""What librdkafka may hold fetched beside us (docs/limits.md#fetch-queue: 4 MB is as fast as 256 MB)."""
+"""Fetched bytes that librdkafka may hold beside our buffer. 4 MB is as fast as 256 MB
+(docs/limits.md#fetch-queue)."""
 
 
 class Connector:
-    """One connector, put together from settings.
+    """One connector, built from settings.
 
-    ``simulated`` makes the topics of ours for a broker that has neither settings of topics nor append times: for the demo
-    and fast tests, never on the path of `run`.
+    ``simulated`` makes the ledger and dead-letter topics on a broker that has neither topic
+    settings nor append times. The demo and fast tests give it; `run` never does.
     """
 
     def __init__(self, settings: Settings, simulated: Callable[[Cluster], LedgerTopics] | None = None) -> None:
@@ -84,7 +87,7 @@ class Connector:
         )
 
     def request_shutdown(self) -> None:
-        """Ask it to drain and end; from the loop's thread."""
+        """Ask the connector to drain and end. Call it from the event loop's thread."""
         self._shutdown.set()
         if self._runtime is not None:
             self._runtime.post(inputs.ShutdownRequested())
@@ -94,11 +97,11 @@ class Connector:
             self._runtime.post(error)
 
     def health(self) -> Health:
-        """Say what the probes say."""
+        """Return the answers of the probes."""
         return Health(None, (self._waiting or "starting",)) if self._vitals is None else self._vitals.health()
 
     async def run(self) -> str | None:
-        """Run until it is asked to end, or a verdict stops it; return that verdict."""
+        """Run until the connector is asked to end or a verdict stops it; return that verdict."""
         settings = self._settings
         self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), settings.notes)
         listen = settings.listen
@@ -119,7 +122,10 @@ class Connector:
             await self.operations.stop()
 
     async def _until_there(self) -> str | None:
-        """Wait for cluster and source topics; return the cluster's id, None if asked to end meanwhile."""
+        """Wait for the cluster and the source topics.
+
+        Return the cluster id, None if asked to end first.
+        """
         while not self._shutdown.is_set():
             try:
                 cluster_id = await asyncio.to_thread(self._topics.cluster_id)
@@ -140,20 +146,23 @@ class Connector:
         return None
 
     def _missing(self) -> str | None:
-        """Say what must be there and is not; blocks."""
+        """Return what must be there and is not; None if nothing is missing. Blocks."""
         sources = self._settings.kafka.topics
         if missing := [topic for topic in sources if self._topics.describe(topic) is None]:
             return f"source topic {', '.join(missing)} does not exist (or may not be described)"
-        # Whether the group may be used: one that may not is fatal to a KIP-848 member, which would start and end for ever.
+        # Lacking the right to the group is fatal to a KIP-848 member, which would start and end for
+        # ever.
         try:
             self._topics.committed(TopicPartition(sources[0], 0))
         except KafkaDenied:
             raise
         except KafkaUnavailable:
-            # A client that may not look for the group's coordinator asks until its time is over; this one is told at once.
+            # Without the right to find the coordinator, the question above only times out; this one
+            # is refused at once.
             self._topics.group_may(self._settings.kafka.group_id)
             raise
-        # For life, so not without an answer.
+        # The session time-out is kept for as long as the process runs, so nothing starts without
+        # the answer.
         session_seconds = properties.session_timeout_seconds(self._settings.kafka)
         if session_seconds is None:
             session_seconds = self._topics.session_seconds(self._settings.kafka.group_id)
@@ -209,14 +218,18 @@ class Connector:
 
 
 def settle_garbage() -> None:
-    """Keep the collector away from what never dies (limits, 2.7: up to three times the throughput on CPython 3.11)."""
+    """Exempt what lives for ever from garbage collection (docs/limits.md#garbage-collection)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
 
 
 def run(environ: Mapping[str, str]) -> int:
-    """Run the connector until a signal; return the exit code. Raises `SettingsError`."""
+    """Run the connector until a signal; return the exit code.
+
+    Raises:
+        SettingsError: with every problem of the settings.
+    """
     settings = read_settings(environ)
     configure_logging(settings.log.level, settings.log.format)
     return asyncio.run(_run(settings))
@@ -232,16 +245,16 @@ async def _run(settings: Settings) -> int:
             connector.telemetry.draining(name)
             connector.request_shutdown()
         elif time.monotonic() - asked_at > SAME_SIGNAL_SECONDS:
-            os._exit(FAILED)  # asked twice: nothing is lost, what was in flight is sent again
+            os._exit(FAILED)  # the second signal: nothing is lost, and what was in flight is sent again
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number.name)
-    connector = Connector(settings)  # which takes a while: a signal waits for it, as the loop does
+    connector = Connector(settings)  # this takes a while, and a signal waits for it as the loop does
     try:
         verdict = await connector.run()
     except SettingsError:
         raise
-    except Exception as error:  # noqa: BLE001 - the last frame: said with its reason, then the exit code
+    except Exception as error:  # noqa: BLE001 - the last frame: logs the reason, then exits
         connector.telemetry.failed(error)
         return FAILED
     return NEEDS_OPERATOR if verdict is not None else 0

@@ -1,4 +1,4 @@
-"""What settings make: each part of a connector, as `app`, the commands and the tests put them together."""
+"""Builds each part of a connector from settings, for `app`, the commands and the tests."""
 
 from __future__ import annotations
 
@@ -49,11 +49,16 @@ __all__ = [
 ]
 
 _MAX_SILENCE_SECONDS = 5.0
-"""A leader that fails is replaced sooner; and what is sent while nothing can be written down may be sent again."""
+"""How long the ledger may stay unwritable before sending stops. A leader that fails is replaced
+sooner, and what is sent in this time may be sent again."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Parse the environment; raises `SettingsError` with every problem, those of the two libraries included."""
+    """Parse the environment.
+
+    Raises:
+        SettingsError: with every problem, those of the libraries' properties included.
+    """
     settings = Settings.from_environment(
         environ,
         kafka_problems=properties.problems,
@@ -61,12 +66,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         mapping_problems=_mapping_problems,
     )
     if settings.schema_file is not None:
-        schemas.SchemaFile(str(settings.schema_file))  # refused now, not when the first record comes
+        schemas.SchemaFile(str(settings.schema_file))  # refuse a bad file now, not at the first record
     return settings
 
 
 def contract_for(amazon: Amazon) -> Contract:
-    """Return the wire contract that was chosen."""
+    """Return the wire contract that the settings choose."""
     if amazon.api == "events-v1":
         return EventsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.without_consent)
     return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name, amazon.without_consent)
@@ -120,14 +125,14 @@ def decoder_for(
 
 
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:
-    """Return where writers' schemas come from."""
+    """Return the source of the writers' schemas: a registry or a file."""
     if settings.registry is not None:
         return schemas.Registry(settings.registry.properties, patience_seconds=settings.registry.patience_seconds)
     return schemas.SchemaFile(str(settings.schema_file))
 
 
 def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:
-    """Return the way to Amazon."""
+    """Return the sink that sends to Amazon."""
     amazon = settings.amazon
     return AmazonSink(
         contract,
@@ -143,7 +148,7 @@ def _fingerprint(*parts: str) -> bytes:
 
 
 def ledger_policy(settings: Settings) -> LedgerPolicy:
-    """Return whose facts they are."""
+    """Return which facts are this connector's, and how long the ledger keeps them."""
     amazon = settings.amazon
     mapping = mapping_for(settings)
     key = list(settings.dedupe.key_fields)
@@ -165,7 +170,7 @@ def _accepted(settings: Settings) -> frozenset[str]:
 
 
 def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy, session_seconds: float) -> Policy:
-    """Return what the pipeline is told."""
+    """Return the policy of the pipeline."""
     buffer = settings.buffer
     return Policy(
         freshness=settings.freshness,
@@ -194,7 +199,10 @@ def pipeline_policy(settings: Settings, contract: WireContract, poll: PollPolicy
 
 
 def poll_policy(settings: Settings, session_seconds: float) -> PollPolicy:
-    """Return how the consumer polls: so little at a time that the polls under way when it pauses fit into the buffer."""
+    """Return how the consumer polls.
+
+    Polls are so small that those in progress at a pause fit into the buffer.
+    """
     buffer = settings.buffer
     usual = PollPolicy(
         settings.kafka.topics,
@@ -203,19 +211,20 @@ def poll_policy(settings: Settings, session_seconds: float) -> PollPolicy:
         sleep_seconds=session_seconds / 2,
         names_itself=clients.names_itself(settings.kafka),
     )
-    # A quarter of the buffer for each. A record holds up to twice the bytes that a poll counts, for its event as encoded is
-    # beside it, and the last one of a poll may be of any size: hence the larger headroom for bytes.
+    # The polls in progress may fill a quarter of the buffer, by records and by bytes. A record
+    # takes up to twice the bytes that a poll counts, because its encoded event is held beside it.
+    # The last record of a poll may have any size, hence the larger headroom for bytes.
     records = min(usual.records, max(1, buffer.max_events // (4 * MOST_POLLS_AFTER_A_PAUSE)))
     return replace(usual, records=records, size=max(1, buffer.max_bytes // (8 * MOST_POLLS_AFTER_A_PAUSE)))
 
 
 def cluster_for(settings: Settings) -> Cluster:
-    """Return the way to ask the cluster."""
+    """Return the client that asks the cluster about topics and the group."""
     return Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
 
 
 def managed_topics(settings: Settings, cluster: Cluster) -> ManagedTopics:
-    """Return ledger and dead-letter topics on a real cluster."""
+    """Return the ledger and dead-letter topics of a real cluster."""
     return ManagedTopics(
         cluster,
         settings.ledger.topic_for,
@@ -228,7 +237,7 @@ def managed_topics(settings: Settings, cluster: Cluster) -> ManagedTopics:
 
 
 def monitor_policy(settings: Settings) -> MonitorPolicy:
-    """Return what is looked at while it runs."""
+    """Return the topics that are watched while the connector runs, with the rights needed."""
     sources = settings.kafka.topics
     rights: dict[str, tuple[str, ...]] = dict.fromkeys(sources, SOURCE_RIGHTS)
     rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
@@ -244,5 +253,5 @@ class HostClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Return the seconds since some fixed point."""
+        """Return the seconds since an arbitrary fixed point."""
         return time.monotonic()

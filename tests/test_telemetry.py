@@ -74,7 +74,7 @@ def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.
         ("warning", "dedupe_key_doubtful", kind.value) for kind in (*Kind, *Kind)
     ]
     assert (lines[0]["first"], lines[0]["last"], lines[0]["copies"]) == ("conversions-0@3", "conversions-0@300", 100)
-    assert "DEDUPE_KEY" in lines[0]["sentence"]
+    assert "DEDUPE_KEY" in lines[0]["message"]
     assert [line.get("left_out") for line in lines] == [None, None, 1, 1]
 
 

@@ -1,13 +1,13 @@
-"""The commands of ``connector``, a module each: what it takes (`set_up`) and what it does (`run`).
+"""The commands of ``connector``, one module each: `set_up` declares options, `run` does the work.
 
-A module is imported once its command is given: it loads the libraries that the command needs, and no other command waits
-for them. What commands share, or must be tested without Kafka, stands beside them:
+A module is imported only when its command is given, so no command waits for the libraries of
+another. Code that commands share, or that must be tested without Kafka, stands beside them:
 
-    findings         what `check` and `lint` find, a line each
+    findings       what `check` and `lint` find, a line each
     partial_settings settings of which the account may be missing
     preview_verdicts what would become of one record
-    test_event     the one event of ``check --send-test-event``, and what Amazon's answer means
-    audit_account  what became of every offset
+    test_event     the event of ``check --send-test-event``, and the meaning of Amazon's answer
+    audit_account  the outcome of every offset
     replay_plan    which dead letters are replayed, and why the others are not
     samples        the events that ``demo`` and ``produce-samples`` produce
     times          points in time as a person types them
@@ -21,14 +21,15 @@ from collections.abc import Mapping
 __all__ = ["COMMANDS"]
 
 COMMANDS: Mapping[str, str] = {
-    "run": "forward events until SIGTERM, which drains and exits 0",
-    "check": "say what is right and what is wrong, and change nothing",
-    "preview": "show what would become of records, send nothing",
-    "lint": "say whether settings and mapping file are right, without any network",
-    "audit": "say what became of every record of the source topics, and change nothing",
+    "run": "forward events until SIGTERM, then drain and exit with 0",
+    "check": "show what is right and what is wrong; change nothing",
+    "preview": "show what would become of records; send nothing",
+    "lint": "show whether settings and mapping file are right, without any network",
+    "audit": "account for every record of the source topics; change nothing",
     "replay": "put dead letters of this group back on the source topic",
-    "demo": "the whole pipeline on simulators, with a reconciliation at the end",
+    "demo": "run the whole pipeline on simulators, with a reconciliation at the end",
     "produce-samples": "produce sample events to KAFKA_TOPIC (for docker compose)",
-    "sandbox": "run the stand-in for Amazon's endpoint alone",
+    "sandbox": "run only the stand-in for Amazon's endpoint",
 }
-"""Every command with its line in ``connector --help``; the module of ``produce-samples`` is ``produce_samples``."""
+"""Each command with its line in ``connector --help``. The module of ``produce-samples`` is
+``produce_samples``."""

@@ -1,20 +1,31 @@
-"""`connector audit`: what became of every offset of the source topics, by ledger and dead letters. It changes nothing.
+"""`connector audit`: the outcome of every offset of the source topics, by ledger and dead letters.
 
-What it can say follows from the order in which it asks, so that it may run beside live connectors without a false alarm:
+The command changes nothing. It may run beside live connectors without a false alarm, because of the
+order in which it reads:
 
-1. the committed offsets: whatever they rest on was written before;
-2. the source, from its first offset to its end as of then: which offsets have a record, and of which leader epoch;
-3. the ledger, to its end as of *now*: every fact that the commits rest on is in it;
-4. the dead letters, to their end as of now: a letter is written before its fact, so each fact read has its letter here.
+1. The committed offsets. Everything that they rest on was written before.
+2. The source, from its first offset to its end at that time: which offsets have a record, and under
+   which leader epoch.
+3. The ledger, to its end at that later time. It contains every fact that the commits rest on.
+4. The dead letters, to their end at that time. A letter is written before its fact, so each fact
+   that was read has its letter here.
 
-A record below the committed offset without a fact is *unaccounted*: a commit that was not the connector's skipped it, or its
-fact was lost. One at or above it is *pending*. One below the offset at which the connector began, by the first entry of its
-ledger, is *before the start*: an operator had it start from now, or accepted a ledger made anew. Facts that the ledger's
-retention may have deleted (*forgotten*) cannot be judged. Both are no alarm, but counted and said. A letter that is missing
-is one, also where the dead-letter topic deleted it: it was all that was left of its event.
+A record without a fact is one of these:
 
-Facts of every destination count, for they say what became of the record; only copies are counted among those of the
-present destination and dedupe key. Memory: a byte an offset, and 28 for each delivered key in the ledger.
+- *unaccounted*, below the committed offset. A commit that was not the connector's skipped the
+  record, or its fact was lost.
+- *pending*, at or above the committed offset.
+- *before the start*, below the offset at which the connector began, by the first entry of its
+  ledger. An operator had the connector start from now, or accepted a ledger made anew.
+- *forgotten*, if the ledger's retention may have deleted its fact. It cannot be judged.
+
+The last two are counted and reported, but raise no alarm. A missing letter does, even if the
+dead-letter topic deleted it: it was all that was left of its event.
+
+Facts of every destination count, because they say what became of the record. Copies are counted
+only among facts of the present destination and dedupe key.
+
+Memory: one byte per offset, and 28 bytes per delivered key in the ledger.
 """
 
 from __future__ import annotations
@@ -45,13 +56,14 @@ from connector.telemetry import configure_logging
 
 __all__ = ["TopicAudit", "audit", "run", "set_up"]
 
-_CLOSES, _DOES_NOT_CLOSE = 0, 1
+_COMPLETE, _INCOMPLETE = 0, 1
 _HOUR_MS = 3_600_000
-"""What the reading itself, and clocks of producers, may take: facts this much younger than the ledger's retention may be
-deleted by the time they are asked for."""
+"""Safety margin for the audit's own run time and the clock skew of producers: facts this close to
+the ledger's retention may be gone before they are read."""
 _PLACES = 10
+"""Places named in the JSON for each partition."""
 _SHOWN = 5
-"""Places named in the JSON for each partition, and in a sentence."""
+"""Places named in a message."""
 _FATES = (Outcome.DELIVERED, Outcome.DEAD_LETTERED, Outcome.DUPLICATE, Outcome.STALE, Outcome.IGNORED)
 
 
@@ -66,42 +78,48 @@ class TopicAudit:
     facts_of_another_topic: int
     """Facts about a topic of this name that was deleted."""
     letters_deleted: bool
-    """Whether the dead-letter topic has deleted records, or may have by its settings; a missing letter may be one."""
+    """Whether the dead-letter topic deleted records, or may have by its settings. A missing letter
+    may be one of them."""
     not_ours: tuple[int, ...]
-    """Partitions whose committed offset is not a connector's."""
+    """Partitions whose offset was not committed by a connector."""
 
     @property
-    def closes(self) -> bool:
-        """Whether nothing is missing that should be there."""
+    def accounted_for(self) -> bool:
+        """Whether every record has its outcome, and every dead letter is there."""
         return not any(totals.unaccounted for totals in self.partitions.values()) and not self.letters_missing
 
     @property
     def letters_missing(self) -> int:
-        """Count the dead-lettered facts whose letter is not there."""
+        """The number of dead-lettered facts without a letter."""
         return sum(totals.letters_missing for totals in self.partitions.values())
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
+    """Declare the description and the options of the command."""
     parser.description = (
         "Read source topics, ledger and dead letters, and account for every offset: delivered, dead-lettered, duplicate, "
-        "stale, ignored, pending (not committed yet), or unaccounted. May run beside live connectors. Changes nothing. "
-        "Settings come from the environment, as those of `run`."
+        "stale, ignored, pending (not committed yet), or unaccounted. Changes nothing, and may run beside live connectors. "
+        "Settings come from the environment, as for `run`."
     )
     parser.epilog = (
-        "Exit codes: 0 the account closes; 1 records or dead letters are missing, or it failed; 2 settings refused."
+        "Exit codes: 0 all records accounted for; 1 records or dead letters are missing, or the audit failed; 2 settings "
+        "refused."
     )
     parser.add_argument(
         "--since",
         type=times.time_ms,
         metavar="TIME",
-        help="only records from this time on: 2026-11-22T10:00Z, or 2h (ago); the default is all there are",
+        help="only records from this time on: 2026-11-22T10:00Z, or 2h for two hours ago (default: all records)",
     )
-    parser.add_argument("--json", action="store_true", help="write the account as JSON, for machines")
+    parser.add_argument("--json", action="store_true", help="write the result as JSON, for machines")
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Audit every source topic; return 0 if the account closes, 1 if not. Raises `SettingsError`."""
+    """Audit every source topic; return 0 if all records are accounted for, 1 if not.
+
+    Raises:
+        SettingsError: with every problem of the settings.
+    """
     as_of_ms = times.now_ms()
     settings = read_settings(environ)
     configure_logging("error", "console")
@@ -111,27 +129,27 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         print(json.dumps(_as_json(settings, audits, as_of_ms), indent=2))
     else:
         _show(settings, audits, as_of_ms)
-    return _CLOSES if all(one.closes for one in audits) else _DOES_NOT_CLOSE
+    return _COMPLETE if all(one.accounted_for for one in audits) else _INCOMPLETE
 
 
 def audit(settings: Settings, bar: ProgressBar, *, now_ms: int, since_ms: int | None = None) -> list[TopicAudit]:
-    """Make the account of every source topic.
+    """Audit every source topic.
 
     Raises:
         KafkaUnavailable: a topic is missing, or cannot be read for now.
-        LedgerRefused: the ledger is another's, damaged, or of an unknown format.
+        LedgerRefused: the ledger is another connector's, damaged, or of an unknown format.
         LogDamaged: one of the topics is damaged.
     """
-    survey = TopicReader(settings.kafka, bar.advance)
+    reader = TopicReader(settings.kafka, bar.advance)
     return [
-        _TopicAuditor(settings, survey, bar, survey.source(topic)).audit(now_ms, since_ms) for topic in settings.kafka.topics
+        _TopicAuditor(settings, reader, bar, reader.source(topic)).audit(now_ms, since_ms) for topic in settings.kafka.topics
     ]
 
 
 @dataclass(slots=True)
 class _TopicAuditor:
     settings: Settings
-    survey: TopicReader
+    reader: TopicReader
     bar: ProgressBar
     source: TopicDescription
     accounts: dict[int, PartitionAccount] = field(default_factory=dict)
@@ -140,7 +158,7 @@ class _TopicAuditor:
 
     def audit(self, now_ms: int, since_ms: int | None) -> TopicAudit:
         places = [TopicPartition(self.source.name, number) for number in range(self.source.partitions)]
-        commits = {place: self.survey.commit(place, self.source.topic_id) for place in places}
+        commits = {place: self.reader.commit(place, self.source.topic_id) for place in places}
         bounds = {place: self._bounds(place, since_ms) for place in places}
         for place, (first, end) in bounds.items():
             self.accounts[place.partition] = PartitionAccount(first, end, commits[place][0], begins=since_ms is None)
@@ -148,12 +166,12 @@ class _TopicAuditor:
         self.bar.phase(f"{self.source.name}: source", _total(bounds))
         for place, (first, end) in bounds.items():
             self._read_source(place, first, end, forgotten_before_ms.get(place.partition))
-        ledger = self.survey.bounds(self.settings.ledger.topic_for(self.source.name))
+        ledger = self.reader.bounds(self.settings.ledger.topic_for(self.source.name))
         self.bar.phase(f"{self.source.name}: ledger", _total(ledger))
         for place, (first, end) in ledger.items():
             self._read_ledger(place, (first, end), ledger_policy(self.settings))
         letters_topic = self.settings.dead_letters.topic_for(self.source.name)
-        letters = self.survey.bounds(letters_topic)
+        letters = self.reader.bounds(letters_topic)
         self.bar.phase(f"{self.source.name}: dead letters", _total(letters))
         self._read_letters(letters)
         return TopicAudit(
@@ -168,46 +186,49 @@ class _TopicAuditor:
 
     def _forgets(self, topic: str) -> bool:
         try:
-            return forgets(self.survey.topics.settings(topic))
-        except KafkaDenied:  # a right that nothing else here needs
+            return forgets(self.reader.cluster.settings(topic))
+        except KafkaDenied:  # nothing else here needs that right
             return False
 
     def _bounds(self, place: TopicPartition, since_ms: int | None) -> tuple[int, int]:
-        first, end = self.survey.topics.offsets(place, stable=True)
+        first, end = self.reader.cluster.offsets(place, stable=True)
         if since_ms is not None:
-            found = self.survey.topics.offset_at(place, since_ms)
+            found = self.reader.cluster.offset_at(place, since_ms)
             first = end if found is None else min(max(first, found), end)
         return first, end
 
     def _forgotten_before(self, now_ms: int) -> dict[int, int]:
-        """Return for each ledger partition that lost records by retention, how old a record is whose facts may be gone."""
+        """Return the time before which a record's facts may be gone, by partition.
+
+        Only partitions of the ledger that retention cut have such a time.
+        """
         name = self.settings.ledger.topic_for(self.source.name)
-        cut = [place.partition for place, (first, _) in self.survey.bounds(name).items() if first > 0]
-        retention_ms = int(self.survey.topics.settings(name).get("retention.ms", "-1")) if cut else -1
+        cut = [place.partition for place, (first, _) in self.reader.bounds(name).items() if first > 0]
+        retention_ms = int(self.reader.cluster.settings(name).get("retention.ms", "-1")) if cut else -1
         return dict.fromkeys(cut, now_ms - retention_ms + _HOUR_MS) if retention_ms >= 0 else {}
 
     def _read_source(self, place: TopicPartition, first: int, end: int, forgotten_before_ms: int | None) -> None:
         account, next_offset = self.accounts[place.partition], first
         while True:
             try:
-                for record in self.survey.read(place, next_offset, end):
+                for record in self.reader.read(place, next_offset, end):
                     epoch, offset = record.leader_epoch(), record.offset() or 0
                     forgotten = forgotten_before_ms is not None and record.timestamp()[1] < forgotten_before_ms
                     account.take_record(offset, UNKNOWN_EPOCH if epoch is None else epoch, forgotten=forgotten)
                     next_offset = offset + 1
             except KafkaUnavailable:
-                begins_at, _ = self.survey.topics.offsets(place)
+                begins_at, _ = self.reader.cluster.offsets(place)
                 if begins_at <= next_offset:
                     raise
-                account.begin_at(begins_at)  # retention deleted what was about to be read
+                account.begin_at(begins_at)  # retention deleted these records before they were read
                 next_offset = begins_at
             else:
                 return
 
     def _read_ledger(self, place: TopicPartition, bounds: tuple[int, int], policy: LedgerPolicy) -> None:
         account = self.accounts.get(place.partition)
-        unopened = bounds[0] == 0  # of a ledger cut short the first entry is not the first of all
-        for _, entry in self.survey.entries(self.source.name, policy.group, place, bounds):
+        unopened = bounds[0] == 0  # in a ledger cut by retention, the first entry left is not the first one ever
+        for _, entry in self.reader.entries(self.source.name, policy.group, place, bounds):
             header = entry.header
             if (header.destination, header.dedupe_key) == (policy.destination, policy.dedupe_key):
                 self._take_keys(entry)
@@ -233,11 +254,11 @@ class _TopicAuditor:
 
     def _read_letters(self, bounds: dict[TopicPartition, tuple[int, int]]) -> None:
         name, group = self.source.name, self.settings.kafka.group_id
-        for _, _, letter in self.survey.letters(bounds):
+        for _, _, letter in self.reader.letters(bounds):
             if letter is None or (letter.group, letter.source.topic) != (group, name):
                 continue
             account = self.accounts.get(letter.source.partition)
-            if account is not None and letter.may_stand_in(self.survey.cluster_id, self.source.topic_id):
+            if account is not None and letter.may_stand_in(self.reader.cluster_id, self.source.topic_id):
                 account.take_letter(letter.offset)
 
 
@@ -245,12 +266,12 @@ def _total(bounds: Mapping[TopicPartition, tuple[int, int]]) -> int:
     return sum(end - first for first, end in bounds.values())
 
 
-# ---- what it says
+# ---- output
 
 
 def _as_json(settings: Settings, audits: list[TopicAudit], now_ms: int) -> dict[str, Any]:
     return {
-        "closes": all(one.closes for one in audits),
+        "accounted_for": all(one.accounted_for for one in audits),
         "as_of": _time(now_ms),
         "group": settings.kafka.group_id,
         "topics": [_topic_as_json(one) for one in audits],
@@ -261,7 +282,7 @@ def _topic_as_json(one: TopicAudit) -> dict[str, Any]:
     return {
         "topic": one.topic,
         "topic_id": one.topic_id,
-        "closes": one.closes,
+        "accounted_for": one.accounted_for,
         "copies_across_partitions": one.copies.across_partitions,
         "copies_within_a_partition": one.copies.within_a_partition,
         "facts_of_another_topic": one.facts_of_another_topic,
@@ -296,13 +317,13 @@ _COUNTS = (
     "facts_elsewhere",
 )
 _ALWAYS = ("delivered", "dead-lettered", "duplicate", "stale", "ignored", "pending", "unaccounted")
-"""Rows of the table; the others are there where there is one."""
+"""Rows that the table always has. The others appear if they count something."""
 _NOTES = {
-    "letter_only": "have a dead letter but no fact",
-    "before_start": "lie before the offset at which the connector began, by the first entry of its ledger",
-    "forgotten": "are older than the ledger's retention: their facts, if there were any, are deleted",
-    "facts_again": "facts are about a record that had one already (a crash, or two members)",
-    "facts_elsewhere": "facts are about records that the log does not hold any more",
+    "letter_only": "records have a dead letter but no fact",
+    "before_start": "records lie before the offset at which the connector began, by the first entry of its ledger",
+    "forgotten": "records are older than the ledger's retention: their facts, if there were any, are deleted",
+    "facts_again": "facts are about a record that had one already (after a crash, or from two members)",
+    "facts_elsewhere": "facts are about records that the log no longer contains",
 }
 
 
@@ -312,19 +333,28 @@ def _show(settings: Settings, audits: list[TopicAudit], now_ms: int) -> None:
     for one in audits:
         console.print(f"\n{one.topic}", style="bold", soft_wrap=True, highlight=False)
         console.print(_by_partition(one), _by_fate(one), highlight=False)
-        for sentence in _notes(one):
-            console.print(sentence, soft_wrap=True, highlight=False)
-        for sentence in _wrong(one):
-            console.print(sentence, style="red", soft_wrap=True, highlight=False)
-    if all(one.closes for one in audits):
-        told = "the account closes: every record below the committed offsets has its fate, and every dead letter is there"
+        for message in _notes(one):
+            console.print(message, soft_wrap=True, highlight=False)
+        for message in _wrong(one):
+            console.print(message, style="red", soft_wrap=True, highlight=False)
+    if all(one.accounted_for for one in audits):
+        told = (
+            "all records accounted for: each one below the committed offsets has an outcome, and every dead letter is there"
+        )
         console.print(told, style="green", soft_wrap=True)
     else:
-        console.print("the account does not close", style="bold red")
+        unaccounted = sum(totals.unaccounted for one in audits for totals in one.partitions.values())
+        missing = sum(one.letters_missing for one in audits)
+        console.print(
+            f"{unaccounted} records unaccounted for, {missing} dead letters missing", style="bold red", highlight=False
+        )
 
 
 def _by_partition(one: TopicAudit) -> Table:
-    """Return a table that is narrow enough for any terminal; the fates of each partition are in the JSON."""
+    """Return a table narrow enough for any terminal.
+
+    The outcomes of each partition are in the JSON.
+    """
     table = Table(box=SIMPLE)
     for name in ("partition", "first", "end", "committed", "resolved", "pending", "missing"):
         table.add_column(name, justify="right")
@@ -342,13 +372,13 @@ def _by_fate(one: TopicAudit) -> Table:
     for name in ("pending", "letter_only", "before_start", "forgotten", "unaccounted", "letters_missing", "gaps"):
         rows[name.replace("_", " ")] = sum(getattr(each, name) for each in totals)
     table = Table(box=SIMPLE)
-    table.add_column("fate")
+    table.add_column("outcome")
     table.add_column("records", justify="right")
     for name, count in rows.items():
         if count or name in _ALWAYS:
             table.add_row(name, f"{count:,}")
     table.add_section()
-    table.add_row("records in all", f"{sum(each.records for each in totals):,}")
+    table.add_row("all records", f"{sum(each.records for each in totals):,}")
     return table
 
 
@@ -366,19 +396,19 @@ def _notes(one: TopicAudit) -> list[str]:
     return found
 
 
-_ACROSS = "copies were delivered from another partition than the first one of their key: key the topic by the dedupe id"
+_ACROSS = "copies were delivered from another partition than the first event of their key: key the topic by the dedupe id"
 _WITHIN = (
-    "copies were delivered from the same partition as the first one of their key: they came further apart than "
+    "copies were delivered from the same partition as the first event of their key: they came further apart than "
     "DEDUPE_WINDOW, or facts were lost in between"
 )
 _UNACCOUNTED = (
     "records below the committed offset have neither a fact nor a dead letter: a commit that was not the connector's "
     "skipped them, or their facts were lost"
 )
-_LETTERS_MISSING = "records are dead-lettered by the ledger, but their letter is not there"
+_LETTERS_MISSING = "records are dead-lettered according to the ledger, but their dead letters are missing"
 _LETTERS_DELETED = (
-    "records are dead-lettered by the ledger, and the dead-letter topic deleted records (by its settings, or an operator "
-    "did): their letter is not there"
+    "records are dead-lettered according to the ledger, but their dead letters are missing: the dead-letter topic "
+    "deleted records (by its settings, or an operator did)"
 )
 
 

@@ -1,10 +1,11 @@
-"""The account of a partition: what became of every offset, and which keys were delivered from more than one place.
+"""The account of a partition: the outcome of every offset, and keys delivered more than once.
 
-Of several facts about a record the one that outranks the others is its fate: delivered, dead-lettered, duplicate, stale,
-ignored (docs/how-it-works.md#several-facts). An offset is one byte here, whatever is told of it, so ten million are 10 MB.
+A record may have several facts. Its outcome is then the first of these: delivered, dead-lettered,
+duplicate, stale, ignored (docs/how-it-works.md#several-facts). An offset takes one byte, whatever
+is known of it, so ten million offsets take 10 MB.
 
-Law: offsets = gaps + records, and records = the five fates + pending + letter only + before the start + forgotten +
-unaccounted.
+Law: offsets = gaps + records, and records = the five outcomes + pending + letter only + before the
+start + forgotten + unaccounted.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ _RANKS = {
     Outcome.DEAD_LETTERED: 5,
     Outcome.DELIVERED: 6,
 }
-"""Higher outranks lower. Three bits of an offset's byte; the other two in use are flags."""
+"""Higher outranks lower. A rank takes three bits of an offset's byte; two more bits are flags."""
 _RANK_BITS, _LETTER, _FORGOTTEN = 0b111, 0b1000, 0b10000
 _CODES = 0b100000
 
 
 def _outranked(rank: int) -> bytes:
-    """Return the table by which a fact of this rank changes the bytes of its offsets: only a record can have a fate."""
+    """Return the table that applies a fact of this rank to bytes of offsets. A gap stays a gap."""
     return bytes(
         code if code & _RANK_BITS == _GAP else code & ~_RANK_BITS | max(code & _RANK_BITS, rank) for code in range(256)
     )
@@ -44,51 +45,55 @@ _TOLD = {outcome: _outranked(rank) for outcome, rank in _RANKS.items()}
 
 @dataclass(frozen=True, slots=True)
 class PartitionTotals:
-    """The account of one partition, in numbers of records unless said otherwise."""
+    """The account of one partition. Counts are of records, unless stated otherwise."""
 
     first_offset: int
     end_offset: int
     next_offset: int | None
-    """Committed by the group; None if there is no commit that counts."""
+    """The offset committed by the group; None if there is no commit that counts."""
     gaps: int
-    """Offsets without a record: compacted away, or of a transaction."""
+    """Offsets without a record: compacted away, or used by a transaction."""
     fates: dict[Outcome, int]
     pending: int
-    """Not below the committed offset, and without a fact."""
+    """Records at or above the committed offset, without a fact."""
     letter_only: int
-    """Below the committed offset and without a fact, but with a dead letter: nothing is lost."""
+    """Records below the committed offset without a fact but with a dead letter. Nothing is lost."""
     before_start: int
-    """Below the offset at which the ledger says that it all began, and nothing says what became of them: an operator had the
-    connector start from there."""
+    """Records below the offset at which the connector began, by its ledger, without any trace of an
+    outcome. An operator had the connector start there."""
     forgotten: int
-    """Below the committed offset, and so old that the ledger may have deleted their facts: their fate is not known."""
+    """Records below the committed offset, so old that the ledger may have deleted their facts.
+    Their outcome is unknown."""
     unaccounted: int
-    """Below the committed offset, and nothing says what became of them."""
+    """Records below the committed offset without any trace of an outcome."""
     letters_missing: int
-    """Dead-lettered by a fact, without the letter; also of records that the log has deleted."""
+    """Records dead-lettered by a fact, without the letter. Includes records that the log deleted."""
     facts_again: int
     """Facts about a record that had one already."""
     facts_elsewhere: int
     """Facts about records that are not in the log: deleted from it, or of another leader epoch."""
     unaccounted_offsets: tuple[int, ...]
-    """The first of them."""
+    """The first unaccounted offsets."""
     letters_missing_offsets: tuple[int, ...]
-    """The first of them."""
+    """The first offsets whose letter is missing."""
 
     @property
     def records(self) -> int:
-        """Count the records."""
+        """The number of records."""
         return self.end_offset - self.first_offset - self.gaps
 
 
 class PartitionAccount:
-    """Takes in what source, ledger and dead letters say of the offsets from ``first`` to below ``end``, in this order.
+    """Accounts for the offsets from ``first`` to below ``end``.
 
-    A fact counts for a record of its leader epoch only
+    Takes in source, ledger and dead letters, in this order.
+
+    A fact counts only for a record of its leader epoch
     (docs/how-it-works.md#a-fact-names-its-record), so the records come first.
 
-    Where the log begins at ``first``, letters of what it deleted are missed, too: retention of source and dead letters may
-    be the same, and then a letter leaves with its record.
+    ``begins`` says that the log begins at ``first``. Letters of records that the log deleted are
+    then expected too: retention of source and dead letters may be the same, and a letter would
+    leave with its record.
     """
 
     __slots__ = (
@@ -123,23 +128,23 @@ class PartitionAccount:
         self._elsewhere = 0
 
     def take_record(self, offset: int, epoch: int, *, forgotten: bool = False) -> None:
-        """Note a record, in order of offset; ``forgotten``: facts about it may have left the ledger by its retention."""
+        """Note a record, in order of offset. ``forgotten``: retention may have deleted its facts."""
         self._codes[offset - self._base] = _RECORD | (_FORGOTTEN if forgotten else 0)
         if not self._epochs or self._epochs[-1] != epoch:
             self._starts.append(offset)
             self._epochs.append(epoch)
 
     def begin_at(self, first: int) -> None:
-        """Leave out what was deleted from the log while it was read."""
+        """Leave out the offsets that were deleted from the log while it was read."""
         self._since = min(max(first, self._since), self._end)
 
     def started_at(self, offset: int) -> None:
-        """Note where the connector began, the first time of all: what lies below was never its own."""
+        """Note where the connector began, the first time of all. Lower offsets were never its own."""
         self._started = offset
 
     def take_facts(self, first: int, length: int, outcome: Outcome, epoch: int) -> None:
-        """Take in a run of facts; runs may overlap and come in any order."""
-        known = min(first + length, self._end) - first  # what came after the account was opened is not part of it
+        """Take in a run of facts. Runs may overlap and come in any order."""
+        known = min(first + length, self._end) - first  # offsets appended later are not part of this account
         if known <= 0:
             return
         if self._begins and first < self._base:
@@ -164,7 +169,7 @@ class PartitionAccount:
         return [offset for offset in missing if not self._delivered_below.covers(offset, UNKNOWN_EPOCH)]
 
     def _stretches(self, first: int, end: int, epoch: int) -> Iterator[tuple[int, int]]:
-        """Yield the places of the offsets from first to end that were appended under a leader epoch."""
+        """Yield the index ranges, from ``first`` to ``end``, whose records have this leader epoch."""
         for at in range(max(bisect_right(self._starts, first) - 1, 0), len(self._starts)):
             start = self._starts[at]
             if start >= end:
@@ -181,7 +186,7 @@ class PartitionAccount:
             self._codes[offset - self._base] |= _LETTER
 
     def totals(self, places: int = 10) -> PartitionTotals:
-        """Close the account; of what is wrong, name the first so many offsets."""
+        """Return the totals, with the first ``places`` offsets of each problem."""
         begin = self._since - self._base
         below = begin if self._next is None else min(max(self._next - self._base, begin), len(self._codes))
         done = [self._codes.count(code, begin, below) for code in range(_CODES)]
@@ -233,15 +238,17 @@ class Copies:
     """Deliveries of a key beyond its first."""
 
     across_partitions: int
-    """From partitions other than the first: the window of one partition does not know the other's keys."""
+    """Deliveries from partitions other than the first. The window of one partition does not know
+    the keys of another."""
     within_a_partition: int
-    """From another offset of the same partition: copies further apart than the window, or facts that were lost."""
+    """Deliveries from another offset of the same partition. The copies were further apart than the
+    window, or facts were lost."""
 
 
 class DeliveredKeys:
-    """Digests of dedupe keys with the places they were delivered from.
+    """Digests of dedupe keys, with the places that they were delivered from.
 
-    28 bytes a key, and the keys of only one of 256 buckets as objects at a time.
+    A key takes 28 bytes. Only the keys of one bucket in 256 are objects at a time.
     """
 
     __slots__ = ("_buckets",)
@@ -252,7 +259,7 @@ class DeliveredKeys:
         self._buckets = [bytearray() for _ in range(256)]
 
     def add(self, key: bytes, partition: int, offset: int) -> None:
-        """Note a delivered fact; several facts about one record are one."""
+        """Note a delivered fact. Several facts about one record count as one."""
         place = partition << 8 * self._OFFSET_BYTES | offset
         self._buckets[key[0]] += key + place.to_bytes(self._PARTITION_BYTES + self._OFFSET_BYTES, "big")
 

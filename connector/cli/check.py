@@ -1,6 +1,7 @@
-"""`connector check`: what is right and what is wrong, on one screen. It changes nothing; it sends an event only if asked.
+"""`connector check`: what is right and what is wrong, on one screen.
 
-Each line is one thing that must be right before `connector run` can work, in the order in which `run` needs them.
+The command changes nothing, and sends an event only on request. Each line is one thing that must be
+right before `connector run` can work, in the order in which `run` needs them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from connector.kafka import clients
 from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import LedgerReader
 from connector.kafka.managed_topics import ManagedTopics
-from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_sentence
+from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_message
 from connector.mapping.file import MappingFile
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.ports import WireContract
@@ -45,17 +46,26 @@ __all__ = ["run", "set_up"]
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
-    parser.description = "Look at settings, brokers, topics and rights, registry, schema and token. Changes nothing."
+    """Declare the description and the options of the command."""
+    parser.description = (
+        "Check settings, brokers, topics and rights, registry, schema and token. Changes nothing. Settings come from the "
+        "environment, as for `run`."
+    )
+    parser.epilog = "Exit codes: 0 connector run can work; 1 something is wrong; 2 settings refused."
     parser.add_argument(
         "--send-test-event",
         action="store_true",
-        help="then send one real event, which counts, and say what Amazon's answer means; asks first",
+        help="then send one real event, which counts as a conversion, and explain Amazon's answer; asks first",
     )
     parser.add_argument("--yes", action="store_true", help="send the test event without asking")
-    parser.add_argument("--event-name", default=EVENT_NAME, help="of the test event (default: %(default)s)")
     parser.add_argument(
-        "--event-type", default=EVENT_TYPE, help="of the test event, one of Amazon's standard types (default: %(default)s)"
+        "--event-name", metavar="NAME", default=EVENT_NAME, help="name of the test event (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--event-type",
+        metavar="TYPE",
+        default=EVENT_TYPE,
+        help="type of the test event, one of Amazon's standard types (default: %(default)s)",
     )
 
 
@@ -63,14 +73,18 @@ _STYLE = {State.RIGHT: "green", State.NOTE: "yellow", State.WRONG: "bold red"}
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Look at everything, and send the test event if asked to; return 0 if `connector run` can work, 1 if not.
+    """Check everything, and send the test event on request.
+
+    Return 0 if `connector run` can work, 1 if not.
 
     Raises:
-        SettingsError: the settings are not right, or there is nobody to ask whether to send.
+        SettingsError: the settings are refused, or there is no terminal to ask whether to send.
     """
     trial = Trial(arguments.event_name, arguments.event_type, agreed=arguments.yes) if arguments.send_test_event else None
     if trial is not None and not trial.agreed and not sys.stdin.isatty():
-        raise SettingsError(["--send-test-event: the event will count, and there is no terminal to ask at; --yes sends it"])
+        raise SettingsError(
+            ["--send-test-event: the event counts as a conversion, and there is no terminal to ask on: add --yes to send it"]
+        )
     settings = read_settings(environ)
     configure_logging("error", "console")
     console = Console()
@@ -80,12 +94,10 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if finding.state is State.WRONG:
             wrong.add(finding.what)
             count += 1
-        line = Text.assemble(
-            (f"{finding.state.value:>5}", _STYLE[finding.state]), f"  {finding.what:<14} {finding.sentence}"
-        )
+        line = Text.assemble((f"{finding.state.value:>5}", _STYLE[finding.state]), f"  {finding.what:<14} {finding.message}")
         console.print(line, soft_wrap=True)
     console.print(
-        "\nconnector run can work." if not count else f"\n{count} of these must be mended before connector run can work."
+        "\nconnector run can work." if not count else f"\n{count} of these must be fixed before connector run can work."
     )
     if trial is not None:
         if "token" in wrong:
@@ -96,12 +108,12 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
-    """Show the event, ask, send it, and say what the answer means; return False if Amazon did not take it."""
+    """Show the event, ask, send it and explain the answer; return False if Amazon did not take it."""
     amazon, now_ms = settings.amazon, time.time_ns() // 1_000_000
     contract = contract_for(amazon)
     event = contract.encode(trial.inputs(amazon.region, now_ms, os.urandom(16)), trial.dedupe_id(now_ms))
     if isinstance(event, Flaw):
-        console.print(f"\nThe test event was not sent, for it breaks a rule: {event.detail}")
+        console.print(f"\nThe test event was not sent, because it breaks a rule: {event.detail}")
         return False
     body = contract.prefix + event + contract.suffix
     headers = [f"  {name}: {value}" for name, value in contract.headers("<access token>").items()]
@@ -110,7 +122,7 @@ def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
         f"\nThe test event, as it goes out:\n\n  POST {amazon.base_url}{contract.path}",
         *headers,
         *(f"  {line}" for line in ("", *shown.splitlines())),
-        f"\nAmazon has no test mode: it will count as one conversion {trial.name!r} of account {amazon.account_id}.",
+        f"\nAmazon has no test mode: the event will count as one conversion {trial.name!r} of account {amazon.account_id}.",
         sep="\n",
         soft_wrap=True,
         markup=False,
@@ -120,14 +132,14 @@ def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
         console.print("Nothing was sent.")
         return True
     meaning = meaning_of(asyncio.run(_sent(settings, contract, body)))
-    console.print("", *meaning.sentences, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    console.print("", *meaning.messages, sep="\n", soft_wrap=True, markup=False, highlight=False)
     return meaning.taken
 
 
 async def _sent(settings: Settings, contract: WireContract, body: bytes) -> Answer:
     sink = sink_for(settings, contract)
     try:
-        return await sink.send(body, 1, may_start=lambda: True)  # no partition, nothing to lose
+        return await sink.send(body, 1, may_start=lambda: True)  # no partition that could be lost
     finally:
         await sink.close()
 
@@ -152,7 +164,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     try:
         yield Finding(State.RIGHT, "brokers", f"{servers}: cluster {topics.cluster_id()}")
     except KafkaUnavailable as error:
-        yield Finding(State.WRONG, "brokers", f"{servers} do not answer ({error}); topics were not looked at")
+        yield Finding(State.WRONG, "brokers", f"{servers} do not answer ({error}); topics were not checked")
         return
     own = managed_topics(settings, topics)
     for name in settings.kafka.topics:
@@ -173,10 +185,10 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     yield _group(topics, settings.kafka.group_id)
 
 
-def _topic(what: str, topic: TopicDescription, rights: tuple[str, ...], sentence: str) -> Finding:
+def _topic(what: str, topic: TopicDescription, rights: tuple[str, ...], message: str) -> Finding:
     if lacking := topic.lacks(*rights):
-        return Finding(State.WRONG, what, lacking_sentence(f"topic {topic.name}", lacking))
-    return Finding(State.RIGHT, what, f"{topic.name}: {sentence}")
+        return Finding(State.WRONG, what, lacking_message(f"topic {topic.name}", lacking))
+    return Finding(State.RIGHT, what, f"{topic.name}: {message}")
 
 
 def _ledger(own: ManagedTopics, source: TopicDescription, name: str) -> tuple[TopicDescription | None, Finding]:
@@ -185,7 +197,7 @@ def _ledger(own: ManagedTopics, source: TopicDescription, name: str) -> tuple[To
     except (KafkaUnavailable, LedgerRefused) as error:
         return None, Finding(State.WRONG, "ledger", str(error))
     if found is None:
-        return None, Finding(State.RIGHT, "ledger", f"{name}: not there yet, connector run makes it")
+        return None, Finding(State.RIGHT, "ledger", f"{name}: does not exist yet, connector run creates it")
     return found, _topic("ledger", found, LEDGER_RIGHTS, f"{_partitions(found, source)}, loses no fact")
 
 
@@ -195,10 +207,10 @@ def _letters(own: ManagedTopics, source: TopicDescription, name: str) -> Finding
     except (KafkaUnavailable, LedgerRefused) as error:
         return Finding(State.WRONG, "dead letters", str(error))
     if found is None:
-        return Finding(State.RIGHT, "dead letters", f"{name}: not there yet, connector run makes it")
+        return Finding(State.RIGHT, "dead letters", f"{name}: does not exist yet, connector run creates it")
     finding = _topic("dead letters", found, LETTER_RIGHTS, f"{_partitions(found, source)}, may be written")
     note = own.letters_note(source, found) if finding.state is State.RIGHT else None
-    return finding if note is None else Finding(State.NOTE, finding.what, f"{finding.sentence}; {note}")
+    return finding if note is None else Finding(State.NOTE, finding.what, f"{finding.message}; {note}")
 
 
 def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
@@ -209,7 +221,7 @@ def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
 def _start(
     settings: Settings, topics: Cluster, source: TopicDescription, ledger: TopicDescription | None
 ) -> Iterator[Finding]:
-    """Look whether each partition could start: at its committed offset, and at the newest entries of its ledger."""
+    """Check whether each partition could start, by its commit and the newest entries of its ledger."""
     reader = LedgerReader(
         ledger_policy(settings),
         topics,
@@ -226,16 +238,18 @@ def _start(
             refusals[str(error) if ledger is not None else _LEDGER_GONE] = None
         except Unavailable as error:
             refusals[str(error)] = None
-            break  # what one partition lacks the others do, and each would be waited for
+            break  # the other partitions lack the same, and each would take its time to fail
     yield from (Finding(State.WRONG, "start", refusal) for refusal in refusals)
     if not refusals:
-        rest = "the others at their beginning" if committed < source.partitions else "none at its beginning"
-        yield Finding(State.RIGHT, "start", f"{source.name}: {committed} partitions where the group committed, {rest}")
+        rest = "the others start at their beginning" if committed < source.partitions else "none at its beginning"
+        yield Finding(State.RIGHT, "start", f"{source.name}: {committed} partitions start where the group committed, {rest}")
 
 
 _NEWEST = 100
-"""Entries of each partition of a ledger that are looked at; `run` reads all."""
-_LEDGER_GONE = "the group has committed, but the ledger that this rests on is not there; connector run says how to go on"
+"""Ledger entries that are read of each partition. `run` reads all."""
+_LEDGER_GONE = (
+    "the group has committed offsets, but the ledger that they rest on does not exist; connector run says how to go on"
+)
 
 
 def _group(topics: Cluster, group: str) -> Finding:
@@ -244,7 +258,7 @@ def _group(topics: Cluster, group: str) -> Finding:
     except KafkaUnavailable as error:
         return Finding(State.WRONG, "group", str(error))
     if lacking:
-        return Finding(State.WRONG, "group", lacking_sentence(f"group {group}", lacking))
+        return Finding(State.WRONG, "group", lacking_message(f"group {group}", lacking))
     return Finding(State.RIGHT, "group", group)
 
 
@@ -263,10 +277,11 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
     except SchemaUnavailable as error:
         yield Finding(State.WRONG, "registry", str(error))
         return
-    yield Finding(State.RIGHT, "registry", dict(settings.describe())["SCHEMA_REGISTRY_URL"])  # without its password
+    yield Finding(State.RIGHT, "registry", dict(settings.describe())["SCHEMA_REGISTRY_URL"])  # with its password masked
     for topic, there in known.items():
         if not there:
-            # Not wrong: subjects may be named by other strategies, and records name their schema by its id.
+            # Not wrong: subjects may follow another naming strategy, and records name their schema
+            # by its id.
             yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
         elif mapping is not None:
             yield from _newest(registry, mapping, f"{topic}-value")
@@ -291,11 +306,13 @@ async def _amazon(settings: Settings) -> list[Finding]:
     finally:
         await sink.close()
     if failed is not None:
-        return [Finding(State.WRONG, "token", failed.detail or f"{amazon.token_url} gives none ({failed.reason})")]
-    told = "a fixed one; only a request tells whether it holds" if amazon.access_token else f"{amazon.token_url} gives one"
+        return [Finding(State.WRONG, "token", failed.detail or f"{amazon.token_url} gave none ({failed.reason})")]
+    told = "fixed; only a request shows whether it is valid" if amazon.access_token else f"{amazon.token_url} gave one"
     return [
         Finding(State.RIGHT, "token", told),
         Finding(
-            State.NOTE, "Amazon", f"{amazon.base_url}: no contract has a test mode; --send-test-event sends one that counts"
+            State.NOTE,
+            "Amazon",
+            f"{amazon.base_url}: not tried, as Amazon has no test mode; --send-test-event sends a real event",
         ),
     ]

@@ -1,7 +1,9 @@
-"""The whole thing on simulators: librdkafka's embedded broker, the sandbox, sample events, and an account at the end.
+"""`connector demo`: the whole pipeline on simulators, with a reconciliation at the end.
 
-The pipeline is the very one that `connector run` runs. The account is made from outside: what was produced, what the sandbox
-recorded, what lies in ledger and dead-letter topic, what the group committed. The environment's settings are ignored.
+The simulators are librdkafka's embedded broker and the sandbox. The pipeline is the one that
+`connector run` runs. The reconciliation is made from outside: from what was produced, what the
+sandbox recorded, what is in the ledger and the dead-letter topic, and what the group committed. The
+environment's settings are ignored.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ __all__ = ["run", "set_up"]
 _TOPIC, _GROUP = "conversions", "demo"
 _PARTITIONS = 6
 _SECONDS = 55.0
-"""The demo gives up after so long."""
+"""Time after which the demo gives up."""
 _LOOK_SECONDS = 0.1
 
 _FAULTS = sandbox.Faults(seed=7, chances={"fail_503": 0.05, "withhold": 0.03}, latency_ms=40, reject_names=(REFUSED_NAME,))
@@ -65,13 +67,13 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Expected(Produced):
-    """What was produced, and what must become of each record."""
+    """What was produced, and the expected fate of each record."""
 
     fates: Counter[Fate] = field(default_factory=Counter)
     own_ids: set[str] = field(default_factory=set)
     """Ids that must be accepted."""
     without_id: int = 0
-    """Events that must be accepted under an id derived for them."""
+    """The number of events that must be accepted under a derived id."""
 
     def add(self, sample: Sample) -> None:
         self.fates[sample.fate] += 1
@@ -83,15 +85,18 @@ class _Expected(Produced):
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
+    """Declare the description and the options of the command."""
     parser.description = (
-        "Run the same pipeline as `run` on librdkafka's embedded broker and the sandbox: no Kafka, no account."
+        "Run the same pipeline as `run` on librdkafka's embedded broker and the sandbox. Needs no Kafka and no Amazon "
+        "account. Ends with a reconciliation, and exit code 0 only if all records are accounted for."
     )
-    parser.add_argument("--events", type=int, default=30_000, help="records to produce (default: %(default)s)")
+    parser.add_argument(
+        "--events", type=int, metavar="N", default=30_000, help="number of records to produce (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
-    """Run the demo; return the exit code: 0 only if the account closes."""
+    """Run the demo; return 0 if all records are accounted for, 1 if not."""
     count: int = arguments.events
     configure_logging("error", "console")
     console = Console()
@@ -117,9 +122,9 @@ async def _run(count: int, console: Console) -> int:
 
 
 async def _on_a_thread(work: Callable[[threading.Event], T]) -> T:
-    """Do what blocks; once this is cancelled, tell the work to stop, and wait until it has.
+    """Run blocking work on a thread. When cancelled, tell the work to stop, and wait until it has.
 
-    Clients must be gone before the broker is: without it they try to connect until their time is over.
+    Clients must end before the broker does: without it they try to connect until they time out.
     """
     stop = threading.Event()
     working = asyncio.get_running_loop().run_in_executor(None, work, stop)
@@ -186,19 +191,19 @@ async def _forward(settings: Settings, count: int, console: Console) -> float:
         await running
     except asyncio.CancelledError:
         running.cancel()
-        await asyncio.wait([running])  # its clients, too, end before the broker does
+        await asyncio.wait([running])  # its clients too must end before the broker does
         raise
     return seconds
 
 
 @dataclass(slots=True)
 class _Found:
-    """What lies in Kafka afterwards."""
+    """What Kafka contains afterwards."""
 
     facts: Counter[Outcome] = field(default_factory=Counter)
     letters: Counter[str] = field(default_factory=Counter)
     behind: int = 0
-    """Records beyond the committed offsets."""
+    """The number of records beyond the committed offsets."""
 
 
 def _look(settings: Settings, stop: threading.Event) -> _Found:
@@ -225,19 +230,19 @@ def _look(settings: Settings, stop: threading.Event) -> _Found:
 
 
 def _account(produced: _Expected, record: list[dict[str, object]], found: _Found, console: Console, seconds: float) -> int:
-    """Show what became of every record; return 0 if nothing is missing and nothing is too much."""
+    """Show the reconciliation; return 0 if no record is missing and none is too much."""
     accepted = Counter(str(line["id"]) for line in record if line["verdict"] == "accepted")
     unanswered = {str(line["id"]) for line in record if line["answer"] == "withheld"}
     twice = {identifier for identifier, times in accepted.items() if times > 1}
     derived = len(accepted.keys() - produced.own_ids)
     lost = len(produced.own_ids - accepted.keys()) + max(0, produced.without_id - derived)
-    closes = (
+    accounted_for = (
         lost == 0 and derived == produced.without_id and twice <= unanswered and not found.behind and not produced.failed
     )
-    table = Table("fate", "produced", "found", "where", title="reconciliation")
+    table = Table("outcome", "produced", "found", "where", title="reconciliation")
     for fate in Fate:
         where, seen = _seen(fate, accepted, found)
-        closes &= seen == produced.fates[fate]
+        accounted_for &= seen == produced.fates[fate]
         table.add_row(fate.value, f"{produced.fates[fate]:,}", f"{seen:,}", where)
     console.print(table, highlight=False)
     end = f"{found.behind:,} records before the end" if found.behind else "to the end of every partition"
@@ -247,8 +252,10 @@ def _account(produced: _Expected, record: list[dict[str, object]], found: _Found
         f"committed: {end}; {produced.fates.total() / seconds:,.0f} records/s",
         highlight=False,
     )
-    console.print("[green]the account closes[/green]" if closes else "[red]the account does not close[/red]")
-    return 0 if closes else 1
+    console.print(
+        "[green]all records accounted for[/green]" if accounted_for else "[red]not all records accounted for[/red]"
+    )
+    return 0 if accounted_for else 1
 
 
 def _seen(fate: Fate, accepted: Counter[str], found: _Found) -> tuple[str, int]:

@@ -28,7 +28,7 @@ class Finding:
 
     state: State
     what: str
-    sentence: str
+    message: str
 
 
 def mapping_findings(mapping: MappingFile, definitions: list[Json], place: str) -> Iterator[Finding]:

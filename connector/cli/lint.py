@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         console.print(f"{what}. The settings are right.", soft_wrap=True)
         return 0
     found = list(mapping_findings(mapping, schemas.SchemaFile(str(schema_file)).definitions(), str(schema_file)))
-    if wrong := [each.sentence for each in found if each.state is State.WRONG]:
+    if wrong := [each.message for each in found if each.state is State.WRONG]:
         raise SettingsError(wrong)
     for each in found:
-        console.print(each.sentence, markup=False, highlight=False, soft_wrap=True)
+        console.print(each.message, markup=False, highlight=False, soft_wrap=True)
     console.print("Settings and mapping are right.", soft_wrap=True)
     return 0

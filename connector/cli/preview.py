@@ -171,7 +171,7 @@ def _first_offset(reader: TopicReader, place: TopicPartition, first: int, end: i
         case offset if offset.isdecimal():
             return max(first, int(offset))
         case time:
-            at = reader.topics.offset_at(place, times.time_ms(time))
+            at = reader.cluster.offset_at(place, times.time_ms(time))
             return end if at is None else max(first, at)
 
 

@@ -1,4 +1,7 @@
-"""`connector produce-samples`: sample events at a steady rate, for docker compose; and what the demo produces with."""
+"""`connector produce-samples`: sample events at a steady rate, for docker compose.
+
+The demo uses its parts.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,20 @@ __all__ = ["Produced", "encoded", "run", "say_nothing", "set_up"]
 
 _SAMPLES_AT_ONCE = 1000
 _LAST_SECONDS = 5.0
-"""Wait for samples on their way at the end: less than the 10 s after which a container is killed."""
+"""How long the end waits for samples on their way: less than the 10 s after which a container is
+killed."""
 _UNDECODABLE = b"not Avro at all"
 _SETTINGS = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "SCHEMA_REGISTRY_URL")
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
-    parser.description = "Produce sample events, at a steady rate, to KAFKA_TOPIC, with the schema in the registry."
-    parser.add_argument("--rate", type=_positive, default=20.0, help="events per second (default: 20)")
-    parser.add_argument("--count", type=int, default=None, help="how many; the default is to go on until stopped")
+    """Declare the description and the options of the command."""
+    parser.description = (
+        "Produce sample events to KAFKA_TOPIC at a steady rate, with their schema in the registry. Needs "
+        "KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC and SCHEMA_REGISTRY_URL."
+    )
+    parser.add_argument("--rate", type=_positive, metavar="N", default=20.0, help="events per second (default: 20)")
+    parser.add_argument("--count", type=int, metavar="N", default=None, help="number of events (default: no limit)")
 
 
 def _positive(text: str) -> float:
@@ -44,13 +51,13 @@ def _positive(text: str) -> float:
 
 @dataclass(slots=True)
 class Produced:
-    """How many records the brokers confirmed, and how many not."""
+    """The number of records that the brokers confirmed, and of those that failed."""
 
     confirmed: int = 0
     failed: int = 0
 
     def report(self, confirmation: Confirmation) -> None:
-        """Count a record."""
+        """Count the delivery report of a record."""
         if confirmation.error is None:
             self.confirmed += 1
         else:
@@ -58,9 +65,12 @@ class Produced:
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Produce samples to ``KAFKA_TOPIC``, by the schema registered at ``SCHEMA_REGISTRY_URL``, until stopped.
+    """Produce samples to ``KAFKA_TOPIC`` until stopped; return 0, or 1 if one failed.
 
-    Returns the exit code: 1 if one failed. Raises `SettingsError` where one of its three settings is missing.
+    The schema is registered at ``SCHEMA_REGISTRY_URL``.
+
+    Raises:
+        SettingsError: one of the three settings is missing.
     """
     missing = [name for name in _SETTINGS if not environ.get(name)]
     if missing:
@@ -81,7 +91,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 time.sleep(1 / arguments.rate)
     except KeyboardInterrupt:
         print("stopped")
-    finally:  # however it ended: what was delivered by then is there
+    finally:  # however it ended, the count is shown
         _say_produced(produced, topic, written)
     return 0 if produced.failed == 0 else 1
 
@@ -94,18 +104,21 @@ def encoded(encoder: EventEncoder, schema_id: int, sample: Sample) -> bytes | No
 
 
 def say_nothing(_client: str, _code: str) -> None:
-    """Take no note of a client's error: what fails is counted."""
+    """Ignore a client's error. Deliveries that fail are counted."""
 
 
 def _endless_samples() -> Iterator[Sample]:
-    """Yield samples whose times keep up with the clock, or those of a long run would all be stale in the end."""
+    """Yield samples whose times keep up with the clock.
+
+    In a long run they would all become stale otherwise.
+    """
     while True:
         now_ms = time.time_ns() // 1_000_000
         yield from samples(_SAMPLES_AT_ONCE, now_ms, seed=now_ms)
 
 
 def _say_produced(produced: Produced, topic: str, written: int | None = None) -> None:
-    """Say what was confirmed; at the end, of so many written, also what neither was nor failed."""
+    """Print the counts. ``written``, given at the end, also tells how many have no answer yet."""
     confirmed, failed = produced.confirmed, produced.failed
     why = ": does the topic exist?" if failed and not confirmed else ""
     open_ = 0 if written is None else max(written - confirmed - failed, 0)

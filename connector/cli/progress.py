@@ -1,4 +1,4 @@
-"""A progress bar for commands that read whole topics; nothing where no person looks on."""
+"""Progress bars for commands that read whole topics. Without a terminal nothing is shown."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["ProgressBar", "columns"]
 
 
 def columns() -> tuple[ProgressColumn, ...]:
-    """Return what a bar shows: what is done, how much of how much, and since when."""
+    """Return the columns of a bar: description, bar, count and elapsed time."""
     return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
 
 
 class ProgressBar:
-    """One bar on standard error at a time, for one phase after another; each leaves when the next begins."""
+    """A bar on standard error that shows one phase at a time. Each phase replaces the one before."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -25,18 +25,18 @@ class ProgressBar:
         self._task = self._progress.add_task("asking the brokers", total=None)
 
     def __enter__(self) -> Self:
-        """Show it."""
+        """Show the bar."""
         self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Take it away."""
+        """Remove the bar."""
         self._progress.stop()
 
     def phase(self, description: str, total: int) -> None:
-        """Begin a phase of so many steps."""
+        """Begin a phase of ``total`` steps."""
         self._progress.reset(self._task, description=description, total=total)
 
     def advance(self, steps: int) -> None:
-        """Go on by so many steps."""
+        """Advance the bar by ``steps``."""
         self._progress.advance(self._task, steps)

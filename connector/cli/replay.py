@@ -1,23 +1,35 @@
-"""`connector replay`: dead letters of this group back to their source topic, each record exactly once.
+"""`connector replay`: puts dead letters back on their source topic, each record exactly once.
 
-**What is written.** The record as it was: key, value, timestamp and its own headers byte for byte, to the partition it came
-from. One that its letter lacks a part of, being too large for the letter's topic, is read from the source topic again.
-Of our headers only ``connector.dedupe-id`` stays, so that an event without an id of its own keeps the derived one and
-Amazon can tell a copy; beside it ``connector.replay-of`` names the record it is a copy of, and ``connector.replays`` counts.
+What is written. The record as it was: key, value, timestamp and its own headers byte for byte, to
+the partition that it came from. If the letter lacks a part of the record, which was too large for
+the letter's topic, the record is read from the source topic again. It carries three of our headers:
 
-**What is not replayed** (`replay_plan.Skipped` in full): what the ledger says was delivered after all, what was replayed
-before, what the connector has not committed and will judge again by itself, what was replayed and dead-lettered again
-``--max-replays`` times, and what the source topic's retention would delete at once.
+- ``connector.dedupe-id`` stays, so that an event without an id of its own keeps the derived one, and
+  Amazon can recognise a copy.
+- ``connector.replay-of`` names the record that it is a copy of.
+- ``connector.replays`` counts its replays.
 
-**Exactly once, also after SIGKILL, and by two operators at once.** What was replayed before is read from the source topic
-itself, by ``connector.replay-of``. Batches are written in transactions under one name for each source topic: a run first
-looks, shows and asks; then it takes the name, which ends whatever another run has open and lets it write no more; then it
-reads what came to the source topic since it looked; and only then it writes. Whoever comes second finds what the first one
-wrote. A mark is missing only where the source topic deleted it before its time (``retention.bytes``, an operator): the
-summary says how many letters that may concern.
+What is not replayed (`replay_plan.Skipped` has the full list): records that were delivered after
+all by the ledger, that were replayed before, that the connector has not committed and will judge
+again by itself, that were replayed and dead-lettered again ``--max-replays`` times, or that the
+source topic's retention would delete at once.
 
-Nothing is written anywhere else: the ledger learns of the copy as of any record, and the letter stays where it is. Every
-reader of the source topic gets the copy, so another group that delivered the record judges it again; it has the same id.
+Exactly once, also after SIGKILL and with two operators at once. Earlier replays are read from the
+source topic itself, by ``connector.replay-of``. Batches are written in transactions, under one
+transactional id for each source topic. A run takes these steps:
+
+1. It reads, shows the plan and asks.
+2. It takes the transactional id. That ends any open transaction of another run, and fences that run.
+3. It reads what came to the source topic since step 1.
+4. It writes.
+
+The second of two runs therefore finds what the first one wrote. A mark is missing only if the
+source topic deleted it before its time (``retention.bytes``, an operator). The summary says how
+many letters that may concern.
+
+Nothing else is written. The ledger learns of the copy as of any record, and the letter stays where
+it is. Every reader of the source topic gets the copy. Another group that delivered the record
+judges the copy again; it has the same id.
 """
 
 from __future__ import annotations
@@ -51,19 +63,20 @@ __all__ = ["Asked", "run", "set_up"]
 
 _DONE, _FAILED, _REFUSED = 0, 1, 2
 _NOT_TAKEN = (
-    "letters stay, for the source topic refuses their records with a replay's headers ({}): if they are too large, raise "
-    "its max.message.bytes by 1 KB"
+    "letters stay, because the source topic refuses their records with a replay's headers ({}): if they are too large, "
+    "raise its max.message.bytes by 1 KB"
 )
-_GONE = "letters stay, for they lack a part of their records, which the source topic does not have any more"
+_GONE = "letters stay, because they lack a part of their records, and the source topic no longer has the records"
 _SHOWN = 5
 _BATCH_RECORDS = 500
 _BATCH_BYTES = 4_000_000
-"""A batch is over at whichever comes first: a run that is killed holds up the source's readers for one batch at most."""
+"""A batch ends at whichever limit comes first. A run that is killed holds up the source's readers
+by one batch at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asked for."""
+    """What the command line asks for."""
 
     reasons: frozenset[str] = frozenset()
     since_ms: int | None = None
@@ -75,7 +88,7 @@ class Asked:
 
     @classmethod
     def read(cls, arguments: argparse.Namespace) -> Self:
-        """Read what `set_up` declares."""
+        """Read the options that `set_up` declares."""
         return cls(
             reasons=frozenset(arguments.reason or ()),
             since_ms=arguments.since,
@@ -88,17 +101,17 @@ class Asked:
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
+    """Declare the description and the options of the command."""
     parser.description = (
-        "Put dead letters of this group back on the source topic: key, value, timestamp and headers as they were, with the "
-        "id they had. Shows what it would do and asks first. Each record is replayed once, however often this is run, "
-        "killed, or run twice at once; what was delivered after all is left out. Every reader of the source topic gets the "
-        "copies. Mend the cause first: events that are refused again become dead letters again. Settings come from the "
-        "environment, as those of `run`."
+        "Put dead letters of this group back on the source topic: key, value, timestamp and headers as they were, with "
+        "the id they had. Shows the plan and asks first. Each record is replayed once, even if the command is killed, "
+        "run again, or run twice at once. Records that were delivered after all are left out. Every reader of the "
+        "source topic gets the copies. Fix the cause first: events that are refused again become dead letters again. "
+        "Settings come from the environment, as for `run`."
     )
     parser.epilog = (
-        "TIME is 2026-11-22T10:00Z, or 2h (ago). Exit codes: 0 done; 1 declined, interrupted or failed; 2 settings refused, "
-        "or nobody to ask and no --yes."
+        "TIME is 2026-11-22T10:00Z, or 2h for two hours ago. Exit codes: 0 done; 1 declined, interrupted or failed; 2 "
+        "settings refused, or no terminal to ask on and no --yes."
     )
     reasons = [reason.value for reason in Reason]
     parser.add_argument(
@@ -106,25 +119,29 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=reasons,
         metavar="REASON",
-        help=f"only letters of this reason; may be given several times ({', '.join(reasons)})",
+        help=f"only letters with this reason; may be given several times ({', '.join(reasons)})",
     )
     parser.add_argument(
         "--since",
         type=times.time_ms,
         metavar="TIME",
-        help="only what was dead-lettered at or after this time, by the ledger; letters older than the ledger are left out",
+        help="only letters from this time on, by the ledger; letters older than the ledger are left out",
     )
-    parser.add_argument("--until", type=times.time_ms, metavar="TIME", help="only what was dead-lettered before this time")
-    parser.add_argument("--limit", type=_count, metavar="N", help="at most so many of each topic, to try the first ones")
+    parser.add_argument(
+        "--until", type=times.time_ms, metavar="TIME", help="only letters from before this time, by the ledger"
+    )
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help="replay at most N letters of each topic, to try a few first"
+    )
     parser.add_argument(
         "--max-replays",
         type=_count,
         default=1,
         metavar="N",
-        help="how often one event may be replayed in all (default: 1); the guard against going round in circles",
+        help="how often one event may be replayed in all (default: 1), so that none goes round in circles",
     )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, and write nothing")
+    parser.add_argument("--yes", action="store_true", help="write without asking")
 
 
 def _count(text: str) -> int:
@@ -135,18 +152,22 @@ def _count(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Replay; return 0 when done, 1 if it was declined or failed, 2 if nobody can be asked. Raises `SettingsError`."""
+    """Replay; return 0 when done, 1 if declined or failed, 2 if there is no terminal to ask on.
+
+    Raises:
+        SettingsError: with every problem of the settings.
+    """
     asked, started_ms = Asked.read(arguments), times.now_ms()
     settings = read_settings(environ)
     configure_logging("error", "console")
     if not (asked.yes or asked.dry_run or sys.stdin.isatty()):
-        sentence = "connector replay asks before it writes, and there is no terminal to ask at: give --yes, or --dry-run"
-        print(sentence, file=sys.stderr)
+        message = "connector replay asks before it writes, and there is no terminal to ask on: give --yes, or --dry-run"
+        print(message, file=sys.stderr)
         return _REFUSED
     console = Console()
     with ProgressBar() as bar:
-        survey = TopicReader(settings.kafka, bar.advance)
-        replays = [_TopicReplay(settings, survey, bar, topic, asked, started_ms) for topic in settings.kafka.topics]
+        reader = TopicReader(settings.kafka, bar.advance)
+        replays = [_TopicReplay(settings, reader, bar, topic, asked, started_ms) for topic in settings.kafka.topics]
         for one in replays:
             one.look()
     for one in replays:
@@ -170,10 +191,13 @@ def _agreed(console: Console, count: int) -> bool:
 
 def _write(replays: list[_TopicReplay], console: Console) -> int:
     try:
-        with ProgressBar() as bar, signals.held() as end_if_asked:  # between batches: what was written is known to the last
+        with (
+            ProgressBar() as bar,
+            signals.held() as end_if_asked,
+        ):  # a signal ends it between batches, when the count is exact
             for one in replays:
                 one.write(bar, end_if_asked)
-    finally:  # also of a run that is interrupted or fails: what was done is done
+    finally:  # also after an interruption or a failure: what was written stays
         for one in replays:
             one.say_written(console)
     return _FAILED if any(one.left for one in replays) else _DONE
@@ -184,7 +208,7 @@ class _TopicReplay:
     """The replay of one source topic."""
 
     settings: Settings
-    survey: TopicReader
+    reader: TopicReader
     bar: ProgressBar
     topic: str
     asked: Asked
@@ -193,33 +217,34 @@ class _TopicReplay:
     written: int = 0
     by_another_run: int = 0
     left: dict[str, list[str]] = field(default_factory=dict)
-    """Why records were left in the end, and which."""
+    """Records that were left in the end, by the reason."""
     _source: TopicDescription = field(init=False)
     _planner: Planner = field(init=False)
     _looked_to: dict[TopicPartition, int] = field(default_factory=dict)
-    """Up to where the source was searched for replayed records, for each partition that one may be in."""
+    """The end of the search for replayed records, for each source partition that may contain one."""
     _cut: int = 0
-    """How many chosen letters may have a mark that was deleted before its time."""
+    """The number of chosen letters that may have been replayed by a record that was deleted before
+    its time."""
 
     # ---- look
 
     def look(self) -> None:
-        """Read letters, ledger and source, and decide."""
-        asked, survey = self.asked, self.survey
+        """Read letters, ledger and source, and make the plan."""
+        asked, reader = self.asked, self.reader
         group = self.settings.kafka.group_id
-        self._source = survey.source(self.topic)
+        self._source = reader.source(self.topic)
         self._must_be_writable()
         times = asked.since_ms, asked.until_ms
         selection = Selection(group, self.topic, asked.reasons, *times, asked.max_replays, asked.limit)
-        self._planner = planner = Planner(selection, survey.cluster_id)
+        self._planner = planner = Planner(selection, reader.cluster_id)
         self._read_letters()
         partitions = [TopicPartition(self.topic, number) for number in range(self._source.partitions)]
-        commits = {place.partition: survey.next_offset(place, self._source.topic_id) for place in partitions}
-        firsts = {place: survey.topics.offsets(place)[0] for place in partitions}
+        commits = {place.partition: reader.next_offset(place, self._source.topic_id) for place in partitions}
+        firsts = {place: reader.cluster.offsets(place)[0] for place in partitions}
         open_from = {place.partition: max(commits[place.partition] or 0, firsts[place]) for place in partitions}
         self._read_ledger()
         for place, first in self._searched_from(firsts).items():
-            self._looked_to[place] = survey.topics.offsets(place, stable=True)[1]
+            self._looked_to[place] = reader.cluster.offsets(place, stable=True)[1]
             self._search(place, first, self._looked_to[place])
         begins_at = {place.partition: first for place, first in firsts.items()}
         self.plan = planner.plan(self._source.topic_id, open_from, self._oldest_ms(), begins_at)
@@ -230,48 +255,59 @@ class _TopicReplay:
     def _must_be_writable(self) -> None:
         may = self._source.may
         if not self.asked.dry_run and may and may.isdisjoint({"WRITE", "ALL"}):
-            raise KafkaUnavailable(f"topic {self.topic}: this client may not write it; grant it with kafka-acls.sh")
+            raise KafkaUnavailable(f"topic {self.topic}: this client may not write to it; grant Write with kafka-acls.sh")
 
     def _read_letters(self) -> None:
-        bounds = self.survey.bounds(self.settings.dead_letters.topic_for(self.topic))
+        bounds = self.reader.bounds(self.settings.dead_letters.topic_for(self.topic))
         self.bar.phase(f"{self.topic}: dead letters", sum(end - first for first, end in bounds.values()))
-        for place, message, letter in self.survey.letters(bounds):
+        for place, message, letter in self.reader.letters(bounds):
             self._planner.take_letter(place, message.offset() or 0, letter)
 
     def _read_ledger(self) -> None:
         policy = ledger_policy(self.settings)
-        bounds = self.survey.bounds(self.settings.ledger.topic_for(self.topic))
+        bounds = self.reader.bounds(self.settings.ledger.topic_for(self.topic))
         self.bar.phase(f"{self.topic}: ledger", sum(end - first for first, end in bounds.values()))
         for place, stretch in bounds.items():
-            for append_ms, entry in self.survey.entries(self.topic, policy.group, place, stretch):
+            for append_ms, entry in self.reader.entries(self.topic, policy.group, place, stretch):
                 header = entry.header
                 for run_of in entry.runs:
                     ours = header.destination == policy.destination
                     self._planner.take_facts(header.partition, header.source_topic_id, run_of, append_ms, ours=ours)
 
     def _searched_from(self, firsts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return where the search for replayed records begins: behind the records themselves, where that is known."""
+        """Return where the search for replayed records begins.
+
+        It begins after the record itself, if the record's place is known.
+        """
         found: dict[TopicPartition, int] = {}
         for candidate in self._planner.candidates():
             letter, target = candidate.letter, self._target(candidate.letter)
-            known = letter.id_derived and letter.may_stand_in(self.survey.cluster_id, self._source.topic_id)
+            known = letter.id_derived and letter.may_stand_in(self.reader.cluster_id, self._source.topic_id)
             first = max(letter.offset + 1, firsts[target]) if known else firsts[target]
             found[target] = min(first, found.get(target, first))
         return found
 
     def _target(self, letter: Letter) -> TopicPartition:
-        """Return the partition a letter is replayed to: its own; one that is always the same if the topic has fewer now."""
+        """Return the partition for a letter's replay: its own.
+
+        If the topic has fewer partitions now, it is always the same other one.
+        """
         return TopicPartition(self.topic, letter.source.partition % self._source.partitions)
 
     def _search(self, place: TopicPartition, first: int, end: int) -> None:
         self.bar.phase(f"{place}: replayed before?", max(end - first, 0))
-        for message in self.survey.read(place, first, end):
+        for message in self.reader.read(place, first, end):
             if (found := replay_of(headers(message))) is not None:
                 self._planner.take_replay(*found)
 
     def _oldest_ms(self) -> int | None:
-        """Return how old a record the source topic takes and keeps; None if it goes by when the record comes."""
-        settings = self.survey.topics.settings(self.topic)
+        """Return the time of the oldest record that the source topic accepts and keeps.
+
+        None without such a limit.
+
+        There is none if the topic goes by append times.
+        """
+        settings = self.reader.cluster.settings(self.topic)
         if settings.get("message.timestamp.type") != "CreateTime":
             return None
         limits = [settings.get("message.timestamp.before.max.ms")]  # KIP-937: not known before Kafka 3.6
@@ -282,7 +318,7 @@ class _TopicReplay:
     # ---- show
 
     def show(self, console: Console) -> None:
-        """Say what will be replayed, and what will not and why."""
+        """Show what will be replayed, what will not, and why."""
         letters, group = self.settings.dead_letters.topic_for(self.topic), self.settings.kafka.group_id
         console.print(f"\n{letters}: dead letters of group {group}", style="bold", soft_wrap=True, highlight=False)
         table = Table("", "reason", box=SIMPLE)
@@ -297,21 +333,21 @@ class _TopicReplay:
         max_age_ms = self.settings.freshness.max_age_ms
         if stale := sum(0 <= candidate.letter.timestamp_ms < self.now_ms - max_age_ms for candidate in chosen):
             console.print(
-                f"{stale:,} of them were produced longer ago than MAX_EVENT_AGE: if their events are as old, they are "
-                "counted as stale, and not sent",
+                f"{stale:,} of them were produced longer ago than MAX_EVENT_AGE: if their events are as old, they "
+                "will be stale, and not sent",
                 style="yellow",
                 soft_wrap=True,
             )
         if unreadable := sum(UNREADABLE in candidate.letter.left_out for candidate in chosen):
             console.print(
-                f"{unreadable:,} of them had headers with names that are not UTF-8: they are replayed without headers",
+                f"{unreadable:,} of them had headers with names that are not UTF-8: they will be replayed without headers",
                 style="yellow",
                 soft_wrap=True,
             )
         if self._cut:
             console.print(
                 f"{self._cut:,} of them stand before the first record that {self.topic} still has: if they were replayed "
-                "before, and that copy was deleted before its time, they are replayed twice (with the same id)",
+                "before, and that copy was deleted before its time, they will be replayed twice (with the same id)",
                 style="yellow",
                 soft_wrap=True,
             )
@@ -319,12 +355,12 @@ class _TopicReplay:
     # ---- write
 
     def write(self, bar: ProgressBar, end_if_asked: Callable[[], None]) -> None:
-        """Take the name, look at what was replayed meanwhile, and write the rest."""
+        """Take the transactional id, find what was replayed meanwhile, and write the rest."""
         if not self.plan.chosen:
             return
         producer = TransactionalProducer(self.settings.kafka, f"{self.topic}.replay")
         producer.fence()
-        self.bar, self.survey.advance = bar, bar.advance
+        self.bar, self.reader.advance = bar, bar.advance
         self._look_again()
         left = [candidate for candidate in self.plan.chosen if not candidate.replayed]
         self.by_another_run = len(self.plan.chosen) - len(left)
@@ -336,7 +372,10 @@ class _TopicReplay:
             bar.advance(len(batch))
 
     def _write(self, producer: TransactionalProducer, batch: list[OutgoingRecord]) -> None:
-        """Write a batch; of one that is refused, all but the records that the brokers refuse by themselves."""
+        """Write a batch.
+
+        If it is refused, write all but the records that the brokers refuse on their own.
+        """
         try:
             producer.write(batch)
         except RecordsRefused as refusal:
@@ -351,9 +390,12 @@ class _TopicReplay:
             self.written += len(batch)
 
     def _look_again(self) -> None:
-        """Search what came to the source since `look`, up to its very end: nobody else's replay can come after that."""
+        """Search what came to the source since `look`, to its very end.
+
+        No other run can write after that.
+        """
         for place, first in self._looked_to.items():
-            _, end = self.survey.topics.offsets(place)
+            _, end = self.reader.cluster.offsets(place)
             try:
                 self._search(place, first, end)
             except KafkaUnavailable as error:
@@ -363,13 +405,13 @@ class _TopicReplay:
                 ) from error
 
     def _records(self, left: list[Candidate]) -> Iterator[OutgoingRecord]:
-        """Read the letters again, and yield what is written of each."""
-        self.survey.advance = lambda _: None  # the bar counts what was written
+        """Read the letters again, and yield the record to write for each."""
+        self.reader.advance = lambda _: None  # the bar counts what was written
         wanted: dict[TopicPartition, set[int]] = {}
         for candidate in left:
             wanted.setdefault(candidate.place, set()).add(candidate.offset)
         for place, offsets in wanted.items():
-            for message in self.survey.read(place, min(offsets), max(offsets) + 1):
+            for message in self.reader.read(place, min(offsets), max(offsets) + 1):
                 letter = Letter.read(headers(message))
                 if message.offset() not in offsets or letter is None:
                     continue
@@ -380,8 +422,8 @@ class _TopicReplay:
                     yield record
 
     def _from_source(self, letter: Letter) -> OutgoingRecord | None:
-        """Make what is written of a letter's record where that still stands; None, and a note, if it does not."""
-        message = self.survey.record(letter.source, letter.offset)
+        """Return the record to write, read from the source; None, and a note, if it is gone."""
+        message = self.reader.record(letter.source, letter.offset)
         own = headers(message) if message is not None else ()
         brought = (DEDUPE_ID_HEADER, letter.dedupe_id.encode()) in own
         if message is None or message.timestamp()[1] != letter.timestamp_ms or not (letter.id_derived or brought):
@@ -391,7 +433,7 @@ class _TopicReplay:
         return OutgoingRecord(self._target(letter), message.key(), message.value(), marks, letter.timestamp_ms)
 
     def say_written(self, console: Console) -> None:
-        """Say what was done, also of a run that did not come to its end."""
+        """Show what was written, also after a run that did not finish."""
         count, left = len(self.plan.chosen), sum(map(len, self.left.values()))
         if not count:
             return

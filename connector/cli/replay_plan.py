@@ -1,10 +1,10 @@
 """Which dead letters are replayed, and why the others are not.
 
-Law: of the letters of one record at most one is replayed, and no letter of a record that was delivered, that was replayed
-before, or that the connector will judge again by itself.
+Law: at most one letter of a record is replayed, and none if the record was delivered, was replayed
+before, or will be judged again by the connector itself.
 
-"Replayed before" is read from the source topic, where each replayed record names the record it is a copy of and the id it
-keeps. So it is known by whoever looks, whatever became of the run that wrote it.
+Replays of the past are read from the source topic. Each replayed record names there the record it
+is a copy of, and the id it keeps. Any later run finds it, whatever became of the run that wrote it.
 """
 
 from __future__ import annotations
@@ -22,56 +22,57 @@ __all__ = ["Candidate", "Plan", "Planner", "Selection", "Skipped"]
 
 
 class Skipped(Enum):
-    """Why a record of the dead-letter topic is not replayed; of several reasons the first in this order."""
+    """Why a record of the dead-letter topic is not replayed. The first reason in this order counts."""
 
     NO_LETTER = "no dead letter of a connector"
     OTHER_GROUP = "of another group or source topic"
-    OTHER_REASON = "of a reason that was not asked for"
-    OTHER_TIME = "dead-lettered outside the time that was asked for"
+    OTHER_REASON = "of a reason that --reason does not name"
+    OTHER_TIME = "dead-lettered outside --since and --until"
     SAME_RECORD = "another letter of the same record"
     DELIVERED = "delivered after all"
     REPLAYED = "replayed before"
-    PENDING = "its record is not committed yet: the connector will judge it again by itself"
-    LOOP = "replayed and dead-lettered again: raise --max-replays once the cause is mended"
+    PENDING = "not committed yet: the connector will judge the record again by itself"
+    LOOP = "replayed and dead-lettered again: raise --max-replays once the cause is fixed"
     TOO_OLD = "older than the source topic keeps its records: the brokers would delete it, perhaps unread"
-    GONE = "without a part of its record, which the source topic does not have any more"
+    GONE = "lacks a part of its record, and the source topic no longer has the record"
     LIMIT = "beyond --limit"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was asked for."""
+    """Which letters the command line asks for."""
 
     group: str
     topic: str
     reasons: frozenset[str] = frozenset()
-    """None stands for all."""
+    """Empty for all reasons."""
     since_ms: int | None = None
     until_ms: int | None = None
-    """When the record was dead-lettered, by the brokers' clock: the time of the ledger entry that says so."""
+    """The time at which the record was dead-lettered, by the brokers' clock: that of its ledger
+    entry."""
     max_replays: int = 1
     limit: int | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """A letter that may be replayed, and what is known of its record."""
+    """A letter that may be replayed, and what is known about its record."""
 
     place: TopicPartition
-    """Where the letter stands, in the dead-letter topic."""
+    """The letter's partition in the dead-letter topic."""
     offset: int
     letter: Letter
     dead_lettered_ms: int | None = None
-    """None where the ledger does not know it: its fact is older than the ledger, or not written yet."""
+    """The time of the record's fact; None if the ledger no longer has it, or does not have it yet."""
     replayed: bool = False
     resolved: bool = False
-    """Whether there is any fact about the record."""
+    """Whether the ledger has any fact about the record."""
     delivered_epochs: set[int] = field(default_factory=set)
     dead_lettered_epochs: set[int] = field(default_factory=set)
 
     @property
     def delivered(self) -> bool:
-        """Whether Amazon acknowledged the record, and not another one that stood at its offset under another epoch."""
+        """Whether Amazon acknowledged this record, and not one of another epoch at its offset."""
         if self.dead_lettered_epochs:
             return not self.delivered_epochs.isdisjoint(self.dead_lettered_epochs)
         return bool(self.delivered_epochs)
@@ -86,9 +87,9 @@ class Plan:
 
 
 class Planner:
-    """Takes in letters first, then facts and replays in any order; then decides.
+    """Takes in the letters, then facts and replays in any order, and decides.
 
-    About 600 bytes a letter that was asked for.
+    A letter that was asked for takes about 600 bytes.
     """
 
     def __init__(self, selection: Selection, cluster_id: str) -> None:
@@ -123,7 +124,7 @@ class Planner:
         return None
 
     def candidates(self) -> list[Candidate]:
-        """Return the letters that were asked for, but for the time, in order of source partition and offset."""
+        """Return the letters asked for, of any time, in order of source partition and offset."""
         if not self._sorted:
             for candidates in self._by_offset.values():
                 candidates.sort(key=_source_offset)
@@ -133,7 +134,10 @@ class Planner:
     def take_facts(
         self, partition: int, topic_id: str, run: tuple[int, int, Outcome, int], append_ms: int, *, ours: bool
     ) -> None:
-        """Take in a run of facts, with the time its entry was appended; ``ours``: of the present destination."""
+        """Take in a run of facts, with its entry's append time.
+
+        ``ours``: about the present destination.
+        """
         self.candidates()  # in order
         first, length, outcome, epoch = run
         candidates = self._by_offset.get(partition, [])
@@ -151,7 +155,7 @@ class Planner:
                 candidate.dead_lettered_ms = append_ms
 
     def take_replay(self, dedupe_id: str, record: str) -> None:
-        """Take in a replayed record of the source topic: which record it is a copy of, and the id it keeps."""
+        """Take in a replayed record of the source topic: its id, and the record it is a copy of."""
         candidate = self._by_record.get((record, dedupe_id))
         if candidate is not None:
             candidate.replayed = True
@@ -163,11 +167,12 @@ class Planner:
         oldest_ms: int | None,
         begins_at: Mapping[int, int] | None = None,
     ) -> Plan:
-        """Decide.
+        """Decide about each letter.
 
-        ``open_from`` is, for each partition of the source topic, the first offset that the group will judge again;
-        ``oldest_ms`` the time of the oldest record that the source topic takes and keeps, if it has such a limit;
-        ``begins_at`` the first offset that each partition still has.
+        ``open_from`` has, for each source partition, the first offset that the group will judge
+        again. ``begins_at`` has the first offset that each source partition still contains.
+        ``oldest_ms`` is the time of the oldest record that the source topic accepts and keeps; None
+        without such a limit.
         """
         skipped, chosen = self._skipped.copy(), list[Candidate]()
         for candidate in self.candidates():
@@ -202,7 +207,7 @@ class Planner:
         return None
 
     def _is_gone(self, letter: Letter, topic_id: str, begins_at: Mapping[int, int]) -> bool:
-        """Tell whether what a letter lacks is in the source topic no more."""
+        """Return whether a letter lacks a part of its record that the source topic no longer has."""
         there = letter.offset >= begins_at.get(letter.source.partition, letter.offset + 1)
         return bool(letter.lacks) and not (there and letter.may_stand_in(self._cluster_id, topic_id))
 
@@ -212,7 +217,10 @@ def _source_offset(candidate: Candidate) -> int:
 
 
 def _within(dead_lettered_ms: int | None, since_ms: int | None, until_ms: int | None) -> bool:
-    """Tell whether a letter is of the time asked for; one that the ledger knows no more is older than all it knows."""
+    """Return whether a letter falls into the time asked for.
+
+    Without a time it is older than the ledger.
+    """
     if dead_lettered_ms is None:
         return since_ms is None
     return (since_ms is None or dead_lettered_ms >= since_ms) and (until_ms is None or dead_lettered_ms < until_ms)

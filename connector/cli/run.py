@@ -1,4 +1,4 @@
-"""`connector run`: the connector itself; its settings are listed by ``connector run --help``."""
+"""`connector run`: the connector itself. ``connector run --help`` lists its settings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ __all__ = ["run", "set_up"]
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does; it takes settings only."""
-    parser.description = "Forward events until SIGTERM, which drains and exits 0. Settings come from the environment:"
+    """Declare the description of the command. It has settings, and no options."""
+    parser.description = "Forward events until SIGTERM, then drain and exit with 0. Settings come from the environment:"
     parser.epilog = _settings_text()
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def run(_arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the connector until a signal; return the exit code. Raises `SettingsError`."""
+    """Run the connector until a signal; return the exit code.
+
+    Raises:
+        SettingsError: with every problem of the settings.
+    """
     return app.run(environ)
 
 

@@ -1,6 +1,7 @@
-"""Sample events, with every fate an event can have: for the demo, for compose, and for tests. Seeded, so they repeat.
+"""Sample events with every fate that an event can have, for the demo, compose and tests.
 
-Nobody's data: identifiers are hashes of numbered addresses at a reserved domain, or made up (a number reserved for fiction).
+They are seeded, so they repeat. They are nobody's data: identifiers are hashes of numbered
+addresses at a reserved domain, or made up (with a phone number that is reserved for fiction).
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from random import Random  # noqa: TID251 - a seeded generator, not chance
 __all__ = ["REFUSED_NAME", "Fate", "Sample", "samples"]
 
 REFUSED_NAME = "refused_by_amazon"
-"""Events of this name are for a sandbox that was told to reject it."""
+"""Name of the events that a sandbox can be told to reject."""
 
 _DAY_MS = 86_400_000
 _TYPES = ("OFF_AMAZON_PURCHASES", "LEAD", "SIGN_UP", "ADD_TO_SHOPPING_CART", "PAGE_VIEW", "CHECKOUT")
 _COUNTRIES = (("US", "USD"), ("DE", "EUR"), ("GB", "GBP"), ("JP", "JPY"), ("CA", "CAD"))
 _LOOK_BACK = 400
-"""Copies repeat one of the last so many events: some are in flight by then, some delivered."""
+"""A copy repeats one of the last events, this many at most. Some are in flight by then, some
+delivered."""
 
 
 class Fate(StrEnum):
-    """What must become of a sample."""
+    """The expected outcome of a sample; for a dead letter, its reason."""
 
     DELIVERED = "delivered"
     DUPLICATE = "duplicate"
@@ -42,7 +44,7 @@ class Sample:
     """One record to produce."""
 
     key: str
-    """Of the record: the dedupe id where there is one, so that copies meet in one partition."""
+    """The record's key: the dedupe id if there is one, so that copies meet in one partition."""
     event: dict[str, object] | None
     """Inputs of ``schemas/conversion_event.avsc``; None for a record without a value."""
     fate: Fate
@@ -55,9 +57,11 @@ class Sample:
 
 
 def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iterator[Sample]:
-    """Return ``count`` samples from the six days before ``now_ms``; without ``odd`` all are to be delivered.
+    """Return ``count`` samples from the six days before ``now_ms``.
 
-    Ids begin with the seed, so that another seed gives other events.
+    Without ``odd`` all must be delivered.
+
+    Ids begin with the seed, so another seed gives other events.
     """
     random = Random(seed)  # noqa: S311 - sample data
     recent: list[Sample] = []
@@ -91,7 +95,7 @@ def _one(draw: float, name: str, random: Random, now_ms: int) -> Sample:
         event["matchKeys"] = [{"type": "FIRST_NAME", "value": "***"}]
         return Sample(good.key, event, Fate.NO_MATCH_KEY)
     if draw < 0.100:
-        event["timestamp"] = now_ms // 1000  # seconds taken for milliseconds
+        event["timestamp"] = now_ms // 1000  # seconds instead of milliseconds
         return Sample(good.key, event, Fate.IMPLAUSIBLE_TIME)
     if draw < 0.102:
         return Sample(good.key, None, Fate.IGNORED)
@@ -138,4 +142,5 @@ _IN_CLEAR: dict[str, object] = {
     "customData": [{"name": "items", "value": "3", "dataType": "INTEGER"}],
     "userAgent": "Mozilla/5.0 (example)",
 }
-"""Of one sample in fifty: what the connector normalises and hashes itself, and inputs that few producers have."""
+"""Inputs of one sample in fifty: values that the connector normalises and hashes itself, and rare
+inputs."""

@@ -1,4 +1,4 @@
-"""`connector sandbox`: the stand-in for Amazon alone in a process, what it says when it starts, and how it stops."""
+"""`connector sandbox`: runs the stand-in for Amazon as a process of its own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["run", "set_up"]
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
+    """Declare the description and the options of the command."""
     usual = Options()
     parser.description = (
-        "A strict stand-in for Amazon's endpoint, its tokens, and a schema registry; with faults on request. "
-        "It prints the settings that point the connector at it. GET /sandbox/faults/names lists the faults."
+        "Run a strict stand-in for Amazon's endpoint, its token endpoint and a schema registry, with faults on request. "
+        "Prints the settings that point the connector at it. GET /sandbox/faults/names lists the faults."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
@@ -33,22 +33,22 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "--account",
         action="append",
         metavar="ID",
-        help="account that may be sent to, in either form of an id; may be given several times "
+        help="account that accepts events, in either form of an id; may be given several times "
         f"(default: {usual.credentials.account_id})",
     )
-    parser.add_argument("--consent-required", action="store_true", help="judge as for an advertiser of the EU region")
+    parser.add_argument("--consent-required", action="store_true", help="require consent, as for an advertiser of region EU")
     parser.add_argument(
-        "--token-life", type=float, default=3600.0, metavar="SECONDS", help="of an access token (default: 3600)"
+        "--token-life", type=float, default=3600.0, metavar="SECONDS", help="lifetime of an access token (default: 3600)"
     )
     parser.add_argument(
         "--max-body-bytes",
         type=int,
         default=usual.max_body_bytes,
         metavar="N",
-        help="answer 413 above; Amazon's limit is unknown (default: %(default)s)",
+        help="answer 413 to a larger body; Amazon's limit is unknown (default: %(default)s)",
     )
     parser.add_argument(
-        "--faults", type=_faults, default=usual.faults, metavar="FILE", help="fault plan to begin with, JSON"
+        "--faults", type=_faults, default=usual.faults, metavar="FILE", help="JSON file with the fault plan to begin with"
     )
 
 
@@ -62,7 +62,7 @@ def _faults(path: str) -> Faults:
 
 
 def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
-    """Run a sandbox until SIGTERM or SIGINT, and return the exit code: 0, or 1 where the port cannot be had."""
+    """Run a sandbox until SIGTERM or SIGINT; return 0, or 1 if the port cannot be bound."""
     known = SandboxCredentials()
     first, *more = arguments.account or [known.account_id]
     options = Options(
@@ -96,7 +96,7 @@ async def _run(host: str, port: int, options: Options, port_file: Path | None) -
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that no reader finds half of it."""
+    """Write a file in one step, so that no reader finds half of it."""
     beside = path.with_name(path.name + ".new")
     beside.write_text(text, encoding="ascii")
     beside.replace(path)
@@ -116,8 +116,8 @@ Point the connector at it:
   SCHEMA_REGISTRY_URL={sandbox.registry_url}      (a stand-in too, if you have no registry)
 
 See what it received:
-  curl {url}/sandbox/record          one JSON line an event
-  curl {url}/sandbox/requests        one JSON line a request
+  curl {url}/sandbox/record          one JSON line per event
+  curl {url}/sandbox/requests        one JSON line per request
   curl {url}/sandbox/status          the counts
 
 Make it fail:

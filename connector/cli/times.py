@@ -1,4 +1,4 @@
-"""Points in time on the command line: ``2026-11-22T10:00Z``, or ``2h`` (ago)."""
+"""Points in time on the command line: ``2026-11-22T10:00Z``, or ``2h`` for two hours ago."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AGO_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def time_ms(text: str) -> int:
-    """Read a point in time: ISO 8601, in UTC where it names no zone, or a duration before now."""
+    """Parse a point in time: ISO 8601, in UTC unless it names a zone, or a duration before now."""
     if ago := re.fullmatch(r"(\d{1,9})([smhd])", text):
         return now_ms() - int(ago[1]) * _AGO_MS[ago[2]]
     try:

@@ -1,6 +1,6 @@
 """Checks between settings that are right one by one: one function a rule.
 
-Every sentence begins with the variable that it is about.
+Every message begins with the variable that it is about.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 A dataclass declares a setting by a field whose value is `setting`, and contains another such
 dataclass by a field whose value is `section`::
 
-    @dataclass(frozen=True)
-    class Batch:
-        max_events: int = setting("BATCH_MAX_EVENTS", kinds.whole(1, 500), "most events", default="500")
+@dataclass(frozen=True) class Batch: max_events: int = setting("BATCH_MAX_EVENTS", kinds.whole(1,
+500), "most events", default="500")
 
     @dataclass(frozen=True)
     class Settings:
@@ -31,7 +30,7 @@ FAMILY = "…"
 
 
 Refuse = Callable[[str], None]
-"""Records a problem with a variable. The sentence continues its name: "must be true or false"."""
+"""Records a problem with a variable. The message continues its name: "must be true or false"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,10 @@ def setting(
 
 
 def section(title: str, of: type[T]) -> T:
-    """Declare a dataclass of settings as the field of another one. An empty title is the outer one's."""
+    """Declare a dataclass of settings as the field of another one.
+
+    An empty title is the outer one's.
+    """
     return cast("T", field(metadata={_DECLARATION: (title, of)}))
 
 

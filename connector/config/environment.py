@@ -42,9 +42,9 @@ class Environment:
 
     def __init__(self, environ: Mapping[str, str], settings: Iterable[Setting], read_file: Callable[[str], str]) -> None:
         self.problems: list[str] = []
-        """Sentences that begin with a variable."""
+        """Messages that begin with a variable."""
         self.notes: list[str] = []
-        """Sentences for the log at start."""
+        """Messages for the log at start."""
         self.rows: list[tuple[str, str]] = []
         """Each setting that has a value, and the value as it may be shown."""
         self._settings = {setting.name: setting for setting in settings}

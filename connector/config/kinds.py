@@ -157,14 +157,14 @@ def _converted(words: str, convert: Callable[[str], T | None], instead: T, must:
 
 
 def header_problem(text: str) -> str | None:
-    """Say why a text cannot be sent in a header of a request."""
+    """Return why a text cannot be sent in a header of a request; None if it can."""
     if re.fullmatch(r"[!-~]*", text):
         return None
     return "contains spaces or other characters that an HTTP header cannot carry"
 
 
 def url_problem(text: str) -> str | None:
-    """Say why a text is not a URL."""
+    """Return why a text is not a URL; None if it is one."""
     if host_of(text) and re.match(r"https?://", text):
         return None
     return "is not a URL of the form https://host or https://host/path"
@@ -190,7 +190,7 @@ def _field_problem(text: str) -> str | None:
 
 
 def topic_problem(text: str) -> str | None:
-    """Say why Kafka refuses the name of a topic."""
+    """Return why Kafka refuses the name of a topic; None if it does not."""
     rule = "use letters, digits, '.', '_' and '-', at most 249"
     return None if _TOPIC.fullmatch(text) else f"names {text!r}, which is not a valid Kafka topic name: {rule}"
 

@@ -1,7 +1,7 @@
 """The tree of settings, in which each setting is declared once.
 
-`SETTINGS` lists the declarations in the order in which they stand here. A class that is derived from
-a policy of ``core`` declares where that policy's values come from.
+`SETTINGS` lists the declarations in the order in which they stand here. A class that is derived
+from a policy of ``core`` declares where that policy's values come from.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Kafka:
         "any other property of librdkafka: KAFKA_SASL_MECHANISM is sasl.mechanism",
         repr=False,
     )
-    """By their names in librdkafka. May hold secrets."""
+    """Properties by their names in librdkafka. May contain secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class RegistrySettings:
 
     @property
     def properties(self) -> Mapping[str, str]:
-        """``url`` and the rest, by their names in the registry client. May hold secrets."""
+        """``url`` and the rest, by their names in the registry client. May contain secrets."""
         return {"url": ",".join(self.urls), **self.others}
 
 
@@ -128,9 +128,17 @@ class Amazon:
     )
     region: str = setting("AMAZON_REGION", kinds.word(*REGIONS), "region of the account: NA, EU or FE", default="NA")
     account_id: str = setting(
-        "AMAZON_ACCOUNT_ID", kinds.HEADER, "advertiser account, by its Entity ID where Amazon gave you one", required=True
+        "AMAZON_ACCOUNT_ID",
+        kinds.HEADER,
+        "advertiser account: the DSP advertiser id, or the Entity ID where Amazon gave you one",
+        required=True,
     )
-    client_id: str = setting("AMAZON_CLIENT_ID", kinds.HEADER, "client ID, sent with every request", required=True)
+    client_id: str = setting(
+        "AMAZON_CLIENT_ID",
+        kinds.HEADER,
+        "client ID of your Login with Amazon application, sent with every request",
+        required=True,
+    )
     client_secret: SecretValue = setting(
         "AMAZON_CLIENT_SECRET", kinds.secret(), "client secret of Login with Amazon; needs AMAZON_REFRESH_TOKEN"
     )
@@ -319,7 +327,7 @@ class Settings:
 
     kafka: Kafka = section("Kafka", Kafka)
     registry: RegistrySettings | None = section("Schemas", RegistrySettings)
-    """None if there is a ``schema_file``."""
+    """The schema registry; None if there is a ``schema_file``."""
     schema_file: Path | None = setting(
         "AVRO_SCHEMA_FILE",
         kinds.optional(kinds.text("path of a file").then(Path)),
@@ -376,7 +384,7 @@ class Settings:
     listen: Listen = section("Probes and logs", Listen)
     log: Log = section("Probes and logs", Log)
     notes: tuple[str, ...] = ()
-    """Sentences for the log at start."""
+    """Messages for the log at start."""
     rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @classmethod
@@ -392,7 +400,7 @@ class Settings:
 
         ``read_file`` returns the text of a secret's file. ``kafka_problems`` and
         ``registry_problems`` take the properties by their names in the library, and return one
-        sentence a problem that begins with the variable. The first one also takes the seconds of
+        message per problem that begins with the variable. The first one also takes the seconds of
         ``DRAIN_TIMEOUT``, during which the consumer does not poll. ``mapping_problems`` takes the
         settings, for what the mapping file has to fit.
 

@@ -270,7 +270,7 @@ class Assignment:
             self.unreadable.due = None
         return self.unreadable.due is None
 
-    def unreadable_sentence(self) -> str | None:
+    def unreadable_message(self) -> str | None:
         """Return what an operator must know and do about a log that cannot be read; None while none is needed."""
         if self.unreadable.tries < _READ_TRIES:
             return None

@@ -66,7 +66,7 @@ class DeadLetterBreaker:
             self.why, self._good, self._bad = "", 0.0, 0.0
 
     @property
-    def sentence(self) -> str:
+    def message(self) -> str:
         """Return what an operator must know and do while it is open."""
         return (
             f"{self.why}: consumption is paused; once a minute an event is tried, and more as they pass. "

@@ -154,7 +154,7 @@ class Dispatch:
 
     @property
     def stops(self) -> str | None:
-        """The sentence for which ``ON_VERDICT=stop`` ends the process: no further event will settle the matter."""
+        """The message for which ``ON_VERDICT=stop`` ends the process: no further event will settle the matter."""
         if self._failures >= _CERTAIN or self._sure:
             return self.verdict
         return self.account if self._held_tries >= _CERTAIN else None
@@ -372,8 +372,8 @@ class Dispatch:
     def _hold(self, seconds: float, now: Moment) -> None:
         self._hold_until = max(self._hold_until, now.monotonic + seconds)
 
-    def _ask_operator(self, sentence: str, now: Moment, *, sure: bool) -> float:
-        self.verdict = sentence
+    def _ask_operator(self, message: str, now: Moment, *, sure: bool) -> float:
+        self.verdict = message
         self._sure = self._sure or sure
         self._failures += 1
         wait = self._policy.retry.delay(self._failures, now.chance)

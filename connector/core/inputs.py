@@ -56,7 +56,7 @@ class RestoreFailed:
     """The ledger could not be read, or must not be trusted; the partition stays paused and the restore is tried again."""
 
     generation: int
-    sentence: str
+    message: str
     needs_operator: bool
 
 

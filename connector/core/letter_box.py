@@ -8,7 +8,7 @@
 
 A letter that the topic refuses is written in another manner at once, for as long as there is one
 that may help (see `PendingLetter.refused`). After that its partition stands still, and the letter
-is tried again from the start: an operator may have mended the topic meanwhile.
+is tried again from the start: an operator may have fixed the topic meanwhile.
 """
 
 from __future__ import annotations

@@ -274,7 +274,7 @@ class Pipeline:
         assignment = self._restoring(failed.generation)
         if assignment is None:
             return
-        refusal = failed.sentence if failed.needs_operator else None
+        refusal = failed.message if failed.needs_operator else None
         assignment.restore_failed(refusal, self._retry, now)
         if refusal is not None and self._policy.stop_on_verdict:
             self._shut_down(refusal, now)
@@ -355,7 +355,7 @@ class Pipeline:
         self._expire(now)
 
     def _stopping_verdict(self) -> str | None:
-        return self.dispatch.breaker.sentence if self.dispatch.breaker.open else self.dispatch.stops
+        return self.dispatch.breaker.message if self.dispatch.breaker.open else self.dispatch.stops
 
     def _send_due(self, now: Moment) -> None:
         oldest = now.wall_ms - self._policy.freshness.max_age_ms

@@ -27,23 +27,23 @@ def held_bytes(pipeline: Pipeline) -> int:
 
 
 def needs_operator(pipeline: Pipeline) -> list[str]:
-    """Return the sentences that need an operator; while there is one the connector is unready."""
+    """Return the messages that need an operator; while there is one the connector is unready."""
     assignments, dispatch, clock = pipeline.assignments, pipeline.dispatch, pipeline.clock
     if not assignments:
         return []  # a member without partitions waits for nobody
-    sentences = [sentence for sentence in (dispatch.verdict, dispatch.account) if sentence]
+    messages = [message for message in (dispatch.verdict, dispatch.account) if message]
     if dispatch.breaker.open:
-        sentences.append(dispatch.breaker.sentence)
+        messages.append(dispatch.breaker.message)
     if not clock.agrees:
-        sentences.append(
+        messages.append(
             f"the wall clock is {clock.disagreement_ms / 1000:+.0f} s off the brokers': nothing is judged or sent "
-            "until they agree within MAX_CLOCK_SKEW. Mend the clock of this host, or of the brokers"
+            "until they agree within MAX_CLOCK_SKEW. Correct the clock of this host, or of the brokers"
         )
     refusals = {assignment.restoring.refusal: None for assignment in assignments}
     letters = [(assignment.partition, assignment.letters.complaint()) for assignment in assignments]
     unwritable = [f"dead letters of {partition} {complaint}" for partition, complaint in letters if complaint]
-    unreadable = [assignment.unreadable_sentence() for assignment in assignments]
-    return [sentence for sentence in (*sentences, *refusals, *unwritable, *unreadable) if sentence]
+    unreadable = [assignment.unreadable_message() for assignment in assignments]
+    return [message for message in (*messages, *refusals, *unwritable, *unreadable) if message]
 
 
 def paused(pipeline: Pipeline) -> dict[str, int]:

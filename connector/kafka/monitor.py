@@ -22,7 +22,7 @@ from connector.kafka.host import HOST, Host
 from connector.model import TopicPartition
 from connector.ports import MonitoredSource, MonitorEvents
 
-__all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", "MonitorPolicy", "lacking_sentence"]
+__all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", "MonitorPolicy", "lacking_message"]
 
 SOURCE_RIGHTS = ("READ", "DESCRIBE_CONFIGS")
 LEDGER_RIGHTS = ("READ", "WRITE", "DESCRIBE_CONFIGS")
@@ -136,7 +136,7 @@ class ClusterMonitor:
             if name in self._policy.sources and not self._ending.is_set():
                 self._post(inputs.TopicSeen(name, found.topic_id))
             if lacking := found.lacks(*rights):
-                yield lacking_sentence(f"topic {name}", lacking)
+                yield lacking_message(f"topic {name}", lacking)
 
     def _lacking_of_group(self) -> Iterator[str]:
         # Reading an offset needs fewer rights than joining. But only an admin client can be asked
@@ -150,6 +150,6 @@ class ClusterMonitor:
         self.answered = self._host.monotonic()
 
 
-def lacking_sentence(what: str, operations: Iterable[str]) -> str:
-    """Return the sentence that names the rights this client lacks."""
+def lacking_message(what: str, operations: Iterable[str]) -> str:
+    """Return the message that names the rights this client lacks."""
     return f"{what}: this client may not {', '.join(operations)}; grant it the rights that docs/kafka/index.md lists"

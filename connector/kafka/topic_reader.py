@@ -41,14 +41,14 @@ class TopicReader:
     """
 
     def __init__(self, kafka: Kafka, advance: Callable[[int], None] = lambda _: None) -> None:
-        self.topics = Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.cluster = Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         self.advance = advance
-        self.cluster_id = self.topics.cluster_id()
+        self.cluster_id = self.cluster.cluster_id()
         self._properties = clients.reader_properties(kafka, _unreported, logging.getLogger("librdkafka"))
 
     def source(self, topic: str) -> TopicDescription:
         """Return the description of a source topic, which must exist."""
-        found = self.topics.describe(topic)
+        found = self.cluster.describe(topic)
         if found is None:
             raise KafkaUnavailable(f"topic {topic} does not exist, or this client may not describe it")
         return found
@@ -63,7 +63,7 @@ class TopicReader:
 
     def commit(self, place: TopicPartition, topic_id: str) -> tuple[int | None, bool]:
         """Return `next_offset`, and whether a connector has committed it."""
-        committed = self.topics.committed(place)
+        committed = self.cluster.committed(place)
         if committed is None:
             return None, True
         rests_on = parse_metadata(committed.metadata)
@@ -72,9 +72,9 @@ class TopicReader:
 
     def bounds(self, topic: str) -> dict[TopicPartition, tuple[int, int]]:
         """Return first and end offset of every partition; nothing if the topic does not exist."""
-        found = self.topics.describe(topic)
+        found = self.cluster.describe(topic)
         places = (TopicPartition(topic, number) for number in range(found.partitions if found is not None else 0))
-        return {place: self.topics.offsets(place) for place in places}
+        return {place: self.cluster.offsets(place) for place in places}
 
     def read(self, place: TopicPartition, first: int, end: int) -> Iterator[Message]:
         """Yield the records from offset ``first`` to below ``end``.
@@ -100,7 +100,7 @@ class TopicReader:
         try:
             return next(self.read(place, offset, offset + 1), None)
         except KafkaUnavailable:
-            begins_at, end = self.topics.offsets(place)
+            begins_at, end = self.cluster.offsets(place)
             if begins_at <= offset < end:
                 raise
             return None

@@ -44,7 +44,7 @@ class Mapper:
     ``note`` is told, once a schema, of optional inputs whose paths are not in it.
     """
 
-    def __init__(self, file: MappingFile, note: Callable[[str], None] = lambda _sentence: None) -> None:
+    def __init__(self, file: MappingFile, note: Callable[[str], None] = lambda _message: None) -> None:
         self._file = file
         self._note = note
         self.taken: str | None = None

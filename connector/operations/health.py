@@ -1,7 +1,10 @@
-"""What the probes say of a connector, and why.
+"""The answers of the probes, with their reasons.
 
-Live: the consumer's thread polls. Ready: the member is in its group, everything assigned is restored, the brokers let it
-work, its coordinator answers, and nothing waits for an operator; Amazon being down or slow is not unready.
+Live: the consumer's thread polls.
+
+Ready: the member is in its group, each assigned partition is restored, the brokers accept this
+client, the group's coordinator answers, and nothing needs an operator. The connector stays ready
+while Amazon is down or slow.
 """
 
 from __future__ import annotations
@@ -14,72 +17,72 @@ from typing import Protocol
 __all__ = ["Health", "Vitals"]
 
 _STILL_SECONDS = 60.0
-"""Beyond a drain's time-out: a consumer thread that has not polled for so long hangs."""
+"""Time without a poll, beyond a drain's time-out, after which the consumer's thread counts as hung."""
 _REFUSED_SECONDS = 15.0
-"""After the client's last word that it is refused: it tries to connect again, and is refused again, every 10 s."""
+"""How long a reported refusal counts. The client connects again, and is refused again, every 10 s."""
 _LEAST_SILENCE_SECONDS = 30.0
-"""Minimum silence before brokers count as unreachable: one look at topics and group can take this long while a broker is
-being replaced."""
+"""Minimum silence before brokers count as unreachable: one look at topics and group can take this
+long while a broker is being replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the probes say."""
+    """The answers of both probes."""
 
     not_live: str | None
-    """Why the process should be restarted; None if it should not."""
+    """Why the process should be restarted; None while it is live."""
     not_ready: tuple[str, ...]
-    """Why it is not ready; empty when it is."""
+    """Why the connector is not ready; empty while it is."""
 
 
 class _Member(Protocol):
-    """What is asked of the consumer; its times are those of ``time.monotonic``."""
+    """The consumer as the probes see it. Its times are those of ``time.monotonic``."""
 
     @property
     def last_poll(self) -> float:
-        """When it last polled."""
+        """When the consumer last polled."""
 
     @property
     def vouched(self) -> float:
-        """When its coordinator last answered a commit."""
+        """When the last commit was made that the coordinator took."""
 
     @property
     def refused(self) -> tuple[float, str] | None:
-        """When the brokers last refused it, and why."""
+        """When the brokers last refused the client, and why; None if they never did."""
 
     @property
     def joined(self) -> bool:
-        """Whether it is in its group."""
+        """Whether the member is in its group."""
 
     def partitions(self) -> Collection[object]:
-        """Return its partitions."""
+        """Return the assigned partitions."""
 
 
 class _Watch(Protocol):
-    """What is asked of the look at topics and group."""
+    """The monitor of topics and group as the probes see it."""
 
     @property
     def answered(self) -> float:
-        """When the coordinator last answered it."""
+        """When the coordinator last answered the monitor."""
 
 
 class _Blockers(Protocol):
-    """What else waits for an operator."""
+    """What else needs an operator."""
 
     @property
     def lacks(self) -> Sequence[str]:
-        """Sentences on rights that the brokers do not grant."""
+        """Messages about rights that the brokers do not grant."""
 
     @property
     def denied_schemas(self) -> Sequence[str]:
-        """Sentences on a schema registry that refuses us."""
+        """Messages about a schema registry that refuses this client."""
 
 
 class Vitals:
-    """Looks at a connector that runs.
+    """Judges the health of a running connector.
 
-    ``paused`` counts its partitions that are held up, by reason; ``needs_operator`` says what of the pipeline waits for an
-    operator.
+    ``paused`` counts the partitions that are held up, by reason. ``needs_operator`` returns the
+    pipeline's messages for an operator.
     """
 
     def __init__(
@@ -107,7 +110,7 @@ class Vitals:
         self._clock = clock
 
     def health(self) -> Health:
-        """Say what the probes say."""
+        """Return the answers of the probes."""
         now, member, blockers = self._clock(), self._member, self._blockers
         silent = now - member.last_poll
         not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > self._still_seconds else None
@@ -124,10 +127,11 @@ class Vitals:
         return Health(not_live, (*waiting, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator()))
 
     def _unheard(self, now: float) -> str | None:
-        """Say that the group's coordinator does not answer; what any other broker says proves nothing.
+        """Return a message if the group's coordinator is silent; None while it answers.
 
-        A member asks it by the commits of the partitions that it has begun; one that has none must find it, while brokers
-        are replaced.
+        Other brokers' answers prove nothing. A member with running partitions asks the coordinator
+        by their commits. A member without them relies on the monitor, which has to find the
+        coordinator, and that takes longer while brokers are replaced.
         """
         paused = self._paused()
         asks = len(self._member.partitions()) > paused["restoring"] + paused["refused"]

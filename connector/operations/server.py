@@ -1,9 +1,11 @@
-"""Answers probes and scrapes, and shows one page.
+"""The HTTP server that answers probes and scrapes, and shows one page.
 
-That it answers at all shows that the loop turns; all else the probes say is in `health`.
+Any answer at all shows that the event loop runs. Everything else that the probes report comes from
+`health`.
 
-Whoever reaches the port must not harm what it is a window into. A connection is for one request, and ends after some seconds
-however far that came; where there are many, the oldest makes room for the new one, so that a probe gets through.
+A client that reaches the port must not be able to harm the connector. A connection is for one
+request, and is closed after some seconds, finished or not. At the limit of connections the oldest
+is closed for the new one, so that a probe gets through.
 """
 
 from __future__ import annotations
@@ -22,15 +24,16 @@ __all__ = ["Operations"]
 
 
 _CONNECTION_SECONDS = 10.0
-"""For a request and its answer, which we have at once: as long as a scrape waits by default."""
+"""Time for a request and its answer, which is immediate. As long as a scrape waits by default."""
 _MOST_CONNECTIONS = 64
-"""Probes, some scrapers and persons have a few, for milliseconds; a process may have 1,024 descriptors in all."""
+"""Limit of connections. Probes, scrapers and people need a few, for milliseconds each, and a
+process may have 1,024 descriptors in all."""
 _BACKLOG = 128
-"""Connections that may wait for us in the kernel."""
+"""Connections that may wait in the kernel to be accepted."""
 
 
 class _Server(web.Server):
-    """aiohttp's server, bounded in connections and in their time."""
+    """aiohttp's server, with limits on the number of connections and on their time."""
 
     def __init__(self, answer: Callable[[web.BaseRequest], web.Response]) -> None:
         async def answered(request: web.BaseRequest) -> web.Response:
@@ -42,7 +45,7 @@ class _Server(web.Server):
         self._ends: dict[RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection, if need be in the place of the oldest."""
+        """Accept a connection; at the limit, close the oldest one."""
         super().connection_made(handler, transport)
         if len(self._ends) >= _MOST_CONNECTIONS:
             self.end(next(iter(self._ends)))
@@ -50,25 +53,25 @@ class _Server(web.Server):
         self._ends[handler] = (transport, timer)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget a connection."""
+        """Forget a connection that was closed."""
         super().connection_lost(handler, exc)
         self.end(handler)
 
     def end(self, handler: RequestHandler) -> None:
-        """End a connection, if it has not ended."""
+        """Close a connection, unless it is closed already."""
         if (found := self._ends.pop(handler, None)) is not None:
             transport, timer = found
             timer.cancel()
             transport.abort()
 
     def end_all(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         for handler in list(self._ends):
             self.end(handler)
 
 
 class Operations:
-    """The server; started and stopped with the connector."""
+    """The operations server. It starts and stops with the connector."""
 
     def __init__(
         self,
@@ -84,18 +87,19 @@ class Operations:
         self._server: _Server | None = None
         self._runner: web.ServerRunner | None = None
         self.port = 0
-        """The port bound, once started."""
+        """The port that was bound, once started."""
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; a port of 0 takes a free one."""
+        """Listen. Port 0 takes a free one."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         self.port = listening.getsockname()[1]
         self._server = _Server(self._answer)
         self._runner = web.ServerRunner(self._server)
         await self._runner.setup()
-        # asyncio accepts as many connections at once as the backlog it is told. Where there are no descriptors left, each of
-        # them is tried again a second later, and is as many again (CPython 3.11): thousands of lines. One stays one.
+        # asyncio accepts as many connections at once as its backlog. Without a free descriptor each
+        # of these accepts fails and schedules another round a second later (CPython 3.11):
+        # thousands of log lines. A backlog of 1 stays at one.
         await web.SockSite(self._runner, listening, backlog=1).start()
         listening.listen(_BACKLOG)
 
@@ -108,9 +112,9 @@ class Operations:
     def _answer(self, request: web.BaseRequest) -> web.Response:
         pages = {"/": self._page, "/metrics": self._metrics_page, "/livez": self._livez, "/readyz": self._readyz}
         if (page := pages.get(request.path)) is None:
-            return web.Response(text="Not found: there are /, /metrics, /livez and /readyz\n", status=404)
+            return web.Response(text="Not found: the pages are /, /metrics, /livez and /readyz\n", status=404)
         if request.method not in {"GET", "HEAD"}:
-            return web.Response(text="Not allowed: GET and HEAD are\n", status=405, headers={"Allow": "GET, HEAD"})
+            return web.Response(text="Method not allowed: use GET or HEAD\n", status=405, headers={"Allow": "GET, HEAD"})
         return page()
 
     def _livez(self) -> web.Response:

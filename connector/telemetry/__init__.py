@@ -1,8 +1,8 @@
-"""All that the program says: lines, metrics, and how lines are written.
+"""Log lines and metrics: everything that the program reports.
 
-messages  everything it can say: each thing its line, and its metric
+messages  each event that can be reported, with its log line and its metric
 metrics   what a scrape reads
-logging   how lines are written, those of the libraries too
+logging   the format of log lines, including those of the libraries
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How lines are written: our own, and those of the libraries in the same dress."""
+"""How log lines are written: ours and those of the libraries, in one format."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import structlog
 __all__ = ["REPEAT_SECONDS", "configure_logging"]
 
 REPEAT_SECONDS = 10.0
-"""A line that would repeat is written this often, with the number of those left out."""
+"""Interval at which a line that repeats is written, with the number of lines left out."""
 _FOREIGN_LINES = 10
-"""Of one library's logger in that time: enough for a traceback or two, and what came before."""
+"""Lines that one library's logger may write per interval: a traceback or two, and what led to it."""
 
 
 def configure_logging(level: str, style: str) -> None:
@@ -34,7 +34,7 @@ def configure_logging(level: str, style: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # The libraries' own lines (aiohttp, asyncio, librdkafka) in the same dress.
+    # Lines of the libraries (aiohttp, asyncio, librdkafka), in the same format.
     lines = _Throttled(sys.stderr)
     lines.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     lines.addFilter(_Seldom())
@@ -42,10 +42,10 @@ def configure_logging(level: str, style: str) -> None:
 
 
 class _Seldom(logging.Filter):
-    """Lets a line of librdkafka pass every `REPEAT_SECONDS` for each thing it says, as a warning.
+    """Passes one line of each kind from librdkafka per `REPEAT_SECONDS`, as a warning.
 
-    Each client says every failed attempt to connect, to each broker, for as long as there is none: two lines a second. What
-    needs an operator is said by lines of our own.
+    Each client logs every failed attempt to connect to each broker, for as long as there is none:
+    two lines a second. Lines of our own say when an operator is needed.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class _Seldom(logging.Filter):
         self._said_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether to write it."""
+        """Return whether to write the line."""
         if record.name != "librdkafka":
             return True
         what = record.getMessage().partition(" ")[0]  # "FAIL", "REQTMOUT"
@@ -65,9 +65,10 @@ class _Seldom(logging.Filter):
 
 
 class _Throttled(logging.StreamHandler[TextIO]):
-    """Writes `_FOREIGN_LINES` of each library's logger every `REPEAT_SECONDS`, and then how many it left out.
+    """Writes up to `_FOREIGN_LINES` of each library's logger per `REPEAT_SECONDS`.
 
-    What a library says of one thing that went wrong it may say for each connection, and as often as it tries.
+    After that interval it writes how many lines were left out. A library may log one fault for
+    every connection, and at every attempt.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -75,7 +76,7 @@ class _Throttled(logging.StreamHandler[TextIO]):
         self._written: dict[str, _Written] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write it, or count it as left out; called under the handler's lock."""
+        """Write the line, or count it as left out. Called under the handler's lock."""
         written = self._written.get(record.name)
         if written is None or (not written.left_out and not 0 <= record.created - written.since < REPEAT_SECONDS):
             written = self._written[record.name] = _Written(record.created)
@@ -98,7 +99,7 @@ class _Throttled(logging.StreamHandler[TextIO]):
 
 @dataclass(slots=True)
 class _Written:
-    """What was written of one logger since some time."""
+    """The lines of one logger since a point in time."""
 
     since: float
     lines: int = 0
@@ -106,6 +107,6 @@ class _Written:
 
 
 def _event_first(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Order a line as people read it: when, how bad, what, and then the rest."""
+    """Order a line as people read it: timestamp, level, event, then the rest."""
     first = {name: fields.pop(name) for name in ("timestamp", "level", "event") if name in fields}
     return first | dict(fields)

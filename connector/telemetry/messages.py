@@ -1,10 +1,16 @@
-"""Everything the program can say: each thing its log line and its metric.
+"""Each event that the program can report, with its log line and its metric.
 
-Levels: ``info`` what an operator wants to read a day later; ``warning`` unexpected, nothing lost, it goes on by itself;
-``error`` an operator is needed. No line, label or page ever holds a match-key value, a token or an event body: what comes in
-here are names, numbers, codes and sentences of our own.
+The levels:
 
-Counters that change per event are the pipeline's (`core.statistics`); a scrape reads them, so the hot path says nothing.
+- ``info``: what an operator wants to read a day later.
+- ``warning``: unexpected, but nothing is lost and the connector goes on by itself.
+- ``error``: an operator is needed.
+
+No line, label or page ever contains a match-key value, a token or an event body. The arguments of
+these methods are names, numbers, codes and texts of our own.
+
+Counters that change per event belong to the pipeline (`core.statistics`). A scrape reads them, so
+the hot path calls nothing here.
 """
 
 from __future__ import annotations
@@ -28,20 +34,20 @@ from connector.telemetry.metrics import Metrics
 __all__ = ["Telemetry"]
 
 _TOO_LARGE = (
-    "Dead letters are larger than {} takes: raise its max.message.bytes. One that does not fit by itself is written without "
-    "its value, headers or key, and says so; the record in the source topic has them"
+    "Dead letters are larger than {} accepts: raise its max.message.bytes. A letter that is too large by itself is written "
+    "without its value, headers or key, and says so. The record in the source topic has them"
 )
 
 _DOUBTS = {
-    Kind.REPEATED: "there is copy after copy of one dedupe key: if it is no id of one event (a constant, a customer's id), "
-    "all events with it but one are dropped. Look at the records at these places, and mend the producer or DEDUPE_KEY",
-    Kind.DIFFERENT: "events of one dedupe key differ in more than their time, and one of them is sent. Look at the records "
-    "at these places, and mend the producer or DEDUPE_KEY",
+    Kind.REPEATED: "one dedupe key comes again and again. If it does not identify one event (a constant, a customer's id), "
+    "all events with it but one are dropped. Look at the records at these places, and fix the producer or DEDUPE_KEY",
+    Kind.DIFFERENT: "events with one dedupe key differ in more than their time, and only one of them is sent. Look at the "
+    "records at these places, and fix the producer or DEDUPE_KEY",
 }
 
 
 class Telemetry:
-    """Speaks for one connector. Safe to call from any thread."""
+    """Reports the events of one connector. Safe to call from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = structlog.get_logger()
@@ -49,16 +55,16 @@ class Telemetry:
         self._lock = threading.Lock()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
         self.denied_schemas: list[str] = []
-        """A sentence on the schema registry that refuses us; it waits for an operator, too."""
+        """Messages about a schema registry that refuses this client. They need an operator."""
         self._operator: list[str] = []
         self.lacks: list[str] = []
-        """Sentences on the rights that the brokers do not grant us; they wait for an operator, too."""
+        """Messages about rights that the brokers do not grant. Each needs an operator."""
         self._metrics = Metrics(lambda: len(self.lacks) + len(self.denied_schemas))
 
-    # ---- what is shown
+    # ---- scrapes and pages
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None = None) -> None:
-        """Read at every scrape the counters of this pipeline, of its contract if it has some, and of the mapping."""
+        """Show the counters of a pipeline, and of its wire contract if it counts adjustments, and of a mapping."""
         self._metrics.watch(pipeline, contract, mapper)
 
     def exposition(self) -> bytes:
@@ -66,35 +72,38 @@ class Telemetry:
         return self._metrics.exposition()
 
     def rows(self) -> list[tuple[str, str, int | None, int | None]]:
-        """Return for each partition of ours: its name, phase, committed offset and lag."""
+        """Return name, phase, committed offset and lag of each assigned partition."""
         return self._metrics.rows()
 
-    # ---- what happens
+    # ---- events
 
     def started(self, version: str, settings: Iterable[tuple[str, str]], notes: Iterable[str]) -> None:
-        """Say what runs, and with which settings (secrets masked)."""
+        """Log the version and the settings, with secrets masked."""
         self._log.info("started", version=version, settings=dict(settings))
         for note in notes:
-            self._log.info("note", sentence=note)
+            self._log.info("note", message=note)
 
-    def schema_lacks(self, sentence: str) -> None:
+    def schema_lacks(self, message: str) -> None:
         """Say which inputs a schema cannot give; events go without them."""
-        self._log.info("schema_lacks", sentence=sentence)
+        self._log.info("schema_lacks", message=message)
 
     def listening(self, host: str, port: int) -> None:
-        """Say where probes and scrapes are answered; with ``LISTEN_PORT=0`` nobody knows before."""
+        """Log where probes and scrapes are answered.
+
+        Only this line tells what port ``LISTEN_PORT=0`` took.
+        """
         self._log.info("listening", host=host, port=port)
 
-    def waiting_for(self, sentence: str) -> None:
-        """Say what must be there before anything can start."""
-        self._seldom("warning", "waiting", sentence, sentence=sentence)
+    def waiting_for(self, message: str) -> None:
+        """Log what must be there before the connector can start."""
+        self._seldom("warning", "waiting", message, message=message)
 
     def assigned(self, partition: TopicPartition) -> None:
-        """Say that the group gave us a partition."""
+        """Log that the group assigned a partition to this member."""
         self._log.info("partition_assigned", partition=str(partition))
 
     def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
-        """Say where a partition starts, and why."""
+        """Log where a partition starts, and why."""
         self._metrics.restored(partition, recovery, seconds)
         self._log.info(
             "partition_restored",
@@ -105,28 +114,29 @@ class Telemetry:
             seconds=round(seconds, 3),
         )
 
-    def restore_failed(self, partition: TopicPartition, sentence: str, needs_operator: bool) -> None:
-        """Say that a partition cannot start."""
+    def restore_failed(self, partition: TopicPartition, message: str, needs_operator: bool) -> None:
+        """Log that a partition cannot start."""
         level, event = ("error", "partition_refused") if needs_operator else ("warning", "partition_not_restored")
-        self._seldom(level, event, str(partition), partition=str(partition), sentence=sentence)
+        self._seldom(level, event, str(partition), partition=str(partition), message=message)
 
     def released(self, partition: TopicPartition, unresolved: int) -> None:
-        """Say that a partition was given up, and how many records were given back with it."""
+        """Log that a partition was given up, and how many unresolved records went back with it."""
         self._log.info("partition_released", partition=str(partition), unresolved=unresolved)
         self._metrics.forget(partition)
 
     def lost(self, partition: TopicPartition) -> None:
-        """Say that a partition is ours no longer."""
+        """Log that a partition was lost."""
         self._log.warning("partition_lost", partition=str(partition))
         self._metrics.forget(partition)
 
     def answered(self, answer: Answer, seconds: float, count: int, attempt: int) -> None:
-        """Count a request; say so when it failed as a whole."""
+        """Count a request. Log it if it failed as a whole."""
         self._metrics.request_seconds.observe(seconds)
         for kind in answer.anomalies:
             self._metrics.anomalies.labels(kind).inc()
         if isinstance(answer, RequestFailed):
-            # Of the endpoint itself the status; of all else (network, token endpoint) the reason says whose it is.
+            # An answer of the endpoint itself is counted by its status. Any other failure (network,
+            # token endpoint) is counted by its reason, which says whose failure it is.
             of_endpoint = answer.reason == f"http-{answer.status}"
             self._metrics.requests.labels(str(answer.status) if of_endpoint else answer.reason).inc()
             self._seldom(
@@ -143,31 +153,37 @@ class Telemetry:
             self._metrics.requests.labels(str(answer.status)).inc()
 
     def letter_failed(self, topic: str, code: str) -> None:
-        """Say that a dead letter could not be written so; it is written otherwise, or its partition waits."""
-        more = {"sentence": _TOO_LARGE.format(topic)} if code in TOO_LARGE else {}
+        """Log that a dead letter could not be written as it was.
+
+        It is written smaller, or its partition waits.
+        """
+        more = {"message": _TOO_LARGE.format(topic)} if code in TOO_LARGE else {}
         self._seldom("warning", "dead_letter_not_written", code, topic=topic, code=code, **more)
 
     def record_unforeseen(self, partition: TopicPartition, offset: int, kind: str) -> None:
-        """Say that reading a record failed in a way that nobody foresaw; it becomes a dead letter."""
+        """Log that reading a record failed in an unforeseen way. The record becomes a dead letter."""
         self._seldom("warning", "record_unforeseen", kind, partition=str(partition), offset=offset, kind=kind)
 
     def facts_failed(self, partition: TopicPartition, code: str) -> None:
-        """Say that facts could not be written; they are written again."""
+        """Log that facts could not be written. They are written again."""
         self._seldom("warning", "facts_not_written", code, partition=str(partition), code=code)
 
     def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
-        """Say what the consumer reported; it goes on by itself."""
+        """Log an error that the consumer reported. The consumer goes on by itself."""
         self._metrics.consumer_errors.labels(code).inc()
         self._seldom("warning", "consumer_error", code, code=code, partition=str(partition) if partition else None)
 
     def client_error(self, client: str, code: str) -> None:
-        """Say what a Kafka client reported of its connections; it goes on by itself."""
+        """Log a connection error that a Kafka client reported. The client goes on by itself."""
         self._seldom("warning", "kafka_unreachable", f"{client} {code}", client=client, code=code)
 
     def schema_unavailable(self, failure: SchemaUnavailable | None, partitions: int) -> None:
-        """Say that so many partitions wait for a schema, whether an operator must help, and when none does any more."""
+        """Log that partitions wait for a schema, and when none waits any more.
+
+        ``failure`` is None when none waits. A registry that refuses this client needs an operator.
+        """
         if failure is not None:
-            self._seldom("warning", "schema_unavailable", "", sentence=str(failure))
+            self._seldom("warning", "schema_unavailable", "", message=str(failure))
         elif self._metrics.lacking_schema:
             self._log.info("schema_available")
         self._metrics.lacking_schema = partitions
@@ -176,53 +192,53 @@ class Telemetry:
         self._operator_needed(before, denied)
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
-        """Take note of a partition's end offset."""
+        """Store a partition's end offset."""
         self._metrics.lag(partition, end_offset)
 
-    def lacking(self, sentences: list[str]) -> None:
-        """Say which rights the brokers do not grant us, once, and that they do again."""
-        self.lacks, before = sentences, self.lacks
-        self._operator_needed(before, sentences)
+    def lacking(self, messages: list[str]) -> None:
+        """Log each right that the brokers do not grant, once, and when they grant it again."""
+        self.lacks, before = messages, self.lacks
+        self._operator_needed(before, messages)
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
-        """Take note of a commit; the last one of a partition is made after we said that it is given up."""
+        """Store a committed offset. A partition's last commit comes after `released`."""
         self._metrics.committed(partition, next_offset)
 
     def commit_failed(self, partition: TopicPartition, code: str) -> None:
-        """Say that a commit was refused: no harm, for the facts are in the ledger."""
+        """Log that a commit was refused. This does no harm, because the facts are in the ledger."""
         self._metrics.commit_failures.labels(code).inc()
         self._seldom("warning", "commit_refused", code, partition=str(partition), code=code)
 
-    def needs_operator(self, sentences: list[str]) -> None:
-        """Say what an operator must do, once, and that it is done."""
-        self._operator, before = sentences, self._operator
-        self._operator_needed(before, sentences)
+    def needs_operator(self, messages: list[str]) -> None:
+        """Log what an operator must do, once, and when it is done."""
+        self._operator, before = messages, self._operator
+        self._operator_needed(before, messages)
 
     def _operator_needed(self, before: list[str], now: list[str]) -> None:
-        for sentence in now:
-            if sentence not in before:
-                self._log.error("operator_needed", sentence=sentence)
-        for sentence in before:
-            if sentence not in now:
-                self._log.info("operator_no_longer_needed", sentence=sentence)
+        for message in now:
+            if message not in before:
+                self._log.error("operator_needed", message=message)
+        for message in before:
+            if message not in now:
+                self._log.info("operator_no_longer_needed", message=message)
 
     def key_doubted(self, doubt: Doubt) -> None:
-        """Say that a dedupe key may say nothing, and where in Kafka it stands."""
+        """Log that a dedupe key may not identify an event, and which records have it."""
         places = {"first": doubt.first, "last": doubt.last, "copies": doubt.copies}
         self._seldom(
-            "warning", "dedupe_key_doubtful", doubt.kind, kind=doubt.kind.value, **places, sentence=_DOUBTS[doubt.kind]
+            "warning", "dedupe_key_doubtful", doubt.kind, kind=doubt.kind.value, **places, message=_DOUBTS[doubt.kind]
         )
 
     def draining(self, signal: str) -> None:
-        """Say that the process was asked to end."""
+        """Log the signal that asked the process to end."""
         self._log.info("draining", signal=signal)
 
     def group_not_left(self) -> None:
-        """Say that the brokers did not take leave of us: the group misses us when the session ends."""
+        """Log that the brokers did not confirm our leaving: the group waits until our session ends."""
         self._log.warning("group_not_left")
 
     def stopped(self, verdict: str | None) -> None:
-        """Say that everything is drained, or why it stops."""
+        """Log that everything is drained, or which verdict stops the connector."""
         pipeline = self._metrics.pipeline
         counts = pipeline.statistics if pipeline else None
         outcomes = {outcome.name.lower(): counts.outcomes[outcome] for outcome in Outcome} if counts else {}
@@ -232,8 +248,8 @@ class Telemetry:
             self._log.error("stopped", verdict=verdict, **outcomes)
 
     def failed(self, error: BaseException) -> None:
-        """Say that the process ends for a reason nobody foresaw."""
-        self._log.error("failed", kind=type(error).__name__, sentence=str(error), exc_info=error)
+        """Log the unforeseen error that ends the process."""
+        self._log.error("failed", kind=type(error).__name__, message=str(error), exc_info=error)
 
     def _seldom(self, level: str, event: str, key: str, **fields: object) -> None:
         with self._lock:

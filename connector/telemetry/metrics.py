@@ -1,4 +1,4 @@
-"""What a scrape reads: counters of our own, those of the pipeline, and how far each partition is."""
+"""What a scrape reads: our own counters, those of the pipeline, and the progress of each partition."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class _Adjusting(Protocol):
 
     @property
     def adjustments(self) -> Mapping[str, int]:
-        """How often, by what was adjusted."""
+        """The number of adjustments, by what was adjusted."""
 
 
 class Metrics:
     """The metrics of one connector. Safe to call from any thread.
 
-    ``sentences``: how many wait for an operator beside those of the pipeline.
+    ``messages`` counts the messages that need an operator, apart from the pipeline's.
     """
 
-    def __init__(self, sentences: Callable[[], int]) -> None:
-        self._sentences = sentences
+    def __init__(self, messages: Callable[[], int]) -> None:
+        self._messages = messages
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
@@ -46,31 +46,33 @@ class Metrics:
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self.lacking_schema = 0
-        """Partitions that wait for a schema."""
+        """The number of partitions that wait for a schema."""
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "connector_requests", "Requests by HTTP status or failure.", ["status"], registry=self._registry
         )
         self.request_seconds = Histogram(
             "connector_request_seconds",
-            "One request, from connect to last byte.",
+            "Duration of a request, from connect to last byte.",
             buckets=_REQUEST_BOUNDS,
             registry=self._registry,
         )
         self.anomalies = Counter(
-            "connector_response_anomalies", "Oddities of Amazon's answers.", ["kind"], registry=self._registry
+            "connector_response_anomalies", "Anomalies in Amazon's answers.", ["kind"], registry=self._registry
         )
         self.restore_seconds = Gauge(
-            "connector_ledger_restore_seconds", "The last restore of a partition from the ledger.", registry=self._registry
+            "connector_ledger_restore_seconds", "Duration of the last restore of a partition.", registry=self._registry
         )
-        self.commit_failures = Counter("connector_commit_failures", "Commits refused.", ["code"], registry=self._registry)
+        self.commit_failures = Counter(
+            "connector_commit_failures", "Commits that were refused.", ["code"], registry=self._registry
+        )
         self.consumer_errors = Counter(
-            "connector_consumer_errors", "Errors of the consumer.", ["code"], registry=self._registry
+            "connector_consumer_errors", "Errors that the consumer reported.", ["code"], registry=self._registry
         )
         self._registry.register(self)
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None) -> None:
-        """Read at every scrape the counters of this pipeline, of its contract if it has some, and of the mapping."""
+        """Show the counters of a pipeline, and of its wire contract if it counts adjustments, and of a mapping."""
         self.pipeline = pipeline
         self._mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None
@@ -79,36 +81,39 @@ class Metrics:
         """Return the metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    # ---- how far each partition is
+    # ---- progress of each partition
 
     def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
-        """Take note of where a partition starts."""
+        """Store where a partition starts."""
         self.restore_seconds.set(seconds)
         self._starts[partition] = recovery.offset
         if recovery.committed:
             self._committed[partition] = recovery.offset
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
-        """Take note of a partition's end offset."""
+        """Store a partition's end offset."""
         with self._lock:
             if partition in self._starts:
                 self._ends[partition] = end_offset
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
-        """Take note of a commit; the last one of a partition is made after we said that it is given up."""
+        """Store a committed offset.
+
+        A partition's last commit comes after `forget`, and is left out.
+        """
         with self._lock:
             if partition in self._starts:
                 self._committed[partition] = next_offset
 
     def forget(self, partition: TopicPartition) -> None:
-        """Show a partition no longer."""
+        """Stop showing a partition."""
         with self._lock:
             self._starts.pop(partition, None)
             self._committed.pop(partition, None)
             self._ends.pop(partition, None)
 
     def rows(self) -> list[tuple[str, str, int | None, int | None]]:
-        """Return for each partition of ours: its name, phase, committed offset and lag."""
+        """Return name, phase, committed offset and lag of each assigned partition."""
         if self.pipeline is None:
             return []
         return [
@@ -117,24 +122,24 @@ class Metrics:
         ]
 
     def _lag(self, partition: TopicPartition) -> int | None:
-        done = self._committed.get(partition, self._starts.get(partition))  # before the first commit, from where it starts
+        done = self._committed.get(partition, self._starts.get(partition))  # before the first commit: where it starts
         end = self._ends.get(partition)
         return None if done is None or end is None else max(0, end - done)
 
     # ---- at a scrape
 
     def describe(self) -> list[Metric]:
-        """Name no metrics in advance: a scrape before the start must not fail."""
+        """Return no metrics in advance: a scrape before the start must not fail."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Return what is read at a scrape."""
+        """Yield the metrics whose values are read at each scrape."""
         pipeline = self.pipeline
         if pipeline is None:
             return
         counts = pipeline.statistics
-        yield _counter("connector_records", "Records taken in.", counts.records)
-        outcomes = CounterMetricFamily("connector_events", "Records by what became of them.", labels=["outcome"])
+        yield _counter("connector_records", "Records that the pipeline took in.", counts.records)
+        outcomes = CounterMetricFamily("connector_events", "Records by outcome.", labels=["outcome"])
         for outcome in Outcome:
             outcomes.add_metric([outcome.name.lower()], counts.outcomes[outcome])
         outcomes.add_metric(["already_resolved"], counts.already_resolved)
@@ -142,27 +147,33 @@ class Metrics:
         yield _counters("connector_dead_letters", "Dead letters by reason.", "reason", counts.dead_letters)
         yield _counters("connector_retries", "Events sent again, by reason.", "reason", counts.retries)
         doubtful = counts.doubtful_duplicates
-        yield _counters("connector_doubtful_duplicates", "Duplicates whose key may say nothing.", "kind", doubtful)
-        yield _counter("connector_released", "Records given back unresolved at a revoke.", counts.released)
-        yield _counter("connector_late_answers", "Verdicts on events of assignments that had ended.", counts.late_answers)
+        yield _counters("connector_doubtful_duplicates", "Duplicates whose key may not identify an event.", "kind", doubtful)
+        yield _counter("connector_released", "Records given back unresolved.", counts.released)
+        yield _counter("connector_late_answers", "Verdicts that came after their assignment had ended.", counts.late_answers)
         if self._contract is not None:
             adjusted = {**self._contract.adjustments, **(self._mapper.left_out if self._mapper is not None else {})}
-            yield _counters("connector_adjustments", "Inputs left out, rounded, or read as another.", "what", adjusted)
+            yield _counters("connector_adjustments", "Inputs left out, rounded or reinterpreted.", "what", adjusted)
         filtered = self._mapper.filtered if self._mapper is not None else {}
         yield _counters("connector_filtered", "Records that are no events by a mapping.", "mapping", filtered)
         yield _gauge(
-            "connector_buffered_events", "Records neither in flight nor resolved.", status.buffered_events(pipeline)
+            "connector_buffered_events",
+            "Events decoded, and neither in flight nor resolved.",
+            status.buffered_events(pipeline),
         )
-        yield _gauge("connector_held_bytes", "Size of records buffered and in flight.", status.held_bytes(pipeline))
-        yield _gauge("connector_in_flight_events", "Events in requests.", status.in_flight_events(pipeline))
-        yield _gauge("connector_in_flight_requests", "Requests out.", pipeline.dispatch.requests)
-        yield _gauge("connector_concurrency_limit", "Requests that may be out at once.", pipeline.dispatch.limit)
-        yield _gauge("connector_batch_bytes_limit", "Size that request bodies stay below.", pipeline.dispatch.most_bytes)
+        yield _gauge("connector_held_bytes", "Bytes of records buffered and in flight.", status.held_bytes(pipeline))
+        yield _gauge(
+            "connector_in_flight_events", "Events in requests without an answer yet.", status.in_flight_events(pipeline)
+        )
+        yield _gauge("connector_in_flight_requests", "Requests without an answer yet.", pipeline.dispatch.requests)
+        yield _gauge("connector_concurrency_limit", "Most requests in flight at once, as adapted.", pipeline.dispatch.limit)
+        yield _gauge(
+            "connector_batch_bytes_limit", "Most bytes of a request body, as adapted.", pipeline.dispatch.most_bytes
+        )
         seen = [part.window.seen for part in pipeline.assignments]
-        yield _gauge("connector_window_keys", "Dedupe keys that count as seen.", sum(len(keys) for keys in seen))
-        yield _gauge("connector_window_bytes", "Memory of those keys.", sum(keys.size_bytes for keys in seen))
-        waiting = self._sentences() + len(status.needs_operator(pipeline))
-        yield _gauge("connector_operator_needed", "Sentences that wait for an operator.", waiting)
+        yield _gauge("connector_window_keys", "Dedupe keys in memory.", sum(len(keys) for keys in seen))
+        yield _gauge("connector_window_bytes", "Memory of the dedupe keys.", sum(keys.size_bytes for keys in seen))
+        waiting = self._messages() + len(status.needs_operator(pipeline))
+        yield _gauge("connector_operator_needed", "Messages that need an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": self.lacking_schema}
         for reason, partitions in (status.paused(pipeline) | schema).items():
@@ -172,7 +183,9 @@ class Metrics:
         yield from self._offsets()
 
     def _offsets(self) -> Iterable[Metric]:
-        committed = GaugeMetricFamily("connector_committed_offset", "Next offset committed.", labels=["topic", "partition"])
+        committed = GaugeMetricFamily(
+            "connector_committed_offset", "Committed offset: the next one to be read.", labels=["topic", "partition"]
+        )
         lag = GaugeMetricFamily("connector_lag", "Records after the committed offset.", labels=["topic", "partition"])
         for partition in list(self._starts):
             labels = [partition.topic, str(partition.partition)]

@@ -244,7 +244,7 @@ async def test_a_fixed_token_that_no_header_takes_is_the_operators(amazon: Amazo
     assert amazon.requests == []
 
 
-async def test_a_secret_that_was_mended_where_it_stands_is_used_at_the_next_refresh(
+async def test_a_secret_that_was_fixed_where_it_stands_is_used_at_the_next_refresh(
     amazon: Amazon, sink_to: SinkMaker
 ) -> None:
     amazon.tokens = [answering(401, b'{"error":"invalid_client"}'), giving("first")]

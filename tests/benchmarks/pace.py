@@ -170,9 +170,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"delivered {len(accepted):,} of {produced:,} events, {len(again):,} twice (in doubt: {len(again & excused):,})")
     if options.picture:
         options.picture.write_text(_picture(run), "utf-8")
-    closes = len(accepted) == produced and again <= excused
-    print("the account closes" if closes else f"the account does not close: {sorted(again - excused)[:10]}")
-    return 0 if closes else 1
+    accounted_for = len(accepted) == produced and again <= excused
+    lost = produced - len(accepted)
+    print(
+        "all events accounted for"
+        if accounted_for
+        else f"{lost:,} events unaccounted for; delivered twice without a reason: {sorted(again - excused)[:10]}"
+    )
+    return 0 if accounted_for else 1
 
 
 def _figures(run: Run) -> str:

@@ -18,7 +18,7 @@ from connector.model import Outcome
 from tests.patience import patience
 
 
-def test_the_demo_ends_with_an_account_that_closes_whatever_the_environment_says() -> None:
+def test_the_demo_accounts_for_all_records_whatever_the_environment_says() -> None:
     environment = {"PATH": os.environ["PATH"], "KAFKA_TOPIC": "another", "AMAZON_REGION": "nowhere"}
     ended = subprocess.run(
         [sys.executable, "-m", "connector", "demo", "--events", "2000"],
@@ -31,7 +31,7 @@ def test_the_demo_ends_with_an_account_that_closes_whatever_the_environment_says
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "a simulator" in ended.stdout
-    assert "the account closes" in ended.stdout
+    assert "all records accounted for" in ended.stdout
 
 
 async def test_what_is_cancelled_is_told_to_stop_and_waited_for() -> None:
@@ -73,9 +73,9 @@ def line(identifier: str, answer: str = "sent") -> dict[str, object]:
         ([line("order-0"), line("order-1")], 0, 0, 1),
         ([line("order-0"), line("order-1")], 1, 1, 1),
     ],
-    ids=["closes", "closes-withheld", "lost", "twice", "unexpected", "no-fact", "behind"],
+    ids=["complete", "complete-withheld", "lost", "twice", "unexpected", "no-fact", "behind"],
 )
-def test_the_account_closes_only_if_nothing_is_missing_and_nothing_is_too_much(
+def test_all_records_are_accounted_for_only_if_nothing_is_missing_and_nothing_is_too_much(
     record: list[dict[str, object]], duplicates: int, behind: int, code: int
 ) -> None:
     found = _Found(Counter({Outcome.DUPLICATE: duplicates}), Counter(), behind)

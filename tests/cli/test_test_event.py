@@ -97,13 +97,13 @@ _JSON = {"content-type": "application/json"}
         (418, b"", False, ["418", "as a whole"]),
         (425, b"", False, ["425", "later"]),
         (429, b"", False, ["429", "later"]),
-        (500, b"", False, ["500", "not well"]),
-        (503, b"<html>", False, ["503", "not well"]),
+        (500, b"", False, ["500", "has a fault"]),
+        (503, b"<html>", False, ["503", "has a fault"]),
     ],
 )
 def test_every_answer_has_words(status: int, body: bytes, taken: bool, words: list[str]) -> None:
     meaning = meaning_of(AdsV1("1", "client", "NA").read(status, _JSON, body, 1))
-    text = "\n".join(meaning.sentences)
+    text = "\n".join(meaning.messages)
     assert meaning.taken == taken
     assert [word for word in words if word not in text] == []
 
@@ -123,4 +123,4 @@ def test_no_answer_has_words_too(failed: RequestFailed | str, words: list[str]) 
     assert isinstance(failed, RequestFailed)
     meaning = meaning_of(failed)
     assert not meaning.taken
-    assert [word for word in words if word not in "\n".join(meaning.sentences)] == []
+    assert [word for word in words if word not in "\n".join(meaning.messages)] == []

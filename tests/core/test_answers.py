@@ -184,7 +184,7 @@ WAITING = (
 )
 
 
-def test_events_refused_for_the_account_while_others_pass_wait_and_are_no_letters_and_go_out_once_it_is_mended() -> None:
+def test_events_refused_for_the_account_while_others_pass_wait_and_are_no_letters_and_go_out_once_it_is_fixed() -> None:
     talk = Conversation()
     talk.start()
     talk.poll(good(0), good(1), good(2))

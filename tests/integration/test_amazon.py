@@ -61,9 +61,9 @@ def test_request_without_a_right_turns_it_unready_until_it_is_given(world: World
     world.produce(event("1"))
 
     connector = world.connector()
-    said = connector.until_said("operator_needed", sentence="event_manager_edit")
+    said = connector.until_said("operator_needed", message="event_manager_edit")
     status, why = connector.page("/readyz")
-    assert (status, why.strip()) == (503, said["sentence"])
+    assert (status, why.strip()) == (503, said["message"])
     assert connector.page("/livez")[0] == 200
 
     connector.until_resolved(delivered=1)
@@ -90,7 +90,7 @@ def test_wrong_secret_needs_an_operator_and_sends_nothing(world: World) -> None:
     world.produce(event("1"))
 
     connector = world.connector(AMAZON_CLIENT_SECRET="not the secret")
-    connector.until_said("operator_needed", sentence="AMAZON_CLIENT_SECRET")
+    connector.until_said("operator_needed", message="AMAZON_CLIENT_SECRET")
 
     assert connector.page("/readyz")[0] == 503
     assert world.sandbox.record() == []

@@ -41,7 +41,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
     assert world.sandbox.record() == []
 
 
-def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: World) -> None:
+def test_everything_that_is_wrong_is_said_at_once_with_what_fixes_it(world: World) -> None:
     world.create_topic(2)
     create_topic(world.servers, world.ledger, 2, cleanup_policy="compact")
     before = _ours(world), topic_settings(world.servers, world.ledger)
@@ -54,7 +54,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_mends_it(world: Worl
     assert {what for what, state in found.items() if state == "WRONG"} == {"ledger", "registry", "token"}
     assert f"kafka-configs.sh --bootstrap-server {world.servers} --alter" in checked.stdout
     assert "cleanup.policy=delete" in checked.stdout
-    assert "3 of these must be mended" in checked.stdout
+    assert "3 of these must be fixed" in checked.stdout
     assert "not the secret" not in checked.stdout + checked.stderr
     assert (_ours(world), topic_settings(world.servers, world.ledger)) == before
 
@@ -65,7 +65,9 @@ def test_schema_that_no_producer_registered_is_a_note_and_committed_partitions_a
     checked = world.command("check")
     assert checked.returncode == 0
     assert f"no subject {world.topic}-value" in checked.stdout
-    assert f"{world.topic}: 1 partitions where the group committed, the others at their beginning" in checked.stdout
+    assert (
+        f"{world.topic}: 1 partitions start where the group committed, the others start at their beginning" in checked.stdout
+    )
 
     world.schema_id()
     assert "no subject" not in world.command("check").stdout
@@ -77,7 +79,7 @@ def test_ledger_that_run_would_give_more_partitions_is_right(world: World) -> No
     checked = world.command("check")
     assert checked.returncode == 0
     assert f"{world.ledger}: 1 partitions, connector run adds 2, loses no fact" in checked.stdout
-    assert f"{world.topic}: 0 partitions where the group committed" in checked.stdout
+    assert f"{world.topic}: 0 partitions start where the group committed" in checked.stdout
 
 
 def test_missing_source_topic_is_wrong(world: World) -> None:

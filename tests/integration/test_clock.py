@@ -38,7 +38,7 @@ def test_with_a_clock_that_is_off_nothing_is_judged_or_sent_until_it_is_right(wo
     clock = _Clock(world, seconds)
     connector = clock.connector
 
-    connector.until_said("operator_needed", sentence=f"the wall clock is {seconds:+d} s off the brokers'")
+    connector.until_said("operator_needed", message=f"the wall clock is {seconds:+d} s off the brokers'")
     assert connector.page("/readyz")[0] == 503
     assert connector.metrics()['connector_paused{reason="clock"}'] == 1
     assert world.sandbox.record() == []
@@ -60,7 +60,7 @@ def test_clock_that_jumps_while_it_runs_pauses_it_and_what_came_meanwhile_is_jud
 
     clock.set(8 * _DAY)
     world.produce(event("meanwhile"), event("old", timestamp=now_ms() - 8 * DAY_MS))
-    connector.until_said("operator_needed", sentence="the wall clock is")
+    connector.until_said("operator_needed", message="the wall clock is")
     assert connector.outcomes() == {"delivered": 1}
     clock.set(0)
 

@@ -53,7 +53,7 @@ _BEFORE = {"old-0": 1, "old-1": 1, "on the other": 1}
 
 def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:
     connector = world.connector()
-    connector.until_said("operator_needed", sentence=sentence)
+    connector.until_said("operator_needed", message=sentence)
     connector.until_resolved(delivered=1)
     assert connector.page("/readyz")[0] == 503
     assert connector.stop() == 0
@@ -103,12 +103,12 @@ def test_damage_where_no_checksum_reaches_is_noticed(world: World, cluster: Clus
 
     connector = world.connector()
     connector.until_resolved(delivered=1)
-    eventually(lambda: any(sentence in line["sentence"] for line in connector.log("operator_needed")), "it says so", 120)
+    eventually(lambda: any(sentence in line["message"] for line in connector.log("operator_needed")), "it says so", 120)
     assert connector.page("/readyz")[0] == 503
     assert world.sandbox.accepted() == _BEFORE | {"new on the other": 1}
 
 
-def test_from_damage_that_nothing_mends_an_operator_goes_on_as_the_sentence_says(world: World, cluster: Cluster) -> None:
+def test_from_damage_that_nothing_fixes_an_operator_goes_on_as_the_sentence_says(world: World, cluster: Cluster) -> None:
     _stopped(world)
     batch = _batches(cluster, world.ledger)[0]
     batch.flip(batch.length - 20, 0x10)

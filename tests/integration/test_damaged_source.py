@@ -42,7 +42,7 @@ def kafka(cluster: Cluster) -> str:
     return cluster.bootstrap_servers
 
 
-def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_mended(
+def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_fixed(
     cluster: Cluster, world: World
 ) -> None:
     topics = {f"{world.topic}-{name}": damage for name, damage in _DAMAGES.items()}
@@ -133,7 +133,7 @@ def test_batch_that_is_given_up_as_the_readme_says_is_skipped_with_the_value_tha
     what = f"the committed offset {2 * _BATCH} is not this connector's, and the record at offset {_BATCH} below it has no"
 
     def printed() -> set[str]:
-        sentences = [line["sentence"] for line in connector.log("operator_needed") if what in line["sentence"]]
+        sentences = [line["message"] for line in connector.log("operator_needed") if what in line["message"]]
         return {value for sentence in sentences for value in re.findall(r"ACCEPT=(\S+)", sentence)}
 
     eventually(lambda: len(printed()) == 2, "it prints a value for each", 60)

@@ -97,7 +97,7 @@ def test_letter_whose_time_an_older_topic_does_not_take_is_written_with_the_time
     assert dict(headers_of(letter))["connector.timestamp"] == str(at).encode()
 
 
-def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(world: World) -> None:
+def test_compacted_dead_letter_topic_is_refused_with_the_command_that_fixes_it(world: World) -> None:
     world.create_topic()
     create_topic(world.servers, world.dead_letters, cleanup_policy="compact", retention_ms="-1")
     world.produce(Produced(b"\x01", b"k"))
@@ -112,7 +112,7 @@ def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(w
 
 
 @pytest.mark.parametrize(
-    ("forgets", "mended"),
+    ("forgets", "fixed"),
     [
         ({"retention_ms": "604800000"}, {"retention_ms": "-1"}),
         ({"retention_ms": "-1", "retention_bytes": "1000000"}, {"retention_bytes": "-1"}),
@@ -121,24 +121,24 @@ def test_compacted_dead_letter_topic_is_refused_with_the_command_that_mends_it(w
     ],
     ids=["by time", "by size", "by key", "by an election"],
 )
-def test_dead_letter_topic_that_forgets_is_refused_until_it_is_mended_or_accepted(
-    world: World, forgets: dict[str, str], mended: dict[str, str]
+def test_dead_letter_topic_that_forgets_is_refused_until_it_is_fixed_or_accepted(
+    world: World, forgets: dict[str, str], fixed: dict[str, str]
 ) -> None:
     world.create_topic()
     create_topic(world.servers, world.dead_letters, 1, **forgets)
     world.produce(Produced(b"\x01", b"k"))
-    ((setting, value),) = mended.items()
+    ((setting, value),) = fixed.items()
     command = f"--entity-name {world.dead_letters} --add-config {setting.replace('_', '.')}={value}"
 
     connector = world.connector()
-    said = connector.until_said("operator_needed", sentence=command)
+    said = connector.until_said("operator_needed", message=command)
     assert connector.page("/readyz")[0] == 503
     checked = world.command("check")
     assert (checked.returncode, command in checked.stdout) == (1, True)
     assert world.fates() == {}
     assert connector.stop() == 0
 
-    found = re.search(r"ACCEPT=(\S+)", said["sentence"])
+    found = re.search(r"ACCEPT=(\S+)", said["message"])
     assert found is not None
     assert "which was accepted" in world.command("check", ACCEPT=found[1]).stdout
     connector.start(world.settings(ACCEPT=found[1]))
@@ -147,7 +147,7 @@ def test_dead_letter_topic_that_forgets_is_refused_until_it_is_mended_or_accepte
     # Another way to forget is another case.
     alter_topic(world.servers, world.dead_letters, retention_ms="1000000", retention_bytes="1000001")
     assert "would lose letters" in world.command("check", ACCEPT=found[1]).stdout
-    alter_topic(world.servers, world.dead_letters, **{"retention_ms": "-1", "retention_bytes": "-1"} | mended)
+    alter_topic(world.servers, world.dead_letters, **{"retention_ms": "-1", "retention_bytes": "-1"} | fixed)
     assert world.command("check").returncode == 0
     connector.start(world.settings())
     connector.until_ready()
@@ -185,11 +185,11 @@ def test_letter_that_cannot_be_written_pauses_its_partition_until_it_can(world: 
     world.produce(event("on another partition"), partition=1)
 
     said = connector.until_said("dead_letter_not_written", code="MSG_SIZE_TOO_LARGE", topic=world.dead_letters)
-    assert f"Dead letters are larger than {world.dead_letters} takes: raise its max.message.bytes" in said["sentence"]
+    assert f"Dead letters are larger than {world.dead_letters} accepts: raise its max.message.bytes" in said["message"]
     eventually(lambda: connector.metrics().get('connector_paused{reason="dead_letter"}') == 1, "it says that it waits")
     connector.until_resolved(delivered=1)
     assert not world.committed().get(0), "at most the beginning"
-    connector.until_said("operator_needed", sentence="raise its max.message.bytes")
+    connector.until_said("operator_needed", message="raise its max.message.bytes")
 
     alter_topic(world.servers, world.dead_letters, max_message_bytes="1048588")
     connector.until_resolved(delivered=1, dead_lettered=1)
@@ -261,7 +261,7 @@ def test_letter_larger_than_its_topic_takes_is_written_without_its_largest_parts
     assert cut.key() == (None if "key" in lacks else record.key)
     assert len(headers_of(cut)) == (9 if "headers" in lacks else 9 + len(record.headers))
     said = connector.until_said("dead_letter_not_written", topic=world.dead_letters)
-    assert "raise its max.message.bytes" in said["sentence"]
+    assert "raise its max.message.bytes" in said["message"]
     assert world.command("audit").returncode == 0
 
     replay = world.command("replay", "--yes")
@@ -324,7 +324,7 @@ def test_record_that_the_source_refuses_in_a_replay_stays_and_the_others_are_rep
 
     assert replay.returncode == 1, replay.stdout + replay.stderr
     assert "replayed 20 of 21 dead letters" in replay.stdout
-    assert "1 letters stay, for the source topic refuses their records" in replay.stdout
+    assert "1 letters stay, because the source topic refuses their records" in replay.stdout
     assert "MSG_SIZE_TOO_LARGE" in replay.stdout
     assert f"raise its max.message.bytes by 1 KB: {world.topic}-0@7" in replay.stdout
     assert sorted(each.value() or b"" for each in read_topic(world.servers, world.topic)[21:]) == sorted(

@@ -1,4 +1,4 @@
-"""Amazon's address gone wrong (scenario 41): its name, its place, its certificate. All waits, and goes on when mended.
+"""Amazon's address gone wrong (scenario 41): its name, its place, its certificate. All waits, and goes on when fixed.
 
 What answers from the right place, but as another region or a proxy would, stands in the table of `test_scenarios`.
 """
@@ -159,10 +159,10 @@ def test_a_certificate_that_does_not_hold_needs_an_operator_until_another_is_sho
     place.world.produce(event("1"), event("2"))
     connector = place.connector("https", SSL_CERT_FILE=str(certificates.trusted))
 
-    said = connector.until_said("operator_needed", sentence=why)
-    assert f"The certificate of {_NAME} is not valid" in said["sentence"]
+    said = connector.until_said("operator_needed", message=why)
+    assert f"The certificate of {_NAME} is not valid" in said["message"]
     status, text = connector.page("/readyz")
-    assert (status, text.strip()) == (503, said["sentence"])
+    assert (status, text.strip()) == (503, said["message"])
     assert connector.page("/livez")[0] == 200
     assert place.world.sandbox.status()["tokens"] == 0
     assert place.world.has_committed_nothing()

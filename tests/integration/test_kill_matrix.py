@@ -1,4 +1,4 @@
-"""A process is killed at every point of a batch's life, under either group protocol, and an account from outside closes.
+"""A process is killed at every point of a batch's life, under either group protocol; every record is accounted for.
 
 The points are `failpoints.POINTS`. Each case kills ``connector run`` by a wrapper around the point, starts it again as it
 is, and hands all evidence to the oracle: nothing lost, nothing sent twice but what was under way, each fact and letter true.

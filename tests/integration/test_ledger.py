@@ -1,4 +1,4 @@
-"""The ledger topic and the commits that rest on it: made, checked, mended, refused, and accepted all the same."""
+"""The ledger topic and the commits that rest on it: made, checked, fixed, refused, and accepted all the same."""
 
 from __future__ import annotations
 
@@ -47,28 +47,26 @@ def test_ledger_is_made_with_as_many_partitions_and_settings_that_lose_no_fact(w
 
 
 @pytest.mark.parametrize(
-    ("wrong", "mended"),
+    ("wrong", "fixed"),
     [("retention.ms", ("60000", str(8 * DAY_MS))), ("cleanup.policy", ("compact", "delete"))],
 )
-def test_ledger_that_would_lose_facts_is_refused_until_it_is_mended(
-    world: World, wrong: str, mended: tuple[str, str]
-) -> None:
+def test_ledger_that_would_lose_facts_is_refused_until_it_is_fixed(world: World, wrong: str, fixed: tuple[str, str]) -> None:
     world.create_topic()
     good = {"retention.ms": str(8 * DAY_MS), "message.timestamp.type": "LogAppendTime"}
-    create_topic(world.servers, world.ledger, 1, **good | {wrong: mended[0]})
+    create_topic(world.servers, world.ledger, 1, **good | {wrong: fixed[0]})
     world.produce(event("1"))
 
     connector = world.connector()
     alter = f"kafka-configs.sh --bootstrap-server {world.servers} --alter --entity-type topics --entity-name {world.ledger}"
-    command = f"{alter} --add-config {wrong}={mended[1]}"
-    connector.until_said("operator_needed", sentence=command)
+    command = f"{alter} --add-config {wrong}={fixed[1]}"
+    connector.until_said("operator_needed", message=command)
     status, why = connector.page("/readyz")
     assert status == 503
     assert command in why
     assert connector.metrics()['connector_paused{reason="refused"}'] == 1
     assert world.sandbox.record() == []
 
-    alter_topic(world.servers, world.ledger, **{wrong: mended[1]})
+    alter_topic(world.servers, world.ledger, **{wrong: fixed[1]})
     connector.until_resolved(delivered=1)
     connector.until_ready()
 
@@ -76,14 +74,14 @@ def test_ledger_that_would_lose_facts_is_refused_until_it_is_mended(
 def test_ledger_that_nobody_made_is_refused_where_none_may_be_made(world: World) -> None:
     world.create_topic(2)
     connector = world.connector(LEDGER_AUTO_CREATE="false")
-    said = connector.until_said("operator_needed", sentence=f"topic {world.ledger} does not exist, 2 partitions are needed")
+    said = connector.until_said("operator_needed", message=f"topic {world.ledger} does not exist, 2 partitions are needed")
 
     create_topic(world.servers, world.ledger, 2, retention_ms="-1", message_timestamp_type="LogAppendTime")
 
-    connector.until_said("operator_needed", sentence=f"topic {world.dead_letters} does not exist")
+    connector.until_said("operator_needed", message=f"topic {world.dead_letters} does not exist")
     create_topic(world.servers, world.dead_letters, 2, retention_ms="-1")
     connector.until_ready()
-    assert f"--create --topic {world.ledger} --partitions 2" in said["sentence"]
+    assert f"--create --topic {world.ledger} --partitions 2" in said["message"]
 
 
 def test_partition_added_while_it_runs_gets_a_ledger_and_is_read_from_its_beginning(world: World) -> None:
@@ -110,12 +108,12 @@ def test_ledger_recreated_while_it_was_stopped_is_refused_and_accept_goes_on_onc
     world.produce(event("3"))
 
     connector.start(world.settings())
-    said = connector.until_said("operator_needed", sentence="the ledger was recreated, but the commit rests on its offset")
+    said = connector.until_said("operator_needed", message="the ledger was recreated, but the commit rests on its offset")
     assert connector.page("/readyz")[0] == 503
     assert connector.stop() == 0
     assert world.committed() == {0: 2}
 
-    connector.start(world.settings(ACCEPT=_printed(said["sentence"])))
+    connector.start(world.settings(ACCEPT=_printed(said["message"])))
     connector.until_resolved(delivered=1)
     world.until_committed_to_the_end()
     assert connector.stop() == 0
@@ -130,12 +128,12 @@ def test_changed_destination_is_refused_and_accept_goes_on_from_there(world: Wor
     elsewhere = {"AMAZON_BASE_URL": world.sandbox.url.replace("127.0.0.1", "localhost")}
 
     connector.start(world.settings(**elsewhere))
-    said = connector.until_said("operator_needed", sentence="delivered to another destination")
-    assert "KAFKA_GROUP_ID" in said["sentence"]
+    said = connector.until_said("operator_needed", message="delivered to another destination")
+    assert "KAFKA_GROUP_ID" in said["message"]
     assert connector.page("/readyz")[0] == 503
     assert connector.stop() == 0
 
-    connector.start(world.settings(ACCEPT=_printed(said["sentence"]), **elsewhere))
+    connector.start(world.settings(ACCEPT=_printed(said["message"]), **elsewhere))
     connector.until_resolved(delivered=2)  # at the new destination "1" was never delivered, so it is no duplicate
     world.until_committed_to_the_end()
     assert connector.stop() == 0
@@ -154,7 +152,7 @@ def test_ledger_with_facts_of_another_group_is_refused(world: World) -> None:
     connector = _stopped_after(world, 1)
     other_group = f"{world.group}-other"
     connector.start(world.settings(KAFKA_GROUP_ID=other_group, LEDGER_TOPIC=world.ledger))
-    connector.until_said("operator_needed", sentence="set LEDGER_TOPIC")
+    connector.until_said("operator_needed", message="set LEDGER_TOPIC")
     assert connector.page("/readyz")[0] == 503
     assert committed(world.servers, other_group, world.topic) == {}
     assert world.sandbox.accepted() == {"1": 1}
@@ -239,7 +237,7 @@ def test_another_consumer_of_the_group_that_commits_skips_nothing(world: World, 
     connector.start(settings)
 
     what = "the committed offset 4 is not this connector's, and the record at offset 2 below it has no fact"
-    said = connector.until_said("operator_needed", sentence=what)
+    said = connector.until_said("operator_needed", message=what)
     assert connector.page("/readyz")[0] == 503
     world.produce(event("5"), partition=1)
     connector.until_resolved(delivered=1)  # the partition whose records were all judged goes on
@@ -253,7 +251,7 @@ def test_another_consumer_of_the_group_that_commits_skips_nothing(world: World, 
     assert connector.stop() == 0
 
     # As the sentence says: back to the first record that was never judged.
-    assert "--to-offset 2" in said["sentence"]
+    assert "--to-offset 2" in said["message"]
     commit(world.servers, world.group, world.topic, {0: 2})
     connector.start(settings)
     connector.until_resolved(delivered=2)
@@ -277,10 +275,10 @@ def test_another_consumer_that_has_a_partition_first_skips_nothing(world: World)
 
     connector.start(world.settings())
 
-    said = connector.until_said("operator_needed", sentence=what)
+    said = connector.until_said("operator_needed", message=what)
     assert connector.page("/readyz")[0] == 503
     assert connector.stop() == 0
-    found = re.search(r"ACCEPT=(\S+)", said["sentence"])
+    found = re.search(r"ACCEPT=(\S+)", said["message"])
     assert found is not None
     connector.start(world.settings(ACCEPT=found[1]))
     connector.until_ready()
@@ -292,10 +290,10 @@ def test_commit_that_skips_is_accepted_where_told_and_then_stands(world: World) 
     world.produce(event("skipped"))
     commit(world.servers, world.group, world.topic, {0: 3}, "of a tool")
     connector.start(world.settings())
-    said = connector.until_said("operator_needed", sentence="the record at offset 2 below it has no fact")
+    said = connector.until_said("operator_needed", message="the record at offset 2 below it has no fact")
     assert connector.stop() == 0
 
-    connector.start(world.settings(ACCEPT=_printed(said["sentence"])))
+    connector.start(world.settings(ACCEPT=_printed(said["message"])))
     connector.until_ready()
     assert connector.stop() == 0
     connector.start(world.settings())  # nothing was committed since, and the commit is still not ours
@@ -307,8 +305,8 @@ def test_commit_that_skips_is_accepted_where_told_and_then_stands(world: World) 
     # The next one that skips is another case.
     world.produce(event("5"), event("6"))
     commit(world.servers, world.group, world.topic, {0: 6})
-    connector.start(world.settings(ACCEPT=_printed(said["sentence"])))
-    connector.until_said("operator_needed", sentence="the record at offset 4 below it has no fact")
+    connector.start(world.settings(ACCEPT=_printed(said["message"])))
+    connector.until_said("operator_needed", message="the record at offset 4 below it has no fact")
 
 
 def test_commit_of_another_before_anything_was_judged_skips_nothing_either(world: World) -> None:
@@ -323,7 +321,7 @@ def test_commit_of_another_before_anything_was_judged_skips_nothing_either(world
     eventually(lambda: _commits(world, 2), "the group is empty, so that it can be committed in", 60)
 
     connector.start(world.settings())
-    connector.until_said("operator_needed", sentence="the record at offset 0 below it has no fact")
+    connector.until_said("operator_needed", message="the record at offset 0 below it has no fact")
     assert world.sandbox.accepted() == {}
 
 
@@ -361,7 +359,7 @@ def test_reset_to_the_end_of_what_was_judged_is_used_also_behind_markers_of_tran
     producer.flush(patience(10))
     commit(world.servers, world.group, world.topic, {0: 6})
     connector.start(world.settings())
-    connector.until_said("operator_needed", sentence="the record at offset 5 below it has no fact")  # still undecided
+    connector.until_said("operator_needed", message="the record at offset 5 below it has no fact")  # still undecided
     producer.abort_transaction(10)
     connector.until_ready()
     assert world.sandbox.accepted() == {"1": 1, "2": 1}
@@ -373,8 +371,8 @@ def test_offset_outside_the_log_waits_for_an_operator_and_goes_on_from_the_earli
     delete_records(world.servers, world.topic, 4)
 
     connector.start(world.settings())
-    said = connector.until_said("operator_needed", sentence="the committed offset 1 is outside the log (4 to 6)")
-    assert "OFFSET_OUT_OF_RANGE=earliest" in said["sentence"]
+    said = connector.until_said("operator_needed", message="the committed offset 1 is outside the log (4 to 6)")
+    assert "OFFSET_OUT_OF_RANGE=earliest" in said["message"]
     assert connector.page("/readyz")[0] == 503
     assert connector.stop() == 0
     assert world.committed() == {0: 1}

@@ -95,13 +95,13 @@ def test_facts_that_were_deleted_before_their_time_are_missed(world: World, *, w
     connector.start(world.settings())
 
     what = f"the ledger begins at {end if whole else 1}, but its entry 0 is younger than its retention"
-    said = connector.until_said("operator_needed", sentence=what)
+    said = connector.until_said("operator_needed", message=what)
     assert connector.page("/readyz")[0] == 503
     assert what in _wrong(world)
     assert world.sandbox.accepted() == {"1": 1, "2": 1, "3": 1}
     assert connector.stop() == 0
 
-    found = re.search(r"ACCEPT=(\S+)", said["sentence"])
+    found = re.search(r"ACCEPT=(\S+)", said["message"])
     assert found is not None
     connector.start(world.settings(ACCEPT=found[1]))
     copies = {"delivered": 2} if whole else {"delivered": 1, "duplicate": 1}
@@ -124,7 +124,7 @@ def test_facts_deleted_while_a_member_has_the_partition_are_missed_by_the_next(w
     assert connector.stop() == 0
 
     connector.start(world.settings())
-    connector.until_said("operator_needed", sentence="is younger than its retention")
+    connector.until_said("operator_needed", message="is younger than its retention")
 
 
 def test_facts_that_retention_deleted_are_not_missed_and_a_commit_of_the_version_before_is_taken(world: World) -> None:
@@ -162,9 +162,9 @@ def test_ledger_that_is_gone_is_told_by_check_and_refused_by_run(world: World) -
     connector = _stopped_after(world, 2)
     delete_topic(world.servers, world.ledger)
 
-    assert "the ledger that this rests on is not there" in _wrong(world)
+    assert "the ledger that they rest on does not exist" in _wrong(world)
     connector.start(world.settings())
-    connector.until_said("operator_needed", sentence="the ledger was recreated, but the commit rests on its offset")
+    connector.until_said("operator_needed", message="the ledger was recreated, but the commit rests on its offset")
     assert "the ledger was recreated, but the commit rests on its offset" in _wrong(world)
     assert world.committed() == {0: 2}
 
@@ -179,7 +179,7 @@ def test_entry_of_a_newer_format_is_refused_and_never_skipped(world: World) -> N
 
     connector.start(world.settings())
 
-    connector.until_said("operator_needed", sentence="a ledger entry has format 2, this version reads format 1")
+    connector.until_said("operator_needed", message="a ledger entry has format 2, this version reads format 1")
     assert "upgrade this member first" in _wrong(world)
     assert world.sandbox.accepted() == {"1": 1}
     assert world.committed() == {0: 1}
@@ -198,7 +198,7 @@ def test_entry_of_another_cluster_topic_or_group_is_refused(world: World, other:
 
     connector.start(world.settings())
 
-    connector.until_said("operator_needed", sentence="give this connector a ledger of its own: set LEDGER_TOPIC")
+    connector.until_said("operator_needed", message="give this connector a ledger of its own: set LEDGER_TOPIC")
     assert "give this connector a ledger of its own" in _wrong(world)
     assert world.sandbox.accepted() == {"1": 1}
 
@@ -211,7 +211,7 @@ def test_entry_of_another_partition_is_refused_with_its_place(world: World) -> N
 
     connector.start(world.settings())
 
-    connector.until_said("operator_needed", sentence=f"{world.ledger}-0, offset {end}: an entry of partition 1")
+    connector.until_said("operator_needed", message=f"{world.ledger}-0, offset {end}: an entry of partition 1")
     assert world.command("audit").returncode == 1
 
 
@@ -225,7 +225,7 @@ def test_entry_that_does_not_parse_is_refused_with_its_place(world: World) -> No
     connector.start(world.settings())
 
     what = f"{world.ledger}-0, offset {end}: a ledger entry is damaged"
-    connector.until_said("operator_needed", sentence=what)
+    connector.until_said("operator_needed", message=what)
     audited = world.command("audit")
     assert (audited.returncode, what in audited.stderr) == (1, True)
 

@@ -104,7 +104,7 @@ def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
 
         assert code == 0
         assert now_ms() - began < 30_000
-        link.mend()
+        link.restore()
         group.interrupted(began, now_ms())
         group.join()
         driver.settle(group)
@@ -141,7 +141,7 @@ def test_of_two_processes_with_one_static_id_one_works_and_the_other_ends_and_sa
     # Classic: the younger takes the id over. KIP-848: the older keeps it for as long as it lives.
     works, ends = (younger, older) if protocol == "classic" else (older, younger)
     assert ends.wait(60) == 1
-    assert "KAFKA_GROUP_INSTANCE_ID" in ends.log("failed")[0]["sentence"]
+    assert "KAFKA_GROUP_INSTANCE_ID" in ends.log("failed")[0]["message"]
     eventually(lambda: len(works.works_on()) == 2, "the other has the partitions", 60)
     world.produce(event("bought"))
     works.until_resolved(delivered=1)
@@ -167,7 +167,7 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
             group.flows()  # for longer than a session
             eventually(lambda cut=cut: cut.page("/readyz")[0] == 503, "it is not ready", 30)  # type: ignore[misc]
             assert cut.works_on() == frozenset(), "what it had counts as lost"
-            link.mend()
+            link.restore()
             group.flows()
             group.until_shared()
             group.interrupted(began, now_ms())

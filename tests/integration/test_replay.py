@@ -70,7 +70,7 @@ def _audit(world: World) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_rejected_events_are_delivered_once_the_cause_is_mended_with_the_ids_they_had(world: World) -> None:
+def test_rejected_events_are_delivered_once_the_cause_is_fixed_with_the_ids_they_had(world: World) -> None:
     world.sandbox.set_faults(reject_names=["refused"])
     refused = [event(None, name="refused", value=1.0), event("order-2", name="refused")]
     _dead_lettered(world, event("order-1"), *refused, delivered=1, dead_lettered=2)
@@ -142,7 +142,7 @@ def test_event_that_is_refused_again_is_not_replayed_in_circles(world: World) ->
 
     said = _replay(world)
     assert "nothing to replay" in said
-    assert "raise --max-replays once the cause is mended" in said
+    assert "raise --max-replays once the cause is fixed" in said
     assert "replayed before" in said
     assert _origins(world) == {f"{world.topic}-0@0": 1}
 

@@ -93,7 +93,7 @@ def test_without_any_right_it_waits_says_so_and_starts_once_it_has_them(secured:
     assert f"topic {secured.topic}: this client may not" in checked.stdout
 
     connector = secured.connector()
-    connector.until_said("waiting", sentence=f"topic {secured.topic}: this client may not")
+    connector.until_said("waiting", message=f"topic {secured.topic}: this client may not")
     assert connector.page("/readyz")[0] == 503
     grant(secured.servers, secured.rights())
     connector.until_resolved(delivered=1)
@@ -159,7 +159,7 @@ def test_right_taken_away_while_it_runs_is_named_and_given_back_it_goes_on(secur
     for number, right in enumerate(lost, start=1):
         revoke(secured.servers, [right])
         named = f"{right.kind} {right.name}: this client may not"
-        connector.until_said("operator_needed", sentence=named)
+        connector.until_said("operator_needed", message=named)
         secured.produce(event(f"order-{number}"), event(f"bad-{number}", countryCode="Narnia"))
         status, why = connector.page("/readyz")
         assert status == 503
@@ -188,9 +188,9 @@ def test_group_taken_away_is_named_and_given_back_it_goes_on(secured: Secured, p
         assert connector.wait() == 1
         assert "Group authorization failed" in connector.log("failed")[0]["exception"]
         connector.start(secured.settings(KAFKA_GROUP_PROTOCOL=protocol))
-        connector.until_said("waiting", sentence="this client may not (GROUP_AUTHORIZATION_FAILED)")
+        connector.until_said("waiting", message="this client may not (GROUP_AUTHORIZATION_FAILED)")
     else:
-        connector.until_said("operator_needed", sentence="this client may not (GROUP_AUTHORIZATION_FAILED)")
+        connector.until_said("operator_needed", message="this client may not (GROUP_AUTHORIZATION_FAILED)")
     assert connector.page("/readyz")[0] == 503
     secured.produce(event("order-1"))
 

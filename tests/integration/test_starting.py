@@ -15,7 +15,7 @@ from tests.integration.program import World
 def test_source_topic_that_does_not_exist_is_waited_for(world: World) -> None:
     connector = world.connector()
     sentence = f"source topic {world.topic} does not exist (or may not be described)"
-    connector.until_said("waiting", sentence=sentence)
+    connector.until_said("waiting", message=sentence)
     assert connector.page("/readyz") == (503, sentence + "\n")
     assert connector.page("/livez") == (200, "live\n")
 
@@ -33,7 +33,7 @@ def test_brokers_that_do_not_answer_are_waited_for(world: World) -> None:
         port: int = reserved.getsockname()[1]
 
     connector = world.connector(KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{port}", KAFKA_RECONNECT_BACKOFF_MAX_MS="500")
-    connector.until_said("waiting", sentence="the brokers do not answer")
+    connector.until_said("waiting", message="the brokers do not answer")
     status, why = connector.page("/readyz")
     assert status == 503
     assert "the brokers do not answer" in why

@@ -32,7 +32,7 @@ def test_event_sent_is_the_one_shown_and_the_answer_is_told(world: World) -> Non
     assert (line["verdict"], line["contract"]) == ("accepted", "events-v1")
     assert line["id"].startswith("connector-test-")
     assert line["id"] in str(_shown(checked.stdout))
-    assert "it will count as one conversion 'connector_test'" in checked.stdout
+    assert "the event will count as one conversion 'connector_test'" in checked.stdout
     assert "took the event" in checked.stdout
     assert [secret for secret in ("Atza|", "Atzr|", "sandbox-secret") if secret in checked.stdout + checked.stderr] == []
     assert read_topic(world.servers, world.topic) == []
@@ -41,7 +41,7 @@ def test_event_sent_is_the_one_shown_and_the_answer_is_told(world: World) -> Non
 def test_without_a_terminal_and_a_yes_it_sends_nothing_and_ends_with_code_2(world: World) -> None:
     checked = world.command("check", "--send-test-event")
     assert checked.returncode == 2
-    assert "there is no terminal to ask at; --yes sends it" in checked.stderr
+    assert "there is no terminal to ask on: add --yes to send it" in checked.stderr
     assert world.sandbox.status()["requests"] == 0
 
 
@@ -101,5 +101,5 @@ def test_type_that_amazon_does_not_have_is_not_sent(world: World) -> None:
     world.create_topic()
     checked = world.command("check", "--send-test-event", "--yes", "--event-type", "WISHFUL")
     assert checked.returncode == 1
-    assert "The test event was not sent, for it breaks a rule: eventType" in checked.stdout
+    assert "The test event was not sent, because it breaks a rule: eventType" in checked.stdout
     assert world.sandbox.status()["requests"] == 0

@@ -99,7 +99,7 @@ def test_while_the_registry_is_down_partitions_wait_and_nothing_is_dead_lettered
     world.sandbox.set_faults(registry_down=True)
 
     connector = world.connector()
-    connector.until_said("schema_unavailable", sentence="the schema registry answered HTTP 503")
+    connector.until_said("schema_unavailable", message="the schema registry answered HTTP 503")
     eventually(lambda: connector.metrics().get('connector_paused{reason="schema"}') == 2, "both partitions wait")
     assert connector.outcomes() == {}
     assert connector.page("/livez")[0] == 200
@@ -121,7 +121,7 @@ def test_a_schema_that_the_registry_has_late_holds_up_its_partition_alone_and_co
     )
 
     connector = world.connector(SCHEMA_REGISTRY_URL=late.registry_url, UNKNOWN_SCHEMA_PATIENCE=None)
-    connector.until_said("schema_unavailable", sentence="the schema registry has no schema 2, and is asked again for 30 s")
+    connector.until_said("schema_unavailable", message="the schema registry has no schema 2, and is asked again for 30 s")
     connector.until_resolved(delivered=1)
     assert connector.metrics()['connector_paused{reason="schema"}'] == 1
     assert connector.page("/livez")[0] == 200

@@ -129,8 +129,8 @@ def test_partition_that_brings_nothing_for_a_minute_though_its_log_goes_on_is_sa
     scene.cluster.end, scene.cluster.stable_end = end, stable_end
     assert scene.look(5.0) == []
     assert scene.look(55.0) == []
-    (sentence,) = scene.look(5.0)
-    assert sentence.startswith("source-0 yields nothing from offset 10 on")
+    (message,) = scene.look(5.0)
+    assert message.startswith("source-0 yields nothing from offset 10 on")
 
     scene.source.read_to = 11
     assert scene.look(5.0) == []

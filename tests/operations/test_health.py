@@ -18,13 +18,13 @@ class Pipeline:
 
     restoring: int = 0
     refused: int = 0
-    sentences: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def paused(self) -> dict[str, int]:
         return {"restoring": self.restoring, "refused": self.refused}
 
     def needs_operator(self) -> list[str]:
-        return self.sentences
+        return self.messages
 
 
 @dataclass
@@ -112,7 +112,7 @@ def test_member_that_its_coordinator_has_not_answered_yet_is_not_ready() -> None
 
 def test_coordinator_is_not_blamed_where_every_partition_is_refused() -> None:
     """Nothing is committed of them, so no commit is answered."""
-    pipeline = Pipeline(refused=1, sentences=["why"])
+    pipeline = Pipeline(refused=1, messages=["why"])
     assert health(Member(vouched=NEVER), pipeline=pipeline, session_seconds=45.0).not_ready == (
         "a right",
         "a registry",

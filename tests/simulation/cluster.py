@@ -279,9 +279,9 @@ class Cluster:
             member.out_of_reach(process)
 
     def calm_down(self) -> None:
-        """From here on nothing goes wrong any more, and what went wrong is mended."""
+        """From here on nothing goes wrong any more, and what went wrong is fixed."""
         self.calm = True
-        self.cuts.mend()
+        self.cuts.restore()
         for topic in self.topics.values():
             topic.damaged.clear()
 

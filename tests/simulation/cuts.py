@@ -31,7 +31,7 @@ class Cuts:
         for target in targets:
             key = process, target
             self._until[key] = max(self._until.get(key, 0.0), self._loop.time() + seconds)
-            self._loop.call_at(self._until[key], self._mended, key)
+            self._loop.call_at(self._until[key], self._restored, key)
 
     def reaches(self, process: Process, target: Target) -> bool:
         """Tell whether the process can reach that broker."""
@@ -44,12 +44,12 @@ class Cuts:
         else:
             self._waiting[process, target].append(do)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """End all cuts."""
         cut, self._until = self._until, {}
         for key in cut:
-            self._mended(key)
+            self._restored(key)
 
-    def _mended(self, key: tuple[Process, Target]) -> None:
+    def _restored(self, key: tuple[Process, Target]) -> None:
         while self.reaches(*key) and self._waiting[key]:
             self._waiting[key].popleft()()

@@ -5,7 +5,7 @@ with Cluster(nodes=3) as cluster, cluster.link() as link:
     link.cut()                  # nothing passes and nobody is told: bytes wait, as in TCP's retransmissions
     link.cut(reset=True)        # connections are reset, and new ones as soon as they are made
     link.cut(node=2)            # only the way to one node, counted from 1
-    link.mend()                 # what waits arrives, late
+    link.restore()              # what waits arrives, late
 
 With an address and certificates of its own it is a way to any other server, too.
 """
@@ -54,9 +54,9 @@ class Link:
         ways = [there for _, there in self._ports] if node is None else [self._ports[node - 1][1]]
         self._do(self._cut(ways, reset=reset))
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Let everything pass again."""
-        self._do(self._mend())
+        self._do(self._restore())
 
     def __enter__(self) -> Self:
         """Listen."""
@@ -86,7 +86,7 @@ class Link:
             self._resets.update(ways)
             self._reset_all(ways)
 
-    async def _mend(self) -> None:
+    async def _restore(self) -> None:
         self._resets.clear()
         for whole in self._whole.values():
             whole.set()

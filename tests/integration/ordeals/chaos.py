@@ -110,7 +110,7 @@ def cut_off(link: Link, groups: Sequence[Group], seconds: float, *, reset: bool)
     began = now_ms()
     link.cut(reset=reset)
     time.sleep(seconds)
-    link.mend()
+    link.restore()
     for group in groups:
         group.flows()
         group.until_shared()
