@@ -20,11 +20,11 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from connector.avro.framing import Framing, schema_id
+from connector.avro.framing import Framing, hint, locator, named, schema_id
 from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Mend, decimal, decimal_scale, is_binary_uuid, uuid
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
-from connector.errors import Oversized, Undecodable
+from connector.errors import Oversized, Undecodable, UnknownSchema
 from connector.mapping.plan import Filtered, Mapper, Plan
 from connector.model import Flaw
 from connector.ports import Record
@@ -63,7 +63,7 @@ class EventDecoder:
 
     def __init__(self, framing: Framing, schemas: WriterSchemas, mapper: Mapper | None = None) -> None:
         self._framing = framing
-        self._prefix = framing.value
+        self._locate = locator(framing)
         self._schemas = schemas
         self._mapper = mapper
         ours = parse([packaged("conversion_event.avsc")])
@@ -86,36 +86,45 @@ class EventDecoder:
             SchemaUnavailable: the schema cannot be had for now.
         """
         value = record.value() or b""
-        plan = self._plans.get(value[: self._prefix])
+        try:
+            return self._decoded(record, value, waited)
+        except (Undecodable, UnknownSchema) as error:
+            if looks := hint(record, value, self._framing):
+                raise type(error)(f"{error}{looks}") from None
+            raise
+
+    def _decoded(self, record: Record, value: bytes, waited: float) -> dict[str, object] | Flaw | None:
+        name, value, start = self._locate(record, value)
+        plan = self._plans.get(name)
         if plan is None:
-            plan = self._plan_for(value, waited)
+            plan = self._plan_for(name, waited)
         if isinstance(plan, str):
             raise Undecodable(plan)
         try:
-            event = plan.read(value, self._prefix)
+            event = plan.read(value, start)
         except UnicodeDecodeError as error:
             # As Java, which reads such a text too: it does no harm in a field that nobody reads.
-            inputs = plan.inputs(plan.read(value, self._prefix, "surrogateescape"), record, value, self._prefix)
+            inputs = plan.inputs(plan.read(value, start, "surrogateescape"), record, value, start)
             if isinstance(inputs, dict) and not _is_text(inputs, self._inputs):
                 raise _damaged(error) from None
             return inputs
-        return plan.inputs(event, record, value, self._prefix)
+        return plan.inputs(event, record, value, start)
 
-    def _plan_for(self, value: bytes, waited: float) -> _Plan | str:
-        identity = schema_id(value, self._framing)
+    def _plan_for(self, name: bytes, waited: float) -> _Plan | str:
+        identity = schema_id(name, self._framing)
         plan: _Plan | str
         try:
             writer = parse(self._schemas.definitions(identity, waited))
             if self._mapper is None:
                 plan = _plan(writer, self._inputs)
             else:
-                place = f"schema {identity}" if self._framing is Framing.CONFLUENT else "the schema of AVRO_SCHEMA_FILE"
+                place = "the schema of AVRO_SCHEMA_FILE" if self._framing is Framing.PLAIN else named(identity)
                 plan = _mapped_plan(writer, self._inputs, self._mapper, place)
         except Undecodable as refused:
             plan = str(refused)
         if len(self._plans) >= _MAX_PLANS:
             del self._plans[next(iter(self._plans))]
-        self._plans[value[: self._prefix]] = plan
+        self._plans[name] = plan
         return plan
 
 

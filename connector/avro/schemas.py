@@ -27,6 +27,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.deadline import Deadline
+from connector.avro.framing import SchemaId, named
 from connector.avro.writer_schema import Json, parse
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
@@ -35,6 +36,9 @@ __all__ = ["PROPERTIES", "Registry", "SchemaFile", "WriterSchemas", "packaged", 
 _NOT_FOUND = 404
 _UNKNOWN = frozenset({(404, 40401), (404, 40402), (404, 40403)})
 """No such subject, version, schema; the first two of a schema that is referred to."""
+_GUIDS = "schemas/guids/"
+_UNKNOWN_GUID = frozenset({(404, 40403)})
+"""Any other 404 says that the registry has no such route: it is none of Confluent's, or one before 8.0."""
 _OPERATORS = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 407})
 """Answers that do not change by themselves; 404 where it has no code of the registry's."""
 _LARGEST_ID = 2**31 - 1
@@ -97,7 +101,7 @@ PROPERTIES = frozenset(
 class WriterSchemas(Protocol):
     """Finds the schema a value was written by."""
 
-    def definitions(self, schema_id: int, waited: float) -> list[Json]:
+    def definitions(self, schema_id: SchemaId, waited: float) -> list[Json]:
         """Return the schema, last, after the schemas of the types it refers to.
 
         ``waited`` is for how many seconds the record has waited for it.
@@ -141,7 +145,7 @@ class SchemaFile:
         except Undecodable as error:
             raise SettingsError([f"AVRO_SCHEMA_FILE: {path}: {error}"]) from error
 
-    def definitions(self, schema_id: int = 0, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; values name none
+    def definitions(self, schema_id: SchemaId = 0, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; values name none
         """Return the schema."""
         return [self._schema]
 
@@ -184,7 +188,7 @@ class Registry:
             raise SettingsError([f"{names}: the registry's client refuses them ({type(error).__name__})"]) from None
         self._monotonic = monotonic
         self._patience = patience_seconds
-        self._absent: dict[int, _Absent] = {}
+        self._absent: dict[SchemaId, _Absent] = {}
         self._answers: dict[str, Json] = {}  # by path, until all that a schema needs are there
         self._failure = SchemaUnavailable("not asked yet")
         self._failed_until = float("-inf")
@@ -192,7 +196,7 @@ class Registry:
         self._silent_since = float("inf")  # since when it has not answered; never, while it does
         self._silent = float("-inf"), float("-inf")  # from when to when it did not, the last time
 
-    def definitions(self, schema_id: int, waited: float = 0.0) -> list[Json]:
+    def definitions(self, schema_id: SchemaId, waited: float = 0.0) -> list[Json]:
         """Return the schema, last, after the schemas of the types it refers to.
 
         Raises:
@@ -202,7 +206,7 @@ class Registry:
                 long that the thread must poll; or the record has not waited long enough.
             Undecodable: it is not an Avro schema, or changes values by a rule.
         """
-        if schema_id > _LARGEST_ID:
+        if isinstance(schema_id, int) and schema_id > _LARGEST_ID:
             raise UnknownSchema(_not_there(schema_id))
         absent = self._absent.get(schema_id)
         if absent is None or self._monotonic() >= absent.until:
@@ -270,7 +274,7 @@ class Registry:
         except Exception as error:  # noqa: BLE001 - as below
             raise SchemaUnavailable(f"the schema registry did not answer ({type(error).__name__})") from None
 
-    def _note(self, schema_id: int, sentence: str, pause: float) -> _Absent:
+    def _note(self, schema_id: SchemaId, sentence: str, pause: float) -> _Absent:
         self._absent.pop(schema_id, None)
         if len(self._absent) >= _MAX_UNKNOWN:
             del self._absent[next(iter(self._absent))]
@@ -278,7 +282,7 @@ class Registry:
         self._absent[schema_id] = absent
         return absent
 
-    def _ask_for(self, schema_id: int) -> list[Json]:
+    def _ask_for(self, schema_id: SchemaId) -> list[Json]:
         if self._monotonic() < self._failed_until:
             raise self._failure.with_traceback(None)
         try:
@@ -288,10 +292,11 @@ class Registry:
             self._failed_until = self._monotonic() + UNAVAILABLE_SECONDS
             raise
 
-    def _asked(self, schema_id: int) -> list[Json]:
-        what = f"schema {schema_id}"
+    def _asked(self, schema_id: SchemaId) -> list[Json]:
+        what = named(schema_id)
+        kind = "ids" if isinstance(schema_id, int) else "guids"
         try:
-            answer = self._kept(f"schemas/ids/{schema_id}", what)
+            answer = self._kept(f"schemas/{kind}/{schema_id}", what)
             _refuse_rules(answer.get("ruleSet") or {})
             definitions = [*self._definitions_for(answer, what, set())]
         except SchemaUnavailable:
@@ -322,10 +327,15 @@ class Registry:
         try:
             found = self._get(path)
         except SchemaRegistryError as error:
-            if (error.http_status_code, error.error_code) in _UNKNOWN:
+            unknown = _UNKNOWN_GUID if path.startswith(_GUIDS) else _UNKNOWN
+            if (error.http_status_code, error.error_code) in unknown:
                 self._heard()
                 raise UnknownSchema(f"the schema registry has no {asked}") from None
             self._silent_since = min(now, self._silent_since)
+            if error.http_status_code == _NOT_FOUND and path.startswith(_GUIDS):
+                raise SchemaUnavailable(
+                    f"this registry knows no GUIDs, and so not {asked}: only Confluent's from 8.0 do"
+                ) from None
             raise _refused(error, asked) from None
         except Exception as error:  # noqa: BLE001 - of the HTTP library, JSON, OAuth: whatever comes, no answer came
             self._silent_since = min(now, self._silent_since)
@@ -408,8 +418,8 @@ def _refused(error: SchemaRegistryError, asked: str) -> SchemaUnavailable:
     return SchemaDenied(answer, status) if status in _OPERATORS else SchemaUnavailable(answer)
 
 
-def _not_there(schema_id: int) -> str:
-    return f"the schema registry has no schema {schema_id}"
+def _not_there(schema_id: SchemaId) -> str:
+    return f"the schema registry has no {named(schema_id)}"
 
 
 def _variable(name: str) -> str:
