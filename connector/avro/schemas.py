@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
+from uuid import UUID
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
@@ -164,8 +165,21 @@ class _Absent:
     """How long it was not asked for the last time, once it is believed; 0 while it is not."""
 
 
+class Api(Protocol):
+    """Another registry, which answers as Confluent's would."""
+
+    probed: SchemaId
+    """What to ask for to see whether it answers."""
+
+    def path(self, schema_id: SchemaId) -> str:
+        """Return what `get` takes for a schema."""
+
+    def get(self, path: str) -> Json:
+        """Return an answer; raises `SchemaRegistryError` for one that is no schema, and anything where none came."""
+
+
 class Registry:
-    """A Confluent-compatible schema registry.
+    """A Confluent-compatible schema registry, or another behind an `Api`, which needs no ``config``.
 
     ``config`` holds the client's properties by Confluent's names, values as text; ``url`` is required. ``monotonic``
     returns seconds. ``patience_seconds`` is how long a record waits for a schema that the registry says it does not have.
@@ -179,13 +193,16 @@ class Registry:
         config: Mapping[str, str],
         monotonic: Callable[[], float] = time.monotonic,
         patience_seconds: float = 0.0,
+        api: Api | None = None,
     ) -> None:
-        properties = _DEFAULTS | _parsed(config)
-        try:
-            self._client, self._deadline = _client(properties)
-        except Exception as error:  # noqa: BLE001 - of the client, its HTTP library and TLS; the texts may hold secrets
-            names = ", ".join(map(_variable, sorted(config)))
-            raise SettingsError([f"{names}: the registry's client refuses them ({type(error).__name__})"]) from None
+        self._api = api
+        if api is None:
+            properties = _DEFAULTS | _parsed(config)
+            try:
+                self._client, self._deadline = _client(properties)
+            except Exception as error:  # noqa: BLE001 - of the client, its HTTP library and TLS; the texts may hold secrets
+                names = ", ".join(map(_variable, sorted(config)))
+                raise SettingsError([f"{names}: the registry's client refuses them ({type(error).__name__})"]) from None
         self._monotonic = monotonic
         self._patience = patience_seconds
         self._absent: dict[SchemaId, _Absent] = {}
@@ -231,7 +248,7 @@ class Registry:
             SchemaUnavailable: the registry does not answer, or refuses.
         """
         try:
-            self._asked(_PROBED_ID)
+            self._asked(_PROBED_ID if self._api is None else self._api.probed)
         except (UnknownSchema, Undecodable):
             return
 
@@ -294,9 +311,8 @@ class Registry:
 
     def _asked(self, schema_id: SchemaId) -> list[Json]:
         what = named(schema_id)
-        kind = "ids" if isinstance(schema_id, int) else "guids"
         try:
-            answer = self._kept(f"schemas/{kind}/{schema_id}", what)
+            answer = self._kept(_path(schema_id) if self._api is None else self._api.path(schema_id), what)
             _refuse_rules(answer.get("ruleSet") or {})
             definitions = [*self._definitions_for(answer, what, set())]
         except SchemaUnavailable:
@@ -349,6 +365,8 @@ class Registry:
 
     def _get(self, path: str) -> Json:
         """Ask. The client's own methods keep every answer, and fail on one with tags in its metadata (2.16.0)."""
+        if self._api is not None:
+            return self._api.get(path)
         self._deadline.begin()
         return self._client._rest_client.get(path)  # noqa: SLF001 - what its own methods call
 
@@ -381,6 +399,10 @@ class Registry:
             yield _read(text)
         except (ValueError, RecursionError):
             raise Undecodable("its schema is not JSON") from None
+
+
+def _path(schema_id: SchemaId) -> str:
+    return f"{_GUIDS}{schema_id}" if isinstance(schema_id, UUID) else f"schemas/ids/{schema_id!r}"
 
 
 def _refuse_rules(rules: Json) -> None:

@@ -36,7 +36,7 @@ def made(url: str) -> list[dict[str, Any]]:
 
 
 def _made(url: str, way: Any) -> dict[str, Any]:
-    headers: list[tuple[str, bytes]] = []
+    headers: list[tuple[str, Any]] = []
     with SchemaRegistryClient({"url": url}) as client:
         client.register_schema("conversions-value", Schema(json.dumps(SCHEMA), "AVRO"))
         # By the newest version: this registry tells the GUID of what is asked for, not of what is registered.
