@@ -16,7 +16,9 @@ from connector.amazon.rules import differ
 from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.config import Amazon, Settings
+from connector.avro.glue import Glue, session_client
+from connector.avro.schema_directory import SchemaDirectory
+from connector.config import Amazon, RegistrySettings, Settings
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
 from connector.core.policy import BufferPolicy, FlushPolicy, Policy
@@ -44,6 +46,7 @@ __all__ = [
     "pipeline_policy",
     "poll_policy",
     "read_settings",
+    "registry_for",
     "schemas_for",
     "sink_for",
 ]
@@ -65,8 +68,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         registry_problems=schemas.problems,
         mapping_problems=_mapping_problems,
     )
-    if settings.schema_file is not None:
-        schemas.SchemaFile(str(settings.schema_file))  # refuse a bad file now, not at the first record
+    if settings.registry is None or settings.registry.type == "glue":
+        schemas_for(settings)  # refuse what is bad now, not at the first record
     return settings
 
 
@@ -120,15 +123,31 @@ def decoder_for(
     """
     file = mapping_for(settings)
     mapper = None if file is None else Mapper(file, note)
-    framing = Framing.CONFLUENT if settings.registry and plain is None else Framing.PLAIN
+    framing = _framing(settings) if plain is None else Framing.PLAIN
     return EventDecoder(framing, plain or schemas_for(settings), mapper), mapper
+
+
+def _framing(settings: Settings) -> Framing:
+    if settings.registry is not None:
+        return Framing.GLUE if settings.registry.type == "glue" else Framing.CONFLUENT
+    return Framing.PLAIN if settings.schema_dir is None else Framing.SINGLE_OBJECT
 
 
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:
     """Return the source of the writers' schemas: a registry or a file."""
     if settings.registry is not None:
-        return schemas.Registry(settings.registry.properties, patience_seconds=settings.registry.patience_seconds)
+        return registry_for(settings.registry)
+    if settings.schema_dir is not None:
+        return SchemaDirectory(settings.schema_dir)
     return schemas.SchemaFile(str(settings.schema_file))
+
+
+def registry_for(registry: RegistrySettings) -> schemas.Registry:
+    """Return the registry."""
+    if registry.type == "glue":
+        api = Glue(session_client(registry.region, registry.role_arn))
+        return schemas.Registry({}, patience_seconds=registry.patience_seconds, api=api)
+    return schemas.Registry(registry.properties, patience_seconds=registry.patience_seconds)
 
 
 def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:

@@ -193,7 +193,7 @@ class _Schemas:
     def __init__(self, schemas: dict[int, Any]) -> None:
         self._schemas = schemas
 
-    def definitions(self, schema_id: int, waited: float) -> list[Any]:
+    def definitions(self, schema_id: Any, waited: float) -> list[Any]:
         if schema_id not in self._schemas:
             raise UnknownSchema(f"no schema {schema_id}")
         return [self._schemas[schema_id]]

@@ -248,6 +248,9 @@ def test_schemas_come_from_a_registry_or_a_file_and_not_both() -> None:
     assert settings.registry is None
     assert settings.schema_file == Path("/schemas/event.avsc")
     assert "both set" in _problem(AVRO_SCHEMA_FILE="/schemas/event.avsc")
+    assert "both set" in _problem(AVRO_SCHEMA_DIR="/schemas")
+    assert "all set" in _problem(AVRO_SCHEMA_DIR="/schemas", AVRO_SCHEMA_FILE="/schemas/event.avsc")
+    assert "both set" in _problem(SCHEMA_REGISTRY_URL="", SCHEMA_REGISTRY_TYPE="glue", AVRO_SCHEMA_DIR="/schemas")
     assert "both missing" in _problem(SCHEMA_REGISTRY_URL="")
 
 
@@ -619,3 +622,26 @@ def test_a_secret_that_becomes_no_text_keeps_its_last_value(tmp_path: Path) -> N
     assert token() == "first"
     file.write_bytes(f"{_MARK}third\r\n".encode())
     assert token() == "third"
+
+
+def test_glue_needs_no_address_and_takes_a_region_and_a_role() -> None:
+    settings = _settings(
+        SCHEMA_REGISTRY_URL="",
+        SCHEMA_REGISTRY_TYPE="glue",
+        SCHEMA_REGISTRY_REGION="eu-central-1",
+        SCHEMA_REGISTRY_ROLE_ARN="arn:aws:iam::123456789012:role/schemas",
+    )
+    assert settings.registry is not None
+    assert (settings.registry.type, settings.registry.region) == ("glue", "eu-central-1")
+    assert "neither address nor properties" in _problem(SCHEMA_REGISTRY_TYPE="glue")
+    assert "neither address nor properties" in _problem(
+        SCHEMA_REGISTRY_URL="", SCHEMA_REGISTRY_TYPE="glue", SCHEMA_REGISTRY_PROXY="http://proxy:3128"
+    )
+    for name in ("SCHEMA_REGISTRY_REGION", "SCHEMA_REGISTRY_ROLE_ARN"):
+        assert f"{name} is for SCHEMA_REGISTRY_TYPE=glue" in _problem(**{name: "eu-central-1"})
+
+
+def test_a_directory_of_schemas_replaces_the_registry() -> None:
+    settings = _settings(SCHEMA_REGISTRY_URL="", AVRO_SCHEMA_DIR="/schemas")
+    assert settings.registry is None
+    assert str(settings.schema_dir) == "/schemas"

@@ -20,11 +20,11 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from connector.avro.framing import Framing, schema_id
+from connector.avro.framing import Framing, hint, locator, named, schema_id
 from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Mend, decimal, decimal_scale, is_binary_uuid, uuid
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
-from connector.errors import Oversized, Undecodable
+from connector.errors import Oversized, Undecodable, UnknownSchema
 from connector.mapping.plan import Filtered, Mapper, Plan
 from connector.model import Flaw
 from connector.ports import Record
@@ -68,7 +68,7 @@ class EventDecoder:
 
     def __init__(self, framing: Framing, schemas: WriterSchemas, mapper: Mapper | None = None) -> None:
         self._framing = framing
-        self._prefix = framing.value
+        self._locate = locator(framing)
         self._schemas = schemas
         self._mapper = mapper
         ours = parse([packaged("conversion_event.avsc")])
@@ -92,45 +92,61 @@ class EventDecoder:
             SchemaUnavailable: the schema cannot be fetched for now.
         """
         value = record.value() or b""
-        plan = self._plans.get(value[: self._prefix])
+        try:
+            return self._decoded(record, value, waited)
+        except (Undecodable, UnknownSchema) as error:
+            if looks := hint(record, value, self._framing):
+                raise type(error)(f"{error}{looks}") from None
+            raise
+
+    def _decoded(self, record: Record, value: bytes, waited: float) -> dict[str, object] | Flaw | None:
+        name, value, start = self._locate(record, value)
+        plan = self._plans.get(name)
         if plan is None:
-            plan = self._plan_for(value, waited)
+            plan = self._plan_for(name, waited)
         if isinstance(plan, str):
             raise Undecodable(plan)
         try:
-            event = plan.read(value, self._prefix)
+            event = plan.read(value, start)
         except UnicodeDecodeError as error:
             # Java accepts such a text too. It does no harm in a field that nothing reads.
-            inputs = plan.inputs(plan.read(value, self._prefix, "surrogateescape"), record, value, self._prefix)
+            inputs = plan.inputs(plan.read(value, start, "surrogateescape"), record, value, start)
             if isinstance(inputs, dict) and not _is_text(inputs, self._inputs):
                 raise _damaged(error) from None
             return inputs
-        return plan.inputs(event, record, value, self._prefix)
+        return plan.inputs(event, record, value, start)
 
-    def written_by(self, value: bytes) -> tuple[int | None, str]:
-        """Return schema id, or None, and record name of a value that was decoded."""
-        plan = self._plans.get(value[: self._prefix])
-        schema_id_ = int.from_bytes(value[1 : self._prefix], "big") if self._framing is Framing.CONFLUENT else None
+    def written_by(self, record: Record) -> tuple[int | str | None, str]:
+        """Return schema id, or None, and record name of a record that `decode` was given."""
+        try:
+            name, value, start = self._locate(record, record.value() or b"")
+            found = None if self._framing is Framing.PLAIN else schema_id(name, self._framing)
+        except Undecodable:
+            return None, ""
+        identity = (
+            found if found is None or isinstance(found, int) else found.hex() if isinstance(found, bytes) else str(found)
+        )
+        plan = self._plans.get(name)
         if plan is None or isinstance(plan, str):
-            return schema_id_, ""
-        index = _branch(value, self._prefix) if plan.is_union else 0
-        return schema_id_, plan.names[index] if 0 <= index < len(plan.names) else ""
+            return identity, ""
+        index = _branch(value, start) if plan.is_union else 0
+        return identity, plan.names[index] if 0 <= index < len(plan.names) else ""
 
-    def _plan_for(self, value: bytes, waited: float) -> _Plan | str:
-        identity = schema_id(value, self._framing)
+    def _plan_for(self, name: bytes, waited: float) -> _Plan | str:
+        identity = schema_id(name, self._framing)
         plan: _Plan | str
         try:
             writer = parse(self._schemas.definitions(identity, waited))
             if self._mapper is None:
                 plan = _plan(writer, self._inputs)
             else:
-                place = f"schema {identity}" if self._framing is Framing.CONFLUENT else "the schema"
+                place = "the schema" if self._framing is Framing.PLAIN else named(identity)
                 plan = _mapped_plan(writer, self._inputs, self._mapper, place)
         except Undecodable as refused:
             plan = str(refused)
         if len(self._plans) >= _MAX_PLANS:
             del self._plans[next(iter(self._plans))]
-        self._plans[value[: self._prefix]] = plan
+        self._plans[name] = plan
         return plan
 
 

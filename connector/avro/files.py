@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fastavro import block_reader, schemaless_reader
 
+from connector.avro.framing import SchemaId
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, parse
 from connector.errors import Undecodable
 
@@ -26,7 +27,7 @@ class OneSchema:
     def __init__(self, schema: Json) -> None:
         self._schema = schema
 
-    def definitions(self, schema_id: int, waited: float) -> list[Json]:  # noqa: ARG002 - the port's; values name none here
+    def definitions(self, schema_id: SchemaId, waited: float) -> list[Json]:  # noqa: ARG002 - the port's; values name none here
         """Return the schema."""
         return [self._schema]
 

@@ -1,44 +1,212 @@
-"""The frame before the Avro bytes of a value, which names the writer's schema.
+"""What names the schema of a value, and where its Avro bytes begin.
 
-Confluent's wire format is a zero byte, then the schema's id in four bytes, big-endian. Plain Avro
-has no frame, and one schema for the whole topic. (Confluent documentation, Schema Registry, "Wire
-format".)
+Each vendor's serialiser writes a framing of its own: a prefix before the Avro bytes, or a header of the record beside
+bare Avro. `located` finds the bytes that name the schema and the Avro bytes; `schema_id` reads the former, once for each
+schema; `hint` says what a value looks like that could not be read.
+
+==================  ======================================================================================
+`Framing.PLAIN`     bare Avro; one schema for the whole topic
+`CONFLUENT`         ``00 | id, 4 bytes``, or ``01 | GUID, 16 bytes``; as a prefix, or in ``__value_schema_id``
+`GLUE`              ``03 | 00 or 05 for zlib | id of the schema version, a UUID of 16 bytes``
+`SINGLE_OBJECT`     ``C3 01 | fingerprint CRC-64-AVRO, 8 bytes, little-endian``
+==================  ======================================================================================
+
+Numbers are big-endian if not said otherwise. What Apicurio's serialisers write by default from version 3 is Confluent's
+prefix. (Confluent's SchemaId.java, AWSSchemaRegistryConstants.java, Avro specification, "Single-object encoding"; for
+what is only recognised, Apicurio's Legacy8ByteIdHandler.java and KafkaSerdeHeaders.java.)
 """
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
 from enum import Enum
+from uuid import UUID
 
 from connector.errors import Undecodable
+from connector.headers import headers_of
+from connector.ports import Record
 
-__all__ = ["Framing", "framed", "schema_id"]
+__all__ = ["Framing", "Located", "SchemaId", "framed", "hint", "locator", "named", "schema_id"]
 
-_MAGIC = 0
-_CONFLUENT_BYTES = 5
+_ID, _GUID = 0, 1
+_ID_BYTES, _GUID_BYTES = 5, 17
+CONFLUENT_HEADER = "__value_schema_id"
+
+_GLUE = 3
+_GLUE_PLAIN, _GLUE_ZLIB = 0, 5
+_GLUE_BYTES = 18
+_MOST_UNPACKED = 16 * 1024 * 1024
+
+_APICURIO_HEADERS = frozenset({"apicurio.value.globalId", "apicurio.value.contentId"})
+_APICURIO_BYTES = 9
+
+_SINGLE_OBJECT = b"\xc3\x01"
+_SINGLE_OBJECT_BYTES = 10
+
+_AZURE = b"avro/binary+"
+_CONTAINER = b"Obj\x01"
 
 
 class Framing(Enum):
-    """Framing of values. The number is the length of the frame in bytes."""
+    """How values are framed, by the setting that says so."""
 
-    PLAIN = 0
-    CONFLUENT = _CONFLUENT_BYTES
+    PLAIN = "AVRO_SCHEMA_FILE"
+    CONFLUENT = "SCHEMA_REGISTRY_TYPE=confluent"
+    GLUE = "SCHEMA_REGISTRY_TYPE=glue"
+    SINGLE_OBJECT = "AVRO_SCHEMA_DIR"
 
 
-def schema_id(value: bytes, framing: Framing) -> int:
-    """Return the id of the writer's schema; 0 for plain Avro, whose schema has no id.
+SchemaId = int | UUID | bytes
+"""What names a schema: a number or a GUID of Confluent's, a UUID of Glue's, a fingerprint; 0 where there is only one."""
+
+Located = tuple[bytes, bytes, int]
+"""The bytes that name the schema; the bytes that hold the event; where in them it begins."""
+
+
+def locator(framing: Framing) -> Callable[[Record, bytes], Located]:
+    """Return the function that finds the schema's name and the event in a record that has this value.
+
+    It raises `Undecodable` where the value is not framed so.
+    """
+    return _LOCATORS[framing]
+
+
+def schema_id(name: bytes, framing: Framing) -> SchemaId:
+    """Read what `locator` found to name the schema.
 
     Raises:
-        Undecodable: the value does not have this framing.
+        Undecodable: no schema can have this name.
     """
-    if framing is Framing.PLAIN:
-        return 0
-    if len(value) < _CONFLUENT_BYTES:
-        raise Undecodable(f"{len(value)} bytes are too few for a magic byte and a schema id")
-    if value[0] != _MAGIC:
-        raise Undecodable("the first byte is not the magic byte 0 of Confluent's wire format")
-    return int.from_bytes(value[1:_CONFLUENT_BYTES], "big")
+    match framing:
+        case Framing.PLAIN:
+            return 0
+        case Framing.CONFLUENT:
+            return _confluent_id(name)
+        case Framing.GLUE:
+            return UUID(bytes=name)
+        case Framing.SINGLE_OBJECT:
+            return name
+
+
+def named(schema_id: SchemaId) -> str:
+    """Return what to call a schema in a sentence."""
+    return f"schema of fingerprint {schema_id.hex()}" if isinstance(schema_id, bytes) else f"schema {schema_id}"
 
 
 def framed(schema_id: int, body: bytes) -> bytes:
-    """Return Avro bytes with Confluent's frame before them."""
-    return bytes([_MAGIC]) + schema_id.to_bytes(_CONFLUENT_BYTES - 1, "big") + body
+    """Put Confluent's prefix before Avro bytes."""
+    return bytes([_ID]) + schema_id.to_bytes(_ID_BYTES - 1, "big") + body
+
+
+def hint(record: Record, value: bytes, framing: Framing) -> str:
+    """Say what a value that could not be read looks like, and by which setting it would be; empty if like nothing known."""
+    for seen, what, read_by in _signs(record, value):
+        if seen:
+            if read_by is framing:
+                return ""
+            return f"; this looks like {what}" + (f" ({read_by.value})" if read_by is not None else "")
+    return ""
+
+
+def _signs(record: Record, value: bytes) -> tuple[tuple[bool, str, Framing | None], ...]:
+    """Return the known signs, the surest first: whether it is there, of what, and what reads that."""
+    names = {name: content or b"" for name, content in headers_of(record) or ()}
+    first, size = value[:1], len(value)
+    return (
+        (len(names.get(CONFLUENT_HEADER, b"")) in _CONFLUENT_BYTES, "Confluent's header", Framing.CONFLUENT),
+        (not _APICURIO_HEADERS.isdisjoint(names), "Apicurio's headers, which are not read", None),
+        (
+            names.get("content-type", b"").startswith(_AZURE),
+            "a value of Azure Schema Registry, where one schema can be read",
+            Framing.PLAIN,
+        ),
+        (value[:4] == _CONTAINER, "an Avro container file, which is not a value", None),
+        (value[:2] == _SINGLE_OBJECT and size >= _SINGLE_OBJECT_BYTES, "single-object encoding", Framing.SINGLE_OBJECT),
+        (value[:2] in (b"\x03\x00", b"\x03\x05") and size >= _GLUE_BYTES, "AWS Glue's framing", Framing.GLUE),
+        (value[:5] == bytes(5) and size >= _APICURIO_BYTES, "an 8-byte id of Apicurio, which is not read", None),
+        (value[:2] == bytes(2) and size >= _ID_BYTES, "Confluent's framing", Framing.CONFLUENT),
+        (first in (b"{", b"["), "JSON, which is not read", None),
+    )
+
+
+def _header(record: Record, name: str) -> bytes | None:
+    """Return the last header of this name."""
+    found = None
+    for each, content in headers_of(record) or ():
+        if each == name:
+            found = content or b""
+    return found
+
+
+def _plain(_: Record, value: bytes) -> Located:
+    return b"", value, 0
+
+
+_CONFLUENT_BYTES = (_ID_BYTES, _GUID_BYTES)
+
+
+def _confluent(record: Record, value: bytes) -> Located:
+    """Look into the header, then at the prefix, as Confluent's "dual" deserialiser."""
+    if (name := _header(record, CONFLUENT_HEADER)) is not None:
+        if len(name) not in _CONFLUENT_BYTES:
+            raise Undecodable(f"header {CONFLUENT_HEADER} has {len(name)} bytes; 5 or 17 belong there")
+        if name[0] != _CONFLUENT_BYTES.index(len(name)):
+            raise Undecodable(f"header {CONFLUENT_HEADER} begins with neither 0 and an id nor 1 and a GUID")
+        return name, value, 0
+    size = _GUID_BYTES if value[:1] == b"\x01" else _ID_BYTES
+    return value[:size], value, size
+
+
+def _confluent_id(name: bytes) -> int | UUID:
+    if name[:1] == b"\x01":
+        if len(name) < _GUID_BYTES:
+            raise Undecodable(f"{len(name)} bytes are too few for a magic byte and a GUID")
+        return UUID(bytes=name[1:])
+    if len(name) < _ID_BYTES:
+        raise Undecodable(f"{len(name)} bytes are too few for a magic byte and a schema id")
+    if name[0] != _ID:
+        raise Undecodable("the first byte is not a magic byte of Confluent's wire format, 0 or 1")
+    return int.from_bytes(name[1:], "big")
+
+
+def _glue(_: Record, value: bytes) -> Located:
+    if len(value) < _GLUE_BYTES:
+        raise Undecodable(f"{len(value)} bytes are too few for AWS Glue's prefix of {_GLUE_BYTES}")
+    if value[0] != _GLUE:
+        raise Undecodable("the first byte is not the 3 of AWS Glue's framing")
+    name = value[2:_GLUE_BYTES]
+    if value[1] == _GLUE_PLAIN:
+        return name, value, _GLUE_BYTES
+    if value[1] != _GLUE_ZLIB:
+        raise Undecodable("the second byte is neither 0 nor 5, the compressions of AWS Glue's framing")
+    return name, _unpacked(value[_GLUE_BYTES:]), 0
+
+
+def _unpacked(packed: bytes) -> bytes:
+    unpacking = zlib.decompressobj()
+    try:
+        unpacked = unpacking.decompress(packed, _MOST_UNPACKED)
+    except zlib.error:
+        raise Undecodable("its compressed bytes are damaged") from None
+    if unpacking.unconsumed_tail:
+        raise Undecodable(f"its compressed bytes are more than {_MOST_UNPACKED} when unpacked")
+    if not unpacking.eof or unpacking.unused_data:
+        raise Undecodable("its compressed bytes are damaged")
+    return unpacked
+
+
+def _single_object(_: Record, value: bytes) -> Located:
+    if value[:2] != _SINGLE_OBJECT:
+        raise Undecodable("the first two bytes are not the C3 01 of single-object encoding")
+    if len(value) < _SINGLE_OBJECT_BYTES:
+        raise Undecodable(f"{len(value)} bytes are too few for the fingerprint of single-object encoding")
+    return value[2:_SINGLE_OBJECT_BYTES], value, _SINGLE_OBJECT_BYTES
+
+
+_LOCATORS: dict[Framing, Callable[[Record, bytes], Located]] = {
+    Framing.PLAIN: _plain,
+    Framing.CONFLUENT: _confluent,
+    Framing.GLUE: _glue,
+    Framing.SINGLE_OBJECT: _single_object,
+}

@@ -29,11 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
+from uuid import UUID
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.deadline import Deadline
+from connector.avro.framing import SchemaId, named
 from connector.avro.writer_schema import Json, parse
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
@@ -43,6 +45,10 @@ _NOT_FOUND = 404
 _UNKNOWN = frozenset({(404, 40401), (404, 40402), (404, 40403)})
 """Answers that say: no such subject, version, schema. The first two come for a schema that is
 referred to."""
+_GUIDS = "schemas/guids/"
+_UNKNOWN_GUID = frozenset({(404, 40403)})
+"""The one answer that says that a GUID is unknown. Any other 404 says that the registry has no such
+route: it is not Confluent's, or older than 8.0."""
 _OPERATORS = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 407})
 """Statuses that an operator has to fix; 404 only without an error code of the registry."""
 _LARGEST_ID = 2**31 - 1
@@ -110,7 +116,7 @@ PROPERTIES = frozenset(
 class WriterSchemas(Protocol):
     """Source of writer's schemas."""
 
-    def definitions(self, schema_id: int, waited: float) -> list[Json]:
+    def definitions(self, schema_id: SchemaId, waited: float) -> list[Json]:
         """Return the schemas of the types that a schema refers to, and last the schema itself.
 
         ``waited`` is the number of seconds that the record has waited for the schema.
@@ -157,7 +163,7 @@ class SchemaFile:
         except Undecodable as error:
             raise SettingsError([f"AVRO_SCHEMA_FILE: {path}: {error}"]) from error
 
-    def definitions(self, schema_id: int = 0, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; values name none
+    def definitions(self, schema_id: SchemaId = 0, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; values name none
         """Return the one schema, for any id."""
         return [self._schema]
 
@@ -176,8 +182,21 @@ class _Absent:
     """Latest pause before it is asked for again; 0 while the answer is not believed yet."""
 
 
+class Api(Protocol):
+    """Another registry, which answers as Confluent's would."""
+
+    probed: SchemaId
+    """What to ask for to see whether it answers."""
+
+    def path(self, schema_id: SchemaId) -> str:
+        """Return what `get` takes for a schema."""
+
+    def get(self, path: str) -> Json:
+        """Return an answer; raises `SchemaRegistryError` for one that is no schema, and anything where none came."""
+
+
 class Registry:
-    """A Confluent-compatible schema registry.
+    """A Confluent-compatible schema registry, or another behind an `Api`, which needs no ``config``.
 
     ``config`` has the client's properties by Confluent's names, with values as text; ``url`` is
     required. ``monotonic`` returns seconds. ``patience_seconds`` is how long a record waits for a
@@ -192,18 +211,21 @@ class Registry:
         config: Mapping[str, str],
         monotonic: Callable[[], float] = time.monotonic,
         patience_seconds: float = 0.0,
+        api: Api | None = None,
     ) -> None:
-        properties = _DEFAULTS | _parsed(config)
-        try:
-            self._client, self._deadline = _client(properties)
-        except Exception as error:  # noqa: BLE001 - raised by the client, HTTP or TLS; the texts may hold secrets
-            names = ", ".join(map(_variable, sorted(config)))
-            raise SettingsError(
-                [f"{names}: the registry's client refuses these settings ({type(error).__name__})"]
-            ) from None
+        self._api = api
+        if api is None:
+            properties = _DEFAULTS | _parsed(config)
+            try:
+                self._client, self._deadline = _client(properties)
+            except Exception as error:  # noqa: BLE001 - of the client, its HTTP library and TLS; the texts may hold secrets
+                names = ", ".join(map(_variable, sorted(config)))
+                raise SettingsError(
+                    [f"{names}: the registry's client refuses these settings ({type(error).__name__})"]
+                ) from None
         self._monotonic = monotonic
         self._patience = patience_seconds
-        self._absent: dict[int, _Absent] = {}
+        self._absent: dict[SchemaId, _Absent] = {}
         self._answers: dict[str, Json] = {}  # by path, kept until everything that one schema needs is there
         self._failure = SchemaUnavailable("not asked yet")
         self._failed_until = float("-inf")
@@ -211,7 +233,7 @@ class Registry:
         self._silent_since = float("inf")  # monotonic second; infinity while the registry answers
         self._silent = float("-inf"), float("-inf")  # start and end of the last outage
 
-    def definitions(self, schema_id: int, waited: float = 0.0) -> list[Json]:
+    def definitions(self, schema_id: SchemaId, waited: float = 0.0) -> list[Json]:
         """Return the schemas of the types that a schema refers to, and last the schema itself.
 
         Raises:
@@ -222,7 +244,7 @@ class Registry:
                 asked for so long that the thread must poll; or the record has not waited long enough.
             Undecodable: it is not an Avro schema, or has a rule that changes values.
         """
-        if schema_id > _LARGEST_ID:
+        if isinstance(schema_id, int) and schema_id > _LARGEST_ID:
             raise UnknownSchema(_not_there(schema_id))
         absent = self._absent.get(schema_id)
         if absent is None or self._monotonic() >= absent.until:
@@ -247,7 +269,7 @@ class Registry:
             SchemaUnavailable: the registry does not answer, or refuses.
         """
         try:
-            self._asked(_PROBED_ID)
+            self._asked(_PROBED_ID if self._api is None else self._api.probed)
         except (UnknownSchema, Undecodable):
             return
 
@@ -290,7 +312,7 @@ class Registry:
         except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or OAuth: no answer came
             raise SchemaUnavailable(f"the schema registry did not answer ({type(error).__name__})") from None
 
-    def _note(self, schema_id: int, message: str, pause: float) -> _Absent:
+    def _note(self, schema_id: SchemaId, message: str, pause: float) -> _Absent:
         self._absent.pop(schema_id, None)
         if len(self._absent) >= _MAX_UNKNOWN:
             del self._absent[next(iter(self._absent))]
@@ -298,7 +320,7 @@ class Registry:
         self._absent[schema_id] = absent
         return absent
 
-    def _ask_for(self, schema_id: int) -> list[Json]:
+    def _ask_for(self, schema_id: SchemaId) -> list[Json]:
         if self._monotonic() < self._failed_until:
             raise self._failure.with_traceback(None)
         try:
@@ -308,10 +330,10 @@ class Registry:
             self._failed_until = self._monotonic() + UNAVAILABLE_SECONDS
             raise
 
-    def _asked(self, schema_id: int) -> list[Json]:
-        what = f"schema {schema_id}"
+    def _asked(self, schema_id: SchemaId) -> list[Json]:
+        what = named(schema_id)
         try:
-            answer = self._kept(f"schemas/ids/{schema_id}", what)
+            answer = self._kept(_path(schema_id) if self._api is None else self._api.path(schema_id), what)
             _refuse_rules(answer.get("ruleSet") or {})
             definitions = [*self._definitions_for(answer, what, set())]
         except SchemaUnavailable:
@@ -346,10 +368,15 @@ class Registry:
         try:
             found = self._get(path)
         except SchemaRegistryError as error:
-            if (error.http_status_code, error.error_code) in _UNKNOWN:
+            unknown = _UNKNOWN_GUID if path.startswith(_GUIDS) else _UNKNOWN
+            if (error.http_status_code, error.error_code) in unknown:
                 self._heard()
                 raise UnknownSchema(f"the schema registry has no {asked}") from None
             self._silent_since = min(now, self._silent_since)
+            if error.http_status_code == _NOT_FOUND and path.startswith(_GUIDS):
+                raise SchemaUnavailable(
+                    f"this registry knows no GUIDs, and so not {asked}: only Confluent's from 8.0 do"
+                ) from None
             raise _refused(error, asked) from None
         except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or OAuth: no answer came
             self._silent_since = min(now, self._silent_since)
@@ -367,6 +394,8 @@ class Registry:
         The client's own methods cache every answer, and fail on one with tags in its metadata
         (confluent-kafka 2.16.0).
         """
+        if self._api is not None:
+            return self._api.get(path)
         self._deadline.begin()
         return self._client._rest_client.get(path)  # noqa: SLF001 - the client's own methods call this
 
@@ -402,6 +431,10 @@ class Registry:
             yield _read(text)
         except (ValueError, RecursionError):
             raise Undecodable("its schema is not JSON") from None
+
+
+def _path(schema_id: SchemaId) -> str:
+    return f"{_GUIDS}{schema_id}" if isinstance(schema_id, UUID) else f"schemas/ids/{schema_id!r}"
 
 
 def _refuse_rules(rules: Json) -> None:
@@ -442,8 +475,8 @@ def _refused(error: SchemaRegistryError, asked: str) -> SchemaUnavailable:
     return SchemaDenied(answer, status) if status in _OPERATORS else SchemaUnavailable(answer)
 
 
-def _not_there(schema_id: int) -> str:
-    return f"the schema registry has no schema {schema_id}"
+def _not_there(schema_id: SchemaId) -> str:
+    return f"the schema registry has no {named(schema_id)}"
 
 
 def _variable(name: str) -> str:

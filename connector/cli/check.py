@@ -25,9 +25,11 @@ from connector.assembly import (
     managed_topics,
     mapping_for,
     read_settings,
+    registry_for,
     sink_for,
 )
 from connector.avro import schemas
+from connector.avro.schema_directory import SchemaDirectory
 from connector.cli.findings import Finding, State, mapping_findings
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
@@ -264,13 +266,23 @@ def _group(topics: Cluster, group: str) -> Finding:
 
 def _schemas(settings: Settings) -> Iterator[Finding]:
     mapping = mapping_for(settings)
+    if settings.schema_dir is not None:
+        every = SchemaDirectory(settings.schema_dir).every()  # read with the settings
+        yield Finding(State.RIGHT, "schema files", f"{settings.schema_dir}: {len(every)}")
+        if mapping is not None:
+            for definitions in every:
+                yield from mapping_findings(mapping, definitions, f"{definitions[-1].get('name')} of {settings.schema_dir}")
+        return
     if settings.registry is None:
         file = schemas.SchemaFile(str(settings.schema_file))  # read with the settings
         yield Finding(State.RIGHT, "schema file", str(settings.schema_file))
         if mapping is not None:
             yield from mapping_findings(mapping, file.definitions(), str(settings.schema_file))
         return
-    registry = schemas.Registry(settings.registry.properties)
+    registry = registry_for(settings.registry)
+    if settings.registry.type == "glue":
+        yield _glue(registry)
+        return
     try:
         registry.check()
         known = {topic: registry.knows(f"{topic}-value") for topic in settings.kafka.topics}
@@ -285,6 +297,14 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
             yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
         elif mapping is not None:
             yield from _newest(registry, mapping, f"{topic}-value")
+
+
+def _glue(registry: schemas.Registry) -> Finding:
+    try:
+        registry.check()
+    except SchemaUnavailable as error:
+        return Finding(State.WRONG, "registry", f"AWS Glue: {error}")
+    return Finding(State.RIGHT, "registry", "AWS Glue answers, and lets this client ask for schemas")
 
 
 def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ class Previewed:
     offset: int
     time_ms: int | None
     """Of the record."""
-    schema_id: int | None
+    schema_id: int | str | None
     schema_name: str
     mapping: str | None
     """The mapping that was taken, or whose condition the record did not meet."""
@@ -118,8 +118,7 @@ class Previewer:
             if count > before["adjusted"][name]
         }
         verdict, reason, detail = self._judged(origin.partition, record, payload, time_ms, key, filtered)
-        value = record.value()
-        schema_id, schema_name = (None, "") if value is None else self._decoder.written_by(value)
+        schema_id, schema_name = (None, "") if record.value() is None else self._decoder.written_by(record)
         kind, milliseconds = record.timestamp()
         return Previewed(
             origin.partition,

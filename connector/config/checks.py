@@ -41,12 +41,24 @@ def notes(settings: Settings) -> Iterator[str]:
 
 
 def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str]:
-    if settings.registry and settings.schema_file:
-        yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both set: remove the one that lacks the records' schemas"
-    elif not settings.registry and not settings.schema_file:
+    glue = settings.registry is not None and settings.registry.type == "glue"
+    registry = "SCHEMA_REGISTRY_TYPE=glue" if glue else "SCHEMA_REGISTRY_URL"
+    sources = {registry: settings.registry, "AVRO_SCHEMA_FILE": settings.schema_file, "AVRO_SCHEMA_DIR": settings.schema_dir}
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) > 1:
+        both = "both" if len(given) == 2 else "all"
+        yield f"{', '.join(given[:-1])} and {given[-1]} are {both} set: remove what lacks the records' schemas"
+    elif not given:
         yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both missing: set one of them"
-    if variables.family("SCHEMA_REGISTRY_…") and not settings.registry:
+    others = variables.family("SCHEMA_REGISTRY_…")
+    if others and not settings.registry:
         yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set"
+    if glue and (others or variables.given("SCHEMA_REGISTRY_URL")):
+        yield "SCHEMA_REGISTRY_TYPE is glue, which has neither address nor properties: remove SCHEMA_REGISTRY_URL and such"
+    if not glue:
+        for name in ("SCHEMA_REGISTRY_REGION", "SCHEMA_REGISTRY_ROLE_ARN"):
+            if variables.given(name):
+                yield f"{name} is for SCHEMA_REGISTRY_TYPE=glue: set that too, or remove it"
 
 
 def _one_mapping(settings: Settings) -> Iterator[str]:

@@ -97,6 +97,20 @@ class Kafka:
 class RegistrySettings:
     """The schema registry."""
 
+    type: str = setting(
+        "SCHEMA_REGISTRY_TYPE",
+        kinds.word("confluent", "glue"),
+        "confluent, or glue for AWS Glue Schema Registry, which needs no SCHEMA_REGISTRY_URL",
+        default="confluent",
+    )
+    region: str | None = setting(
+        "SCHEMA_REGISTRY_REGION",
+        kinds.optional(kinds.TEXT),
+        "AWS region of a registry of type glue; without it, that of the AWS environment",
+    )
+    role_arn: str | None = setting(
+        "SCHEMA_REGISTRY_ROLE_ARN", kinds.optional(kinds.TEXT), "AWS role to assume for a registry of type glue"
+    )
     urls: tuple[str, ...] = setting(
         "SCHEMA_REGISTRY_URL", kinds.URLS, "schema registry with Confluent's API; set this or AVRO_SCHEMA_FILE", repr=False
     )
@@ -327,11 +341,17 @@ class Settings:
 
     kafka: Kafka = section("Kafka", Kafka)
     registry: RegistrySettings | None = section("Schemas", RegistrySettings)
-    """The schema registry; None if there is a ``schema_file``."""
+    """The schema registry; None if schemas come from files."""
     schema_file: Path | None = setting(
         "AVRO_SCHEMA_FILE",
         kinds.optional(kinds.text("path of a file").then(Path)),
         "file with the schema that the records were written with, if there is no registry",
+        section="Schemas",
+    )
+    schema_dir: Path | None = setting(
+        "AVRO_SCHEMA_DIR",
+        kinds.optional(kinds.text("path of a directory").then(Path)),
+        "directory of *.avsc files, for values in single-object encoding, if there is no registry",
         section="Schemas",
     )
     mapping_file: Path | None = setting(
@@ -409,11 +429,11 @@ class Settings:
         """
         environment = Environment(environ, SETTINGS, read_file)
         settings = read(cls, environment)
-        if settings.registry is not None and not settings.registry.urls:
+        if settings.registry is not None and not settings.registry.urls and settings.registry.type == "confluent":
             settings = replace(settings, registry=None)
         problems = environment.problems
         problems += kafka_problems(settings.kafka.properties, settings.drain_timeout_seconds)
-        if settings.registry is not None:
+        if settings.registry is not None and settings.registry.type == "confluent":
             problems += registry_problems(settings.registry.properties)
         problems += mapping_problems(settings)
         problems += checks.problems(settings, environment)

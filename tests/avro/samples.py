@@ -40,7 +40,7 @@ class Known:
         self._schemas = {int(name.removeprefix("id")): schema for name, schema in schemas.items()}
         self.asked = 0
 
-    def definitions(self, schema_id: int, waited: float) -> list[Any]:
+    def definitions(self, schema_id: Any, waited: float) -> list[Any]:
         self.asked += 1
         return [self._schemas[schema_id]]
 
@@ -69,8 +69,9 @@ def written(schema: Any, event: dict[str, Any], schema_id: int = 1) -> bytes:
 class Polled:
     """A record of a value, as polled."""
 
-    def __init__(self, value: bytes | None) -> None:
+    def __init__(self, value: bytes | None, headers: list[tuple[str, bytes | None]] | None = None) -> None:
         self._value = value
+        self._headers = headers
 
     def value(self) -> bytes | None:
         return self._value
@@ -79,7 +80,7 @@ class Polled:
         return None
 
     def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return None
+        return self._headers
 
     def topic(self) -> str:
         return "conversions"

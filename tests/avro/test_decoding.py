@@ -362,7 +362,7 @@ class Failing:
     def __init__(self, failure: ConnectorError) -> None:
         self.failure: ConnectorError | None = failure
 
-    def definitions(self, schema_id: int, waited: float) -> list[Any]:
+    def definitions(self, schema_id: Any, waited: float) -> list[Any]:
         if self.failure:
             raise self.failure
         return [ours() | {"id": schema_id}]

@@ -1,25 +1,206 @@
-"""Confluent's wire format."""
+"""What names the schema of a value. The values are each vendor's own, made by the programs in ``framings/``.
+
+Made anew so, in ``framings/``::
+
+    mvn dependency:copy-dependencies && java -cp 'target/dependency/*' Framings.java > java.json
+
+and for Confluent's as ``confluent.py`` says.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from connector.avro.framing import Framing, framed, schema_id
-from connector.errors import Undecodable
+from connector.avro.decoding import EventDecoder
+from connector.avro.framing import Framing, SchemaId, framed, hint, locator, named, schema_id
+from connector.errors import RecordError, Undecodable, UnknownSchema
+from tests.avro.framings.confluent import EVENT, SCHEMA
+from tests.avro.samples import Polled
+
+HERE = Path(__file__).parent / "framings"
+JAVA = json.loads((HERE / "java.json").read_text("utf-8"))
+CONFLUENT = json.loads((HERE / "confluent.json").read_text("utf-8"))
+FRAMINGS = {"glue": Framing.GLUE, "single-object": Framing.SINGLE_OBJECT}
+UNREAD = ("apicurio prefix, 8 bytes", "apicurio header")
+
+
+class OneSchema:
+    """Has the golden events' schema under whatever name, and remembers the name."""
+
+    def __init__(self) -> None:
+        self.asked: list[SchemaId] = []
+
+    def definitions(self, schema_id: SchemaId, waited: float) -> list[Any]:
+        self.asked.append(schema_id)
+        return [SCHEMA]
+
+    def check(self) -> None: ...
+
+
+class NoSchema(OneSchema):
+    def definitions(self, schema_id: SchemaId, waited: float) -> list[Any]:
+        raise UnknownSchema(f"there is no {named(schema_id)}")
+
+
+def framing_of(made: Any) -> Framing:
+    return FRAMINGS.get(made["framing"].partition(" ")[0], Framing.CONFLUENT)
+
+
+def polled(made: Any) -> Polled:
+    return Polled(bytes.fromhex(made["value"]), [(name, bytes.fromhex(content)) for name, content in made["headers"]])
+
+
+def decoded(made: Any, framing: Framing, schemas: OneSchema) -> Any:
+    return EventDecoder(framing, schemas).decode(polled(made))
+
+
+def id_of(made: Any) -> SchemaId:
+    match framing_of(made):
+        case Framing.GLUE:
+            return UUID(made["id"])
+        case Framing.SINGLE_OBJECT:
+            return bytes.fromhex(made["value"])[2:10]
+        case _:
+            return UUID(made["guid"]) if "GUID" in made["framing"] else int(made["id"])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [each for each in [*JAVA, *CONFLUENT] if not each["framing"].startswith(UNREAD)],
+    ids=lambda made: made["framing"],
+)
+def test_what_each_vendor_wrote_is_read(made: Any) -> None:
+    schemas = OneSchema()
+    assert decoded(made, framing_of(made), schemas) == EVENT
+    assert schemas.asked == [id_of(made)]
+
+
+LOOKS = {
+    "glue": r"this looks like AWS Glue's framing \(SCHEMA_REGISTRY_TYPE=glue\)$",
+    "apicurio header": r"this looks like Apicurio's headers, which are not read$",
+    "apicurio prefix, 8": r"this looks like an 8-byte id of Apicurio, which is not read$",
+    "single-object": r"this looks like single-object encoding \(AVRO_SCHEMA_DIR\)$",
+    "header, GUID": r"this looks like Confluent's header \(SCHEMA_REGISTRY_TYPE=confluent\)$",
+    "prefix, id": r"this looks like Confluent's framing \(SCHEMA_REGISTRY_TYPE=confluent\)$",
+}
+
+
+@pytest.mark.parametrize("made", [*JAVA, *CONFLUENT], ids=lambda made: made["framing"])
+@pytest.mark.parametrize("framing", Framing)
+def test_a_value_in_another_framing_says_which_and_the_setting(made: Any, framing: Framing) -> None:
+    looks = next((text for start, text in LOOKS.items() if made["framing"].startswith(start)), LOOKS["prefix, id"])
+    if framing is framing_of(made) and not made["framing"].startswith(UNREAD):
+        looks = "^there is no schema [^;]+$"
+    elif made["framing"] == "apicurio prefix, contentId":
+        looks = "^[^;]+$"  # its id is so large that the value might be anything
+    with pytest.raises(RecordError, match=looks):
+        decoded(made, framing, NoSchema())
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "looks"),
+    [
+        (bytes(9), [], r"schema 0; this looks like an 8-byte id of Apicurio, which is not read$"),
+        (b"Obj\x01\x04", [], r"this looks like an Avro container file, which is not a value$"),
+        (b'{"name": 1}', [], r"this looks like JSON, which is not read$"),
+        (b"\x16Sum", [("content-type", b"avro/binary+" + b"0" * 32)], r"Azure Schema Registry.* \(AVRO_SCHEMA_FILE\)$"),
+    ],
+)
+def test_confluents_decoder_names_what_it_cannot_read(value: bytes, headers: Any, looks: str) -> None:
+    with pytest.raises(RecordError, match=looks):
+        EventDecoder(Framing.CONFLUENT, NoSchema()).decode(Polled(value, headers))
+
+
+def test_a_damaged_value_of_the_framing_that_is_set_gets_no_advice() -> None:
+    for made in [*JAVA, *CONFLUENT]:
+        if made["framing"].startswith(UNREAD):
+            continue
+        assert hint(polled(made), bytes.fromhex(made["value"])[:-1], framing_of(made)) == ""
 
 
 def test_the_id_is_four_bytes_big_endian_after_a_zero() -> None:
     assert framed(0x01020304, b"body") == b"\x00\x01\x02\x03\x04body"
-    assert schema_id(b"\x00\x01\x02\x03\x04body", Framing.CONFLUENT) == 0x01020304
+    assert located(b"\x00\x01\x02\x03\x04body", Framing.CONFLUENT) == 0x01020304
 
 
 def test_an_id_above_two_billion_is_not_negative() -> None:
-    assert schema_id(b"\x00\xff\xff\xff\xff", Framing.CONFLUENT) == 0xFFFFFFFF
+    assert located(b"\x00\xff\xff\xff\xff", Framing.CONFLUENT) == 0xFFFFFFFF
 
 
-@pytest.mark.parametrize("value", [b"", b"\x00", b"\x00\x00\x00\x01", b"\x01\x00\x00\x00\x01body", b"{"])
+def test_a_guid_is_sixteen_bytes_after_a_one() -> None:
+    guid = UUID("b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63")
+    value = b"\x01" + guid.bytes + b"body"
+    assert located(value, Framing.CONFLUENT) == guid
+    assert locator(Framing.CONFLUENT)(Polled(value), value)[2] == 17
+
+
+def test_the_last_header_counts_and_the_value_beside_it_is_bare() -> None:
+    headers: list[tuple[str, bytes | None]] = [("__value_schema_id", framed(1, b"")), ("__value_schema_id", framed(2, b""))]
+    name, value, start = locator(Framing.CONFLUENT)(Polled(b"\x16", headers), b"\x16")
+    assert (schema_id(name, Framing.CONFLUENT), value, start) == (2, b"\x16", 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        (bytes(9), r"^header __value_schema_id has 9 bytes; 5 or 17 belong there"),
+        (b"", r"^header __value_schema_id has 0 bytes; 5 or 17 belong there"),
+        (bytes(17), r"^header __value_schema_id begins with neither 0 and an id nor 1 and a GUID"),
+        (b"\x01" * 5, r"^header __value_schema_id begins with neither"),
+        (b"\x02" * 17, r"^header __value_schema_id begins with neither"),
+    ],
+)
+def test_another_header_is_undecodable(header: bytes, what: str) -> None:
+    with pytest.raises(Undecodable, match=what):
+        locator(Framing.CONFLUENT)(Polled(b"", [("__value_schema_id", header)]), b"")
+
+
+def located(value: bytes, framing: Framing) -> SchemaId:
+    return schema_id(locator(framing)(Polled(value), value)[0], framing)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00", b"\x00\x00\x00\x01", b"\x01\x00\x00\x00\x01body", b"\x02body", b"{"])
 def test_other_values_are_undecodable(value: bytes) -> None:
     with pytest.raises(Undecodable):
-        schema_id(value, Framing.CONFLUENT)
+        located(value, Framing.CONFLUENT)
 
 
 def test_plain_avro_has_no_frame() -> None:
-    assert schema_id(b"", Framing.PLAIN) == 0
+    assert located(b"", Framing.PLAIN) == 0
+
+
+def test_compressed_bytes_are_unpacked_up_to_a_bound() -> None:
+    prefix = b"\x03\x05" + bytes(16)
+    packed = zlib.compress(bytes(16 * 1024 * 1024))
+    value = prefix + packed
+    assert len(locator(Framing.GLUE)(Polled(value), value)[1]) == 16 * 1024 * 1024
+    value = prefix + zlib.compress(bytes(16 * 1024 * 1024 + 1))
+    with pytest.raises(Undecodable, match="more than 16777216 when unpacked"):
+        locator(Framing.GLUE)(Polled(value), value)
+    for damaged in (packed[:-1], packed + b"\x00", b"", b"text"):
+        with pytest.raises(Undecodable, match="compressed bytes are damaged"):
+            locator(Framing.GLUE)(Polled(prefix + damaged), prefix + damaged)
+
+
+_NAMES = st.sampled_from(
+    ["__value_schema_id", "apicurio.value.globalId", "apicurio.value.contentId", "apicurio.value.encoding", "content-type"]
+)
+_HEADERS = st.none() | st.lists(st.tuples(_NAMES, st.none() | st.binary(max_size=18)), max_size=3)
+_STARTS = st.sampled_from([b"", b"\x00", b"\x01", b"\x03\x00", b"\x03\x05", b"\xc3\x01", bytes(5), b"Obj\x01", b"{"])
+
+
+@given(start=_STARTS, rest=st.binary(max_size=40), headers=_HEADERS, framing=st.sampled_from(Framing))
+def test_any_bytes_are_read_or_are_a_records_fault(start: bytes, rest: bytes, headers: Any, framing: Framing) -> None:
+    record = Polled(start + rest, headers)
+    for schemas in (OneSchema(), NoSchema()):
+        try:
+            event = EventDecoder(framing, schemas).decode(record)
+        except RecordError:
+            continue
+        assert isinstance(event, dict)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -747,3 +748,22 @@ def test_a_schema_file_that_is_none_is_refused_by_its_variable(tmp_path: Path, c
 
 def test_our_schemas_are_found_in_a_checkout() -> None:
     assert packaged("ledger_entry.avsc")["name"] == "LedgerEntry"
+
+
+GUID = UUID("b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63")
+
+
+def test_a_guid_is_asked_for_by_its_own_path(server: Server, registry: Registry) -> None:
+    server.answers[f"/schemas/guids/{GUID}"] = 200, {"schema": EVENT_SCHEMA}
+    assert registry.definitions(GUID) == [json.loads(EVENT_SCHEMA)]
+    with pytest.raises(SchemaUnavailable, match="and is asked again for 30 s"):
+        registry.definitions(UUID(int=1))
+    with pytest.raises(UnknownSchema):
+        registry.definitions(UUID(int=1), PATIENCE)
+
+
+@pytest.mark.parametrize("answer", [{"error_code": 404, "message": "HTTP 404 Not Found"}, {"error_code": 40401}, {}])
+def test_a_registry_without_guids_is_waited_for(server: Server, registry: Registry, answer: object) -> None:
+    server.answers[f"/schemas/guids/{GUID}"] = 404, answer
+    with pytest.raises(SchemaUnavailable, match=rf"^this registry knows no GUIDs, and so not schema {GUID}"):
+        registry.definitions(GUID, 2 * PATIENCE)

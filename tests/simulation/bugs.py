@@ -663,7 +663,7 @@ def _restore_the_newest(self: LedgerReader, *arguments: Any, **rest: Any) -> Any
 _recover = LedgerReader.recover
 
 
-def _definitions_at_once(self: Registry, schema_id: int, waited: float = 0.0) -> Any:
+def _definitions_at_once(self: Registry, schema_id: Any, waited: float = 0.0) -> Any:
     return _definitions(self, schema_id, float("inf"))
 
 

@@ -1,0 +1,105 @@
+"""AWS Glue Schema Registry, asked as `schemas.Registry` asks Confluent's: its answers and errors in that one's form.
+
+boto3 comes with the extra ``aws``. It finds its credentials as always: environment, profile, container or instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from connector.avro.framing import SchemaId
+from connector.avro.writer_schema import Json
+from connector.errors import SettingsError
+
+__all__ = ["Glue", "session_client"]
+
+_TIMEOUT_SECONDS = 3.0
+_ATTEMPTS = 2
+_UNKNOWN = 40403
+_DENIED = frozenset(
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+    }
+)
+
+
+def session_client(region: str | None, role_arn: str | None) -> Any:
+    """Return boto3's client of Glue, in this region (or that of the environment) and with this role, if one is given.
+
+    Raises:
+        SettingsError: there is no boto3, or no region.
+    """
+    try:
+        boto3, config = import_module("boto3"), import_module("botocore.config")
+    except ImportError:
+        raise SettingsError(["SCHEMA_REGISTRY_TYPE=glue needs boto3: install the connector with its extra aws"]) from None
+    bounded = config.Config(
+        connect_timeout=_TIMEOUT_SECONDS,
+        read_timeout=_TIMEOUT_SECONDS,
+        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+    )
+    try:
+        session = boto3.Session(region_name=region)
+        if role_arn is not None:
+            session = _assumed(session, role_arn, bounded)
+        return session.client("glue", config=bounded)
+    except Exception as error:  # noqa: BLE001 - of botocore, whose texts may hold whatever stands in its files
+        raise SettingsError(
+            [f"SCHEMA_REGISTRY_REGION, SCHEMA_REGISTRY_ROLE_ARN: boto3 refuses them ({type(error).__name__})"]
+        ) from None
+
+
+def _assumed(session: Any, role_arn: str, bounded: Any) -> Any:
+    """Return a session with the credentials of a role, which are renewed before they expire."""
+    credentials, core = import_module("botocore.credentials"), import_module("botocore.session")
+    fetcher = credentials.AssumeRoleCredentialFetcher(
+        client_creator=lambda service, **how: session.client(service, **how, config=bounded),
+        source_credentials=session.get_credentials(),
+        role_arn=role_arn,
+    )
+    inner = core.get_session()
+    inner._credentials = credentials.DeferredRefreshableCredentials(  # noqa: SLF001 - botocore has no other way in
+        refresh_using=fetcher.fetch_credentials, method="assume-role"
+    )
+    return import_module("boto3").Session(botocore_session=inner, region_name=session.region_name)
+
+
+class Glue:
+    """The registry's calls, by boto3's client of Glue; a `connector.avro.schemas.Api`."""
+
+    probed: SchemaId = UUID(int=0)
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def path(self, schema_id: SchemaId) -> str:
+        """Return the text that `get` takes for a schema."""
+        return str(schema_id)
+
+    def get(self, path: str) -> Json:
+        """Return the schema of a version, as Confluent's registry would.
+
+        Raises:
+            SchemaRegistryError: as of Confluent's registry: 404 and 40403 if there is none, 403 if this client may not ask.
+        """
+        try:
+            answer: Mapping[str, Any] = self._client.get_schema_version(SchemaVersionId=path)
+        except Exception as error:
+            response = getattr(error, "response", None)  # of botocore's ClientError; the others got no answer
+            if not isinstance(response, Mapping):
+                raise
+            code = response.get("Error", {}).get("Code")
+            status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 500)
+            if code == "EntityNotFoundException":
+                raise SchemaRegistryError(404, _UNKNOWN, "not found") from None
+            raise SchemaRegistryError(403 if code in _DENIED else max(status, 500), -1, str(code)) from None
+        return {"schema": answer["SchemaDefinition"], "schemaType": answer["DataFormat"]}
