@@ -381,9 +381,8 @@ _reach = OffsetTracker.passed_end
 
 def _commit_at_the_end(self: Assignment, interval_seconds: float, now: Moment) -> commands.CommitPoint:
     point = _commit_point(self, interval_seconds, now)
-    topic_id, _, rest = point.metadata.removeprefix("v1 ").partition(" ")
-    words = [word for at, word in enumerate(rest.split(" kept ")[0].split(" ")) if at == 0]
-    return replace(point, metadata=f"v1 {topic_id} {words[0]}")
+    rests_on, kept, landmarks = point.metadata.partition(" kept ")
+    return replace(point, metadata=" ".join(rests_on.split(" ")[:3]) + kept + landmarks)
 
 
 _commit_point = Assignment.commit_point
