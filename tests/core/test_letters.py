@@ -22,6 +22,7 @@ from connector.core.letters import (
     marked,
     replay_of,
     replayed,
+    replayed_without_value,
     size,
 )
 from connector.model import TopicPartition
@@ -217,3 +218,18 @@ def test_record_read_from_the_source_is_marked_as_one_of_a_letter_is() -> None:
 
 def test_size_of_headers_is_that_of_names_and_values() -> None:
     assert size([("trace", b"1"), ("none", None)]) == len("trace1none")
+
+
+def _replayed_by_an_older_version(*left_in_place: _Header) -> list[_Header]:
+    return [*left_in_place, *((name, b"conversions-3@41") for name in REPLAY_HEADERS)]
+
+
+def test_a_record_that_an_older_version_replayed_without_its_value_names_its_original() -> None:
+    assert replayed_without_value(_replayed_by_an_older_version((LEFT_OUT_HEADER, b"headers, value"))) == "conversions-3@41"
+    for other in (
+        _replayed_by_an_older_version((LEFT_OUT_HEADER, b"headers")),
+        _replayed_by_an_older_version(),
+        [(LEFT_OUT_HEADER, b"value")],
+        [],
+    ):
+        assert replayed_without_value(other) is None

@@ -460,6 +460,13 @@ def test_a_ledger_emptied_before_its_time_is_refused_unless_accepted() -> None:
     assert _accept(_refused(_emptied(commit, 41, accept=accept))) != _accept(refusal)
 
 
+def test_whether_a_ledger_was_emptied_is_judged_only_once_its_entries_tell_the_brokers_time() -> None:
+    commit = _commit_with((0, DAY_MS), (30, 3_600_000))
+    state = replace(_state(commit), ledger_first=40, now_ms=NOW_MS)
+    assert isinstance(Restoration(MINE, retention_ms=RETENTION_MS).finish(state, WAIT, unread=True), Recovery)
+    assert isinstance(Restoration(MINE, retention_ms=RETENTION_MS).finish(state, WAIT), Refusal)
+
+
 def test_a_ledger_that_begins_where_it_did_is_whole() -> None:
     assert _recovered(_emptied(_commit_with((7, DAY_MS)), 7)).offset == 10
 
