@@ -43,6 +43,7 @@ from connector.model import DELIVERED, Answer, Moment, Outcome, Poll, Verdicts
 from connector.ports import WireContract
 from tests.avro.samples import EVENT, ours, with_field
 from tests.core.builders import DAY_MS, NOW_MS, PLACE, key_of
+from tests.core.conversation import accounted_for
 
 __all__ = ["Broken", "answers", "main", "records"]
 
@@ -103,15 +104,9 @@ class Bench:
                         self.committed = max(self.committed, *(point.next_offset for point in points))
                     case _:
                         pass
-        counted = self.pipeline.statistics
-        accounted = (
-            counted.resolved
-            + counted.released
-            + status.buffered_events(self.pipeline)
-            + status.in_flight_events(self.pipeline)
-        )
-        if counted.records != accounted:
-            raise Broken(f"{counted.records} records, {accounted} accounted for")
+        records, accounted = self.pipeline.statistics.records, accounted_for(self.pipeline)
+        if records != accounted:
+            raise Broken(f"{records} records, {accounted} accounted for")
 
     def answer(self, read: Callable[[int], Answer]) -> None:
         """Answer the oldest request out."""

@@ -46,6 +46,17 @@ def polled(stage: KafkaStage, member: Member, generation: int, *offsets: int) ->
     assert member.offsets(generation) == list(offsets)
 
 
+def two_polled(stage: KafkaStage) -> tuple[Member, int]:
+    """Have a member that has polled both records of a partition."""
+    stage.create()
+    stage.produce(b"0", b"1")
+    member = stage.member()
+    generation = assigned(stage, member)[0]
+    start(stage, member, generation)
+    polled(stage, member, generation, 0, 1)
+    return member, generation
+
+
 def test_an_assignment_is_told_of_and_nothing_is_fetched_before_it_is_started(stage: KafkaStage) -> None:
     stage.create()
     stage.produce(b"0", b"1")
@@ -84,12 +95,7 @@ def test_a_record_has_its_key_value_time_and_the_epoch_of_its_leader(stage: Kafk
 
 
 def test_what_is_paused_is_not_fetched_and_goes_on_where_it_was(stage: KafkaStage) -> None:
-    stage.create()
-    stage.produce(b"0", b"1")
-    member = stage.member()
-    generation = assigned(stage, member)[0]
-    start(stage, member, generation)
-    polled(stage, member, generation, 0, 1)
+    member, generation = two_polled(stage)
 
     member.source.submit(commands.Pause(TopicPartition(stage.topic, 0), generation))
     stage.turns(member)
@@ -163,12 +169,7 @@ def test_the_end_of_a_log_is_told_where_it_is_behind_a_marker(stage: KafkaStage)
 
 
 def test_a_commit_says_its_epoch_and_its_metadata(stage: KafkaStage) -> None:
-    stage.create()
-    stage.produce(b"0", b"1")
-    member = stage.member()
-    generation = assigned(stage, member)[0]
-    start(stage, member, generation)
-    polled(stage, member, generation, 0, 1)
+    member, generation = two_polled(stage)
 
     commit(stage, member, generation, 2, "v1 topic ledger:5")
     stage.until(lambda: stage.committed() == (2, 0, "v1 topic ledger:5"), "the commit is there")

@@ -41,6 +41,7 @@ __all__ = [
     "WEEK_MS",
     "Conversation",
     "a_recovery",
+    "accounted_for",
     "commits",
     "good",
     "kinds",
@@ -78,6 +79,13 @@ def sending(**changes: Any) -> Policy:
     return replace(POLICY, dispatch=replace(POLICY.dispatch, **changes))
 
 
+def accounted_for(pipeline: Pipeline) -> int:
+    """Return how many records are resolved, released, buffered or in flight."""
+    counted = pipeline.statistics
+    held = status.buffered_events(pipeline) + status.in_flight_events(pipeline)
+    return counted.resolved + counted.released + held
+
+
 class Conversation:
     """A pipeline, the clock it is told, and the requests it has out."""
 
@@ -98,14 +106,7 @@ class Conversation:
         self.now += after
         out = self.pipeline.handle(told, self.moment)
         self.requests |= {command.body: command.request for command in out if isinstance(command, commands.Send)}
-        counted = self.pipeline.statistics
-        accounted = (
-            counted.resolved
-            + counted.released
-            + status.buffered_events(self.pipeline)
-            + status.in_flight_events(self.pipeline)
-        )
-        assert counted.records == accounted
+        assert self.pipeline.statistics.records == accounted_for(self.pipeline)
         return out
 
     def wait(self, seconds: float) -> list[commands.Command]:

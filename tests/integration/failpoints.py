@@ -28,7 +28,7 @@ from aiohttp.http_writer import StreamWriter
 from connector.__main__ import main as connector_main
 from connector.amazon import client
 from connector.core import answers, dedupe, inputs, outcomes, pipeline
-from connector.core.assignment import Phase
+from connector.core.assignment import Assignment, Phase
 from connector.intake import Intake
 from connector.kafka import commits, consumer, dead_letters, ledger
 from connector.model import Outcome
@@ -360,7 +360,7 @@ POINTS = {
         (15,),
         "the last commit is to be made, the group not yet left",
         _FROM_THE_LEDGER,
-        _after(pipeline.Pipeline, "_commit_point", lambda _, part, __: part.phase is Phase.DRAINING),
+        _after(Assignment, "commit_point", lambda part, *_: part.phase is Phase.DRAINING),
         nth=1,
         draining=True,
         shows="already resolved",

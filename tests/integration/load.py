@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 from zlib import crc32
@@ -20,7 +20,7 @@ from tests.integration.events import DAY_MS, event, now_ms
 from tests.integration.oracle import Fate, Source
 from tests.integration.program import World
 
-__all__ = ["EVERY_FATE", "PLAIN", "REFUSED_NAME", "STEADY", "Load", "Mix", "Traffic"]
+__all__ = ["EVERY_FATE", "REFUSED_NAME", "STEADY", "Load", "Mix", "Traffic"]
 
 REFUSED_NAME = "refused_by_amazon"
 """For a sandbox that is told to reject events of this name."""
@@ -34,10 +34,10 @@ _FLUSH_SECONDS = 60.0
 class Mix:
     """What is made, in shares of all."""
 
-    shares: Mapping[str, float] = field(default_factory=dict)
+    shares: Mapping[str, float]
     """By kind, of what is no copy; the rest are events like any other."""
-    copies: float = 0.0
-    reach: int = 0
+    copies: float
+    reach: int
     """Copies repeat one of the last so many events, of which some are in flight and some delivered."""
 
 
@@ -68,8 +68,6 @@ STEADY = Mix(
     reach=300,
 )
 """Most is delivered, for a sandbox that rejects nothing by itself; copies reach back across a fault of some seconds."""
-PLAIN = Mix()
-"""All is delivered, and every event has an id of its own."""
 
 
 class Traffic:

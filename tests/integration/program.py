@@ -21,14 +21,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from confluent_kafka import Producer
+
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.model import Outcome
 from tests.integration.brokers import Produced, committed, create_topic, end_offsets, ledger_fates, produce
+from tests.integration.events import event
 from tests.patience import eventually, patience
 from tests.processes import ending
 
-__all__ = ["ConnectorProcess", "Sandbox", "World"]
+__all__ = ["ConnectorProcess", "Sandbox", "Transactions", "World"]
 
 _SECONDS = 30.0
 _ASK_SECONDS = 10.0
@@ -365,6 +368,16 @@ class World:
         """Return the group's committed offsets by partition."""
         return {number: place.offset for number, place in committed(self.servers, self.group, self.topic).items()}
 
+    def deliver_and_stop(self, count: int) -> ConnectorProcess:
+        """Deliver events "1" to ``count`` on one partition, stop, and return the process."""
+        self.create_topic()
+        self.produce(*(event(f"{number}") for number in range(1, count + 1)))
+        connector = self.connector()
+        connector.until_resolved(delivered=count)
+        assert connector.stop() == 0
+        assert self.committed() == {0: count}
+        return connector
+
     def has_committed_nothing(self) -> bool:
         """Tell whether no record counts as resolved. A beginning may be committed: it asks whether we are a member still."""
         return set(self.committed().values()) <= {0}
@@ -387,3 +400,39 @@ class World:
         self._ends.close()
         for process in self._processes:
             process.kill()
+
+
+class Transactions:
+    """A producer of the source topic that writes in transactions."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._producer = Producer(
+            {"bootstrap.servers": world.servers, "transactional.id": world.topic, "linger.ms": 0, "log_level": 0}
+        )
+        self._producer.init_transactions(30)
+
+    def begin(self, *dedupe_ids: str) -> None:
+        """Write events, whose fate is open."""
+        self._producer.begin_transaction()
+        for dedupe_id in dedupe_ids:
+            self._producer.produce(self._world.topic, self._world.value(event(dedupe_id)), partition=0)
+        assert self._producer.flush(patience(30)) == 0
+
+    def commit(self, *dedupe_ids: str) -> None:
+        """Write events, and commit them."""
+        self.begin(*dedupe_ids)
+        self.end()
+
+    def end(self) -> None:
+        """Commit what was begun."""
+        self._producer.commit_transaction(30)
+
+    def abort(self, *dedupe_ids: str) -> None:
+        """Write events, and abort them."""
+        self.begin(*dedupe_ids)
+        self.roll_back()
+
+    def roll_back(self) -> None:
+        """Abort what was begun."""
+        self._producer.abort_transaction(30)

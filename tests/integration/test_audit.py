@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.integration.brokers import (
     Produced,
@@ -21,8 +20,8 @@ from tests.integration.brokers import (
     read_topic,
 )
 from tests.integration.events import DAY_MS, event, now_ms
-from tests.integration.program import World
-from tests.patience import eventually, patience
+from tests.integration.program import Transactions, World
+from tests.patience import eventually
 
 _FATES = ("delivered", "dead_lettered", "duplicate", "stale", "ignored")
 _NOTHING = b"not Avro at all"
@@ -262,22 +261,16 @@ def test_topic_made_anew_owes_nothing_to_the_old_ones_facts_and_letters(world: W
 
 def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -> None:
     world.create_topic()
-    producer = Producer({"bootstrap.servers": world.servers, "transactional.id": world.topic, "log_level": 0})
-    producer.init_transactions(10)
-    for name, end in (("kept", producer.commit_transaction), ("aborted", producer.abort_transaction)):
-        producer.begin_transaction()
-        producer.produce(world.topic, world.value(event(name)), partition=0)
-        producer.flush(patience(10))
-        end(10)
+    transactions = Transactions(world)
+    transactions.commit("kept")
+    transactions.abort("aborted")
     world.produce(event("last"))
     world.connector().until_resolved(delivered=2)
     eventually(lambda: world.committed() == {0: 5}, "it has committed")
 
-    producer.begin_transaction()
-    producer.produce(world.topic, world.value(event("still open")), partition=0)
-    producer.flush(patience(10))
+    transactions.begin("still open")
     code, account = _audit(world)
-    producer.abort_transaction(10)
+    transactions.roll_back()
 
     assert (code, _counts(account[0])) == (0, {"delivered": 2, "gaps": 3})
     assert account[0]["end_offset"] == 5

@@ -29,10 +29,7 @@ pytestmark = pytest.mark.kafka
 def groups(three_nodes: Cluster, tmp_path: Path) -> Iterator[list[Group]]:
     """A group of each protocol, two members each, under load."""
     with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
-        for group in groups:
-            group.join(2)
-        for group in groups:
-            group.begin()
+        driver.begin(groups)
         yield groups
 
 

@@ -6,6 +6,8 @@ is, and hands all evidence to the oracle: nothing lost, nothing sent twice but w
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -152,6 +154,11 @@ def test_killed_shortly_before_the_end_of_a_drain_that_nobody_answers(protocol: 
 
 def test_the_points_are_those_of_the_fault_study() -> None:
     assert {fault for point in POINTS.values() for fault in point.faults} == set(range(1, 16))
+
+
+def test_every_point_finds_what_it_wraps() -> None:
+    install_all = "from tests.integration.failpoints import POINTS; [point.install(None) for point in POINTS.values()]"
+    subprocess.run([sys.executable, "-c", install_all], cwd=_CONNECTOR.parent, check=True)
 
 
 def test_the_program_knows_nothing_of_them() -> None:

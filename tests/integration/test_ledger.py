@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from connector.model import Outcome
 from tests.integration.brokers import (
@@ -24,8 +24,8 @@ from tests.integration.brokers import (
     topic_settings,
 )
 from tests.integration.events import DAY_MS, event, now_ms
-from tests.integration.program import ConnectorProcess, World
-from tests.patience import eventually, patience
+from tests.integration.program import Transactions, World
+from tests.patience import eventually
 
 
 def test_ledger_is_made_with_as_many_partitions_and_settings_that_lose_no_fact(world: World) -> None:
@@ -100,7 +100,7 @@ def test_partition_added_while_it_runs_gets_a_ledger_and_is_read_from_its_beginn
 
 
 def test_ledger_recreated_while_it_was_stopped_is_refused_and_accept_goes_on_once(world: World) -> None:
-    connector = _stopped_after(world, 2)
+    connector = world.deliver_and_stop(2)
     entries = [Produced(entry.value()) for entry in read_topic(world.servers, world.ledger)]
     delete_topic(world.servers, world.ledger)
     create_topic(world.servers, world.ledger, retention_ms="-1", message_timestamp_type="LogAppendTime")
@@ -123,7 +123,7 @@ def test_ledger_recreated_while_it_was_stopped_is_refused_and_accept_goes_on_onc
 
 
 def test_changed_destination_is_refused_and_accept_goes_on_from_there(world: World) -> None:
-    connector = _stopped_after(world, 2)
+    connector = world.deliver_and_stop(2)
     world.produce(event("3"), event("1"))
     elsewhere = {"AMAZON_BASE_URL": world.sandbox.url.replace("127.0.0.1", "localhost")}
 
@@ -142,14 +142,14 @@ def test_changed_destination_is_refused_and_accept_goes_on_from_there(world: Wor
 
 
 def test_another_account_is_another_destination(world: World) -> None:
-    connector = _stopped_after(world, 1)
+    connector = world.deliver_and_stop(1)
     connector.start(world.settings(AMAZON_ACCOUNT_ID="5850000000002", ON_VERDICT="stop"))
     assert connector.wait() == 3
     assert "another destination" in connector.log("stopped")[0]["verdict"]
 
 
 def test_ledger_with_facts_of_another_group_is_refused(world: World) -> None:
-    connector = _stopped_after(world, 1)
+    connector = world.deliver_and_stop(1)
     other_group = f"{world.group}-other"
     connector.start(world.settings(KAFKA_GROUP_ID=other_group, LEDGER_TOPIC=world.ledger))
     connector.until_said("operator_needed", message="set LEDGER_TOPIC")
@@ -159,7 +159,7 @@ def test_ledger_with_facts_of_another_group_is_refused(world: World) -> None:
 
 
 def test_source_topic_recreated_while_it_was_stopped_is_read_from_its_beginning(world: World) -> None:
-    connector = _stopped_after(world, 2)
+    connector = world.deliver_and_stop(2)
     (before,) = committed(world.servers, world.group, world.topic).values()
     delete_topic(world.servers, world.topic)
     world.create_topic()
@@ -286,7 +286,7 @@ def test_another_consumer_that_has_a_partition_first_skips_nothing(world: World)
 
 
 def test_commit_that_skips_is_accepted_where_told_and_then_stands(world: World) -> None:
-    connector = _stopped_after(world, 2)
+    connector = world.deliver_and_stop(2)
     world.produce(event("skipped"))
     commit(world.servers, world.group, world.topic, {0: 3}, "of a tool")
     connector.start(world.settings())
@@ -335,13 +335,9 @@ def _commits(world: World, offset: int) -> bool:
 
 def test_reset_to_the_end_of_what_was_judged_is_used_also_behind_markers_of_transactions(world: World) -> None:
     world.create_topic()
-    producer = Producer({"bootstrap.servers": world.servers, "transactional.id": world.topic, "log_level": 0})
-    producer.init_transactions(10)
-    for name, end in (("1", producer.commit_transaction), ("aborted", producer.abort_transaction)):
-        producer.begin_transaction()
-        producer.produce(world.topic, world.value(event(name)), partition=0)
-        producer.flush(patience(10))
-        end(10)
+    transactions = Transactions(world)
+    transactions.commit("1")
+    transactions.abort("aborted")
     connector = world.connector()
     connector.until_resolved(delivered=1)
     eventually(lambda: world.committed() == {0: 4}, "it has committed")
@@ -354,19 +350,17 @@ def test_reset_to_the_end_of_what_was_judged_is_used_also_behind_markers_of_tran
     connector.until_resolved(delivered=1)
     assert connector.stop() == 0
 
-    producer.begin_transaction()
-    producer.produce(world.topic, world.value(event("3")), partition=0)
-    producer.flush(patience(10))
+    transactions.begin("3")
     commit(world.servers, world.group, world.topic, {0: 6})
     connector.start(world.settings())
     connector.until_said("operator_needed", message="the record at offset 5 below it has no fact")  # still undecided
-    producer.abort_transaction(10)
+    transactions.roll_back()
     connector.until_ready()
     assert world.sandbox.accepted() == {"1": 1, "2": 1}
 
 
 def test_offset_outside_the_log_waits_for_an_operator_and_goes_on_from_the_earliest_where_told(world: World) -> None:
-    connector = _stopped_after(world, 1)
+    connector = world.deliver_and_stop(1)
     world.produce(*(event(f"{number}") for number in range(2, 7)))
     delete_records(world.servers, world.topic, 4)
 
@@ -383,7 +377,7 @@ def test_offset_outside_the_log_waits_for_an_operator_and_goes_on_from_the_earli
 
 
 def test_commit_rests_on_ledger_topic_and_position_that_are_there(world: World) -> None:
-    _stopped_after(world, 2)
+    world.deliver_and_stop(2)
     (place,) = committed(world.servers, world.group, world.topic).values()
     source_id, ledger_id = (describe_topic(world.servers, topic)[0] for topic in (world.topic, world.ledger))
     found = re.fullmatch(rf"v1 {source_id} {ledger_id}:(\d+) kept {8 * 86_400} 0:(\d+) (\d+):\d+", place.metadata or "")
@@ -392,17 +386,6 @@ def test_commit_rests_on_ledger_topic_and_position_that_are_there(world: World) 
     assert int(found[3]) == int(found[1]) - 1
     assert 0 < int(found[1]) <= len(read_topic(world.servers, world.ledger))
     assert place.leader_epoch == 0
-
-
-def _stopped_after(world: World, count: int) -> ConnectorProcess:
-    """Deliver events "1" to ``count`` on one partition, stop, and return the process."""
-    world.create_topic()
-    world.produce(*(event(f"{number}") for number in range(1, count + 1)))
-    connector = world.connector()
-    connector.until_resolved(delivered=count)
-    assert connector.stop() == 0
-    assert world.committed() == {0: count}
-    return connector
 
 
 def _printed(sentence: str) -> str:

@@ -27,7 +27,7 @@ from tests.integration.brokers import (
     read_topic,
 )
 from tests.integration.events import DAY_MS, event, now_ms
-from tests.integration.program import ConnectorProcess, World
+from tests.integration.program import World
 from tests.patience import eventually
 
 _GOOD = {"retention_ms": "-1", "message_timestamp_type": "LogAppendTime"}
@@ -87,7 +87,7 @@ def test_facts_unconfirmed_are_bounded_and_so_are_those_of_an_entry(world: World
 
 @pytest.mark.parametrize("whole", [True, False], ids=["all", "the front"])
 def test_facts_that_were_deleted_before_their_time_are_missed(world: World, *, whole: bool) -> None:
-    connector = _stopped_after(world, 3)
+    connector = world.deliver_and_stop(3)
     end = end_offsets(world.servers, world.ledger)[0]
     delete_records(world.servers, world.ledger, end if whole else 1)
     world.produce(event("4"), event("1"))
@@ -159,7 +159,7 @@ def test_facts_that_retention_deleted_are_not_missed_and_a_commit_of_the_version
 
 
 def test_ledger_that_is_gone_is_told_by_check_and_refused_by_run(world: World) -> None:
-    connector = _stopped_after(world, 2)
+    connector = world.deliver_and_stop(2)
     delete_topic(world.servers, world.ledger)
 
     assert "the ledger that they rest on does not exist" in _wrong(world)
@@ -173,7 +173,7 @@ def test_ledger_that_is_gone_is_told_by_check_and_refused_by_run(world: World) -
 
 
 def test_entry_of_a_newer_format_is_refused_and_never_skipped(world: World) -> None:
-    connector = _stopped_after(world, 1)
+    connector = world.deliver_and_stop(1)
     produce(world.servers, world.ledger, [Produced(b"\x02what only a newer version knows")])
     world.produce(event("2"))
 
@@ -191,7 +191,7 @@ def test_entry_of_a_newer_format_is_refused_and_never_skipped(world: World) -> N
     ids=["cluster", "topic", "group"],
 )
 def test_entry_of_another_cluster_topic_or_group_is_refused(world: World, other: dict[str, Any]) -> None:
-    connector = _stopped_after(world, 1)
+    connector = world.deliver_and_stop(1)
     entry = ledger_entries(world.servers, world.ledger)[-1]
     _append(world, replace(entry, header=replace(entry.header, **other)))
     world.produce(event("2"))
@@ -204,7 +204,7 @@ def test_entry_of_another_cluster_topic_or_group_is_refused(world: World, other:
 
 
 def test_entry_of_another_partition_is_refused_with_its_place(world: World) -> None:
-    connector = _stopped_after(world, 1)
+    connector = world.deliver_and_stop(1)
     entry = ledger_entries(world.servers, world.ledger)[-1]
     end = end_offsets(world.servers, world.ledger)[0]
     _append(world, replace(entry, header=replace(entry.header, partition=1)))
@@ -216,7 +216,7 @@ def test_entry_of_another_partition_is_refused_with_its_place(world: World) -> N
 
 
 def test_entry_that_does_not_parse_is_refused_with_its_place(world: World) -> None:
-    connector = _stopped_after(world, 1)
+    connector = world.deliver_and_stop(1)
     entry = ledger_entries(world.servers, world.ledger)[-1]
     end = end_offsets(world.servers, world.ledger)[0]
     whole = ledger_entry.encode(entry.header, unpacked(entry))
@@ -231,7 +231,7 @@ def test_entry_that_does_not_parse_is_refused_with_its_place(world: World) -> No
 
 
 def test_changed_destination_is_told_by_check(world: World) -> None:
-    _stopped_after(world, 1)
+    world.deliver_and_stop(1)
     assert _wrong(world) == ""
     assert "this group has delivered to another destination" in _wrong(world, AMAZON_ACCOUNT_ID="5850000000002")
 
@@ -267,17 +267,6 @@ def test_no_more_replicas_in_sync_are_asked_of_the_ledger_than_it_has(world: Wor
     alter_topic(world.servers, world.ledger, cleanup_policy="compact")
     assert "cleanup.policy=delete" in _wrong(world)
     assert "min.insync.replicas" not in _wrong(world)
-
-
-def _stopped_after(world: World, count: int) -> ConnectorProcess:
-    """Deliver events "1" to ``count`` on one partition, stop, and return the process."""
-    world.create_topic()
-    world.produce(*(event(f"{number}") for number in range(1, count + 1)))
-    connector = world.connector()
-    connector.until_resolved(delivered=count)
-    assert connector.stop() == 0
-    assert world.committed() == {0: count}
-    return connector
 
 
 def _append(world: World, entry: LedgerEntry) -> None:

@@ -34,10 +34,7 @@ def link(three_nodes: Cluster) -> Iterator[Link]:
 
 def test_members_come_and_go_every_few_seconds(three_nodes: Cluster, tmp_path: Path) -> None:
     with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
-        for group in groups:
-            group.join(2)
-        for group in groups:
-            group.begin()
+        driver.begin(groups)
 
         chaos.churn(groups, seconds=20.0, most=4, seed=4)
 
@@ -49,10 +46,7 @@ def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_
     three_nodes: Cluster, tmp_path: Path
 ) -> None:
     with driver.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS) as groups:
-        for group in groups:
-            group.join(2)
-        for group in groups:
-            group.begin()
+        driver.begin(groups)
 
         chaos.freeze(groups)
 
@@ -76,11 +70,7 @@ def test_member_without_a_way_to_the_brokers_stops_sending_and_another_takes_ove
     three_nodes: Cluster, link: Link, tmp_path: Path, reset: bool
 ) -> None:
     with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
-        for group in groups:
-            group.join()
-            group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
-        for group in groups:
-            group.begin()
+        driver.begin(groups, link)
 
         chaos.cut_off(link, groups, seconds=15.0, reset=reset)
 
@@ -152,11 +142,7 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
     three_nodes: Cluster, link: Link, tmp_path: Path
 ) -> None:
     with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
-        for group in groups:
-            group.join()
-            group.join(KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers)
-        for group in groups:
-            group.begin()
+        driver.begin(groups, link)
         for group in groups:
             node, cut = chaos.coordinator_of(group), group.members[-1]
             began = now_ms()
@@ -180,10 +166,7 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
 
 def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_nodes: Cluster, tmp_path: Path) -> None:
     with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
-        for group in groups:
-            group.join(2)
-        for group in groups:
-            group.begin()
+        driver.begin(groups)
         for group in groups:
             node = chaos.coordinator_of(group)
             chaos.strike(groups, f"SIGSTOP node {node}")

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.brokers import alter_topic, end_offsets
 from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.ordeals import rolling
+from tests.integration.ordeals import driver, rolling
 from tests.integration.ordeals.group import Group
 from tests.integration.program import ConnectorProcess, Sandbox, World
 from tests.patience import eventually, patience
@@ -174,9 +174,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_delivers_nothing_twice(
     world: World, protocol: str, *, static: bool
 ) -> None:
     with closing(Group(world, protocol, rate=rolling.RATE, settings=dict(rolling.SETTINGS))) as group:
-        for number in range(3):
-            group.join(KAFKA_GROUP_INSTANCE_ID=f"member-{number}" if static else None)
-        group.begin()
+        driver.begin([group], members=3, static=static)
 
         rolling.roll([group], 3)
 

@@ -9,7 +9,6 @@ import os
 import signal
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.integration.brokers import (
     Produced,
@@ -22,8 +21,8 @@ from tests.integration.brokers import (
     read_topic,
 )
 from tests.integration.events import event
-from tests.integration.program import World
-from tests.patience import eventually, patience
+from tests.integration.program import Transactions, World
+from tests.patience import eventually
 
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 _SOON = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500", "KAFKA_METADATA_MAX_AGE_MS": "1000"}
@@ -33,38 +32,10 @@ _SOON = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500", "KAFKA_METADATA_MAX_
 # ---- gaps
 
 
-class _Transactions:
-    """A producer of the source topic that writes in transactions."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._producer = Producer(
-            {"bootstrap.servers": world.servers, "transactional.id": world.topic, "linger.ms": 0, "log_level": 0}
-        )
-        self._producer.init_transactions(30)
-
-    def begin(self, *dedupe_ids: str) -> None:
-        self._producer.begin_transaction()
-        for dedupe_id in dedupe_ids:
-            self._producer.produce(self._world.topic, self._world.value(event(dedupe_id)), partition=0)
-        assert self._producer.flush(patience(30)) == 0
-
-    def commit(self, *dedupe_ids: str) -> None:
-        self.begin(*dedupe_ids)
-        self.end()
-
-    def end(self) -> None:
-        self._producer.commit_transaction(30)
-
-    def abort(self, *dedupe_ids: str) -> None:
-        self.begin(*dedupe_ids)
-        self._producer.abort_transaction(30)
-
-
 @_PROTOCOLS
 def test_only_committed_transactions_are_sent_and_the_commit_reaches_the_end_of_the_log(world: World, protocol: str) -> None:
     world.create_topic()
-    transactions = _Transactions(world)
+    transactions = Transactions(world)
     transactions.abort("aborted-1")
     transactions.commit("1", "2")
     transactions.abort("aborted-2", "aborted-3")
@@ -93,7 +64,7 @@ def test_only_committed_transactions_are_sent_and_the_commit_reaches_the_end_of_
 
 def test_partition_with_aborted_transactions_only_is_committed_to_its_end(world: World) -> None:
     world.create_topic()
-    _Transactions(world).abort("aborted-1", "aborted-2")
+    Transactions(world).abort("aborted-1", "aborted-2")
 
     connector = world.connector()
 

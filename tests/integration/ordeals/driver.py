@@ -15,7 +15,7 @@ from tests.integration.kafka.link import Link
 from tests.integration.ordeals.group import Group, Outcome
 from tests.integration.program import Sandbox, World
 
-__all__ = ["COLUMNS", "Ordeal", "groups", "play", "settle"]
+__all__ = ["COLUMNS", "Ordeal", "begin", "groups", "play", "settle"]
 
 _MOST_LINES_A_MINUTE = 300
 """A line that repeats is written every ten seconds (docs/operating.md#log-lines);
@@ -68,14 +68,17 @@ def settle(group: Group) -> Outcome:
     return outcome
 
 
-def _assemble(group: Group, ordeal: Ordeal, link: Link) -> None:
-    """Have the members join that an ordeal is for."""
-    for number in range(ordeal.members):
-        by_link = ordeal.linked and number == ordeal.members - 1
-        group.join(
-            KAFKA_BOOTSTRAP_SERVERS=link.bootstrap_servers if by_link else group.world.servers,
-            KAFKA_GROUP_INSTANCE_ID=f"member-{number}" if ordeal.static else None,
-        )
+def begin(groups: Sequence[Group], link: Link | None = None, *, members: int = 2, static: bool = False) -> None:
+    """Have members join each group, the last by a link if there is one, and start the load."""
+    for group in groups:
+        for number in range(members):
+            by_link = link if number == members - 1 else None
+            group.join(
+                KAFKA_BOOTSTRAP_SERVERS=by_link.bootstrap_servers if by_link else group.world.servers,
+                KAFKA_GROUP_INSTANCE_ID=f"member-{number}" if static else None,
+            )
+    for group in groups:
+        group.begin()
 
 
 def play(name: str, ordeal: Ordeal, cluster: Cluster, protocols: Collection[str], seed: int) -> bool:
@@ -83,10 +86,7 @@ def play(name: str, ordeal: Ordeal, cluster: Cluster, protocols: Collection[str]
     directory = Path(tempfile.mkdtemp(prefix="ordeal-"))
     fields = {"settings": dict(ordeal.settings), "rate": ordeal.rate, "seed": seed}
     with cluster.link() as link, groups(cluster, directory, protocols, **fields) as struck:
-        for group in struck:
-            _assemble(group, ordeal, link)
-        for group in struck:
-            group.begin()
+        begin(struck, link if ordeal.linked else None, members=ordeal.members, static=ordeal.static)
         ordeal.strike(cluster, link, struck, seed)
         outcomes = [group.finish() for group in struck]
         for group, outcome in zip(struck, outcomes, strict=True):
