@@ -1,9 +1,12 @@
-"""Words that Amazon's published code abbreviates before it hashes: in addresses, and the names of states.
+"""Words that Amazon's published code abbreviates before it hashes: street words and states.
 
-The tables' content is that of AWS-AMC (``address_map_helper.json``, ``state_normalizer.py``; Apache 2.0, as this is), its
-oddities included, for a hash is only good if it is the other side's: BOULEVARD is in no table (BOULED is, which nobody
-writes), and native names of states (Bayern, Québec) are not known. Written short: ``AVE=AV,AVENUE`` says that AV and AVENUE
-become AVE. Words that stay as they are, and words with a full stop, at which an address is split, are left out.
+The content of the tables is that of AWS-AMC (``address_map_helper.json``, ``state_normalizer.py``;
+Apache 2.0, as this is). Its oddities are kept, because a hash only matches if both sides make the
+same one: BOULEVARD is in no table (BOULED is, which nobody writes), and native names of states
+(Bayern, Québec) are not known.
+
+Notation: ``AVE=AV,AVENUE`` says that AV and AVENUE become AVE. Two kinds of words are left out:
+those that stay as they are, and those with a full stop, because an address is split at full stops.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ OTHER_STREETS: Final = _EVERYWHERE | _table(
     SQ=SQR,SQU,SQUARE ST=STR,STREET
     """
 )
-"""Of CA, DE, JP and IN; and our choice for the countries of which nothing is published."""
+"""The table of CA, DE, JP and IN. Also our choice for countries for which nothing is published."""
 
 STREETS: Final = {
     "US": _EVERYWHERE
@@ -98,7 +101,7 @@ STREETS: Final = {
         """
     ),
 }
-"""By country; a word in several of the reference's tables takes the last."""
+"""Tables by country. For a word that several tables of AWS-AMC have, the last one counts."""
 
 STATES: Final = {
     "US": _table(
@@ -160,4 +163,5 @@ STATES: Final = {
         """
     ),
 }
-"""By country: names in capitals without anything but letters; of Italy they are provinces, and in English."""
+"""Tables by country. Names are in capitals, letters only. For Italy they are provinces, in
+English."""

@@ -1,9 +1,10 @@
-"""IP addresses that stand for somebody: as a match key (FIP), and as the sign of where a person is (consent).
+"""IP addresses that identify a person: as a match key (FIP), and as part of a consent.
 
-An address that means something only within one machine or one network (loopback, link-local, private, shared by a carrier's
-customers, unspecified, multicast, reserved) is what a log behind a proxy holds, and it is the same for everybody. The ranges
-are those that IANA's registries call not globally reachable, but for documentation (RFC 5737, RFC 3849): whoever sends an
-example means it as one, and it is nobody's.
+Only public addresses do. An address that means something only within one machine or one network
+(loopback, link-local, private, shared by a carrier's customers, unspecified, multicast, reserved)
+is what a log behind a proxy holds, and many people have the same one. The ranges are those that
+IANA's registries call not globally reachable, except the ranges for documentation (RFC 5737, RFC
+3849), which are taken: an example address is meant as one and belongs to nobody.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Final
 __all__ = ["is_public_address"]
 
 _LONGEST: Final = 45
-"""Characters of the longest text of an address: IPv6 that ends in IPv4. It bounds what the cache below holds."""
+"""Characters of the longest possible address: IPv6 that ends in IPv4. Bounds the memory of the
+cache below."""
 
 _LOCAL_4: Final = tuple(
     map(
@@ -37,11 +39,12 @@ _LOCAL_4: Final = tuple(
 )
 _LOCAL_6: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")))
 _LAST_32_BITS_ARE_IPV4: Final = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
-"""Compatible, mapped, translated, and through NAT64. The first holds ``::`` and ``::1`` too: 0.0.0.0/8 stands for them."""
+"""IPv4 within IPv6: compatible, mapped, translated, and through NAT64. The first range also holds
+``::`` and ``::1``; they are refused as part of 0.0.0.0/8."""
 
 
 def is_public_address(text: str) -> bool:
-    """Say whether Amazon could read it as a full IPv4 or IPv6 address, without a zone, that is reached from anywhere."""
+    """Return whether a text is a full, publicly reachable IPv4 or IPv6 address without a zone."""
     return len(text) <= _LONGEST and _is_public(text)
 
 

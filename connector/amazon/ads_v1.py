@@ -1,4 +1,7 @@
-"""The wire contract ``adsApi/v1``, "Events API": docs/amazon-contract.md#request-of-ads-v1, Amazon's OpenAPI text (OAS)."""
+"""The wire contract ``adsApi/v1``, "Events API": the current one, known from Amazon's OpenAPI text.
+
+docs/amazon-contract.md#request-of-ads-v1 lists its fields. OAS in comments is the OpenAPI text.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import re
 from typing import Final
 
 from connector.amazon.contract import Contract, optional_fields
+from connector.amazon.custom_attributes import CustomLimits
 from connector.amazon.rules import Fields, Limits, WithoutConsent
 from connector.amazon.vocabulary import ADS_COUNTRIES, ADS_CURRENCIES, ADS_MATCH_KEYS, ADS_SOURCES
 
 __all__ = ["DATASET_NAME", "AdsV1"]
 
 DATASET_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
-"""OAS dataSetName, with the greater of the lengths that are named (TEAL; docs/amazon-contract.md#data-set-name)."""
+"""The form of OAS dataSetName, with the longest length that a source gives (TEAL;
+docs/amazon-contract.md#data-set-name)."""
 
 _LIMITS: Final = Limits(
     sources=ADS_SOURCES,
@@ -20,27 +25,30 @@ _LIMITS: Final = Limits(
     currencies=ADS_CURRENCIES,
     match_key_types=ADS_MATCH_KEYS,
     most_match_keys=15,  # OAS EventCreate.matchKeys
-    most_custom_attributes=13,  # OAS EventCreate.customData
-    # OAS CreateCustomData.value; the length is SEGDOC's. Samples show "49.99": refused, it would cost the whole event
-    # where leaving it out costs one attribute (docs/amazon-contract.md#custom-attribute-values).
-    custom_value=re.compile(r"[A-Za-z0-9_]{1,256}").fullmatch,
-    custom_is_typed=True,
+    custom=CustomLimits(
+        most=13,  # OAS EventCreate.customData
+        # OAS CreateCustomData.value; the length is from SEGDOC. Amazon's samples show "49.99",
+        # which this form excludes: if Amazon refused such a value, it would cost the whole event,
+        # and leaving it out costs one attribute (docs/amazon-contract.md#custom-attribute-values).
+        value=re.compile(r"[A-Za-z0-9_]{1,256}").fullmatch,
+        is_typed=True,
+    ),
     amazon_consent_is_a_pair=False,
     takes_traffic=True,
 )
 
 
 class AdsV1(Contract):
-    """The contract for one advertiser account; ``dataset_name`` is the data set that receives its events.
+    """The contract for one advertiser account.
 
-    ``dedupe_id`` becomes ``eventId``.
+    ``dataset_name`` is the data set that receives its events. ``dedupe_id`` becomes ``eventId``.
     """
 
     path = "/adsApi/v1/create/events"
     prefix = b'{"events":['
     limits = _LIMITS
     first_index = 0
-    """OAS EventMultiStatusResponse."""
+    """Source: OAS EventMultiStatusResponse."""
 
     def __init__(
         self,

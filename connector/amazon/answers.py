@@ -1,18 +1,24 @@
-"""Reading Amazon's answers: one verdict an event, or why the request as a whole has none.
+"""Reading Amazon's answers: one verdict for each event, or why the request as a whole has none.
 
-Total: any status, any headers, any bytes have a reading. The rule behind every choice is the connector's one asymmetry: to
-think an event undelivered costs a second send, to think it delivered that was not loses it
-(docs/how-it-works.md#the-guarantee). So
+An answer lists event numbers (``index``) in two arrays, ``success`` and ``error``. It may also be
+anything else, so reading is total: any status, any headers and any bytes have a result.
 
-* *delivered* is said only of an event whose number stands in ``success`` and nowhere in ``error``;
-* an event in both is judged by the error: rejected keeps a copy, as a dead letter;
-* an event refused for the account, and for nothing that it holds, is to be tried again until an operator has mended that;
-  where every event is, so is the request;
-* an event in neither, or an answer that cannot be read, has no verdict: it may have been taken, and is sent again as it was;
-* numbers that only the other contract's counting explains (TRACK reads ``events/v1`` from 0) are read that way when they are
-  complete, and then mean one thing only; incomplete, only what both countings say alike of an event is believed.
+One asymmetry decides every doubtful case. Taking a delivered event for undelivered costs a second
+send; taking an undelivered event for delivered loses it (docs/how-it-works.md#the-guarantee).
+Therefore:
 
-What is quoted of an answer are Amazon's codes and field paths, by shape: its messages may repeat values of the event.
+* An event is *delivered* only if its number is in ``success`` and nowhere in ``error``.
+* An event in both arrays is judged by the error: if it is rejected, a dead letter keeps a copy.
+* An event refused because of the account, and not because of its content, is retried until an
+  operator has fixed the account. If every event is refused so, the request as a whole has failed.
+* An event in neither array has no verdict, and neither has any event of an answer that cannot be
+  read. Amazon may have taken it; it is sent again unchanged.
+* Numbers may fit only the counting of the other contract (TRACK reads ``events/v1`` from 0). If
+  they are complete, they can mean only one thing, and are read that way. If they are incomplete, a
+  verdict counts only where both countings agree on it.
+
+Only Amazon's codes and field paths are quoted, and only if they have the form of one: Amazon's
+messages may repeat values of the event.
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ __all__ = ["failed_request", "header", "read_answer", "retry_after_seconds"]
 
 
 def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int, *, first_index: int) -> Answer:
-    """Read the answer to a request of ``count`` events that are numbered from ``first_index``, which is 0 or 1."""
+    """Read the answer to a request of ``count`` events, numbered from ``first_index`` (0 or 1)."""
     if not 200 <= status < 300:
         return failed_request(status, headers, body)
     anomalies = dict.fromkeys(_oddities(status, headers, body))
@@ -52,7 +58,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int
 
 
 def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailed:
-    """Read an answer that is not of the 2xx kind: whose fault it is, by its status alone."""
+    """Read an answer without a 2xx status: the status decides, and for a refusal Amazon's code."""
     answer = _parsed(body)
     code = _code(answer.get("code")) if isinstance(answer, dict) else None
     failure = _FAILURES.get(status)
@@ -60,7 +66,7 @@ def failed_request(status: int, headers: Mapping[str, str], body: bytes) -> Requ
     if of_account:
         failure = Failure.OPERATOR
     elif failure is None:
-        # A last answer of the 1xx kind (a switch of protocols that nobody asked for) is none of HTTP's.
+        # A 1xx as the final answer (a switch of protocols that nobody asked for) is not valid HTTP.
         failure = Failure.UNREADABLE if status < 200 else Failure.OPERATOR if status < 500 else Failure.TRANSIENT
     detail = f"Amazon answered {status}" + (f" {code}" if code else "")
     redirect = "a redirect is never followed: check AMAZON_BASE_URL" if 300 <= status < 400 else ""
@@ -84,9 +90,10 @@ def header(headers: Mapping[str, str], name: str) -> str:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return the wait asked for, in seconds, at most an hour; None without one that can be read.
+    """Return the wait that Amazon asks for in seconds, at most an hour; None if there is none.
 
-    A date is read against the answer's own ``Date``, so that no clock of ours is believed. Garbage and the past are ignored.
+    A date is compared with the answer's own ``Date``, so that our clock does not matter. Garbage
+    and dates in the past are ignored.
     """
     text = header(headers, "retry-after").strip()
     if text.isascii() and text.isdigit():
@@ -99,10 +106,12 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 MOST_RETRY_AFTER: Final = 3600.0
-"""Seconds: a wrong header must not stop the connector for a day; asking once an hour harms nobody."""
+"""Seconds. A wrong header must not stop the connector for a day, and asking once an hour harms
+nobody."""
 
 _FAILURES: Final = {
-    # A wrong account id does (AMZ-CA README), and one bad event may: that is unknown (docs/amazon-contract.md#unknown).
+    # The answer to a wrong account id (AMZ-CA README). Whether one bad event causes it too is
+    # unknown (docs/amazon-contract.md#unknown).
     400: Failure.REFUSED,
     408: Failure.TRANSIENT,
     409: Failure.TRANSIENT,  # OAS CONFLICT: "please retry"
@@ -111,7 +120,8 @@ _FAILURES: Final = {
     425: Failure.TRANSIENT,
     429: Failure.THROTTLED,
 }
-"""Statuses whose class does not say it all. Other 3xx and 4xx need an operator, all else passes (AMZ-DOCS rate-limiting)."""
+"""Exceptions by status. Other 3xx and 4xx need an operator; everything else is transient (AMZ-DOCS
+rate-limiting)."""
 
 _ADVICE: Final = {
     400: "check AMAZON_ACCOUNT_ID and AMAZON_DATASET_NAME",  # AMZ-CA README
@@ -144,14 +154,15 @@ def _oddities(status: int, headers: Mapping[str, str], body: bytes) -> Iterator[
 
 
 def _items(answer: dict[str, Any], name: str, anomalies: dict[str, None]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the index and the item of each entry of an array that has a readable index."""
+    """Yield index and item of each entry of an array whose index can be read."""
     items = answer.get(name)
     if items is not None and not isinstance(items, list):
         anomalies["item-unreadable"] = None
     for item in items if isinstance(items, list) else ():
         index = item.get("index") if isinstance(item, dict) else None
         if type(index) is not int:
-            # A text or a float that is a whole number can mean one event only: httpStatusCode is a text as well.
+            # A whole number as a string or a float can mean one event only. Amazon writes
+            # httpStatusCode as a string, too.
             anomalies["index-not-integer" if index is not None else "item-unreadable"] = None
             if not _WHOLE(str(index)):
                 continue
@@ -163,9 +174,10 @@ _WHOLE: Final = re.compile(r"-?[0-9]{1,9}(?:\.0)?", re.ASCII).fullmatch
 
 
 def _counted_from(indices: list[int], count: int, first_index: int, anomalies: dict[str, None]) -> int | None:
-    """Return the number of the first event by which to read, None where that is in doubt."""
+    """Return the number that the first event has in this answer; None if that is in doubt."""
     other = 1 - first_index
-    suspicious = other if other < first_index else count  # a number that exists in the other counting only
+    # The one number that exists in the other counting only.
+    suspicious = other if other < first_index else count
     if suspicious not in indices:
         return first_index
     anomalies["index-counting"] = None
@@ -204,7 +216,10 @@ def _verdicts(
 
 
 def _named(item: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the codes and the places that an error item names, of either contract's shape or the ancestor's."""
+    """Return the codes and field paths that an error item names, in the form of any contract.
+
+    The forms are those of both contracts and of their ancestor.
+    """
     codes: list[str] = []
     places: list[str] = []
     for error in (item, *_listed(item.get("errors")), *_listed(item.get("subErrors"))):
@@ -216,15 +231,16 @@ def _named(item: dict[str, Any]) -> tuple[list[str], list[str]]:
 def _judged(item: dict[str, Any]) -> Verdict:
     """Judge one event by its error item (docs/amazon-contract.md#answers).
 
-    Retry only if nothing in the item is permanent: a dead letter keeps its copy, a permanent error retried is in vain. What
-    is about the account is tried again until an operator has mended it: the event is good.
+    The event is retried only if nothing in the item is permanent. Retrying a permanent error is
+    useless, and a dead letter keeps a copy of the event. An error about the account is retried
+    until an operator has fixed the account, because the event itself is good.
     """
     status = _code(item.get("httpStatusCode"))
     codes, places = _named(item)
     codes = ([status] if status else []) + codes
     account = next((code for code in sorted(codes, key=str.isdigit) if _account_advice(code)), None)
     decisive = [status] if status else codes
-    if account:  # a status that says no more than "refused" is explained by the code
+    if account:  # the code explains a status that says only "refused"
         decisive = [code for code in (codes if status in _REFUSED else decisive) if code not in _REFUSED]
     passing = bool(decisive) and all(_is_transient(code) or _account_advice(code) for code in decisive)
     named = list(dict.fromkeys(codes))[:_MOST_NAMED] + list(dict.fromkeys(places))[:_MOST_NAMED]
@@ -237,7 +253,8 @@ def _judged(item: dict[str, Any]) -> Verdict:
 
 
 _MOST_NAMED: Final = 8
-"""Codes, and places, that a detail quotes: it travels in a header. OAS allows 20 errors an item."""
+"""How many codes, and how many field paths, a detail quotes. It travels in a header, and OAS allows
+20 errors in one item."""
 
 
 def _listed(errors: object) -> list[dict[str, Any]]:
@@ -247,7 +264,7 @@ def _listed(errors: object) -> list[dict[str, Any]]:
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,59}|[0-9]{1,3}", re.ASCII).fullmatch
 _STEP: Final = r"[A-Za-z_]{1,40}(?:\[[0-9]{1,3}\])*"
 _PLACE: Final = re.compile(rf"[$./]{{0,2}}{_STEP}(?:[./](?:{_STEP}|[0-9]{{1,3}})){{0,9}}", re.ASCII).fullmatch
-"""By shape: neither an address, a number nor a hash of the event has it, should Amazon quote one here."""
+"""The form of a field path. No address, number or hash has it, in case Amazon quotes one here."""
 
 
 def _code(code: object) -> str | None:
@@ -270,14 +287,15 @@ _TRANSIENT_CODES: Final = frozenset(
     }
 )
 _REFUSED: Final = frozenset({"400", "404", "405", "410", "412", "422", "BAD_REQUEST"})
-"""Statuses of an item, and the code that says no more, that leave open whose fault it is."""
+"""Statuses of an item that leave open what is at fault, and the one code that says no more than
+they do."""
 
 _CREDENTIALS: Final = frozenset({"FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "401", "403"})
 _TERMS = "the account must be a self-service DSP advertiser, its terms accepted in Events Manager"
 _SETTINGS = "check AMAZON_ACCOUNT_ID, AMAZON_DATASET_NAME and AMAZON_REGION"
 _API = f"{_SETTINGS}, and whether this account may use AMAZON_API"
 _DATA_SETS = "look at its data sets and events in Events Manager"
-_PAYMENT = "mend its payment with Amazon Ads"
+_PAYMENT = "fix its payment with Amazon Ads"
 _ACCOUNT: Final = dict.fromkeys(_CREDENTIALS, _ADVICE[403]) | {
     "ACCESSDENIEDFORMANAGERACCOUNT": f"AMAZON_ACCOUNT_ID must be the advertiser's, not a manager's; {_TERMS}",
     "ACCOUNTNOTELIGIBLE": _TERMS,
@@ -293,8 +311,10 @@ _ACCOUNT: Final = dict.fromkeys(_CREDENTIALS, _ADVICE[403]) | {
     "UNSUPPORTEDMARKETPLACE": _SETTINGS,
     "402": _PAYMENT,
 }
-"""Of OAS ErrorCode, those that say who asks, for which account, or what that may do, and nothing of what an event holds:
-never its fault (docs/how-it-works.md#shared-failures). By letters alone, for the older contracts write "PaymentIssue"."""
+"""Codes about the account, each with advice: those of OAS ErrorCode that speak of the caller, the
+account or its rights, and not of an event's content. They are never the fault of an event
+(docs/how-it-works.md#shared-failures). Codes are compared by their letters alone, because the older
+contracts write "PaymentIssue"."""
 
 
 def _account_advice(code: str) -> str | None:

@@ -1,22 +1,48 @@
-"""The one file of its room that does I/O: one request out, one raw answer in.
+"""The HTTP client: sends one batch of events to Amazon, and turns whatever happens into an answer.
 
-Rules it keeps:
+The problem. Everything between this process and Amazon may fail: a name, a connection, a
+certificate, a proxy, an answer that never ends. The pipeline needs a value for each case, within a
+bounded time, and it needs to know whether Amazon may have taken the events. No failure may end the
+process, and no token may reach another host.
 
-* `AmazonSink.send` never raises for what Amazon or the network does: aiohttp's errors become a `RequestFailed`, by type.
-* One deadline over everything, from connect to last byte, so a server that drips has no hold on us.
-* An answer is at most 4 MB, or three times its request where that is more, before and after decompression; what is beyond
-  is cut off, and then reads as what it is.
-* A header is at most 64 KB, and an answer has at most 512 of them: what stands between adds more than servers of its own
-  would. What answers in another form, or begins to accept and breaks off, is unreadable: several in a row need an operator.
-* No redirect is followed and no cookie kept: the token goes to the configured host or nowhere.
-* A certificate that does not hold needs an operator: time alone mends neither trust, nor a clock, nor a name. All else that
-  happens on the way passes.
-* One refresh for any number of requests. On 401 the token is refreshed once, and the request sent once more; not on 403,
-  which says that the token is good. A token is not used when the secrets that it was made from were replaced.
-* A name that moved is followed within a minute, also while its old address answers: connections are kept for half of one. A
-  name that cannot be resolved for now has the addresses it had last, for they may well answer.
-* Proxies of the environment are not used: a variable meant for another program must not route customers' data.
-  ``AMAZON_BASE_URL`` is the way to name one.
+The picture. `AmazonSink.send` takes one request through these steps:
+
+    token ──▶ may it still start? ──▶ POST ──▶ 401: new token, POST again ──▶ contract.read
+      │               │                │                  │                         │
+      └───────────────┴────────────────┴──────────────────┴─▶ RequestFailed ◀───────┴─▶ Verdicts
+
+The token. `_FreshTokens` holds one access token and at most one refresh, which any number of
+requests share. A refresh begins before the token expires, and requests go on with the old token
+meanwhile. After 401 the token is refreshed and the request sent once more. After 403 it is not,
+because 403 says that the token is good. A token is dropped when the secrets that it was made from
+have been replaced. `_FixedTokens` holds a token that somebody else renews, and reads it again for
+each request.
+
+The request. One deadline covers everything from connect to the last byte, so a server that drips
+cannot hold us. No redirect is followed and no cookie is kept. Proxy variables of the environment
+are not used, because a variable meant for another program must not route customers' data; set
+``AMAZON_BASE_URL`` to use a proxy. Connections are kept for 30 seconds, so a host name that moved
+is followed within a minute, even while its old address still answers. While a name cannot be
+resolved, its last known addresses are used, because they may well answer.
+
+Reading an answer. A body is read up to 4 MB, or three times its request if that is more, before and
+after decompression. The rest is cut off, and such a body then fails to parse like any other cut
+one. A header may have 64 KB, and an answer 512 headers, because a proxy in between adds more than a
+server would. The body of an answer with status 300 or above is not needed: such an answer counts
+even if the connection breaks off within it.
+
+What counts as not HTTP. Two cases are `Failure.UNREADABLE`: an answer that does not parse as HTTP,
+and one that begins and then breaks off. Several of them in a row need an operator, because
+something other than Amazon may be answering. A certificate that is not valid needs an operator at
+once: time alone fixes neither trust, nor a clock, nor a name. Every other failure of the network is
+transient; a time-out among them also tells the pipeline to send fewer requests at once.
+
+Laws. `AmazonSink.send` never raises. aiohttp's errors become a `RequestFailed` by their type (see
+`_REASONS`); their texts are not quoted, because they may hold values of an event.
+
+What must change together. A new row of `_REASONS` needs its class in `_FAILURES` unless it is
+transient, a place in the list of ``connector_requests_total`` in docs/operating.md, and a text in
+`_DETAILS` if an operator can do something about it.
 """
 
 from __future__ import annotations
@@ -44,18 +70,22 @@ from connector.ports import WireContract
 __all__ = ["AmazonSink", "RawAnswer", "Transport"]
 
 _LEAST_CAP_BYTES: Final = 4 * 1024 * 1024
-"""500 events echoed at 8 KB each; a real answer is some hundred KB."""
+"""Bytes of an answer that are always read: 500 events echoed at 8 KB each. A real answer is some
+hundred KB."""
 _ECHO_TIMES: Final = 3
-"""adsApi/v1 repeats each event that it took (OAS): so many times as long with every letter written as ``\\u00fc``."""
+"""How much longer than its request an answer may be. adsApi/v1 repeats each event that it took
+(OAS), and may write every letter as ``\\u00fc``."""
 _MOST_HEADER_BYTES: Final = 65_536 + 256
-"""Of one, with its name. aiohttp's own limit is 8,190, and a request that is answered with more is answered in vain."""
+"""Bytes of one header with its name. aiohttp's default is 8,190; with it, an answer with a longer
+header would be lost."""
 _MOST_HEADERS: Final = 512
 _SESSION_SECONDS: Final = 30.0
-"""A connection that is used all the time would never end, and so never learn of another address (aiohttp issue 4948)."""
+"""How long a session, and so its connections, is used. A connection in constant use would never
+end, and never learn of a new address (aiohttp issue 4948)."""
 
 
 class RawAnswer(NamedTuple):
-    """An answer as it came: status, headers and body, unread."""
+    """An answer as it came: status, headers and body, not yet interpreted."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,21 +96,22 @@ class Transport(Protocol):
     """Carries one request to a URL and one answer back."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> RawAnswer | RequestFailed:
-        """Post a body; return the answer whatever its status, or why there is none. Raises for no failure of the network.
+        """Post a body; return the answer, whatever its status, or why there is none.
 
-        Called for several requests at a time. Bounded in time: what takes too long is a failure.
+        A failure of the network is returned, not raised. So is a request that takes too long. May
+        be called for several requests at a time.
         """
 
     async def close(self) -> None:
-        """Give back connections. Called once, with no request out."""
+        """Close all connections. Called once, when no request is in flight."""
 
 
 class AmazonSink:
-    """``ports.Sink`` over HTTP: a wire contract, a base URL (without trailing slash) and credentials.
+    """``ports.Sink`` over HTTP, for one wire contract, one base URL and its credentials.
 
-    ``timeout_seconds`` is for one request from connect to last byte. ``max_connections`` should not be below the number of
-    requests in flight, or they wait for each other within their deadline. ``transport`` is aiohttp unless another is given.
-    Must be used in one event loop.
+    ``timeout_seconds`` covers one request from connect to last byte. ``max_connections`` should be
+    at least the number of requests in flight; otherwise they wait for each other within their
+    deadline. ``transport`` is aiohttp unless another is given. Must be used in one event loop.
     """
 
     def __init__(
@@ -101,11 +132,11 @@ class AmazonSink:
         )
 
     async def send(self, body: bytes, count: int, *, may_start: Callable[[], bool]) -> Answer:
-        """Send a request body of ``count`` events, and read what became of them."""
+        """Send a request body of ``count`` events, and return what became of them."""
         try:
             return await self._send(body, count, may_start)
         except Exception as error:  # noqa: BLE001 - one answer must not end the process: its events are sent again
-            # Its type alone: the text may hold values of an event.
+            # Only the type is quoted: the text may hold values of an event.
             detail = f"It failed in a way that nobody foresaw ({type(error).__name__})"
             return RequestFailed(Failure.TRANSIENT, "unforeseen", detail=detail)
 
@@ -122,17 +153,20 @@ class AmazonSink:
         return _with_doubt(read) if isinstance(read, RequestFailed) else read
 
     async def check_token(self) -> RequestFailed | None:
-        """Say why no access token can be had, None if one can. A fixed one is taken on trust: only a request could tell."""
+        """Return why no access token can be had; None if there is one.
+
+        A fixed token is not checked: only a request to Amazon could tell whether it is good.
+        """
         token = await self._tokens.current()
         return token if isinstance(token, RequestFailed) else None
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Cancel a refresh in progress and close all connections."""
         await self._tokens.close()
         await self._http.close()
 
     async def _again(self, refused: str, body: bytes, may_start: Callable[[], bool]) -> RawAnswer | RequestFailed | None:
-        """Send once more with another token; None if there cannot be another."""
+        """Send a request once more with another token; None if no other token can be had."""
         token = await self._tokens.instead_of(refused)
         return await self._post(token, body, may_start) if isinstance(token, str) else token
 
@@ -144,7 +178,7 @@ class AmazonSink:
 
 
 def _with_doubt(failed: RequestFailed) -> RequestFailed:
-    """Say of an answer of the events' endpoint that cannot be read what became of the events."""
+    """Add to an unreadable answer of the events' endpoint that Amazon may have taken the events."""
     if failed.failure is not Failure.UNREADABLE:
         return failed
     doubt = "The events may have been accepted; they are sent again, with the same ids"
@@ -153,12 +187,12 @@ def _with_doubt(failed: RequestFailed) -> RequestFailed:
 
 _UNAUTHORIZED: Final = 401
 _NOT_SENT: Final = RequestFailed(
-    Failure.NOT_SENT, "not-sent", detail="Meanwhile a partition was lost, or the consumer's thread polled no more"
+    Failure.NOT_SENT, "not-sent", detail="In the meantime a partition was lost, or the consumer thread stopped polling"
 )
 
 
 class _FixedTokens:
-    """A token that cannot be renewed from here; whoever renews it may have changed the file it stands in."""
+    """A token that the connector cannot renew; its file is read again for each request."""
 
     def __init__(self, token: FixedToken) -> None:
         self._token = token
@@ -181,11 +215,14 @@ class _FreshTokens:
         self._credentials = credentials
         self._http = http
         self._token: AccessToken | None = None
-        self._made_from: dict[str, str] = {}  # the form that the token was asked for with
+        self._made_from: dict[str, str] = {}  # the form with which the token was requested
         self._refresh: asyncio.Task[AccessToken | RequestFailed] | None = None
 
     async def current(self) -> str | RequestFailed:
-        """Return a token that is valid by the clock. Ahead of its end a refresh goes on beside, and nobody waits."""
+        """Return a token that is valid by the clock; wait for a refresh only if there is none.
+
+        Shortly before the token expires, a refresh begins in the background.
+        """
         now = asyncio.get_running_loop().time()
         token = self._token if self._made_from == refresh_form(self._credentials) else None
         if token is not None and now < token.refresh_at:
@@ -196,7 +233,10 @@ class _FreshTokens:
         return await self._outcome(refresh)
 
     async def instead_of(self, refused: str) -> str | RequestFailed:
-        """Return another token than one that Amazon refused; several requests with it cause one refresh."""
+        """Return a token other than one that Amazon refused.
+
+        Several requests that were refused with the same token cause one refresh.
+        """
         if self._token is not None and self._token.text != refused:
             return self._token.text
         return await self._outcome(self._refreshing())
@@ -212,7 +252,8 @@ class _FreshTokens:
         return self._refresh
 
     async def _outcome(self, refresh: asyncio.Task[AccessToken | RequestFailed]) -> str | RequestFailed:
-        await asyncio.wait({refresh})  # and not the task itself: a cancelled request would cancel the others' refresh
+        # Not `await refresh`: a cancelled request would cancel the refresh that others wait for.
+        await asyncio.wait({refresh})
         if refresh.cancelled():
             return RequestFailed(Failure.TRANSIENT, "closed")
         token = refresh.result()
@@ -231,13 +272,17 @@ class _FreshTokens:
 
 
 def _at_the_token_url(failed: RequestFailed) -> RequestFailed:
-    """Say where it failed: the other endpoint's time-out is no sign that this one has too much to do."""
+    """Mark a failure as one of the token URL.
+
+    A time-out there becomes a transient failure, because it does not mean that the events' endpoint
+    is overloaded.
+    """
     failure = Failure.TRANSIENT if failed.failure is Failure.TIMEOUT else failed.failure
     return replace(failed, failure=failure, reason=f"token-{failed.reason}")
 
 
 class _Http:
-    """aiohttp, as we want it: bounded in time and size, without memory, its errors as values."""
+    """A `Transport` over aiohttp: bounded in time and size, without cookies, errors as values."""
 
     def __init__(self, timeout_seconds: float, max_connections: int) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -246,14 +291,15 @@ class _Http:
         self._session: aiohttp.ClientSession | None = None
         self._renew_at = 0.0
         self._out: Counter[aiohttp.ClientSession] = Counter()
-        """Requests out by each session that is open."""
+        """Requests in flight, by open session."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> RawAnswer | RequestFailed:
         status = 0
         answered: Mapping[str, str] = {}
         most = max(_LEAST_CAP_BYTES, _ECHO_TIMES * len(body)) if isinstance(body, bytes) else _LEAST_CAP_BYTES
         try:
-            # A stream, or aiohttp writes megabytes in one go, and warns of it.
+            # A stream, because aiohttp would write megabytes of plain bytes at once, and warn of
+            # it.
             data = BytesIO(body) if isinstance(body, bytes) else body
             async with (
                 self._lent() as session,
@@ -265,7 +311,8 @@ class _Http:
                 return RawAnswer(status, answered, await _read(response, most))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if status >= 300:
-                # The status says all that we need; it must not be lost with a body that we do not.
+                # The status says all that we need, and must not be lost with a body that we do not
+                # need.
                 return RawAnswer(status, answered, b"")
             return _failed(error, status, url)
 
@@ -275,7 +322,7 @@ class _Http:
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Lend the session; one that is old is replaced, and closed once its last request has ended."""
+        """Lend the session for one request; an old one is replaced, and closed when it is idle."""
         now = asyncio.get_running_loop().time()
         if self._session is None or now >= self._renew_at:
             old, self._session, self._renew_at = self._session, self._open(), now + _SESSION_SECONDS
@@ -295,7 +342,7 @@ class _Http:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        if self._resolver is None:  # aiohttp wants a running loop, which a constructor has no right to
+        if self._resolver is None:  # not in the constructor: aiohttp needs a running loop for it
             self._resolver = _Resolver()
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._max_connections, resolver=self._resolver),
@@ -310,7 +357,7 @@ class _Http:
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """Asks the host's resolver; while that has no answer, a name has the addresses it had last (as in RFC 8767)."""
+    """The host's resolver; while it fails, a name keeps its last addresses (as in RFC 8767)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -331,18 +378,18 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > most:
-            response.close()  # the rest is not worth a connection
+            response.close()  # reading the rest would cost more than a new connection
             break
     answer = bytes(body[:most])
     return _inflated(answer, most) if header(response.headers, "content-encoding").lower() in _DEFLATED else answer
 
 
 _DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
-"""We ask for none; a proxy may not listen."""
+"""Content encodings that are decompressed. We ask for none, but a proxy may not comply."""
 
 
 def _inflated(body: bytes, most: int) -> bytes:
-    """Decompress up to the cap; what does not decompress stays as it is, and will not parse."""
+    """Decompress a body up to ``most`` bytes; one that is not compressed data stays as it is."""
     try:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most)
     except zlib.error:
@@ -361,7 +408,8 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientOSError, "disconnected"),
     (aiohttp.ClientResponseError, "not-http"),
 )
-"""The first that fits, so the narrower stand before the wider."""
+"""The reason for each type of error. The first type that fits counts, so narrower types come
+first."""
 
 
 _FAILURES: Final = {
@@ -369,14 +417,14 @@ _FAILURES: Final = {
     "certificate": Failure.OPERATOR,
     "not-http": Failure.UNREADABLE,
 }
-"""All others pass."""
+"""What each reason means for the request. Reasons that are not here are transient."""
 
-_SENTENCES: Final = {
-    "certificate": "The certificate of {host} does not hold ({why}); check the clock, the certificates that are trusted "
-    "(SSL_CERT_FILE), the URL, and what stands between",
-    "connect": "Nothing at {host}:{port} takes a connection; check the URL, the firewall, and what stands between",
+_DETAILS: Final = {
+    "certificate": "The certificate of {host} is not valid ({why}); check the clock, the trusted certificates "
+    "(SSL_CERT_FILE), the URL, and any proxy in between",
+    "connect": "Nothing accepts connections at {host}:{port}; check the URL, the firewall, and any proxy in between",
     "dns": "The name {host} cannot be resolved; check the URL and the name servers",
-    "tls": "There is no TLS with {host}:{port}; check the URL, and what stands between",
+    "tls": "No TLS connection to {host}:{port} can be made; check the URL, and any proxy in between",
 }
 
 
@@ -390,10 +438,10 @@ def _failed(error: Exception, status: int, url: str) -> RequestFailed:
     if failure is Failure.UNREADABLE:
         host = urlsplit(url).netloc
         if began:
-            what = "began to answer and broke off within the head"
+            what = "began to answer and broke off before the end of the headers"
         else:
-            what = f"began to answer {status} and broke off" if status else "answers what cannot be read as HTTP"
-        detail = f"{host} {what}; check the URL, and what stands between"
+            what = f"began to answer {status} and broke off" if status else "sent an answer that is not HTTP"
+        detail = f"{host} {what}; check the URL, and any proxy in between"
     return RequestFailed(failure, reason, status=status or None, detail=detail)
 
 
@@ -402,9 +450,9 @@ def _reason(error: Exception) -> str:
 
 
 def _detail(error: Exception, reason: str) -> str:
-    """Say what an operator can look at, where that is not Amazon."""
+    """Return what an operator can check if no connection was made; empty for other errors."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return ""
     cause = error.os_error
     why = cause.verify_message.rstrip(".") if isinstance(cause, ssl.SSLCertVerificationError) else ""
-    return _SENTENCES.get(reason, "").format(host=error.host, port=error.port, why=why)
+    return _DETAILS.get(reason, "").format(host=error.host, port=error.port, why=why)

@@ -1,13 +1,16 @@
-"""Consent: what a person agreed to, as Amazon wants to be told (docs/amazon-contract.md#consent).
+"""Consent: what a person agreed to, in the form that Amazon wants.
 
-No text of ours makes a consent out of something that is none, and a denial stands whatever is beside it:
+docs/amazon-contract.md#consent has the sources. Two principles: nothing is read as a consent that
+is not one, and a denial always stands. Therefore:
 
-* a TCF or GPP text that has not its form (a macro that nobody filled in, "undefined") is none, and counted;
-* Amazon's own signal is read in every spelling that Amazon's own templates take; "undefined" and its like are none, and what
-  can be read as neither granted nor denied is a broken rule, for it may be a denial;
-* flat and nested fields are both read, and one that denies outweighs one that grants;
-* where Amazon's own signal denies, it is sent without the TCF and GPP texts, for beside a TCF text Amazon ignores it; where
-  it grants, it is left out beside a TCF text.
+* A TCF or GPP string without the form of one (an unfilled template, "undefined") is left out and
+  counted.
+* Amazon's own signal is read in every spelling that Amazon's own templates take. "undefined" and
+  the like are no signal. A text that is neither granted nor denied is a broken rule, because it may
+  be a denial.
+* Flat and nested fields are both read, and one that denies outweighs one that grants.
+* Beside a TCF string Amazon ignores its own signal. So a signal that denies is sent without the TCF
+  and GPP strings, and a signal that grants is left out beside a TCF string.
 """
 
 from __future__ import annotations
@@ -25,35 +28,38 @@ __all__ = ["consent"]
 _SIGNALS: Final = ("amznUserData", "amznAdStorage")
 
 _LONGEST: Final = 16_384
-"""Characters: many times what any vendor list and country makes of such a text."""
+"""Characters of the longest TCF or GPP string that is read: many times the length that any vendor
+list and country gives it."""
 
 _WORDS: Final = "C(?:[A-Z]+|[a-z]+)(?:[_-](?:[A-Z]+|[A-Z]?[a-z]+))+"
 _TCF: Final = re.compile(rf"(?!{_WORDS}\Z)C[A-Za-z0-9_-]{{19,}}(?:\.[A-Za-z0-9_-]+)*").fullmatch
-"""Segments in base64url. The first begins with version 2 in six bits, which is "C"; IAB's fields need some 40 characters.
-CONSENT_STRING_PLACEHOLDER has the form, and is none."""
+"""The form of a TCF string: segments in base64url. The first begins with version 2 in six bits,
+which is "C"; IAB's fields need some 40 characters. `_WORDS` excludes a text such as
+CONSENT_STRING_PLACEHOLDER, which has the form as well."""
 
 _GPP: Final = re.compile(r"D[A-Za-z0-9_-]*(?:~[A-Za-z0-9_.-]+)+").fullmatch
-"""A header that begins with type 3 in six bits, which is "D", and its sections (IAB)."""
-
+"""The form of a GPP string: a header that begins with type 3 in six bits, which is "D", and its
+sections (IAB)."""
 
 _FORMS: Final = (("tcf", _TCF), ("gpp", _GPP))
 
 
 def consent(given: object, needs_pair: bool, found: Findings) -> dict[str, object] | None:
-    """Return the consent in the shape both contracts share; fields are taken flat or nested as on the wire.
+    """Return the consent in the layout that both contracts share; None if there is none to send.
 
-    ``needs_pair``: ``amznUserData`` alone is not enough for this contract.
+    Fields are read flat, or nested as in the contracts. ``needs_pair`` says that ``amznUserData``
+    alone is not enough for this contract.
     """
     if not isinstance(given, dict):
         if not _says_nothing(given):
             found.invalid("consent", "not a record")
         return None
     get = given.get
-    told: dict[str, object] = {}
+    sent: dict[str, object] = {}
     texts: dict[str, str] = {}
     signal: dict[str, str] = {}
     if (get("ipAddress") is not None or get("geo") is not None) and (address := _address(given, found)):
-        told["geo"] = {"ipAddress": address}
+        sent["geo"] = {"ipAddress": address}
     if get("amznUserData") is not None or get("amznAdStorage") is not None or get("amazonConsent") is not None:
         signal = _signal(given, needs_pair, found)
     for name, form in _FORMS:
@@ -61,22 +67,22 @@ def consent(given: object, needs_pair: bool, found: Findings) -> dict[str, objec
             texts[name] = text
     if "DENIED" in signal.values():
         found.adjustments += [Adjustment.CONSENT_LEFT_OUT] * len(texts)
-        return told | {"amazonConsent": signal}
+        return sent | {"amazonConsent": signal}
     if signal and "tcf" in texts:
         found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
     elif signal:
-        told["amazonConsent"] = signal
-    return told | texts or None
+        sent["amazonConsent"] = signal
+    return sent | texts or None
 
 
 def _address(given: dict[str, Any], found: Findings) -> str:
-    nobodys = False
+    has_private = False
     for part in _parts(given, "geo", found):
         if text := _stripped(part, "ipAddress", found):
             if is_public_address(text):
                 return text
-            nobodys = True
-    if nobodys:
+            has_private = True
+    if has_private:
         found.adjustments.append(Adjustment.CONSENT_LEFT_OUT)
     return ""
 
@@ -99,7 +105,7 @@ def _stripped(part: dict[str, Any], name: str, found: Findings) -> str:
 
 
 def _parts(given: dict[str, Any], name: str, found: Findings) -> tuple[dict[str, Any], ...]:
-    """Return where the fields of a part may stand: nested in it, and flat."""
+    """Return the records that may hold the fields of a part: the nested one and the flat one."""
     part = given.get(name)
     if isinstance(part, dict):
         return part, given
@@ -109,7 +115,10 @@ def _parts(given: dict[str, Any], name: str, found: Findings) -> tuple[dict[str,
 
 
 def _signal(given: dict[str, Any], needs_pair: bool, found: Findings) -> dict[str, str]:
-    """Return Amazon's own consent signal, empty where it is not whole (OAS: amznUserData is required; SEG-OLD: both are)."""
+    """Return Amazon's own consent signal; empty if it is incomplete.
+
+    OAS requires amznUserData, SEG-OLD requires both fields.
+    """
     parts = _parts(given, "amazonConsent", found)
     signal: dict[str, str] = {}
     for name in _SIGNALS:
@@ -130,13 +139,13 @@ def _signal(given: dict[str, Any], needs_pair: bool, found: Findings) -> dict[st
 
 
 def _status(value: object) -> str | None:
-    """Return GRANTED or DENIED, nothing where nothing is said, and None for what says neither."""
+    """Return GRANTED or DENIED; empty if the value says nothing, None if it cannot be read."""
     if value is None:
         return ""
     if type(value) is str:
         if status := CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)):
             return status
-        # Of a longer one that says nothing no character is a letter.
+        # A text longer than every constant is not searched for a denial.
         return "" if _says_nothing(value) and not (len(value) <= MAX_TEXT and _DENIES(value)) else None
     if isinstance(value, bool | int | float):
         return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
@@ -146,11 +155,15 @@ def _status(value: object) -> str | None:
 _DENIES: Final = re.compile(
     r"[^A-Za-z0-9]*(?:denied|false|no|off|disabled|opt(?:ed)?[_ -]?out)[^A-Za-z0-9]*|0+(?:\.0+)?", re.IGNORECASE
 ).fullmatch
-"""What may be a denial though it looks like nothing: in the brackets of a list as in a template's, or as a number."""
+"""Texts that may be a denial although they look like nothing: a word in brackets, which may be a
+list or a template, or a zero."""
 
 
 def _spelt(text: str) -> str:
-    """Return a spelling without case, quotes and other gaps than "_"; not by letters alone, or "-1" would be 1."""
+    """Return a text in capitals, without quotes, with "_" for every gap; empty if it is too long.
+
+    Letters and digits alone would not do: "-1" would be "1".
+    """
     return trimmed(text).strip(_AROUND).upper().replace("-", "_").replace(" ", "_") if len(text) <= MAX_TEXT else ""
 
 
@@ -159,5 +172,5 @@ _NOBODY_ANSWERED: Final = frozenset({"NONE", "NIL", "NAN", "NA", "N/A"})
 
 
 def _says_nothing(value: object) -> bool:
-    # As a name, for of an id "false" and "no" are nothing, too.
+    # Asked as of a name: as an id, "false" and "no" would say nothing either.
     return value is None or (isinstance(value, str) and (_spelt(value) in _NOBODY_ANSWERED or not said(value, name=True)))

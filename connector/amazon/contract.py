@@ -1,7 +1,7 @@
-"""What the two wire contracts share: one account's rules, and an event's way to JSON.
+"""The base of the two wire contracts: turns the inputs of an event into the bytes to send.
 
-A contract says where requests go, what it accepts (`Contract.limits`) and how it arranges the fields
-of an event (`Contract.shaped`). Everything else is the same for both.
+A contract says where requests go, what it accepts (`Contract.limits`) and how it lays out the
+fields of an event (`Contract.shaped`). Everything else is the same for both.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Contract(ABC):
 
     @abstractmethod
     def shaped(self, fields: Fields, dedupe_id: str) -> dict[str, object]:
-        """Arrange the fields of an event as the contract sends them."""
+        """Return the fields of an event in the layout of the contract."""
 
     def encode(self, inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
         """Encode one event, or name every rule that it breaks."""
@@ -73,7 +73,7 @@ class Contract(ABC):
 
 
 def optional_fields(fields: Fields, limited_data_use: object) -> dict[str, object]:
-    """Return those optional fields of an event that both contracts name alike, where there are any."""
+    """Return the optional fields of an event that have the same name in both contracts."""
     found: dict[str, object] = {}
     if fields.value is not None:
         found["value"] = fields.value
@@ -98,7 +98,8 @@ _FREE_TEXTS: Final = (
     "amazonAdEventKey",
     "partner",
 )
-"""The inputs whose text reaches the request. Every other input becomes a constant, number or time."""
+"""The inputs whose text reaches the request. Every other input becomes a constant, number or
+time."""
 
 
 def _not_unicode(inputs: Mapping[str, object], dedupe_id: str) -> Flaw:

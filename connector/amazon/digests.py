@@ -1,6 +1,8 @@
-"""Digests in the forms that they come in, so that none is taken for a name and hashed again: such a hash matches nobody.
+"""Recognising match keys that are hashed already, in whatever form the digest is written.
 
-Amazon takes SHA-256 (LEG-GO), which is read from every usual way to write its bytes. No other digest is of use.
+A digest that is not recognised would be taken for a name and hashed again, and that hash matches
+nobody. Amazon takes SHA-256 (LEG-GO), which is read in every usual notation of its bytes. No other
+digest is of use.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ __all__ = ["sha256_digits"]
 
 
 def sha256_digits(text: str) -> str | None:
-    """Return the 64 hexadecimal digits that a text stands for, in small letters; empty for another digest, None for none."""
+    """Return the SHA-256 in a text as 64 lower-case hex digits.
+
+    Empty if the text is another digest; None if it is no digest.
+    """
     if not _SHORTEST <= len(text) <= _LONGEST:
         return None
     bare = text.strip(_AROUND)
@@ -33,11 +38,12 @@ def sha256_digits(text: str) -> str | None:
 
 _SHORTEST: Final = 22
 _LONGEST: Final = 320
-"""Characters: of MD5 in base64, and of SHA-512 in hexadecimal digits with something between them and around."""
+"""Characters of the shortest and the longest text looked into: MD5 in base64, and SHA-512 in
+hexadecimal digits with signs between and around them."""
 
 _SHA256_DIGITS: Final = 64
 _HEXADECIMAL: Final = frozenset({32, 40, 56, _SHA256_DIGITS, 96, 128})
-"""Digits of MD5, SHA-1, SHA-224, SHA-256, SHA-384 and SHA-512."""
+"""Hexadecimal digits of MD5, SHA-1, SHA-224, SHA-256, SHA-384 and SHA-512."""
 
 _AROUND: Final = " \t\r\n\"'`\u2018\u2019\u201c\u201d<>(){}[],;"
 _NAMED: Final = re.compile(
@@ -52,11 +58,11 @@ _SALTED: Final = re.compile(
     r"|(?:SSHA|SMD5)[0-9]{0,3}\}",
     re.IGNORECASE,
 ).match
-"""What crypt(3) and web frameworks write: with a salt, so that nobody else can have the same."""
+"""Salted hashes, as crypt(3) and web frameworks write them. Nobody else can have the same one."""
 
 
 def _url_safe(text: str) -> str:
-    """Write base64 of any kind in its alphabet for URLs, on one line."""
+    """Return base64 of any kind in the alphabet for URLs, on one line."""
     for given, written in (
         ("%2B", "-"),
         ("%2F", "_"),
@@ -95,15 +101,16 @@ def _from_base32(text: str) -> str | None:
 
 
 _BASE32: Final = frozenset({26, 32, 52})
-"""Characters of MD5, SHA-1 and SHA-256."""
+"""Base32 characters of MD5, SHA-1 and SHA-256."""
 _IS_BASE32: Final = re.compile(r"[A-Z2-7]+").fullmatch
 _NUMBER: Final = re.compile(r"[2-7]").search
 
 
 def _holds_a_digest(text: str) -> bool:
-    """Say whether there is a digest in a text that says more: a label that is not known, a salt, a file's name.
+    """Return whether a text holds a digest beside something else: a label, a salt, a file name.
 
-    Whatever it is, it is no name. A mailbox may be called so.
+    Such a text is never a person's name. It may be an e-mail address, so texts with "@" are
+    excluded.
     """
     return "@" not in text and bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text))
 
@@ -113,15 +120,16 @@ _HELD: Final = re.compile(
 ).search
 _ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u[0-9A-Fa-f]{4}|&[#0-9A-Za-z]{2,6};")
 _NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}").search
-"""Bytes as an array of numbers."""
+"""At least 15 bytes written as an array of numbers."""
 
 _IS_BASE64: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
 def _is_scattered(body: str) -> bool:
-    """Say whether capitals, small letters and digits follow each other as by chance: 64 in 100 times they then change.
+    """Return whether capitals, small letters and digits follow each other at random, as in base64.
 
-    In what people write they come in runs. Without "=" at its end nothing else tells base64 from an address without gaps.
+    Random characters change their kind 64 times in 100. In what people write, kinds come in runs.
+    Without "=" at the end, nothing else tells base64 from an address without gaps.
     """
     kinds = [0 if each.islower() else 1 if each.isupper() else 2 for each in body]
     changes = sum(one != other for one, other in pairwise(kinds))
@@ -129,3 +137,4 @@ def _is_scattered(body: str) -> bool:
 
 
 _FEW_CHANGES: Final = 0.4
+"""Share of changes up to which a text counts as written by people."""

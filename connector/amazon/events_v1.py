@@ -1,4 +1,7 @@
-"""The wire contract ``events/v1``: the older shape, known from SEG-OLD (docs/amazon-contract.md#request-of-events-v1)."""
+"""The wire contract ``events/v1``: the older one, known from Segment's connector (SEG-OLD).
+
+docs/amazon-contract.md#request-of-events-v1 lists its fields.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from typing import Final
 
 from connector.amazon.contract import Contract, optional_fields
+from connector.amazon.custom_attributes import CustomLimits
 from connector.amazon.rules import Fields, Limits
 from connector.amazon.vocabulary import EVENTS_CURRENCIES, EVENTS_MATCH_KEYS, EVENTS_SOURCES, ISO_COUNTRIES
 
@@ -16,10 +20,13 @@ _LIMITS: Final = Limits(
     countries=ISO_COUNTRIES,
     currencies=EVENTS_CURRENCIES,
     match_key_types=EVENTS_MATCH_KEYS,
-    most_match_keys=11,  # SEG-OLD trims at the number of types
-    most_custom_attributes=13,  # the names that reports know: brand, category, productId, attr1..attr10 (SEG bbce7f5369)
-    custom_value=re.compile(r"(?s).{1,256}").fullmatch,  # SEG-FIRST
-    custom_is_typed=False,  # SEG bbce7f5369 took the type out
+    most_match_keys=11,  # the number of types, as in SEG-OLD
+    custom=CustomLimits(
+        # The names that reports know: brand, category, productId, attr1 to attr10 (SEG bbce7f5369).
+        most=13,
+        value=re.compile(r"(?s).{1,256}").fullmatch,  # SEG-FIRST
+        is_typed=False,  # SEG bbce7f5369 removed the type
+    ),
     amazon_consent_is_a_pair=True,  # SEG-OLD sends it only when both values are there
     takes_traffic=False,
 )
@@ -32,7 +39,7 @@ class EventsV1(Contract):
     prefix = b'{"ingestionMethod":"SERVER_TO_SERVER","eventData":['
     limits = _LIMITS
     first_index = 1
-    """SEG-OLD; LEG-PY of the ancestor."""
+    """Sources: SEG-OLD, and LEG-PY for the ancestor of this contract."""
 
     def headers(self, access_token: str) -> dict[str, str]:
         """Return the headers of a request (SEG-OLD)."""

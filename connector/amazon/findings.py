@@ -1,7 +1,8 @@
-"""What was found wrong with one event: rules it breaks, and what was mended without asking.
+"""What is wrong with one event: the rules that it breaks, and what was adjusted.
 
-A broken rule makes the event a dead letter. An adjustment does not: an optional field that Amazon would refuse is left out,
-so that the conversion itself still counts. Neither ever holds a value of the event.
+A broken rule makes the event a dead letter. An adjustment does not: an optional field that Amazon
+would refuse is left out or changed, so that the conversion itself still counts. Neither ever holds
+a value of the event.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from connector.model import Flaw, Reason
 __all__ = ["Adjustment", "Findings"]
 
 _MOST_NAMED: Final = 20
-"""Broken rules a detail names: it travels in a Kafka header, and an event may hold a hundred bad match keys."""
+"""How many broken rules a detail names. It travels in a Kafka header, and an event may hold a
+hundred bad match keys."""
 
 
 class Adjustment(StrEnum):
-    """Something changed so that Amazon takes the event: a label of a counter."""
+    """A change made so that Amazon takes the event. The value is the counter's label."""
 
     DEDUPE_ID_LEFT_OUT = "dedupe-id-left-out"
     COUNTRY_READ = "country-read"
@@ -37,7 +39,7 @@ class Adjustment(StrEnum):
 
 
 class Findings:
-    """Of one event, in the order they were found."""
+    """Broken rules and adjustments of one event, in the order in which they were found."""
 
     __slots__ = ("adjustments", "broken")
 
@@ -54,7 +56,7 @@ class Findings:
         self.broken.append((Reason.INVALID_FIELD, f"{name}: {rule}"))
 
     def flaw(self) -> Flaw:
-        """Return the flaw: reason of the first broken rule, text of all."""
+        """Return the flaw: the reason of the first broken rule, the texts of all."""
         named = [rule for _, rule in self.broken[:_MOST_NAMED]]
         if more := len(self.broken) - len(named):
             named.append(f"and {more} more")

@@ -1,16 +1,19 @@
-"""Match keys: who the customer was, as Amazon wants to be told.
+"""Match keys: the identifiers by which Amazon attributes an event to a person.
 
-Each input key ends in one of four ways:
+Each key of the input ends in one of four ways:
 
-* **as it came**, trimmed: the types that Amazon takes raw, and SHA-256 in any form, which is a hash already (written in
-  hexadecimal digits and small letters, because Amazon's own code knows no others: AWS-AMC);
-* **normalised and hashed** with SHA-256: the personal types, as `connector.amazon.normalisation` spells them;
-* **left out**, counted: it stands for nobody (`connector.nothing`), is another digest, normalises to nothing, equals
-  another, this contract has no such type, or Amazon would refuse it;
-* **a broken rule**: not readable, or more than anybody could mean.
+* **as it came**, trimmed: the types that Amazon takes raw, and values that are SHA-256 already, in
+  any notation (sent as lower-case hexadecimal digits, because Amazon's own code knows no others:
+  AWS-AMC);
+* **normalised and hashed** with SHA-256: the personal types, spelt as
+  `connector.amazon.normalisation` does;
+* **left out** and counted: the key identifies nobody (`connector.nothing`), is another digest,
+  normalises to nothing, equals another key, has a type that this contract lacks, or would be
+  refused by Amazon;
+* **a broken rule**: the key cannot be read, or there are more keys than anybody could mean.
 
-Whether Amazon reads a second key of one type is not said anywhere; it is sent while there is room, and gives way to the
-first of another.
+No source says whether Amazon reads a second key of the same type. It is sent while there is room,
+and gives way to the first key of another type.
 """
 
 from __future__ import annotations
@@ -30,24 +33,27 @@ from connector.nothing import said, trimmed
 __all__ = ["match_keys"]
 
 _RAW: Final = frozenset({"MAID", "RAMP_ID", "MATCH_ID", "REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"})
-"""OAS EventCreate.matchKeys, the fuller of its two lists (docs/amazon-contract.md#raw-keys)."""
+"""Types sent without a hash: OAS EventCreate.matchKeys, the fuller of its two lists
+(docs/amazon-contract.md#raw-keys)."""
 
 _NAMES: Final = frozenset({"FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE"})
 
 _MOST_LOOKED_AT: Final = 100
-"""Keys, of which 15 are sent at most: far more than anybody means, and a bound for what a record costs."""
+"""Most keys of an event that are read; at most 15 are sent. Far more than anybody means, and a
+bound on the time that one record takes."""
 
 _HASH: Final = re.compile(r"[0-9A-Fa-f]{64}").fullmatch
 """SHA-256 in any case (SEG-HASH)."""
 
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9]{1,100}").fullmatch
-"""AMZ-GTM: alphanumeric, at most 100 characters."""
+"""Alphanumeric, at most 100 characters (AMZ-GTM)."""
 
 
 def match_keys(keys: object, country: str, types: frozenset[str], most: int, found: Findings) -> list[dict[str, object]]:
     """Return the keys as both contracts write them: ``{"type", "values": [one]}``.
 
-    ``country`` is the event's; ``types`` are those of the contract, and ``most`` is how many keys it takes.
+    ``country`` is the event's country. ``types`` and ``most`` are the contract's: which types of
+    keys it has, and how many keys it takes.
     """
     if keys is None or keys == []:
         found.broken.append((Reason.NO_MATCH_KEY, "matchKeys: at least one is required"))
@@ -74,7 +80,7 @@ def match_keys(keys: object, country: str, types: frozenset[str], most: int, fou
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
             continue
         if len(sent) == most:
-            # There is a second of some type, for no contract takes fewer keys than it has types.
+            # Some type has a second key, because no contract takes fewer keys than it has types.
             second = max(at for at, before in enumerate(kinds) if kinds.index(before) < at)
             del sent[second], kinds[second]
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
@@ -92,7 +98,7 @@ def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
         return None, ""
     kind, value = key.get("type"), key.get("value")
     if value is None:
-        # The wire contracts' own shape, for a topic that was written with Amazon's documentation in hand.
+        # The shape of the wire contracts: a producer may have followed Amazon's documentation.
         values = key.get("values")
         value = values[0] if isinstance(values, list) and len(values) == 1 else values
     if not isinstance(kind, str) or not (kind := MATCH_KEYS.get(kind) or constant(kind, MATCH_KEYS)):
@@ -105,19 +111,22 @@ def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
 
 
 def _hashed(kind: str, value: str, country: str) -> str:
-    """Return the hash to send of a personal identifier, in clear or hashed, empty to leave the key out."""
+    """Return the hash to send for a personal identifier, which may be in clear or hashed already.
+
+    Empty if the key is to be left out.
+    """
     if len(value) > LONGEST:
         return ""
     digits = value.lower() if _HASH(value) else sha256_digits(trimmed(value))
     if digits is not None:
         return said(digits, name=kind in _NAMES)
     clear = normalised(kind, said(value, name=kind in _NAMES or kind == "EMAIL"), country)
-    # "ignore": a lone surrogate, which UTF-8 has no bytes for, never comes out of Avro.
+    # "ignore": UTF-8 has no bytes for a lone surrogate, but Avro never yields one.
     return sha256(clear.encode("utf-8", "ignore")).hexdigest() if clear else ""
 
 
 def _raw(kind: str, value: str) -> str:
-    """Return a trimmed identifier that Amazon takes as it is, empty to leave the key out."""
+    """Return a trimmed identifier of a type that is not hashed; empty if it is to be left out."""
     if kind == "MATCH_ID":
         return value if _MATCH_ID(value) else ""
     if kind == "FIP":

@@ -1,12 +1,16 @@
-"""How a personal identifier is written before it is hashed: the same spelling on both sides, or the hash matches nobody.
+"""Normalising a personal identifier before it is hashed.
 
-Where the text of this API speaks, it is followed (OAS CreateMatchKey: e-mail). Else Amazon's own published code is, oddities
-included (AWS-AMC, the uploader of Amazon Marketing Cloud, for US CA GB DE FR ES IT IN JP). For other countries nothing is
-published, and the choice stands at the function. Other vendors write some types in other ways
-(docs/amazon-contract.md#match-key-normalisation), and a wrong hash looks as if it worked, so there is no better evidence
-than Amazon's own code.
+Both sides must spell an identifier the same way, or the hash matches nobody; and a wrong hash looks
+as if it worked. So each rule follows the best evidence there is:
 
-Text is brought to Unicode's form NFC first, or one name would have two hashes; no source names a form.
+1. the text of this API, where it says something (OAS CreateMatchKey: e-mail);
+2. Amazon's own published code, oddities included (AWS-AMC, the uploader of Amazon Marketing Cloud,
+   for US CA GB DE FR ES IT IN JP);
+3. for other countries nothing is published, and each function states its choice.
+
+Other vendors normalise some types in other ways (docs/amazon-contract.md#match-key-normalisation).
+Text is brought to Unicode's form NFC first, because one name would have two hashes otherwise. No
+source names a form.
 """
 
 from __future__ import annotations
@@ -28,9 +32,10 @@ __all__ = ["LONGEST", "PERSONAL", "normalised"]
 
 
 def normalised(kind: str, text: str, country: str) -> str:
-    """Return a value of a type in `PERSONAL` as Amazon hashes it, empty where nothing is left to match by.
+    """Return a value of a type in `PERSONAL` as Amazon hashes it; empty if nothing is left of it.
 
-    ``country``: of the event, in capitals; it says how telephone numbers, postal codes, states and addresses are read.
+    ``country`` is the event's country, in capitals. It decides how telephone numbers, postal codes,
+    states and addresses are read.
     """
     if len(text) > LONGEST or (not text.isascii() and sum(map(bool, map(combining, text))) > _MOST_ACCENTS):
         return ""
@@ -38,17 +43,18 @@ def normalised(kind: str, text: str, country: str) -> str:
 
 
 LONGEST: Final = 1024
-"""Characters: far above every name and address."""
+"""Characters of the longest value that is read: far above every name and address."""
 _MOST_ACCENTS: Final = 256
-"""Characters that combine: far above every name and address, too. NFC takes time by the square of a run of them."""
+"""Most combining characters in a value: far above every name and address. NFC takes time in the
+square of a run of them."""
 
 
 def _email(text: str, _country: str) -> str:
-    """Drop all but ``a-z 0-9 . @ -`` in lower case (OAS CreateMatchKey).
+    """Convert to lower case and keep only ``a-z 0-9 . @ -`` (OAS CreateMatchKey).
 
-    So "+" and "_" go, where Segment keeps the one and AWS-AMC the other
-    (docs/amazon-contract.md#e-mail-plus-and-underscore). An address that
-    would lose letters is left out: of 'müller@example.de' it would make mller@example.de, which may be somebody else's.
+    "+" and "_" are dropped, although Segment keeps the first and AWS-AMC the second
+    (docs/amazon-contract.md#e-mail-plus-and-underscore). An address that would lose letters is left
+    out: 'müller@example.de' would become mller@example.de, which may be somebody else's.
     """
     address = _address_alone(text).lower()
     if any(map(str.isalnum, _ASCII.sub("", address))):
@@ -58,9 +64,10 @@ def _email(text: str, _country: str) -> str:
 
 
 def _address_alone(text: str) -> str:
-    """Cut off what a mail program or a page has around it: "Jo Doe" <jo@example.com>, mailto:jo@example.com?subject=Hi.
+    """Return an address without the text that a mail program or a page puts around it.
 
-    Empty where it is followed by words, and cannot be told from them.
+    Examples: "Jo Doe" <jo@example.com>, mailto:jo@example.com?subject=Hi. Empty if words follow the
+    address and cannot be told from it.
     """
     if _BARE(text):
         return text
@@ -84,21 +91,23 @@ _MAILTO: Final = "mailto:"
 _BRACKETS: Final = ("<>", "[]", "()", "{}", "«»")
 _COMMENT: Final = re.compile(r"\([^()@]*\)")
 _LABEL: Final = re.compile(r"\A(?:[^@]*[:<])?(?:\s*e-?mail\s*=)?", re.IGNORECASE)
-"""Before an address: a scheme, the name of its field, a bracket that is never closed."""
+"""Text before an address: a scheme, the name of its field, a bracket that is never closed."""
 _FOLLOWED: Final = re.compile(r"([^@]*@[^@\s,;|<>()]*\.[^@\s,;|<>().]+)\s*[,;|<>()]").match
 _WORDS_BEHIND: Final = re.compile(r"[^@]*@[^@\s]*\.[^@\s]*[^@\s.]\s+[^@\s.]").match
 _ASCII: Final = re.compile(r"[\x00-\x7f]+")
 _NOT_EMAIL: Final = re.compile(r"[^a-z0-9.@-]")
 _EMAIL: Final = re.compile(r"[.-]*[a-z0-9][a-z0-9.-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)*").fullmatch
-"""One "@", a letter or digit before it and a domain behind it, which AWS-AMC takes without a dot too."""
+"""One "@", with a letter or digit before it and a domain after it. The domain needs no dot, as in
+AWS-AMC."""
 
 
 def _phone(text: str, country: str) -> str:
-    """Write the digits of E.164 without "+", the event's country giving the calling code where the number has none.
+    """Return the digits of E.164 without "+"; the event's country gives a missing calling code.
 
-    So are all numbers that AWS-AMC's files expect; its later code knows no country and would read 9876543210 as one of Iran.
-    A number that only its neighbours could dial (seven digits in the US), or one without a calling code in no country, gives
-    nothing, as there.
+    All numbers that AWS-AMC's files expect are written so. Its later code knows no country, and
+    would read 9876543210 as a number of Iran. Two kinds of numbers give nothing, as in AWS-AMC: one
+    that only neighbours could dial (seven digits in the US), and one without a calling code if the
+    event has no country.
     """
     text = _without_decimals(text)
     number = _possible(text, country)
@@ -120,12 +129,16 @@ def _possible(text: str, country: str) -> phonenumbers.PhoneNumber | None:
 
 
 def _from_abroad(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber | None:
-    """Return what ``text`` means with the "+" that it lacks, None where ``number``, its national reading, is what it means.
+    """Return the number that ``text`` means if it only lacks its "+"; None if ``number`` is right.
 
-    Where numbers vary in length 4915112345678 is also a number of DE, which would get the calling code twice; and 4964721108
-    of DE is one without a calling code, by AWS-AMC's files. So the first digits are taken for the calling code where they
-    then lead to a mobile number, or stand alone ("49 (0) 30 1234567"); and only if a national number would begin with the
-    trunk prefix "0", which this one lacks ("48 301 30 61" of PL has none: it is one of Radom).
+    ``number`` is ``text`` read as a national number. Where numbers vary in length, the two readings
+    compete: 4915112345678 is also a national number of DE, which would get the calling code twice;
+    but 4964721108 of DE has no calling code, by AWS-AMC's files.
+
+    So the first digits are taken for the calling code only if the rest is a mobile number, or if
+    they stand alone ("49 (0) 30 1234567"). In addition, national numbers of the country must begin
+    with the trunk prefix "0", which this one lacks. (PL has no such prefix: "48 301 30 61" is a
+    number of Radom.)
     """
     code, first = str(number.country_code), _FIRST_DIGITS(text)
     if "+" in text or first is None or not first[0].startswith(code) or _type(number) == phonenumbers.PhoneNumberType.MOBILE:
@@ -140,13 +153,16 @@ def _from_abroad(text: str, number: phonenumbers.PhoneNumber) -> phonenumbers.Ph
 
 
 _LONGEST_NUMBER: Final = 64
-"""Characters: four times the digits of E.164."""
+"""Characters of the longest number that is read: four times the digits of E.164."""
 _FIRST_DIGITS: Final = re.compile(r"[0-9]+").search
 _type: Final = phonenumbers.number_type
 
 
 def _name(text: str, _country: str) -> str:
-    """Fold German and Danish letters, then drop all but letters and digits (AWS-AMC ``default_normalizer``)."""
+    """Fold German and Danish letters, then keep only letters and digits.
+
+    Source: AWS-AMC ``default_normalizer``.
+    """
     return _NOT_WORD.sub("", text.lower().translate(_FOLDED))
 
 
@@ -155,15 +171,18 @@ _NOT_WORD: Final = re.compile(r"[^a-z0-9]")
 
 
 def _city(text: str, _country: str) -> str:
-    """Drop all but letters and digits, without folding: München is mnchen (AWS-AMC ``city_normalizer``)."""
+    """Keep only ASCII letters and digits, without folding: München becomes mnchen.
+
+    Source: AWS-AMC ``city_normalizer``.
+    """
     return _NOT_WORD.sub("", text.lower())
 
 
 def _state(text: str, country: str) -> str:
-    """Abbreviate by the country's table, else cut to two letters (AWS-AMC ``state_normalizer``).
+    """Abbreviate by the country's table; without an entry, cut to two letters.
 
-    Of other countries the whole name stands, for two letters of it would be many states'
-    (docs/amazon-contract.md#match-key-normalisation).
+    Source: AWS-AMC ``state_normalizer``. For countries that it does not know the whole name is
+    kept, because many states share two letters (docs/amazon-contract.md#match-key-normalisation).
     """
     if country not in _REFERENCE:
         return _NOT_WORD.sub("", text.lower())
@@ -179,9 +198,10 @@ _NOT_CAPITAL: Final = re.compile(r"[^A-Z]")
 
 
 def _postal(text: str, country: str) -> str:
-    """Cut to the length of the country's codes and keep what has their shape, in its case (AWS-AMC ``zip_normalizer``).
+    """Cut to the length of the country's codes; empty if the result does not have their form.
 
-    Of other countries letters and digits stand whole: the reference's five digits would empty or cut good codes of theirs.
+    Source: AWS-AMC ``zip_normalizer``; case is kept. For countries that it does not know all
+    letters and digits are kept, because its default of five digits would cut or empty good codes.
     """
     dropped, length, shape = _POSTAL.get(country, _OTHER_POSTAL)
     code = dropped.sub("", _without_decimals(text))[:length]
@@ -189,9 +209,10 @@ def _postal(text: str, country: str) -> str:
 
 
 def _without_decimals(text: str) -> str:
-    """Return the whole number that a spreadsheet or a column of doubles made 2360.0 or 4.155552671E9 of.
+    """Return the whole number that a spreadsheet or a column of doubles wrote as a decimal.
 
-    Empty where it has not every digit of it: 4.15555E+09.
+    Examples: 2360.0 and 4.155552671E9. Empty if digits are lost, as in 4.15555E+09. Any other text
+    is returned as it is.
     """
     if decimals := _DECIMALS(text):
         return text[: decimals.start(decimals.lastindex or 1)]
@@ -204,9 +225,11 @@ def _without_decimals(text: str) -> str:
 
 
 _DECIMALS: Final = re.compile(r"\+?[0-9]+([.,](?:00?|0{4,}))|\+?[0-9]{4,}([.,]000)").fullmatch
-"""Three zeros behind a few digits are thousands."""
+"""A whole number with decimals of zero. Three zeros after one to three digits are thousands
+instead."""
 _SCIENTIFIC: Final = re.compile(r"\+?([1-9])[.,]([0-9]+)[eE](\+?)([0-9]{1,2})").fullmatch
-"""A spreadsheet writes a "+", and no more digits than there is room for; Java and JavaScript write all there are."""
+"""A number in scientific notation. With a "+" digits may be lost, because a spreadsheet writes only
+those that fit; Java and JavaScript write all."""
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^0-9A-Za-z]")
 _NOT_DIGIT: Final = re.compile(r"[^0-9]")
 _FIVE_DIGITS: Final = (_NOT_DIGIT, 5, re.compile(r"[0-9]{5}"))
@@ -221,9 +244,10 @@ _POSTAL: Final[Mapping[str, tuple[re.Pattern[str], int | None, re.Pattern[str]]]
 
 
 def _address(text: str, country: str) -> str:
-    """Abbreviate an address word by word and join the words (AWS-AMC ``address_normalizer``).
+    """Abbreviate an address word by word and join the words.
 
-    Accents, apostrophes, slashes and inner dashes stay. Only the street part belongs in it (AMZ-NORM).
+    Source: AWS-AMC ``address_normalizer``. Accents, apostrophes, slashes and inner dashes are kept.
+    The input should hold the street part only (AMZ-NORM).
     """
     words = [word for word in _BETWEEN_WORDS.split(text.upper()) if word]
     _split_at_dash(words)
@@ -240,7 +264,8 @@ _BEHIND_POUND: Final = "0123456789-/" + ascii_uppercase
 def _split_at_dash(words: list[str]) -> None:
     """Split "12-B" into "12" and "B"; "12-14" and "A-B" stay.
 
-    As the reference counts, words pushed back by earlier splits beyond the number there was at first are not looked at.
+    The loop stops at the number of words that there was at first, as in AWS-AMC: splits push later
+    words beyond it, and those are not split.
     """
     for position in range(len(words)):
         before, _, behind = words[position].rpartition("-")
@@ -251,7 +276,8 @@ def _split_at_dash(words: list[str]) -> None:
 def _split_at_pound(words: list[str]) -> None:
     """Split "APT#5" into "APT", "#" and "5", so that "#" becomes "number".
 
-    As the reference does it: what stands before letters and "#" in a word is lost, and the limit is as for dashes.
+    Two oddities are those of AWS-AMC: characters before the letters and "#" of a word are lost, and
+    the loop stops as in `_split_at_dash`.
     """
     for first in range(len(words)):
         position, word, read = first, words[first], 0
@@ -277,4 +303,4 @@ PERSONAL: Final[Mapping[str, Callable[[str, str], str]]] = {
     "STATE": _state,
     "POSTAL": _postal,
 }
-"""The types that are hashed, each with its normaliser of text and country."""
+"""The types that are hashed, each with the function that normalises its text for a country."""

@@ -1,4 +1,7 @@
-"""Amazon Ads' regions: where each takes events and where it gives tokens (docs/amazon-contract.md#endpoint-and-account)."""
+"""Amazon Ads' regions: the host that takes events, and the address that gives tokens.
+
+Sources: docs/amazon-contract.md#endpoint-and-account and docs/amazon-contract.md#login-with-amazon.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ class Region(NamedTuple):
 
 
 EU: Final = "EU"
-"""The region whose advertisers must send consent (OAS CreateConsent); by region and not by country, as in Segment."""
+"""The region whose advertisers must send consent (OAS CreateConsent). The region decides, not the
+country, as in Segment."""
 
 REGIONS: Final = {
     "NA": Region("https://advertising-api.amazon.com", "https://api.amazon.com/auth/o2/token"),

@@ -1,17 +1,19 @@
-"""The rules for fields that both wire contracts share: from the inputs of one event to fields that Amazon takes, or a flaw.
+"""The field rules of both wire contracts: inputs of an event in, clean fields or a flaw out.
 
-How a field that is not right is judged:
+A field that is not right has one of three consequences:
 
-* required, and missing or not what Amazon takes: the event is a dead letter;
-* of the wrong type: a dead letter, whatever the field; the producer means something that we cannot read;
-* optional and blank: as if it were not there;
-* optional, and Amazon would refuse it: left out and counted, so that the conversion still counts; so are custom attributes
-  that are bad, of whatever type, and consent texts that have not their form;
-* optional, but Amazon would book something else without it (value, currency and units of a purchase), or we would drop a
-  customer's denial (consent, limited data use): a dead letter.
+- The event is a **dead letter** if a required field is missing or not acceptable to Amazon. So it
+  is if any field has the wrong type, because the producer means something that we cannot read. So
+  it is if leaving out an optional field would do harm: Amazon would book something else (value,
+  currency and units of a purchase), or a person's denial would be dropped (consent, limited data
+  use).
+- The field is **left out** and counted if it is optional and Amazon would refuse it, so that the
+  conversion still counts. Bad custom attributes of any type and consent strings without the right
+  form are left out, too.
+- Nothing happens if an optional field is blank: it counts as absent.
 
-`FieldRules.clean` is total and runs once an event. Its straight line costs a few microseconds; the texts of findings are
-made only when there is one. Caches are bounded by count and by the length of what they hold.
+`FieldRules.clean` is total and runs once for each event. A good event takes a few microseconds;
+texts are made only for findings. Caches are bounded by the number and the length of their entries.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ from typing import Any, Final
 import orjson
 
 from connector.amazon.consent import consent
+from connector.amazon.custom_attributes import CustomLimits, custom_attributes
 from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.match_keys import match_keys
 from connector.amazon.vocabulary import (
-    CUSTOM_TYPES,
     EVENT_TYPES,
     MAX_TEXT,
     NOT_ISO,
@@ -50,18 +52,14 @@ __all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Where the two contracts differ in what they take."""
+    """What one contract accepts, where the two contracts differ."""
 
     sources: Mapping[str, str]
     countries: frozenset[str]
     currencies: frozenset[str]
     match_key_types: frozenset[str]
     most_match_keys: int
-    most_custom_attributes: int
-    custom_value: Callable[[str], object]
-    """Says whether the value of a custom attribute is taken."""
-    custom_is_typed: bool
-    """Whether a custom attribute is sent with its type."""
+    custom: CustomLimits
     amazon_consent_is_a_pair: bool
     """Whether ``amznUserData`` alone is not enough."""
     takes_traffic: bool
@@ -70,7 +68,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Fields:
-    """One event as Amazon takes it, before it has a contract's shape. None: not sent."""
+    """One event as Amazon takes it, before it gets a contract's layout. None is not sent."""
 
     name: str
     event_type: str
@@ -85,43 +83,45 @@ class Fields:
     limited_data_use: bool
     consent: dict[str, object] | None
     custom: list[tuple[str, str, str]]
-    """Name, type and value."""
+    """Name, type and value of each custom attribute."""
     traffic: dict[str, str] | None
-    """User agent, measurement tokens, ad event key and partner, by input."""
+    """User agent, measurement tokens, ad event key and partner, by the name of their input."""
 
 
 class WithoutConsent(StrEnum):
-    """What becomes of an event without any signal of consent where one is required."""
+    """What becomes of an event without any signal of consent, if one is required."""
 
     DEAD_LETTER = "dead-letter"
-    """It needs whoever knows whether the person was asked."""
+    """The event is a dead letter: somebody must find out whether the person was asked."""
     DENIED = "denied"
-    """It is sent as denied, as Amperity does: Amazon takes such an event and leaves it out of use (AMZ-GTM validation)."""
+    """The event is sent as denied, as Amperity does. Amazon takes such an event and does not use it
+    (AMZ-GTM validation)."""
     SEND = "send"
-    """It is sent as it is, by someone who knows that Amazon takes it from this account (docs/amazon-contract.md#consent)."""
+    """The event is sent without consent. For accounts from which Amazon is known to take such
+    events (docs/amazon-contract.md#consent)."""
 
 
 class FieldRules:
-    """The rules with one contract's limits, and the count of adjustments made under them.
+    """The rules with one contract's limits, and the count of adjustments made by them.
 
-    ``without_consent`` holds for region EU; None where no consent is required.
+    ``without_consent`` is None if no consent is required, that is outside region EU.
     """
 
     def __init__(self, limits: Limits, without_consent: WithoutConsent | None) -> None:
         self._limits = limits
         self._without_consent = without_consent
-        # Every label from the start: the reader, in another thread, never sees the table grow.
+        # Has every label from the start: a reader in another thread never sees the table grow.
         self.adjustments: Counter[str] = Counter({label.value: 0 for label in Adjustment})
 
     def clean(self, inputs: Mapping[str, object]) -> Fields | Flaw:
-        """Return the fields to send, or every rule broken. Total: no input raises."""
+        """Return the fields to send, or every broken rule. Total: no input raises."""
         found, get, limits = Findings(), inputs.get, self._limits
         name = _name(get("name"), found)
         event_type = _constant(get("eventType"), "eventType", EVENT_TYPES, found)
         purchase = event_type == PURCHASE
         source = _constant(get("eventActionSource"), "eventActionSource", limits.sources, found)
         if (own_id := get("clientDedupeId")) is not None:
-            _look_at_id(own_id, found)
+            _check_id(own_id, found)
         time = _time(get("timestamp"), found)
         country = _country(get("countryCode"), limits.countries, found)
         custom, typed = get("customAttributes"), get("customData")
@@ -138,7 +138,7 @@ class FieldRules:
             country,
             (options := get("dataProcessingOptions")) is not None and _limited_data_use(options, found),
             self._consent(get("consent"), found),
-            [] if custom is None and typed is None else _custom(custom, typed, limits, found),
+            [] if custom is None and typed is None else custom_attributes(typed, custom, limits.custom, found),
             _traffic(inputs, limits.takes_traffic, found) if any(map(get, _TRAFFIC)) else None,
         )
         if found.broken:
@@ -149,9 +149,9 @@ class FieldRules:
 
     def _consent(self, given: object, found: Findings) -> dict[str, object] | None:
         broken_before = len(found.broken)
-        told = None if given is None else consent(given, self._limits.amazon_consent_is_a_pair, found)
-        if told or self._without_consent is None or len(found.broken) > broken_before:
-            return told
+        signal = None if given is None else consent(given, self._limits.amazon_consent_is_a_pair, found)
+        if signal or self._without_consent is None or len(found.broken) > broken_before:
+            return signal
         if self._without_consent is WithoutConsent.DENIED:
             found.adjustments.append(Adjustment.CONSENT_DENIED)
             return {"amazonConsent": {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}}
@@ -162,7 +162,10 @@ class FieldRules:
 
 
 def differ(one: bytes, other: bytes) -> bool:
-    """Say whether two written events differ in more than their time: a producer that sends one again may stamp it anew."""
+    """Return whether two encoded events differ in more than their time.
+
+    A producer that sends an event again may give it a new time.
+    """
     events = [orjson.loads(event) for event in (one, other)]
     for event in events:
         for name in ("eventTime", "timestamp"):
@@ -171,12 +174,15 @@ def differ(one: bytes, other: bytes) -> bool:
 
 
 def _present(given: object) -> object:
-    """Return an optional input, None where it is a blank text: that says no more than null does."""
+    """Return an optional input; None if it is a blank text, which says no more than null."""
     return None if isinstance(given, str) and not given.strip() else given
 
 
-def _look_at_id(own_id: object, found: Findings) -> None:
-    """Count an id that says nothing: the event goes with a derived one. A blank one is none, as everywhere."""
+def _check_id(own_id: object, found: Findings) -> None:
+    """Check the event's own id. One that says nothing is counted, and a derived id is sent instead.
+
+    A blank id counts as absent, like every blank input.
+    """
     if not isinstance(own_id, str):
         found.invalid("clientDedupeId", "not a string")
     elif not said(own_id) and not own_id.isspace() and own_id:
@@ -196,7 +202,7 @@ def _name(name: object, found: Findings) -> str:
 
 
 def _constant(text: object, name: str, table: Mapping[str, str], found: Findings) -> str:
-    """Return the constant spelt by a required field, empty where a rule is broken."""
+    """Return the constant that a required field spells; empty if a rule is broken."""
     if isinstance(text, str):
         if spelt := constant(text, table):
             return spelt
@@ -218,8 +224,9 @@ def _time(milliseconds: object, found: Findings) -> str:
     # A bool is an int to isinstance.
     if type(milliseconds) is int and 0 <= (second := milliseconds // 1000) < _SECONDS_TO_YEAR_10000:
         minute, second = divmod(second, 60)
-        # Without milliseconds: SEED's format has none, and whether Amazon takes a fraction is unknown
-        # (docs/amazon-contract.md#unknown), while a time that it cannot read costs the event (AMZ-GTM troubleshooting).
+        # Whole seconds: SEED's format has no fraction, and whether Amazon takes one is unknown
+        # (docs/amazon-contract.md#unknown). A time that it cannot read costs the event (AMZ-GTM
+        # troubleshooting).
         return f"{_iso_minute(minute)}:{second:02}Z"
     if milliseconds is None:
         found.missing("timestamp")
@@ -230,7 +237,10 @@ def _time(milliseconds: object, found: Findings) -> str:
 
 @lru_cache(maxsize=16_384)
 def _iso_minute(minute: int) -> str:
-    """Return ``YYYY-MM-DDThh:mm``. Of all times that are not stale (seven days) every minute is remembered."""
+    """Return ``YYYY-MM-DDThh:mm``.
+
+    The cache holds every minute of the seven days in which no event is stale.
+    """
     return datetime.fromtimestamp(minute * 60, UTC).isoformat()[:16]
 
 
@@ -240,7 +250,7 @@ def _value(value: object, purchase: bool, found: Findings) -> float | None:
         return None
     amount = _finite(value)
     if amount is None or (purchase and amount < 0):
-        if purchase:  # without a value Amazon books a default
+        if purchase:  # not left out: Amazon would book a default
             found.invalid("value", "not a finite amount of at least 0, as a purchase needs")
         else:
             found.adjustments.append(Adjustment.VALUE_LEFT_OUT)
@@ -252,7 +262,8 @@ def _value(value: object, purchase: bool, found: Findings) -> float | None:
 
 
 _NUMBERS: Final = frozenset({float, int, Decimal})
-"""What Avro's number types decode to; compared by identity, for a bool is an int to isinstance."""
+"""The types that Avro's numbers decode to. Compared with ``type``, because isinstance takes a bool
+for an int."""
 
 _CENT: Final = Decimal("0.01")
 
@@ -271,24 +282,24 @@ def _currency(code: object, purchase: bool, currencies: frozenset[str], found: F
         return None
     if isinstance(code, str) and (code in currencies or (code := trimmed(code[:MAX_TEXT]).upper()) in currencies):
         return code
-    # Without it Amazon books the definition's currency.
+    # Not left out: Amazon would book the currency of the event's definition.
     found.invalid("currencyCode", "not a currency code of this contract")
     return None
 
 
 _MOST_UNITS: Final = 2**31 - 1
-"""OAS EventCreate.unitsSold: int32. A lower bound is not given; nobody sells less than nothing."""
+"""OAS EventCreate.unitsSold is an int32. It has no lower bound; ours is 0."""
 
 
 def _units(units: object, purchase: bool, found: Findings) -> int | None:
     if not purchase:
         found.adjustments.append(Adjustment.UNITS_LEFT_OUT)
         return None
-    # 2.0 is what a writer whose units are a double means by 2.
+    # A writer whose units are a double writes 2.0 for 2.
     amount = units if type(units) is int else _finite(units) if type(units) in _NUMBERS else None
     if amount is not None and 0 <= amount <= _MOST_UNITS and amount == int(amount):
         return int(amount)
-    # Without it Amazon books one unit.
+    # Not left out: Amazon would book one unit.
     found.invalid("unitsSold", "not a whole number between 0 and 2147483647")
     return None
 
@@ -315,13 +326,14 @@ def _country(code: object, countries: frozenset[str], found: Findings) -> str:
 
 
 def _limited_data_use(given: object, found: Findings) -> bool:
-    """Say whether the only option there is was asked for. An unknown one may be a denial, and is not dropped.
+    """Return whether an event asks for LIMITED_DATA_USE, the only option there is.
 
-    Taken as an array of options (events/v1), as one of them (the ancestor), or in the record that adsApi/v1 has around it.
+    The input may be an array of options (events/v1), one option (the ancestor), or a record with
+    the field ``options`` (adsApi/v1). An unknown option breaks a rule, because it may be a denial.
     """
     options = given.get("options", given) if isinstance(given, dict) else given
-    if isinstance(options, list) and len(options) > _MOST_LOOKED_AT:
-        found.invalid("dataProcessingOptions", f"more than {_MOST_LOOKED_AT}")
+    if isinstance(options, list) and len(options) > _MOST_OPTIONS:
+        found.invalid("dataProcessingOptions", f"more than {_MOST_OPTIONS}")
         return False
     asked = [option for option in (options if isinstance(options, list) else [options]) if _present(option) is not None]
     if all(isinstance(option, str) and constant(option, PROCESSING_OPTIONS) for option in asked):
@@ -330,72 +342,16 @@ def _limited_data_use(given: object, found: Findings) -> bool:
     return False
 
 
-_CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
-"""OAS CreateCustomData.name; SEG-FIRST says the same of events/v1."""
-
-_MOST_LOOKED_AT: Final = 1_000
-"""Attributes or options, of which 13 and one are sent: far more than anybody means, and a bound for what a record costs."""
-
-
-def _custom(untyped: object, typed: object, limits: Limits, found: Findings) -> list[tuple[str, str, str]]:
-    """Return names, types and values that Amazon takes, up to its limit: typed ones first, each name once.
-
-    Whether Amazon takes a name twice is unknown; the one whose type was given is meant. A bad one costs itself alone.
-    """
-    sent: dict[str, tuple[str, str, str]] = {}
-    for input_name, attributes in (("customData", typed), ("customAttributes", untyped)):
-        if isinstance(attributes, list | dict) and len(attributes) > _MOST_LOOKED_AT:
-            found.invalid(input_name, f"more than {_MOST_LOOKED_AT}")
-            return []
-    for given_name, given, value in (*_attributes(typed), *_attributes(untyped)):
-        text, kind = _read(value, given, limits.custom_is_typed)
-        name = given_name.strip() if isinstance(given_name, str) else ""
-        if (
-            kind
-            and len(sent) < limits.most_custom_attributes
-            and name not in sent
-            and _CUSTOM_NAME(name)
-            and limits.custom_value(text)
-        ):
-            sent[name] = (name, kind, text)
-        else:
-            found.adjustments.append(Adjustment.CUSTOM_ATTRIBUTE_LEFT_OUT)
-    return list(sent.values())
-
-
-def _attributes(given: object) -> list[tuple[object, object, object]]:
-    """Return names, types and values, of a map or of an array of records; nothing in the place of what cannot be read."""
-    if isinstance(given, dict):
-        return [(name, None, value) for name, value in given.items() if value is not None]
-    if isinstance(given, list):
-        records = (each if isinstance(each, dict) else {} for each in given)
-        return [(each.get("name"), each.get("dataType"), each.get("value")) for each in records]
-    return [] if _present(given) is None else [(None, None, None)]
-
-
-def _read(value: object, given: object, typed: bool) -> tuple[str, str]:
-    """Return the text of a custom attribute's value, and its type; no type where Amazon would refuse it."""
-    if type(value) is int and value.bit_length() < 64:  # a long
-        given, value = given or "INTEGER", str(value)
-    if not isinstance(value, str) or not isinstance(given, str | None):
-        return "", ""
-    value = value.strip()
-    if not (typed and given):
-        return value, "STRING"
-    kind = constant(given, CUSTOM_TYPES)
-    return value, "" if kind is None or (kind == "INTEGER" and not _is_int32(value)) else kind
-
-
-def _is_int32(digits: str) -> bool:
-    """Say whether it is an INTEGER of 32 bits (OAS DataType); the characters that a value may have leave it no sign."""
-    return bool(_DIGITS(digits)) and int(digits) < 2**31
-
-
-_DIGITS: Final = re.compile(r"[0-9]{1,10}").fullmatch
+_MOST_OPTIONS: Final = 1_000
+"""Options that are read: far more than anybody means, and a bound on the time that one record
+takes."""
 
 
 def _traffic(inputs: Mapping[str, object], taken: bool, found: Findings) -> dict[str, str]:
-    """Return what tells of the ad and the device, of which only ``adsApi/v1`` has fields (OAS EventCreate)."""
+    """Return the inputs about the ad and the device; only ``adsApi/v1`` has fields for them.
+
+    ``taken`` says that the contract has them. Source: OAS EventCreate.
+    """
     sent: dict[str, str] = {}
     for name, (cleaned, left_out) in _TRAFFIC.items():
         given = inputs.get(name)
@@ -412,16 +368,21 @@ def _traffic(inputs: Mapping[str, object], taken: bool, found: Findings) -> dict
 
 
 def _user_agent(text: str) -> str:
-    return text if len(text) <= 512 else ""  # OAS CreateDeviceInfo; half of one would name another browser
+    # OAS CreateDeviceInfo. A longer one is not cut: half of it would name another browser.
+    return text if len(text) <= 512 else ""
 
 
 def _measurement_tokens(text: str) -> str:
-    """Keep the pairs that are whole: each stands for a click of its own (OAS EventCreate.arefMeasurementTokens)."""
+    """Return the complete pairs of token and time; each stands for one click.
+
+    Source: OAS EventCreate.arefMeasurementTokens.
+    """
     return "|".join(filter(_TOKEN_PAIR, text.split("|"))) if len(text) <= _LONGEST_TOKENS else ""
 
 
 _LONGEST_TOKENS: Final = 16_384
-"""Characters of more than 600 pairs: nobody clicks so often, and a bound for what one record may cost."""
+"""Characters of the longest text that is read, more than 600 pairs. Nobody clicks so often, and it
+bounds the time that one record takes."""
 _TOKEN_PAIR: Final = re.compile(r"[A-Za-z0-9]{10}\.[0-9]{13}").fullmatch
 
 _TRAFFIC: Final[Mapping[str, tuple[Callable[[str], str], Adjustment]]] = {
@@ -430,4 +391,5 @@ _TRAFFIC: Final[Mapping[str, tuple[Callable[[str], str], Adjustment]]] = {
     "amazonAdEventKey": (str, Adjustment.AD_EVENT_KEY_LEFT_OUT),
     "partner": (str, Adjustment.PARTNER_LEFT_OUT),
 }
-"""By input: what of it Amazon takes, and what is counted where that is less."""
+"""By input: the function that returns the part that Amazon takes, and what is counted if that is
+not all."""

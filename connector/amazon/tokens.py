@@ -1,7 +1,7 @@
-"""Login with Amazon: what to ask, what the answer says, when to ask again. Pure; ``client`` asks.
+"""Login with Amazon: what to ask for, what the answer says, when to ask again.
 
-An access token lives an hour (docs/amazon-contract.md#login-with-amazon). It is refreshed ahead of its end, while
-requests go on with the old one.
+An access token lives an hour (docs/amazon-contract.md#login-with-amazon). It is refreshed before it
+expires, while requests go on with the old one. This file is pure: ``client`` sends what it says.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ __all__ = ["AccessToken", "Credentials", "FixedToken", "Secret", "postponed", "r
 
 
 Secret = Callable[[], str]
-"""Asked for whenever it is needed: the file it stands in may have changed."""
+"""A function that returns a secret. It is called for each use, because the secret's file may have
+changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What Login with Amazon gives access tokens for. Secrets do not show in its ``repr``."""
+    """Credentials that Login with Amazon exchanges for access tokens; ``repr`` shows no secret."""
 
     client_id: str
     client_secret: Secret = field(repr=False)
@@ -35,14 +36,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class FixedToken:
-    """An access token that somebody else renews; we cannot."""
+    """An access token that the connector cannot renew: somebody else does."""
 
     access_token: Secret = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A token and its times, in seconds of the monotonic clock that was passed in."""
+    """A token and its times, in seconds of the clock that ``read_token`` was given."""
 
     text: str = field(repr=False)
     refresh_at: float
@@ -50,16 +51,22 @@ class AccessToken:
 
 
 def read_fixed(token: FixedToken) -> str | RequestFailed:
-    """Return the token as it is now, or why it cannot be sent: a file may have come to hold anything."""
+    """Return the token as it is now, or why it cannot be sent.
+
+    Its file may hold anything by now.
+    """
     text = token.access_token()
     if _HEADER_TEXT(text):
         return text
-    detail = "AMAZON_ACCESS_TOKEN is no token: it is empty, or has characters that no HTTP header takes"
+    detail = "AMAZON_ACCESS_TOKEN is not a token: it is empty, or has characters that an HTTP header cannot hold"
     return RequestFailed(Failure.OPERATOR, "token-unusable", detail=detail)
 
 
 def refresh_form(credentials: Credentials) -> dict[str, str]:
-    """Return the fields of a refresh, sent form-encoded; with an ``Authorization`` header it would fail (SEG-NEW)."""
+    """Return the fields of a refresh request, to be sent form-encoded.
+
+    The request must not have an ``Authorization`` header: it would fail (SEG-NEW).
+    """
     return {
         "grant_type": "refresh_token",
         "refresh_token": credentials.refresh_token(),
@@ -69,7 +76,10 @@ def refresh_form(credentials: Credentials) -> dict[str, str]:
 
 
 def read_token(status: int, headers: Mapping[str, str], body: bytes, now: float) -> AccessToken | RequestFailed:
-    """Read the answer to a refresh sent at ``now``. Total. Nothing of the answer but its OAuth error code is quoted."""
+    """Read the answer to a refresh that was sent at ``now``.
+
+    Total: any answer has a result. Only its OAuth error code is ever quoted.
+    """
     answer = _parsed(body)
     if status == 200:
         token = _token(answer, now)
@@ -83,30 +93,32 @@ def read_token(status: int, headers: Mapping[str, str], body: bytes, now: float)
 
 
 def postponed(token: AccessToken, now: float) -> AccessToken:
-    """Return the token with its next refresh put off, after one that failed while it is still valid."""
+    """Return a token that is still valid with a later refresh, after one that failed."""
     return AccessToken(token.text, now + _RETRY_SECONDS, token.expires_at)
 
 
 _RETRY_SECONDS: Final = 10.0
-"""Between refreshes that fail ahead of the end: some thirty in the time that is left."""
+"""Pause after a failed refresh while the token is still valid. It allows some thirty tries before
+the token expires."""
 
 _REFRESH_AHEAD_SECONDS: Final = 300.0
-"""AMZ-GTM caches a token for 55 of its 60 minutes."""
+"""How long before a token expires it is refreshed: AMZ-GTM caches a token for 55 of its 60
+minutes."""
 
 _DEFAULT_LIFE_SECONDS: Final = 3600.0
 _MOST_LIFE_SECONDS: Final = 86400.0
-"""A life beyond a day is not believed; refreshing too early costs one request."""
+"""Longest lifetime that is believed: a day. Refreshing too early costs one request."""
 
-_UNREADABLE: Final = "Login with Amazon answered 200 without a token; check AMAZON_TOKEN_URL, and what stands between"
+_UNREADABLE: Final = "Login with Amazon answered 200 without a token; check AMAZON_TOKEN_URL, and any proxy in between"
 _ADVICE: Final = "check AMAZON_CLIENT_ID, AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN, and that the consent still stands"
 
 _OAUTH_ERRORS: Final = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
 )
-"""RFC 6749, section 5.2."""
+"""Error codes that may be quoted (RFC 6749, section 5.2)."""
 
 _HEADER_TEXT: Final = re.compile(r"[!-~]{1,8192}").fullmatch
-"""Printable ASCII, so that nothing can break out of the header that the token is put in."""
+"""Printable ASCII without blanks, so that a token cannot break out of its header."""
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

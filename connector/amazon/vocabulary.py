@@ -1,7 +1,8 @@
-"""Amazon's enums, and how people's spelling of them is read.
+"""Amazon's enums as tables, and the functions that read other spellings of their constants.
 
-A constant is recognised by its letters and digits alone: "Add to Shopping Cart", "add-to-shopping-cart" and
-``ADD_TO_SHOPPING_CART`` are one. No two constants of an enum differ in anything else, so nothing is guessed.
+A constant is recognised by its letters and digits alone: "Add to Shopping Cart",
+"add-to-shopping-cart" and ``ADD_TO_SHOPPING_CART`` are the same. All constants of an enum differ in
+their letters and digits, so nothing is guessed.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ __all__ = [
 ]
 
 MAX_TEXT: Final = 64
-"""Characters of the longest text looked up: far above every constant and label. It bounds what the caches below hold."""
+"""Characters of the longest text that is looked up: far above every constant and label. Bounds the
+memory of the caches below."""
 
 _CACHED: Final = 1024
-"""Spellings remembered; a topic has a few dozen."""
+"""Spellings remembered by each cache; a topic has a few dozen."""
 
 
 @lru_cache(maxsize=_CACHED)
@@ -51,7 +53,7 @@ def _by_letters(*constants: str) -> dict[str, str]:
 
 
 def constant(text: str, table: Mapping[str, str]) -> str | None:
-    """Return the constant of ``table`` that ``text`` spells, None if none."""
+    """Return the constant of ``table`` that ``text`` spells; None if it spells none."""
     if spelt := table.get(text):
         return spelt
     return table.get(_squeeze(text)) if len(text) <= MAX_TEXT else None
@@ -62,9 +64,10 @@ _LOCALE: Final = re.compile(r"[a-z]{2,3}[-_]([A-Z]{2})")
 
 @lru_cache(maxsize=_CACHED)
 def country_code(text: str) -> str:
-    """Return ``text`` in the form of a country code: trimmed, in capitals, the country of a locale ("en-US").
+    """Return ``text`` in the form of a country code: trimmed and in capitals.
 
-    A locale is taken as Segment takes it (SEG-OLD), and only with a lower-case language, or "US-CA" would be Canada.
+    A locale such as "en-US" gives its country, as in Segment (SEG-OLD). Its language must be in
+    lower case, because "US-CA" would be Canada otherwise.
     """
     text = trimmed(text)
     locale = _LOCALE.fullmatch(text)
@@ -93,7 +96,8 @@ EVENTS_SOURCES: Final = _by_letters("ANDROID", "FIRE_TV", "IOS", "OFFLINE", "WEB
 
 _PARTNER: Final = "MEASUREMENT_ATTRIBUTION_PARTNER"
 ADS_SOURCES: Final = EVENTS_SOURCES | _by_letters(_PARTNER) | dict.fromkeys(_by_letters("MEASUREMENT_PARTNER"), _PARTNER)
-"""Sent as OAS spells it; the other is what TEAL and AMP print for the same (docs/amazon-contract.md#measurement-partner)."""
+"""Sources of ``ads-v1``. MEASUREMENT_PARTNER is how TEAL and AMP spell one of them; it is sent in
+the spelling of OAS (docs/amazon-contract.md#measurement-partner)."""
 
 EVENTS_MATCH_KEYS: Final = frozenset(
     "EMAIL PHONE FIRST_NAME LAST_NAME ADDRESS CITY STATE POSTAL MAID RAMP_ID MATCH_ID".split()  # noqa: SIM905 - a table of codes is read as a table
@@ -106,10 +110,11 @@ MATCH_KEYS: Final = _by_letters(*sorted(ADS_MATCH_KEYS))
 CONSENT_STATUSES: Final = dict.fromkeys(
     ("GRANTED", "TRUE", "YES", "1", "ON", "ENABLED", "OPTED_IN", "OPTEDIN", "OPT_IN", "OPTIN"), "GRANTED"
 ) | dict.fromkeys(("DENIED", "FALSE", "NO", "0", "OFF", "DISABLED", "OPTED_OUT", "OPTEDOUT", "OPT_OUT", "OPTOUT"), "DENIED")
-"""By spelling, in capitals: what Amazon's own templates for tag managers read (AMZ-GTM, using the template; AMZ-AAT)."""
+"""Consent statuses by their spelling in capitals, as Amazon's own templates for tag managers read
+them (AMZ-GTM, using the template; AMZ-AAT)."""
 
 CUSTOM_TYPES: Final = _by_letters("STRING", "INTEGER", "TIMESTAMP")
-"""OAS DataType; what a TIMESTAMP looks like is unknown."""
+"""Types of custom attributes (OAS DataType). The form of a TIMESTAMP is unknown."""
 
 PROCESSING_OPTIONS: Final = _by_letters("LIMITED_DATA_USE")
 
@@ -124,10 +129,11 @@ ISO_COUNTRIES: Final = frozenset(
     UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
     """.split()  # noqa: SIM905 - a table of codes is read as a table
 )
-"""ISO 3166-1 alpha-2 as OAS CountryCode lists it; no ``UK``."""
+"""ISO 3166-1 alpha-2 as OAS CountryCode lists it, without ``UK``."""
 
 NOT_ISO: Final = {"UK": "GB", "EL": "GR"}
-"""What the European Union's own style says for two countries; ISO 3166-1 reserves both and gives them to nobody."""
+"""Codes that the European Union uses for two countries. ISO 3166-1 reserves both and assigns
+neither."""
 
 ADS_COUNTRIES: Final = ISO_COUNTRIES | {"ZZ", "OTHER", "OTHER_EEA"}
 
@@ -142,4 +148,4 @@ ADS_CURRENCIES: Final = frozenset(
     PYG QAR RON RSD RUB SAR SEK SGD THB TND TRY TTD TWD TZS UAH USD UYU VND XAF XCD XOF XPF ZAR
     """.split()  # noqa: SIM905 - a table of codes is read as a table
 )
-"""OAS CurrencyCode."""
+"""Currencies of ``ads-v1`` (OAS CurrencyCode)."""

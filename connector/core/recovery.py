@@ -371,7 +371,7 @@ class Restoration:
                     f"with ACCEPT={accept}",
                     accept,
                 )
-        start = _Start(offset, UNKNOWN_EPOCH, "from an offset that an operator set")
+        start = _Start(offset, committed.epoch, "from an offset that an operator set")
         last, doubt = self.resolved.last_below(offset), self.in_doubt(state)
         if skipped is None and last is not None and doubt is not None and doubt[0] <= last[0]:
             # Nothing stands between that record and the commit. Its epoch shows whether the log was cut below before the

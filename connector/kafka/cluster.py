@@ -70,6 +70,9 @@ _PASSING = _NOT_IN_CHARGE | {
 Admin clients hand them on instead of asking again (librdkafka 2.16)."""
 _UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
 """Errors that pass for a partition that was described: the broker asked does not know the topic yet."""
+_NO_RECORD = -1
+"""The answer to a question for the first record from some time on, if there is none. A question
+that was not answered in time has no error either, but `OFFSET_INVALID` (librdkafka 2.16)."""
 _PASSING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a question is asked again whose error passes by itself."""
 _DENIED = frozenset(
@@ -270,9 +273,26 @@ class Cluster:
         def ask(client: AdminClient, seconds: float) -> int:
             asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=seconds)
             offset: int = _wait(f"offsets of {partition}", asked[place]).offset
-            if offset < 0 and not may_lack:  # on timeout, instead of an error (librdkafka 2.16)
+            if offset < 0 and not (may_lack and offset == _NO_RECORD):
                 raise KafkaUnavailable(f"offsets of {partition}: no broker knows them")
             return offset
+
+        return self._ask(ask, passing=_PASSING | _UNKNOWN_PARTITION)
+
+    def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return when the first record of each partition was written, of those that have one."""
+        specs = {KafkaTopicPartition(*partition): OffsetSpec.for_timestamp(0) for partition in partitions}
+
+        def ask(client: AdminClient, seconds: float) -> dict[TopicPartition, int]:
+            asked = client.list_offsets(specs, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds)
+            found = {}
+            for place, future in asked.items():
+                first = _wait(f"first record of {place.topic}-{place.partition}", future)
+                if first.offset >= 0:
+                    found[TopicPartition(place.topic, place.partition)] = first.timestamp
+                elif first.offset != _NO_RECORD:
+                    raise KafkaUnavailable(f"first record of {place.topic}-{place.partition}: no broker knows it")
+            return found
 
         return self._ask(ask, passing=_PASSING | _UNKNOWN_PARTITION)
 

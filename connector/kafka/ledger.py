@@ -257,17 +257,16 @@ class LedgerReader:
         means "start from now" skips only what is older than the connector's first entry in any
         partition.
         """
-        for number in range(ledger.partitions):
-            place = TopicPartition(ledger.name, number)
+        others = [TopicPartition(ledger.name, number) for number in range(ledger.partitions) if number != source.partition]
+        began = self._cluster.first_times(others)
+        for place in sorted(began, key=began.__getitem__):
             first, end = self._cluster.offsets(place)
-            if number == source.partition or first >= end:
+            if first >= end:
                 continue
             with closing(cast("Any", self._read(self._properties, place, first, first + 1, wanted))) as messages:
-                message, entry = next(entries(messages, place, first, first + 1))
-            kind, append_ms = message.timestamp()
-            begun = (entry.header.source_topic_id, entry.header.destination) == (identity.topic_id, identity.destination)
-            if begun and kind != TIMESTAMP_NOT_AVAILABLE:
-                skipped = self._cluster.offset_at(source, append_ms)
+                _, entry = next(entries(messages, place, first, first + 1))
+            if (entry.header.source_topic_id, entry.header.destination) == (identity.topic_id, identity.destination):
+                skipped = self._cluster.offset_at(source, began[place])
                 return skipped if skipped is not None and skipped < cast("Any", state.committed).next_offset else None
         return None
 

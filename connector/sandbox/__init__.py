@@ -1,59 +1,90 @@
-"""A strict stand-in for Amazon's conversions endpoint, for Login with Amazon, and for a schema registry.
+"""The sandbox: a strict stand-in for Amazon's endpoint, Login with Amazon and a schema registry.
 
-It answers as docs/amazon-contract.md says Amazon does, refuses whatever that page gives it a reason to refuse,
-remembers what it received, and fails on request. It shares no code with the rest of the package, so that it can catch
-its mistakes.
+It answers as docs/amazon-contract.md says that Amazon does, and refuses whatever that page gives a
+reason to refuse. It records what it received, and it fails on request. It shares no code with the
+rest of the package, so that it can catch mistakes there.
 
-What is served, below one base URL:
+The way of a request: `server` takes it in, `tokens` checks who sends it, `contract` opens its body,
+and `verdicts` judges its events by the JSON Schemas of `schemas` (through `checks`). `record` keeps
+what came of it; `replies` makes the answer, and `delivery` sends it. What goes wrong on the way is
+decided by the plan in `faults`, from the list in `catalogue`; `spoiling` misnumbers answers.
+
+Paths below the base URL:
 
 =================================  ==============================================================================
 ``POST /adsApi/v1/create/events``  contract ``ads-v1``: 207, index from 0, accepted events echoed
 ``POST /events/v1``                contract ``events-v1``: 207, index from 1
-``POST /auth/o2/token``            a refresh token for an access token, which lives as long as the options say
+``POST /auth/o2/token``            an access token for a refresh token; the options say how long it lives
 ``/registry``                      the stand-in for a schema registry (`connector.sandbox.registry`)
-``GET /sandbox/record``            what was received, one JSON line an event; ``?from=N`` skips N lines
-``GET /sandbox/requests``          the same by request, those included whose events were never read
-``DELETE /sandbox/record``         forget it, and count anew
+``GET /sandbox/record``            one JSON line for each event received; ``?from=N`` skips N lines
+``GET /sandbox/requests``          one JSON line for each request, even if its events were never read
+``DELETE /sandbox/record``         forget both, and restart the counts
 ``GET /sandbox/status``            counts, as JSON
-``PUT /sandbox/faults``            set the fault plan (JSON); the ordinals of its requests begin at 0
-``GET``, ``DELETE``                read the plan with every default; clear it
+``PUT /sandbox/faults``            set the fault plan (JSON) and restart its numbering of requests
+``GET``, ``DELETE``                read the plan with all its defaults; clear it
 ``GET /sandbox/faults/names``      every fault: its name, what it happens to, what it does
-``/elsewhere/...``                 the other host that redirects lead to: it counts who comes, and who with a token
+``/elsewhere/...``                 the target of redirects: counts requests, and those with a token
 =================================  ==============================================================================
 
-A request as a whole is refused with 401 (no token, an unknown or expired one, no or another client id, no account), 403
-(another account), 413 (above the byte limit), 415 (not ``application/json``, or compressed), 400 (not JSON, another wrapper,
-not 1 to 500 events). Anything else is judged per event: every field's type, set and size, match keys hashed where they
-identify a person, the time's form and age, what is for purchases only, consent where the account needs it, and no field that
-is not in the contract. `checks.Rule` lists the rules. Duplicates are accepted, as Amazon accepts them
-(docs/amazon-contract.md#amazons-own-dedupe).
+A request as a whole is refused with
 
-A line of the record (stable; further fields may come):
+- 401: no token, an unknown or expired one, no or another client id, or no account;
+- 403: another account;
+- 413: above the byte limit;
+- 415: not ``application/json``, or compressed;
+- 400: not JSON, another wrapper, or not 1 to 500 events.
 
-``request`` (its number, from 1), ``arrival`` and ``answered`` (milliseconds since 1970 UTC; null while unanswered),
-``contract``, ``account`` (null for one not known here), ``token`` (a fingerprint of the access token), ``index`` (position
-in the request, from 0), ``id`` (eventId or clientDedupeId, or null), ``digest`` (of the event with sorted keys: equal for
-equal content), ``verdict`` (``accepted``, ``rejected``, ``not judged``), ``counted`` (as of now, whether Amazon would count
-it; null unless accepted), ``codes`` (Amazon's ErrorCodes), ``flaws`` (place and rule, no value), ``fault`` (its name, or
-null) and ``answer``: ``pending``, ``sent`` (handed to the network whole: not that it was read), ``unread`` (the client was
-gone), ``withheld``, ``failed:503`` with the status of a request that failed, or the name of the fault that spoiled it. A
-request refused before its events could be parsed has no lines here, but one among ``/sandbox/requests``, with ``status``,
-``bytes``, ``events``, ``accepted`` and ``rejected``.
+Otherwise each event is judged: type, choice and size of every field; match keys hashed if they
+identify a person; form and age of the time; what is for purchases only; consent, if the account
+needs it; no field that is not in the contract. `checks.Rule` lists the rules. Duplicates are
+accepted, as Amazon accepts them (docs/amazon-contract.md#amazons-own-dedupe).
 
-The fault plan (stable; an unknown field is refused). Everything is drawn from ``seed`` and the request's ordinal, so a plan
-does the same each time. A fault of the catalogue (`connector.sandbox.catalogue`) comes in three ways:
+Fields in a line of the record (stable; further fields may be added):
 
-* by chance: its name with a probability, as ``"fail_503": 0.1``. Of a request's faults at most one at once, so together at
-  most 1. ``retry_after`` goes with 429s, ``reject_code`` with rejections;
-* in turn: ``next``, a list of ``{"fault": NAME, "times": N}`` for the next requests, ``token_next`` for the next token
-  requests. Beside the catalogue's names: ``status`` (with ``status``), ``delay`` (with ``ms``), ``none``. Further fields
-  of an entry: ``retry_after``, ``ms``, and for a fault of an event ``code`` and ``index`` (its place; else all events);
-* by number: ``at``, ``token_at``: the same entries with ``request``, counted from 1 since the plan was set.
+- ``request``: the number of the request, from 1.
+- ``arrival`` and ``answered``: milliseconds since 1970 UTC; ``answered`` is null until then.
+- ``contract``; ``account``: null for an account that the sandbox does not know.
+- ``token``: a fingerprint of the access token.
+- ``index``: the event's position in the request, from 0.
+- ``id``: eventId or clientDedupeId, or null.
+- ``digest``: of the event with sorted keys; equal for equal content.
+- ``verdict``: ``accepted``, ``rejected`` or ``not judged``.
+- ``counted``: whether Amazon would count the event, as of now; null unless it was accepted.
+- ``codes``: Amazon's ErrorCodes. ``flaws``: place and rule of each violation, without values.
+- ``fault``: the name of the fault that hit the event or its request, or null.
+- ``answer``: ``pending``, ``sent`` (handed to the network whole, which does not mean that it was
+  read), ``unread`` (the client was gone), ``withheld``, ``failed:503`` (the status of a failed
+  request), or the name of the fault that spoiled the answer.
 
-Further fields: ``max_requests_per_second``: 429 to requests beyond; ``latency_ms`` for every answer; ``latency_p50_ms`` with
-``latency_p99_ms``, a brown-out; ``delay``, ``delay_min_ms``, ``delay_max_ms``, a probability of more; ``flapping`` N: N
-requests pass, N are answered 503, in turn; ``reject_names``, ``poison_names``: events with these names;
-``max_body_bytes``: 413 above; ``refresh_token_revoked``; ``registry_down`` (503) and ``registry_latency_ms``.
+A request that was refused before its events could be parsed has no line in the record. It has one
+in ``/sandbox/requests``, where lines have ``status``, ``bytes``, ``events``, ``accepted`` and
+``rejected``.
+
+The fault plan (stable; an unknown field is refused). Everything is drawn from ``seed`` and the
+number of the request, so a plan does the same each time. A fault of the catalogue
+(`connector.sandbox.catalogue`) comes in three ways:
+
+- by chance: its name with a probability, such as ``"fail_503": 0.1``. A request has at most one
+  fault, so the probabilities add up to at most 1. ``retry_after`` goes with 429s, ``reject_code``
+  with rejections.
+- in turn: ``next`` is a list of ``{"fault": NAME, "times": N}`` for the next requests,
+  ``token_next`` for the next token requests. Also allowed are ``status`` (with ``status``),
+  ``delay`` (with ``ms``) and ``none``. Further fields of an entry are ``retry_after``, ``ms``, and
+  for a fault of an event ``code`` and ``index`` (its position; without it, all events).
+- by number: ``at`` and ``token_at`` have the same entries with ``request``, counted from 1 since
+  the plan was set.
+
+Further fields of a plan:
+
+- ``max_requests_per_second``: further requests within a second are answered 429.
+- ``latency_ms``: every answer waits this long. ``latency_p50_ms`` with ``latency_p99_ms``: a
+  brown-out. ``delay`` with ``delay_min_ms`` and ``delay_max_ms``: the probability of a further
+  wait.
+- ``flapping`` N: N requests pass, N are answered 503, in turn.
+- ``reject_names``, ``poison_names``: the names of events that are rejected, or that sink their
+  request.
+- ``max_body_bytes``: larger requests are answered 413.
+- ``refresh_token_revoked``; ``registry_down`` (503) and ``registry_latency_ms``.
 """
 
 from __future__ import annotations

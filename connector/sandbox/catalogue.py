@@ -1,9 +1,8 @@
-"""Every fault by its name: what it happens to, and what it does. The server lists them.
+"""The catalogue of faults: the name of each, what it happens to, and what it does.
 
-The table in docs/sandbox.md#faults-on-request is this one.
-
-Numbers are those of the project's list of failure scenarios. Faults of a request and of a token request are drawn at most
-one at a time; those of an event are drawn for each.
+docs/sandbox.md#faults-on-request shows it as a table, and the server lists it. The numbers are
+those of docs/sandbox.md#scenarios. A request, and a token request, has at most one fault by chance;
+the faults of an event are drawn for each event.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ class Of(Enum):
 
     REQUEST = "request"
     EVENT = "event"
-    TOKEN = "token request"  # noqa: S105 - a word of that table
+    TOKEN = "token request"  # noqa: S105 - a word in the table
 
 
 class Fault(NamedTuple):
@@ -29,6 +28,7 @@ class Fault(NamedTuple):
     scenario: int
     of: Of
     what: str
+    """What the sandbox does."""
 
 
 def _of(of: Of, scenario: int, what: dict[str, str]) -> tuple[Fault, ...]:

@@ -1,7 +1,8 @@
-"""Checks made of a JSON Schema, which answer with every rule an event breaks, and where. Pure.
+"""From a JSON Schema to a check that returns every rule an event breaks, and where.
 
-A validator of JSON Schema (jsonschema-rs) judges; this file names what it found. Beside a keyword, ``x-rule`` names the
-`Rule` that it stands for where that is not the keyword's own. No flaw holds a value of the event.
+A validator of JSON Schema (jsonschema-rs) finds the errors; this file names them. Each keyword
+stands for a `Rule`; ``x-rule`` beside a keyword names another one. No violation holds a value of
+the event. Pure: no clock and no I/O.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["SOUND", "TIME", "Check", "Rule", "Schema", "Violation", "Violations"
 
 
 class Rule(Enum):
-    """A rule an event can break: our name of it, Amazon's ErrorCode for it, and what the answer says.
+    """A rule that an event can break: our name for it, Amazon's ErrorCode, and the message.
 
     The codes are those of docs/amazon-contract.md#answer-of-ads-v1.
     """
@@ -56,7 +57,7 @@ class Violation(NamedTuple):
     """One broken rule."""
 
     place: str
-    """Path within the event, as ``matchKeys[0].values[0]``."""
+    """The path within the event, such as ``matchKeys[0].values[0]``."""
     rule: Rule
 
 
@@ -82,19 +83,21 @@ _RULES = {
     "maximum": Rule.OUT_OF_RANGE,
     "multipleOf": Rule.DECIMALS,
 }
-"""The rule that each keyword stands for. Where a value breaks several keywords, the answer tells the first of this order."""
+"""The rule that each keyword stands for. If a value breaks several keywords, the answer names the
+first in this order."""
 
 _ORDER = {keyword: rank for rank, keyword in enumerate(_RULES)}
 _BY_LABEL = {rule.label: rule for rule in Rule}
 
 _SPEAKABLE = re.compile(r"[A-Za-z_]{1,40}").fullmatch
-"""An unknown field is named only where its name looks like a field's: a body gone wrong may hold a person's data there."""
+"""The form of names that may be quoted. The name of an unknown field may be a person's data, if the
+body went wrong."""
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII).fullmatch
 
 
 def moment_ms(text: str) -> int | None:
-    """Return the milliseconds since 1970 of a text that has a time's form, None where the calendar has no such time."""
+    """Return a time's text as milliseconds since 1970; None if the calendar has no such time."""
     try:
         return math.floor(datetime.fromisoformat(text).timestamp() * 1000)
     except ValueError:
@@ -110,7 +113,7 @@ def _is_address(text: str) -> bool:
 
 
 class _Whole:
-    """The keyword ``x-whole``: to JSON Schema 2.0 is an integer, to a parser of int32 it is none."""
+    """The keyword ``x-whole``: refuses 2.0, which JSON Schema takes for an integer."""
 
     def __init__(self, _schema: Schema, _value: object, _path: list[str | int]) -> None:
         pass
@@ -121,11 +124,12 @@ class _Whole:
 
 
 def compiled(schema: Schema) -> Check:
-    """Make the check of a schema.
+    """Return the check for a schema.
 
-    Of the keywords that one value breaks the first is told. Of fields and items all are told, but for the items of a list
-    too long. What ``allOf`` breaks is told where nothing else is wrong. Beside JSON Schema's own keywords and formats it
-    knows ``x-whole`` and the format ``ip`` (either of ``ipv4`` and ``ipv6``).
+    The check reports one violation for each value: the first of the keywords that it breaks. It
+    reports every field and item, except the items of a list that is too long. Violations of an
+    ``allOf`` are reported only if the value breaks nothing else. Besides JSON Schema's own keywords
+    and formats, the keyword ``x-whole`` and the format ``ip`` (``ipv4`` or ``ipv6``) are known.
     """
     validator = Draft202012Validator(
         schema,
@@ -138,7 +142,8 @@ def compiled(schema: Schema) -> Check:
     def check(event: Any) -> Violations:
         try:
             return SOUND if validator.is_valid(event) else _told(schema, validator.iter_errors(event))
-        except ValueError:  # nested deeper than it looks (255), and than any contract goes
+        except ValueError:
+            # Nested deeper than the validator reads (255), and than any contract nests.
             return (Violation("", Rule.WRONG_TYPE),)
 
     return check
@@ -153,7 +158,7 @@ def _told(schema: Schema, errors: Iterator[ValidationError]) -> Violations:
         for place in _places(error):
             if place not in first or rank < first[place][0]:
                 first[place] = rank, rule
-    # Of a list too long its length alone: what is in it may be as much as a body holds.
+    # For a list that is too long, only its length is reported: it may hold as much as a body does.
     too_long = tuple(f"{place}[" for place, (_, rule) in first.items() if rule is Rule.TOO_MANY)
     return tuple(Violation(place, rule) for place, (_, rule) in first.items() if not place.startswith(too_long))
 
@@ -167,7 +172,7 @@ def _rule(schema: Schema, path: list[str | int], keyword: str) -> Rule:
 
 
 def _places(error: ValidationError) -> list[str]:
-    """Return where the flaws of an error are: those of an object's fields are at the fields."""
+    """Return the places of an error; an error about an object's fields is placed at the fields."""
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path).lstrip(".")
     match error.kind.name:
         case "required":

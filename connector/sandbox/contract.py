@@ -1,7 +1,8 @@
-"""The two wire contracts, and the judgement on one request body: pure, no clock and no I/O.
+"""The two wire contracts as the sandbox knows them: opens a request body, and judges each event.
 
-What one event must look like is in `connector.sandbox.schemas`. Nothing here is shared with ``connector/amazon``: this side
-has to be able to catch that side's mistakes.
+What an event must look like is in `connector.sandbox.schemas`; here are the wrapper of a body, and
+the rules that depend on the clock or the account. Nothing is shared with ``connector/amazon``, so
+that the sandbox can catch mistakes there. Pure: no clock and no I/O.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ __all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "Contract", "EventLimits", "Reque
 
 DAY_MS = 86_400_000
 MAX_EVENTS = 500
-"""``events`` of docs/amazon-contract.md#request-of-ads-v1; for ``events/v1`` Segment's batch size, the only one known."""
+"""Most events of a request: ``events`` in docs/amazon-contract.md#request-of-ads-v1. For
+``events/v1`` it is Segment's batch size, the only one known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contract:
-    """One wire contract: where it is served, how a body is wrapped, where an event keeps what conditions look at."""
+    """One wire contract: its path, its header, the wrapper of a body, and its events' fields."""
 
     name: str
     path: str
-    """Of the endpoint."""
+    """The endpoint's path."""
     client_header: str
     """The header that carries the client id (docs/amazon-contract.md#endpoint-and-account)."""
     wrapper: str
@@ -38,11 +40,11 @@ class Contract:
     first_index: int
     """The index of the first event in an answer (docs/amazon-contract.md#answers)."""
     id_field: str
-    """What Amazon de-duplicates by (docs/amazon-contract.md#amazons-own-dedupe)."""
+    """The field by which Amazon de-duplicates (docs/amazon-contract.md#amazons-own-dedupe)."""
     time_field: str
     place_of_name: tuple[str, ...]
     schema: Schema
-    """What an event must look like, whatever the clock and the account."""
+    """The rules for an event that depend on neither clock nor account."""
     shape: Check = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +81,7 @@ EVENTS_V1 = Contract(
     place_of_name=("name",),
     schema=EVENTS_EVENT,
 )
-"""Section 3.1."""
+"""Source: docs/amazon-contract.md#request-of-events-v1."""
 
 ADS_V1 = Contract(
     name="ads-v1",
@@ -93,19 +95,21 @@ ADS_V1 = Contract(
     place_of_name=("eventDescription", "name"),
     schema=ADS_EVENT,
 )
-"""Section 3.2."""
+"""Source: docs/amazon-contract.md#request-of-ads-v1."""
 
 CONTRACTS = (EVENTS_V1, ADS_V1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLimits:
-    """What depends on the account and the clock."""
+    """Limits that depend on the clock or the account."""
 
     max_age_ms: int = 7 * DAY_MS
-    """docs/amazon-contract.md#age-limit; for ``adsApi/v1`` the stricter of 7 and 21 days."""
+    """The greatest age (docs/amazon-contract.md#age-limit); for ``adsApi/v1`` the stricter of 7 and
+    21 days."""
     max_future_ms: int = 300_000
-    """Unknown (docs/amazon-contract.md#unknown): five minutes, a clock's honest error."""
+    """How far ahead of the clock an event may be. Amazon's limit is unknown
+    (docs/amazon-contract.md#unknown); five minutes allow for a clock's honest error."""
     consent_required: bool = False
     """True for an advertiser of the EU region (docs/amazon-contract.md#consent)."""
 
@@ -119,7 +123,7 @@ class RequestRefusal(NamedTuple):
 
 
 def open_body(contract: Contract, body: bytes) -> list[object] | RequestRefusal:
-    """Return the events of a request body, or why it is refused as a whole: its wrapper is not the contract's."""
+    """Return the events of a request body, or why the request is refused as a whole."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -131,28 +135,28 @@ def open_body(contract: Contract, body: bytes) -> list[object] | RequestRefusal:
         return RequestRefusal(400, "BAD_REQUEST", f"{contract.wrapper} must be an array")
     if document != contract.constants:
         wanted = ", ".join(f"{name}={value}" for name, value in contract.constants.items()) or "nothing"
-        return RequestRefusal(400, "BAD_REQUEST", f"beside {contract.wrapper} the body must hold {wanted}")
+        return RequestRefusal(400, "BAD_REQUEST", f"besides {contract.wrapper} the body must hold {wanted}")
     if not 1 <= len(events) <= MAX_EVENTS:
         return RequestRefusal(400, "BAD_REQUEST", f"{contract.wrapper} must hold 1 to {MAX_EVENTS} events")
     return events
 
 
 def judge(contract: Contract, event: object, now_ms: int, limits: EventLimits) -> tuple[Violation, ...]:
-    """Return every rule one event breaks; none, and Amazon accepts it.
+    """Return every rule that one event breaks. An event that breaks none is accepted.
 
-    ``now_ms``: milliseconds since 1970 UTC.
+    ``now_ms`` is the time in milliseconds since 1970 UTC.
     """
-    flaws = contract.shape(event)
+    violations = contract.shape(event)
     if type(event) is not dict:
-        return flaws
-    return flaws + _by_clock(contract, event, now_ms, limits) + _by_account(event, limits)
+        return violations
+    return violations + _by_clock(contract, event, now_ms, limits) + _by_account(event, limits)
 
 
 def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits: EventLimits) -> Violations:
     value = event.get(contract.time_field)
     time_ms = moment_ms(value) if type(value) is str and TIME(value) else None
     if time_ms is None:
-        return SOUND  # a time without a form is the shape's flaw
+        return SOUND  # the schema reports a time without the right form
     if now_ms - time_ms > limits.max_age_ms:
         return (Violation(contract.time_field, Rule.TOO_OLD),)
     if time_ms - now_ms > limits.max_future_ms:
@@ -161,5 +165,8 @@ def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits:
 
 
 def _by_account(event: dict[str, object], limits: EventLimits) -> Violations:
-    """Check that an EU advertiser's event carries one of the four consents (docs/amazon-contract.md#consent)."""
+    """Check that the event has one of the four consents, if the account needs one.
+
+    See docs/amazon-contract.md#consent.
+    """
     return (Violation("consent", Rule.NO_CONSENT),) if limits.consent_required and not event.get("consent") else SOUND

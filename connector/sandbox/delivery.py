@@ -1,7 +1,7 @@
-"""How an answer leaves: whole, in drips, without end, or cut off. The part of this room that goes below HTTP.
+"""Sending an answer: whole, in drips, without end, or cut off.
 
-What is not to be an HTTP answer is written to the transport as bytes, and the connection is closed after it, so that aiohttp
-finds it gone. Everything that goes on ends as soon as the client does.
+An answer that HTTP does not allow is written to the transport as bytes. The connection is closed
+afterwards, so aiohttp finds it gone. A delivery that goes on ends as soon as the client leaves.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOOK_SECONDS: Final = 0.005
 
 
 async def deliver(request: web.Request, reply: Reply) -> tuple[web.Response, str]:
-    """Send an answer, and return it with the record's word for what became of it."""
+    """Send an answer; return it, and the record's word for what became of it."""
     if reply.wait_ms:
         await asyncio.sleep(reply.wait_ms / 1000)
     response = web.Response(
@@ -55,12 +55,12 @@ def as_json(status: int, document: object) -> web.Response:
 
 
 def is_gone(transport: asyncio.BaseTransport) -> bool:
-    """Return whether the client has left, or is being left."""
+    """Return whether the connection is closed or closing."""
     return transport.is_closing()
 
 
 def reset(transport: asyncio.WriteTransport) -> None:
-    """End a connection by RST: what is on its way in either direction is lost."""
+    """End a connection with RST: whatever is in transit, in either direction, is lost."""
     connection = transport.get_extra_info("socket")
     if connection is not None and not is_gone(transport):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -87,7 +87,7 @@ def _head(reply: Reply, *fields: str) -> bytes:
 
 async def _drained(transport: asyncio.WriteTransport, most: int = 0) -> None:
     """Wait until the kernel has taken all but ``most`` bytes, or the client is gone."""
-    while transport.get_write_buffer_size() > most and not is_gone(transport):  # noqa: ASYNC110 - no event tells it
+    while transport.get_write_buffer_size() > most and not is_gone(transport):  # noqa: ASYNC110 - the transport has no event for it
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -145,12 +145,12 @@ async def _inflates(transport: asyncio.WriteTransport, reply: Reply) -> None:
 
 
 _CHECKSUM: Final = 0x5B64C2B0
-"""Of 1 GB of zeros, by CRC-32: to find it out takes longer than a client waits."""
+"""CRC-32 of 1 GB of zeros. To compute it takes longer than a client waits."""
 
 
 @functools.cache
 def _bomb() -> bytes:
-    """Return 1 GB of zeros, compressed to 1 MB: one block that refers to nothing before it, many times over."""
+    """Return 1 GB of zeros as 1 MB of gzip: copies of one block that does not refer back."""
     block_bytes, times = 1 << 20, _HUGE_BYTES >> 20
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     block = packer.compress(bytes(block_bytes)) + packer.flush(zlib.Z_FULL_FLUSH)

@@ -1,8 +1,9 @@
-"""The closed sets of Amazon's two wire contracts, as data: what is not in them is refused.
+"""The closed sets of values in Amazon's two wire contracts: the sandbox refuses any other value.
 
-Read from docs/amazon-contract.md#request-of-events-v1 and docs/amazon-contract.md#request-of-ads-v1, and where
-they only count them (countries, currencies) from the OpenAPI text that they cite as OAS. Written down here a
-second time on purpose: a set shared with ``connector/amazon`` could not show its mistakes.
+They are those of docs/amazon-contract.md#request-of-events-v1 and
+docs/amazon-contract.md#request-of-ads-v1. Where these only give a number (countries, currencies),
+the set is that of the OpenAPI text (OAS). ``connector/amazon`` has the same sets a second time, on
+purpose: shared sets could not reveal a mistake.
 """
 
 from __future__ import annotations
@@ -33,28 +34,33 @@ EVENT_TYPES = _words(
     SIGN_UP SUBSCRIBE OTHER
     """,
 )
-"""docs/amazon-contract.md#request-of-events-v1, ``eventType``; the same twelve as ``conversionType`` of adsApi/v1."""
+"""``eventType`` in docs/amazon-contract.md#request-of-events-v1; adsApi/v1 has the same twelve as
+``conversionType``."""
 
 EVENTS_SOURCES = _words("ANDROID FIRE_TV IOS OFFLINE WEBSITE")
-"""Section 3.1, ``eventActionSource``. FIRE_TABLET is the ancestor's alone."""
+"""``eventActionSource`` in docs/amazon-contract.md#request-of-events-v1. Only the ancestor has
+FIRE_TABLET as well."""
 
 ADS_SOURCES = EVENTS_SOURCES | {"MEASUREMENT_ATTRIBUTION_PARTNER"}
-"""``eventSource``: Amazon's own spelling, not the vendors' (docs/amazon-contract.md#measurement-partner)."""
+"""``eventSource``, in Amazon's own spelling and not in the vendors'
+(docs/amazon-contract.md#measurement-partner)."""
 
 HASHED_TYPES = _words("EMAIL PHONE FIRST_NAME LAST_NAME ADDRESS CITY STATE POSTAL")
-"""Section 4.1: types that identify a person, sent as SHA-256 only."""
+"""Types that identify a person, sent as SHA-256 only (docs/amazon-contract.md#match-keys)."""
 
 EVENTS_MATCH_KEY_TYPES = HASHED_TYPES | {"MAID", "RAMP_ID", "MATCH_ID"}
-"""Section 3.1: eleven, which is also the limit of keys an event."""
+"""The eleven types of docs/amazon-contract.md#request-of-events-v1. An event may have as many
+keys."""
 
 ADS_MATCH_KEY_TYPES = EVENTS_MATCH_KEY_TYPES | {"REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"}
-"""Section 3.2: fifteen, which is also the limit of keys an event."""
+"""The fifteen types of docs/amazon-contract.md#request-of-ads-v1. An event may have as many
+keys."""
 
 CONSENT_STATES = frozenset({"GRANTED", "DENIED"})
-"""Section 3.1, ``consent``."""
+"""Values of ``consent.amazonConsent`` (docs/amazon-contract.md#request-of-ads-v1)."""
 
 CUSTOM_TYPES = frozenset({"STRING", "INTEGER", "TIMESTAMP"})
-"""Section 3.2, ``customData[].dataType``."""
+"""``customData[].dataType`` in docs/amazon-contract.md#request-of-ads-v1."""
 
 EVENTS_COUNTRIES = _words(
     """
@@ -67,13 +73,14 @@ EVENTS_COUNTRIES = _words(
     UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
     """,
 )
-"""``countryCode`` of docs/amazon-contract.md#request-of-events-v1: 249 of ISO 3166-1 alpha-2, with GB and without UK."""
+"""``countryCode`` in docs/amazon-contract.md#request-of-events-v1: the 249 codes of ISO 3166-1
+alpha-2, with GB and without UK."""
 
 ADS_COUNTRIES = EVENTS_COUNTRIES | {"ZZ", "OTHER", "OTHER_EEA"}
-"""OAS ``CountryCode``, 252 codes: docs/amazon-contract.md#request-of-ads-v1."""
+"""OAS ``CountryCode``: the 252 codes of docs/amazon-contract.md#request-of-ads-v1."""
 
 EVENTS_CURRENCIES = _words("AED AUD BRL CAD CNY EUR GBP INR JPY MXN SAR SEK SGD TRY USD DKK NOK NZD")
-"""Section 3.1, ``currencyCode``: eighteen."""
+"""``currencyCode`` in docs/amazon-contract.md#request-of-events-v1: eighteen codes."""
 
 ADS_CURRENCIES = _words(
     """

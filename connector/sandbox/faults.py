@@ -1,8 +1,9 @@
-"""The fault plan: what goes wrong with which request, decided from the seed alone.
+"""The fault plan: decides which request fails in which way.
 
-Pure and without state: a request is known by its ordinal (how many event requests came before it since the plan was set), so
-the same plan and the same ordinals give the same faults, in whatever order answers go out. The package docstring documents
-the plan as JSON; `catalogue` lists the faults.
+Pure and without state. A request is known by its ordinal: how many event requests came before it
+since the plan was set. Whatever is drawn depends on the seed and the ordinal alone, so the same
+plan gives the same faults, in whatever order answers go out. The package docstring documents the
+plan as JSON; `catalogue` lists the faults.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from connector.sandbox.catalogue import EVENT_FAULTS, REQUEST_FAULTS, TOKEN_FAUL
 __all__ = ["NO_FAULTS", "EventFault", "Faults", "FaultsRefused", "Planned", "RequestFault", "wait_ms"]
 
 RetryAfter = int | str | None
-"""Seconds, any text (a date, garbage), or None: the header is left out. Amazon does all of it
-(docs/amazon-contract.md#rate-limits)."""
+"""The ``Retry-After`` header: seconds, any text (a date, garbage), or None to leave it out. All of
+these occur (docs/amazon-contract.md#rate-limits)."""
 
 _WITHOUT_A_CHANCE = ("status", "delay", "none")
-"""What an entry of a list may name beside the catalogue: any status, a wait, and nothing."""
+"""Faults that an entry of a list may name although the catalogue lacks them: any status, a wait,
+none."""
 
 _OF_EVENT_REQUESTS = frozenset({*REQUEST_FAULTS, *EVENT_FAULTS, *_WITHOUT_A_CHANCE})
 _OF_TOKEN_REQUESTS = frozenset({*TOKEN_FAULTS, *_WITHOUT_A_CHANCE})
@@ -35,20 +37,21 @@ _NINETY_NINTH = NormalDist().inv_cdf(0.99)
 
 
 class FaultsRefused(ValueError):
-    """The plan is not one; the text names the field."""
+    """A document is not a valid plan; the text names the field."""
 
 
 class RequestFault(NamedTuple):
-    """What goes wrong with one request, be it for events or for a token."""
+    """What goes wrong with one request, for events or for a token."""
 
     name: str
     status: int | None = None
-    """Where an entry asked for one."""
+    """The status to answer, if an entry named one."""
     retry_after: RetryAfter = None
     ms: int | None = None
     code: str | None = None
     only: int | None = None
-    """Of a fault of an event: the place, from 0, of the only one it happens to; None for all."""
+    """For a fault of an event: the position, from 0, of the only event that it hits; None for
+    all."""
 
 
 class EventFault(NamedTuple):
@@ -56,24 +59,26 @@ class EventFault(NamedTuple):
 
     name: str
     code: str | None = None
-    """Amazon's ErrorCode that is to be answered, where one was given."""
+    """The ErrorCode to answer, if the plan named one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One fault for ``times`` requests: the next ones in a list ``next``, in a list ``at`` those from ``request`` on."""
+    """One fault for ``times`` requests: the next ones, or those from number ``request`` on."""
 
     fault: str
-    """Of the catalogue; ``status`` (refuse with ``status``), ``delay`` (answer after ``ms``) or ``none``."""
+    """A name from the catalogue, ``status`` (refuse with ``status``), ``delay`` (answer after
+    ``ms``) or ``none``."""
     times: int = 1
     request: int | None = None
-    """The first one it happens to; the plan's first request is 1."""
+    """The first request that it hits; the plan's first request is 1."""
     status: int | None = None
     retry_after: RetryAfter = None
     ms: int | None = None
     code: str | None = None
     index: int | None = None
-    """For a fault of an event: its place in the request, from 0; without it all events of the request."""
+    """For a fault of an event: its position in the request, from 0; None for all events of the
+    request."""
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
@@ -93,53 +98,57 @@ class Planned:
 
     @property
     def made(self) -> RequestFault:
-        """Return it as it happens."""
+        """Return the fault as it hits a request."""
         return RequestFault(self.fault, self.status, self.retry_after, self.ms, self.code, self.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """The plan.
+    """A fault plan; the default plan has no faults.
 
-    Raises:
-        FaultsRefused: a field is out of its range.
+    Raises: FaultsRefused: a field is out of its range.
     """
 
     seed: int = 0
     chances: Mapping[str, float] = field(default_factory=dict)
-    """Probabilities by name of the catalogue; in JSON they stand beside the other fields. Those of a request together at
-    most 1, those of a token request too."""
+    """Probabilities by name of the catalogue; in JSON they stand beside the other fields. Those of
+    a request add up to at most 1, and so do those of a token request."""
     next: tuple[Planned, ...] = ()
-    """For the next event requests, one after the other; probabilities hold again afterwards."""
+    """Faults for the next event requests, one after the other; afterwards probabilities hold
+    again."""
     at: tuple[Planned, ...] = ()
-    """For event requests by number, before all else."""
+    """Faults for event requests by number. They take precedence over all others."""
     token_next: tuple[Planned, ...] = ()
     token_at: tuple[Planned, ...] = ()
-    """The same two for token requests."""
+    """The same two lists for token requests."""
     flapping: int = 0
-    """N: of event requests N pass and N are answered 503, in turn; 0 for none."""
+    """N event requests pass and N are answered 503, in turn; 0 switches it off."""
     latency_ms: int = 0
     """Every answer to an event request waits this long."""
     latency_p50_ms: int = 0
     latency_p99_ms: int = 0
-    """A brown-out: answers wait more, log-normally, half longer than the first and one in a hundred than the second."""
+    """A brown-out: answers wait a further time, log-normally distributed with this median and 99th
+    percentile."""
     delay: float = 0.0
     """Probability that an answer waits between ``delay_min_ms`` and ``delay_max_ms`` more."""
     delay_min_ms: int = 0
     delay_max_ms: int = 0
     max_requests_per_second: int = 0
-    """Event requests beyond so many within a second are answered 429; 0 for no limit. The server counts: it has a clock."""
+    """Further event requests within a second are answered 429; 0 for no limit. The server counts
+    them, because it has a clock."""
     retry_after: RetryAfter = 1
-    """Of 429s by chance, and of those by the limit."""
+    """The header of 429s by chance and of those by ``max_requests_per_second``."""
     reject_code: str | None = None
-    """Amazon's code for events that are rejected by chance or by name."""
+    """The ErrorCode for events that are rejected by chance or by name."""
     reject_names: tuple[str, ...] = ()
     poison_names: tuple[str, ...] = ()
-    """Events with these names are rejected; sink the whole request."""
+    """Events with the names of the first list are rejected; one with a name of the second list
+    sinks its request."""
     max_body_bytes: int | None = None
-    """413 above it, where it is below the option's limit."""
+    """Larger requests are answered 413, if this is below the limit of the options."""
     refresh_token_revoked: bool = False
-    """Token requests are answered 400 invalid_grant, and no access token that was given out holds."""
+    """Token requests are answered 400 invalid_grant, and access tokens given out before are
+    refused."""
     registry_down: bool = False
     registry_latency_ms: int = 0
     """Every answer of the registry waits this long."""
@@ -193,8 +202,7 @@ class Faults:
     def parse(cls, document: object) -> Faults:
         """Read a plan from JSON as the package docstring documents it.
 
-        Raises:
-            FaultsRefused: a field is unknown, of the wrong type or out of range.
+        Raises: FaultsRefused: a field is unknown, of the wrong type or out of range.
         """
         if not isinstance(document, Mapping):
             raise FaultsRefused("the plan: must be an object")
@@ -209,7 +217,7 @@ class Faults:
         return cls(**fields, chances=chances)
 
     def as_json(self) -> dict[str, object]:
-        """Return the plan as `parse` reads it, every field written out, and the probabilities that are not 0."""
+        """Return the plan as `parse` reads it: every field, and every probability above 0."""
         fields = dataclasses.asdict(self)
         chances = {name: chance for name, chance in fields.pop("chances").items() if chance}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()} | chances
@@ -242,7 +250,7 @@ class Faults:
 
     @property
     def of_events(self) -> bool:
-        """Whether anything happens to events by themselves."""
+        """Whether a fault may hit single events."""
         return bool(self.chances or self.reject_names or self.poison_names)
 
     def of_event(
@@ -250,7 +258,7 @@ class Faults:
     ) -> EventFault | None:
         """Return what goes wrong with one event of a request.
 
-        ``identity`` is the digest of its content, ``request`` the fault of its request.
+        ``identity`` is the digest of its content; ``request`` is the fault of its request.
         """
         if request is not None and request.name in EVENT_FAULTS and request.only in (None, index):
             return EventFault(request.name, request.code)
@@ -258,7 +266,7 @@ class Faults:
             return EventFault("reject", self.reject_code)
         if name is not None and name in self.poison_names:
             return EventFault("poison")
-        # What is wrong with an event itself is wrong each time it comes; what happens to it on its way is drawn anew.
+        # A fault of the event itself recurs each time the event comes; any other is drawn anew.
         for one in EVENT_FAULTS:
             chance = self.chances.get(one, 0.0)
             drawn_by = (identity,) if one in ("reject", "poison") else (ordinal, index)
@@ -271,7 +279,7 @@ _NAMES = frozenset({*REQUEST_FAULTS, *EVENT_FAULTS, *TOKEN_FAULTS})
 
 
 def _listed(at: tuple[Planned, ...], following: tuple[Planned, ...], ordinal: int) -> RequestFault | None:
-    """Return the fault that the lists hold for this ordinal: by number first, then in turn; None where neither has one."""
+    """Return the fault that the lists have for an ordinal: by number first, then in turn."""
     for entry in at:
         if entry.request is not None and entry.request <= ordinal + 1 < entry.request + entry.times:
             return entry.made
@@ -283,11 +291,11 @@ def _listed(at: tuple[Planned, ...], following: tuple[Planned, ...], ordinal: in
 
 
 def wait_ms(faults: Faults, ordinal: int) -> int:
-    """Return how long the answer to an event request waits, in milliseconds, without what its own fault adds."""
+    """Return how many milliseconds the answer to an event request waits, besides its own fault."""
     wait = faults.latency_ms
     if faults.latency_p99_ms:
         spread = math.log(faults.latency_p99_ms / faults.latency_p50_ms) / _NINETY_NINTH
-        # inv_cdf takes neither 0 nor 1.
+        # inv_cdf accepts neither 0 nor 1.
         normal = NormalDist().inv_cdf(min(max(_chance(faults.seed, "latency", ordinal), 2**-53), 1 - 2**-53))
         wait += min(round(faults.latency_p50_ms * math.exp(spread * normal)), _MAX_WAIT_MS)
     if faults.delay and _chance(faults.seed, "delay", ordinal) < faults.delay:
@@ -297,7 +305,7 @@ def wait_ms(faults: Faults, ordinal: int) -> int:
 
 
 def _chance(seed: int, *what: object) -> float:
-    """Return a number in [0, 1) that looks random and depends on nothing but its arguments."""
+    """Return a number in [0, 1) that looks random and depends on the arguments alone."""
     drawn = blake2b(repr((seed, what)).encode(), digest_size=8).digest()
     return int.from_bytes(drawn, "big") / 2**64
 
@@ -319,13 +327,13 @@ def _whole(name: str, value: object, lowest: int, highest: int) -> None:
 
 
 def _probability(name: str, value: object) -> None:
-    # bool is a subclass of int, and not a number of the plan.
+    # A bool is an int to isinstance, but not a number in a plan.
     number = isinstance(value, int | float) and type(value) is not bool
-    _require(number and 0 <= value <= 1, name, "a probability between 0 and 1")  # type: ignore[operator]  # a number here
+    _require(number and 0 <= value <= 1, name, "a probability between 0 and 1")  # type: ignore[operator]  # see above
 
 
 def _retry_after(name: str, value: object) -> None:
-    # A line break in it would write further headers.
+    # A line break would add further headers.
     sound = value is None or type(value) is int or (type(value) is str and value.isprintable())
     _require(sound, name, "a number, a printable text or null")
 

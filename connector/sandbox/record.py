@@ -1,15 +1,17 @@
-"""The memory of what was received: every event of every request, from its arrival on.
+"""The record: what the sandbox received, and what became of every event of every request.
 
-A request enters before it is answered, so that one whose client is gone, or whose answer never left, is there too. Kept as
-one object a request with columns for its events, about 400 bytes an event; at `MAX_LINES` the oldest requests leave, and how
-many lines left is counted. Holds no token, no match key and no event, only digests.
+A request enters before it is answered, so the record also has those whose client was gone and those
+whose answer never left. Each request is one object with columns for its events, about 400 bytes for
+each event. At `MAX_LINES` the oldest requests are dropped, and the dropped lines are counted. The
+record holds digests only: no token, no match key, no event.
 
-What Amazon would count (docs/amazon-contract.md#amazons-own-dedupe):
-of accepted events with one dedupe id, of one account and whatever
-their types, the one that happened first; of two that happened at once, the one that came first. The others are filtered,
-silently, after they were accepted. Sources contradict each other on which is kept, and none knows how long an id is
-remembered: the first is what the seed, Amazon's guides and its older interface say, and the memory here is the record's. An
-event without an id is counted. What Amazon filters by user and time is not imitated.
+It also says which events Amazon would count (docs/amazon-contract.md#amazons-own-dedupe). Of the
+accepted events of one account with one dedupe id, whatever their types, the one that happened first
+counts; of two that happened at once, the one that came first. Amazon filters the others silently,
+after it accepted them. Sources contradict each other on which one is kept; SEED, Amazon's guides
+and its older interface say the first. No source knows how long an id is remembered; here, as long
+as the record has it. An event without an id is counted. Amazon's other filter, by user and time, is
+not imitated.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from connector.sandbox.checks import moment_ms
 __all__ = ["ACCEPTED", "MAX_LINES", "NOT_JUDGED", "PENDING", "REJECTED", "Judgement", "Received", "RequestRecord"]
 
 MAX_LINES = 1_000_000
-"""About 400 MB; ten times what a test or the demo sends."""
+"""Most lines that are kept: about 400 MB, and ten times what a test or the demo sends."""
 
 _MAX_REQUESTS = 100_000
-"""Of requests without a line, refused before their events could be read, so many are kept beside the others."""
+"""How many requests are kept beyond the number of lines: those refused before their events could be
+read have no line."""
 
 DIGEST_BYTES = 16
 
@@ -38,17 +41,17 @@ REJECTED = "rejected"
 NOT_JUDGED = "not judged"
 
 PENDING = "pending"
-"""The answer of a request that is not answered yet."""
+"""The word for the answer to a request that is not answered yet."""
 
 
 class Judgement(NamedTuple):
-    """What became of one event where it is not what became of the request's others."""
+    """What became of one event, if it differs from what became of most events of its request."""
 
     verdict: str
     codes: tuple[str, ...] = ()
     """Amazon's ErrorCodes."""
     flaws: tuple[str, ...] = ()
-    """Place and name of every broken rule, as ``eventTime too-old``; never a value."""
+    """Place and name of every broken rule, such as ``eventTime too-old``; never a value."""
     fault: str | None = None
 
 
@@ -57,28 +60,28 @@ class Received:
     """One request, and its events as columns."""
 
     number: int
-    """Counts every event request since the start, from 1."""
+    """The number of the request among all event requests since the start, from 1."""
     arrival_ms: int
-    """When its last byte was there, in milliseconds since 1970 UTC."""
+    """When its last byte had arrived, in milliseconds since 1970 UTC."""
     contract: str
     account: str | None = None
-    """Which of the accounts known here; None for another or none."""
+    """The account, if it is one of those known here; None otherwise."""
     token: str | None = None
     """A fingerprint of the access token; None without one."""
     size: int = 0
-    """Bytes of its body."""
+    """Bytes in its body."""
     status: int | None = None
-    """That was answered, or would have been."""
+    """The status that was answered, or would have been."""
     fault: str | None = None
     verdict: str = NOT_JUDGED
-    """Of every event without a judgement of its own."""
+    """The verdict on every event that is not in ``judgements``."""
     ids: list[str | None] = field(default_factory=list)
     digests: bytes = b""
-    """`DIGEST_BYTES` for each event."""
+    """The digests of all events, `DIGEST_BYTES` each."""
     times: list[str] = field(default_factory=list)
-    """When the events happened, as they say it, where they were judged."""
+    """The times of the events, as they give them; empty if they were not judged."""
     judgements: dict[int, Judgement] = field(default_factory=dict)
-    """By position, from 0."""
+    """Judgements by the event's position, from 0."""
     answer: str = PENDING
     answered_ms: int | None = None
 
@@ -88,7 +91,7 @@ class Received:
         return found.verdict if found else self.verdict
 
     def as_json(self) -> dict[str, object]:
-        """Return the request without its events."""
+        """Return the request's own line, without its events."""
         verdicts = Counter(map(self.verdict_of, range(len(self.ids))))
         return {
             "request": self.number,
@@ -107,7 +110,10 @@ class Received:
         }
 
     def lines(self, counted: Mapping[_Key, _Place]) -> Iterator[bytes]:
-        """Write the events, one JSON line each; ``counted``: where the event stands that counts, by account and id."""
+        """Yield the events, one JSON line each.
+
+        ``counted`` has the place of the event that Amazon would count, by account and id.
+        """
         common = {
             "request": self.number,
             "arrival": self.arrival_ms,
@@ -137,9 +143,9 @@ class Received:
 
 
 _Key = tuple[str | None, str]
-"""Account and dedupe id: what Amazon keeps one event of."""
+"""Account and dedupe id: Amazon counts one event for each."""
 _Place = tuple[str, int, int]
-"""When the event happened, as it says it, the number of its request, and its position there."""
+"""Where an event is: its time as it gives it, the number of its request, and its position there."""
 
 
 def _when(place: _Place) -> int:
@@ -147,7 +153,7 @@ def _when(place: _Place) -> int:
 
 
 class RequestRecord:
-    """All that was received since the start or the last `clear`."""
+    """All requests received since the start or the last `clear`."""
 
     def __init__(self, max_lines: int = MAX_LINES) -> None:
         self._max_lines = max_lines
@@ -155,7 +161,7 @@ class RequestRecord:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything but the numbering of requests."""
+        """Forget everything except the numbering of requests."""
         self._requests: deque[Received] = deque()
         self._lines = 0
         self._dropped = 0
@@ -164,7 +170,7 @@ class RequestRecord:
         self._counted: dict[_Key, _Place] = {}
 
     def open(self, contract: str, arrival_ms: int, account: str | None = None, token: str | None = None) -> Received:
-        """Take a request in from now on, and return it with its number; `add` takes in its events."""
+        """Add a request and return it with its number; `add` later adds its events."""
         self._number += 1
         self._tally["requests"] += 1
         received = Received(self._number, arrival_ms, contract, account, token)
@@ -174,7 +180,7 @@ class RequestRecord:
         return received
 
     def add(self, received: Received) -> None:
-        """Take in the events of a request that was opened, judged or not; its answer may follow."""
+        """Add the events of a request that was opened, judged or not. Its answer may come later."""
         self._lines += len(received.ids)
         self._tally["events"] += len(received.ids)
         for index in range(len(received.ids)):
@@ -185,7 +191,7 @@ class RequestRecord:
             self._leave()
 
     def _count(self, received: Received) -> None:
-        """Find out which of the accepted events Amazon would count."""
+        """Note which of the accepted events Amazon would count."""
         for index, (event_id, time) in enumerate(zip(received.ids, received.times, strict=True)):
             if event_id is None or received.verdict_of(index) != ACCEPTED:
                 continue
@@ -193,10 +199,10 @@ class RequestRecord:
             before = self._counted.setdefault(key, place)
             if before is not place:
                 self._tally["filtered"] += 1
-                self._counted[key] = min(before, place, key=_when)  # of equals the first
+                self._counted[key] = min(before, place, key=_when)  # min keeps the first of two equals
 
     def _leave(self) -> None:
-        """Forget the oldest request."""
+        """Drop the oldest request."""
         gone = self._requests.popleft()
         self._lines -= len(gone.ids)
         self._dropped += len(gone.ids)
@@ -205,22 +211,25 @@ class RequestRecord:
                 del self._counted[gone.account, event_id]
 
     def close(self, received: Received, answer: str, status: int | None, answered_ms: int) -> None:
-        """Write down how a request was answered."""
+        """Note how a request was answered."""
         received.answer, received.status = answer, status
         received.answered_ms = answered_ms
         self._answers[answer] += 1
 
     def count(self, what: str, times: int = 1) -> None:
-        """Count something that is no event."""
+        """Count something other than an event."""
         self._tally[what] += times
 
     def requests(self) -> Iterator[bytes]:
-        """Write the requests as of now, one JSON line each, those included whose events were never read."""
+        """Yield all requests as of now, one JSON line each, with or without readable events."""
         for received in list(self._requests):
             yield orjson.dumps(received.as_json(), option=orjson.OPT_APPEND_NEWLINE)
 
     def lines(self, first: int = 0) -> Iterator[bytes]:
-        """Write the record from line ``first`` on, as of now, counted from 0 at the last clear, dropped ones included."""
+        """Yield the record as of now, from line ``first`` on.
+
+        Lines are counted from 0 since the last `clear`, including those that were dropped.
+        """
         position = self._dropped
         for received in list(self._requests):
             if position + len(received.ids) <= first:
@@ -232,7 +241,10 @@ class RequestRecord:
                 position += 1
 
     def status(self) -> dict[str, object]:
-        """Count what was received. Reads every id: about a second for a million lines."""
+        """Return counts of what was received.
+
+        Takes about a second for a million lines, because it reads every id.
+        """
         accepted: Counter[str] = Counter()
         for received in self._requests:
             accepted.update(

@@ -1,7 +1,8 @@
-"""A stand-in for a Confluent-compatible schema registry: what the official client asks of one, in memory.
+"""A stand-in for a Confluent-compatible schema registry, in memory.
 
-It answers the calls that ``SchemaRegistryClient`` of confluent-kafka 2.16 makes to register and to fetch Avro schemas, with
-Confluent's error codes. It checks no compatibility, and keeps nothing.
+It answers the calls that ``SchemaRegistryClient`` of confluent-kafka 2.16 makes to register and to
+fetch Avro schemas, with Confluent's error codes. It checks no compatibility and stores nothing on
+disk.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from connector.sandbox.faults import Faults
 __all__ = ["RegistryRefusal", "SchemaStore", "routes"]
 
 _Call = Callable[[Mapping[str, str], Mapping[str, str], object], object]
-"""Answers a request by the variables of its path, its query, and its body."""
+"""Returns the answer to a request from the variables of its path, its query and its body."""
 
 
 class RegistryRefusal(Exception):
-    """A call refused: its HTTP status, Confluent's error code, and why."""
+    """A refused call: its HTTP status, Confluent's error code, and the reason."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -49,7 +50,7 @@ class _Schema:
     references: tuple[_Reference, ...] = ()
 
     def as_json(self) -> dict[str, object]:
-        """Write it as a registry does: Avro is the type that is left out."""
+        """Return the schema as a registry answers it; the type is left out for Avro."""
         document: dict[str, object] = {"schema": self.text}
         if self.references:
             document["references"] = [reference._asdict() for reference in self.references]
@@ -57,7 +58,7 @@ class _Schema:
 
 
 class SchemaStore:
-    """Subjects, each with its versions; ids count from 1, and equal schemas share one."""
+    """Subjects with their versions. Ids count from 1, and equal schemas share one id."""
 
     def __init__(self) -> None:
         self._ids: dict[_Schema, int] = {}
@@ -71,8 +72,8 @@ class SchemaStore:
     def register_document(self, subject: str, document: object) -> dict[str, object]:
         """Answer ``POST /subjects/{subject}/versions``.
 
-        Raises:
-            RegistryRefusal: 42201 if it is not an Avro schema, or refers to one that is not here.
+        Raises: RegistryRefusal: 42201 if it is not an Avro schema, or refers to one that is not
+        here.
         """
         schema = _read(document)
         for reference in schema.references:
@@ -81,10 +82,9 @@ class SchemaStore:
         return {"id": self._register(subject, schema)}
 
     def by_id(self, text: str, subject: str | None) -> dict[str, object]:
-        """Answer ``GET /schemas/ids/{id}``, within a subject if one is named.
+        """Answer ``GET /schemas/ids/{id}``, within ``subject`` unless it is None.
 
-        Raises:
-            RegistryRefusal: 40403 if there is no such schema.
+        Raises: RegistryRefusal: 40403 if there is no such schema.
         """
         schema_id = int(text) if text.isascii() and text.isdigit() else 0
         schema = self._schemas.get(schema_id)
@@ -93,10 +93,12 @@ class SchemaStore:
         return schema.as_json()
 
     def by_version(self, subject: str, version: str) -> dict[str, object]:
-        """Answer ``GET /subjects/{subject}/versions/{version}``; a version is a number from 1, or ``latest``.
+        """Answer ``GET /subjects/{subject}/versions/{version}``.
 
-        Raises:
-            RegistryRefusal: 40401 for an unknown subject, 40402 for an unknown version, 42202 for what is no version.
+        A version is a number from 1, or ``latest``.
+
+        Raises: RegistryRefusal: 40401 for an unknown subject, 40402 for an unknown version, 42202
+        for anything else.
         """
         versions = self._versions(subject)
         if version in ("latest", "-1"):
@@ -147,7 +149,7 @@ def _reference(entry: object) -> _Reference:
 
 
 def routes(at: str, schemas: SchemaStore, faults: Callable[[], Faults]) -> list[web.RouteDef]:
-    """Return the registry's routes below a path; they obey the plan that is in force when a request comes."""
+    """Return the registry's routes below a path; each request obeys the fault plan in force."""
 
     def call(answer: _Call) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answered(request: web.Request) -> web.StreamResponse:

@@ -1,6 +1,7 @@
-"""Answers to whole requests: refusals in Amazon's words, and what a fault makes of a good answer. Pure.
+"""Answers to whole requests: refusals in Amazon's words, and good answers that a fault spoils.
 
-An answer has a content and a manner of leaving; `delivery` carries the manner out.
+An answer has a content and a manner in which it is sent; `delivery` carries out the manner. Pure:
+no clock and no I/O.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["Manner", "Reply", "afflicted_refusal", "refusing", "spoiled", "token
 
 
 class Manner(Enum):
-    """How an answer leaves."""
+    """The manner in which an answer is sent."""
 
     WHOLE = "whole"
     NOT_AT_ALL = "not at all"
@@ -42,21 +43,21 @@ _DRIP_MS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that is yet to leave."""
+    """An answer that has not been sent yet."""
 
     status: int
     body: bytes
     label: str
-    """The record's word for it."""
+    """The record's word for the answer, once it is sent."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     manner: Manner = Manner.WHOLE
     wait_ms: int = 0
-    """Before it begins."""
+    """The wait before the answer begins."""
     drip_ms: int = _DRIP_MS
-    """Between two bytes of what drips."""
+    """The pause between two bytes, if the manner is to drip."""
     last: bool = False
-    """The connection is kept, and reset when something comes on it again."""
+    """Whether the connection, which is kept, is reset when the next request comes on it."""
 
 
 _STATUSES: Final = {
@@ -71,14 +72,14 @@ _STATUSES: Final = {
     "account_400": 400,
     "too_large_413": 413,
 }
-"""Faults that refuse a request before its events are looked at."""
+"""Faults that refuse a request before its events are judged, with the status."""
 
 _CODES: Final = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "CONTENT_TOO_LARGE", 429: "TOO_MANY_REQUESTS"}
 _HTML_REFUSALS: Final = frozenset({"throttle_429_html", "fail_502"})
 
 
 def afflicted_refusal(fault: RequestFault | None) -> RequestRefusal | None:
-    """Return the refusal that a fault asks for, before any event is looked at."""
+    """Return the refusal that a fault causes before events are judged; None for other faults."""
     if fault is None:
         return None
     status = (fault.status or 503) if fault.name == "status" else _STATUSES.get(fault.name)
@@ -93,11 +94,10 @@ def afflicted_refusal(fault: RequestFault | None) -> RequestRefusal | None:
 def refusing(
     contract: Contract, refusal: RequestRefusal, number: int, fault: RequestFault | None, *, now_ms: int, elsewhere: str = ""
 ) -> Reply:
-    """Word a refusal of the whole request in the form seen for that contract.
+    """Return the answer for a refusal of the whole request, in the form that the contract has.
 
-    See docs/amazon-contract.md#login-with-amazon and docs/amazon-contract.md#rate-limits.
-
-    ``elsewhere``: where a redirect leads.
+    The forms are those of docs/amazon-contract.md#login-with-amazon and
+    docs/amazon-contract.md#rate-limits. ``elsewhere`` is the target of a redirect.
     """
     label = f"failed:{refusal.status}"
     headers = _retry_header(fault, now_ms)
@@ -114,7 +114,7 @@ def refusing(
 
 
 def _retry_header(fault: RequestFault | None, now_ms: int) -> dict[str, str]:
-    """Return the header a throttling fault carries, or none."""
+    """Return the ``Retry-After`` header that a fault asks for, if any."""
     if fault is None or fault.retry_after is None:
         return {}
     text = str(fault.retry_after)
@@ -136,11 +136,11 @@ _MANNERS: Final = {
     "reset_mid_answer": Manner.RESET_AMID_BODY,
 }
 _LABELS: Final = {"withhold": "withheld", "fail_500_after_accept": "failed:500"}
-"""The record's words where they are not the fault's name."""
+"""The record's words for faults whose name is not the word."""
 
 
 def spoiled(reply: Reply, fault: RequestFault | None, *, first_index: int) -> Reply:
-    """Return the answer that leaves in place of a good one: all has happened, only the answer is wrong."""
+    """Return a good answer as a fault spoils it: the events are taken, only the answer is bad."""
     if fault is None:
         return reply
     if fault.name == "delay":
@@ -151,7 +151,7 @@ def spoiled(reply: Reply, fault: RequestFault | None, *, first_index: int) -> Re
     if (body := misindexed(reply.body, fault.name, first_index)) is not None:
         return dataclasses.replace(reply, label=label, body=body)
     change = _CHANGES.get(fault.name)
-    # A fault of its events alone leaves the answer as it is.
+    # A fault of single events does not change the answer as a whole.
     return reply if change is None else dataclasses.replace(change(reply), label=label)
 
 
@@ -183,7 +183,7 @@ _CHANGES: Final[dict[str, Callable[[Reply], Reply]]] = {
     "status_204": _with_status(204),
     "fail_500_after_accept": lambda reply: dataclasses.replace(reply, status=500, body=_AFTER_ALL),
 }
-"""What the answer itself becomes."""
+"""Faults that change status, headers or body of the answer."""
 
 
 _TOKEN_REFUSALS: Final = {
@@ -197,7 +197,7 @@ _TOKEN_SLOW_MS: Final = 10_000
 
 
 def token_refusal(fault: RequestFault | None) -> RequestRefusal | None:
-    """Return the refusal that a fault asks for of a token request."""
+    """Return the refusal of a token request that a fault causes; None for other faults."""
     if fault is None:
         return None
     status, code = _TOKEN_REFUSALS.get(fault.name, (None, ""))
@@ -209,13 +209,16 @@ def token_refusal(fault: RequestFault | None) -> RequestRefusal | None:
 def token_spoiled(
     answer: Mapping[str, object] | RequestRefusal, fault: RequestFault | None, *, now_ms: int, elsewhere: str
 ) -> Reply:
-    """Return the answer to a token request, with what a fault makes of it; ``elsewhere``: where a redirect leads."""
+    """Return the answer to a token request, as a fault changes it.
+
+    ``elsewhere`` is the target of a redirect.
+    """
     name = fault.name if fault is not None else None
     wait_ms = (fault.ms or 0) if fault is not None and name == "delay" else 0
     if isinstance(answer, RequestRefusal):
-        told = {"error": answer.code, "error_description": answer.message}
+        document = {"error": answer.code, "error_description": answer.message}
         headers = _retry_header(fault, now_ms)
-        return Reply(answer.status, orjson.dumps(told), f"failed:{answer.status}", headers=headers, wait_ms=wait_ms)
+        return Reply(answer.status, orjson.dumps(document), f"failed:{answer.status}", headers=headers, wait_ms=wait_ms)
     reply = Reply(200, orjson.dumps(answer), "sent", wait_ms=wait_ms)
     match name:
         case "token_slow":

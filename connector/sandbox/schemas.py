@@ -1,10 +1,10 @@
-"""The two contracts as JSON Schemas of one event (draft 2020-12): what is not in them is refused.
+"""The two contracts as JSON Schemas of one event (draft 2020-12): whatever they lack is refused.
 
-An independent reading of docs/amazon-contract.md#request-of-ads-v1 and its neighbours.
-``adsApi/v1`` has every field, set and limit of Amazon's
-OpenAPI text (tests/sandbox/test_openapi.py compares them), and beyond it what other sources require. Where the sources
-contradict each other the stricter reading is taken, for an event that pleases the strict one pleases the other. What depends
-on the clock or the account is in `connector.sandbox.contract`.
+They are written from docs/amazon-contract.md alone, independently of ``connector/amazon``. The
+schema of ``adsApi/v1`` has every field, set and limit of Amazon's OpenAPI text
+(tests/sandbox/test_openapi.py compares them), and what other sources require besides. Where sources
+contradict each other, the stricter reading is taken, because an event that passes it passes the
+other one too. Rules that depend on the clock or the account are in `connector.sandbox.contract`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def _one_of(values: frozenset[str]) -> Schema:
 
 
 def _is(field: str, values: frozenset[str]) -> Schema:
-    """Describe an object with one of these values in a field."""
+    """Return the schema of an object with one of these values in a field."""
     return {"required": [field], "properties": {field: {"enum": sorted(values)}}}
 
 
 def _where(condition: Schema, properties: Schema) -> Schema:
-    """Describe properties of an object for which the condition holds."""
+    """Return the schema of the properties of an object for which a condition holds."""
     return {"if": condition, "then": {"properties": properties}}
 
 
@@ -60,13 +60,14 @@ _HASH: Schema = {
         {"pattern": "^[^A-F]*$", "x-rule": "upper-case-hash"},
     ]
 }
-"""Lower-case: whether Amazon takes capitals is unknown (docs/amazon-contract.md#unknown), so they are refused."""
+"""Lower-case SHA-256. Whether Amazon takes capitals is unknown (docs/amazon-contract.md#unknown),
+so they are refused."""
 
 
 def _match_keys(types: frozenset[str]) -> Schema:
-    """Describe 1 to so many keys as there are types: hashed where they identify a person, else raw.
+    """Return the schema of an event's match keys: hashed if they identify a person, raw otherwise.
 
-    See docs/amazon-contract.md#match-keys.
+    There may be as many keys as there are types. See docs/amazon-contract.md#match-keys.
     """
 
     def values_of(types: frozenset[str], one: Schema) -> Schema:
@@ -76,7 +77,7 @@ def _match_keys(types: frozenset[str]) -> Schema:
         {"type": _one_of(types), "values": {"type": "array", "minItems": 1, "maxItems": 1, "items": _TEXT}},
         {},
         values_of(sets.HASHED_TYPES, _HASH),
-        values_of(frozenset({"MATCH_ID"}), {"pattern": "^[A-Za-z0-9]+$", "maxLength": 100}),  # [AMZ-GTM]
+        values_of(frozenset({"MATCH_ID"}), {"pattern": "^[A-Za-z0-9]+$", "maxLength": 100}),  # AMZ-GTM
         *([values_of(frozenset({"FIP"}), {"format": "ip", "x-rule": "not-an-address"})] if "FIP" in types else []),
     )
     return {"type": "array", "minItems": 1, "maxItems": len(types), "items": key}
@@ -90,7 +91,9 @@ _PURCHASE = frozenset({"OFF_AMAZON_PURCHASES"})
 _NOT_NEGATIVE: Schema = {"value": {"minimum": 0, "x-rule": "negative"}}
 _OTHER_TYPES = sets.EVENT_TYPES - _PURCHASE
 _NO_MONEY: Schema = {name: {"not": {}, "x-rule": "purchases-only"} for name in ("currencyCode", "unitsSold")}
-"""Section 3.1; for currency in ``adsApi/v1`` after the seed and Segment. An unknown type says nothing of the rest."""
+"""Fields for purchases only (docs/amazon-contract.md#request-of-events-v1). For the currency in
+``adsApi/v1`` the sources are SEED and Segment. With an unknown event type the rule does not
+apply."""
 
 EVENTS_EVENT: Schema = _record(
     {
@@ -113,10 +116,11 @@ EVENTS_EVENT: Schema = _record(
     _where(_is("eventType", _PURCHASE), _NOT_NEGATIVE),
     _where(_is("eventType", _OTHER_TYPES), _NO_MONEY),
 )
-"""Section 3.1."""
+"""Source: docs/amazon-contract.md#request-of-events-v1."""
 
 _DIGITS: Schema = {"value": {"pattern": "^[0-9]+$"}}
-"""Of an INTEGER; the characters a value may have leave it no sign."""
+"""The value of an INTEGER. It has no sign, because the characters that a value may have include
+none."""
 _INT32: Schema = {
     "value": {
         "pattern": "^0*([0-9]{1,9}|1[0-9]{9}|20[0-9]{8}|21[0-3][0-9]{7}|214[0-6][0-9]{6}|2147[0-3][0-9]{5}"
@@ -124,7 +128,7 @@ _INT32: Schema = {
         "x-rule": "out-of-range",
     }
 }
-"""At most 2147483647 (OAS ``DataType``: 32 bits, signed)."""
+"""The value of an INTEGER is at most 2147483647 (OAS ``DataType``: 32 bits, signed)."""
 _INTEGER = frozenset({"INTEGER"})
 _PAIR = "[A-Za-z0-9]{10}\\.[0-9]{13}"
 
@@ -173,4 +177,4 @@ ADS_EVENT: Schema = _record(
     _where(_describing(_PURCHASE), _NOT_NEGATIVE),
     _where(_describing(_OTHER_TYPES), _NO_MONEY),
 )
-"""Section 3.2."""
+"""Source: docs/amazon-contract.md#request-of-ads-v1."""

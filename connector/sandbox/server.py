@@ -1,4 +1,7 @@
-"""The sandbox as a server: the file of this room that speaks HTTP. The package docstring documents what it serves."""
+"""The sandbox's HTTP server: takes requests in, asks the other files what to do, sends the answers.
+
+The package docstring lists the paths that it serves.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,11 @@ __all__ = ["Options", "RunningSandbox", "serve"]
 _Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _BEFORE_ITS_EVENTS = frozenset({"reset_at_head", "reset_mid_request"})
-"""Faults that happen to a request while it is read."""
+"""Faults that hit a request while it is being read."""
 _LINES_A_WRITE = 1000
 _SHUTDOWN_SECONDS = 1.0
-"""How long a stop waits for requests under way; what is still waiting then is recorded as unread."""
+"""How long a stop waits for requests in progress; a request still waiting after it is recorded as
+unread."""
 
 
 def _wall_clock_ms() -> int:
@@ -45,25 +49,29 @@ def _wall_clock_ms() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a sandbox accepts. The defaults are what ``connector sandbox`` runs with."""
+    """The options of a sandbox. Their defaults are those of ``connector sandbox``."""
 
     credentials: SandboxCredentials = field(default_factory=SandboxCredentials)
     token_life_ms: int = 3_600_000
-    """Of the access tokens it gives out (docs/amazon-contract.md#login-with-amazon: 60 minutes)."""
+    """How long an access token lives (docs/amazon-contract.md#login-with-amazon: 60 minutes)."""
     max_body_bytes: int = 1_048_576
-    """Of a request. Amazon's limit is unknown (docs/amazon-contract.md#size-of-a-request).
-    1 MB is what Tealium flushes at."""
+    """Largest body of a request. Amazon's limit is unknown
+    (docs/amazon-contract.md#size-of-a-request); Tealium flushes at 1 MB."""
     limits: EventLimits = field(default_factory=EventLimits)
     faults: Faults = NO_FAULTS
-    """In force from the start."""
+    """The fault plan at the start."""
     max_lines: int = MAX_LINES
-    """Of the record; the oldest requests leave first."""
+    """Most lines of the record; the oldest requests are dropped first."""
     clock: Callable[[], int] = _wall_clock_ms
-    """Milliseconds since 1970 UTC: for the age of events, the life of tokens, and the record."""
+    """Returns milliseconds since 1970 UTC, for the age of events, the life of tokens, and the
+    record."""
 
 
 class _Turn(NamedTuple):
-    """A request's place in the fault plan, fixed when it arrives: a plan set meanwhile is for later ones."""
+    """A request's place in the fault plan.
+
+    It is fixed when the request arrives: a plan that is set afterwards is for later requests.
+    """
 
     faults: Faults
     ordinal: int
@@ -79,18 +87,18 @@ class _Sandbox:
         self.registry = SchemaStore()
         self.tokens = Tokens(options.credentials, options.token_life_ms)
         self._left: WeakSet[asyncio.BaseTransport] = WeakSet()
-        """Connections that are kept open, and reset as soon as something comes on them."""
+        """Open connections that are reset as soon as another request comes on them."""
         self.set_faults(options.faults)
 
     def set_faults(self, faults: Faults) -> None:
-        """Set the plan; its ordinals begin at 0."""
+        """Set the plan and restart its ordinals at 0."""
         self.faults = faults
         self._events_ordinal = 0
         self._token_ordinal = 0
-        self._let_pass: deque[int] = deque()  # when the latest requests below the limit came
+        self._let_pass: deque[int] = deque()  # arrivals of the latest requests below the limit
 
     def application(self) -> web.Application:
-        """Return what the server serves."""
+        """Return the web application with all routes."""
         application = web.Application(client_max_size=self.options.max_body_bytes, middlewares=[self._door()])
         application.add_routes(
             [
@@ -144,7 +152,10 @@ class _Sandbox:
         return _Turn(self.faults, ordinal, fault)
 
     def _one_too_many(self) -> bool:
-        """Return whether a request is beyond the plan's limit; one that is refused for it does not count."""
+        """Return whether a request exceeds the plan's rate.
+
+        A request that is refused because of the rate does not count towards it.
+        """
         limit, now_ms = self.faults.max_requests_per_second, self.options.clock()
         if limit == 0:
             return False
@@ -160,7 +171,7 @@ class _Sandbox:
         return self.record.open(contract.name, self.options.clock(), self.tokens.account_of(request.headers), token)
 
     async def _break_off(self, request: web.Request, contract: Contract, name: str) -> web.StreamResponse:
-        """Reset a connection before the request on it has been read."""
+        """Reset a connection before its request has been read."""
         received = self._open(request, contract)
         received.fault = name
         if name == "reset_mid_request":
@@ -195,7 +206,7 @@ class _Sandbox:
         )
 
     def _judged(self, contract: Contract, events: Events, received: Received, turn: _Turn) -> Reply:
-        """Judge the events of a request, record it, and return the answer."""
+        """Judge and record the events of a request, and return the answer."""
         now_ms = received.arrival_ms
         judged = judge_events(
             contract,
@@ -226,7 +237,7 @@ class _Sandbox:
 
     def _door(self) -> Middleware:
         @web.middleware
-        async def door(request: web.Request, handler: _Endpoint) -> web.StreamResponse:  # aiohttp passes it by this name
+        async def door(request: web.Request, handler: _Endpoint) -> web.StreamResponse:  # aiohttp needs this name
             transport = request.transport
             if transport is None or transport not in self._left:
                 return await handler(request)
@@ -237,10 +248,10 @@ class _Sandbox:
         return door
 
     async def _elsewhere(self, request: web.Request) -> web.StreamResponse:
-        """Be the other host that a redirect leads to."""
+        """Answer as the other host that a redirect leads to; count requests that carry a secret."""
         self.record.count("elsewhere")
-        told = [request.path_qs, *request.headers.values(), (await request.read()).decode(errors="replace")]
-        if any(secret in unquote_plus(text) for secret in self.tokens.secrets() for text in told):
+        texts = [request.path_qs, *request.headers.values(), (await request.read()).decode(errors="replace")]
+        if any(secret in unquote_plus(text) for secret in self.tokens.secrets() for text in texts):
             self.record.count("elsewhere_with_a_token")
         return as_json(200, {})
 
@@ -298,7 +309,8 @@ async def _stream(request: web.Request, lines: Iterator[bytes]) -> web.StreamRes
     await response.prepare(request)
     while chunk := b"".join(itertools.islice(lines, _LINES_A_WRITE)):
         await response.write(chunk)
-        # A write that fits the buffer does not yield, and events must not wait for a long record.
+        # A write that fits into the buffer does not yield, and events must not wait for a long
+        # record.
         await asyncio.sleep(0)
     await response.write_eof()
     return response
@@ -317,7 +329,7 @@ async def _read_body(request: web.Request, most: int | None) -> bytes | RequestR
 
 
 def _elsewhere_of(request: web.Request) -> str:
-    """Return the URL of this request on another host, which is this sandbox by its other name."""
+    """Return the URL of a request on another host, which is this sandbox under its other name."""
     other = "127.0.0.1" if request.url.host == "localhost" else "localhost"
     return f"http://{other}:{request.url.port}/elsewhere{request.path}"
 
@@ -330,11 +342,11 @@ class RunningSandbox:
         self._runner = runner
         self.port = port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        """For ``AMAZON_BASE_URL``."""
+        """The value for ``AMAZON_BASE_URL``."""
         self.token_url = self.url + "/auth/o2/token"
-        """For ``AMAZON_TOKEN_URL``."""
+        """The value for ``AMAZON_TOKEN_URL``."""
         self.registry_url = self.url + "/registry"
-        """For ``SCHEMA_REGISTRY_URL``."""
+        """The value for ``SCHEMA_REGISTRY_URL``."""
 
     @property
     def options(self) -> Options:
@@ -361,15 +373,14 @@ class RunningSandbox:
         self._sandbox.set_faults(faults)
 
     async def stop(self) -> None:
-        """Stop listening, give requests under way a second, and close every connection."""
+        """Stop listening, give requests in progress a second, and close every connection."""
         await self._runner.cleanup()
 
 
 async def serve(host: str = "127.0.0.1", port: int = 0, *, options: Options | None = None) -> RunningSandbox:
-    """Start a sandbox in the running event loop; port 0 takes any that is free.
+    """Start a sandbox in the running event loop; port 0 takes any free port.
 
-    Raises:
-        OSError: the port cannot be had.
+    Raises: OSError: the port is not available.
     """
     sandbox = _Sandbox(options or Options())
     runner = web.AppRunner(sandbox.application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)

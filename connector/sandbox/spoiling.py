@@ -1,4 +1,4 @@
-"""Answers whose items are numbered wrongly (scenario 35): a sound body in, a wrong one out. Pure."""
+"""Misnumbering the items of an answer (scenario 35): a good body in, a bad body out. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _Items = list[dict[str, Any]]
 
 
 def misindexed(body: bytes, name: str, first_index: int) -> bytes | None:
-    """Return the body with the numbering that the fault of this name makes of it; None if the fault is another kind.
+    """Return the body as a fault misnumbers it; None if the fault does something else.
 
-    ``first_index``: where the contract begins to count. An answer without items stays as it is.
+    ``first_index`` is the contract's first number. An answer without items stays as it is.
     """
     change = _CHANGES.get(name)
     if change is None:

@@ -1,4 +1,7 @@
-"""Login with Amazon's token endpoint (docs/amazon-contract.md#login-with-amazon), and who may send what; pure."""
+"""Access tokens: gives them out as Login with Amazon does, and checks who may send events.
+
+See docs/amazon-contract.md#login-with-amazon. Pure: the time is an argument.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,26 @@ from connector.sandbox.contract import Contract, RequestRefusal
 __all__ = ["SandboxCredentials", "Tokens", "bearer", "fingerprint"]
 
 _MAX_TOKENS = 1000
-"""Access tokens known at once; the oldest is forgotten first."""
+"""Most access tokens that are remembered; the oldest is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxCredentials:
-    """What the sandbox accepts. Invented: they open nothing but a sandbox."""
+    """The credentials that the sandbox accepts: invented ones, which open nothing but a sandbox."""
 
     client_id: str = "amzn1.application-oa2-client.sandbox"
     client_secret: str = field(default="sandbox-secret", repr=False)
     refresh_token: str = field(default="Atzr|sandbox", repr=False)
     access_token: str = field(default="Atza|sandbox", repr=False)
-    """One that never expires, for a client without Login with Amazon."""
+    """A token that never expires, for a client without Login with Amazon."""
     account_id: str = "5850000000001"
     more_accounts: tuple[str, ...] = ()
-    """Further accounts the same user may send to, in whichever of the two forms of an id
+    """Further accounts to which the same user may send, in either form of an id
     (docs/amazon-contract.md#account-id)."""
 
 
 class Tokens:
-    """The access tokens that were given out, and until when they hold."""
+    """The access tokens that were given out, with the time at which each expires."""
 
     def __init__(self, credentials: SandboxCredentials, life_ms: int) -> None:
         self._credentials = credentials
@@ -44,8 +47,8 @@ class Tokens:
     ) -> dict[str, object] | RequestRefusal:
         """Answer a token request.
 
-        ``authorized``: it carried an ``Authorization`` header, with which the real endpoint fails. ``revoked``: the user
-        took the consent back.
+        ``authorized`` says that the request had an ``Authorization`` header, with which the real
+        endpoint fails. ``revoked`` says that the user withdrew the consent.
         """
         known = self._credentials
         if authorized:
@@ -64,12 +67,12 @@ class Tokens:
         }
 
     def secrets(self) -> tuple[str, ...]:
-        """Return all that must not come to another host."""
+        """Return every secret that must not reach another host."""
         known = self._credentials
         return (known.access_token, known.refresh_token, known.client_secret)
 
     def expire(self) -> None:
-        """End every access token that was given out."""
+        """Expire every access token that was given out."""
         self._expiries.clear()
 
     def refuse(
@@ -77,10 +80,8 @@ class Tokens:
     ) -> RequestRefusal | None:
         """Return why a request may not send events; None if it may.
 
-        See docs/amazon-contract.md#endpoint-and-account and
-        docs/amazon-contract.md#login-with-amazon.
-
-        ``headers``: by name, in any case.
+        ``headers`` must find a name in any case. See docs/amazon-contract.md#endpoint-and-account
+        and docs/amazon-contract.md#login-with-amazon.
         """
         token = bearer(headers)
         if token is None or revoked or not self._holds(token, now_ms):
@@ -95,7 +96,7 @@ class Tokens:
         return None
 
     def account_of(self, headers: Mapping[str, str]) -> str | None:
-        """Return the account a request is for; None for one that is not known here, whatever stands in its place."""
+        """Return the account that a request names; None if it names none that is known here."""
         account = headers.get("Amazon-Ads-AccountId")
         return account if account in (self._credentials.account_id, *self._credentials.more_accounts) else None
 
@@ -118,10 +119,10 @@ def bearer(headers: Mapping[str, str]) -> str | None:
 
 
 def fingerprint(token: str | None) -> str | None:
-    """Return what tells a token from others and does not give it away."""
+    """Return a short digest that tells tokens apart without revealing them."""
     return None if token is None else blake2b(token.encode(errors="surrogateescape"), digest_size=4).hexdigest()
 
 
 def _same(given: str, known: str) -> bool:
-    # surrogateescape: a header may hold bytes that are no text.
+    # surrogateescape: a header may hold bytes that are not valid text.
     return hmac.compare_digest(given.encode(errors="surrogateescape"), known.encode())

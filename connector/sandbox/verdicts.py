@@ -1,4 +1,7 @@
-"""From the events of a request to the verdicts on them, as the record keeps them and as Amazon words them. Pure."""
+"""Judging the events of a request: verdicts for the record, and the answer in Amazon's words.
+
+Pure: no clock and no I/O.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from connector.sandbox.record import ACCEPTED, DIGEST_BYTES, REJECTED, Judgement
 __all__ = ["Events", "Judged", "judge_events", "read_events"]
 
 _MAX_ERRORS = 20
-"""Errors of one item (docs/amazon-contract.md#answer-of-ads-v1)."""
+"""Most errors of one item (docs/amazon-contract.md#answer-of-ads-v1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,13 @@ class Events:
 
     parsed: list[object]
     canonical: list[bytes]
-    """Each event with its keys sorted: equal for equal content, whatever the order of fields and the blanks."""
+    """Each event as JSON with sorted keys: equal for equal content, whatever the order of fields
+    and the blanks."""
     ids: list[str | None]
     digests: list[bytes]
 
     def times(self, contract: Contract) -> list[str]:
-        """Return when the events happened, as they say it; empty for one that does not."""
+        """Return the times of the events, as they give them; empty for an event without one."""
         texts = (event.get(contract.time_field) if type(event) is dict else None for event in self.parsed)
         return [text if type(text) is str else "" for text in texts]
 
@@ -39,11 +43,11 @@ class Judged:
     """Verdicts on the events of one request."""
 
     judgements: dict[int, Judgement] = field(default_factory=dict)
-    """By position; an event that is not here was accepted."""
+    """Judgements by position; an event that is not here was accepted."""
     sunk: bool = False
-    """The request is refused as a whole for one of its events."""
+    """Whether the request is refused as a whole because of one event."""
     clear_match_keys: int = 0
-    """Values of a person's data that were not hashed."""
+    """How many values of match keys were a person's data, not hashed."""
     success: list[dict[str, object]] = field(default_factory=list)
     error: list[dict[str, object]] = field(default_factory=list)
 
@@ -54,7 +58,7 @@ class Judged:
 
 
 def read_events(contract: Contract, parsed: list[object]) -> Events:
-    """Take ids and digests of parsed events."""
+    """Return parsed events with their ids and digests."""
     canonical = [_canonical(event) for event in parsed]
     digests = [blake2b(event, digest_size=DIGEST_BYTES).digest() for event in canonical]
     return Events(parsed, canonical, [contract.id_of(event) for event in parsed], digests)
@@ -64,7 +68,8 @@ def _canonical(event: object) -> bytes:
     try:
         return orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
-        # Nested deeper than orjson writes (it reads deeper). No contract nests so: the event is rejected, never echoed.
+        # Nested deeper than orjson can write, although it could read it. No contract nests so deep,
+        # so the event is rejected and never echoed.
         return b"nested too deeply"
 
 
@@ -80,13 +85,14 @@ def judge_events(
 ) -> Judged:
     """Judge every event of a request.
 
-    ``now_ms``: milliseconds since 1970 UTC; ``ordinal``: the request's, within the fault plan; ``fault``: the request's.
+    ``now_ms`` is the time in milliseconds since 1970 UTC. ``ordinal`` is the request's number
+    within the fault plan, and ``fault`` is the request's fault.
     """
     judged = Judged()
     may_afflict = faults.of_events or fault is not None
     for index, event in enumerate(events.parsed):
-        flaws = judge(contract, event, now_ms, limits)
-        if not flaws:
+        violations = judge(contract, event, now_ms, limits)
+        if not violations:
             of_event = None
             if may_afflict:
                 of_event = faults.of_event(ordinal, index, events.digests[index], contract.name_of(event), fault)
@@ -95,10 +101,10 @@ def judge_events(
             else:
                 _afflict(contract, judged, index, of_event, ordinal)
             continue
-        judged.clear_match_keys += sum(flaw.rule is Rule.CLEAR_MATCH_KEY for flaw in flaws)
-        told = [(flaw.rule.code, flaw.rule.message, flaw.place) for flaw in flaws]
-        judged.error.append(_refused(contract, index, told[:_MAX_ERRORS], ordinal))
-        judged.judgements[index] = Judgement(REJECTED, tuple(code for code, _, _ in told), tuple(map(_tell, flaws)))
+        judged.clear_match_keys += sum(violation.rule is Rule.CLEAR_MATCH_KEY for violation in violations)
+        errors = [(violation.rule.code, violation.rule.message, violation.place) for violation in violations]
+        judged.error.append(_refused(contract, index, errors[:_MAX_ERRORS], ordinal))
+        judged.judgements[index] = Judgement(REJECTED, tuple(code for code, _, _ in errors), tuple(map(_label, violations)))
     return judged
 
 
@@ -106,7 +112,7 @@ _CODES = {"reject": "INVALID_INPUT", "retry": "INTERNAL_ERROR", "conflict": "CON
 
 
 def _afflict(contract: Contract, judged: Judged, index: int, fault: EventFault, ordinal: int) -> None:
-    """Let a fault happen to an event that breaks no rule."""
+    """Apply a fault to an event that breaks no rule."""
     if fault.name == "omit":
         judged.judgements[index] = Judgement(ACCEPTED, fault=fault.name)
     elif fault.name == "poison":
@@ -118,8 +124,8 @@ def _afflict(contract: Contract, judged: Judged, index: int, fault: EventFault, 
         judged.judgements[index] = Judgement(REJECTED, (code,), (f"fault-{fault.name}",), fault.name)
 
 
-def _tell(flaw: Violation) -> str:
-    return f"{flaw.place} {flaw.rule.label}".lstrip()
+def _label(violation: Violation) -> str:
+    return f"{violation.place} {violation.rule.label}".lstrip()
 
 
 def _accepted(contract: Contract, index: int, canonical: bytes) -> dict[str, object]:
@@ -129,11 +135,11 @@ def _accepted(contract: Contract, index: int, canonical: bytes) -> dict[str, obj
 
 
 _STATUSES = {"UNAUTHORIZED": 401, "FORBIDDEN": 403, "CONFLICT": 409, "TOO_MANY_REQUESTS": 429, "INTERNAL_ERROR": 500}
-"""What ``events/v1`` says beside a code; 400 beside any other."""
+"""The status that ``events/v1`` gives with a code; 400 for codes that are not here."""
 
 
 def _refused(contract: Contract, index: int, errors: list[tuple[str, str, str]], ordinal: int) -> dict[str, object]:
-    """Word an error item of errors, each of code, message and place."""
+    """Return an error item for an event; each error is a code, a message and a place."""
     if contract.first_index == 1:
         status = _STATUSES.get(errors[0][0], 400)
         return {

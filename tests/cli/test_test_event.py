@@ -116,7 +116,7 @@ def test_every_answer_has_words(status: int, body: bytes, taken: bool, words: li
         (RequestFailed(Failure.OPERATOR, "certificate", detail="The certificate"), ["The certificate", "Nothing came back"]),
         (RequestFailed(Failure.OPERATOR, "invalid_grant", None, 400, "Login with Amazon answered 400"), ["consent again"]),
         (RequestFailed(Failure.TRANSIENT, "token-http-500", None, 500), ["Login with Amazon", "nothing was sent"]),
-        (read_fixed(FixedToken(lambda: "two words")), ["AMAZON_ACCESS_TOKEN is no token", "Nothing was sent", "quotes"]),
+        (read_fixed(FixedToken(lambda: "two words")), ["AMAZON_ACCESS_TOKEN is not a token", "Nothing was sent", "quotes"]),
     ],
 )
 def test_no_answer_has_words_too(failed: RequestFailed | str, words: list[str]) -> None:

@@ -144,7 +144,7 @@ def test_a_commit_of_ours_is_where_it_starts() -> None:
 )
 def test_a_commit_without_our_metadata_is_an_operators_and_is_used(metadata: str) -> None:
     found = _recovered(_restoration(MINE).finish(_state(CommittedOffset(5, 9, metadata)), WAIT))
-    assert (found.offset, found.epoch) == (5, UNKNOWN_EPOCH)
+    assert (found.offset, found.epoch) == (5, 9)
     assert "operator" in found.note
     assert "4 records are resolved" in found.note
 
@@ -274,7 +274,7 @@ def test_a_commit_that_skips_what_was_never_judged_is_refused_unless_accepted(me
     assert "the committed offset 23 is not this connector's, and the record at offset 16" in refusal.sentence
     assert f"ACCEPT={refusal.accept}" in refusal.sentence
     found = _recovered(_restoration(MINE, accept=frozenset({refusal.accept or ""})).finish(state, WAIT, skipped=16))
-    assert (found.offset, found.epoch, found.committed) == (23, UNKNOWN_EPOCH, True)
+    assert (found.offset, found.epoch, found.committed) == (23, 9, True)
     assert f"ACCEPT={refusal.accept}" in found.note
 
 
@@ -334,12 +334,24 @@ def test_below_the_beginning_only_the_record_right_before_the_commit_is_looked_a
     state = _state(CommittedOffset(20, 9, ""))
     assert restoration.in_doubt(state) is None
     found = _recovered(restoration.finish(state, WAIT))
-    assert (found.offset, found.epoch) == (20, UNKNOWN_EPOCH)
+    assert (found.offset, found.epoch) == (20, 9)
 
 
 def test_a_record_that_retention_deleted_vouches_for_nothing() -> None:
-    found = _recovered(_restoration(MINE).finish(_state(CommittedOffset(18, 9, ""), first=17), WAIT))
+    found = _recovered(_restoration(MINE).finish(_state(CommittedOffset(18, UNKNOWN_EPOCH, ""), first=17), WAIT))
     assert (found.offset, found.epoch) == (18, UNKNOWN_EPOCH)
+
+
+def test_where_no_judged_record_vouches_for_somebody_elses_commit_its_own_epoch_does() -> None:
+    """A start from now: the log is cut below the commit, and grows past it, before the first record is read."""
+    state = _state(CommittedOffset(18, 9, ""), first=2)
+    found = _recovered(Restoration(MINE).finish(state, WAIT))
+    assert (found.offset, found.epoch) == (18, 9)
+    assert "truncated" in _refused(Restoration(MINE).finish(state, WAIT, truncated=True)).sentence
+    assert _recovered(Restoration(MINE).finish(state, EARLIEST, truncated=True)).offset == 2
+
+    unknown = _state(CommittedOffset(18, UNKNOWN_EPOCH, ""), first=2)
+    assert _recovered(Restoration(MINE).finish(unknown, WAIT)).epoch == UNKNOWN_EPOCH
 
 
 @pytest.mark.parametrize("offset", [0, 5, 12])

@@ -96,7 +96,7 @@ def test_an_endpoint_that_moves_to_another_address_is_followed(place: Place) -> 
     place.name(_THERE)
     place.world.produce(event("2"))
     said = connector.until_said("request_failed", reason="connect")
-    assert f"Nothing at {_NAME}:{place.port} takes a connection" in said["detail"]
+    assert f"Nothing accepts connections at {_NAME}:{place.port}" in said["detail"]
     connector.until_resolved(delivered=2)
 
     before, after = place.world.sandbox.record()
@@ -157,7 +157,7 @@ def test_a_certificate_that_does_not_hold_needs_an_operator_until_another_is_sho
     connector = place.connector("https", SSL_CERT_FILE=str(certificates.trusted))
 
     said = connector.until_said("operator_needed", sentence=why)
-    assert f"The certificate of {_NAME} does not hold" in said["sentence"]
+    assert f"The certificate of {_NAME} is not valid" in said["sentence"]
     status, text = connector.page("/readyz")
     assert (status, text.strip()) == (503, said["sentence"])
     assert connector.page("/livez")[0] == 200

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
 
 from connector.errors import KafkaUnavailable
 from connector.kafka import cluster
@@ -121,16 +121,18 @@ def test_a_client_that_still_owes_its_answer_is_replaced_and_kept(monkeypatch: p
 class _Silent:
     """Clients of which the first ones have no answer: neither an error, where offsets are asked for, nor a topic."""
 
-    def __init__(self, silent: int) -> None:
+    def __init__(self, silent: int, *, answer: int = 7) -> None:
         self.seconds: list[float] = []
         self._silent = silent
+        self._answer = answer
         host = cast("Any", SimpleNamespace(sleep=lambda _: None))
         self.topics = Cluster(cast("Any", lambda: self), cast("Any", None), host)
 
     def list_offsets(self, asked: dict[Any, object], *, request_timeout: float, **_: object) -> dict[Any, Any]:
         self.seconds.append(request_timeout)
         future = Future[SimpleNamespace]()
-        future.set_result(SimpleNamespace(offset=-1 if len(self.seconds) <= self._silent else 7))
+        silent = len(self.seconds) <= self._silent
+        future.set_result(SimpleNamespace(offset=OFFSET_INVALID if silent else self._answer, timestamp=-1 if silent else 70))
         return dict.fromkeys(asked, future)
 
     def describe_topics(self, _: object, *, request_timeout: float, **__: object) -> dict[str, Any]:
@@ -151,6 +153,29 @@ def test_an_offset_that_no_broker_said_is_asked_of_another_client() -> None:
     asked = _Silent(1)
     assert asked.topics.offsets(TopicPartition("topic", 0)) == (7, 7)
     assert asked.seconds == [2.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize(("answer", "found"), [(7, 7), (-1, None)], ids=["a record", "none"])
+def test_no_answer_is_not_taken_for_no_record(answer: int, found: int | None) -> None:
+    """It has no error either; a commit that skips records would pass for one that skips none."""
+    asked = _Silent(1, answer=answer)
+    assert asked.topics.offset_at(TopicPartition("topic", 0), 1_000) == found
+    assert asked.seconds == [2.0, 3.0]
+
+    with pytest.raises(KafkaUnavailable, match="no broker knows them"):
+        _Silent(99).topics.offset_at(TopicPartition("topic", 0), 1_000)
+
+
+@pytest.mark.parametrize(("answer", "found"), [(7, {TopicPartition("topic", 0): 70}), (-1, {})], ids=["a record", "none"])
+def test_a_partition_whose_first_record_no_broker_said_is_not_taken_for_an_empty_one(
+    answer: int, found: dict[TopicPartition, int]
+) -> None:
+    asked = _Silent(1, answer=answer)
+    assert asked.topics.first_times([TopicPartition("topic", 0)]) == found
+    assert asked.seconds == [2.0, 3.0]
+
+    with pytest.raises(KafkaUnavailable, match="no broker knows it"):
+        _Silent(99).topics.first_times([TopicPartition("topic", 0)])
 
 
 def test_ends_that_no_broker_said_are_asked_of_another_client_the_next_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -29,6 +30,10 @@ class Brokers:
         self._committed, self._ends = committed, ends
         self.silent: set[TopicPartition] = set()
         self.asked: list[TopicPartition] = []
+        self.times: dict[TopicPartition, int] = {}
+        """When the first entry of other partitions of the ledger was written."""
+        self.produced: dict[int, int] = {}
+        """When the records of the source were written, by offset."""
 
     def committed(self, _source: TopicPartition) -> CommittedOffset:
         return self._committed
@@ -39,12 +44,18 @@ class Brokers:
             raise KafkaUnavailable(f"{place}: no answer")
         return self._ends[place]
 
+    def first_times(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {place: at for place, at in self.times.items() if place in places}
+
+    def offset_at(self, _source: TopicPartition, time_ms: int) -> int | None:
+        return min((offset for offset, at in self.produced.items() if at >= time_ms), default=None)
+
 
 class AnEntry:
     """An entry of the ledger as it is read."""
 
-    def __init__(self, offset: int, append_ms: int, facts: Facts) -> None:
-        self._offset, self._append_ms, self._value = offset, append_ms, ledger_entry.encode(HEADER, facts)
+    def __init__(self, offset: int, append_ms: int, facts: Facts, header: ledger_entry.LedgerHeader = HEADER) -> None:
+        self._offset, self._append_ms, self._value = offset, append_ms, ledger_entry.encode(header, facts)
 
     def offset(self) -> int:
         return self._offset
@@ -86,9 +97,9 @@ def logs() -> Logs:
     return Logs()
 
 
-def restored(brokers: Brokers, logs: Logs, wall_ms: Callable[[], int] = lambda: NOW_MS) -> Recovery:
+def restored(brokers: Brokers, logs: Logs, wall_ms: Callable[[], int] = lambda: NOW_MS, partitions: int = 1) -> Recovery:
     policy = LedgerPolicy("group", b"d" * 8, b"k" * 8, frozenset(), OutOfRange(to_earliest=False), RETENTION_MS, wall_ms)
-    source, ledger = (TopicDescription(name, f"{name}-id", 1, 1, frozenset()) for name in ("orders", "ledger"))
+    source, ledger = (TopicDescription(name, f"{name}-id", partitions, 1, frozenset()) for name in ("orders", "ledger"))
     return LedgerReader(policy, cast("Any", brokers), {}, logs.read).recover("cluster", SOURCE, source, ledger)
 
 
@@ -177,3 +188,40 @@ def test_a_commit_that_skips_nothing_needs_no_operator(logs: Logs) -> None:
     logs[SOURCE] = [ARecord(2)]
 
     assert restored(skipped_to(3), logs).offset == 3
+
+
+# ---- somebody else's commit, where another consumer had the partition first
+
+
+def begun_elsewhere(logs: Logs, *began: tuple[int, ledger_entry.LedgerHeader]) -> Brokers:
+    """Another consumer committed 7 in a partition that is new to us; the ledger's other partitions began at these times."""
+    places = [TopicPartition("ledger", number) for number in range(1, len(began) + 1)]
+    brokers = Brokers(CommittedOffset(7, 3, ""), {SOURCE: (0, 10), LEDGER: (0, 0)} | dict.fromkeys(places, (0, 1)))
+    brokers.produced = {offset: NOW_MS + offset for offset in range(10)}
+    logs[LEDGER] = []
+    for place, (at, header) in zip(places, began, strict=True):
+        brokers.times[place] = at
+        logs[place] = [AnEntry(0, at, opened(0), replace(header, partition=place.partition))]
+    return brokers
+
+
+def test_what_is_skipped_is_younger_than_the_earliest_entry_of_all_other_partitions(logs: Logs) -> None:
+    brokers = begun_elsewhere(logs, (NOW_MS + 6, HEADER), (NOW_MS + 4, HEADER))
+
+    with pytest.raises(LedgerRefused, match="the record at offset 4 below it has no fact"):
+        restored(brokers, logs, partitions=3)
+
+
+def test_an_entry_of_another_destination_does_not_say_when_we_began(logs: Logs) -> None:
+    another = replace(HEADER, destination=b"e" * 8)
+    brokers = begun_elsewhere(logs, (NOW_MS + 2, another), (NOW_MS + 6, HEADER))
+
+    with pytest.raises(LedgerRefused, match="the record at offset 6 below it has no fact"):
+        restored(brokers, logs, partitions=3)
+
+
+@pytest.mark.parametrize("began", [[], [NOW_MS + 7], [NOW_MS + 10]], ids=["nowhere", "at the commit", "later"])
+def test_a_start_from_now_skips_what_is_older_than_us(logs: Logs, began: list[int]) -> None:
+    brokers = begun_elsewhere(logs, *((at, HEADER) for at in began))
+
+    assert restored(brokers, logs, partitions=1 + len(began)).offset == 7

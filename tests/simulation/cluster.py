@@ -22,6 +22,7 @@ from zlib import crc32
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_INVALID,
     TIMESTAMP_CREATE_TIME,
     TIMESTAMP_LOG_APPEND_TIME,
     KafkaError,
@@ -523,6 +524,8 @@ class MemberClient(_Client):
         """Partitions of which an error was told, or dropped: they stand still until they are sought."""
         self._astray: set[TopicPartition] = set()
         """Partitions that it reads where nothing is; it does not seek them, they must be assigned anew."""
+        self._late_answers: set[TopicPartition] = set()
+        """Partitions that it reads from their beginning once it has handed out records from where they were sought."""
         self._ends: dict[TopicPartition, int] = {}
         """The end of a log that was told of last."""
         self._tells_ends = bool(properties.get("enable.partition.eof"))
@@ -732,6 +735,9 @@ class MemberClient(_Client):
                 found.append(Stored(place, end, failure=KafkaError(KafkaError._PARTITION_EOF)))
         if found or position != self._positions[place][0]:
             self._positions[place] = position, epoch
+        if found and place in self._late_answers:
+            self._late_answers.discard(place)
+            self._positions[place] = self._cluster.bounds(place)[0], -1
         return found
 
     def _seen_from(self, place: TopicPartition) -> tuple[int, int | None]:
@@ -771,8 +777,13 @@ class MemberClient(_Client):
         undone = asked and self._cluster.odds != Odds() and self._cluster.dice.random() < 0.1
         if undone:
             self._cluster.journal.happened("seek undone")
-        self._positions[where] = (self._cluster.bounds(where)[0], -1) if undone else _position(place)
+        self._positions[where] = _position(place)
         self._stopped.discard(where)
+        self._late_answers.discard(where)
+        if undone and self._cluster.dice.random() < 0.5:
+            self._late_answers.add(where)
+        elif undone:
+            self._positions[where] = self._cluster.bounds(where)[0], -1
         self._ends.pop(where, None)
 
     def incremental_assign(self, places: list[Place]) -> None:
@@ -785,15 +796,16 @@ class MemberClient(_Client):
     def incremental_unassign(self, places: list[Place]) -> None:
         self._process.step()
         for place in places:
-            del self._positions[TopicPartition(place.topic, place.partition)]
-            self._astray.discard(TopicPartition(place.topic, place.partition))
-            self._paused.discard(TopicPartition(place.topic, place.partition))
+            where = TopicPartition(place.topic, place.partition)
+            del self._positions[where]
+            for states in (self._astray, self._paused, self._late_answers):
+                states.discard(where)
 
     def assign(self, places: list[Place]) -> None:
         self._process.step()
         assert not self._cluster.incremental
         self._positions = {TopicPartition(place.topic, place.partition): _position(place) for place in places}
-        self._paused, self._stopped, self._astray = set(), set(), set()
+        self._paused, self._stopped, self._astray, self._late_answers = set(), set(), set(), set()
         self._ends.clear()
 
     def unassign(self) -> None:
@@ -1139,10 +1151,10 @@ class AdminClient:
             if not self._cluster.cuts.reaches(
                 self._properties["simulated.process"], TopicPartition(place.topic, place.partition)
             ):
-                return SimpleNamespace(offset=-1)
+                return SimpleNamespace(offset=OFFSET_INVALID)
             if self._cluster.silent((place.topic, place.partition), self._cluster.odds.end_unknown):
                 self._cluster.journal.happened("end offset unknown")
-                return SimpleNamespace(offset=-1)
+                return SimpleNamespace(offset=OFFSET_INVALID)
             where = TopicPartition(place.topic, place.partition)
             first, end = self._cluster.bounds(where)
             match type(spec).__name__:
@@ -1150,12 +1162,10 @@ class AdminClient:
                     return SimpleNamespace(offset=end)
                 case "EarliestSpec":
                     return SimpleNamespace(offset=first)
-            since = (
-                stored.at
-                for stored in self._cluster.visible(where)
-                if not stored.marker and stored.written[1] >= spec._value
-            )
-            return SimpleNamespace(offset=next(since, -1))
+            for stored in self._cluster.visible(where):
+                if not stored.marker and stored.written[1] >= spec._value:
+                    return SimpleNamespace(offset=stored.at, timestamp=stored.written[1])
+            return SimpleNamespace(offset=-1)
 
         return {place: self._ask(partial(offset, place, spec)) for place, spec in asked.items()}
 

@@ -113,6 +113,8 @@ class Part:
     end: End | None = None
     committed: int = 0
     start: int = 0
+    epoch: int = UNKNOWN_EPOCH
+    """Where it started, and the epoch that vouches for what is below."""
     asked: list[Commit] = field(default_factory=list)
     stored: int = 0
     """The last of these that the group took."""
@@ -423,7 +425,7 @@ class Oracle(Observer):
 
     def _started(self, part: Part, offset: int, epoch: int) -> None:
         self.check(not part.running, "L4: assignment {} started twice", part.generation)
-        part.running, part.committed, part.start = True, offset, offset
+        part.running, part.committed, part.start, part.epoch = True, offset, offset, epoch
         self.check(
             self._jumps or offset in self._starts(part), "I2: started at {}, committed is {}", offset, part.commits[-1:]
         )
@@ -444,7 +446,7 @@ class Oracle(Observer):
         begun = [log[0].written[1] for log, of_us in zip(ledger, entries, strict=True) if log and log[:1] == of_us[:1]]
         begun = [at for at in begun if at < START_MS + 1000 * part.restoring_since]
         rows = [row for row in self._logs[part.partition] if row.offset < offset]
-        return [row for row in rows if not begun or row.timestamp_ms < max(begun)]
+        return [row for row in rows if not begun or row.timestamp_ms < min(begun)]
 
     def _is_of_us(self, stored: Stored) -> bool:
         header = ledger_entry.decode(stored.value() or b"").header
@@ -701,11 +703,11 @@ class Oracle(Observer):
         named = (version, topic_id, ledger_id) == ("v1", topics[SOURCE].topic_id, topics[LEDGER].topic_id)
         self.check(named, "I2: metadata {!r}", commit.metadata)
         behind = _behind(commit)
-        if commit.epoch == UNKNOWN_EPOCH and behind == part.start:
+        last = self._rows.get((part.partition, behind - 1, commit.epoch))
+        if last is None and (behind, commit.epoch) in {(part.start, UNKNOWN_EPOCH), (part.start, part.epoch)}:
             unread = [row for row in self._logs[part.partition] if part.start <= row.offset < next_offset]
             self.check(not unread, "I2: commit of {} passes {}, and names no record", next_offset, unread)
             return  # where it started, as it found it: which says only that we are there
-        last = self._rows.get((part.partition, behind - 1, commit.epoch))
         self.check(last is not None, "I2: {} is not the next offset of a record of epoch {}", behind, commit.epoch)
         # A commit from before its log was cut is about the records it had then: they are of older epochs.
         for row in [row for row in self._logs[part.partition] if row.offset < next_offset and row.epoch <= commit.epoch]:
