@@ -30,13 +30,14 @@ from connector.avro.framing import Framing, framed
 from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy
+from connector.core.commit_metadata import LedgerPosition
 from connector.core.dedupe import DedupePolicy, SeenKeys
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.policy import BufferPolicy, Policy
-from connector.core.recovery import LedgerPosition, Recovery
+from connector.core.recovery import Recovery
 from connector.errors import UnknownSchema
 from connector.intake import Intake, Origin
 from connector.model import DELIVERED, Answer, Moment, Outcome, Poll, Verdicts

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from connector.core.commit_metadata import LedgerPosition
 from connector.core.dedupe import SeenKeys
 from connector.core.doubts import Doubt, Kind
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
-from connector.core.recovery import LedgerPosition, Recovery
+from connector.core.recovery import Recovery
 from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.model import TopicPartition
 from connector.telemetry import Telemetry, configure_logging

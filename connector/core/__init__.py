@@ -29,7 +29,8 @@ Start reading at ``pipeline.py``; the others are its parts:
     breaker        when too many dead letters, or failures in a row, mean that something else is wrong
     blame          whether an event is at fault, or something that fails all
     broker_clock whether the wall clock may be believed, and the brokers answer
-    recovery     where an assignment starts, or why it must not
+    recovery     where an assignment starts, or why it must not; composed of:
+    commit_metadata  what a commit rests on
     statistics   what was counted
     status       what people are told
     letters      the headers of a dead letter

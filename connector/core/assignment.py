@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from connector.core import commands
+from connector.core.commit_metadata import LedgerPosition, commit_metadata
 from connector.core.dedupe import DedupeWindow, SeenKeys
 from connector.core.fact_log import FactLog
 from connector.core.landmarks import Landmarks
 from connector.core.letter_box import LetterBox, PendingLetter
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
-from connector.core.recovery import LedgerPosition, Recovery, commit_metadata
+from connector.core.recovery import Recovery
 from connector.core.retry import RetryPolicy
 from connector.model import Event, Facts, Moment, TopicPartition
 

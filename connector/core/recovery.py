@@ -21,16 +21,7 @@ The picture. A commit points into the source and, by its metadata, into the ledg
                    refuses early      the entries     the source is read for
                                                       a record without a fact
 
-The metadata of a commit is
-
-    v1 <source topic id> <ledger topic id>:<next offset> [<offset after the last record>] [kept <landmarks>]
-
-The offset after the last record stands there only if markers of transactions follow that record.
-`landmarks` describes the last part. Versions that do not know landmarks take such a commit for an
-operator's: they start at the same offset, know the same facts, and commit as before. So a group may
-be updated, or put back, one member at a time.
-
-A commit without this metadata is *foreign*. An operator sets one to start from now before the first
+A commit without our metadata (see `commit_metadata`) is *foreign*. An operator sets one to start from now before the first
 start, or to go back at any time. Another consumer with the same group id makes one too, by itself.
 It is used unless it skips a record that was never judged. What was judged is known from the ledger:
 the entry that opens an assignment says where that assignment begins. Everything below was judged by
@@ -68,9 +59,7 @@ The cases, in the order in which they are decided:
                     the log was truncated below a start that is    then at the beginning
                     ours or has an epoch
 
-What must change together. `commit_metadata`, `parse_metadata` and the versions before: what they
-cannot read they take for foreign, so a format that they would misread needs a new version number,
-which they refuse. A check that needs entries of the ledger must wait while `unread`. A stretch that
+What must change together. A check that needs entries of the ledger must wait while `unread`. A stretch that
 `in_doubt` returns is read by `LedgerReader`, which alone sees the source. A new refusal needs a row
 above and in docs/how-it-works.md#what-a-commit-rests-on, and, if ACCEPT can overrule it, everything
 that makes its case in `accept_value`.
@@ -84,6 +73,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
+from connector.core.commit_metadata import LedgerPosition, RestsOn, parse_metadata
 from connector.core.dedupe import SeenKeys
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
@@ -91,32 +81,18 @@ from connector.model import UNKNOWN_EPOCH, LedgerIdentity, Outcome
 
 __all__ = [
     "CommittedOffset",
-    "LedgerPosition",
     "OutOfRange",
     "PartitionState",
     "Recovery",
     "Refusal",
     "Restoration",
-    "RestsOn",
     "Written",
     "accept_value",
-    "commit_metadata",
-    "parse_metadata",
 ]
 
-_VERSION = "v1"
-_KEPT = " kept "
 _NEWER = re.compile(r"v([2-9]|\d\d+) ")
 """Metadata of a newer version of this connector. A foreign commit is never of this form: tools
 leave metadata empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerPosition:
-    """Position in a ledger partition: all entries below ``next_offset``."""
-
-    topic_id: str
-    next_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +153,6 @@ class Recovery:
     """Landmarks of the ledger as read, for the commits to come."""
 
 
-class RestsOn(NamedTuple):
-    """Parsed metadata of a commit of ours."""
-
-    topic_id: str
-    """Id of the source topic."""
-    ledger: LedgerPosition
-    """Position below which the ledger held all facts that the commit needs."""
-    after_last_record: int | None
-    """Offset after the last record below the committed offset; None unless markers of transactions
-    stand between the two."""
-    landmarks: Landmarks
-    """Entries that the ledger held at the commit."""
-
-
 class Written(NamedTuple):
     """Place and time of an entry in the ledger."""
 
@@ -207,27 +169,6 @@ class _Start(NamedTuple):
     note: str
     ours: bool = False
     """Whether the start is a commit of ours, whose epoch belongs to the record before it."""
-
-
-def commit_metadata(
-    topic_id: str, position: LedgerPosition, after_last_record: int | None = None, landmarks: str = ""
-) -> str:
-    """Return the metadata of a commit, which says what the commit rests on."""
-    rests_on = f"{_VERSION} {topic_id} {position.topic_id}:{position.next_offset}"
-    last = f" {after_last_record}" if after_last_record is not None else ""
-    return rests_on + last + (f"{_KEPT}{landmarks}" if landmarks else "")
-
-
-def parse_metadata(metadata: str) -> RestsOn | None:
-    """Parse the metadata of a commit; None for a foreign commit."""
-    rests_on, _, kept = metadata.partition(_KEPT)
-    match rests_on.split(" "):
-        case [version, topic_id, position, *last] if version == _VERSION and len(last) <= 1:
-            ledger_id, colon, next_offset = position.rpartition(":")
-            if colon and all(map(str.isdecimal, [next_offset, *last])):
-                place = LedgerPosition(ledger_id, int(next_offset))
-                return RestsOn(topic_id, place, int(last[0]) if last else None, Landmarks.read(kept))
-    return None
 
 
 def accept_value(code: str, *case: str | bytes) -> str:

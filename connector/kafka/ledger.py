@@ -14,16 +14,8 @@ from typing import Any, cast
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from connector.avro import ledger_entry
-from connector.core.recovery import (
-    LedgerPosition,
-    OutOfRange,
-    PartitionState,
-    Recovery,
-    Refusal,
-    Restoration,
-    Written,
-    parse_metadata,
-)
+from connector.core.commit_metadata import LedgerPosition, parse_metadata
+from connector.core.recovery import OutOfRange, PartitionState, Recovery, Refusal, Restoration, Written
 from connector.errors import (
     KafkaDenied,
     KafkaStalled,

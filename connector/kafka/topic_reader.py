@@ -14,8 +14,8 @@ from confluent_kafka import Message
 
 from connector.avro.ledger_entry import LedgerEntry
 from connector.config import Kafka
+from connector.core.commit_metadata import parse_metadata
 from connector.core.letters import Headers, Letter
-from connector.core.recovery import parse_metadata
 from connector.errors import KafkaUnavailable, LedgerRefused
 from connector.headers import headers_of
 from connector.kafka import clients

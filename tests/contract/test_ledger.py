@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from connector.core.recovery import LedgerPosition, Recovery, commit_metadata
+from connector.core.commit_metadata import LedgerPosition, commit_metadata
+from connector.core.recovery import Recovery
 from connector.errors import KafkaUnavailable, LedgerUnavailable, Refused, Unavailable
 from connector.intake import Origin
 from connector.kafka.ledger import Ledger

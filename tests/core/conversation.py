@@ -8,13 +8,14 @@ from typing import Any
 from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy, Envelope
 from connector.core.breaker import DeadLetterPolicy, OutagePolicy
+from connector.core.commit_metadata import LedgerPosition
 from connector.core.dedupe import DedupePolicy, SeenKeys
 from connector.core.dispatch import DispatchPolicy
 from connector.core.freshness import FreshnessPolicy
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.policy import BufferPolicy, FlushPolicy, Policy
-from connector.core.recovery import LedgerPosition, Recovery
+from connector.core.recovery import Recovery
 from connector.core.retry import RetryPolicy
 from connector.model import (
     DELIVERED,

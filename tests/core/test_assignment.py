@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from connector.core.assignment import TRANSITIONS, Assignment, Phase, Step
+from connector.core.commit_metadata import LedgerPosition
 from connector.core.dedupe import SeenKeys
 from connector.core.letter_box import PendingLetter
 from connector.core.offsets import ResolvedOffsets
-from connector.core.recovery import LedgerPosition, Recovery
+from connector.core.recovery import Recovery
 from connector.model import Facts, Flaw, Outcome, Reason
 from tests.core.builders import PLACE
 

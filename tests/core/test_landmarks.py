@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from connector.core.commit_metadata import LedgerPosition, commit_metadata, parse_metadata
 from connector.core.landmarks import Landmarks
-from connector.core.recovery import LedgerPosition, commit_metadata, parse_metadata
 from tests.core.builders import DAY_MS, NOW_MS
 
 _HOUR_MS = 3_600_000

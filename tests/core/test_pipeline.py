@@ -10,10 +10,10 @@ import pytest
 from connector.core import commands, inputs, status
 from connector.core.assignment import Phase
 from connector.core.batching import BatchPolicy
+from connector.core.commit_metadata import LedgerPosition
 from connector.core.landmarks import Landmarks
 from connector.core.pipeline import MAX_AHEAD
 from connector.core.policy import FlushPolicy
-from connector.core.recovery import LedgerPosition
 from connector.errors import OutOfOrder
 from connector.model import (
     DELIVERED,

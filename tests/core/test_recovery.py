@@ -8,19 +8,9 @@ from typing import Any
 
 import pytest
 
+from connector.core.commit_metadata import LedgerPosition, commit_metadata, parse_metadata
 from connector.core.landmarks import Landmarks
-from connector.core.recovery import (
-    CommittedOffset,
-    LedgerPosition,
-    OutOfRange,
-    PartitionState,
-    Recovery,
-    Refusal,
-    Restoration,
-    Written,
-    commit_metadata,
-    parse_metadata,
-)
+from connector.core.recovery import CommittedOffset, OutOfRange, PartitionState, Recovery, Refusal, Restoration, Written
 from connector.model import UNKNOWN_EPOCH, LedgerIdentity, Outcome
 from tests.core.builders import DAY_MS, NOW_MS, key_of
 

@@ -15,7 +15,8 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.avro import ledger_entry
 from connector.config import Kafka
-from connector.core.recovery import LedgerPosition, OutOfRange, commit_metadata
+from connector.core.commit_metadata import LedgerPosition, commit_metadata
+from connector.core.recovery import OutOfRange
 from connector.errors import KafkaDenied, KafkaUnavailable, LedgerUnavailable, Unavailable
 from connector.kafka import clients, cluster
 from connector.kafka.embedded import EmbeddedBroker

@@ -10,8 +10,9 @@ import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
 from connector.avro import ledger_entry
+from connector.core.commit_metadata import LedgerPosition, commit_metadata
 from connector.core.landmarks import Landmarks
-from connector.core.recovery import CommittedOffset, LedgerPosition, OutOfRange, Recovery, commit_metadata
+from connector.core.recovery import CommittedOffset, OutOfRange, Recovery
 from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LogDamaged
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
 from connector.model import Facts, LedgerIdentity, Outcome, TopicDescription, TopicPartition

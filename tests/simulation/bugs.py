@@ -18,7 +18,7 @@ from confluent_kafka import TopicPartition as Place
 from connector import intake
 from connector.amazon.client import AmazonSink
 from connector.avro.schemas import Registry
-from connector.core import commands, inputs, recovery
+from connector.core import commands, commit_metadata, inputs, recovery
 from connector.core.answers import Answers
 from connector.core.assignment import Assignment
 from connector.core.batching import Batcher
@@ -593,7 +593,7 @@ def _parse_any_topic(metadata: str) -> Any:
     return found and found._replace(topic_id="id-1-conversions")
 
 
-_parse_metadata = recovery.parse_metadata
+_parse_metadata = commit_metadata.parse_metadata
 
 
 def _read_without_checksums(properties: dict[str, Any], *rest: Any) -> Iterator[Any]:

@@ -1,0 +1,69 @@
+"""What a commit of ours says it rests on: the metadata of the commit, written and read.
+
+The metadata of a commit is
+
+    v1 <source topic id> <ledger topic id>:<next offset> [<offset after the last record>] [kept <landmarks>]
+
+The offset after the last record stands there only if markers of transactions follow that record.
+`landmarks` describes the last part. Versions that do not know landmarks take such a commit for an
+operator's: they start at the same offset, know the same facts, and commit as before. So a group may
+be updated, or put back, one member at a time.
+
+What must change together: writing, reading, and the versions before. What they cannot read they take
+for foreign, so a format that they would misread needs a new version number, which they refuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from connector.core.landmarks import Landmarks
+
+__all__ = ["LedgerPosition", "RestsOn", "commit_metadata", "parse_metadata"]
+
+_VERSION = "v1"
+_KEPT = " kept "
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPosition:
+    """Position in a ledger partition: all entries below ``next_offset``."""
+
+    topic_id: str
+    next_offset: int
+
+
+class RestsOn(NamedTuple):
+    """Parsed metadata of a commit of ours."""
+
+    topic_id: str
+    """Id of the source topic."""
+    ledger: LedgerPosition
+    """Position below which the ledger held all facts that the commit needs."""
+    after_last_record: int | None
+    """Offset after the last record below the committed offset; None unless markers of transactions
+    stand between the two."""
+    landmarks: Landmarks
+    """Entries that the ledger held at the commit."""
+
+
+def commit_metadata(
+    topic_id: str, position: LedgerPosition, after_last_record: int | None = None, landmarks: str = ""
+) -> str:
+    """Return the metadata of a commit, which says what the commit rests on."""
+    rests_on = f"{_VERSION} {topic_id} {position.topic_id}:{position.next_offset}"
+    last = f" {after_last_record}" if after_last_record is not None else ""
+    return rests_on + last + (f"{_KEPT}{landmarks}" if landmarks else "")
+
+
+def parse_metadata(metadata: str) -> RestsOn | None:
+    """Parse the metadata of a commit; None for a foreign commit."""
+    rests_on, _, kept = metadata.partition(_KEPT)
+    match rests_on.split(" "):
+        case [version, topic_id, position, *last] if version == _VERSION and len(last) <= 1:
+            ledger_id, colon, next_offset = position.rpartition(":")
+            if colon and all(map(str.isdecimal, [next_offset, *last])):
+                place = LedgerPosition(ledger_id, int(next_offset))
+                return RestsOn(topic_id, place, int(last[0]) if last else None, Landmarks.read(kept))
+    return None
