@@ -1,4 +1,7 @@
-"""Headers of records as polled: read so that no header ends the process, and shortened where they are too large to hold."""
+"""Reads the headers of polled records, so that no header can end the process.
+
+`Shortened` replaces headers that are too large to hold.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,21 @@ __all__ = ["Shortened", "headers_of"]
 
 _headers: Callable[[Any], Headers | None] = methodcaller("headers")
 _UNREADABLE: Headers = []
-"""Stands in a record instead of headers that cannot be read, and is known by its identity."""
+"""Replaces the headers of a record if they cannot be read. It is recognised by its identity."""
 
 
 def headers_of(record: Record) -> Headers | None:
-    """Return the headers of a record, in order; None where they cannot be read.
+    """Return the headers of a record, in order; None if they cannot be read.
 
-    No other place asks a record for its headers. Where a name is not UTF-8, confluent-kafka 2.16
-    returns a list with a hole in it, and sets an exception beside. Called through C, as here, that
-    is an error. Called as ``record.headers()`` it is none once the call is warm: CPython's
-    specialised call does not look, and to touch the hole is a segmentation fault. A second call
-    returns the same list without an exception, so the list is replaced here.
+    No other code may ask a record for its headers. If a header's name is not UTF-8, confluent-kafka
+    2.16 returns a list with a hole in it, and sets an exception as well. Called through C, as here,
+    the call raises. Called as ``record.headers()`` it stops raising once the call is warm, because
+    CPython's specialised call does not look for the exception. To touch the hole is a segmentation
+    fault. A second call returns the same list without an exception, so the list is replaced here.
     """
     try:
         found = _headers(record)
-    except Exception:  # noqa: BLE001 - a SystemError; whatever it is, they cannot be read
+    except Exception:  # noqa: BLE001 - a SystemError so far; any means unreadable
         cast("Any", record).set_headers(_UNREADABLE)
         return None
     if found is None:
@@ -36,4 +39,4 @@ def headers_of(record: Record) -> Headers | None:
 
 
 class Shortened(list[tuple[str, bytes | None]]):
-    """Stands in a record instead of headers that were too large to be held: those of them that the connector reads."""
+    """The headers that the connector reads, in a record whose headers were too large to hold."""

@@ -1,14 +1,18 @@
-"""From the bytes of a record to the inputs of ``schemas/conversion_event.avsc``.
+"""Decodes the bytes of a record, and maps them to the inputs of ``schemas/conversion_event.avsc``.
 
-Records are decoded by their writer's schema, never resolved against ours (that costs fastavro 60
-%), and mapped by field name (docs/how-it-works.md#shape). The rules of the mapping, in order: a
-writer's field of our name is that input; else a field of a name that our schema gives as an alias;
-else a field whose own aliases hold one of these names. Names are case-sensitive; record names,
-namespaces and field order mean nothing. Fields we do not know stay in the event, where nothing
-reads them.
+A record is decoded by its writer's schema, and mapped by field name (docs/how-it-works.md#shape).
+It is never resolved against our schema, because that costs fastavro 60 %. For each input the
+first of these rules that finds a field decides:
 
-What must be done to a decoded event is worked out once for each writer's schema. A schema with our
-names needs nothing, and the dict is handed on as fastavro made it.
+1. A writer's field with our name.
+2. A writer's field with a name that our schema gives as an alias.
+3. A writer's field of which an alias is one of these names.
+
+Names are case-sensitive. Record names, namespaces and field order mean nothing. Unknown fields stay
+in the event, where nothing reads them.
+
+What a decoded event needs is worked out once for each writer's schema. A schema with our names
+needs nothing: the dict is passed on as fastavro made it.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any
 from fastavro import schemaless_reader
 
 from connector.avro.framing import Framing, hint, locator, named, schema_id
-from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Mend, decimal, decimal_scale, is_binary_uuid, uuid
+from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Conversion, decimal, decimal_scale, is_binary_uuid, uuid
 from connector.avro.schemas import WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
@@ -32,7 +36,7 @@ from connector.ports import Record
 __all__ = ["EventDecoder"]
 
 _MAX_PLANS = 512
-"""Maximum number of plans kept. A topic has a handful of schemas; the bound is for damaged ids that
+"""Maximum number of plans kept. A topic has a handful of schemas. The limit is for damaged ids that
 happen to exist."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -41,9 +45,11 @@ _HALVES = re.compile("[\ud800-\udfff]")
 _UNMETERED_BYTES = 16_384
 """Values up to this size are decoded without counting reads; nearly all values are smaller."""
 _MOST_READS = 40_000
-"""Maximum reads per value; a part of it (a field, an item, an entry) takes one or two. fastavro has
-no bound of its own and makes a dict of a hundred bytes and more from an item of two bytes: a
-megabyte of such items takes a second and 100 MB."""
+"""Maximum reads per value. A part of a value (a field, an item, an entry) takes one or two.
+
+fastavro has no limit of its own, and makes a dict of a hundred bytes or more from an item of two
+bytes. A megabyte of such items takes a second and 100 MB.
+"""
 
 
 class _Metered(BytesIO):
@@ -64,7 +70,7 @@ class _Metered(BytesIO):
 
 
 class EventDecoder:
-    """Decodes records of one topic; a `connector.ports.Decoder`. For one thread."""
+    """A `connector.ports.Decoder` for the records of one topic. For one thread."""
 
     def __init__(self, framing: Framing, schemas: WriterSchemas, mapper: Mapper | None = None) -> None:
         self._framing = framing
@@ -109,7 +115,7 @@ class EventDecoder:
         try:
             event = plan.read(value, start)
         except UnicodeDecodeError as error:
-            # Java accepts such a text too. It does no harm in a field that nothing reads.
+            # Java accepts such a text too, and it does no harm in a field that nothing reads.
             inputs = plan.inputs(plan.read(value, start, "surrogateescape"), record, value, start)
             if isinstance(inputs, dict) and not _is_text(inputs, self._inputs):
                 raise _damaged(error) from None
@@ -117,7 +123,10 @@ class EventDecoder:
         return plan.inputs(event, record, value, start)
 
     def written_by(self, record: Record) -> tuple[int | str | None, str]:
-        """Return schema id, or None, and record name of a record that `decode` was given."""
+        """Return the schema id and the record name of a record that `decode` has seen.
+
+        The id is None, or the name empty, if it is not known.
+        """
         try:
             name, value, start = self._locate(record, record.value() or b"")
             found = None if self._framing is Framing.PLAIN else schema_id(name, self._framing)
@@ -155,18 +164,17 @@ class _Plan:
     """How to decode values of one writer's schema."""
 
     schema: Json
-    mend: Mend | None
-    """None where the decoded dict is the event as it is."""
+    convert: Conversion | None
+    """What the decoded dict needs; None if it is the event as it is."""
     names: tuple[str, ...]
-    """Of each branch of the writer's union, or of its only type; empty for one that is no
-    record."""
+    """The record name of each branch of the writer's union, or of its only type; empty for a type
+    that is not a record."""
     is_union: bool
     mapped: tuple[Plan | None, ...] = ()
-    """With a mapping file, what it does with an event of each branch of the writer's union, or of
-    its only type."""
+    """With a mapping file, the plan for each branch of the writer's union, or for its only type."""
 
     def inputs(self, event: Any, record: Record, value: bytes, start: int) -> dict[str, object] | Flaw | None:
-        """Return the inputs of an event that was read from a value."""
+        """Return the inputs of an event that `read` returned for a value."""
         if event is None or not self.mapped:
             found: dict[str, object] | None = event
             return found
@@ -192,7 +200,7 @@ class _Plan:
             raise _damaged(error) from None
         if stream.tell() != len(value):
             raise Undecodable("bytes are left over after its last field")
-        decoded: dict[str, object] | None = event if self.mend is None else self.mend(event)
+        decoded: dict[str, object] | None = event if self.convert is None else self.convert(event)
         return decoded
 
 
@@ -216,10 +224,10 @@ def _is_text(value: Any, target: _Target) -> bool:
 
 
 def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
-    mend = _mend(writer, writer.event, inputs)
+    convert = _conversion(writer, writer.event, inputs)
     if writer.field is not None:
-        mend = _unwrapping(writer.field, mend)
-    return _Plan(writer.schema, mend, _record_names(writer), isinstance(writer.event, list))
+        convert = _unwrapping(writer.field, convert)
+    return _Plan(writer.schema, convert, _record_names(writer), isinstance(writer.event, list))
 
 
 def _record_names(writer: WriterSchema) -> tuple[str, ...]:
@@ -228,18 +236,18 @@ def _record_names(writer: WriterSchema) -> tuple[str, ...]:
 
 
 def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: str) -> _Plan:
-    """Return the plan by which a mapping file maps events of a writer's schema."""
+    """Return the plan for a writer's schema with a mapping file."""
     mapped: list[Plan | None] = []
     for name in _record_names(writer):
         records = writer.records(name) if name else []
-        by_name = _record_mend(writer, records, inputs, converted=True)
+        by_name = _record_conversion(writer, records, inputs, converted=True)
         mapped.append(mapper.plan(writer, records[0], name, place, by_name) if records else None)
     unwrap = None if writer.field is None else _unwrapping(writer.field, None)
     return _Plan(writer.schema, unwrap, _record_names(writer), isinstance(writer.event, list), tuple(mapped))
 
 
 def _branch(value: bytes, start: int) -> int:
-    """Return the branch of a union that a value is of: the number before the value."""
+    """Return the index of a value's branch of a union: the number before the value."""
     number = shift = 0
     for byte in value[start:]:
         number |= (byte & 0x7F) << shift
@@ -249,11 +257,11 @@ def _branch(value: bytes, start: int) -> int:
     return (number >> 1) ^ -(number & 1)
 
 
-def _unwrapping(field: str, mend: Mend | None) -> Mend:
+def _unwrapping(field: str, convert: Conversion | None) -> Conversion:
     def unwrap(wrapped: Any) -> Any:
         event = wrapped[field]
         if isinstance(event, dict):
-            return event if mend is None else mend(event)
+            return event if convert is None else convert(event)
         if event is not None:
             raise Undecodable("it is not a record")
         return None
@@ -263,10 +271,10 @@ def _unwrapping(field: str, mend: Mend | None) -> Mend:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A type of our schema, as far as the mapping needs it."""
+    """What the mapping needs of a type of our schema."""
 
     names: dict[str, str]
-    """Our field names by themselves and by their aliases; empty if the type is no record."""
+    """Our field names, by name and by alias; empty if the type is not a record."""
     fields: dict[str, _Target]
     is_time: bool
 
@@ -300,21 +308,23 @@ def _names(field: Json) -> list[str]:
     return [field["name"], *field["aliases"]]
 
 
-def _mend(writer: WriterSchema, schema: Json, target: _Target, converted: bool = False) -> Mend | None:
+def _conversion(writer: WriterSchema, schema: Json, target: _Target, converted: bool = False) -> Conversion | None:
     """Return the conversion from the writer's type to the target; None if none is needed.
 
-    ``converted``: values of logical types are converted already.
+    ``converted`` says that values of logical types are converted already.
     """
     branches = _branches(writer, schema)
     if target.fields:
-        return _record_mend(writer, [branch for branch in branches if branch["type"] in RECORDS], target, converted)
+        return _record_conversion(writer, [branch for branch in branches if branch["type"] in RECORDS], target, converted)
     if converted:
         return None
-    return _time_mend(branches) if target.is_time else _value_mend(_leaves(writer, branches))
+    return _time_conversion(branches) if target.is_time else _value_conversion(_leaves(writer, branches))
 
 
-def _record_mend(writer: WriterSchema, records: list[Json], target: _Target, converted: bool = False) -> Mend | None:
-    """Return the conversion of a value that is one of these records; which is not known."""
+def _record_conversion(
+    writer: WriterSchema, records: list[Json], target: _Target, converted: bool = False
+) -> Conversion | None:
+    """Return the conversion of a value that is any one of these records; None if none is needed."""
     moves: dict[tuple[str, str], None] = {}
     types: dict[str, list[Json]] = {}
     for record in records:
@@ -322,13 +332,13 @@ def _record_mend(writer: WriterSchema, records: list[Json], target: _Target, con
             types.setdefault(ours, []).append(field["type"])
             if field["name"] != ours:
                 moves[field["name"], ours] = None
-    mends = [(ours, _mend(writer, schema, target.fields[ours], converted)) for ours, schema in types.items()]
-    needed = [(ours, mend) for ours, mend in mends if mend is not None]
+    conversions = [(ours, _conversion(writer, schema, target.fields[ours], converted)) for ours, schema in types.items()]
+    needed = [(ours, convert) for ours, convert in conversions if convert is not None]
     return _in_place(list(moves), needed) if moves or needed else None
 
 
 def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
-    """Return the writer's field for each of ours, by the rules above; among equals, the first."""
+    """Return the writer's field for each of ours, by the module's rules; of equals, the first."""
     candidates = sorted(
         (2 if rank else int(name != ours), position, ours)
         for position, field in enumerate(fields)
@@ -342,24 +352,24 @@ def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
     return {ours: fields[position] for ours, position in chosen.items()}
 
 
-def _in_place(moves: list[tuple[str, str]], mends: list[tuple[str, Mend]]) -> Mend:
-    def mend_record(value: Any) -> Any:
+def _in_place(moves: list[tuple[str, str]], conversions: list[tuple[str, Conversion]]) -> Conversion:
+    def convert_record(value: Any) -> Any:
         if isinstance(value, list):
             for item in value:
-                mend_record(item)
+                convert_record(item)
         elif isinstance(value, dict):
             for theirs, ours in moves:
                 if theirs in value and ours not in value:
                     value[ours] = value.pop(theirs)
-            for ours, mend in mends:
+            for ours, convert in conversions:
                 if ours in value:
-                    value[ours] = mend(value[ours])
+                    value[ours] = convert(value[ours])
         return value
 
-    return mend_record
+    return convert_record
 
 
-def _time_mend(branches: list[Json]) -> Mend | None:
+def _time_conversion(branches: list[Json]) -> Conversion | None:
     units = {UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in INTEGERS}
     if len(units) > 1:
         raise Undecodable("its writer's schema allows several units for its timestamp, and the value does not say which")
@@ -367,8 +377,8 @@ def _time_mend(branches: list[Json]) -> Mend | None:
     return None if unit == 1 else lambda value: value // unit if type(value) is int else value
 
 
-def _value_mend(branches: list[Json]) -> Mend | None:
-    """Return the conversion of bytes that are a decimal or a UUID, also in arrays and maps."""
+def _value_conversion(branches: list[Json]) -> Conversion | None:
+    """Return the conversion of bytes to a decimal or a UUID, also within arrays and maps."""
     scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
     uuids = any(map(is_binary_uuid, branches))
     if not scales and not uuids:
@@ -380,11 +390,11 @@ def _value_mend(branches: list[Json]) -> Mend | None:
         )
     scale = max(scales, default=None)
 
-    def mend_value(value: Any) -> Any:
+    def convert_value(value: Any) -> Any:
         if type(value) is bytes:
             return uuid(value) if scale is None else decimal(value, scale)
         if type(value) is list:
-            return [mend_value(item) for item in value]
-        return {name: mend_value(part) for name, part in value.items()} if type(value) is dict else value
+            return [convert_value(item) for item in value]
+        return {name: convert_value(part) for name, part in value.items()} if type(value) is dict else value
 
-    return mend_value
+    return convert_value

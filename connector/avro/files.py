@@ -1,7 +1,7 @@
-"""Events in files: Avro's object container files, and JSON lines in Avro's JSON encoding.
+"""Reads events from files: Avro's object container files, and JSON lines in Avro's JSON encoding.
 
-Each becomes the bytes of plain Avro that a record of a topic would hold, so that whoever reads a file reads it as a topic.
-(Apache Avro 1.12, specification, "Object Container Files" and "JSON Encoding".)
+Each event becomes the bytes of plain Avro that a record would hold, so a file goes through the same
+code as a topic. (Apache Avro 1.12, specification, "Object Container Files" and "JSON Encoding".)
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ __all__ = ["OneSchema", "container", "json_lines"]
 
 
 class OneSchema:
-    """The one schema that all values were written by; a ``schemas.WriterSchemas``."""
+    """A ``schemas.WriterSchemas`` of the one schema that all values were written with."""
 
     def __init__(self, schema: Json) -> None:
         self._schema = schema
 
-    def definitions(self, schema_id: SchemaId, waited: float) -> list[Json]:  # noqa: ARG002 - the port's; values name none here
+    def definitions(self, schema_id: SchemaId, waited: float) -> list[Json]:  # noqa: ARG002 - the port has them; values name no schema here
         """Return the schema."""
         return [self._schema]
 
     def check(self) -> None:
-        """Do nothing: it is here."""
+        """Do nothing: the schema is at hand."""
 
 
 def container(path: Path) -> tuple[Json, Iterator[bytes]]:
     """Return the schema of a container file, and its values.
 
     Raises:
-        Undecodable: it is no container file, or is damaged.
-        OSError: it cannot be read.
+        Undecodable: the file is not a container file, or is damaged.
+        OSError: the file cannot be read.
     """
     content = BytesIO(path.read_bytes())
     try:
         blocks = block_reader(content)
         schema = json.loads(blocks.metadata["avro.schema"])
-    except Exception as error:  # noqa: BLE001 - whatever other files lead fastavro into
+    except Exception as error:  # noqa: BLE001 - fastavro raises anything for other files
         raise Undecodable(f"{path} is no container file of Avro ({type(error).__name__})") from None
     return schema, _values(path, blocks, parse([schema]))
 
@@ -62,16 +62,16 @@ def _values(path: Path, blocks: Iterator[Json], writer: WriterSchema) -> Iterato
                 yield data[start : stream.tell()]
     except Undecodable:
         raise
-    except Exception as error:  # noqa: BLE001 - damaged bytes lead fastavro into whatever error they lead to
+    except Exception as error:  # noqa: BLE001 - fastavro raises anything for damaged bytes
         raise Undecodable(f"{path} is damaged ({type(error).__name__})") from None
 
 
 def json_lines(path: Path, schema: Json) -> Iterator[bytes]:
-    """Yield the values of a file with one of them a line.
+    """Yield the values of a file that has one value a line.
 
     Raises:
-        Undecodable: a line is not of the schema; the text names line and field, and holds no value.
-        OSError: it cannot be read.
+        Undecodable: a line does not fit the schema. The text names line and field, never a value.
+        OSError: the file cannot be read.
     """
     writer = parse([schema])
     with path.open(encoding="utf-8-sig") as lines:
@@ -88,7 +88,7 @@ def json_lines(path: Path, schema: Json) -> Iterator[bytes]:
 
 
 class _Unfit(Exception):
-    """A value is not of its type."""
+    """A value does not have its type."""
 
 
 def _write(out: BytesIO, writer: WriterSchema, schema: Json, value: Json, place: str) -> None:  # noqa: PLR0912 - a case for each type
@@ -147,7 +147,7 @@ def _write(out: BytesIO, writer: WriterSchema, schema: Json, value: Json, place:
 
 
 def _write_branch(out: BytesIO, writer: WriterSchema, branches: list[Json], value: Json, place: str) -> None:
-    """Write a value of a union: null, or an object with the branch's name and the value."""
+    """Write a value of a union, given as null or as an object with the branch's name and value."""
     names = [branch if isinstance(branch, str) else writer.resolved(branch)["type"] for branch in branches]
     if value is None:
         chosen, content = "null", None
@@ -169,7 +169,7 @@ def _of(value: Json, kind: type, place: str, what: str) -> Json:
 
 
 def _latin(value: Json, place: str) -> bytes:
-    """Return bytes, which Avro's JSON encoding writes as a text with a character each."""
+    """Return bytes. Avro's JSON encoding writes them as a text, one character for each byte."""
     try:
         return bytes(_of(value, str, place, "a text of bytes").encode("latin-1"))
     except UnicodeEncodeError:

@@ -1,19 +1,24 @@
-"""What names the schema of a value, and where its Avro bytes begin.
+"""Finds what names the schema of a value, and where its Avro bytes begin.
 
-Each vendor's serialiser writes a framing of its own: a prefix before the Avro bytes, or a header of the record beside
-bare Avro. `located` finds the bytes that name the schema and the Avro bytes; `schema_id` reads the former, once for each
-schema; `hint` says what a value looks like that could not be read.
+Each vendor's serialiser writes its own framing: a prefix before the Avro bytes, or a header of the
+record beside bare Avro. The function that `locator` returns finds the bytes that name the schema,
+and the Avro bytes. `schema_id` reads the name, once for each schema. `hint` says what a value that
+could not be read looks like.
 
-==================  ======================================================================================
+==================  ========================================================================
 `Framing.PLAIN`     bare Avro; one schema for the whole topic
-`CONFLUENT`         ``00 | id, 4 bytes``, or ``01 | GUID, 16 bytes``; as a prefix, or in ``__value_schema_id``
+`CONFLUENT`         ``00 | id, 4 bytes``, or ``01 | GUID, 16 bytes``: a prefix, or a header
 `GLUE`              ``03 | 00 or 05 for zlib | id of the schema version, a UUID of 16 bytes``
 `SINGLE_OBJECT`     ``C3 01 | fingerprint CRC-64-AVRO, 8 bytes, little-endian``
-==================  ======================================================================================
+==================  ========================================================================
 
-Numbers are big-endian if not said otherwise. What Apicurio's serialisers write by default from version 3 is Confluent's
-prefix. (Confluent's SchemaId.java, AWSSchemaRegistryConstants.java, Avro specification, "Single-object encoding"; for
-what is only recognised, Apicurio's Legacy8ByteIdHandler.java and KafkaSerdeHeaders.java.)
+Confluent's header is ``__value_schema_id``. Numbers are big-endian unless the table says otherwise.
+From version 3, Apicurio's serialisers write
+Confluent's prefix by default.
+
+Sources: Confluent's SchemaId.java; AWSSchemaRegistryConstants.java; the Avro specification,
+"Single-object encoding". For framings that are recognised but not read: Apicurio's
+Legacy8ByteIdHandler.java and KafkaSerdeHeaders.java.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ _CONTAINER = b"Obj\x01"
 
 
 class Framing(Enum):
-    """How values are framed, by the setting that says so."""
+    """The framing of values. Each member's value is the setting that chooses it."""
 
     PLAIN = "AVRO_SCHEMA_FILE"
     CONFLUENT = "SCHEMA_REGISTRY_TYPE=confluent"
@@ -58,25 +63,29 @@ class Framing(Enum):
 
 
 SchemaId = int | UUID | bytes
-"""What names a schema: a number or a GUID of Confluent's, a UUID of Glue's, a fingerprint; 0 where there is only one."""
+"""What names a schema.
+
+A number or a GUID (Confluent), a UUID (Glue), a fingerprint (single-object encoding), or 0 if there
+is only one schema.
+"""
 
 Located = tuple[bytes, bytes, int]
-"""The bytes that name the schema; the bytes that hold the event; where in them it begins."""
+"""The bytes that name the schema, the bytes that hold the event, and where in those it begins."""
 
 
 def locator(framing: Framing) -> Callable[[Record, bytes], Located]:
-    """Return the function that finds the schema's name and the event in a record that has this value.
+    """Return the function that finds the schema's name and the event in a record and its value.
 
-    It raises `Undecodable` where the value is not framed so.
+    The function raises `Undecodable` if the value does not have this framing.
     """
     return _LOCATORS[framing]
 
 
 def schema_id(name: bytes, framing: Framing) -> SchemaId:
-    """Read what `locator` found to name the schema.
+    """Return the id in the bytes that name a schema.
 
     Raises:
-        Undecodable: no schema can have this name.
+        Undecodable: the bytes cannot name a schema.
     """
     match framing:
         case Framing.PLAIN:
@@ -90,17 +99,20 @@ def schema_id(name: bytes, framing: Framing) -> SchemaId:
 
 
 def named(schema_id: SchemaId) -> str:
-    """Return what to call a schema in a sentence."""
+    """Return how to name a schema in a sentence."""
     return f"schema of fingerprint {schema_id.hex()}" if isinstance(schema_id, bytes) else f"schema {schema_id}"
 
 
 def framed(schema_id: int, body: bytes) -> bytes:
-    """Put Confluent's prefix before Avro bytes."""
+    """Return Avro bytes after Confluent's prefix."""
     return bytes([_ID]) + schema_id.to_bytes(_ID_BYTES - 1, "big") + body
 
 
 def hint(record: Record, value: bytes, framing: Framing) -> str:
-    """Say what a value that could not be read looks like, and by which setting it would be; empty if like nothing known."""
+    """Return what a value that could not be read looks like, and which setting would read it.
+
+    Empty if the value looks like nothing known, or like the framing that is set.
+    """
     for seen, what, read_by in _signs(record, value):
         if seen:
             if read_by is framing:
@@ -110,7 +122,7 @@ def hint(record: Record, value: bytes, framing: Framing) -> str:
 
 
 def _signs(record: Record, value: bytes) -> tuple[tuple[bool, str, Framing | None], ...]:
-    """Return the known signs, the surest first: whether it is there, of what, and what reads that."""
+    """Return all signs, the surest first: whether it is there, what it means, what reads it."""
     names = {name: content or b"" for name, content in headers_of(record) or ()}
     first, size = value[:1], len(value)
     return (
@@ -131,7 +143,7 @@ def _signs(record: Record, value: bytes) -> tuple[tuple[bool, str, Framing | Non
 
 
 def _header(record: Record, name: str) -> bytes | None:
-    """Return the last header of this name."""
+    """Return the last header with a name."""
     found = None
     for each, content in headers_of(record) or ():
         if each == name:
@@ -147,7 +159,7 @@ _CONFLUENT_BYTES = (_ID_BYTES, _GUID_BYTES)
 
 
 def _confluent(record: Record, value: bytes) -> Located:
-    """Look into the header, then at the prefix, as Confluent's "dual" deserialiser."""
+    """Look at the header, then at the prefix, as Confluent's "dual" deserialiser does."""
     if (name := _header(record, CONFLUENT_HEADER)) is not None:
         if len(name) not in _CONFLUENT_BYTES:
             raise Undecodable(f"header {CONFLUENT_HEADER} has {len(name)} bytes; 5 or 17 belong there")

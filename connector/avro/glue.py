@@ -1,6 +1,8 @@
-"""AWS Glue Schema Registry, asked as `schemas.Registry` asks Confluent's: its answers and errors in that one's form.
+"""The client of AWS Glue Schema Registry, in the form that `schemas.Registry` expects.
 
-boto3 comes with the extra ``aws``. It finds its credentials as always: environment, profile, container or instance.
+Answers and errors have the form of a registry with Confluent's API. boto3 comes with the extra
+``aws``. It finds its credentials as usual: in the environment, a profile, the container or the
+instance.
 """
 
 from __future__ import annotations
@@ -33,10 +35,13 @@ _DENIED = frozenset(
 
 
 def session_client(region: str | None, role_arn: str | None) -> Any:
-    """Return boto3's client of Glue, in this region (or that of the environment) and with this role, if one is given.
+    """Return boto3's client of Glue.
+
+    Without ``region`` the region is that of the environment. With ``role_arn`` the client assumes
+    that role.
 
     Raises:
-        SettingsError: there is no boto3, or no region.
+        SettingsError: boto3 is not installed, or refuses the region or the role.
     """
     try:
         boto3, config = import_module("boto3"), import_module("botocore.config")
@@ -52,14 +57,14 @@ def session_client(region: str | None, role_arn: str | None) -> Any:
         if role_arn is not None:
             session = _assumed(session, role_arn, bounded)
         return session.client("glue", config=bounded)
-    except Exception as error:  # noqa: BLE001 - of botocore, whose texts may hold whatever stands in its files
+    except Exception as error:  # noqa: BLE001 - botocore's texts may hold anything of its files
         raise SettingsError(
             [f"SCHEMA_REGISTRY_REGION, SCHEMA_REGISTRY_ROLE_ARN: boto3 refuses them ({type(error).__name__})"]
         ) from None
 
 
 def _assumed(session: Any, role_arn: str, bounded: Any) -> Any:
-    """Return a session with the credentials of a role, which are renewed before they expire."""
+    """Return a session with the credentials of a role. botocore renews them before they expire."""
     credentials, core = import_module("botocore.credentials"), import_module("botocore.session")
     fetcher = credentials.AssumeRoleCredentialFetcher(
         client_creator=lambda service, **how: session.client(service, **how, config=bounded),
@@ -74,7 +79,7 @@ def _assumed(session: Any, role_arn: str, bounded: Any) -> Any:
 
 
 class Glue:
-    """The registry's calls, by boto3's client of Glue; a `connector.avro.schemas.Api`."""
+    """A `connector.avro.schemas.Api` over boto3's client of Glue."""
 
     probed: SchemaId = UUID(int=0)
 
@@ -82,19 +87,20 @@ class Glue:
         self._client = client
 
     def path(self, schema_id: SchemaId) -> str:
-        """Return the text that `get` takes for a schema."""
+        """Return what to pass to `get` for a schema."""
         return str(schema_id)
 
     def get(self, path: str) -> Json:
         """Return the schema of a version, as Confluent's registry would.
 
         Raises:
-            SchemaRegistryError: as of Confluent's registry: 404 and 40403 if there is none, 403 if this client may not ask.
+            SchemaRegistryError: with the codes of Confluent's registry: 404 and 40403 if there is
+                no such version, 403 if this client may not ask.
         """
         try:
             answer: Mapping[str, Any] = self._client.get_schema_version(SchemaVersionId=path)
         except Exception as error:
-            response = getattr(error, "response", None)  # of botocore's ClientError; the others got no answer
+            response = getattr(error, "response", None)  # ClientError has one; other errors got no answer
             if not isinstance(response, Mapping):
                 raise
             code = response.get("Error", {}).get("Code")

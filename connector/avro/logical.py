@@ -1,7 +1,7 @@
-"""Logical types: what bytes and numbers of a decoded value mean by their writer's schema.
+"""Logical types: what the bytes and numbers of a decoded value mean by their writer's schema.
 
-fastavro is shown no logical types (`writer_schema` says why), so a decimal comes as bytes, a UUID
-of sixteen bytes too, and a time in the unit that the writer chose.
+fastavro is shown no logical types (`writer_schema` says why). So a decimal and a UUID of 16 bytes
+come as bytes, and a time comes in the unit that the writer chose.
 """
 
 from __future__ import annotations
@@ -13,10 +13,19 @@ from typing import Any, Final
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type
 from connector.errors import Undecodable
 
-__all__ = ["INTEGERS", "UNITS_PER_MILLISECOND", "Mend", "conversion", "decimal", "decimal_scale", "is_binary_uuid", "uuid"]
+__all__ = [
+    "INTEGERS",
+    "UNITS_PER_MILLISECOND",
+    "Conversion",
+    "conversion",
+    "decimal",
+    "decimal_scale",
+    "is_binary_uuid",
+    "uuid",
+]
 
-Mend = Callable[[Any], Any]
-"""Makes a decoded value what it means: in place where it is a record, and returned."""
+Conversion = Callable[[Any], Any]
+"""Converts a decoded value to what it means, and returns it. A record is changed in place."""
 
 UNITS_PER_MILLISECOND: Final[Mapping[str, int]] = {
     "timestamp-micros": 1_000,
@@ -24,37 +33,43 @@ UNITS_PER_MILLISECOND: Final[Mapping[str, int]] = {
     "local-timestamp-micros": 1_000,
     "local-timestamp-nanos": 1_000_000,
 }
-"""Other integers are milliseconds (Apache Avro 1.12, specification, Logical Types; ours is timestamp-millis). A local
-timestamp is taken for UTC."""
+"""How many units of a time make a millisecond. A local timestamp is taken for UTC.
+
+Any other integer is milliseconds, because our own type is timestamp-millis. (Apache Avro 1.12,
+specification, "Logical Types".)
+"""
 
 INTEGERS: Final = ("int", "long")
 
 _MAX_DECIMAL_BYTES: Final = 16
-"""38 digits. Python's decimals take time by the square of their length; a longer one stays bytes, which break a rule."""
+"""Bytes of 38 digits. A longer decimal stays bytes, which break a rule.
+
+The time that Python's decimals take grows with the square of their length.
+"""
 _EXACT: Final = Context(prec=40)
 _UUID_BYTES: Final = 16
 
 
 def decimal_scale(branch: Json) -> int | None:
-    """Return how many decimals a decimal has; None for other types, and for a scale that makes no sense."""
+    """Return the scale of a decimal type; None for other types, and for an impossible scale."""
     scale = branch.get("scale", 0) if logical_type(branch) == "decimal" else None
     return scale if isinstance(scale, int) and 0 <= scale <= _EXACT.prec else None
 
 
 def is_binary_uuid(branch: Json) -> bool:
-    """Tell whether a type is a UUID of bytes. One of text is a text."""
+    """Return whether a type is a UUID of bytes. A UUID of text is a text like any other."""
     return branch["type"] == "fixed" and logical_type(branch) == "uuid"
 
 
 def decimal(value: bytes, scale: int) -> bytes | Decimal:
-    """Return the decimal that bytes are; the bytes where there are too many."""
+    """Return the decimal that bytes stand for, or the bytes themselves if there are too many."""
     if len(value) > _MAX_DECIMAL_BYTES:
         return value
     return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
 
 
 def uuid(value: bytes) -> bytes | str:
-    """Return the text of a UUID of bytes."""
+    """Return the text of a UUID of bytes, or the bytes themselves if they are not 16."""
     if len(value) != _UUID_BYTES:
         return value
     digits = value.hex()
@@ -63,11 +78,11 @@ def uuid(value: bytes) -> bytes | str:
 
 def conversion(
     writer: WriterSchema, record: Json, names: Collection[str] | None, *, whole_below: bool = True
-) -> Mend | None:
-    """Return what makes a decoded record what it means, however deep; None where it is that already.
+) -> Conversion | None:
+    """Return the conversion of a decoded record, at any depth; None if none is needed.
 
-    ``names`` are the fields of the record that matter; None: all do. Those within these fields all matter too, or, without
-    ``whole_below``, only those of these names.
+    ``names`` are the fields of the record that are converted; None for all. The fields within those
+    are converted too: all of them with ``whole_below``, otherwise only those with such a name.
 
     Raises:
         Undecodable: the schema leaves open what a value of such a field means.
@@ -77,23 +92,26 @@ def conversion(
 
 
 class _Conversions:
-    """Conversions by type; one of a recursive type finds itself."""
+    """Makes conversions, one for each type. The conversion of a recursive type calls itself."""
 
     def __init__(self, writer: WriterSchema, names: Collection[str] | None) -> None:
         self._writer = writer
         self._names = names
-        self._by_records: dict[tuple[int, ...], list[Mend | None]] = {}
+        self._by_records: dict[tuple[int, ...], list[Conversion | None]] = {}
 
-    def of_fields(self, fields: list[Json]) -> Mend | None:
-        """Return the conversion of a record with these fields; two of one name are of records that nothing tells apart."""
+    def of_fields(self, fields: list[Json]) -> Conversion | None:
+        """Return the conversion of a record with these fields; None if none is needed.
+
+        Two fields of one name belong to two record types that a decoded value does not tell apart.
+        """
         types: dict[str, list[Json]] = {}
         for field in fields:
             if self._names is None or field["name"] in self._names:
                 types.setdefault(field["name"], []).append(field["type"])
-        needed = [(name, mend) for name, of in types.items() if (mend := self._of(of)) is not None]
+        needed = [(name, convert) for name, of in types.items() if (convert := self._of(of)) is not None]
         return _in_place(needed) if needed else None
 
-    def _of(self, types: list[Json]) -> Mend | None:
+    def _of(self, types: list[Json]) -> Conversion | None:
         """Return the conversion of a value of any of these types."""
         branches = [branch for schema in types for branch in self._branches(schema)]
         records = [branch for branch in branches if branch["type"] in RECORDS]
@@ -112,34 +130,36 @@ class _Conversions:
             return [each for branch in schema for each in self._branches(branch)]
         return [self._writer.resolved(schema)]
 
-    def _of_records(self, records: list[Json]) -> Mend | None:
+    def _of_records(self, records: list[Json]) -> Conversion | None:
         key = tuple(sorted({id(record) for record in records}))
         if key in self._by_records:
             known = self._by_records[key]
-            # None yet: the type is within itself, and its conversion is there once it is made.
-            return known[0] if known else lambda value: value if (mend := known[0]) is None else mend(value)
-        made: list[Mend | None] = []
+            # An empty list is a type within itself: its conversion is being made.
+            return known[0] if known else lambda value: value if (convert := known[0]) is None else convert(value)
+        made: list[Conversion | None] = []
         self._by_records[key] = made
         made.append(self.of_fields([field for record in records for field in record["fields"]]))
         return made[0]
 
 
-def _in_place(needed: list[tuple[str, Mend]]) -> Mend:
+def _in_place(needed: list[tuple[str, Conversion]]) -> Conversion:
     def convert(record: Any) -> Any:
-        for name, mend in needed:
+        for name, convert_value in needed:
             value = record.get(name)
             if value is not None:
-                record[name] = mend(value)
+                record[name] = convert_value(value)
         return record
 
     return convert
 
 
-def _of_each_value(mend: Mend) -> Mend:
-    return lambda value: {name: None if part is None else mend(part) for name, part in value.items()}
+def _of_each_value(convert: Conversion) -> Conversion:
+    return lambda value: {name: None if part is None else convert(part) for name, part in value.items()}
 
 
-def _by_kind(of_object: Mend | None, of_item: Mend | None, of_bytes: Mend | None, units: int) -> Mend | None:
+def _by_kind(
+    of_object: Conversion | None, of_item: Conversion | None, of_bytes: Conversion | None, units: int
+) -> Conversion | None:
     if of_object is None and of_item is None and of_bytes is None and units == 1:
         return None
 
@@ -163,7 +183,7 @@ def _units(branches: list[Json]) -> int:
     return max(units, default=1)
 
 
-def _of_bytes(branches: list[Json]) -> Mend | None:
+def _of_bytes(branches: list[Json]) -> Conversion | None:
     scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
     uuids = any(is_binary_uuid(branch) for branch in branches)
     if not scales and not uuids:

@@ -1,4 +1,4 @@
-"""The schemas of a directory, found by the fingerprint that single-object encoding puts before each value."""
+"""Schemas of a directory, found by the fingerprint that single-object encoding writes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["SchemaDirectory"]
 
 
 class SchemaDirectory:
-    """The ``*.avsc`` of a directory, read once; they may refer to each other's types by name.
+    """The ``*.avsc`` files of a directory, read once. They may refer to each other's types by name.
 
     Raises:
-        SettingsError: there is none, or one cannot be read or is not a schema; with every problem.
+        SettingsError: there is no such file, or files cannot be read or are not schemas. It holds
+            every problem.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,15 +49,17 @@ class SchemaDirectory:
         parse([schema])
         try:
             name = fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")
-        except Exception as error:  # noqa: BLE001 - a schema that fastavro finds no form for
+        except Exception as error:  # noqa: BLE001 - fastavro raises anything for an odd schema
             raise Undecodable(f"it has no fingerprint ({type(error).__name__})") from None
         self._definitions[bytes.fromhex(name)] = [schema]
 
-    def definitions(self, schema_id: SchemaId, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; nothing is waited for
-        """Return the schema of a fingerprint, last, after the schemas of the types it refers to.
+    def definitions(self, schema_id: SchemaId, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port has it; nothing is waited for
+        """Return the schema with a fingerprint, as a list of one.
+
+        Types of other files that it refers to are within it.
 
         Raises:
-            UnknownSchema: no file has it.
+            UnknownSchema: no file has a schema with this fingerprint.
         """
         found = self._definitions.get(schema_id) if isinstance(schema_id, bytes) else None
         if found is None:
@@ -64,15 +67,15 @@ class SchemaDirectory:
         return found
 
     def every(self) -> list[list[Json]]:
-        """Return all schemas, each as `definitions` does."""
+        """Return all schemas, each as `definitions` returns it."""
         return list(self._definitions.values())
 
     def check(self) -> None:
-        """Do nothing: the files were read when this was made."""
+        """Do nothing: the files were read at construction."""
 
 
 def _full_name(schema: Json, space: str) -> str | None:
-    """Return the full name of a type that is defined here; None if none is."""
+    """Return the full name of the type that a schema defines; None if it defines none."""
     if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
         return None
     return _joined(schema["name"], str(schema.get("namespace") or space))
@@ -83,7 +86,10 @@ def _joined(name: str, space: str) -> str:
 
 
 def _whole(schema: Json, space: str, types: dict[str, Json], seen: set[str]) -> Json:
-    """Return a schema with each type of another file in the place where its name comes first, as the fingerprint has it."""
+    """Return a schema with each type of another file put where its name comes first.
+
+    The fingerprint is taken of this form.
+    """
     if isinstance(schema, str):
         full = next((name for name in (_joined(schema, space), schema) if name in types), None)
         return schema if full is None or full in seen else _whole(types[full], "", types, seen)

@@ -1,4 +1,4 @@
-"""What a command found, a line each; `check` and `lint` find the same of a mapping file."""
+"""Findings of `check` and `lint`, and what both find in a mapping file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Finding", "State", "mapping_findings"]
 
 
 class State(Enum):
-    """Of one thing looked at."""
+    """The state of one thing that was checked."""
 
     RIGHT = "ok"
     NOTE = "note"
@@ -24,7 +24,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the screen."""
+    """One finding: a line of output."""
 
     state: State
     what: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def mapping_findings(mapping: MappingFile, definitions: list[Json], place: str) -> Iterator[Finding]:
-    """Hold every expression of the mapping file against a schema."""
+    """Check every expression of the mapping file against a schema."""
     try:
         writer = parse(definitions)
     except Undecodable as error:

@@ -1,4 +1,4 @@
-"""`connector lint`: whether settings and mapping file are right, without any network: for a CI of the user's own."""
+"""`connector lint`: checks settings and the mapping file without any network, for use in a CI."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["run", "set_up"]
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
+    """Add the command's description and options to its parser."""
     parser.description = (
-        "Look at settings, the mapping file and a schema file without any network. Brokers, registry, account and secrets "
+        "Check settings, the mapping file and a schema file without any network. Brokers, registry, account and secrets "
         "may be missing. Exit 2 if something is wrong."
     )
     parser.add_argument(
@@ -32,10 +32,10 @@ def set_up(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Look at everything; return 0 if nothing is wrong.
+    """Check settings and mapping file, and return 0 if nothing is wrong.
 
     Raises:
-        SettingsError: with every problem there is.
+        SettingsError: something is wrong. It holds every problem.
     """
     settings = without_account(environ, brokers=False)
     console = Console()

@@ -1,4 +1,4 @@
-"""Settings for commands that need no account: what they do not use may be missing from the environment."""
+"""Settings for commands that need no account. What they do not use may be missing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ _BROKERS = {"KAFKA_BOOTSTRAP_SERVERS": "localhost", "KAFKA_TOPIC": "file"}
 
 
 def without_account(environ: Mapping[str, str], *, brokers: bool) -> Settings:
-    """Read settings of which the account and its secrets may be missing; unless ``brokers``, brokers and schemas too.
+    """Read settings in which the account and its secrets may be missing.
+
+    Without ``brokers``, the brokers, the topic and the schemas may be missing too.
 
     Raises:
-        SettingsError: something else is wrong.
+        SettingsError: another setting is wrong or missing.
     """
     secrets = {name for one in _LOGIN for name in (one, f"{one}_FILE")}
     given = {name: value for name, value in environ.items() if name not in secrets and value.strip()}

@@ -1,7 +1,8 @@
-"""`connector preview`: what would become of records, before any is sent. It writes nothing and joins no group.
+"""`connector preview`: shows what would become of records, and sends none.
 
-Records of a topic are read beside the group; those of a file need no brokers at all. Each goes through the code of `run` up
-to the event as it would go out. The ledger is not asked, and no secret is needed.
+It writes nothing, joins no consumer group, does not ask the ledger and needs no secret. Records of
+a topic are read beside the group; a file needs no brokers at all. Each record goes through the code
+of `run`, up to the event as it would go out.
 """
 
 from __future__ import annotations
@@ -41,25 +42,25 @@ __all__ = ["run", "set_up"]
 _RECORDS = 5
 _MOST_RECORDS = 1_000
 _WHOLE_EVENTS = 3
-"""Events shown in full; the others are in ``--json``."""
+"""Events that are shown in full. ``--json`` shows all."""
 _STYLES = {SEND: "green", IGNORED: "dim", STALE: "yellow", DUPLICATE: "yellow", DEAD_LETTER: "bold red"}
 _WORDS = {SEND: "would be sent"}
 _ONLY = {"dead-letter": DEAD_LETTER, "sent": SEND, "ignored": IGNORED}
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and takes."""
+    """Add the command's description and options to its parser."""
     parser.description = (
-        "Show what would become of records: which are events, how they would go out, what is wrong. Reads the topic beside "
-        "the group, or a file; sends and writes nothing, and needs neither account nor secret. Exit 1 if there is a dead "
-        "letter, or another result than --expect."
+        "Show what would become of records: which are events, how they would go out, what is wrong. The command reads the "
+        "topic beside the group, or a file. It sends and writes nothing, and needs neither account nor secret. Exit 1 if "
+        "there is a dead letter; with --expect, if the result differs."
     )
     parser.add_argument(
         "--records",
         type=_count,
         default=_RECORDS,
         metavar="N",
-        help=f"of each partition, below {_MOST_RECORDS} (default: %(default)s); of a file, all",
+        help=f"read N records of each partition, below {_MOST_RECORDS} (default: %(default)s); a file is read whole",
     )
     parser.add_argument(
         "--from",
@@ -69,20 +70,23 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         metavar="WHERE",
         help="end (the newest N), beginning, an offset, or a time: 2026-11-22T10:00Z, or 2h (ago) (default: end)",
     )
-    parser.add_argument("--partition", type=int, metavar="N", help="only this one")
-    parser.add_argument("--only", choices=tuple(_ONLY), help="show only these; all are counted")
-    parser.add_argument("--json", action="store_true", help="one object a record, for machines")
+    parser.add_argument("--partition", type=int, metavar="N", help="read only this partition")
+    parser.add_argument("--only", choices=tuple(_ONLY), help="show only records with this verdict; all are counted")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each record")
     parser.add_argument(
-        "--file", type=Path, metavar="FILE", help="read a container file of Avro, or JSON lines in Avro's JSON encoding"
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="read a container file of Avro (.avro), or JSON lines in Avro's JSON encoding",
     )
     parser.add_argument("--schema", type=Path, metavar="FILE", help="the schema of JSON lines (default: AVRO_SCHEMA_FILE)")
     parser.add_argument(
         "--expect",
         type=Path,
         metavar="FILE",
-        help="compare with the objects of this file, a line each, which may leave out names; show what differs",
+        help="compare with the JSON objects of this file, one a line, and show what differs; an object may leave out names",
     )
-    parser.add_argument("--show-identifiers", action="store_true", help="show identifiers that are sent unhashed, too")
+    parser.add_argument("--show-identifiers", action="store_true", help="also show identifiers that are sent unhashed")
 
 
 def _count(text: str) -> int:
@@ -93,15 +97,18 @@ def _count(text: str) -> int:
 
 def _start(text: str) -> str:
     if text not in ("end", "beginning") and not text.isdecimal():
-        times.time_ms(text)  # which says what is wrong with it
+        times.time_ms(text)  # raises the error that says what is wrong
     return text
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Show what would become of records; return 0 if none would be a dead letter, and all is as expected.
+    """Show what would become of records, and return the exit code.
+
+    The code is 1 if the result differs from ``--expect`` or, without that option, if there is a
+    dead letter.
 
     Raises:
-        SettingsError: settings or files are not right.
+        SettingsError: settings or files are wrong.
     """
     settings = without_account(environ, brokers=arguments.file is None)
     configure_logging("error", "console")
@@ -159,7 +166,7 @@ def _of_topics(settings: Settings, arguments: argparse.Namespace, notes: list[st
             origin = Origin(place, 0, reader.cluster_id, source.topic_id)
             start = _first_offset(reader, place, first, end, arguments)
             for message in islice(reader.read(place, start, end), arguments.records):
-                yield previewer.look(origin, cast("Record", message))  # its stub types them wider
+                yield previewer.look(origin, cast("Record", message))  # the stub's types are wider
 
 
 def _first_offset(reader: TopicReader, place: TopicPartition, first: int, end: int, arguments: argparse.Namespace) -> int:
@@ -179,7 +186,7 @@ def _first_offset(reader: TopicReader, place: TopicPartition, first: int, end: i
 
 
 class _FileRecord:
-    """A value of a file, as if it were polled."""
+    """A `connector.ports.Record` of a value from a file."""
 
     def __init__(self, topic: str, number: int, value: bytes) -> None:
         self._topic = topic
@@ -209,7 +216,7 @@ class _FileRecord:
 
 
 def _of_file(settings: Settings, arguments: argparse.Namespace, notes: list[str]) -> Iterator[Previewed]:
-    """Look at every value; none is stale, or a test of a file would fail when it is old."""
+    """Look at every value. None counts as stale, so a test with a file still passes years later."""
     topic = settings.kafka.topics[0]
     origin = Origin(TopicPartition(topic, 0), 0, "file", "file")
     try:
@@ -249,7 +256,7 @@ def _expected(path: Path) -> list[dict[str, Any]]:
 
 
 def _differences(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a diff. Of each object only the names that are expected are compared."""
+    """Yield the lines of a diff. Only the names of the expected object are compared."""
     named = [
         {name: each[name] for name in (expected[at] if at < len(expected) else each) if name in each}
         for at, each in enumerate(found)

@@ -1,6 +1,8 @@
-"""What would become of a record, told without sending it: by the very intake of `run`, one record at a time.
+"""Finds out what would become of a record without sending it.
 
-The checks come in the order of `core.admission`. The ledger is not asked, so that a copy is known only of a record above.
+Records go one at a time through the same intake as in `run`, and the checks have the order of
+`core.admission`. The ledger is not asked, so a duplicate is known only of an earlier record of the
+same preview.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ __all__ = ["DEAD_LETTER", "DUPLICATE", "IGNORED", "SEND", "STALE", "Previewed", 
 SEND, IGNORED, STALE, DUPLICATE, DEAD_LETTER = "send", "ignored", "stale", "duplicate", "dead-letter"
 
 _WAITED: Final = 1_000_000.0
-"""Seconds that a record has waited for its schema: nobody waits here for one that the registry does not have."""
+"""Seconds that a record counts as having waited, so that an unknown schema is final at once."""
 _DAY_MS: Final = 86_400_000
 
 _HASHED: Final = frozenset({"EMAIL", "PHONE", "FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE", "POSTAL"})
-"""Match keys that are sent as hashes; all others are sent as they are."""
+"""Match keys that are sent as hashes. All others are sent as they are."""
 _UNHASHED: Final = frozenset({"ipAddress", "tcf", "gpp", "userAgent", "arefMeasurementTokens", "amazonAdEventKey"})
-"""Fields that say something of a person or a device, and are sent as they are."""
+"""Fields that describe a person or a device, and are sent as they are."""
 _HIDDEN: Final = "…"
 
 
@@ -41,20 +43,20 @@ class Previewed:
     partition: TopicPartition
     offset: int
     time_ms: int | None
-    """Of the record."""
+    """The record's timestamp; None if it has none."""
     schema_id: int | str | None
     schema_name: str
     mapping: str | None
-    """The mapping that was taken, or whose condition the record did not meet."""
+    """The mapping that the record took, or whose condition it did not meet."""
     verdict: str
     reason: str = ""
     detail: str = ""
     adjustments: Mapping[str, int] = field(default_factory=dict)
     event: Any = None
-    """As it would go out, unless it breaks a rule; identifiers that are not hashed are hidden."""
+    """The event as it would go out, with unhashed identifiers hidden; None if it breaks a rule."""
 
     def row(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the object that ``--json`` prints."""
         return {
             "topic": self.partition.topic,
             "partition": self.partition.partition,
@@ -73,7 +75,8 @@ class Previewed:
 class Previewer:
     """Looks at records in the order of their offsets.
 
-    ``now_ms`` is the wall clock's time, by which events are stale; None where that is not asked.
+    ``now_ms`` is the wall clock's time, which decides whether an event is stale. With None, no event
+    is stale or implausible.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class Previewer:
         """Return what would become of a record.
 
         Raises:
-            SchemaUnavailable: its schema cannot be had for now.
+            SchemaUnavailable: its schema cannot be fetched for now.
         """
         before = self._counts()
         if self._mapper is not None:
@@ -184,7 +187,7 @@ def _why_ignored(record: Record, filtered: str | None) -> str:
 
 
 def _hidden(part: Any) -> Any:
-    """Put a sign in the place of identifiers that are sent as they are."""
+    """Return an event with a sign in the place of each identifier that is sent as it is."""
     if isinstance(part, list):
         return [_hidden(each) for each in part]
     if not isinstance(part, dict):

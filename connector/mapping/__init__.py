@@ -1,14 +1,13 @@
 """Mapping: from a record of anybody's schema to the inputs of one event.
 
-A mapping file is TOML; its expressions are JMESPath. Pure: a text comes in, and what it means comes out; no clock, no
-chance, and no I/O but for the tables that a file names, which the caller reads.
+A mapping file is TOML, and its expressions are JMESPath. The package is pure: nothing here reads a
+clock, draws a random number or does I/O. The caller reads the tables that a file names.
 
-* `syntax` parses an expression and finds what is wrong with it before any record is read;
-* `functions` are those of JMESPath and those of the trade: lookup, time, money, consent;
-* `closures` makes a Python function of a parsed expression;
-* `paths` holds an expression against a writer's schema;
-* `file` reads a mapping file, and names every problem at once;
-* `plan` is a mapping file for one writer's schema: from a record to inputs, a flaw, or nothing.
-
-Meant by ``presets/`` are mappings for well-known schemas, in files of the same form.
+    syntax     parses an expression, and finds what is wrong with it before any record is read
+    functions  the functions of JMESPath, and ours: lookup, time, money, consent
+    closures   makes a Python function of a parsed expression
+    paths      checks the paths of an expression against a writer's schema
+    file       reads a mapping file, and reports every problem at once
+    plan       applies a mapping file to the records of one schema: inputs, a flaw, or no event
+    presets/   mapping files for well-known schemas
 """

@@ -1,9 +1,14 @@
-"""From a parsed expression to a Python function: one closure for each node, made once.
+"""Compiles a parsed expression to a Python function: one closure for each node, made once.
 
-The library's own interpreter walks the tree for every value, and costs as much for 14 inputs as everything else that is done
-with an event. A closure knows its children beforehand, a path is a chain of look-ups, and a comparison with a constant is
-one. What they return is what the library returns, but for what `functions` says and for these: numbers may be decimals, an
-order between a text and a number is wrong, and what is wrong with a call whatever its arguments is told before.
+The library's own interpreter walks the tree for every value. For 14 inputs that costs as much as
+everything else that is done with an event. A closure knows its children beforehand: a path is a
+chain of look-ups, and a comparison with a constant is a single comparison.
+
+A closure returns what the library returns, with the exceptions that `functions` lists and these:
+
+1. Numbers may be decimals.
+2. Ordering a text against a number fails instead of giving null.
+3. A call that is wrong whatever its arguments is refused before any record is read (`syntax`).
 """
 
 from __future__ import annotations
@@ -33,21 +38,24 @@ from connector.mapping.syntax import Tree
 __all__ = ["Evaluate", "Failed", "Tables", "closure", "is_false"]
 
 Evaluate = Callable[[Any, Any], Any]
-"""Evaluates an expression for a value of a record.
+"""Evaluates an expression for a value of a record, which is given too.
 
 Raises:
-    Failed: it has no result.
+    Failed: the expression has no result.
 """
 
 Tables = Mapping[str, Mapping[str, Any]]
 
 
 class Failed(Exception):
-    """An expression has no result for this record. The text names a function and a kind of value, never a value."""
+    """An expression has no result for this record.
+
+    The text names a function and a kind of value, never a value.
+    """
 
 
 def closure(tree: Tree, tables: Tables) -> Evaluate:
-    """Return the function of an expression in which `syntax.problems` finds nothing wrong."""
+    """Return the function of an expression that `syntax.problems` has passed."""
     made: Evaluate = _MAKERS[tree["type"]](tree, tables)
     return made
 
@@ -218,7 +226,10 @@ _MAY_BE_FALSE: Final = frozenset({type(None), bool, str, list, dict})
 
 
 def is_false(value: Any) -> bool:
-    """Tell what JMESPath takes for false: null, false, and a text, an array or an object with nothing in it. 0 is true."""
+    """Return whether JMESPath takes a value for false.
+
+    False are null, false, and an empty text, array or object. 0 is true.
+    """
     return not value and type(value) in _MAY_BE_FALSE
 
 
@@ -272,7 +283,10 @@ _ORDERS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Tell whether two values are equal; 1 is not true, 0 is not false, and a decimal equals a float as it is written."""
+    """Return whether two values are equal.
+
+    1 does not equal true, nor 0 false. A float equals the decimal with the same digits.
+    """
     if type(one) is bool or type(other) is bool:
         return one is other
     if type(one) is float and type(other) is Decimal:
@@ -293,7 +307,7 @@ def _order(compare: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) 
         if first is str and second is str:
             return compare(one, other)
         if first in _COMPARABLE and second in _COMPARABLE:
-            # Null would leave such records out for ever, and nobody would hear of it.
+            # With null, a condition would leave such records out for ever, and nobody would notice.
             raise Failed(f"a comparison got {kind(one)} and {kind(other)}")
         return None
 
@@ -309,7 +323,7 @@ _CANNOT: Final = (ArithmeticError, ValueError, TypeError, RecursionError)
 
 
 def _failed(name: str, error: Exception) -> Failed:
-    """Say which function went wrong. Python's own errors may quote a value."""
+    """Return the error that names the function. Texts of Python's own errors may quote a value."""
     return Failed(f"{name}() {error if isinstance(error, Wrong) else 'got a value that it cannot take'}")
 
 
@@ -477,4 +491,7 @@ _MAKERS: Final[Mapping[str, Callable[[Tree, Tables], Evaluate]]] = {
     "subexpression": _subexpression,
     "value_projection": _value_projection,
 }
-"""By type of node. ``expref`` and ``key_val_pair`` are made by what they stand in."""
+"""What makes the closure of each type of node.
+
+``expref`` and ``key_val_pair`` are made by the node that holds them.
+"""

@@ -1,6 +1,7 @@
-"""The mapping file: TOML in, mappings out, or every problem at once with its place.
+"""Reads the mapping file: returns its mappings, or raises every problem at once with its place.
 
-Everything that can be known without a record or a schema is known here: directives, inputs, expressions, tables, constants.
+Everything that needs neither a record nor a schema is checked here: directives, inputs,
+expressions, tables and constants.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ _SINGLE: Final[tuple[str, ...]] = (
 """Inputs that one expression gives (``schemas/conversion_event.avsc``)."""
 _REQUIRED: Final = ("name", "eventType", "eventActionSource", "timestamp", "countryCode")
 _MAY_FAIL: Final = frozenset({"userAgent", "arefMeasurementTokens", "amazonAdEventKey", "partner"})
-"""Inputs without which Amazon books the same: where their expression has no result they are left out, and counted."""
+"""Inputs without which Amazon books the same.
+
+If their expression has no result, they are left out and counted.
+"""
 _CONSENT: Final = ("ipAddress", "amznAdStorage", "amznUserData", "tcf", "gpp")
 _CONSTANTS: Final[tuple[str, ...]] = tuple(name for name in _SINGLE if name not in {"clientDedupeId", "timestamp"})
 _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
@@ -57,7 +61,7 @@ _MOST_ROWS: Final = 1_000_000
 
 
 class MappingRefused(Exception):
-    """A mapping file has problems: each a place in it, and what is wrong there."""
+    """A mapping file has problems. Each is a place in the file, and what is wrong there."""
 
     def __init__(self, found: list[tuple[str, str]]) -> None:
         self.problems = found
@@ -75,12 +79,12 @@ _SOUND: Final[Mapping[str, object]] = {
     "matchKeys": [{"type": "EMAIL", "value": "jo@example.com"}],
     "consent": {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"},
 }
-"""An event that breaks no rule, on which constants are tried."""
+"""An event that breaks no rule, to try constants on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the inputs are for: a wire contract, as far as a file can break its rules."""
+    """The wire contract that the inputs are for, as far as a file can break its rules."""
 
     api: str
     match_keys: frozenset[str]
@@ -99,13 +103,13 @@ class Input:
     """One input, and the expression that gives it."""
 
     place: str
-    """As people find it in the file: ``fields.value``."""
+    """The place in the file, such as ``fields.value``."""
     name: str
     expression: Expression
     must: bool
-    """Whether the record is a dead letter where the expression has no result."""
+    """Whether the record becomes a dead letter if the expression has no result."""
     data_type: str | None = None
-    """Of custom data."""
+    """The type of an attribute of ``customData``; None for other inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +129,12 @@ class Route:
     custom_data: tuple[Input, ...]
 
     def is_for(self, record: str) -> bool:
-        """Tell whether it is for records of a type, by its full name."""
+        """Return whether the mapping is for records of a type, given by its full name."""
         return self.records is None or record in self.records
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """All inputs that expressions give."""
+        """Every input that an expression gives."""
         return *self.fields, *self.match_keys, *self.consent, *self.custom_attributes, *self.custom_data
 
 
@@ -141,10 +145,13 @@ class MappingFile:
     routes: tuple[Route, ...]
     tables: Mapping[str, Mapping[str, object]]
     ignores_others: bool
-    """Whether a record that no mapping is for is ignored; else it is a dead letter."""
+    """Whether a record that no mapping is for is ignored; otherwise it is a dead letter."""
 
     def identity_of(self, fields: Iterable[str]) -> str:
-        """Return what decides the values of these inputs: with another text, the keys made of them may be others."""
+        """Return a text of everything that decides the values of these inputs.
+
+        While the text is the same, keys that are made of these inputs stay the same.
+        """
         said = []
         for route in self.routes:
             trees = {each.name: each.expression.tree for each in route.fields if each.name in fields}
@@ -159,10 +166,10 @@ def _content(table: Mapping[str, object]) -> str:
 
 
 def read(text: str, target: Target, read_table: Callable[[str], str]) -> MappingFile:
-    """Read the text of a mapping file; ``read_table`` returns the text of a file it names.
+    """Read the text of a mapping file. ``read_table`` returns the text of a file that it names.
 
     Raises:
-        MappingRefused: it has problems.
+        MappingRefused: the file has problems.
     """
     try:
         document = tomllib.loads(text)
@@ -176,7 +183,7 @@ def read(text: str, target: Target, read_table: Callable[[str], str]) -> Mapping
 
 
 class _Reader:
-    """One reading; problems are collected."""
+    """Reads one document and collects its problems."""
 
     def __init__(self, document: dict[str, Any], target: Target, read_table: Callable[[str], str]) -> None:
         self._document = document
@@ -223,7 +230,7 @@ class _Reader:
     # ---- presets
 
     def _extended(self, place: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Put a mapping on top of the preset it extends, name by name."""
+        """Return a mapping laid over the preset that it extends, name by name."""
         preset = given.get("extends")
         if preset is None:
             return given
@@ -292,7 +299,7 @@ class _Reader:
     def _route(self, place: str, given: dict[str, Any]) -> Route:
         self._unknown(place, given, _DIRECTIVES, "directive")
         parts = {name: self._table(f"{place}.{name}", given.get(name, {})) for name in _TABLES_OF_INPUTS}
-        # False takes an input of a preset out.
+        # False removes an input of a preset.
         parts = {name: {key: each for key, each in part.items() if each is not False} for name, part in parts.items()}
         inherit = given.get("inherit", False)
         if not isinstance(inherit, bool):
@@ -408,7 +415,7 @@ def _close(name: str, known: Collection[str]) -> str:
 
 
 def _on_top(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping with what a preset says where it says nothing itself."""
+    """Return a mapping, completed by a preset where the mapping itself says nothing."""
     merged = dict(preset) | dict(given)
     for part in _TABLES_OF_INPUTS:
         own = given.get(part, {})

@@ -1,9 +1,13 @@
-"""The functions of expressions: JMESPath's, and those of the trade.
+"""The functions of expressions: JMESPath's, and ours.
 
-JMESPath's do what its specification says, with these differences: numbers may be decimals, which stay exact; the sum of an
-empty array is null, for no units sold is not the same as none known; `to_string` of a decimal has no quotes.
+JMESPath's functions do what its specification says, with three differences:
 
-Ours return null for null. No function knows a clock or chance: the same record gives the same event after a restart.
+1. Numbers may be decimals, which stay exact.
+2. The sum of an empty array is null, because zero units sold is not the same as none known.
+3. `to_string` of a decimal has no quotes.
+
+Our functions return null for null. No function reads a clock or draws a random number, so the same
+record gives the same event after a restart.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ __all__ = [
 
 
 class Wrong(Exception):
-    """A function cannot take what it was given. The text names a kind of value, never a value."""
+    """A function cannot take its argument. The text names a kind of value, never a value."""
 
 
 NUMBERS: Final = frozenset({int, float, Decimal})
@@ -64,7 +68,7 @@ _KINDS: Final[Mapping[type, str]] = {
 
 
 def kind(value: object) -> str:
-    """Return what a value is, for messages."""
+    """Return what to call a value in a message."""
     return _KINDS.get(type(value), "something unknown")
 
 
@@ -74,10 +78,10 @@ class Takes:
 
     types: frozenset[type]
     items: tuple[frozenset[type], ...] = ()
-    """Of an array: all its items are of one of these."""
+    """For an array: all its items must be of one of these groups of types."""
 
     def refuse(self, value: Any) -> str:
-        """Return what is wrong with a value; nothing where it is right."""
+        """Return what is wrong with a value; empty if nothing is."""
         if type(value) not in self.types:
             return f"got {kind(value)}"
         if self.items and type(value) is list:
@@ -92,7 +96,7 @@ class Takes:
 
 ANY: Final = Takes(frozenset(_KINDS))
 EXPRESSION: Final = Takes(frozenset())
-"""An expression after "&", which the function evaluates for each item."""
+"""An expression after ``&``, which the function evaluates for each item."""
 _TEXT: Final = Takes(_TEXTS)
 _NUMBER: Final = Takes(NUMBERS)
 _ARRAY: Final = Takes(_ARRAYS)
@@ -108,14 +112,14 @@ class Function:
     run: Callable[..., Any]
     takes: tuple[Takes, ...]
     optional: int = 0
-    """How many of its last arguments may be left out."""
+    """How many arguments at the end may be left out."""
     variadic: bool = False
-    """Whether the last argument may be given again and again."""
+    """Whether the last argument may be repeated."""
     ours: bool = False
     """Whether null as the first argument gives null."""
 
     def arity_problem(self, given: int) -> str:
-        """Return what is wrong with a number of arguments."""
+        """Return what is wrong with a number of arguments; empty if nothing is."""
         most = len(self.takes)
         least = most - self.optional
         if self.variadic:
@@ -135,7 +139,7 @@ _EXACT: Final = Context(prec=40)
 
 
 def exact(number: Any) -> Decimal:
-    """Return a number as a decimal; a float as it is written, not as it is stored."""
+    """Return a number as a decimal. A float becomes the digits it is written with."""
     return number if type(number) is Decimal else Decimal(repr(number))
 
 
@@ -158,7 +162,7 @@ _NUMBER_TEXT: Final = re.compile(r"[+-]?(?:[0-9]{1,38}(?:\.[0-9]{0,38})?|\.[0-9]
 
 
 def _number(value: Any) -> Any:
-    """Read a number; a text of one exactly. A blank text says no more than null does."""
+    """Return a number as it is, and the number in a text exactly. A blank text is null."""
     if type(value) is not str:
         return value
     text = value.strip()
@@ -170,7 +174,7 @@ def _number(value: Any) -> Any:
 
 
 def _to_number(value: Any) -> Any:
-    """Do what JMESPath's function does: null for what is no number."""
+    """Return what JMESPath's ``to_number`` does: null for what is not a number."""
     if type(value) in NUMBERS:
         return value
     if type(value) is not str:
@@ -235,7 +239,7 @@ def _text(value: bytes) -> str:
 
 
 _DEEPEST: Final = 32
-"""How deep JSON within a text may be nested."""
+"""Maximum nesting of JSON within a text."""
 _LONGEST_NUMBER: Final = 38
 
 
@@ -274,7 +278,7 @@ _SAYS_UTC: Final = re.compile(r"%z|Z\Z|UTC|GMT").search
 
 
 def format_problem(unit: str) -> str:
-    """Return what is wrong with the second argument of time()."""
+    """Return what is wrong with the second argument of ``time()``; empty if nothing is."""
     if unit in TIME_UNITS:
         return ""
     if "%" not in unit:
@@ -290,9 +294,10 @@ def format_problem(unit: str) -> str:
 
 
 def time_of(value: Any, unit: str | None = None) -> int | None:
-    """Return the milliseconds since 1970 UTC of a number of units, or of a text.
+    """Return a time in milliseconds since 1970 UTC.
 
-    A text without a format is ISO 8601 with an offset. A number without a unit is milliseconds.
+    A number is in ``unit``, milliseconds by default. A text is in ISO 8601 with an offset, or in
+    the format that ``unit`` gives.
     """
     if type(value) is str:
         return _time_of_text(value.strip(), unit)
@@ -334,7 +339,10 @@ def _time_of_text(text: str, unit: str | None) -> int | None:
 
 
 def _granted(value: Any) -> str | None:
-    """Return GRANTED or DENIED; null where nothing is said. What is neither is wrong, for it may be a denial."""
+    """Return GRANTED or DENIED, or null if the value says nothing.
+
+    Any other value is refused, because it may be a denial.
+    """
     if type(value) is str:
         spelt = value.strip().upper().replace("-", "_").replace(" ", "_") if len(value) <= MAX_TEXT else value
         if status := CONSENT_STATUSES.get(spelt):
@@ -352,7 +360,7 @@ def _granted(value: Any) -> str | None:
 
 
 def looked_up(table: Mapping[str, Any], key: Any) -> Any:
-    """Return what a table has for a key, compared as text; null where it has nothing."""
+    """Return what a table has for a key, which is compared as text; null if it has nothing."""
     if key is None:
         return None
     if type(key) in _ARRAYS or type(key) in _OBJECTS:
@@ -364,7 +372,7 @@ def looked_up(table: Mapping[str, Any], key: Any) -> Any:
 
 
 def _header(record: Record, name: str) -> str | None:
-    """Return the last header of a name, as Kafka's own clients do."""
+    """Return the last header with a name, as Kafka's own clients do."""
     for given, value in reversed(headers_of(record) or ()):
         if given == name:
             return None if value is None else _text(value)
@@ -387,7 +395,7 @@ RECORD_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "topic": lambda record: record.topic(),
     "record_time": _record_time,
 }
-"""Functions that ask the record, which is their first argument."""
+"""Functions that read the Kafka record, which is their first argument."""
 
 
 # ---- JMESPath's
@@ -484,5 +492,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "trim": Function(str.strip, (_TEXT,), ours=True),
     "upper": Function(str.upper, (_TEXT,), ours=True),
 }
-"""Every function by name. `closures` evaluates by itself those that ask the record, and `lookup`, `time` and `header`, whose
-names, units and formats are known beforehand."""
+"""Every function by name.
+
+`closures` has its own way to evaluate the functions of `RECORD_FUNCTIONS`, `lookup` and `time`,
+because their names, units and formats are known before any record is read.
+"""

@@ -1,8 +1,9 @@
-"""Expressions against a writer's schema: a path that is not in it is found before any record is read.
+"""Checks expressions against a writer's schema: a wrong path is found before any record is read.
 
-JMESPath says null of a path that is not there, and so a misspelt field would be absent from every event, for ever. Here each
-expression is followed through the schema: unions, arrays, maps and records, by what its values may be. What a function
-returns is anything, but for those that hand on what they got.
+JMESPath returns null for a path that does not exist. A misspelt field would therefore be absent
+from every event, and nobody would notice. Here each expression is followed through the unions,
+arrays, maps and records of the schema, by the types that its values may have. A function may return
+anything, unless it is one that returns its argument or an item of it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from connector.mapping.syntax import Tree
 __all__ = ["Look", "Missing", "look"]
 
 _Shape = tuple[Json, ...] | None
-"""What a value may be: types without unions, null left out. None: anything."""
+"""The types that a value may have, without unions and null; None if it may be anything."""
 
 _HAND_ON: Final = {"reverse", "sort", "sort_by"}
+"""Functions that return a value of the same type as their argument."""
 _TAKE_ONE: Final = {"min", "max", "min_by", "max_by"}
-"""Functions that return the array they got, or one of its items."""
+"""Functions that return an item of their argument."""
 
 
 class Missing(NamedTuple):
@@ -32,7 +34,7 @@ class Missing(NamedTuple):
     """What may have been meant."""
 
     def within(self, schema: str) -> str:
-        """Say that it is not in this schema."""
+        """Return the sentence that the path is not in this schema."""
         return f"{self.path} is not in {schema}" + (f": {self.hint}" if self.hint else "")
 
 
@@ -42,7 +44,7 @@ class Look:
 
     missing: list[Missing] = field(default_factory=list)
     no_conditions: list[str] = field(default_factory=list)
-    """Paths that stand where a condition must, and are no booleans."""
+    """Paths that are used as a condition but are not booleans."""
 
 
 def look(tree: Tree, writer: WriterSchema, record: Json, *, is_condition: bool = False) -> Look:
@@ -77,14 +79,14 @@ class _Eye:
         return None
 
     def _items(self, shape: _Shape, path: str) -> _Shape:
-        """Return what the items of an array may be."""
+        """Return the types that the items of an array may have."""
         if shape is None:
             return None
         arrays = [branch for branch in shape if branch["type"] == "array"]
         return self._shape(branch["items"] for branch in arrays) if arrays else self._miss(path, "it is no array there")
 
     def _values(self, shape: _Shape, path: str) -> _Shape:
-        """Return what the values of an object may be."""
+        """Return the types that the values of an object may have."""
         if shape is None:
             return None
         types = [branch["values"] for branch in shape if branch["type"] == "map"]
@@ -111,11 +113,11 @@ class _Eye:
     # ---- expressions
 
     def follow(self, tree: Tree, shape: _Shape, path: str) -> _Shape:
-        """Return what the value of an expression may be, for a value of this shape that stands at a path."""
+        """Return the types that an expression may give for a value of this shape at a path."""
         return self._follow(tree, shape, path)[0]
 
     def _follow(self, tree: Tree, shape: _Shape, path: str) -> tuple[_Shape, str]:
-        """Return the shape, and the path where one leads there."""
+        """Return the shape, and the path that leads to it; empty if none does."""
         children = tree["children"]
         match tree["type"]:
             case "field":
@@ -139,7 +141,8 @@ class _Eye:
             case "function_expression":
                 return self._function(tree, shape, path), ""
             case _:
-                # Logic, comparisons and multi-selects, of which each part must hold; or a literal, which has none.
+                # Every part of logic, a comparison or a multi-select must be in the schema. A
+                # literal has no parts.
                 for position, child in enumerate(children):
                     self._part(tree, position, child, shape, path)
                 return None, ""
@@ -172,7 +175,10 @@ class _Eye:
         return None if found is None else ({"type": "array", "items": list(found)},), path
 
     def _one_of(self, alternatives: list[Tree], shape: _Shape, path: str) -> _Shape:
-        """Follow alternatives, of which one must hold: schemas of a topic differ by age."""
+        """Follow alternatives, of which one must be in the schema.
+
+        Schemas of a topic differ by age, so a path may be in some of them only.
+        """
         before = self.found.missing
         shapes: list[_Shape] = []
         misses: list[list[Missing]] = []
@@ -206,7 +212,10 @@ class _Eye:
     # ---- conditions
 
     def condition(self, tree: Tree, shape: _Shape) -> None:
-        """Take note of paths that stand where a condition must: every text but an empty one is true."""
+        """Note the paths that are used as a condition but are not booleans.
+
+        JMESPath takes every text but an empty one for true, so such a condition would always hold.
+        """
         match tree["type"]:
             case "or_expression" | "and_expression" | "not_expression":
                 for child in tree["children"]:

@@ -1,11 +1,14 @@
-"""A mapping file for one writer's schema: from a decoded record to the inputs of an event.
+"""Applies a mapping file to decoded records of one writer's schema; returns the inputs of an event.
 
-Made once for each schema. What the schema tells is known then: which mappings are for its records, which paths are not in
-it. A record costs the conditions of these mappings, and the expressions of the one that is taken.
+A plan is made once for each schema. It knows which mappings are for the schema's records, and which
+paths the schema does not have. A record costs only the conditions of these mappings, and the
+expressions of the mapping that is taken.
 
-What becomes of an expression without a result depends on its input. Where Amazon would book something else without it, or a
-denial would be dropped, the record is a dead letter: required inputs, the id (it never falls back to one of its place in
-Kafka, or the order would count twice), money, units, consent. Any other input is left out, and counted.
+What an expression without a result leads to depends on its input. The record becomes a dead letter
+if Amazon would book something else without the input, or if a denial would be dropped. These are
+the required inputs, the id, money, units and consent. The id never falls back to one derived from
+the record's place in Kafka, because the order would count twice. Any other input is left out and
+counted.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from connector.avro.logical import Mend, conversion
+from connector.avro.logical import Conversion, conversion
 from connector.avro.writer_schema import Json, WriterSchema
 from connector.mapping.closures import Evaluate, Failed, closure, is_false
 from connector.mapping.file import Input, MappingFile, Route
@@ -32,37 +35,37 @@ _OTHERWISE = "otherwise"
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """In the place of inputs: the record is no event for Amazon."""
+    """Returned instead of inputs: the record is not an event for Amazon."""
 
     mapping: str
-    """Whose condition it did not meet, as `Route.label`; or what the file says of records without a mapping."""
+    """The label of the mapping whose condition failed, or "otherwise" if no mapping is for it."""
 
 
 class Mapper:
-    """A mapping file at work: plans by schema, and the counts of what it did. For one thread.
+    """Makes the plans of a mapping file, and counts what they leave out. For one thread.
 
-    ``note`` is told, once a schema, of optional inputs whose paths are not in it.
+    ``note`` is called once for a schema that lacks paths of optional inputs.
     """
 
     def __init__(self, file: MappingFile, note: Callable[[str], None] = lambda _message: None) -> None:
         self._file = file
         self._note = note
         self.taken: str | None = None
-        """The mapping that the latest record took, for whoever shows one record at a time."""
-        # Every label from the start: the reader, in another thread, never sees a table grow.
+        """The label of the mapping that the latest record took. `connector preview` shows it."""
+        # Every label is there from the start, so another thread can read while this one counts.
         self.left_out: Counter[str] = Counter(
             {_label(each): 0 for route in file.routes for each in route.inputs if not each.must}
         )
         self.filtered: Counter[str] = Counter({route.label: 0 for route in file.routes} | {_OTHERWISE: 0})
 
-    def plan(self, writer: WriterSchema, record: Json, name: str, place: str, by_name: Mend | None = None) -> Plan:
+    def plan(self, writer: WriterSchema, record: Json, name: str, place: str, by_name: Conversion | None = None) -> Plan:
         """Return the plan for records of one type.
 
-        ``name`` is its full name, ``place`` how people call its schema. ``by_name`` makes inputs of a record whose fields
-        have our names, for mappings that inherit them.
+        ``name`` is the full name of the type, and ``place`` what to call its schema in a sentence.
+        ``by_name`` makes inputs of a record by our field names, for mappings that inherit them.
 
         Raises:
-            Undecodable: the schema leaves open what a value that is asked for means.
+            Undecodable: an expression reads a value whose meaning the schema leaves open.
         """
         within = f"{place} ({name})"
         routes = [route for route in self._file.routes if route.is_for(name)]
@@ -82,11 +85,11 @@ def _label(each: Input) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """Something that an expression needs and a schema has not."""
+    """Something that an expression needs and a schema does not have."""
 
     place: str
     must: bool
-    """Whether every record of the schema is a dead letter for it."""
+    """Whether every record of the schema becomes a dead letter because of it."""
     reason: Reason
     text: str
 
@@ -105,7 +108,7 @@ def _lacking(route: Route, writer: WriterSchema, record: Json, within: str) -> I
 
 
 def problems_in(file: MappingFile, writer: WriterSchema, record: Json, name: str, place: str) -> list[Lacking]:
-    """Return what the mappings for a record type need and its schema has not; each is a problem to tell an operator."""
+    """Return everything that the mappings for a record type need and its schema does not have."""
     return [
         found
         for route in file.routes
@@ -119,7 +122,10 @@ _SEES_WHOLE = {"to_string", "values"}
 
 
 def _fields_asked_for(routes: Sequence[Route]) -> tuple[set[str] | None, bool]:
-    """Return the names that expressions ask for, None where they ask for any; and whether they see what is within whole."""
+    """Return the names that expressions read, and whether they may see all fields within those.
+
+    The names are None if expressions may read any.
+    """
     names: set[str] = set()
     whole_below = False
     for route in routes:
@@ -136,7 +142,7 @@ def _fields_asked_for(routes: Sequence[Route]) -> tuple[set[str] | None, bool]:
 
 
 _Functions = Sequence[tuple[str, Evaluate, Input]]
-"""Inputs by name, each with the function of its expression."""
+"""Names of inputs, each with the function of its expression and the input itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +153,9 @@ class _Compiled:
     topics: frozenset[str] | None
     when: Evaluate | None
     unfit: Flaw | None
-    """What the schema lacks that its inputs need; None where it has everything."""
+    """What the inputs need and the schema does not have; None if nothing is missing."""
     unfit_when: Flaw | None
-    """The same of its condition."""
+    """What the condition needs and the schema does not have; None if nothing is missing."""
     inherit: bool
     constants: Mapping[str, object]
     fields: _Functions
@@ -187,13 +193,13 @@ def _flaw(lacking: Sequence[Lacking]) -> Flaw | None:
 
 
 class Plan:
-    """What to do with decoded records of one type."""
+    """Maps decoded records of one type."""
 
     def __init__(
         self,
         routes: Sequence[_Compiled],
-        convert: Mend | None,
-        by_name: Mend | None,
+        convert: Conversion | None,
+        by_name: Conversion | None,
         unmapped: Flaw,
         mapper: Mapper,
         ignores_others: bool,
@@ -207,7 +213,7 @@ class Plan:
         self._by_topic: dict[str | None, list[_Compiled]] = {}
 
     def inputs(self, event: Any, record: Record) -> dict[str, object] | Filtered | Flaw:
-        """Return the inputs of an event, or what becomes of a record without."""
+        """Return the inputs of an event, or what becomes of the record instead."""
         if self._convert is not None:
             event = self._convert(event)
         topic = record.topic()
@@ -273,7 +279,7 @@ class Plan:
 def _fill(
     values: dict[str, object], given: _Functions, event: Any, record: Record, failed: list[tuple[Input, Failed]]
 ) -> dict[str, object]:
-    """Add what expressions give, each by its name, and return it."""
+    """Add the results of expressions to ``values`` by name, and return it."""
     for name, evaluate, each in given:
         try:
             value = evaluate(event, record)

@@ -1,6 +1,7 @@
-"""Expressions as text: JMESPath's grammar, and what is wrong with an expression before any record is read.
+"""Parses expressions, and finds what is wrong with one before any record is read.
 
-The library parses; its tree is documented as internal, so that its version is pinned and a test holds the form of each node.
+The grammar is JMESPath's, and its library parses. The library documents its tree as internal, so
+its version is pinned, and a test checks the form of each node.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from connector.mapping.functions import EXPRESSION, FUNCTIONS, format_problem
 __all__ = ["Expression", "Tree", "Unreadable", "functions_used", "parse", "problems", "tables_used", "walk"]
 
 Tree = Any
-"""A node of a parsed expression: a dict with its ``type``, its ``children`` and, for some, a ``value``."""
+"""A node of a parsed expression: a dict with ``type``, ``children`` and, for some, ``value``."""
 
 _LONGEST: Final = 10_000
-"""Characters of an expression; a bound for the parser's recursion as well."""
+"""Maximum characters of an expression. The limit bounds the parser's recursion too."""
 
 
 class Unreadable(Exception):
-    """An expression is not of the grammar; the text shows where."""
+    """An expression does not follow the grammar. The text shows where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def parse(text: str) -> Expression:
     """Parse an expression.
 
     Raises:
-        Unreadable: it is not of the grammar.
+        Unreadable: the text does not follow the grammar.
     """
     if len(text) > _LONGEST:
         raise Unreadable(f"is longer than {_LONGEST} characters")
@@ -60,7 +61,7 @@ def parse(text: str) -> Expression:
     except RecursionError:
         raise Unreadable("is nested too deeply") from None
     except (JMESPathError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        # The library's parser leaves some texts to Python's own errors.
+        # For some texts the library's parser raises Python's own errors.
         raise Unreadable(f"cannot be read ({type(error).__name__})") from None
 
 
@@ -87,7 +88,7 @@ def tables_used(tree: Tree) -> set[str]:
 
 
 def problems(tree: Tree, tables: Collection[str], *, consent: bool = False) -> Iterator[str]:
-    """Yield what is wrong with an expression whatever the record is."""
+    """Yield what is wrong with an expression, whatever the record."""
     for node in walk(tree):
         if node["type"] == "function_expression":
             yield from _call_problems(node, tables)
@@ -136,7 +137,7 @@ def _call_problems(node: Tree, tables: Collection[str]) -> Iterator[str]:
 
 
 _LITERALS: Final = {"lookup": 0, "time": 1, "header": 0}
-"""Functions with an argument that must be known beforehand, and where it stands."""
+"""Functions with an argument that must be a literal, and the position of that argument."""
 
 
 def _literal_problems(name: str, argument: Tree, tables: Collection[str]) -> Iterator[str]:
@@ -159,7 +160,10 @@ _NO_CONSENT: Final = {
 
 
 def _consent_problems(tree: Tree) -> Iterator[str]:
-    """Yield what could make a grant of a denial, or of nothing. Conditions of filters choose, and may say anything."""
+    """Yield what could turn a denial, or nothing, into a grant.
+
+    The condition of a filter is exempt, because it only chooses among values.
+    """
     if tree["type"] in _NO_CONSENT:
         yield _NO_CONSENT[tree["type"]]
     elif tree["type"] == "comparator" and tree["value"] == "ne":
