@@ -13,8 +13,7 @@ could not be read looks like.
 ==================  ========================================================================
 
 Confluent's header is ``__value_schema_id``. Numbers are big-endian unless the table says otherwise.
-From version 3, Apicurio's serialisers write
-Confluent's prefix by default.
+From version 3, Apicurio's serialisers write Confluent's prefix by default.
 
 Sources: Confluent's SchemaId.java; AWSSchemaRegistryConstants.java; the Avro specification,
 "Single-object encoding". For framings that are recognised but not read: Apicurio's

@@ -75,8 +75,8 @@ class Previewed:
 class Previewer:
     """Looks at records in the order of their offsets.
 
-    ``now_ms`` is the wall clock's time, which decides whether an event is stale. With None, no event
-    is stale or implausible.
+    ``now_ms`` is the wall clock's time, which decides whether an event is stale. With None, no
+    event is stale or implausible.
     """
 
     def __init__(
