@@ -18,7 +18,7 @@ __all__ = ["run", "set_up"]
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Add the command's description and options to its parser."""
+    """Declare the description and the options of the command."""
     parser.description = (
         "Check settings, the mapping file and a schema file without any network. Brokers, registry, account and secrets "
         "may be missing. Exit 2 if something is wrong."

@@ -49,7 +49,7 @@ _ONLY = {"dead-letter": DEAD_LETTER, "sent": SEND, "ignored": IGNORED}
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
-    """Add the command's description and options to its parser."""
+    """Declare the description and the options of the command."""
     parser.description = (
         "Show what would become of records: which are events, how they would go out, what is wrong. The command reads the "
         "topic beside the group, or a file. It sends and writes nothing, and needs neither account nor secret. Exit 1 if "
