@@ -51,5 +51,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise SettingsError(wrong)
     for each in found:
         console.print(each.message, markup=False, highlight=False, soft_wrap=True)
-    console.print("Settings and mapping are right.", soft_wrap=True)
+    right = all(each.state is State.RIGHT for each in found)
+    console.print(
+        "Settings and mapping are right." if right else "No error was found; mind the notes above.", soft_wrap=True
+    )
     return 0

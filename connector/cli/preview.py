@@ -71,7 +71,11 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         help="end (the newest N), beginning, an offset, or a time: 2026-11-22T10:00Z, or 2h (ago) (default: end)",
     )
     parser.add_argument("--partition", type=int, metavar="N", help="read only this partition")
-    parser.add_argument("--only", choices=tuple(_ONLY), help="show only records with this verdict; all are counted")
+    parser.add_argument(
+        "--only",
+        choices=tuple(_ONLY),
+        help="show only records with this verdict (sent: what would be sent); all are counted",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object for each record")
     parser.add_argument(
         "--file",
@@ -290,8 +294,11 @@ def _show(console: Console, shown: list[Previewed], found: list[Previewed], note
         console.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
     verdicts = Counter(each.verdict for each in found)
     reasons = Counter(each.reason for each in found if each.reason)
-    counted = [f"{count} {_WORDS.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
-    counted += [f"{count} {reason}" for reason, count in reasons.most_common()]
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    counted = [
+        f"{count} {_WORDS.get(verdict, verdict)}" + (f" ({why})" if verdict == DEAD_LETTER else "")
+        for verdict, count in verdicts.most_common()
+    ]
     console.print(
         f"\n{len(found)} records: {', '.join(counted) or 'nothing to show'}. The ledger was not asked: a copy of an "
         "event that was delivered before looks like one to send.",

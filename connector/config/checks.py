@@ -49,7 +49,7 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
         both = "both" if len(given) == 2 else "all"
         yield f"{', '.join(given[:-1])} and {given[-1]} are {both} set: remove what lacks the records' schemas"
     elif not given:
-        yield "SCHEMA_REGISTRY_URL and AVRO_SCHEMA_FILE are both missing: set one of them"
+        yield "SCHEMA_REGISTRY_URL is missing: set it, SCHEMA_REGISTRY_TYPE=glue, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR"
     others = variables.family("SCHEMA_REGISTRY_…")
     if others and not settings.registry:
         yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set"

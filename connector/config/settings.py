@@ -112,7 +112,10 @@ class RegistrySettings:
         "SCHEMA_REGISTRY_ROLE_ARN", kinds.optional(kinds.TEXT), "AWS role to assume for a registry of type glue"
     )
     urls: tuple[str, ...] = setting(
-        "SCHEMA_REGISTRY_URL", kinds.URLS, "schema registry with Confluent's API; set this or AVRO_SCHEMA_FILE", repr=False
+        "SCHEMA_REGISTRY_URL",
+        kinds.URLS,
+        "schema registry with Confluent's API; without one, set AVRO_SCHEMA_FILE or _DIR",
+        repr=False,
     )
     others: Mapping[str, str] = setting(
         "SCHEMA_REGISTRY_…",

@@ -207,13 +207,18 @@ def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     method = properties.get("sasl.oauthbearer.method", "").strip().lower()
     if properties.get("sasl.oauthbearer.metadata.authentication.type", "").strip().lower() == "aws_iam":
         yield "sasl.oauthbearer.metadata.authentication.type", _NO_AWS
-    if not properties.get("security.protocol", "").strip().lower().startswith("sasl"):
+    protocol = properties.get("security.protocol", "").strip()
+    uses_sasl = protocol.lower().startswith("sasl")
+    if not uses_sasl and name not in properties:
         return
     if mechanism == _DEFAULT_MECHANISM:
         said = "it is GSSAPI" if name in properties else "it is not set, which means GSSAPI"
         yield name, f"{said}, and the connector's Kafka client has no Kerberos; set it to {_MECHANISMS_TEXT}"
     elif mechanism not in _MECHANISMS:
         yield name, f"it is {mechanism!r}; it takes {_MECHANISMS_TEXT}"
+    elif not uses_sasl:
+        said = f"is {protocol}" if protocol else "is not set, which means PLAINTEXT"
+        yield name, f"KAFKA_SECURITY_PROTOCOL {said}, so that nobody would log in; set that to SASL_SSL, or remove this"
     elif mechanism == "OAUTHBEARER" and method != "oidc":
         yield "sasl.oauthbearer.method", _NO_METHOD
 

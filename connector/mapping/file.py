@@ -174,7 +174,7 @@ def read(text: str, target: Target, read_table: Callable[[str], str]) -> Mapping
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise MappingRefused([("the file", f"is no TOML: {error}")]) from None
+        raise MappingRefused([("the file", f"is no TOML: {error}; an expression or a text stands in quotes")]) from None
     except (RecursionError, ValueError):
         raise MappingRefused(
             [("the file", "is no TOML: it is nested too deeply, or has a number of too many digits")]

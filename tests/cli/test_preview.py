@@ -159,7 +159,7 @@ def test_a_table_for_people_ends_with_the_count(
     assert "file-0@2" in output
     assert "file-0@0" not in output
     assert "missing-field: countryCode: required" in output
-    assert "3 records: 1 would be sent, 1 ignored, 1 dead-letter, 1 missing-field." in output
+    assert "3 records: 1 would be sent, 1 ignored, 1 dead-letter (1 missing-field)." in output
     assert "ledger was not asked" in output
 
 
@@ -266,6 +266,11 @@ def test_lint_needs_no_network_and_says_what_run_would(
     schema = str(EXAMPLES / "order.avsc")
     assert run(monkeypatch, ENVIRONMENT, "lint", "--schema", schema) == 0
     assert "Settings and mapping are right." in capsys.readouterr().out
+    assert run(monkeypatch, ENVIRONMENT, "lint", "--schema", str(EXAMPLES / "charge.avsc")) == 0
+    output = capsys.readouterr().out
+    assert "no mapping is for" in output
+    assert "No error was found; mind the notes above." in output
+    assert "are right" not in output
     assert run(monkeypatch, ENVIRONMENT, "lint") == 0
     assert "held against no schema" in capsys.readouterr().out
     assert run(monkeypatch, {"AMAZON_REGION": "EU"}, "lint") == 0

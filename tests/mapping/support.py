@@ -1,4 +1,4 @@
-"""What the tests of mapping share: the three worked examples, records, and a wire contract to map for."""
+"""What the tests of mapping share: the worked examples, records, and a wire contract to map for."""
 
 from __future__ import annotations
 
@@ -127,4 +127,22 @@ TILL: dict[str, Any] = {
     },
     "op": "c",
     "ts_ms": AT_MS,
+}
+
+CHARGE: dict[str, Any] = {
+    "id": "ch_1",
+    "created": AT_MS // 1000,
+    "amount": 4_999,
+    "currency": "jpy",
+    "status": "succeeded",
+    "paid": True,
+    "livemode": True,
+    "payment_intent": "pi_1",
+    "billing_details": {
+        "email": "Jo@Example.com",
+        "name": "Jo Müller",
+        "phone": None,
+        "address": {"line1": "Hauptstr. 1", "city": "Köln", "state": None, "postal_code": "50667", "country": "DE"},
+    },
+    "metadata": {"marketing_consent": "true"},
 }

@@ -15,9 +15,9 @@ from connector.intake import Intake, Origin
 from connector.mapping.plan import Mapper
 from connector.model import Flaw, Reason, TopicPartition
 from tests.avro.samples import Known, written
-from tests.mapping.support import CONTRACT, ORDER, SIGN_UP, TILL, Record, example, read_file
+from tests.mapping.support import CHARGE, CONTRACT, ORDER, SIGN_UP, TILL, Record, example, read_file
 
-EVENTS = {"order": ORDER, "envelope": SIGN_UP, "till": TILL}
+EVENTS = {"order": ORDER, "envelope": SIGN_UP, "till": TILL, "charge": CHARGE}
 ORIGIN = Origin(TopicPartition("orders", 0), 1, "cluster", "topic-id")
 
 
@@ -42,6 +42,7 @@ def test_what_amazon_receives_of_each_example(name: str) -> None:
         "order": ("00010203-0405-0607-0809-0a0b0c0d0e0f", "OFF_AMAZON_PURCHASES", "IOS", "DE", 49.98),
         "envelope": ("ce-1", "SIGN_UP", "WEBSITE", "DE", None),
         "till": ("pos-17-3-990", "OFF_AMAZON_PURCHASES", "OFFLINE", "DE", 19.99),
+        "charge": ("pi_1", "OFF_AMAZON_PURCHASES", "WEBSITE", "DE", 4999.0),
     }
     description = sent["eventDescription"]
     assert (
@@ -52,6 +53,21 @@ def test_what_amazon_receives_of_each_example(name: str) -> None:
         sent.get("value"),
     ) == expected[name]
     assert poll.keys != [None]
+
+
+@pytest.mark.parametrize(("currency", "value"), [("eur", 49.99), ("jpy", 4999.0), ("kwd", 5.0)])
+def test_minor_units_of_a_charge_are_those_of_its_currency(currency: str, value: float) -> None:
+    intake = Intake(decoder("charge"), CONTRACT, ("clientDedupeId",))
+    poll, _ = intake.read(ORIGIN, [Record(value_=value_of("charge", CHARGE | {"currency": currency}))])
+    (payload,) = poll.payloads
+    assert isinstance(payload, bytes), payload
+    sent = json.loads(payload)
+    assert (sent["value"], sent["currencyCode"]) == (value, currency.upper())
+
+
+@pytest.mark.parametrize("change", [{"status": "failed"}, {"paid": False}, {"livemode": False}])
+def test_a_charge_that_is_no_sale_is_ignored(change: dict[str, object]) -> None:
+    assert decoder("charge").decode(Record(value_=value_of("charge", CHARGE | change))) is None
 
 
 def test_filtered_records_are_ignored_and_flaws_are_letters() -> None:

@@ -209,6 +209,10 @@ def test_what_is_no_toml_is_told_with_its_line(text: str) -> None:
     assert what.startswith("is no TOML: ")
 
 
+def test_an_expression_without_quotes_is_told_to_have_some() -> None:
+    assert one("when = paid && live")[1].endswith("an expression or a text stands in quotes")
+
+
 @pytest.mark.parametrize(
     "text", ["version = 1", "version = 1\nmapping = []", "version = 1\nmapping = 3", "version = 1\nmapping = [1]"]
 )
