@@ -127,7 +127,7 @@ def test_records_that_an_operators_commit_skipped_are_unaccounted_and_named(worl
 
 def test_records_before_a_start_from_now_are_not_unaccounted(world: World) -> None:
     world.create_topic()
-    world.produce(*(event(str(number)) for number in range(3)))
+    world.produce(*(event(f"order-{number}") for number in range(3)))
     commit(world.servers, world.group, world.topic, {0: 3})
     world.produce(event("3"))
     connector = world.connector()
@@ -177,7 +177,9 @@ def test_letter_that_is_not_there_is_missed(world: World) -> None:
 
     assert (code, _counts(account[0])) == (1, {"delivered": 1, "dead_lettered": 2, "letters_missing": 1})
     assert account[0]["letters_missing_offsets"] == [1]
-    assert f"their dead letters are missing: {world.topic}-0@1" in world.command("audit").stdout
+    screen = world.command("audit").stdout
+    assert "their dead letters are missing" in screen
+    assert f"{world.topic}-0@1" in screen
 
 
 def test_letter_that_was_deleted_is_said_and_is_missing_all_the_same(world: World) -> None:
