@@ -26,7 +26,7 @@ from fastavro import schemaless_reader
 
 from connector.avro.framing import Framing, hint, locator, named, schema_id
 from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Conversion, decimal, decimal_scale, is_binary_uuid, uuid
-from connector.avro.schemas import WriterSchemas, packaged
+from connector.avro.schemas import NoGuids, WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
 from connector.mapping.plan import Filtered, Mapper, Plan
@@ -151,6 +151,8 @@ class EventDecoder:
             else:
                 place = "the schema" if self._framing is Framing.PLAIN else named(identity)
                 plan = _mapped_plan(writer, self._inputs, self._mapper, place)
+        except NoGuids:
+            raise  # not kept: bytes that only look like a GUID are without number
         except Undecodable as refused:
             plan = str(refused)
         if len(self._plans) >= _MAX_PLANS:

@@ -39,7 +39,7 @@ from connector.avro.framing import SchemaId, named
 from connector.avro.writer_schema import Json, parse
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
-__all__ = ["PROPERTIES", "Registry", "SchemaFile", "WriterSchemas", "packaged", "problems", "register"]
+__all__ = ["PROPERTIES", "NoGuids", "Registry", "SchemaFile", "WriterSchemas", "packaged", "problems", "register"]
 
 _NOT_FOUND = 404
 _UNKNOWN = frozenset({(404, 40401), (404, 40402), (404, 40403)})
@@ -111,6 +111,13 @@ PROPERTIES = frozenset(
     }
 )
 """Properties of the client that are text (confluent-kafka 2.16.0)."""
+
+
+class NoGuids(Undecodable):
+    """The registry has no GUIDs, so what looks like one is not: any bytes may begin with 1.
+
+    Not a reason to wait. A record that does have a GUID becomes a dead letter, which can be replayed.
+    """
 
 
 class WriterSchemas(Protocol):
@@ -374,9 +381,8 @@ class Registry:
                 raise UnknownSchema(f"the schema registry has no {asked}") from None
             self._silent_since = min(now, self._silent_since)
             if error.http_status_code == _NOT_FOUND and path.startswith(_GUIDS):
-                raise SchemaUnavailable(
-                    f"this registry knows no GUIDs, and so not {asked}: only Confluent's from 8.0 do"
-                ) from None
+                self._heard()
+                raise NoGuids(f"this registry knows no GUIDs, and so not {asked}: only Confluent's from 8.0 do") from None
             raise _refused(error, asked) from None
         except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or OAuth: no answer came
             self._silent_since = min(now, self._silent_since)

@@ -23,6 +23,7 @@ from connector.avro.schemas import (
     ASKING_SECONDS,
     UNAVAILABLE_SECONDS,
     UNKNOWN_SECONDS,
+    NoGuids,
     Registry,
     SchemaFile,
     packaged,
@@ -763,7 +764,7 @@ def test_a_guid_is_asked_for_by_its_own_path(server: Server, registry: Registry)
 
 
 @pytest.mark.parametrize("answer", [{"error_code": 404, "message": "HTTP 404 Not Found"}, {"error_code": 40401}, {}])
-def test_a_registry_without_guids_is_waited_for(server: Server, registry: Registry, answer: object) -> None:
+def test_a_registry_without_guids_makes_no_record_wait(server: Server, registry: Registry, answer: object) -> None:
     server.answers[f"/schemas/guids/{GUID}"] = 404, answer
-    with pytest.raises(SchemaUnavailable, match=rf"^this registry knows no GUIDs, and so not schema {GUID}"):
+    with pytest.raises(NoGuids, match=rf"^this registry knows no GUIDs, and so not schema {GUID}"):
         registry.definitions(GUID, 2 * PATIENCE)
