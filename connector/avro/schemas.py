@@ -47,8 +47,8 @@ _UNKNOWN = frozenset({(404, 40401), (404, 40402), (404, 40403)})
 referred to."""
 _GUIDS = "schemas/guids/"
 _UNKNOWN_GUID = frozenset({(404, 40403)})
-"""The one answer that says that a GUID is unknown. Any other 404 says that the registry has no such
-route: it is not Confluent's, or older than 8.0."""
+"""The one answer that says that a GUID is unknown. Any other 404 says that there is no such route:
+the registry is not Confluent's, or older than 8.0, or a proxy answers in its place."""
 _OPERATORS = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 407})
 """Statuses that an operator has to fix; 404 only without an error code of the registry."""
 _LARGEST_ID = 2**31 - 1
@@ -118,6 +118,10 @@ class NoGuids(Undecodable):
 
     Not a reason to wait. A record that does have a GUID becomes a dead letter, which can be replayed.
     """
+
+
+class _NoRoute(Exception):
+    """HTTP 404 for a GUID, without the registry's error code for an unknown one."""
 
 
 class WriterSchemas(Protocol):
@@ -237,6 +241,7 @@ class Registry:
         self._failure = SchemaUnavailable("not asked yet")
         self._failed_until = float("-inf")
         self._asking_since = self._answered_at = float("-inf")
+        self._without_guids_until = float("-inf")
         self._silent_since = float("inf")  # monotonic second; infinity while the registry answers
         self._silent = float("-inf"), float("-inf")  # start and end of the last outage
 
@@ -249,10 +254,13 @@ class Registry:
                 that answers first after an outage may know the least.
             SchemaUnavailable: the registry failed, now or in the last two seconds; or it has been
                 asked for so long that the thread must poll; or the record has not waited long enough.
+            NoGuids: it is a GUID, and the registry has none, now or in the last minute.
             Undecodable: it is not an Avro schema, or has a rule that changes values.
         """
         if isinstance(schema_id, int) and schema_id > _LARGEST_ID:
             raise UnknownSchema(_not_there(schema_id))
+        if isinstance(schema_id, UUID) and self._monotonic() < self._without_guids_until:
+            raise _no_guids(schema_id)
         absent = self._absent.get(schema_id)
         if absent is None or self._monotonic() >= absent.until:
             try:
@@ -345,6 +353,10 @@ class Registry:
             definitions = [*self._definitions_for(answer, what, set())]
         except SchemaUnavailable:
             raise
+        except _NoRoute:
+            self._check_ids()
+            self._without_guids_until = self._monotonic() + UNKNOWN_SECONDS[1]
+            raise _no_guids(schema_id) from None
         except (Undecodable, UnknownSchema):
             self._answers.clear()
             raise
@@ -354,6 +366,15 @@ class Registry:
             raise SchemaUnavailable(failure) from None
         self._answers.clear()
         return definitions
+
+    def _check_ids(self) -> None:
+        """Check that the registry answers about ids, so that a 404 is its own and not a proxy's.
+
+        Raises:
+            SchemaUnavailable: it does not.
+        """
+        with suppress(UnknownSchema):
+            self._answer(_path(_PROBED_ID), named(_PROBED_ID))
 
     def _kept(self, path: str, asked: str) -> Json:
         """Ask once per path, and keep the answer until the schema is complete.
@@ -379,10 +400,9 @@ class Registry:
             if (error.http_status_code, error.error_code) in unknown:
                 self._heard()
                 raise UnknownSchema(f"the schema registry has no {asked}") from None
-            self._silent_since = min(now, self._silent_since)
             if error.http_status_code == _NOT_FOUND and path.startswith(_GUIDS):
-                self._heard()
-                raise NoGuids(f"this registry knows no GUIDs, and so not {asked}: only Confluent's from 8.0 do") from None
+                raise _NoRoute from None
+            self._silent_since = min(now, self._silent_since)
             raise _refused(error, asked) from None
         except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or OAuth: no answer came
             self._silent_since = min(now, self._silent_since)
@@ -483,6 +503,10 @@ def _refused(error: SchemaRegistryError, asked: str) -> SchemaUnavailable:
 
 def _not_there(schema_id: SchemaId) -> str:
     return f"the schema registry has no {named(schema_id)}"
+
+
+def _no_guids(schema_id: SchemaId) -> NoGuids:
+    return NoGuids(f"this registry knows no GUIDs, and so not {named(schema_id)}: only Confluent's from 8.0 do")
 
 
 def _variable(name: str) -> str:

@@ -768,3 +768,39 @@ def test_a_registry_without_guids_makes_no_record_wait(server: Server, registry:
     server.answers[f"/schemas/guids/{GUID}"] = 404, answer
     with pytest.raises(NoGuids, match=rf"^this registry knows no GUIDs, and so not schema {GUID}"):
         registry.definitions(GUID, 2 * PATIENCE)
+
+
+def test_a_registry_without_guids_is_asked_for_one_once_a_minute(server: Server, registry: Registry, clock: Clock) -> None:
+    guids = [UUID(int=number) for number in range(100)]
+    server.answers |= {f"/schemas/guids/{guid}": (404, {"error_code": 404}) for guid in guids}
+    for guid in guids:
+        with pytest.raises(NoGuids, match=f"and so not schema {guid}"):
+            registry.definitions(guid)
+    assert server.asked == [f"/schemas/guids/{guids[0]}", "/schemas/ids/1"]
+    clock.now += UNKNOWN_SECONDS[1]
+    server.answers[f"/schemas/guids/{GUID}"] = 200, {"schema": EVENT_SCHEMA}
+    assert registry.definitions(GUID) == [json.loads(EVENT_SCHEMA)]
+
+
+def test_a_proxys_404_for_a_guid_is_waited_for(server: Server, registry: Registry, clock: Clock) -> None:
+    server.answers |= dict.fromkeys([f"/schemas/guids/{GUID}", "/schemas/ids/1"], (404, b"no backend"))
+    with pytest.raises(SchemaDenied, match="answered HTTP 404"):
+        registry.definitions(GUID, 2 * PATIENCE)
+    clock.now += UNAVAILABLE_SECONDS
+    server.answers[f"/schemas/guids/{GUID}"] = 200, {"schema": EVENT_SCHEMA}
+    assert registry.definitions(GUID) == [json.loads(EVENT_SCHEMA)]
+
+
+def test_a_registry_without_guids_ends_no_outage(server: Server, registry: Registry, clock: Clock) -> None:
+    server.answers |= {"/schemas/ids/7": (500, {}), f"/schemas/guids/{GUID}": (404, {"error_code": 404})}
+    with pytest.raises(SchemaUnavailable):
+        registry.definitions(7)
+    clock.now += 2 * PATIENCE
+    del server.answers["/schemas/ids/7"]
+    with pytest.raises(SchemaUnavailable, match="is asked again"):
+        registry.definitions(7, 2 * PATIENCE)
+    with pytest.raises(NoGuids):
+        registry.definitions(GUID)
+    clock.now += 1
+    with pytest.raises(SchemaUnavailable, match="is asked again"):
+        registry.definitions(7, 2 * PATIENCE + 1)
