@@ -25,7 +25,7 @@ from typing import Any
 from fastavro import schemaless_reader
 
 from connector.avro.framing import Framing, hint, locator, named, schema_id
-from connector.avro.logical import INTEGERS, UNITS_PER_MILLISECOND, Conversion, decimal, decimal_scale, is_binary_uuid, uuid
+from connector.avro.logical import Conversion, bytes_conversion, time_units
 from connector.avro.schemas import NoGuids, WriterSchemas, packaged
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
@@ -372,29 +372,19 @@ def _in_place(moves: list[tuple[str, str]], conversions: list[tuple[str, Convers
 
 
 def _time_conversion(branches: list[Json]) -> Conversion | None:
-    units = {UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in INTEGERS}
-    if len(units) > 1:
-        raise Undecodable("its writer's schema allows several units for its timestamp, and the value does not say which")
-    unit = max(units, default=1)
+    unit = time_units(branches)
     return None if unit == 1 else lambda value: value // unit if type(value) is int else value
 
 
 def _value_conversion(branches: list[Json]) -> Conversion | None:
     """Return the conversion of bytes to a decimal or a UUID, also within arrays and maps."""
-    scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
-    uuids = any(map(is_binary_uuid, branches))
-    if not scales and not uuids:
+    of_bytes = bytes_conversion(branches)
+    if of_bytes is None:
         return None
-    if len(scales) + uuids > 1:
-        raise Undecodable(
-            "its writer's schema allows bytes to be a UUID or a decimal, or a decimal to have several scales, and the value "
-            "does not say which"
-        )
-    scale = max(scales, default=None)
 
     def convert_value(value: Any) -> Any:
         if type(value) is bytes:
-            return uuid(value) if scale is None else decimal(value, scale)
+            return of_bytes(value)
         if type(value) is list:
             return [convert_value(item) for item in value]
         return {name: convert_value(part) for name, part in value.items()} if type(value) is dict else value

@@ -13,21 +13,12 @@ from typing import Any, Final
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type
 from connector.errors import Undecodable
 
-__all__ = [
-    "INTEGERS",
-    "UNITS_PER_MILLISECOND",
-    "Conversion",
-    "conversion",
-    "decimal",
-    "decimal_scale",
-    "is_binary_uuid",
-    "uuid",
-]
+__all__ = ["Conversion", "bytes_conversion", "conversion", "time_units"]
 
 Conversion = Callable[[Any], Any]
 """Converts a decoded value to what it means, and returns it. A record is changed in place."""
 
-UNITS_PER_MILLISECOND: Final[Mapping[str, int]] = {
+_UNITS_PER_MILLISECOND: Final[Mapping[str, int]] = {
     "timestamp-micros": 1_000,
     "timestamp-nanos": 1_000_000,
     "local-timestamp-micros": 1_000,
@@ -39,7 +30,7 @@ Any other integer is milliseconds, because our own type is timestamp-millis. (Ap
 specification, "Logical Types".)
 """
 
-INTEGERS: Final = ("int", "long")
+_INTEGERS: Final = ("int", "long")
 
 _MAX_DECIMAL_BYTES: Final = 16
 """Bytes of 38 digits. A longer decimal stays bytes, which break a rule.
@@ -50,25 +41,25 @@ _EXACT: Final = Context(prec=40)
 _UUID_BYTES: Final = 16
 
 
-def decimal_scale(branch: Json) -> int | None:
+def _decimal_scale(branch: Json) -> int | None:
     """Return the scale of a decimal type; None for other types, and for an impossible scale."""
     scale = branch.get("scale", 0) if logical_type(branch) == "decimal" else None
     return scale if isinstance(scale, int) and 0 <= scale <= _EXACT.prec else None
 
 
-def is_binary_uuid(branch: Json) -> bool:
+def _is_binary_uuid(branch: Json) -> bool:
     """Return whether a type is a UUID of bytes. A UUID of text is a text like any other."""
     return branch["type"] == "fixed" and logical_type(branch) == "uuid"
 
 
-def decimal(value: bytes, scale: int) -> bytes | Decimal:
+def _decimal(value: bytes, scale: int) -> bytes | Decimal:
     """Return the decimal that bytes stand for, or the bytes themselves if there are too many."""
     if len(value) > _MAX_DECIMAL_BYTES:
         return value
     return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
 
 
-def uuid(value: bytes) -> bytes | str:
+def _uuid(value: bytes) -> bytes | str:
     """Return the text of a UUID of bytes, or the bytes themselves if they are not 16."""
     if len(value) != _UUID_BYTES:
         return value
@@ -123,7 +114,7 @@ class _Conversions:
         if (of_value is not None and records) or (of_record is not None and values):
             raise Undecodable("its writer's schema leaves open whether a value is a map or a record")
         of_object = of_record or (_of_each_value(of_value) if of_value is not None else None)
-        return _by_kind(of_object, of_item, _of_bytes(branches), _units(branches))
+        return _by_kind(of_object, of_item, bytes_conversion(branches), time_units(branches))
 
     def _branches(self, schema: Json) -> list[Json]:
         if isinstance(schema, list):
@@ -176,21 +167,34 @@ def _by_kind(
     return convert
 
 
-def _units(branches: list[Json]) -> int:
-    units = {UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in INTEGERS}
+def time_units(branches: list[Json]) -> int:
+    """Return how many units of a time make a millisecond, for a value of any of these types.
+
+    Raises:
+        Undecodable: the types have several units.
+    """
+    units = {_UNITS_PER_MILLISECOND.get(logical_type(branch) or "", 1) for branch in branches if branch["type"] in _INTEGERS}
     if len(units) > 1:
-        raise Undecodable("its writer's schema leaves open in which of several units a time is")
+        raise Undecodable("its writer's schema allows several units for a time, and the value does not say which")
     return max(units, default=1)
 
 
-def _of_bytes(branches: list[Json]) -> Conversion | None:
-    scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
-    uuids = any(is_binary_uuid(branch) for branch in branches)
+def bytes_conversion(branches: list[Json]) -> Conversion | None:
+    """Return the conversion of bytes of any of these types to a decimal or a UUID.
+
+    None if none is needed.
+
+    Raises:
+        Undecodable: the types leave open which of them it is.
+    """
+    scales = {scale for branch in branches if (scale := _decimal_scale(branch)) is not None}
+    uuids = any(map(_is_binary_uuid, branches))
     if not scales and not uuids:
         return None
     if len(scales) + uuids > 1:
         raise Undecodable(
-            "its writer's schema leaves open whether bytes are a UUID, or which of several scales a decimal has"
+            "its writer's schema allows bytes to be a UUID or a decimal, or a decimal to have several scales, and the value "
+            "does not say which"
         )
     scale = max(scales, default=None)
-    return uuid if scale is None else lambda value: decimal(value, scale)
+    return _uuid if scale is None else lambda value: _decimal(value, scale)
