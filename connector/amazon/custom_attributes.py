@@ -1,7 +1,8 @@
 """Custom attributes: further properties of an event, each with a name, a type and a value.
 
 They come by two inputs: ``customData`` (with types) and ``customAttributes`` (without). A bad
-attribute never costs the event: it is left out and counted.
+attribute never costs the event: it is left out and counted. Only more attributes than anybody means
+break a rule.
 """
 
 from __future__ import annotations
