@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -74,12 +75,12 @@ def json_lines(path: Path, schema: Json) -> Iterator[bytes]:
         OSError: the file cannot be read.
     """
     writer = parse([schema])
-    with path.open(encoding="utf-8-sig") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if line.strip():
+            if text := line.removeprefix(BOM_UTF8).strip():
                 out = BytesIO()
                 try:
-                    _write(out, writer, writer.event, json.loads(line), "")
+                    _write(out, writer, writer.event, json.loads(text), "")
                 except _Unfit as unfit:
                     raise Undecodable(f"{path}, line {number}: {unfit}") from None
                 except (ValueError, RecursionError):
@@ -140,8 +141,7 @@ def _write(out: BytesIO, writer: WriterSchema, schema: Json, value: Json, place:
             raise _Unfit(f"{place} has more than 64 bits")
         out.write(_zigzag(number))
     elif kind in ("float", "double"):
-        number = value if type(value) in (int, float) else _of(value, float, place, "a number")
-        out.write(struct.pack("<f" if kind == "float" else "<d", number))
+        out.write(_floating(value, kind, place))
     elif value is not None:
         raise _Unfit(f"{place} is not null")
 
@@ -166,6 +166,14 @@ def _of(value: Json, kind: type, place: str, what: str) -> Json:
     if type(value) is not kind:
         raise _Unfit(f"{place or 'the line'} is not {what}")
     return value
+
+
+def _floating(value: Json, kind: str, place: str) -> bytes:
+    number = value if type(value) is int else _of(value, float, place, "a number")
+    try:
+        return struct.pack("<f" if kind == "float" else "<d", float(number))
+    except OverflowError:
+        raise _Unfit(f"{place} is too large for a {kind}") from None
 
 
 def _latin(value: Json, place: str) -> bytes:

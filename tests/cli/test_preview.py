@@ -18,6 +18,7 @@ from connector.__main__ import main
 from connector.avro.decoding import EventDecoder
 from connector.avro.files import container, json_lines
 from connector.avro.framing import Framing
+from connector.errors import Undecodable
 from connector.intake import Intake, Origin
 from connector.mapping.plan import Mapper
 from connector.model import TopicPartition
@@ -193,6 +194,23 @@ def test_json_lines_are_the_bytes_that_a_producer_writes(tmp_path: Path) -> None
     line = json.dumps({**TILL, "after": {"pos.public.receipts.Value": after}, "ts_ms": {"long": AT_MS}})
     file.write_text(f"{line}\n\n{line}\n", encoding="utf-8")
     assert list(json_lines(file, schema)) == [value_of("till")[5:]] * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b'{"number": 1e39}', r"line 1: number is too large for a float$"),
+        (b'{"number": 1%s}' % (b"0" * 400), r"line 1: number is too large for a float$"),
+        (b'{"number": 1}\n{"n\xfcmber": 1}', r"line 2: it is no JSON$"),
+        (b'\xef\xbb\xbf\r\n{"number": null}', r"line 2: number is not a number$"),
+    ],
+)
+def test_numbers_and_bytes_that_do_not_fit_are_refused_by_their_line(tmp_path: Path, line: bytes, says: str) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_bytes(line)
+    schema = {"type": "record", "name": "R", "fields": [{"name": "number", "type": "float"}]}
+    with pytest.raises(Undecodable, match=says):
+        list(json_lines(file, schema))
 
 
 @pytest.mark.parametrize(
