@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 
 import orjson
@@ -29,6 +28,7 @@ from connector.assembly import (
     sink_for,
 )
 from connector.avro import schemas
+from connector.cli import times
 from connector.cli.findings import Finding, State, mapping_findings, schemas_in_files
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
     """Show the event, ask, send it and explain the answer; return False if Amazon did not take it."""
-    amazon, now_ms = settings.amazon, time.time_ns() // 1_000_000
+    amazon, now_ms = settings.amazon, times.now_ms()
     contract = contract_for(amazon)
     event = contract.encode(trial.inputs(amazon.region, now_ms, os.urandom(16)), trial.dedupe_id(now_ms))
     if isinstance(event, Flaw):
