@@ -168,8 +168,9 @@ class _TopicAuditor:
             self._read_source(place, first, end, forgotten_before_ms.get(place.partition))
         ledger = self.reader.bounds(self.settings.ledger.topic_for(self.source.name))
         self.bar.phase(f"{self.source.name}: ledger", _total(ledger))
-        for place, (first, end) in ledger.items():
-            self._read_ledger(place, (first, end), ledger_policy(self.settings))
+        policy = ledger_policy(self.settings)
+        for place, stretch in ledger.items():
+            self._read_ledger(place, stretch, policy)
         letters_topic = self.settings.dead_letters.topic_for(self.source.name)
         letters = self.reader.bounds(letters_topic)
         self.bar.phase(f"{self.source.name}: dead letters", _total(letters))

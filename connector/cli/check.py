@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 
 import orjson
@@ -29,8 +28,8 @@ from connector.assembly import (
     sink_for,
 )
 from connector.avro import schemas
-from connector.avro.schema_directory import SchemaDirectory
-from connector.cli.findings import Finding, State, mapping_findings
+from connector.cli import times
+from connector.cli.findings import Finding, State, mapping_findings, schemas_in_files
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
 from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable, Undecodable
@@ -111,7 +110,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
     """Show the event, ask, send it and explain the answer; return False if Amazon did not take it."""
-    amazon, now_ms = settings.amazon, time.time_ns() // 1_000_000
+    amazon, now_ms = settings.amazon, times.now_ms()
     contract = contract_for(amazon)
     event = contract.encode(trial.inputs(amazon.region, now_ms, os.urandom(16)), trial.dedupe_id(now_ms))
     if isinstance(event, Flaw):
@@ -266,18 +265,15 @@ def _group(topics: Cluster, group: str) -> Finding:
 
 def _schemas(settings: Settings) -> Iterator[Finding]:
     mapping = mapping_for(settings)
-    if settings.schema_dir is not None:
-        every = SchemaDirectory(settings.schema_dir).every()  # read with the settings
-        yield Finding(State.RIGHT, "schema files", f"{settings.schema_dir}: {len(every)}")
-        if mapping is not None:
-            for definitions in every:
-                yield from mapping_findings(mapping, definitions, f"{definitions[-1].get('name')} of {settings.schema_dir}")
-        return
     if settings.registry is None:
-        file = schemas.SchemaFile(str(settings.schema_file))  # read with the settings
-        yield Finding(State.RIGHT, "schema file", str(settings.schema_file))
+        found = list(schemas_in_files(settings.schema_file, settings.schema_dir))  # read with the settings
+        if settings.schema_dir is not None:
+            yield Finding(State.RIGHT, "schema files", f"{settings.schema_dir}: {len(found)}")
+        else:
+            yield Finding(State.RIGHT, "schema file", str(settings.schema_file))
         if mapping is not None:
-            yield from mapping_findings(mapping, file.definitions(), str(settings.schema_file))
+            for place, definitions in found:
+                yield from mapping_findings(mapping, definitions, place)
         return
     registry = registry_for(settings.registry)
     if settings.registry.type == "glue":

@@ -28,6 +28,7 @@ from connector.app import Connector
 from connector.assembly import cluster_for, read_settings
 from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
+from connector.cli import times
 from connector.cli.produce_samples import Produced, encoded, say_nothing
 from connector.cli.progress import columns
 from connector.cli.samples import REFUSED_NAME, Fate, Sample, samples
@@ -164,7 +165,7 @@ def _produce(settings: Settings, registered: Callable[[str, str], int], count: i
     with ConfirmingProducer(
         clients.producer_properties(settings.kafka, say_nothing, logging.getLogger("librdkafka"))
     ) as producer:
-        for sample in samples(count, time.time_ns() // 1_000_000):
+        for sample in samples(count, times.now_ms()):
             if stop.is_set():
                 break
             produced.add(sample)

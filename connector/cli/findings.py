@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
+from connector.avro.schema_directory import SchemaDirectory
+from connector.avro.schemas import SchemaFile
 from connector.avro.writer_schema import Json, parse
 from connector.errors import Undecodable
 from connector.mapping.file import MappingFile
 from connector.mapping.plan import problems_in
 
-__all__ = ["Finding", "State", "mapping_findings"]
+__all__ = ["Finding", "State", "is_for_none", "mapping_findings", "schemas_in_files"]
 
 
 class State(Enum):
@@ -47,3 +50,22 @@ def mapping_findings(mapping: MappingFile, definitions: list[Json], place: str) 
         yield Finding(State.NOTE, "mapping", f"no mapping is for {place} ({name}): each of its records is {fate}")
     if not unmapped and not any(all_of for _, all_of in found):
         yield Finding(State.RIGHT, "mapping", f"every path is in {place}")
+
+
+def is_for_none(mapping: MappingFile, schemas: Iterable[list[Json]]) -> bool:
+    """Return whether all records of these schemas become dead letters, because no mapping is for one."""
+    names = [name for definitions in schemas for name, _ in parse(definitions).named_records()]
+    return not mapping.ignores_others and not any(route.is_for(name) for route in mapping.routes for name in names)
+
+
+def schemas_in_files(file: Path | None, directory: Path | None) -> Iterator[tuple[str, list[Json]]]:
+    """Yield the schema of ``file`` or, without one, those of ``directory``, each with what to call it.
+
+    Raises:
+        SettingsError: a file cannot be read, or is not a schema.
+    """
+    if file is not None:
+        yield str(file), SchemaFile(str(file)).definitions()
+    elif directory is not None:
+        for definitions in SchemaDirectory(directory).every():
+            yield f"{definitions[-1].get('name')} of {directory}", definitions

@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from connector.assembly import mapping_for
-from connector.avro import schemas
-from connector.cli.findings import State, mapping_findings
+from connector.cli.findings import State, is_for_none, mapping_findings, schemas_in_files
 from connector.cli.partial_settings import without_account
 from connector.errors import SettingsError
 
@@ -27,7 +26,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "--schema",
         type=Path,
         metavar="FILE",
-        help="the writer's schema that the mapping must fit (default: AVRO_SCHEMA_FILE)",
+        help="the writer's schema that the mapping must fit (default: AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR)",
     )
 
 
@@ -39,15 +38,19 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """
     settings = without_account(environ, brokers=False)
     console = Console()
-    mapping, schema_file = mapping_for(settings), arguments.schema or settings.schema_file
-    if mapping is None or schema_file is None:
+    mapping = mapping_for(settings)
+    held = list(schemas_in_files(arguments.schema or settings.schema_file, settings.schema_dir))
+    if mapping is None or not held:
         what = (
             "There is no mapping file" if mapping is None else "The mapping file was held against no schema: give --schema"
         )
         console.print(f"{what}. The settings are right.", soft_wrap=True)
         return 0
-    found = list(mapping_findings(mapping, schemas.SchemaFile(str(schema_file)).definitions(), str(schema_file)))
-    if wrong := [each.message for each in found if each.state is State.WRONG]:
+    found = [each for place, definitions in held for each in mapping_findings(mapping, definitions, place)]
+    wrong = [each.message for each in found if each.state is State.WRONG]
+    if is_for_none(mapping, (definitions for _, definitions in held)):
+        wrong.append(_FOR_NONE.format(", ".join(place for place, _ in held)))
+    if wrong:
         raise SettingsError(wrong)
     for each in found:
         console.print(each.message, markup=False, highlight=False, soft_wrap=True)
@@ -56,3 +59,9 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "Settings and mapping are right." if right else "No error was found; mind the notes above.", soft_wrap=True
     )
     return 0
+
+
+_FOR_NONE = (
+    "no mapping is for any record of {}, so each would become a dead letter (unmapped): correct record in a [[mapping]], or "
+    "set otherwise = 'ignore'"
+)

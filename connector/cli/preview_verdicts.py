@@ -7,6 +7,7 @@ same preview.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -106,20 +107,15 @@ class Previewer:
         Raises:
             SchemaUnavailable: its schema cannot be fetched for now.
         """
-        before = self._counts()
+        filtered_before, adjusted_before = self._filtered(), self._adjusted()
         if self._mapper is not None:
             self._mapper.taken = None
         poll, unavailable = self._intake.read(origin, [record], _WAITED)
         if unavailable is not None:
             raise unavailable
         (payload,), (time_ms,), (key,) = poll.payloads, poll.times, poll.keys
-        after = self._counts()
-        filtered = next((name for name in after["filtered"] if after["filtered"][name] > before["filtered"][name]), None)
-        adjusted = {
-            name: count - before["adjusted"][name]
-            for name, count in after["adjusted"].items()
-            if count > before["adjusted"][name]
-        }
+        filtered = next(iter(self._filtered() - filtered_before), None)
+        adjusted = dict(self._adjusted() - adjusted_before)
         verdict, reason, detail = self._judged(origin.partition, record, payload, time_ms, key, filtered)
         schema_id, schema_name = (None, "") if record.value() is None else self._decoder.written_by(record)
         kind, milliseconds = record.timestamp()
@@ -137,12 +133,11 @@ class Previewer:
             self._shown(payload) if isinstance(payload, bytes) else None,
         )
 
-    def _counts(self) -> dict[str, dict[str, int]]:
-        mapper = self._mapper
-        return {
-            "filtered": dict(mapper.filtered) if mapper is not None else {},
-            "adjusted": {**self._contract.adjustments, **(mapper.left_out if mapper is not None else {})},
-        }
+    def _filtered(self) -> Counter[str]:
+        return Counter(self._mapper.filtered if self._mapper is not None else {})
+
+    def _adjusted(self) -> Counter[str]:
+        return Counter({**self._contract.adjustments, **(self._mapper.left_out if self._mapper is not None else {})})
 
     def _judged(
         self,

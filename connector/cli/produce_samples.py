@@ -15,6 +15,7 @@ from itertools import islice
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.avro.schemas import register
+from connector.cli import times
 from connector.cli.samples import Fate, Sample, samples
 from connector.config import Kafka
 from connector.errors import SettingsError
@@ -113,7 +114,7 @@ def _endless_samples() -> Iterator[Sample]:
     In a long run they would all become stale otherwise.
     """
     while True:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = times.now_ms()
         yield from samples(_SAMPLES_AT_ONCE, now_ms, seed=now_ms)
 
 

@@ -234,8 +234,9 @@ class _TopicReplay:
         group = self.settings.kafka.group_id
         self._source = reader.source(self.topic)
         self._must_be_writable()
-        times = asked.since_ms, asked.until_ms
-        selection = Selection(group, self.topic, asked.reasons, *times, asked.max_replays, asked.limit)
+        selection = Selection(
+            group, self.topic, asked.reasons, asked.since_ms, asked.until_ms, asked.max_replays, asked.limit
+        )
         self._planner = planner = Planner(selection, reader.cluster_id)
         self._read_letters()
         partitions = [TopicPartition(self.topic, number) for number in range(self._source.partitions)]
@@ -253,8 +254,7 @@ class _TopicReplay:
         )
 
     def _must_be_writable(self) -> None:
-        may = self._source.may
-        if not self.asked.dry_run and may and may.isdisjoint({"WRITE", "ALL"}):
+        if not self.asked.dry_run and self._source.lacks("WRITE"):
             raise KafkaUnavailable(f"topic {self.topic}: this client may not write to it; grant Write with kafka-acls.sh")
 
     def _read_letters(self) -> None:

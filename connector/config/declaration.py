@@ -3,8 +3,9 @@
 A dataclass declares a setting by a field whose value is `setting`, and contains another such
 dataclass by a field whose value is `section`::
 
-@dataclass(frozen=True) class Batch: max_events: int = setting("BATCH_MAX_EVENTS", kinds.whole(1,
-500), "most events", default="500")
+    @dataclass(frozen=True)
+    class Batch:
+        max_events: int = setting("BATCH_MAX_EVENTS", kinds.whole(1, 500), "most events", default="500")
 
     @dataclass(frozen=True)
     class Settings:

@@ -50,7 +50,9 @@ _MAY_FAIL: Final = frozenset({"userAgent", "arefMeasurementTokens", "amazonAdEve
 If their expression has no result, they are left out and counted.
 """
 _CONSENT: Final = ("ipAddress", "amznAdStorage", "amznUserData", "tcf", "gpp")
-_CONSTANTS: Final[tuple[str, ...]] = tuple(name for name in _SINGLE if name not in {"clientDedupeId", "timestamp"})
+_PER_EVENT: Final = ("clientDedupeId", "timestamp")
+"""Inputs that a constant would make the same for every event."""
+_CONSTANTS: Final[tuple[str, ...]] = tuple(name for name in _SINGLE if name not in _PER_EVENT)
 _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 
 _TOP: Final = ("version", "otherwise", "mapping", "tables")
@@ -377,10 +379,10 @@ class _Reader:
         return tuple(inputs)
 
     def _constants(self, place: str, given: dict[str, Any]) -> dict[str, object]:
-        for name in ("clientDedupeId", "timestamp"):
+        for name in _PER_EVENT:
             if name in given:
                 self._problem(f"{place}.{name}", "would be the same for every event: it takes an expression, in fields")
-        self._unknown(place, {name: 0 for name in given if name not in ("clientDedupeId", "timestamp")}, _CONSTANTS, "input")
+        self._unknown(place, {name: 0 for name in given if name not in _PER_EVENT}, _CONSTANTS, "input")
         constants: dict[str, object] = {name: given[name] for name in _CONSTANTS if name in given}
         for name, rule in self._target.broken(constants):
             if name in constants:

@@ -309,9 +309,7 @@ def time_of(value: Any, unit: str | None = None) -> int | None:
             return value * nanoseconds // 1_000_000
         try:
             return int(_EXACT.multiply(exact(value), Decimal(nanoseconds)) // 1_000_000)
-        except ArithmeticError:
-            raise Wrong("got a number that is no time") from None
-        except ValueError:
+        except (ArithmeticError, ValueError):
             raise Wrong("got a number that is no time") from None
     if value is None:
         return None
@@ -326,8 +324,7 @@ def _time_of_text(text: str, unit: str | None) -> int | None:
     try:
         read = datetime.fromisoformat(text) if unit is None else datetime.strptime(text, unit)  # noqa: DTZ007 - looked at below
     except (ValueError, OverflowError):
-        form = "ISO 8601" if unit is None else "of its format"
-        raise Wrong(f"got a text that is no time {form}".replace("time ISO", "time of ISO")) from None
+        raise Wrong(f"got a text that is no time of {'ISO 8601' if unit is None else 'its format'}") from None
     if read.tzinfo is None:
         if unit is None:
             raise Wrong("got a time without an offset from UTC")

@@ -69,9 +69,10 @@ class Mapper:
         """
         within = f"{place} ({name})"
         routes = [route for route in self._file.routes if route.is_for(name)]
-        if absent := [found.text for route in routes for found in _lacking(route, writer, record, within) if not found.must]:
+        lacking = [list(_lacking(route, writer, record, within)) for route in routes]
+        if absent := [each.text for all_of in lacking for each in all_of if not each.must]:
             self._note("; ".join(absent))
-        compiled = [_compiled(route, self._file, writer, record, within) for route in routes]
+        compiled = [_compiled(route, self._file, all_of) for route, all_of in zip(routes, lacking, strict=True)]
         names, whole_below = _fields_asked_for(routes)
         convert = conversion(writer, record, names, whole_below=whole_below)
         return Plan(
@@ -165,8 +166,7 @@ class _Compiled:
     custom_data: _Functions
 
 
-def _compiled(route: Route, file: MappingFile, writer: WriterSchema, record: Json, within: str) -> _Compiled:
-    lacking = list(_lacking(route, writer, record, within))
+def _compiled(route: Route, file: MappingFile, lacking: Sequence[Lacking]) -> _Compiled:
     absent = {each.place for each in lacking if not each.must}
 
     def functions(inputs: Sequence[Input]) -> _Functions:

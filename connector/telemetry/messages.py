@@ -64,7 +64,7 @@ class Telemetry:
     # ---- scrapes and pages
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None = None) -> None:
-        """Show the counters of a pipeline, and of its wire contract if it counts adjustments, and of a mapping."""
+        """Show the counters of a pipeline, its mapping, and a contract that counts adjustments."""
         self._metrics.watch(pipeline, contract, mapper)
 
     def exposition(self) -> bytes:

@@ -72,7 +72,7 @@ class Metrics:
         self._registry.register(self)
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None) -> None:
-        """Show the counters of a pipeline, and of its wire contract if it counts adjustments, and of a mapping."""
+        """Show the counters of a pipeline, its mapping, and a contract that counts adjustments."""
         self.pipeline = pipeline
         self._mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None

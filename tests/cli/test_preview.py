@@ -49,7 +49,7 @@ def written(tmp_path: Path, *orders: dict[str, Any]) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str], *arguments: str) -> int:
-    for name in ("MAPPING_FILE", "MAPPING", "AVRO_SCHEMA_FILE", "AMAZON_REGION"):
+    for name in ("MAPPING_FILE", "MAPPING", "AVRO_SCHEMA_FILE", "AVRO_SCHEMA_DIR", "AMAZON_REGION"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -284,7 +284,9 @@ def test_lint_needs_no_network_and_says_what_run_would(
     schema = str(EXAMPLES / "order.avsc")
     assert run(monkeypatch, ENVIRONMENT, "lint", "--schema", schema) == 0
     assert "Settings and mapping are right." in capsys.readouterr().out
-    assert run(monkeypatch, ENVIRONMENT, "lint", "--schema", str(EXAMPLES / "charge.avsc")) == 0
+    union = tmp_path / "union.avsc"
+    union.write_text(json.dumps([example("order")[1], example("charge")[1]]))
+    assert run(monkeypatch, ENVIRONMENT, "lint", "--schema", str(union)) == 0
     output = capsys.readouterr().out
     assert "no mapping is for" in output
     assert "No error was found; mind the notes above." in output
@@ -301,3 +303,33 @@ def test_lint_needs_no_network_and_says_what_run_would(
     output = capsys.readouterr().err
     assert "mapping[0].fields.unitSold  is no input; did you mean unitsSold?" in output
     assert "AMAZON_API must be ads-v1 or events-v1" in output
+
+
+def test_lint_refuses_a_mapping_that_is_for_no_record_of_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = str(EXAMPLES / "charge.avsc")
+    assert run(monkeypatch, ENVIRONMENT, "lint", "--schema", schema) == 2
+    assert f"no mapping is for any record of {schema}, so each would become a dead letter" in capsys.readouterr().err
+    file = tmp_path / "mapping.toml"
+    file.write_text('otherwise = "ignore"\n' + (EXAMPLES / "order.toml").read_text())
+    (tmp_path / "stores.csv").write_text((EXAMPLES / "stores.csv").read_text())
+    assert run(monkeypatch, ENVIRONMENT | {"MAPPING_FILE": str(file)}, "lint", "--schema", schema) == 0
+    assert "each of its records is ignored" in capsys.readouterr().out
+
+
+def test_lint_holds_the_mapping_against_the_schemas_of_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "schemas"
+    directory.mkdir()
+    (directory / "charge.avsc").write_text(json.dumps(example("charge")[1]))
+    environment = ENVIRONMENT | {"AVRO_SCHEMA_DIR": str(directory)}
+    assert run(monkeypatch, environment, "lint") == 2
+    assert "no mapping is for any record of" in capsys.readouterr().err
+    (directory / "order.avsc").write_text(json.dumps(example("order")[1]))
+    assert run(monkeypatch, environment, "lint") == 0
+    assert "no mapping is for" in capsys.readouterr().out  # the charge: other files may hold parts of a record
+    file = written(tmp_path, order(1))
+    assert run(monkeypatch, environment, "preview", "--file", str(file)) == 0
+    assert run(monkeypatch, ENVIRONMENT | {"SCHEMA_REGISTRY_TYPE": "confluent"}, "lint") == 0
