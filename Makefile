@@ -17,7 +17,7 @@ demo: install ## the whole pipeline on simulators, with a reconciliation at the 
 test: $(VENV)/.test-tools ## start a real Apache Kafka; lint, type check and every test
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite
 
-test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (under a minute)
+test-fast: $(VENV)/.test-tools ## every test that needs no Apache Kafka (some minutes)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.suite --fast
 
 chaos: $(VENV)/.test-tools ## brokers and members fail for half an hour under load; a table shows what was lost or sent twice

@@ -1,7 +1,8 @@
 """Damaged records and damaged answers: never a crash, always exactly one outcome each. ``make fuzz`` runs a million.
 
-``python -m tests.fuzz records`` damages records of every framing and of writers' schemas of many shapes, and gives them to
-the real decoder, contract, keys and pipeline; ``python -m tests.fuzz answers`` damages Amazon's answers of both contracts.
+``python -m tests.fuzz records`` damages records with a schema id and plain ones, of writers' schemas of many
+shapes, and gives them to the real decoder, contract, keys and pipeline; ``python -m tests.fuzz answers``
+damages Amazon's answers of both contracts.
 A seed makes a run the same each time. Compiled code reads the bytes: a crash of it is the end of the process.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -137,7 +138,9 @@ def test_signal_to_the_image_is_heard_however_early_it_comes(command: str, code:
     (entry_point,) = re.findall(r"^ENTRYPOINT (.+)$", (_CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
     # Exec form, so no shell is between. It drops the signal until it has a handler, as the first process of a container.
     ignoring = [sys.executable, "-c", _IGNORING, *json.loads(entry_point), command]
-    with ending(subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
+    path = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    starting = subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | path)
+    with ending(starting) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "about to become it\n"
         while not _blocks(process.pid):

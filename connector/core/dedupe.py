@@ -100,8 +100,8 @@ class SeenKeys:
 
     __slots__ = ("_days", "_oldest_day", "_shards", "_swept")
 
-    # The dicts hold only bytes and ints, so the garbage collector does not walk them (limits, 2.7: a set of the same digests
-    # costs a second per full collection at 10 million keys).
+    # The dicts hold only bytes and ints, so the garbage collector does not walk them. A set of the same digests costs a
+    # second per full collection at 10 million keys (docs/limits.md#garbage-collection).
     def __init__(self) -> None:
         self._shards: list[dict[bytes, int]] = [{} for _ in range(_SHARDS)]
         self._days: dict[int, int] = {}  # each to itself, so that all keys of a day share one object

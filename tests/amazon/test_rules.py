@@ -15,9 +15,7 @@ from connector.amazon.events_v1 import EventsV1
 from connector.amazon.findings import Adjustment
 from connector.amazon.rules import WithoutConsent
 from connector.model import Flaw, Reason
-from tests.amazon.inputs import GPP, MARCH, TCF, a_purchase, digest
-
-HASHED = [{"type": "EMAIL", "value": digest("jo@example.com")}]
+from tests.amazon.inputs import GPP, MARCH, TCF, a_purchase
 
 
 def ads(**changes: object) -> Any:

@@ -73,7 +73,7 @@ class Point:
     """A moment at which a process may die."""
 
     faults: tuple[int, ...]
-    """Numbers of the fault study's scenarios (its marks and changelog are the ledger here)."""
+    """Numbers, from 1 to 15, of the kinds of crash that a death here plays; `where` says what each is."""
     where: str
     afterwards: str
     """What must hold after a restart, beside every invariant of the oracle."""

@@ -4,8 +4,7 @@
     assert judge(account) == []
 
 Everything is evidence that somebody else wrote down: the producer its records, the sandbox what it received, the brokers the
-ledger, the dead letters and every commit, the processes their metrics. What it all must add up to are the invariants of the
-fault study, by their names there:
+ledger, the dead letters and every commit, the processes their metrics. What it all must add up to:
 
 I1   Every valid record was accepted, or lies in the dead letters with a reason; both only where an answer was not read.
 I2   Every record below a committed offset had its fact in the ledger when it was committed, and below the position that the

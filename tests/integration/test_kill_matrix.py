@@ -152,7 +152,7 @@ def test_killed_shortly_before_the_end_of_a_drain_that_nobody_answers(protocol: 
     case.account_closes()
 
 
-def test_the_points_are_those_of_the_fault_study() -> None:
+def test_every_kind_of_crash_has_a_point() -> None:
     assert {fault for point in POINTS.values() for fault in point.faults} == set(range(1, 16))
 
 

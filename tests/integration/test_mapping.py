@@ -1,4 +1,4 @@
-"""A topic of orders, by a mapping file: what is previewed is what runs, and the account closes with what was ignored."""
+"""A topic of orders, by a mapping file: what is previewed is what runs, and what was ignored is accounted for."""
 
 from __future__ import annotations
 

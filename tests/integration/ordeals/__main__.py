@@ -4,7 +4,7 @@
     python -m tests.integration.ordeals rolling [--restarts N] [--members KIND ...] [--protocol NAME ...] [--seed N]
     python -m tests.integration.ordeals chaos [--only NAME ...] [--protocol NAME ...] [--seed N]
 
-The exit code is 0 only if something was run and every account closes.
+The exit code is 0 only if something was run and everything in every run is accounted for.
 """
 
 from __future__ import annotations

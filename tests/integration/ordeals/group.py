@@ -17,7 +17,6 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -31,7 +30,7 @@ from tests.integration.ordeals.members import lines_of, losses, stamp_ms
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
-__all__ = ["PROTOCOLS", "Group", "Outcome", "Sample"]
+__all__ = ["PROTOCOLS", "Group", "Outcome"]
 
 PROTOCOLS: dict[str, dict[str, str]] = {
     "classic": {
@@ -44,22 +43,6 @@ PROTOCOLS: dict[str, dict[str, str]] = {
 """Settings by group protocol; what the second's members get from the brokers instead stands in the cluster's properties."""
 
 _LOOK_SECONDS = 0.5
-_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """How a member was at some moment."""
-
-    at_ms: int
-    member: int
-    """Its number in the group, in the order of joining."""
-    ready: bool
-    why: str
-    """What ``/readyz`` says."""
-    cpu_seconds: float
-    rss_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +81,6 @@ class Group:
     seed: int = 1
     settings: dict[str, str | None] = field(default_factory=dict)
     members: list[ConnectorProcess] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
     faults: list[tuple[str, int]] = field(default_factory=list)
     """What happened, and when."""
 
@@ -292,15 +274,8 @@ class Group:
             for number, member in enumerate(list(self.members)):
                 if member.running and number not in self._stopped:
                     with suppress(OSError, TimeoutError):
-                        self._sample(number, member)
-
-    def _sample(self, number: int, member: ConnectorProcess) -> None:
-        status, why = member.page("/readyz")
-        if scrape := member.metrics():
-            self._scrapes.append(scrape)
-        fields = Path(f"/proc/{member.pid}/stat").read_text().rpartition(")")[2].split()
-        cpu = (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
-        self.samples.append(Sample(now_ms(), number, status == 200, why, cpu, int(fields[21]) * _PAGE_BYTES))
+                        if scrape := member.metrics():
+                            self._scrapes.append(scrape)
 
 
 _NO_ANSWER = {"_TIMED_OUT", "_TIMED_OUT_QUEUE", "_TRANSPORT", "_WAIT_COORD", "REQUEST_TIMED_OUT"}

@@ -255,7 +255,7 @@ def _quantiles(seconds: Sequence[float]) -> str:
 
 
 def run(servers: str, seeds: Iterable[int], deaths: int) -> bool:
-    """Play a round of each seed, and print the table; return whether something was played and every account closes."""
+    """Play a round of each seed, and print the table; return whether any was played and all is accounted for."""
     tally, broken = Tally(), 0
     with tempfile.TemporaryDirectory(prefix="kills-") as directory:
         sandbox = Sandbox(Path(directory))
