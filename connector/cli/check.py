@@ -23,7 +23,6 @@ from connector.assembly import (
     contract_for,
     ledger_policy,
     managed_topics,
-    mapping_for,
     read_settings,
     registry_for,
     sink_for,
@@ -265,7 +264,7 @@ def _group(topics: Cluster, group: str) -> Finding:
 
 
 def _schemas(settings: Settings) -> Iterator[Finding]:
-    mapping = mapping_for(settings)
+    mapping = settings.mapping
     if settings.schema_dir is not None:
         every = SchemaDirectory(settings.schema_dir).every()  # read with the settings
         yield Finding(State.RIGHT, "schema files", f"{settings.schema_dir}: {len(every)}")

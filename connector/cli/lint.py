@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from connector.assembly import mapping_for
 from connector.avro import schemas
 from connector.cli.findings import State, mapping_findings
 from connector.cli.partial_settings import without_account
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """
     settings = without_account(environ, brokers=False)
     console = Console()
-    mapping, schema_file = mapping_for(settings), arguments.schema or settings.schema_file
+    mapping, schema_file = settings.mapping, arguments.schema or settings.schema_file
     if mapping is None or schema_file is None:
         what = (
             "There is no mapping file" if mapping is None else "The mapping file was held against no schema: give --schema"
