@@ -100,7 +100,7 @@ class SeenKeys:
 
     __slots__ = ("_days", "_oldest_day", "_shards", "_swept")
 
-    # The dicts hold only bytes and ints, so the garbage collector does not walk them (limits, 2.7: a set of the same digests
+    # The dicts hold only bytes and ints, so the garbage collector does not walk them (a set of the same digests
     # costs a second per full collection at 10 million keys).
     def __init__(self) -> None:
         self._shards: list[dict[bytes, int]] = [{} for _ in range(_SHARDS)]
