@@ -313,6 +313,7 @@ class Assignment:
         """
         self.enter(Step.END)
         self.restoring.due = None
+        self.unreadable = _Unreadable()
         self.letters.give_up_unwritten()
         held: list[Event | PendingLetter] = [*under_way, *self.letters.under_way.values()]
         self.held, self.held_bytes = len(held), sum(each.size for each in held)
