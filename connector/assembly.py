@@ -41,7 +41,6 @@ __all__ = [
     "decoder_for",
     "ledger_policy",
     "managed_topics",
-    "mapping_for",
     "monitor_policy",
     "pipeline_policy",
     "poll_policy",
@@ -66,7 +65,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         environ,
         kafka_problems=properties.problems,
         registry_problems=schemas.problems,
-        mapping_problems=_mapping_problems,
+        read_mapping=_read_mapping,
     )
     if settings.registry is None or settings.registry.type == "glue":
         schemas_for(settings)  # refuse what is bad now, not at the first record
@@ -80,13 +79,8 @@ def contract_for(amazon: Amazon) -> Contract:
     return AdsV1(amazon.account_id, amazon.client_id, amazon.region, amazon.dataset_name, amazon.without_consent)
 
 
-def mapping_for(settings: Settings) -> MappingFile | None:
-    """Return the mapping file; None where records have our names.
-
-    Raises:
-        SettingsError: it has problems, or cannot be read.
-    """
-    path, text = settings.mapping_file, settings.mapping
+def _read_mapping(settings: Settings) -> MappingFile | None:
+    path, text = settings.mapping_file, settings.mapping_text
     if path is None and text is None:
         return None
     name = "MAPPING" if path is None else f"MAPPING_FILE {path}"
@@ -106,14 +100,6 @@ def mapping_for(settings: Settings) -> MappingFile | None:
         raise SettingsError([f"{name}: {refused}"]) from None
 
 
-def _mapping_problems(settings: Settings) -> list[str]:
-    try:
-        mapping_for(settings)
-    except SettingsError as error:
-        return error.problems
-    return []
-
-
 def decoder_for(
     settings: Settings, note: Callable[[str], None], plain: schemas.WriterSchemas | None = None
 ) -> tuple[EventDecoder, Mapper | None]:
@@ -121,8 +107,7 @@ def decoder_for(
 
     ``plain`` has the schema of values that come from elsewhere than the topic, as plain Avro.
     """
-    file = mapping_for(settings)
-    mapper = None if file is None else Mapper(file, note)
+    mapper = None if settings.mapping is None else Mapper(settings.mapping, note)
     framing = _framing(settings) if plain is None else Framing.PLAIN
     return EventDecoder(framing, plain or schemas_for(settings), mapper), mapper
 
@@ -169,10 +154,9 @@ def _fingerprint(*parts: str) -> bytes:
 def ledger_policy(settings: Settings) -> LedgerPolicy:
     """Return which facts are this connector's, and how long the ledger keeps them."""
     amazon = settings.amazon
-    mapping = mapping_for(settings)
     key = list(settings.dedupe.key_fields)
-    if mapping is not None:  # another expression for the id makes other keys
-        key.append(mapping.identity_of(settings.dedupe.key_fields))
+    if settings.mapping is not None:  # another expression for the id makes other keys
+        key.append(settings.mapping.identity_of(settings.dedupe.key_fields))
     return LedgerPolicy(
         settings.kafka.group_id,
         destination=_fingerprint(amazon.api, amazon.base_url, amazon.account_id, amazon.dataset_name or ""),

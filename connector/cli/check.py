@@ -22,7 +22,6 @@ from connector.assembly import (
     contract_for,
     ledger_policy,
     managed_topics,
-    mapping_for,
     read_settings,
     registry_for,
     sink_for,
@@ -264,7 +263,7 @@ def _group(topics: Cluster, group: str) -> Finding:
 
 
 def _schemas(settings: Settings) -> Iterator[Finding]:
-    mapping = mapping_for(settings)
+    mapping = settings.mapping
     if settings.registry is None:
         found = list(schemas_in_files(settings.schema_file, settings.schema_dir))  # read with the settings
         if settings.schema_dir is not None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from connector.assembly import mapping_for
 from connector.cli.findings import State, is_for_none, mapping_findings, schemas_in_files
 from connector.cli.partial_settings import without_account
 from connector.errors import SettingsError
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """
     settings = without_account(environ, brokers=False)
     console = Console()
-    mapping = mapping_for(settings)
+    mapping = settings.mapping
     held = list(schemas_in_files(arguments.schema or settings.schema_file, settings.schema_dir))
     if mapping is None or not held:
         what = (

@@ -62,7 +62,7 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
 
 
 def _one_mapping(settings: Settings) -> Iterator[str]:
-    if settings.mapping_file is not None and settings.mapping is not None:
+    if settings.mapping_file is not None and settings.mapping_text is not None:
         yield "MAPPING_FILE and MAPPING are both set: remove one of them"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connector.amazon.regions import REGIONS, Region
 from connector.amazon.rules import WithoutConsent
@@ -23,6 +24,9 @@ from connector.core.dedupe import DedupePolicy
 from connector.core.freshness import FreshnessPolicy
 from connector.core.policy import BufferPolicy
 from connector.errors import SettingsError
+
+if TYPE_CHECKING:
+    from connector.mapping.file import MappingFile
 
 __all__ = [
     "SETTINGS",
@@ -363,7 +367,7 @@ class Settings:
         "mapping file, which makes events of records with a schema of your own",
         section="Mapping",
     )
-    mapping: str | None = setting(
+    mapping_text: str | None = setting(
         "MAPPING",
         kinds.optional(kinds.FILE_TEXT),
         "the text of a mapping file, where there is no place for a file; set this or MAPPING_FILE",
@@ -406,6 +410,8 @@ class Settings:
     )
     listen: Listen = section("Probes and logs", Listen)
     log: Log = section("Probes and logs", Log)
+    mapping: MappingFile | None = field(default=None, repr=False)
+    """What the mapping file says, read once; None where records have our names."""
     notes: tuple[str, ...] = ()
     """Messages for the log at start."""
     rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -417,15 +423,15 @@ class Settings:
         read_file: Callable[[str], str] = lambda path: Path(path).read_text(encoding="utf-8"),
         kafka_problems: Callable[[Mapping[str, str], float], list[str]] = lambda *_: [],
         registry_problems: Callable[[Mapping[str, str]], list[str]] = lambda _: [],
-        mapping_problems: Callable[[Settings], list[str]] = lambda _: [],
+        read_mapping: Callable[[Settings], MappingFile | None] = lambda _: None,
     ) -> Settings:
         """Parse the environment.
 
         ``read_file`` returns the text of a secret's file. ``kafka_problems`` and
         ``registry_problems`` take the properties by their names in the library, and return one
         message per problem that begins with the variable. The first one also takes the seconds of
-        ``DRAIN_TIMEOUT``, during which the consumer does not poll. ``mapping_problems`` takes the
-        settings, for what the mapping file has to fit.
+        ``DRAIN_TIMEOUT``, during which the consumer does not poll. ``read_mapping`` takes the
+        settings, which the mapping file has to fit, and may raise a `SettingsError`.
 
         Raises:
             SettingsError: with every problem there is.
@@ -438,7 +444,10 @@ class Settings:
         problems += kafka_problems(settings.kafka.properties, settings.drain_timeout_seconds)
         if settings.registry is not None and settings.registry.type == "confluent":
             problems += registry_problems(settings.registry.properties)
-        problems += mapping_problems(settings)
+        try:
+            settings = replace(settings, mapping=read_mapping(settings))
+        except SettingsError as error:
+            problems += error.problems
         problems += checks.problems(settings, environment)
         environment.refuse_unknown()
         if problems:

@@ -27,15 +27,13 @@ from connector.core.landmarks import Landmarks
 from connector.core.letter_box import LetterBox, PendingLetter
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.recovery import Recovery
-from connector.core.retry import RetryPolicy
+from connector.core.retry import NO_JITTER, RetryPolicy
 from connector.model import Event, Facts, Moment, TopicPartition
 
 __all__ = ["TRANSITIONS", "Assignment", "Phase", "Step"]
 
 _READ_TRIES = 3
 """Failures to read a partition, in a row, after which an operator is needed."""
-_NO_CHANCE = 1.0
-"""No jitter where one partition waits alone: nothing else comes back at the same moment."""
 
 
 class Phase(Enum):
@@ -258,7 +256,7 @@ class Assignment:
         trouble = self.unreadable
         trouble.code, trouble.offset = code, offset
         trouble.tries += 1
-        trouble.due = now.monotonic + retry.delay(trouble.tries, _NO_CHANCE)
+        trouble.due = now.monotonic + retry.delay(trouble.tries, NO_JITTER)
 
     def read_to(self, end: int) -> None:
         """Note that records below this offset were read, which may end the trouble."""
@@ -315,6 +313,7 @@ class Assignment:
         """
         self.enter(Step.END)
         self.restoring.due = None
+        self.unreadable = _Unreadable()
         self.letters.give_up_unwritten()
         held: list[Event | PendingLetter] = [*under_way, *self.letters.under_way.values()]
         self.held, self.held_bytes = len(held), sum(each.size for each in held)

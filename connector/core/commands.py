@@ -122,7 +122,7 @@ class CommitPoint:
     epoch: int
     """Leader epoch of the last record below it."""
     metadata: str
-    """What the commit rests on (see `recovery`)."""
+    """What the commit rests on (see `commit_metadata`)."""
 
 
 @dataclass(frozen=True, slots=True)

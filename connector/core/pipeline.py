@@ -58,6 +58,7 @@ from connector.core.dispatch import Dispatch
 from connector.core.doubts import Doubt
 from connector.core.outcomes import Outcomes
 from connector.core.policy import Policy
+from connector.core.retry import NO_JITTER
 from connector.core.statistics import Statistics
 from connector.model import Facts, Moment, Poll, TopicPartition
 
@@ -67,8 +68,6 @@ MAX_AHEAD = 100_000
 """Offsets received beyond a partition's frontier: with one event stuck, the others go on this far (about 10 MB)."""
 _VOUCH_AGAIN_SECONDS = 1.0
 """How often the coordinator is asked whether we are a member still, until it has answered."""
-_NO_CHANCE = 1.0
-"""No jitter where one partition waits alone: nothing else comes back at the same moment."""
 _EXPIRY_SECONDS = 60.0
 """How often the windows forget what is too old."""
 _SWEEP_SECONDS = 0.05
@@ -252,7 +251,7 @@ class Pipeline:
         self._all[assignment.generation] = assignment
         restarts = self._restarts.get(assignment.partition, 0) if assigned.anew else 0
         self._restarts[assignment.partition] = restarts + 1
-        due = now.monotonic + (self._retry.delay(restarts, _NO_CHANCE) if restarts else 0.0)
+        due = now.monotonic + (self._retry.delay(restarts, NO_JITTER) if restarts else 0.0)
         assignment.restoring.due, assignment.restoring.waits_until = due, due + self._policy.drain_seconds
 
     def _running(self, generation: int) -> Assignment | None:

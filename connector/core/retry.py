@@ -8,7 +8,10 @@ from heapq import heapify, heappop, heappush
 from connector.core.request import PendingBatch
 from connector.model import Event
 
-__all__ = ["RetryPolicy", "RetryQueue"]
+__all__ = ["NO_JITTER", "RetryPolicy", "RetryQueue"]
+
+NO_JITTER = 1.0
+"""Chance for the back-off of one partition alone: nothing else comes back at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,17 @@ def test_the_end_of_the_log_shows_as_well_that_it_can_be_read() -> None:
     assert status.paused(talk.pipeline)["unreadable"] == 0
 
 
+def test_what_could_not_be_read_of_an_assignment_that_ended_wakes_nobody() -> None:
+    talk = Conversation()
+    talk.start()
+    assert sends(talk.poll(good(0))) == [b"[0]"]
+    talk.tell(inputs.Unreadable(1, 1, "_BAD_MSG"))
+    talk.tell(inputs.Lost((1,)))
+    talk.wait(2.0)
+    due = talk.pipeline.wake_at(talk.moment)
+    assert due is None or due > talk.now
+
+
 def test_news_of_what_cannot_be_read_of_an_assignment_that_ended_changes_nothing() -> None:
     talk = Conversation()
     assert talk.tell(inputs.Unreadable(1, 0, "_BAD_MSG")) == []

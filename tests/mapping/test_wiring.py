@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.assembly import decoder_for, ledger_policy, mapping_for, read_settings
+from connector.assembly import decoder_for, ledger_policy, read_settings
 from connector.cli.findings import Finding, State, mapping_findings
 from connector.errors import SettingsError
 from tests.mapping.support import EXAMPLES, Record, example, read_file
@@ -33,7 +33,7 @@ def problems(**environment: str) -> list[str]:
 
 def test_a_mapping_file_is_named_with_its_tables_beside_it() -> None:
     settings = read_settings({**ENVIRONMENT, "MAPPING_FILE": str(TILL)})
-    file = mapping_for(settings)
+    file = settings.mapping
     assert file is not None
     assert file.tables["currency"]["40"] == "EUR"
     assert ("MAPPING_FILE", str(TILL)) in settings.describe()
@@ -42,7 +42,7 @@ def test_a_mapping_file_is_named_with_its_tables_beside_it() -> None:
 def test_a_mapping_may_stand_in_a_variable_and_is_shown_as_its_hash() -> None:
     text = example("order")[0]
     settings = read_settings({**ENVIRONMENT, "MAPPING": text})
-    assert mapping_for(settings) == read_file(text)
+    assert settings.mapping == read_file(text)
     shown = dict(settings.describe())["MAPPING"]
     assert shown.startswith("sha256 ")
     assert len(shown) == len("sha256 ") + 16
@@ -50,7 +50,21 @@ def test_a_mapping_may_stand_in_a_variable_and_is_shown_as_its_hash() -> None:
 
 
 def test_without_a_mapping_there_is_none() -> None:
-    assert mapping_for(read_settings(ENVIRONMENT)) is None
+    assert read_settings(ENVIRONMENT).mapping is None
+
+
+def test_a_file_that_is_replaced_while_the_connector_starts_maps_and_makes_keys_as_it_was_read(tmp_path: Path) -> None:
+    text = example("order")[0]
+    file = tmp_path / "mapping.toml"
+    file.write_text(text, encoding="utf-8")
+    settings = read_settings({**ENVIRONMENT, "MAPPING_FILE": str(file)})
+    key = ledger_policy(settings).dedupe_key
+
+    file.write_text(text.replace('clientDedupeId = "orderId"', """clientDedupeId = "join('-', ['web', orderId])" """))
+
+    assert ledger_policy(settings).dedupe_key == key
+    file.unlink()
+    assert decoder_for(settings, lambda _: None)[1] is not None
 
 
 def test_problems_of_the_file_come_with_those_of_other_settings(tmp_path: Path) -> None:
