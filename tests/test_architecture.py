@@ -85,6 +85,7 @@ CORE_IMPORTS = {
         "inputs",
         "outcomes",
         "policy",
+        "retry",
         "statistics",
     },
     "policy": {"dedupe", "dispatch", "freshness"},

@@ -32,8 +32,8 @@ from connector.intake import Intake, Origin
 from connector import model
 
 class Nothing:
-    def decode(self, value, waited=0.0):
-        if value == b"inputs":
+    def decode(self, record, waited=0.0):
+        if record.value() == b"inputs":
             return {}
         raise Undecodable("no Avro")
 
