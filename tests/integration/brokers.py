@@ -12,7 +12,6 @@ from typing import Any, TypeVar, cast
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -41,12 +40,12 @@ __all__ = [
     "alter_topic",
     "commit",
     "committed",
+    "committed_if_said",
     "create_topic",
     "delete_records",
     "delete_topic",
     "describe_topic",
     "end_offsets",
-    "forget_clients",
     "groups",
     "headers_of",
     "ledger_entries",
@@ -60,6 +59,19 @@ __all__ = [
 
 _SECONDS = 30.0
 _ASK_SECONDS = 10.0
+_UNSAID = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._WAIT_COORD,
+        KafkaError._ALL_BROKERS_DOWN,
+    }
+)
+"""Of a coordinator that moves, is being started or has died."""
 
 T = TypeVar("T")
 
@@ -79,11 +91,6 @@ class Produced:
 @functools.cache
 def _admin(servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": servers, "log_level": 0})
-
-
-def forget_clients() -> None:
-    """Ask by new clients from now on: an old one does not notice that a group has moved to another coordinator."""
-    _admin.cache_clear()
 
 
 def _only(asked: Mapping[Any, Future[T]]) -> T:
@@ -186,18 +193,33 @@ def end_offsets(servers: str, topic: str) -> dict[int, int]:
 def committed(servers: str, group: str, topic: str) -> dict[int, KafkaTopicPartition]:
     """Return what a group has committed, by partition, with leader epoch and metadata; without those it never committed."""
 
-    def asked() -> list[list[KafkaTopicPartition]]:
-        try:
-            return [
-                _only(_admin(servers).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])).topic_partitions
-            ]
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # brokers that have just been started
-                return []
-            raise
+    def said() -> list[dict[int, KafkaTopicPartition]]:
+        found = committed_if_said(servers, group, topic)
+        return [] if found is None else [found]
 
-    (found,) = eventually(asked, "the group's coordinator has read what was committed")
-    return {place.partition: place for place in found if place.topic == topic and place.offset >= 0}
+    (found,) = eventually(said, "the brokers say what the group committed")
+    return found
+
+
+def committed_if_said(servers: str, group: str, topic: str) -> dict[int, KafkaTopicPartition] | None:
+    """Return what `committed` does; None where the brokers do not say for now.
+
+    It asks by a new client each time, because an old one goes on asking a coordinator that the group has left, and not by
+    an admin client, whose question ends the process if that coordinator refuses it (librdkafka 2.16; its issue 5040).
+    """
+    properties = {"bootstrap.servers": servers, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+    with closing(Consumer(properties)) as consumer:
+        try:
+            partitions = consumer.list_topics(topic, timeout=patience(_ASK_SECONDS)).topics[topic].partitions
+            places = [KafkaTopicPartition(topic, partition) for partition in partitions]
+            asked = consumer.committed(places, timeout=patience(_ASK_SECONDS)) if places else []
+        except KafkaException as error:
+            if error.args[0].code() in _UNSAID:
+                return None
+            raise
+    if any(place.error for place in asked):
+        return None
+    return {place.partition: place for place in asked if place.offset >= 0}
 
 
 def commit(servers: str, group: str, topic: str, offsets: Mapping[int, int], metadata: str = "") -> None:

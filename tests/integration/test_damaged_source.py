@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.brokers import Produced, commit, create_topic, end_offsets, forget_clients, ledger_entries, produce
+from tests.integration.brokers import Produced, commit, create_topic, end_offsets, ledger_entries, produce
 from tests.integration.brokers import committed as committed_by
 from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
@@ -78,7 +78,6 @@ def test_batch_that_cannot_be_read_pauses_its_partition_alone_until_the_disk_is_
         path.write_bytes(content)
     cluster.restart(1)
     cluster.wait_until_complete()
-    forget_clients()  # which would ask a coordinator on connections that are gone
 
     eventually(lambda: world.sandbox.accepted() == dict.fromkeys(everything, 1), "the rest is sent, and nothing again", 150)
     eventually(

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, ElectionType, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.integration.brokers import Produced, end_offsets, produce
+from tests.integration.brokers import Produced, committed, end_offsets, produce
 from tests.integration.events import event
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.program import ConnectorProcess, World
@@ -112,13 +112,7 @@ def _ends(world: World, *topics: str) -> list[int | None]:
 
 
 def _committed(world: World, *topics: str) -> list[int]:
-    # Not by the admin client: it does not follow a group to another coordinator.
-    properties = {"bootstrap.servers": world.servers, "group.id": world.group, "log_level": 0}
-    with closing(Consumer(properties)) as consumer:
-        return [
-            place.offset
-            for place in consumer.committed([TopicPartition(topic, 0) for topic in topics], timeout=patience(30))
-        ]
+    return [committed(world.servers, world.group, topic)[0].offset for topic in topics]
 
 
 def _refused(connector: ConnectorProcess, topic: str) -> bool:

@@ -19,10 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaException
-
 from tests.integration.accounts import account_of
-from tests.integration.brokers import forget_clients
+from tests.integration.brokers import committed_if_said
 from tests.integration.events import now_ms
 from tests.integration.load import STEADY, Load, Traffic
 from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
@@ -217,11 +215,9 @@ class Group:
 
     def committed(self) -> dict[int, int]:
         """Return what is committed; nothing while the brokers do not say."""
-        try:
-            return self.world.committed()
-        except (KafkaException, TimeoutError):
-            forget_clients()  # a client goes on asking a coordinator that the group has left
-            return {}
+        world = self.world
+        found = committed_if_said(world.servers, world.group, world.topic) or {}
+        return {partition: place.offset for partition, place in found.items()}
 
     def _outcome(self, account: Account) -> Outcome:
         letters = {letter.value for letter in account.letters}
