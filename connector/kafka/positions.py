@@ -227,6 +227,14 @@ class Positions:
             self._stand_still(partition, error.name())
         return None
 
+    def log_end(self, partition: TopicPartition) -> int:
+        """Return the end of a partition's log as the last fetch told it; 0 where none has."""
+        try:
+            _, end = self._client.get_watermark_offsets(KafkaTopicPartition(*partition), cached=True)
+        except KafkaException:
+            return 0
+        return max(end, 0)
+
     def take_unreported(self) -> list[tuple[TopicPartition, int, str]]:
         """Return the partitions that stand still since the last call: where each does, and why."""
         unreported, self._unreported = self._unreported, {}
