@@ -23,7 +23,9 @@ cannot hold us. No redirect is followed and no cookie is kept. Proxy variables o
 are not used, because a variable meant for another program must not route customers' data; set
 ``AMAZON_BASE_URL`` to use a proxy. Connections are kept for 30 seconds, so a host name that moved
 is followed within a minute, even while its old address still answers. While a name cannot be
-resolved, its last known addresses are used, because they may well answer.
+resolved, its last known addresses are used, because they may well answer. A look-up that hangs
+counts as failed after five seconds; nothing can end it, so its thread is left behind, at most one
+for each name.
 
 Reading an answer. A body is read up to 4 MB, or three times its request if that is more, before and
 after decompression. The rest is cut off, and such a body then fails to parse like any other cut
@@ -55,8 +57,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -64,6 +67,7 @@ from aiohttp.abc import ResolveResult
 
 from connector.amazon.answers import header
 from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postponed, read_fixed, read_token, refresh_form
+from connector.daemon import in_daemon
 from connector.model import Answer, Failure, RequestFailed
 from connector.ports import WireContract
 
@@ -79,6 +83,8 @@ _MOST_HEADER_BYTES: Final = 65_536 + 256
 """Bytes of one header with its name. aiohttp's default is 8,190; with it, an answer with a longer
 header would be lost."""
 _MOST_HEADERS: Final = 512
+_LOOKUP_SECONDS: Final = 5.0
+"""How long a request waits for the look-up of a name, which has no time-out of its own."""
 _SESSION_SECONDS: Final = 30.0
 """How long a session, and so its connections, is used. A connection in constant use would never
 end, and never learn of a new address (aiohttp issue 4948)."""
@@ -319,6 +325,8 @@ class _Http:
     async def close(self) -> None:
         for session in list(self._out):
             await session.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -356,21 +364,51 @@ class _Http:
         )
 
 
+_Name = tuple[str, int, socket.AddressFamily]
+
+
 class _Resolver(aiohttp.ThreadedResolver):
-    """The host's resolver; while it fails, a name keeps its last addresses (as in RFC 8767)."""
+    """The host's resolver; while it fails or hangs, a name keeps its last addresses (as in RFC 8767)."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._last: dict[tuple[str, int, socket.AddressFamily], list[ResolveResult]] = {}
+        super().__init__(cast("asyncio.AbstractEventLoop", _Lookups()))
+        self._last: dict[_Name, list[ResolveResult]] = {}
+        self._under_way: dict[_Name, asyncio.Task[list[ResolveResult]]] = {}
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         asked = (host, port, family)
-        try:
-            self._last[asked] = await super().resolve(host, port, family)
-        except OSError:
-            if asked not in self._last:
-                raise
-        return self._last[asked]
+        if asked not in self._under_way:
+            self._under_way[asked] = lookup = asyncio.create_task(super().resolve(host, port, family))
+            lookup.add_done_callback(partial(self._looked_up, asked))
+        # One that hangs goes on, and a later request gets what it finds.
+        await asyncio.wait({lookup := self._under_way[asked]}, timeout=_LOOKUP_SECONDS)
+        if lookup.done() and not lookup.exception():
+            return lookup.result()
+        if asked in self._last:
+            return self._last[asked]
+        raise (lookup.exception() if lookup.done() else None) or socket.gaierror(socket.EAI_AGAIN, "no answer in time")
+
+    def _looked_up(self, asked: _Name, lookup: asyncio.Task[list[ResolveResult]]) -> None:
+        del self._under_way[asked]
+        if not lookup.cancelled() and lookup.exception() is None:
+            self._last[asked] = lookup.result()
+
+    async def close(self) -> None:
+        for lookup in self._under_way.values():
+            lookup.cancel()
+
+
+class _Lookups:
+    """The part of an event loop that a resolver needs.
+
+    The loop's own executor has few threads, and the process waits for them at its end.
+    """
+
+    async def getaddrinfo(self, *asked: Any, **how: Any) -> Any:
+        return await asyncio.wrap_future(in_daemon(partial(socket.getaddrinfo, *asked, **how), "look-up"))
+
+    async def getnameinfo(self, *asked: Any) -> Any:
+        return await asyncio.wrap_future(in_daemon(partial(socket.getnameinfo, *asked), "look-up"))
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -2,15 +2,21 @@
 
 The client's own time-outs apply to each read, so a server that sends a byte now and then never hits
 one. Here each request has a deadline. So has each question, which may take several requests:
-retries, further addresses, a token. At the deadline the connection is closed; no extra thread is
-needed.
+retries, further addresses, a token. At the deadline the connection is closed.
+
+A connection is opened in a thread of its own: it begins with a look-up of the name, which has no
+time-out and cannot be interrupted. While one hangs, no other is begun to the same place.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
+
+from connector.daemon import in_daemon
 
 __all__ = ["Deadline"]
 
@@ -58,9 +64,26 @@ class _Backend:
     def __init__(self, backend: Any, left: _Left) -> None:
         self._backend = backend
         self._left = left
+        self._hanging: dict[tuple[str, int], Future[Any]] = {}
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, **how: Any) -> _Stream:
-        return _Stream(self._backend.connect_tcp(host, port, timeout=self._left(timeout), **how), self._left)
+        seconds, place = self._left(timeout), (host, port)
+        if place in self._hanging and not self._hanging[place].done():
+            raise TimeoutError
+        self._hanging.pop(place, None)
+        opened = in_daemon(partial(self._backend.connect_tcp, host, port, timeout=seconds, **how), f"connect-{host}")
+        try:
+            return _Stream(opened.result(seconds), self._left)
+        except TimeoutError:
+            self._hanging[place] = opened
+            opened.add_done_callback(_close)
+            raise
+
+
+def _close(opened: Future[Any]) -> None:
+    """Close a connection that came too late."""
+    if opened.exception() is None:
+        opened.result().close()
 
 
 class _Stream:

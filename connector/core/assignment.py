@@ -205,14 +205,21 @@ class Assignment:
         """Whether nothing more can be learnt that could go into the next ledger entry."""
         return self.phase in {Phase.DRAINING, Phase.ENDED} and not self.in_flight and not self.letters.under_way
 
+    def shows_a_cut(self, next_offset: int) -> bool:
+        """Return whether an entry of ours stands below the ledger's end as known: the ledger lost what stood there.
+
+        Position and landmarks stay as they are then: the next commit names what was lost, and whoever
+        restores the partition finds it missing.
+        """
+        return next_offset <= self.position.next_offset
+
     def appended(self, facts: Facts, next_offset: int, append_ms: int | None, now: Moment) -> None:
         """Resolve what is in the ledger now, and have it committed."""
         self.tracker.resolve(facts.offsets)
         self.committing.due = now.monotonic
         if append_ms is not None:
             self.landmarks.passed(next_offset - 1, append_ms)
-        if next_offset > self.position.next_offset:
-            self.position = LedgerPosition(self.position.topic_id, next_offset)
+        self.position = LedgerPosition(self.position.topic_id, next_offset)
 
     def write(self, letter: PendingLetter) -> commands.WriteLetter:
         """Return the command that writes a letter."""

@@ -225,9 +225,23 @@ class Pipeline:
         self.clock.appended(appended.append_ms, now)
         if not assignment.live or facts is None:
             return
+        if assignment.shows_a_cut(appended.next_offset):
+            self._ledger_was_cut(assignment, now)
+            return
         assignment.appended(facts, appended.next_offset, appended.append_ms, now)
         if assignment.phase is Phase.OPENING:
             self._open(assignment, now)
+
+    def _ledger_was_cut(self, assignment: Assignment, now: Moment) -> None:
+        """Begin a partition anew whose ledger lost its end: the restore judges by the commit what is missing.
+
+        The commit is made once more first, for the last one may be older than what was lost.
+        """
+        if assignment.running:
+            point = assignment.commit_point(self._policy.flush.interval_seconds, now)
+            self._out.append(commands.Commit((point,)))
+        if assignment.phase is not Phase.DRAINING:
+            self._out.append(commands.StartOver(assignment.partition, assignment.generation))
 
     def _open(self, assignment: Assignment, now: Moment) -> None:
         """Start, now that an entry was confirmed, if the clock may be believed; else ask the brokers for the time again."""

@@ -6,12 +6,18 @@ costly could take seconds a poll, and a member that does not poll counts as dead
 (``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the
 next poll of the client.
 
+How long a record has waited for its schema counts from when it was seen to be in the log: polled, or
+below the end of the log that was known when an earlier record began to wait. Its schema was
+registered before that. So a log full of ids that no registry knows holds its partition up once for
+all that is in it, not once for each id.
+
 Order holds within a partition: what comes after a record that waits, waits too. A partition whose
 records wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
@@ -77,6 +83,8 @@ class Backlog:
         self._due = 0.0
         """Monotonic second at which to go on."""
         self._lacks_schema = False
+        self._seen: dict[TopicPartition, tuple[int, float]] = {}
+        """The end of the log when a record began to wait for its schema, and the monotonic second of that."""
 
     def decode(self, batches: list[PartitionBatch]) -> None:
         """Decode what can be decoded now and post it; keep the rest."""
@@ -91,7 +99,7 @@ class Backlog:
         polls: list[Poll] = []
         now = self._host.monotonic
         until = now() + _SLICE_SECONDS
-        for batch in batches:
+        for batch in itertools.chain.from_iterable(map(self._dated, batches)):
             late = bool(polls) and now() >= until
             if late or batch.origin.partition in {each.origin.partition for each in self._waiting}:
                 self._keep(batch, 0.0 if late else _SCHEMA_AGAIN_SECONDS)
@@ -101,6 +109,7 @@ class Backlog:
             poll, lacking = self._intake.read(batch.origin, records, waited, lambda: now() >= until)
             rest = replace(batch, messages=batch.messages[len(poll.offsets) :])
             if lacking is not None:
+                self._note_end(rest)
                 self._keep(rest, _SCHEMA_AGAIN_SECONDS)
                 self._lacks_schema = True
                 self._events.schema_unavailable(lacking, len(self._positions.held()))
@@ -134,8 +143,25 @@ class Backlog:
                 self._events.schema_unavailable(None, 0)
         return held
 
+    def _note_end(self, lacking: PartitionBatch) -> None:
+        """Note what is in the log now that a record begins to wait for its schema."""
+        partition, offset = lacking.origin.partition, lacking.messages[0].offset() or 0
+        if offset >= self._seen.get(partition, (0, 0.0))[0]:
+            self._seen[partition] = self._positions.log_end(partition), self._host.monotonic()
+
+    def _dated(self, batch: PartitionBatch) -> list[PartitionBatch]:
+        """Date back the records that were in the log already when an earlier one began to wait."""
+        end, since = self._seen.get(batch.origin.partition, (0, batch.since))
+        older = sum((message.offset() or 0) < end for message in batch.messages)
+        if not older or since >= batch.since:
+            return [batch]
+        dated = replace(batch, messages=batch.messages[:older], since=since, log_end=0)
+        rest = replace(batch, messages=batch.messages[older:])
+        return [dated, rest] if rest.messages else [replace(dated, log_end=batch.log_end)]
+
     def drop(self, partition: TopicPartition) -> None:
         """Forget the records of an assignment that ends. Its next owner reads them again."""
+        self._seen.pop(partition, None)
         self._waiting = [each for each in self._waiting if each.origin.partition != partition]
 
     def _keep(self, batch: PartitionBatch, seconds: float, *, everything: bool = False) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "offsets_reader",
     "producer_properties",
     "reader_properties",
+    "unreported",
 ]
 
 Report = Callable[[str, str], None]
@@ -38,6 +39,10 @@ def _reporting(client: str, report: Report, logger: logging.Logger) -> dict[str,
         report(client, error.name())
 
     return {"error_cb": on_error, "logger": logger}
+
+
+def unreported(_client: str, _code: str) -> None:
+    """Ignore an error of a client: a call that cannot go on raises what went wrong."""
 
 
 def admin(kafka: Kafka) -> AdminClient:

@@ -13,8 +13,9 @@ after a pause.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from confluent_kafka import (
@@ -25,7 +26,15 @@ from confluent_kafka import (
     TopicCollection,
 )
 from confluent_kafka import TopicPartition as KafkaTopicPartition
-from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    ConfigResource,
+    ListOffsetsResultInfo,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
 from confluent_kafka.admin import ConsumerGroupDescription as GroupDescribed
 from confluent_kafka.admin import TopicDescription as TopicDescribed
 
@@ -35,6 +44,7 @@ from connector.kafka.host import HOST, Host
 from connector.model import UNKNOWN_EPOCH, TopicDescription, TopicPartition
 
 __all__ = [
+    "MAY_NOT",
     "Cluster",
     "error_code",
     "unavailable",
@@ -75,19 +85,22 @@ _NO_RECORD = -1
 that was not answered in time has no error either, but `OFFSET_INVALID` (librdkafka 2.16)."""
 _PASSING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a question is asked again whose error passes by itself."""
-_DENIED = frozenset(
+_LOOK_SECONDS = 0.1
+"""How often a pause looks whether anybody still waits for the answer."""
+MAY_NOT = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
+"""Errors of a client that lacks a right."""
 T = TypeVar("T")
 
 
 def unavailable(what: str, error: KafkaError) -> KafkaUnavailable:
     """Translate an error of Kafka's client."""
-    if error.code() in _DENIED:
+    if error.code() in MAY_NOT:
         return KafkaDenied(
             f"{what}: this client may not ({error.name()}); grant it the rights that docs/kafka/index.md lists"
         )
@@ -118,18 +131,6 @@ def _is_unanswered(error: KafkaUnavailable) -> bool:
     return code <= 0 or code in _NOT_IN_CHARGE
 
 
-def _until_it_passes(ask: Callable[[], T], passing: Collection[int], sleep: Callable[[float], None]) -> T:
-    """Ask again, after pauses, while the answer is one of these errors."""
-    for pause in _PASSING_SECONDS:
-        try:
-            return ask()
-        except KafkaUnavailable as error:
-            if error_code(error) not in passing:
-                raise
-        sleep(pause)
-    return ask()
-
-
 class Cluster:
     """Asks the brokers, with an admin client from ``make`` and a consumer for the group's offsets.
 
@@ -141,10 +142,42 @@ class Cluster:
         self._made = make()
         self._offsets = offsets
         self._sleep = host.sleep
+        self._of_thread = host.local()
+        """Its ``wanted`` says whether the calling thread's questions are still wanted, where `asked_while` said so."""
         self._unanswered: list[AdminClient] = []
         """Clients whose answer is overdue, as after the process was stopped for a while. They are
         kept: freeing a client with a request in flight crashes the process (seen with
         confluent-kafka 2.16)."""
+
+    @contextmanager
+    def asked_while(self, wanted: Callable[[], bool]) -> Iterator[None]:
+        """Have this thread ask nothing again once ``wanted`` says no: the question raises what it had for an answer."""
+        self._of_thread.wanted = wanted
+        try:
+            yield
+        finally:
+            del self._of_thread.wanted
+
+    def _is_wanted(self) -> bool:
+        wanted: Callable[[], bool] | None = getattr(self._of_thread, "wanted", None)
+        return wanted is None or wanted()
+
+    def _until_it_passes(self, ask: Callable[[], T], passing: Collection[int]) -> T:
+        """Ask again, after pauses, while the answer is one of these errors."""
+        for pause in _PASSING_SECONDS:
+            try:
+                return ask()
+            except KafkaUnavailable as error:
+                if error_code(error) not in passing or not self._pause(pause):
+                    raise
+        return ask()
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait; return whether the answer is wanted after that. End at once when it is not."""
+        while seconds > 0 and self._is_wanted():
+            self._sleep(min(seconds, _LOOK_SECONDS))
+            seconds -= _LOOK_SECONDS
+        return self._is_wanted()
 
     def _ask(
         self,
@@ -153,9 +186,7 @@ class Cluster:
         passing: Collection[int] = _PASSING,
     ) -> T:
         """Ask a question, again while the answer is an error that passes."""
-        return _until_it_passes(
-            lambda: self._ask_until_answered(question, tries or _TRIES_SECONDS, passing), passing, self._sleep
-        )
+        return self._until_it_passes(lambda: self._ask_until_answered(question, tries or _TRIES_SECONDS, passing), passing)
 
     def _ask_until_answered(
         self, question: Callable[[AdminClient, float], T], tries: tuple[float, ...], passing: Collection[int]
@@ -166,7 +197,7 @@ class Cluster:
             try:
                 return self._ask_once(question, seconds, passing)
             except KafkaUnavailable as error:
-                if not _is_unanswered(error) or error_code(error) in passing:
+                if not _is_unanswered(error) or error_code(error) in passing or not self._is_wanted():
                     raise
         return self._ask_once(question, last, passing)
 
@@ -235,7 +266,7 @@ class Cluster:
         # Not by the admin client: it keeps asking the coordinator it found first. If the group has
         # moved, the refusal (NOT_COORDINATOR) ends the process by a segmentation fault (librdkafka
         # 2.16, seen; its issue 5040).
-        found = _until_it_passes(lambda: self._ask_committed(partition), _PASSING, self._sleep)
+        found = self._until_it_passes(lambda: self._ask_committed(partition), _PASSING)
         if found.offset < 0:
             return None
         epoch = cast("int | None", found.leader_epoch)  # its stub knows no commit without one
@@ -265,33 +296,34 @@ class Cluster:
         found = self._offset(partition, OffsetSpec.for_timestamp(time_ms), isolation, may_lack=True)
         return None if found < 0 else found
 
+    def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return when the first record of each partition was written, of those that have one."""
+        found = self._listed(partitions, OffsetSpec.for_timestamp(0), IsolationLevel.READ_UNCOMMITTED, may_lack=True)
+        return {partition: first.timestamp for partition, first in found.items() if first.offset >= 0}
+
     def _offset(
         self, partition: TopicPartition, spec: OffsetSpec, isolation: IsolationLevel, *, may_lack: bool = False
     ) -> int:
-        place = KafkaTopicPartition(*partition)
+        offset: int = self._listed([partition], spec, isolation, may_lack=may_lack)[partition].offset
+        return offset
 
-        def ask(client: AdminClient, seconds: float) -> int:
-            asked = client.list_offsets({place: spec}, isolation_level=isolation, request_timeout=seconds)
-            offset: int = _wait(f"offsets of {partition}", asked[place]).offset
-            if offset < 0 and not (may_lack and offset == _NO_RECORD):
-                raise KafkaUnavailable(f"offsets of {partition}: no broker knows them")
-            return offset
+    def _listed(
+        self, partitions: Iterable[TopicPartition], spec: OffsetSpec, isolation: IsolationLevel, *, may_lack: bool = False
+    ) -> dict[TopicPartition, ListOffsetsResultInfo]:
+        """Return the offset of each partition that a question is about, with its timestamp.
 
-        return self._ask(ask, passing=_PASSING | _UNKNOWN_PARTITION)
+        It may be `_NO_RECORD` where it ``may_lack``.
+        """
+        specs = {KafkaTopicPartition(*partition): spec for partition in partitions}
 
-    def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return when the first record of each partition was written, of those that have one."""
-        specs = {KafkaTopicPartition(*partition): OffsetSpec.for_timestamp(0) for partition in partitions}
-
-        def ask(client: AdminClient, seconds: float) -> dict[TopicPartition, int]:
-            asked = client.list_offsets(specs, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds)
+        def ask(client: AdminClient, seconds: float) -> dict[TopicPartition, ListOffsetsResultInfo]:
+            asked = client.list_offsets(specs, isolation_level=isolation, request_timeout=seconds)
             found = {}
             for place, future in asked.items():
-                first = _wait(f"first record of {place.topic}-{place.partition}", future)
-                if first.offset >= 0:
-                    found[TopicPartition(place.topic, place.partition)] = first.timestamp
-                elif first.offset != _NO_RECORD:
-                    raise KafkaUnavailable(f"first record of {place.topic}-{place.partition}: no broker knows it")
+                partition = TopicPartition(place.topic, place.partition)
+                found[partition] = info = _wait(f"offsets of {partition}", future)
+                if info.offset < 0 and not (may_lack and info.offset == _NO_RECORD):
+                    raise KafkaUnavailable(f"offsets of {partition}: no broker knows them")
             return found
 
         return self._ask(ask, passing=_PASSING | _UNKNOWN_PARTITION)

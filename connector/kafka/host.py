@@ -32,6 +32,10 @@ class Host:
         """Make an event."""
         return threading.Event()
 
+    def local(self) -> Any:
+        """Make an object whose attributes each thread has to itself."""
+        return threading.local()
+
     def semaphore(self, value: int) -> threading.Semaphore:
         """Make a semaphore."""
         return threading.Semaphore(value)

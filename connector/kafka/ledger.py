@@ -119,11 +119,12 @@ class Ledger:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
-        topic = self._cluster.describe(source.topic)
-        if topic is None:
-            raise LedgerUnavailable(f"topic {source.topic} does not exist")
-        ledger = self._own.ensure(topic)
-        return self._reader.recover(self.cluster_id, source, topic, ledger, truncated=truncated, wanted=wanted)
+        with self._cluster.asked_while(wanted):
+            topic = self._cluster.describe(source.topic)
+            if topic is None:
+                raise LedgerUnavailable(f"topic {source.topic} does not exist")
+            ledger = self._own.ensure(topic)
+            return self._reader.recover(self.cluster_id, source, topic, ledger, truncated=truncated, wanted=wanted)
 
 
 class LedgerReader:

@@ -34,6 +34,7 @@ from typing import cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
+from connector.kafka.cluster import MAY_NOT
 from connector.kafka.host import Host
 from connector.model import UNKNOWN_EPOCH, TopicPartition
 
@@ -42,15 +43,7 @@ __all__ = ["DENIED", "Gone", "Positions", "kafka_place"]
 _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
-DENIED = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,  # noqa: SLF001 - the same
-    }
-)
+DENIED = MAY_NOT | {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}  # noqa: SLF001 - the same
 """Errors that need operator action. The client goes on by itself once they are fixed."""
 
 
@@ -233,6 +226,14 @@ class Positions:
         elif code not in DENIED and position is not None:
             self._stand_still(partition, error.name())
         return None
+
+    def log_end(self, partition: TopicPartition) -> int:
+        """Return the end of a partition's log as the last fetch told it; 0 where none has."""
+        try:
+            _, end = self._client.get_watermark_offsets(KafkaTopicPartition(*partition), cached=True)
+        except KafkaException:
+            return 0
+        return max(end, 0)
 
     def take_unreported(self) -> list[tuple[TopicPartition, int, str]]:
         """Return the partitions that stand still since the last call: where each does, and why."""

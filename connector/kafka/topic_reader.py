@@ -30,10 +30,6 @@ __all__ = ["TopicReader", "headers"]
 _COUNT_EVERY = 500
 
 
-def _unreported(_client: str, _code: str) -> None:
-    """Ignore it: a call that cannot go on raises what went wrong."""
-
-
 class TopicReader:
     """Reads source, ledger and dead-letter topics. Making one asks the brokers.
 
@@ -44,7 +40,7 @@ class TopicReader:
         self.cluster = Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
         self.advance = advance
         self.cluster_id = self.cluster.cluster_id()
-        self._properties = clients.reader_properties(kafka, _unreported, logging.getLogger("librdkafka"))
+        self._properties = clients.reader_properties(kafka, clients.unreported, logging.getLogger("librdkafka"))
 
     def source(self, topic: str) -> TopicDescription:
         """Return the description of a source topic, which must exist."""

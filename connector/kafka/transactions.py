@@ -92,7 +92,7 @@ class TransactionalProducer:
             "delivery.timeout.ms": _TRANSACTION_MS // 2,
             "linger.ms": 5,
         }
-        properties = clients.producer_properties(kafka, _unreported, logging.getLogger("librdkafka"))
+        properties = clients.producer_properties(kafka, clients.unreported, logging.getLogger("librdkafka"))
         given = {key: value for key, value in properties.items() if key not in _UNFIT}
         self._producer = Producer(given | fixed)
 
@@ -184,7 +184,3 @@ class TransactionalProducer:
         if code in _REFUSED:
             return RecordsRefused(error.name())
         return KafkaUnavailable(f"writing to the source topic: {error.name()}")
-
-
-def _unreported(_client: str, _code: str) -> None:
-    """Ignore it: a call that cannot go on raises what went wrong."""

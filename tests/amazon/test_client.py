@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import math
 import socket
+import threading
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -22,6 +24,7 @@ from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink, _FreshTokens
 from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret, refresh_form
 from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdicts
+from tests.patience import patience
 
 ACCEPTED = orjson.dumps({"success": [{"index": 0}]})
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -512,12 +515,17 @@ class _Names:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.address: str | None = "127.0.0.1"
+        self.hangs: threading.Event | None = None
+        self.threads: list[threading.Thread] = []
         self._resolve = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self._asked)
 
     def _asked(self, host: str, *more: Any, **named: Any) -> Any:
         if host != "amazon.example":
             return self._resolve(host, *more, **named)
+        if self.hangs is not None:
+            self.threads.append(threading.current_thread())
+            self.hangs.wait(30)
         if self.address is None:
             raise socket.gaierror(socket.EAI_AGAIN, "no answer")
         return self._resolve(self.address, *more, **named)
@@ -573,6 +581,41 @@ async def test_a_name_that_cannot_be_resolved_for_now_has_its_last_address(
     assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
     names.address = None
     assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+
+
+@pytest.mark.parametrize(("lookup", "timeout", "reason"), [(60.0, 0.2, "timeout"), (0.2, 60.0, "dns")])
+async def test_a_request_ends_in_time_though_the_look_up_of_its_name_hangs(
+    lookup: float, timeout: float, reason: str, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LOOKUP_SECONDS", lookup)
+    names = _Names(monkeypatch)
+    names.hangs = threading.Event()
+    sink = sink_to(token="Atza|fixed", url="http://amazon.example:1", timeout_seconds=timeout)
+    began = time.monotonic()
+    for _ in range(8):  # more than a small executor has threads
+        assert (await failure(sink)).reason == reason
+    assert time.monotonic() - began < patience(20)
+    await sink.close()
+    # Nothing ends the look-up itself: one thread is left behind, and it does not hold the process up.
+    assert [thread.daemon for thread in names.threads] == [True]
+    names.hangs.set()
+    names.threads[0].join(10)
+
+
+async def test_a_name_whose_look_up_hangs_has_its_last_address(
+    stack: AsyncExitStack, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_SESSION_SECONDS", 0.0)
+    names = _Names(monkeypatch)
+    port = await _named_server(stack, "127.0.0.1", 0, [], asyncio.Event())
+    sink = sink_to(token="Atza|fixed", url=f"http://amazon.example:{port}")
+    assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
+    monkeypatch.setattr(client, "_LOOKUP_SECONDS", 0.2)
+    names.hangs = threading.Event()
+    assert [await sink.send(b"{}", 1, may_start=always) for _ in range(3)] == [Verdicts([DELIVERED])] * 3
+    assert len(names.threads) == 1
+    names.hangs.set()
+    names.threads[0].join(10)
 
 
 async def test_nobody_listening_passes(unused_tcp_port: int, sink_to: SinkMaker) -> None:

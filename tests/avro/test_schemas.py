@@ -631,6 +631,34 @@ def test_an_answer_that_trickles_in_is_waited_for_no_longer_than_told_and_leaves
         registry._client.close()
 
 
+def test_a_look_up_of_the_registrys_name_that_hangs_holds_a_question_no_longer_than_told_and_only_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that asks is the one that polls Kafka."""
+    goes_on, looked_up, look_up = threading.Event(), list[threading.Thread](), socket.getaddrinfo
+
+    def hang(host: str, *more: Any, **named: Any) -> Any:
+        looked_up.append(threading.current_thread())
+        goes_on.wait(30)
+        return look_up("localhost", *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    registry = Registry({"url": server.url.replace("localhost", "registry.example"), "timeout": "0.3", "max.retries": "0"})
+    try:
+        for _ in range(5):
+            began = time.monotonic()
+            with pytest.raises(SchemaUnavailable, match="Timeout"):
+                registry.check()
+            assert time.monotonic() - began < patience(5)
+        assert [thread.daemon for thread in looked_up] == [True]  # nothing ends it, and it does not hold the process up
+        goes_on.set()
+        looked_up[0].join(10)
+        registry.check()
+    finally:
+        goes_on.set()
+        registry._client.close()
+
+
 def test_a_question_to_many_addresses_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connector.avro.schemas.QUESTION_SECONDS", 1.0)
     trickle = Trickle(TRICKLES["body"])

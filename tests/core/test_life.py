@@ -9,6 +9,8 @@ import pytest
 from connector.core import commands, inputs, status
 from connector.core.assignment import Phase
 from connector.core.batching import BatchPolicy
+from connector.core.commit_metadata import LedgerPosition
+from connector.core.landmarks import Landmarks
 from connector.model import (
     DELIVERED,
     Facts,
@@ -25,6 +27,7 @@ from tests.core.conversation import (
     POLICY,
     REJECTED,
     RETRY,
+    WEEK_MS,
     Conversation,
     a_recovery,
     commits,
@@ -117,7 +120,7 @@ def test_what_was_not_sent_is_released_at_once() -> None:
     talk.start()
     talk.last_poll = -100.0
     talk.poll(good(0), good(1))
-    assert talk.tell(inputs.Revoked((1,))) == [commands.Release(PLACE, 1, 2)]
+    assert talk.tell(inputs.Revoked((1,))) == [commands.Release(PLACE, 1, 0)]
     assert talk.pipeline.wake_at(talk.moment) is None
 
 
@@ -127,7 +130,7 @@ def test_a_drain_waits_no_longer_than_it_may_and_what_comes_later_is_still_writt
     talk.poll(good(0, "a"), good(1))
     talk.tell(inputs.Revoked((1,)))
     assert talk.wait(39.9) == []
-    assert talk.wait(0.1) == [commands.Release(PLACE, 1, 2)]
+    assert talk.wait(0.1) == [commands.Release(PLACE, 1, 0)]
     assert status.in_flight_events(talk.pipeline) == 0
     assert written(talk.verdicts(b"[0,1]", DELIVERED, REJECTED)) == [(0, Outcome.DELIVERED)]
     assert talk.pipeline.statistics.late_answers == 2
@@ -331,3 +334,68 @@ def test_a_partition_of_a_topic_that_was_recreated_starts_over_and_others_go_on(
     assert talk.tell(inputs.TopicSeen("conversions", "new-id")) == [commands.StartOver(PLACE, 1)]
     talk.tell(inputs.Lost((1,)))
     assert talk.tell(inputs.TopicSeen("conversions", "new-id")) == []
+
+
+def cut_ledger() -> Conversation:
+    """Return a conversation whose ledger had 50 entries when it was restored, and has one record to write down."""
+    talk = Conversation()
+    talk.ledger_end = 50
+    talk.start(recovery=replace(a_recovery(), position=LedgerPosition("ledger-id", 50)))
+    talk.poll(good(0), (1, None, None, None))
+    return talk
+
+
+@pytest.mark.parametrize("next_offset", [1, 59, 60])
+def test_an_entry_below_the_ledgers_end_shows_that_the_ledger_was_cut_and_its_partition_starts_over(
+    next_offset: int,
+) -> None:
+    talk = cut_ledger()
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.wait(1.0)
+
+    out = talk.tell(inputs.FactsAppended(1, next_offset, NOW_MS + 1_000))
+
+    # The commit names what was lost, so the restore finds it missing; it passes no record whose fact was lost.
+    assert kinds(out) == [commands.Commit, commands.StartOver]
+    (commit,) = [command for command in out if isinstance(command, commands.Commit)]
+    assert (commit.points[0].next_offset, commit.points[0].metadata) == (0, "v1 topic-id ledger-id:60")
+
+
+def test_an_entry_at_the_ledgers_end_or_beyond_shows_no_cut() -> None:
+    talk = cut_ledger()
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.wait(1.0)
+
+    assert commits(talk.tell(inputs.FactsAppended(1, 61, NOW_MS + 1_000))) == [2]
+
+
+def test_a_commit_after_a_cut_names_the_entries_that_were_lost() -> None:
+    talk = Conversation()
+    landmarks = Landmarks(WEEK_MS)
+    landmarks.passed(49, NOW_MS - 5_000)
+    recovery = replace(a_recovery(), position=LedgerPosition("ledger-id", 50), landmarks=landmarks)
+    talk.ledger_end = 50
+    talk.start(recovery=recovery)
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)
+
+    out = talk.tell(inputs.FactsAppended(1, 60, NOW_MS + 1_000))
+
+    (commit,) = [command for command in out if isinstance(command, commands.Commit)]
+    assert commit.points[0].metadata == f"v1 topic-id ledger-id:60 kept 604800 49:{NOW_MS - 5_000} 59:{NOW_MS}"
+
+
+def test_a_ledger_that_was_cut_before_the_opening_entry_is_restored_again_and_nothing_is_committed() -> None:
+    talk = Conversation()
+    talk.tell(inputs.Assigned(PLACE, 1))
+    talk.tell(inputs.Restored(1, replace(a_recovery(), position=LedgerPosition("ledger-id", 50))))
+
+    assert talk.tell(inputs.FactsAppended(1, 50, NOW_MS)) == [commands.StartOver(PLACE, 1)]
+
+
+def test_a_drain_whose_ledger_was_cut_ends_without_a_commit_of_what_was_lost() -> None:
+    talk = cut_ledger()
+    talk.tell(inputs.Revoked((1,)))
+    talk.verdicts(b"[0]", DELIVERED)
+
+    assert talk.tell(inputs.FactsAppended(1, 7, NOW_MS)) == [commands.Release(PLACE, 1, 0)]

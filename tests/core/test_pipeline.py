@@ -72,14 +72,15 @@ def test_an_open_record_holds_back_the_commit_of_those_above_it() -> None:
     assert commits(talk.appended()) == [2]
 
 
-def test_the_ledger_position_never_goes_back() -> None:
+def test_a_commit_names_the_ledgers_end_as_the_restore_found_it_and_then_the_last_entrys() -> None:
     talk = Conversation()
+    talk.ledger_end = 50
     talk.start(recovery=replace(a_recovery(), position=LedgerPosition("ledger-id", 50)))
     talk.poll((0, None, None, None))
     talk.wait(1.0)
     (commit,) = talk.appended()
     assert isinstance(commit, commands.Commit)
-    assert commit.points[0].metadata == "v1 topic-id ledger-id:50"
+    assert commit.points[0].metadata == "v1 topic-id ledger-id:70"
 
 
 def test_the_end_of_the_log_is_committed_once_what_stands_before_it_is_written_down() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -13,8 +14,16 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
 from connector.errors import KafkaUnavailable
 from connector.kafka import cluster
 from connector.kafka.cluster import Cluster, unavailable
+from connector.kafka.host import Host
 from connector.kafka.managed_topics import ManagedTopics
 from connector.model import TopicDescription, TopicPartition
+
+
+class _Host(Host):
+    """This machine, but for its sleep."""
+
+    def __init__(self, sleep: Callable[[float], None] = lambda _: None) -> None:
+        self.sleep = sleep  # type: ignore[method-assign]
 
 
 class _Asked:
@@ -23,7 +32,7 @@ class _Asked:
     def __init__(self, *answers: KafkaError | str, sleep: Callable[[float], None] = lambda _: None) -> None:
         self.made = 0
         self._answers = list(answers)
-        self.topics = Cluster(cast("Any", self._make), cast("Any", None), cast("Any", SimpleNamespace(sleep=sleep)))
+        self.topics = Cluster(cast("Any", self._make), cast("Any", None), _Host(sleep))
 
     def _make(self) -> SimpleNamespace:
         self.made += 1
@@ -52,7 +61,7 @@ def test_a_question_whose_error_passes_is_asked_again_after_growing_pauses_and_o
     pauses: list[float] = []
     asked = _Asked(*[KafkaError(code)] * 3, "id", sleep=pauses.append)
     assert asked.topics.cluster_id() == "id"
-    assert pauses == [0.1, 0.2, 0.4]
+    assert sum(pauses) == pytest.approx(0.1 + 0.2 + 0.4)
     assert asked.made == 4
 
 
@@ -62,6 +71,35 @@ def test_a_question_whose_error_does_not_pass_is_given_up_after_some_seconds() -
     with pytest.raises(KafkaUnavailable, match="NOT_CONTROLLER"):
         asked.topics.cluster_id()
     assert 5 < sum(pauses) < 10
+
+
+def test_a_pause_ends_once_nobody_waits_for_the_answer_any_more() -> None:
+    """Else a restore would hold its thread for seconds at a shutdown."""
+    pauses: list[float] = []
+    asked = _Asked(*[KafkaError(KafkaError.NOT_CONTROLLER)] * 20, sleep=pauses.append)
+    with asked.topics.asked_while(lambda: len(pauses) < 4), pytest.raises(KafkaUnavailable):
+        asked.topics.cluster_id()
+    assert len(pauses) == 4
+    with asked.topics.asked_while(lambda: False), pytest.raises(KafkaUnavailable):
+        asked.topics.cluster_id()
+    assert len(pauses) == 4
+
+
+def test_brokers_that_are_gone_are_not_asked_again_once_nobody_waits_for_the_answer() -> None:
+    asked = _Silent(0)
+    with asked.topics.asked_while(lambda: len(asked.seconds) < 2), pytest.raises(KafkaUnavailable):
+        asked.topics.describe("topic")
+    assert asked.seconds == [2.0, 3.0]
+
+
+def test_what_one_thread_waits_for_is_no_matter_of_another() -> None:
+    asked = _Asked(KafkaError(KafkaError.NOT_CONTROLLER), "id")
+    found: list[str] = []
+    with asked.topics.asked_while(lambda: False):
+        other = threading.Thread(target=lambda: found.append(asked.topics.cluster_id()))
+        other.start()
+        other.join()
+    assert found == ["id"]
 
 
 @pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT])
@@ -78,8 +116,7 @@ class _Groups:
 
     def __init__(self, *answers: KafkaError | str) -> None:
         self._answers = list(answers)
-        host = cast("Any", SimpleNamespace(sleep=lambda _: None))
-        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None), host)
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None), _Host())
 
     def describe_configs(self, resources: list[Any], **_: object) -> dict[Any, Future[Any]]:
         answer, future = self._answers.pop(0), Future[Any]()
@@ -125,8 +162,7 @@ class _Silent:
         self.seconds: list[float] = []
         self._silent = silent
         self._answer = answer
-        host = cast("Any", SimpleNamespace(sleep=lambda _: None))
-        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None), host)
+        self.topics = Cluster(cast("Any", lambda: self), cast("Any", None), _Host())
 
     def list_offsets(self, asked: dict[Any, object], *, request_timeout: float, **_: object) -> dict[Any, Any]:
         self.seconds.append(request_timeout)
@@ -174,7 +210,7 @@ def test_a_partition_whose_first_record_no_broker_said_is_not_taken_for_an_empty
     assert asked.topics.first_times([TopicPartition("topic", 0)]) == found
     assert asked.seconds == [2.0, 3.0]
 
-    with pytest.raises(KafkaUnavailable, match="no broker knows it"):
+    with pytest.raises(KafkaUnavailable, match="no broker knows them"):
         _Silent(99).topics.first_times([TopicPartition("topic", 0)])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import commands, inputs
@@ -79,6 +79,14 @@ class FakeClient:
 
         What that call had found before is dropped, which is the client's doing too.
         """
+        self.log_end: int | None = None
+        """As the last fetch told it; None where the client knows none."""
+
+    def get_watermark_offsets(self, _place: KafkaTopicPartition, *, cached: bool) -> tuple[int, int]:
+        assert cached, "the thread that polls does not wait for an answer"
+        if self.log_end is None:
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+        return 0, self.log_end
 
     def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
         found: list[FakeMessage] = []
@@ -315,6 +323,38 @@ def test_it_is_told_how_long_records_have_waited_since_they_were_polled(scene: S
     decode_again(scene, (ZERO, 0))
 
     assert [round(waited) for waited in scene.intake.waited] == [0, 30, 30]
+
+
+def test_what_stood_in_the_log_when_an_earlier_record_began_to_wait_has_waited_as_long(scene: Scene) -> None:
+    """Else each unknown id in the log would hold its partition up for the whole patience, one after the other."""
+    clock = SetClock()
+    scene.source._backlog._host = scene.source._poller._host = clock
+    scene.client.log_end = 7
+    scene.intake.lacking = {(ZERO, 3)}
+    scene.take(FakeMessage(ZERO, 3))
+    clock.now += 30.0
+    decode_again(scene)
+    scene.intake.waited.clear()
+
+    scene.take(FakeMessage(ZERO, 6), FakeMessage(ZERO, 7), FakeMessage(ONE, 6))
+    assert scene.polled()[-3:] == [(ZERO, 1, [6]), (ZERO, 1, [7]), (ONE, 2, [6])]
+    assert [round(waited) for waited in scene.intake.waited] == [30, 0, 0]
+
+    # What waits behind that end is seen from then on; an end that is not known dates nothing back.
+    scene.intake.lacking, scene.client.log_end = {(ZERO, 8)}, None
+    scene.take(FakeMessage(ZERO, 8))
+    clock.now += 30.0
+    decode_again(scene)
+    scene.take(FakeMessage(ZERO, 9))
+    assert round(scene.intake.waited[-1]) == 0
+
+
+def test_what_was_seen_in_the_log_of_an_assignment_is_forgotten_with_it(scene: Scene) -> None:
+    scene.client.log_end = 7
+    scene.intake.lacking = {(ZERO, 3)}
+    scene.take(FakeMessage(ZERO, 3))
+    scene.source._carry_out(commands.StartOver(ZERO, 1))
+    assert scene.source._backlog._seen == {}
 
 
 def test_records_that_come_behind_those_that_wait_wait_too(scene: Scene) -> None:

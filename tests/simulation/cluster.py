@@ -36,7 +36,7 @@ from connector.kafka import reader
 from connector.kafka.cluster import _TRIES_SECONDS
 from connector.model import TopicPartition
 from tests.simulation.cuts import COORDINATOR, Cuts
-from tests.simulation.records import START_MS, Row
+from tests.simulation.records import Calendar, Row
 from tests.simulation.virtual_time import HOST, Process, VirtualLoop
 
 __all__ = [
@@ -227,6 +227,7 @@ class Cluster:
         self.incremental = incremental
         self.topics: dict[str, Topic] = {}
         self.committed: dict[TopicPartition, Commit] = {}
+        self.calendar = Calendar()
         self.group = Group(self)
         self.cuts = Cuts(loop)
         self._ids = 0
@@ -260,7 +261,7 @@ class Cluster:
         return self.dice.random() ** 3 * (0.1 if self.calm else most)
 
     def wall_ms(self) -> int:
-        return START_MS + round(self.loop.time() * 1000)
+        return self.calendar.wall_ms(self.loop.time())
 
     def truncate(self, place: TopicPartition, kept: int, grown: Sequence[Row]) -> None:
         """Lose all but the first ``kept`` of a log, as by an unclean election, and let others grow in their place."""

@@ -43,7 +43,7 @@ from connector.model import (
 )
 from tests.simulation.cluster import SESSION_SECONDS, Cluster, Commit, Stored
 from tests.simulation.member import DESTINATION, LEDGER, LETTERS, SOURCE, TO_EARLIEST, Member, Observer
-from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, START_MS, Nature, Row
+from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row
 from tests.simulation.vendor import Acceptance
 from tests.simulation.virtual_time import Process
 
@@ -134,6 +134,10 @@ class Part:
     """Its process ended before all of that could be written down."""
     taken_away: bool = False
     """The group gave the partition to another while this one did not know."""
+    ledger_end: int = 0
+    """Of the ledger as it knows it: by its restore, and by its own entries since."""
+    cut_short: bool = False
+    """It was told of an entry of its own below that, and has not begun anew yet."""
 
 
 def _rests_on(commit: Commit) -> int:
@@ -263,6 +267,9 @@ class Oracle(Observer):
         self._take_in(member, told, now)
         for command in commands:
             self._commanded(member, command, now)
+        if isinstance(told, inputs.FactsAppended):
+            part = self._parts[member.process.name, told.generation]
+            self.check(not part.cut_short, "I3: goes on with a ledger that went back below {}", part.ledger_end)
         self._check_counts(member)
 
     def _take_in(self, member: Member, told: inputs.Input, now: Moment) -> None:  # noqa: PLR0912 - one line per kind of input
@@ -291,9 +298,14 @@ class Oracle(Observer):
                     self._polled(self._parts[name, poll.generation], poll)
             case inputs.RequestFinished():
                 self._answered(self._requests.pop((name, told.request)), told, now)
-            case inputs.FactsAppended(generation):
+            case inputs.Restored(generation, recovery):
+                self._parts[name, generation].ledger_end = recovery.position.next_offset
+            case inputs.FactsAppended(generation, next_offset):
                 self._unconfirmed.pop((name, generation), None)
                 self._confirmed_at[name] = now.monotonic
+                part = self._parts[name, generation]
+                part.cut_short = next_offset <= part.ledger_end and part.draining_since is None and part.end is None
+                part.ledger_end = max(part.ledger_end, next_offset)
             case inputs.LetterWritten(generation, offset):
                 part = self._parts[name, generation]
                 row = next(row for row in part.received if row.offset == offset)
@@ -361,6 +373,8 @@ class Oracle(Observer):
                 self._started(self._owned(name, generation, "start"), offset, epoch)
             case commands.Pause(_, generation) | commands.Resume(_, generation):
                 self._owned(name, generation, "pause or resume")
+            case commands.StartOver(_, generation):
+                self._owned(name, generation, "start over").cut_short = False
             case commands.Send():
                 self._sent(member, command, now)
             case commands.AppendFacts():
@@ -440,11 +454,12 @@ class Oracle(Observer):
         """Return what a start from now skips: of a partition that we never had, what is older than our facts of others."""
         ledger = self.cluster.topics[LEDGER].partitions if self.cluster else []
         entries = [[stored for stored in log if self._is_of_us(stored)] for log in ledger]
-        known = [stored for stored in entries[part.partition] if stored.written[1] < START_MS + 1000 * part.restoring_since]
+        restoring_ms = self.cluster.calendar.wall_ms(part.restoring_since) if self.cluster else 0
+        known = [stored for stored in entries[part.partition] if stored.written[1] < restoring_ms]
         if known or not any(commit is not None and not commit.metadata for commit in part.commits):
             return []
         begun = [log[0].written[1] for log, of_us in zip(ledger, entries, strict=True) if log and log[:1] == of_us[:1]]
-        begun = [at for at in begun if at < START_MS + 1000 * part.restoring_since]
+        begun = [at for at in begun if at < restoring_ms]
         rows = [row for row in self._logs[part.partition] if row.offset < offset]
         return [row for row in rows if not begun or row.timestamp_ms < min(begun)]
 

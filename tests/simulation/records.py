@@ -23,6 +23,7 @@ __all__ = [
     "START_MS",
     "UNKNOWN_SCHEMA_ID",
     "WRITERS",
+    "Calendar",
     "Nature",
     "Row",
     "a_row",
@@ -31,7 +32,8 @@ __all__ = [
 
 START_MS = 1_800_000_000_000
 """True wall clock at virtual second 0."""
-MAX_AGE_MS = 7 * 86_400_000
+_DAY_MS = 86_400_000
+MAX_AGE_MS = 7 * _DAY_MS
 MAX_SKEW_MS = 300_000
 UNKNOWN_SCHEMA_ID = 99
 LATE_SCHEMA_ID = 3
@@ -39,6 +41,23 @@ LATE_SCHEMA_ID = 3
 CURSE = b"\xffcursed"
 WRITERS = (1, 2)
 """Ids of one schema, so that the registry is asked more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The true wall clock, by the virtual second.
+
+    Days may pass in one moment, for everybody: the window is counted in days, and a run takes minutes.
+    """
+
+    leap_at: float = float("inf")
+    days: float = 0.0
+    """How many pass then: fewer than an event may be old, so that no key that was acknowledged may be forgotten."""
+
+    def wall_ms(self, second: float) -> int:
+        """Return the milliseconds since 1970 at a virtual second."""
+        leapt = self.days * _DAY_MS if second >= self.leap_at else 0
+        return START_MS + round(second * 1000 + leapt)
 
 
 class Nature(Enum):
@@ -81,6 +100,8 @@ class Row:
     born: float
     """Virtual second at which it is produced."""
     nature: Nature
+    timestamp_ms: int
+    """When it was produced."""
     time_ms: int
     dedupe_id: str | None
     value: bytes | None
@@ -95,11 +116,6 @@ class Row:
     def name(self) -> str:
         """The event's name: it travels in the payload, so the vendor can tell copies apart."""
         return name_of(self.partition, self.offset, self.epoch)
-
-    @property
-    def timestamp_ms(self) -> int:
-        """When it was produced."""
-        return START_MS + round(self.born * 1000)
 
     def __repr__(self) -> str:
         return f"{self.partition}/{self.offset}e{self.epoch}:{self.nature.name}:{self.dedupe_id or '-'}"
@@ -128,6 +144,9 @@ _WEIGHTS = {
 }
 
 
+_NO_LEAP = Calendar()
+
+
 @cache
 def _encoder() -> EventEncoder:
     return EventEncoder(packaged("conversion_event.avsc"))
@@ -151,6 +170,7 @@ def rows(
     pace: float = 2.0,
     strange: bool = False,
     late: bool = False,
+    calendar: Calendar = _NO_LEAP,
 ) -> list[Row]:
     """Make the records of one partition: gaps, copies, epochs that change, events that turn stale on the way.
 
@@ -163,7 +183,10 @@ def rows(
     weights = dict(_WEIGHTS) | {Nature.REJECTED: dice.choice((8, 8, 100)), Nature.CURSED: 5 * strange}
     natures = dice.choices(list(weights), list(weights.values()), k=dice.randint(5, most))
     for nature in natures:
-        made.append(a_row(dice, partition, offset, epoch, born, nature, heavy=heavy, huge=huge, strange=strange, late=late))
+        sizes: dict[str, int] = {"heavy": heavy, "huge": huge}
+        made.append(
+            a_row(dice, partition, offset, epoch, born, nature, **sizes, strange=strange, late=late, calendar=calendar)
+        )
         offset += 1 if dice.random() < 0.9 else dice.randint(2, 5)
         epoch += dice.random() < 0.03
         born += dice.random() ** 2 * dice.choice((0.1, pace))
@@ -183,10 +206,12 @@ def a_row(
     copy: bool = True,
     strange: bool = False,
     late: bool = False,
+    calendar: Calendar = _NO_LEAP,
 ) -> Row:
     """Make a record; unless it may be a ``copy``, without a dedupe id."""
     dedupe_id = f"order-{dice.randint(1, 12)}" if copy and dice.random() < 0.7 else None
-    time_ms = _time(dice, nature, born)
+    now_ms = calendar.wall_ms(born)
+    time_ms = _time(dice, nature, now_ms)
     value: bytes | None = None
     if nature is Nature.CURSED:
         value = framed(WRITERS[0], CURSE + name_of(partition, offset, epoch).encode())
@@ -203,7 +228,9 @@ def a_row(
     headers: list[tuple[str, bytes | None]] = [("trace", b"%d" % offset)] if dice.random() < 0.2 else []
     record_key = None if dedupe_id is None else dedupe_id.encode()
     key, unreadable = digest([dedupe_id]), strange and dice.random() < 0.1
-    return Row(partition, offset, epoch, born, nature, time_ms, dedupe_id, value, record_key, headers, key, unreadable)
+    return Row(
+        partition, offset, epoch, born, nature, now_ms, time_ms, dedupe_id, value, record_key, headers, key, unreadable
+    )
 
 
 def _event(name: str, dedupe_id: str | None, time_ms: int, person: int, padding: int) -> dict[str, Any]:
@@ -224,15 +251,14 @@ def _event(name: str, dedupe_id: str | None, time_ms: int, person: int, padding:
     }
 
 
-def _time(dice: Random, nature: Nature, born: float) -> int:
-    now = START_MS + round(born * 1000)
+def _time(dice: Random, nature: Nature, now: int) -> int:
     match nature:
         case Nature.OLD:
             return now - MAX_AGE_MS - MAX_SKEW_MS - 30_000
         case Nature.ANCIENT:
             return now // 1000
         case Nature.FUTURE:
-            return now + 2 * 86_400_000
+            return now + 30 * _DAY_MS
     old = dice.choice((0, 0, 0, 3_600_000, MAX_AGE_MS - 5_000, MAX_AGE_MS - 20_000, MAX_AGE_MS - MAX_SKEW_MS * 3 // 2))
     return now - old - dice.randrange(1000)
 

@@ -52,7 +52,7 @@ from tests.simulation.member import (
     Registry,
 )
 from tests.simulation.oracle import Oracle, Violation
-from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Nature, Row, a_row, rows
+from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Calendar, Nature, Row, a_row, rows
 from tests.simulation.vendor import HEAVY_BODY, Vendor, VendorOdds
 from tests.simulation.virtual_time import Killed, VirtualLoop
 from tests.simulation.visitor import Visitor
@@ -64,6 +64,7 @@ _CALM_SECONDS = 400.0
 _BEAT_SECONDS = 10.0
 _GATE_SECONDS = SESSION_SECONDS / 2
 _MAX_BYTES = 3_000
+_MOST_DAYS = 6.5
 _RECORDS = 20
 """At most, of one partition."""
 _GROWN = 8
@@ -126,6 +127,14 @@ class World:
         self._mischief_odds = _draw(dice, _MOST_MISCHIEF, often)
         if alone:
             self._mischief_odds = replace(self._mischief_odds, **{alone: 1.5 * getattr(_MOST_MISCHIEF, alone)})
+        # Drawn apart, so that a seed without it tells the story that it told before there was such a thing.
+        self._more_dice = more_dice = Random(f"{seed}, and more")
+        calendar = Calendar()
+        if more_dice.random() < 0.15:
+            calendar = Calendar(self._chaos_seconds * more_dice.uniform(0.1, 0.9), more_dice.uniform(0.5, _MOST_DAYS))
+            loop.call_at(calendar.leap_at, self._happened, "days pass")
+        if more_dice.random() < 0.1:
+            loop.call_at(self._chaos_seconds * more_dice.uniform(0.3, 0.9), self._cut_ledger)
         strange = dice.random() < 0.2
         late = dice.random() < 0.15
         logs = [
@@ -138,12 +147,14 @@ class World:
                 pace=self._chaos_seconds / 3,
                 strange=strange,
                 late=late,
+                calendar=calendar,
             )
             for number in range(dice.randint(1, 3))
         ]
         self._oracle = Oracle(logs, self._plan.policy, _GATE_SECONDS, self._complain)
         incremental = self._plan.poll.incremental
         self._cluster = Cluster(loop, dice, _draw(dice, _MOST_ODDS, often), self._oracle, incremental=incremental)
+        self._cluster.calendar = calendar
         self._cluster.create_source(SOURCE, logs)
         for number in range(len(logs)):
             self._end_in_transaction(number)
@@ -281,6 +292,7 @@ class World:
             heavy=0,
             huge=0,
             copy=False,
+            calendar=self._cluster.calendar,
         )
         self._cluster.truncate(place, len(log), [beat])
         self._oracle.truncated(place.partition, _records(log), [beat])
@@ -356,6 +368,7 @@ class World:
             offset=stump.at + 1,
             epoch=self._epochs * 100,
             born=self._loop.time() + self._dice.choice((0.0, 0.5)),
+            calendar=self._cluster.calendar,
         )
         self._oracle.truncated(place.partition, _records(visible[:kept]), grown)
         self._cluster.truncate(place, kept, grown)
@@ -463,6 +476,20 @@ class World:
                 del self._cluster.topics[LEDGER]
                 for each in range(len(topic.partitions)):
                     self._oracle.ledger_lost(each, 0, 0)
+
+    def _cut_ledger(self) -> None:
+        """The ledger loses its end while its members go on, as by an unclean election."""
+        topic = self._cluster.topics.get(LEDGER)
+        if topic is None or self._ledger_harmed or self._visitors:
+            return
+        number = self._more_dice.randrange(len(topic.partitions))
+        log = topic.partitions[number]
+        if len(log) > 1:
+            self._ledger_harmed = True
+            self._happened("ledger lost its end under its members")
+            kept = self._more_dice.randrange(len(log))
+            self._oracle.ledger_lost(number, 0, log[kept].at)
+            del log[kept:]
 
     def _rewind(self, partition: int) -> None:
         """An operator sets the group back to a partition's beginning, while nobody is in it."""
