@@ -48,6 +48,11 @@ class FactLog:
         """Return the monotonic second at which `take` may have an entry; None while one is under way, or none waits."""
         return None if self.under_way is not None else self._due
 
+    @property
+    def writable(self) -> int:
+        """Return how many facts an entry written now could hold; 0 while one is under way, or has failed."""
+        return 0 if self.under_way is not None or self._failures else len(self.waiting)
+
     def ask_for_entry(self, at: float) -> None:
         """Have an entry written at this monotonic second, even an empty one."""
         self._due = at
@@ -63,17 +68,17 @@ class FactLog:
             self.unconfirmed_since = now
         return facts
 
-    def take(self, policy: FlushPolicy, now: float, *, complete: bool) -> Facts | None:
+    def take(self, policy: FlushPolicy, now: float, *, at_once: bool) -> Facts | None:
         """Return the facts of an entry to write now; None if none is due.
 
-        An entry is due after the interval, when it is full, or when it is ``complete``: nothing more
-        can be learnt that could go into it. After a failure the back-off alone decides.
+        An entry is due after the interval, when it is full, or ``at_once``: nothing more can be
+        learnt that could go into it, or many facts wait. After a failure the back-off alone decides.
         """
         if self.under_way is not None:
             return None
         if self.waiting and self._due is None:
             self._due = now + policy.interval_seconds
-        early = not self._failures and (len(self.waiting) >= policy.max_facts or (bool(self.waiting) and complete))
+        early = not self._failures and (len(self.waiting) >= policy.max_facts or (bool(self.waiting) and at_once))
         if not early and (self._due is None or now < self._due):
             return None
         entry, self.waiting = self.waiting.split(policy.max_facts)

@@ -349,11 +349,13 @@ class Pipeline:
         self._send_due(now)
         if self.clock.probe(now):
             self._ask_for_an_entry(now)
+        many_wait = self._many_facts_wait()
         committing: list[Assignment] = []
         for assignment in self._all.values():
             self._restore_due(assignment, now)
             self._outcomes.write_letters_due(assignment, now)
-            entry = assignment.facts.take(self._policy.flush, now.monotonic, complete=assignment.entry_complete)
+            at_once = many_wait or assignment.entry_complete
+            entry = assignment.facts.take(self._policy.flush, now.monotonic, at_once=at_once)
             if entry is not None:
                 self._out.append(assignment.append(entry, now))
             if assignment.outlived(self._policy.session_seconds, now):
@@ -389,6 +391,15 @@ class Pipeline:
     def _may_send(self) -> bool:
         """Return whether events may be judged, and facts about them be held and written down."""
         return self.clock.agrees and not self.ledger_behind
+
+    def _many_facts_wait(self) -> bool:
+        """Return whether to write what can be written before its interval ends, so that sending need not wait for it.
+
+        What waits behind an entry under way does not count: while one leader is slow, every other
+        partition would write its facts one by one.
+        """
+        writable = sum(assignment.facts.writable for assignment in self._all.values())
+        return 2 * writable >= self._policy.flush.max_unconfirmed
 
     def _ask_for_an_entry(self, now: Moment) -> None:
         for assignment in self._all.values():

@@ -32,7 +32,11 @@ class FlushPolicy:
     max_facts: int = 10_000
     """Facts per entry: about 0.25 MB, below any sensible ``max.message.bytes``."""
     max_unconfirmed: int = 50_000
-    """Facts not confirmed yet, of all partitions. Beyond it nothing more is sent."""
+    """Facts not confirmed yet, of all partitions. Beyond it nothing more is sent.
+
+    Once half as many wait that could be written, they are, whatever the interval: else no more than
+    this many events could pass in one interval.
+    """
     max_silence_seconds: float = 5.0
     """How long facts may be under way, with none confirmed of any partition, before sending stops.
 

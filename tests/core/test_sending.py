@@ -9,7 +9,7 @@ import pytest
 from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy
 from connector.core.breaker import OutagePolicy
-from connector.core.policy import BufferPolicy
+from connector.core.policy import BufferPolicy, FlushPolicy
 from connector.core.retry import RetryPolicy
 from connector.model import (
     DELIVERED,
@@ -18,7 +18,7 @@ from connector.model import (
     RequestFailed,
     TopicPartition,
 )
-from tests.core.builders import NOW_MS, PLACE, at
+from tests.core.builders import NOW_MS, PLACE, Shape, at
 from tests.core.conversation import (
     FLAW,
     POLICY,
@@ -29,6 +29,7 @@ from tests.core.conversation import (
     letters,
     sending,
     sends,
+    written,
 )
 
 # ---- an outage
@@ -232,6 +233,28 @@ def test_letters_held_back_are_given_back_with_their_partition() -> None:
     for offset in range(4):
         talk.tell(inputs.LetterWritten(1, offset))
     assert [command.unresolved for command in talk.appended() if isinstance(command, commands.Release)] == [3]
+
+
+# ---- facts that wait
+
+OTHER = TopicPartition(PLACE.topic, 1)
+
+
+def _without_value(*offsets: int) -> list[Shape]:
+    return [(offset, None, None, None) for offset in offsets]
+
+
+def test_facts_are_written_early_once_half_as_many_wait_as_may_be_unconfirmed() -> None:
+    talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 8)))
+    talk.start(1)
+    talk.start(2, place=OTHER)
+    assert written(talk.poll(*_without_value(0, 1, 2))) == []
+    out = talk.poll(*_without_value(7), generation=2, place=OTHER)
+    assert [offset for offset, _ in written(out)] == [0, 1, 2, 7]
+    talk.poll(*_without_value(3, 4, 5))
+    talk.appended(2)
+    assert written(talk.poll(*_without_value(8), generation=2, place=OTHER)) == [], "one slow leader hurries no other"
+    assert [offset for offset, _ in written(talk.wait(1.0))] == [8]
 
 
 # ---- clocks

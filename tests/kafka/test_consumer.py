@@ -254,6 +254,20 @@ def test_a_poll_ends_at_its_number_of_records(scene: Scene) -> None:
     assert scene.polled() == [(ZERO, 1, list(range(250)))]
 
 
+def test_a_poll_of_small_records_takes_few_calls(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    consume = scene.client.consume
+
+    def noting(count: int, seconds: float) -> list[FakeMessage]:
+        asked.append(count)
+        return consume(count, seconds)
+
+    monkeypatch.setattr(scene.client, "consume", noting)
+    scene.take(*[FakeMessage(ZERO, offset) for offset in range(400)])
+
+    assert asked == [1, 249]
+
+
 def test_a_poll_of_large_records_ends_by_its_size_with_one_at_most_above_it(scene: Scene) -> None:
     scene.client.waiting += [FakeMessage(ZERO, offset, size=900_000) for offset in range(6)]
     for _ in range(3):
