@@ -1,13 +1,13 @@
 # The connector as an image: `docker build --tag amazon-conversions-connector .`
 #
 # One stage builds and another runs, so that build tools are not in the final image. Only the packages
-# that requirements.lock names, by hash, are installed. The image runs as a user without a name, needs
-# no volume and writes no file.
+# that the lock file names, by hash, are installed: the dependencies, and the extras for AWS and Azure.
+# The image runs as a user without a name, needs no volume and writes no file.
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/connector
-COPY requirements.lock .
+COPY deploy/requirements-extras.lock requirements.lock
 RUN /opt/connector/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
 COPY LICENSE README.md pyproject.toml ./
 COPY schemas schemas

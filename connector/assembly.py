@@ -14,6 +14,8 @@ from connector.amazon.contract import Contract
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.rules import differ
 from connector.avro import schemas
+from connector.avro.apicurio import Apicurio
+from connector.avro.azure import Azure, namespace_client
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.avro.glue import Glue, session_client
@@ -67,7 +69,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         registry_problems=schemas.problems,
         read_mapping=_read_mapping,
     )
-    if settings.registry is None or settings.registry.type == "glue":
+    if settings.registry is None or settings.registry.type in ("glue", "azure"):
         schemas_for(settings)  # refuse what is bad now, not at the first record
     return settings
 
@@ -114,8 +116,16 @@ def decoder_for(
 
 def _framing(settings: Settings) -> Framing:
     if settings.registry is not None:
-        return Framing.GLUE if settings.registry.type == "glue" else Framing.CONFLUENT
+        return _FRAMINGS[settings.registry.type]
     return Framing.PLAIN if settings.schema_dir is None else Framing.SINGLE_OBJECT
+
+
+_FRAMINGS = {
+    "confluent": Framing.CONFLUENT,
+    "glue": Framing.GLUE,
+    "apicurio": Framing.APICURIO,
+    "azure": Framing.AZURE,
+}
 
 
 def schemas_for(settings: Settings) -> schemas.WriterSchemas:
@@ -124,15 +134,26 @@ def schemas_for(settings: Settings) -> schemas.WriterSchemas:
         return registry_for(settings.registry)
     if settings.schema_dir is not None:
         return SchemaDirectory(settings.schema_dir)
-    return schemas.SchemaFile(str(settings.schema_file))
+    if settings.schema_file is None:
+        raise SettingsError(["SCHEMA_REGISTRY_URL is missing: set it, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR"])
+    return schemas.SchemaFile(settings.schema_file)
 
 
 def registry_for(registry: RegistrySettings) -> schemas.Registry:
     """Return the registry."""
-    if registry.type == "glue":
-        api = Glue(session_client(registry.region, registry.role_arn))
-        return schemas.Registry({}, patience_seconds=registry.patience_seconds, api=api)
-    return schemas.Registry(registry.properties, patience_seconds=registry.patience_seconds)
+    return schemas.Registry(registry.properties, patience_seconds=registry.patience_seconds, api=_api(registry))
+
+
+def _api(registry: RegistrySettings) -> schemas.Api | None:
+    match registry.type:
+        case "glue":
+            return Glue(session_client(registry.region, registry.role_arn))
+        case "azure":
+            return Azure(namespace_client(registry.urls[0]))
+        case "apicurio":
+            return Apicurio(*schemas.registry_client(registry.properties))
+        case _:
+            return None
 
 
 def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:

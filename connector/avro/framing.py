@@ -9,19 +9,23 @@ could not be read looks like.
 `Framing.PLAIN`     bare Avro; one schema for the whole topic
 `CONFLUENT`         ``00 | id, 4 bytes``, or ``01 | GUID, 16 bytes``: a prefix, or a header
 `GLUE`              ``03 | 00 or 05 for zlib | id of the schema version, a UUID of 16 bytes``
+`APICURIO`          ``00 | contentId, 4 bytes``, or ``00 | globalId, 8 bytes``: a prefix; or a
+                    header for either, of 8 bytes
+`AZURE`             the header ``content-type: avro/binary+`` and an id of 32 hexadecimal digits
 `SINGLE_OBJECT`     ``C3 01 | fingerprint CRC-64-AVRO, 8 bytes, little-endian``
 ==================  ========================================================================
 
-Confluent's header is ``__value_schema_id``. Numbers are big-endian unless the table says otherwise.
-From version 3, Apicurio's serialisers write Confluent's prefix by default.
+Confluent's header is ``__value_schema_id``, and Apicurio's are ``apicurio.value.contentId`` and
+``apicurio.value.globalId``. Numbers are big-endian unless the table says otherwise.
 
-Sources: Confluent's SchemaId.java; AWSSchemaRegistryConstants.java; the Avro specification,
-"Single-object encoding". For framings that are recognised but not read: Apicurio's
-Legacy8ByteIdHandler.java and KafkaSerdeHeaders.java.
+Sources: Confluent's SchemaId.java; AWSSchemaRegistryConstants.java; Apicurio's
+OptimisticFallbackIdHandler.java, DefaultHeadersHandler.java and KafkaSerdeHeaders.java; Azure's
+KafkaAvroSerializer.java; the Avro specification, "Single-object encoding".
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from enum import Enum
@@ -42,13 +46,17 @@ _GLUE_PLAIN, _GLUE_ZLIB = 0, 5
 _GLUE_BYTES = 18
 _MOST_UNPACKED = 16 * 1024 * 1024
 
-_APICURIO_HEADERS = frozenset({"apicurio.value.globalId", "apicurio.value.contentId"})
+_APICURIO_HEADERS = {"apicurio.value.globalId": "globalId", "apicurio.value.contentId": "contentId"}
+_APICURIO_ENCODING = "apicurio.value.encoding"
 _APICURIO_BYTES = 9
+_LARGEST_LONG = 2**63 - 1
 
 _SINGLE_OBJECT = b"\xc3\x01"
 _SINGLE_OBJECT_BYTES = 10
 
+_AZURE_HEADER = "content-type"
 _AZURE = b"avro/binary+"
+_AZURE_ID = re.compile(rb"[0-9A-Fa-f]{32}").fullmatch
 _CONTAINER = b"Obj\x01"
 
 
@@ -58,14 +66,16 @@ class Framing(Enum):
     PLAIN = "AVRO_SCHEMA_FILE"
     CONFLUENT = "SCHEMA_REGISTRY_TYPE=confluent"
     GLUE = "SCHEMA_REGISTRY_TYPE=glue"
+    APICURIO = "SCHEMA_REGISTRY_TYPE=apicurio"
+    AZURE = "SCHEMA_REGISTRY_TYPE=azure"
     SINGLE_OBJECT = "AVRO_SCHEMA_DIR"
 
 
-SchemaId = int | UUID | bytes
+SchemaId = int | UUID | bytes | str
 """What names a schema.
 
-A number or a GUID (Confluent), a UUID (Glue), a fingerprint (single-object encoding), or 0 if there
-is only one schema.
+A number or a GUID (Confluent), a UUID (Glue), a text such as "globalId 5" (Apicurio) or of
+hexadecimal digits (Azure), a fingerprint (single-object encoding), or 0 if there is only one schema.
 """
 
 Located = tuple[bytes, bytes, int]
@@ -93,6 +103,8 @@ def schema_id(name: bytes, framing: Framing) -> SchemaId:
             return _confluent_id(name)
         case Framing.GLUE:
             return UUID(bytes=name)
+        case Framing.APICURIO | Framing.AZURE:
+            return name.decode("ascii")
         case Framing.SINGLE_OBJECT:
             return name
 
@@ -112,32 +124,28 @@ def hint(record: Record, value: bytes, framing: Framing) -> str:
 
     Empty if the value looks like nothing known, or like the framing that is set.
     """
-    for seen, what, read_by in _signs(record, value):
+    for seen, what, *read_by in _signs(record, value):
         if seen:
-            if read_by is framing:
+            if framing in read_by:
                 return ""
-            return f"; this looks like {what}" + (f" ({read_by.value})" if read_by is not None else "")
+            return f"; this looks like {what}" + (f" ({read_by[0].value})" if read_by else "")
     return ""
 
 
-def _signs(record: Record, value: bytes) -> tuple[tuple[bool, str, Framing | None], ...]:
+def _signs(record: Record, value: bytes) -> tuple[tuple[bool, str, *tuple[Framing, ...]], ...]:
     """Return all signs, the surest first: whether it is there, what it means, what reads it."""
     names = {name: content or b"" for name, content in headers_of(record) or ()}
     first, size = value[:1], len(value)
     return (
         (len(names.get(CONFLUENT_HEADER, b"")) in _CONFLUENT_BYTES, "Confluent's header", Framing.CONFLUENT),
-        (not _APICURIO_HEADERS.isdisjoint(names), "Apicurio's headers, which are not read", None),
-        (
-            names.get("content-type", b"").startswith(_AZURE),
-            "a value of Azure Schema Registry, where one schema can be read",
-            Framing.PLAIN,
-        ),
-        (value[:4] == _CONTAINER, "an Avro container file, which is not a value", None),
+        (not names.keys().isdisjoint(_APICURIO_HEADERS), "Apicurio's headers", Framing.APICURIO),
+        (names.get(_AZURE_HEADER, b"").startswith(_AZURE), "a value of Azure Schema Registry", Framing.AZURE),
+        (value[:4] == _CONTAINER, "an Avro container file, which is not a value"),
         (value[:2] == _SINGLE_OBJECT and size >= _SINGLE_OBJECT_BYTES, "single-object encoding", Framing.SINGLE_OBJECT),
         (value[:2] in (b"\x03\x00", b"\x03\x05") and size >= _GLUE_BYTES, "AWS Glue's framing", Framing.GLUE),
-        (value[:5] == bytes(5) and size >= _APICURIO_BYTES, "an 8-byte id of Apicurio, which is not read", None),
-        (value[:2] == bytes(2) and size >= _ID_BYTES, "Confluent's framing", Framing.CONFLUENT),
-        (first in (b"{", b"["), "JSON, which is not read", None),
+        (value[:5] == bytes(5) and size >= _APICURIO_BYTES, "an 8-byte id of Apicurio", Framing.APICURIO),
+        (value[:2] == bytes(2) and size >= _ID_BYTES, "Confluent's framing", Framing.CONFLUENT, Framing.APICURIO),
+        (first in (b"{", b"["), "JSON, which is not read"),
     )
 
 
@@ -207,6 +215,39 @@ def _unpacked(packed: bytes) -> bytes:
     return unpacked
 
 
+def _apicurio(record: Record, value: bytes) -> Located:
+    """Look at the headers, then at the prefix. An id of 4 bytes is never 0, so zeros begin one of 8."""
+    for header, kind in _APICURIO_HEADERS.items():
+        if (content := _header(record, header)) is not None:
+            if len(content) != _APICURIO_BYTES - 1:
+                raise Undecodable(f"header {header} has {len(content)} bytes; 8 belong there")
+            if _header(record, _APICURIO_ENCODING) not in (None, b"BINARY"):
+                raise Undecodable(f"header {_APICURIO_ENCODING} is not BINARY, the only encoding that is read")
+            return _apicurio_name(kind, content), value, 0
+    if value[:1] != b"\x00":
+        raise Undecodable("there is no header with an id of Apicurio, and the first byte is not the 0 of its prefix")
+    kind, size = ("globalId", _APICURIO_BYTES) if value[:_ID_BYTES] == bytes(_ID_BYTES) else ("contentId", _ID_BYTES)
+    if len(value) < size:
+        raise Undecodable(f"{len(value)} bytes are too few for Apicurio's prefix of {size}")
+    return _apicurio_name(kind, value[1:size]), value, size
+
+
+def _apicurio_name(kind: str, content: bytes) -> bytes:
+    number = int.from_bytes(content, "big")
+    if number > _LARGEST_LONG:
+        raise Undecodable(f"its {kind} is negative")
+    return f"{kind} {number}".encode("ascii")
+
+
+def _azure(record: Record, value: bytes) -> Located:
+    content = _header(record, _AZURE_HEADER)
+    if content is None:
+        raise Undecodable(f"there is no header {_AZURE_HEADER} with the id of a schema in Azure Schema Registry")
+    if not content.startswith(_AZURE) or not _AZURE_ID(name := content[len(_AZURE) :]):
+        raise Undecodable(f"header {_AZURE_HEADER} is not avro/binary+ and an id of 32 hexadecimal digits")
+    return name, value, 0
+
+
 def _single_object(_: Record, value: bytes) -> Located:
     if value[:2] != _SINGLE_OBJECT:
         raise Undecodable("the first two bytes are not the C3 01 of single-object encoding")
@@ -219,5 +260,7 @@ _LOCATORS: dict[Framing, Callable[[Record, bytes], Located]] = {
     Framing.PLAIN: _plain,
     Framing.CONFLUENT: _confluent,
     Framing.GLUE: _glue,
+    Framing.APICURIO: _apicurio,
+    Framing.AZURE: _azure,
     Framing.SINGLE_OBJECT: _single_object,
 }

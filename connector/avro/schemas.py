@@ -39,7 +39,18 @@ from connector.avro.framing import SchemaId, named
 from connector.avro.writer_schema import Json, parse
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
-__all__ = ["PROPERTIES", "NoGuids", "Registry", "SchemaFile", "WriterSchemas", "packaged", "problems", "register"]
+__all__ = [
+    "PROPERTIES",
+    "Api",
+    "NoGuids",
+    "Registry",
+    "SchemaFile",
+    "WriterSchemas",
+    "packaged",
+    "problems",
+    "register",
+    "registry_client",
+]
 
 _NOT_FOUND = 404
 _UNKNOWN = frozenset({(404, 40401), (404, 40402), (404, 40403)})
@@ -157,22 +168,22 @@ def packaged(name: str) -> Json:
 
 
 class SchemaFile:
-    """The schema of a topic of plain Avro, from a file.
+    """The schema of a topic of plain Avro, from a file. ``named_by`` is the setting or option that names it.
 
     Raises:
         SettingsError: the file cannot be read, or is not the schema of a record.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path, named_by: str = "AVRO_SCHEMA_FILE") -> None:
         try:
-            self._schema = _read(Path(path).read_text("utf-8-sig"))
+            self._schema = _read(path.read_text("utf-8-sig"))
             parse([self._schema])
         except OSError as error:
-            raise SettingsError([f"AVRO_SCHEMA_FILE: {path} cannot be read: {error.strerror}"]) from error
+            raise SettingsError([f"{named_by}: {path} cannot be read: {error.strerror}"]) from error
         except (ValueError, RecursionError) as error:
-            raise SettingsError([f"AVRO_SCHEMA_FILE: {path} is not JSON"]) from error
+            raise SettingsError([f"{named_by}: {path} is not JSON"]) from error
         except Undecodable as error:
-            raise SettingsError([f"AVRO_SCHEMA_FILE: {path}: {error}"]) from error
+            raise SettingsError([f"{named_by}: {path}: {error}"]) from error
 
     def definitions(self, schema_id: SchemaId = 0, waited: float = 0.0) -> list[Json]:  # noqa: ARG002 - the port's; values name none
         """Return the one schema, for any id."""
@@ -203,11 +214,17 @@ class Api(Protocol):
         """Return what `get` takes for a schema."""
 
     def get(self, path: str) -> Json:
-        """Return an answer; raises `SchemaRegistryError` for one that is no schema, and anything where none came."""
+        """Return the answer that Confluent's registry would give.
+
+        A reference may have a ``path`` of its own to pass to this method.
+
+        Raises:
+            SchemaRegistryError: the answer is no schema. Other exceptions: no answer came.
+        """
 
 
 class Registry:
-    """A Confluent-compatible schema registry, or another behind an `Api`, which needs no ``config``.
+    """A Confluent-compatible schema registry, or another behind an `Api`, for which ``config`` means nothing.
 
     ``config`` has the client's properties by Confluent's names, with values as text; ``url`` is
     required. ``monotonic`` returns seconds. ``patience_seconds`` is how long a record waits for a
@@ -226,14 +243,7 @@ class Registry:
     ) -> None:
         self._api = api
         if api is None:
-            properties = _DEFAULTS | _parsed(config)
-            try:
-                self._client, self._deadline = _client(properties)
-            except Exception as error:  # noqa: BLE001 - of the client, its HTTP library and TLS; the texts may hold secrets
-                names = ", ".join(map(_variable, sorted(config)))
-                raise SettingsError(
-                    [f"{names}: the registry's client refuses these settings ({type(error).__name__})"]
-                ) from None
+            self._client, self._deadline = registry_client(config)
         self._monotonic = monotonic
         self._patience = patience_seconds
         self._absent: dict[SchemaId, _Absent] = {}
@@ -438,17 +448,17 @@ class Registry:
         began, ended = self._silent
         return waited - max(0.0, ended - max(began, self._monotonic() - waited))
 
-    def _definitions_for(self, answer: Json, asked: str, seen: set[tuple[str, int]]) -> Iterator[Json]:
+    def _definitions_for(self, answer: Json, asked: str, seen: set[str]) -> Iterator[Json]:
         """Yield the schemas that a schema refers to, and last the schema itself."""
         kind = answer.get("schemaType") or "AVRO"
         if kind != "AVRO":
             raise Undecodable(f"its schema is not Avro but {kind}")
         for reference in answer.get("references") or []:
-            of = (str(reference["subject"]), int(reference["version"]))
-            if of not in seen:
-                seen.add(of)
-                what = f"version {of[1]} of {of[0]}, which {asked} refers to"
-                path = f"subjects/{quote(of[0], safe='')}/versions/{of[1]}?deleted=true"
+            subject, version = str(reference["subject"]), reference["version"]
+            path = reference.get("path") or f"subjects/{quote(subject, safe='')}/versions/{int(version)}?deleted=true"
+            if path not in seen:
+                seen.add(path)
+                what = f"version {version} of {subject}, which {asked} refers to"
                 yield from self._definitions_for(self._kept(path, what), what, seen)
         text = answer["schema"]
         if not isinstance(text, str):
@@ -517,6 +527,20 @@ def _longer(pause: float) -> float:
     """Return the next pause between two questions for an unknown id."""
     first, longest = UNKNOWN_SECONDS
     return min(2 * pause, longest) or first
+
+
+def registry_client(config: Mapping[str, str]) -> tuple[SchemaRegistryClient, Deadline]:
+    """Return the registry's client, and its deadline, which has to begin with each question.
+
+    Raises:
+        SettingsError: a property is unknown or invalid. The text has no value: some are secrets.
+    """
+    properties = _DEFAULTS | _parsed(config)
+    try:
+        return _client(properties)
+    except Exception as error:  # noqa: BLE001 - of the client, its HTTP library and TLS; the texts may hold secrets
+        names = ", ".join(map(_variable, sorted(config)))
+        raise SettingsError([f"{names}: the registry's client refuses these settings ({type(error).__name__})"]) from None
 
 
 def _client(properties: Mapping[str, str | float]) -> tuple[SchemaRegistryClient, Deadline]:

@@ -275,8 +275,8 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
                 yield from mapping_findings(mapping, definitions, place)
         return
     registry = registry_for(settings.registry)
-    if settings.registry.type == "glue":
-        yield _glue(registry)
+    if settings.registry.type in _OTHER_REGISTRIES:
+        yield _other_registry(registry, _OTHER_REGISTRIES[settings.registry.type])
         return
     try:
         registry.check()
@@ -294,12 +294,16 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
             yield from _newest(registry, mapping, f"{topic}-value")
 
 
-def _glue(registry: schemas.Registry) -> Finding:
+_OTHER_REGISTRIES = {"glue": "AWS Glue", "apicurio": "Apicurio", "azure": "Azure Schema Registry"}
+"""Names of the registries without Confluent's API, by ``SCHEMA_REGISTRY_TYPE``."""
+
+
+def _other_registry(registry: schemas.Registry, name: str) -> Finding:
     try:
         registry.check()
     except SchemaUnavailable as error:
-        return Finding(State.WRONG, "registry", f"AWS Glue: {error}")
-    return Finding(State.RIGHT, "registry", "AWS Glue answers, and lets this client ask for schemas")
+        return Finding(State.WRONG, "registry", f"{name}: {error}")
+    return Finding(State.RIGHT, "registry", f"{name} answers, and lets this client ask for schemas")
 
 
 def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> Iterator[Finding]:

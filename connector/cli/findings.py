@@ -58,14 +58,20 @@ def is_for_none(mapping: MappingFile, schemas: Iterable[list[Json]]) -> bool:
     return not mapping.ignores_others and not any(route.is_for(name) for route in mapping.routes for name in names)
 
 
-def schemas_in_files(file: Path | None, directory: Path | None) -> Iterator[tuple[str, list[Json]]]:
-    """Yield the schema of ``file`` or, without one, those of ``directory``, each with what to call it.
+def schemas_in_files(
+    file: Path | None, directory: Path | None, option: Path | None = None
+) -> Iterator[tuple[str, list[Json]]]:
+    """Yield the schema of a file or, without one, those of ``directory``, each with what to call it.
+
+    The option ``--schema`` comes before ``file``, which is the setting's.
 
     Raises:
         SettingsError: a file cannot be read, or is not a schema.
     """
-    if file is not None:
-        yield str(file), SchemaFile(str(file)).definitions()
+    if option is not None:
+        yield str(option), SchemaFile(option, "--schema").definitions()
+    elif file is not None:
+        yield str(file), SchemaFile(file).definitions()
     elif directory is not None:
         for definitions in SchemaDirectory(directory).every():
             yield f"{definitions[-1].get('name')} of {directory}", definitions

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = without_account(environ, brokers=False)
     console = Console()
     mapping = settings.mapping
-    held = list(schemas_in_files(arguments.schema or settings.schema_file, settings.schema_dir))
+    held = list(schemas_in_files(settings.schema_file, settings.schema_dir, arguments.schema))
     if mapping is None or not held:
         what = (
             "There is no mapping file" if mapping is None else "The mapping file was held against no schema: give --schema"

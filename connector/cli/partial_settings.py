@@ -28,5 +28,5 @@ def without_account(environ: Mapping[str, str], *, brokers: bool) -> Settings:
     missing = _ACCOUNT if brokers else _ACCOUNT | _BROKERS
     glue = given.get("SCHEMA_REGISTRY_TYPE", "").strip().lower() == "glue"
     if not brokers and not glue and given.keys().isdisjoint(_SCHEMAS):
-        missing = {**missing, "SCHEMA_REGISTRY_URL": "http://localhost"}
+        missing = {**missing, "SCHEMA_REGISTRY_URL": "https://localhost"}
     return read_settings({**missing, **given})

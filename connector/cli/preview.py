@@ -224,7 +224,7 @@ def _of_file(settings: Settings, arguments: argparse.Namespace, notes: list[str]
     topic = settings.kafka.topics[0]
     origin = Origin(TopicPartition(topic, 0), 0, "file", "file")
     try:
-        schema, values = _values(arguments.file, arguments.schema or settings.schema_file)
+        schema, values = _values(arguments.file, arguments.schema, settings.schema_file)
         previewer = _previewer(settings, arguments, notes, schema)
         for number, value in enumerate(values):
             yield previewer.look(origin, _FileRecord(topic, number, value))
@@ -234,12 +234,15 @@ def _of_file(settings: Settings, arguments: argparse.Namespace, notes: list[str]
         raise SettingsError([f"--file: {arguments.file} cannot be read: {error.strerror}"]) from error
 
 
-def _values(path: Path, schema_file: Path | None) -> tuple[Json, Iterator[bytes]]:
+def _values(path: Path, option: Path | None, setting: Path | None) -> tuple[Json, Iterator[bytes]]:
     if path.suffix == ".avro":
         return container(path)
-    if schema_file is None:
+    if option is not None:
+        (schema,) = schemas.SchemaFile(option, "--schema").definitions()
+    elif setting is not None:
+        (schema,) = schemas.SchemaFile(setting).definitions()
+    else:
         raise SettingsError(["--schema: is needed for JSON lines (or AVRO_SCHEMA_FILE); a container file ends in .avro"])
-    (schema,) = schemas.SchemaFile(str(schema_file)).definitions()
     return schema, json_lines(path, schema)
 
 

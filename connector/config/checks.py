@@ -41,7 +41,8 @@ def notes(settings: Settings) -> Iterator[str]:
 
 
 def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str]:
-    glue = settings.registry is not None and settings.registry.type == "glue"
+    registry_type = variables.text("SCHEMA_REGISTRY_TYPE").lower()
+    glue = registry_type == "glue"
     registry = "SCHEMA_REGISTRY_TYPE=glue" if glue else "SCHEMA_REGISTRY_URL"
     sources = {registry: settings.registry, "AVRO_SCHEMA_FILE": settings.schema_file, "AVRO_SCHEMA_DIR": settings.schema_dir}
     given = [name for name, source in sources.items() if source is not None]
@@ -51,10 +52,12 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
     elif not given:
         yield "SCHEMA_REGISTRY_URL is missing: set it, SCHEMA_REGISTRY_TYPE=glue, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR"
     others = variables.family("SCHEMA_REGISTRY_…")
-    if others and not settings.registry:
+    if not settings.registry and (others or registry_type in ("apicurio", "azure")):
         yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set"
     if glue and (others or variables.given("SCHEMA_REGISTRY_URL")):
         yield "SCHEMA_REGISTRY_TYPE is glue, which has neither address nor properties: remove SCHEMA_REGISTRY_URL and such"
+    if registry_type == "azure" and (others or len(settings.registry.urls if settings.registry else ()) > 1):
+        yield "SCHEMA_REGISTRY_TYPE is azure, which has one address and no properties: remove the others"
     if not glue:
         for name in ("SCHEMA_REGISTRY_REGION", "SCHEMA_REGISTRY_ROLE_ARN"):
             if variables.given(name):

@@ -103,8 +103,8 @@ class RegistrySettings:
 
     type: str = setting(
         "SCHEMA_REGISTRY_TYPE",
-        kinds.word("confluent", "glue"),
-        "confluent, or glue for AWS Glue Schema Registry, which needs no SCHEMA_REGISTRY_URL",
+        kinds.word("confluent", "glue", "apicurio", "azure"),
+        "API of the registry: confluent; glue (AWS, needs no SCHEMA_REGISTRY_URL); apicurio (its own API); or azure",
         default="confluent",
     )
     region: str | None = setting(
@@ -118,7 +118,7 @@ class RegistrySettings:
     urls: tuple[str, ...] = setting(
         "SCHEMA_REGISTRY_URL",
         kinds.URLS,
-        "schema registry with Confluent's API; without one, set AVRO_SCHEMA_FILE or _DIR",
+        "schema registry; without one, set AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR",
         repr=False,
     )
     others: Mapping[str, str] = setting(
@@ -438,11 +438,11 @@ class Settings:
         """
         environment = Environment(environ, SETTINGS, read_file)
         settings = read(cls, environment)
-        if settings.registry is not None and not settings.registry.urls and settings.registry.type == "confluent":
+        if settings.registry is not None and not settings.registry.urls and settings.registry.type != "glue":
             settings = replace(settings, registry=None)
         problems = environment.problems
         problems += kafka_problems(settings.kafka.properties, settings.drain_timeout_seconds)
-        if settings.registry is not None and settings.registry.type == "confluent":
+        if settings.registry is not None and settings.registry.type in ("confluent", "apicurio"):
             problems += registry_problems(settings.registry.properties)
         try:
             settings = replace(settings, mapping=read_mapping(settings))

@@ -26,8 +26,13 @@ from tests.avro.samples import Polled
 HERE = Path(__file__).parent / "framings"
 JAVA = json.loads((HERE / "java.json").read_text("utf-8"))
 CONFLUENT = json.loads((HERE / "confluent.json").read_text("utf-8"))
-FRAMINGS = {"glue": Framing.GLUE, "single-object": Framing.SINGLE_OBJECT}
-UNREAD = ("apicurio prefix, 8 bytes", "apicurio header")
+FRAMINGS = {
+    "glue": Framing.GLUE,
+    "apicurio": Framing.APICURIO,
+    "azure": Framing.AZURE,
+    "single-object": Framing.SINGLE_OBJECT,
+}
+UNREAD = "apicurio header, JSON"
 
 
 class OneSchema:
@@ -66,13 +71,17 @@ def id_of(made: Any) -> SchemaId:
             return UUID(made["id"])
         case Framing.SINGLE_OBJECT:
             return bytes.fromhex(made["value"])[2:10]
+        case Framing.APICURIO:
+            return f"{'globalId' if 'globalId' in made['framing'] else 'contentId'} {made['id']}"
+        case Framing.AZURE:
+            return str(made["id"])
         case _:
             return UUID(made["guid"]) if "GUID" in made["framing"] else int(made["id"])
 
 
 @pytest.mark.parametrize(
     "made",
-    [each for each in [*JAVA, *CONFLUENT] if not each["framing"].startswith(UNREAD)],
+    [each for each in [*JAVA, *CONFLUENT] if each["framing"] != UNREAD],
     ids=lambda made: made["framing"],
 )
 def test_what_each_vendor_wrote_is_read(made: Any) -> None:
@@ -83,8 +92,9 @@ def test_what_each_vendor_wrote_is_read(made: Any) -> None:
 
 LOOKS = {
     "glue": r"this looks like AWS Glue's framing \(SCHEMA_REGISTRY_TYPE=glue\)$",
-    "apicurio header": r"this looks like Apicurio's headers, which are not read$",
-    "apicurio prefix, 8": r"this looks like an 8-byte id of Apicurio, which is not read$",
+    "apicurio header": r"this looks like Apicurio's headers \(SCHEMA_REGISTRY_TYPE=apicurio\)$",
+    "apicurio prefix, 8": r"this looks like an 8-byte id of Apicurio \(SCHEMA_REGISTRY_TYPE=apicurio\)$",
+    "azure": r"this looks like a value of Azure Schema Registry \(SCHEMA_REGISTRY_TYPE=azure\)$",
     "single-object": r"this looks like single-object encoding \(AVRO_SCHEMA_DIR\)$",
     "header, GUID": r"this looks like Confluent's header \(SCHEMA_REGISTRY_TYPE=confluent\)$",
     "prefix, id": r"this looks like Confluent's framing \(SCHEMA_REGISTRY_TYPE=confluent\)$",
@@ -95,7 +105,10 @@ LOOKS = {
 @pytest.mark.parametrize("framing", Framing)
 def test_a_value_in_another_framing_says_which_and_the_setting(made: Any, framing: Framing) -> None:
     looks = next((text for start, text in LOOKS.items() if made["framing"].startswith(start)), LOOKS["prefix, id"])
-    if framing is framing_of(made) and not made["framing"].startswith(UNREAD):
+    prefixes = ("prefix, id", "apicurio prefix, contentId")  # of the same form, for two registries
+    if made["framing"] == UNREAD and framing is Framing.APICURIO:
+        looks = "^header apicurio.value.encoding is not BINARY, the only encoding that is read$"
+    elif framing is framing_of(made) or (made["framing"] in prefixes and framing in (Framing.CONFLUENT, Framing.APICURIO)):
         looks = "^there is no schema [^;]+$"
     elif made["framing"] == "apicurio prefix, contentId":
         looks = "^[^;]+$"  # its id is so large that the value might be anything
@@ -106,10 +119,14 @@ def test_a_value_in_another_framing_says_which_and_the_setting(made: Any, framin
 @pytest.mark.parametrize(
     ("value", "headers", "looks"),
     [
-        (bytes(9), [], r"schema 0; this looks like an 8-byte id of Apicurio, which is not read$"),
+        (bytes(9), [], r"schema 0; this looks like an 8-byte id of Apicurio \(SCHEMA_REGISTRY_TYPE=apicurio\)$"),
         (b"Obj\x01\x04", [], r"this looks like an Avro container file, which is not a value$"),
         (b'{"name": 1}', [], r"this looks like JSON, which is not read$"),
-        (b"\x16Sum", [("content-type", b"avro/binary+" + b"0" * 32)], r"Azure Schema Registry.* \(AVRO_SCHEMA_FILE\)$"),
+        (
+            b"\x16Sum",
+            [("content-type", b"avro/binary+" + b"0" * 32)],
+            r"Azure Schema Registry \(SCHEMA_REGISTRY_TYPE=azure\)$",
+        ),
     ],
 )
 def test_confluents_decoder_names_what_it_cannot_read(value: bytes, headers: Any, looks: str) -> None:
@@ -119,8 +136,6 @@ def test_confluents_decoder_names_what_it_cannot_read(value: bytes, headers: Any
 
 def test_a_damaged_value_of_the_framing_that_is_set_gets_no_advice() -> None:
     for made in [*JAVA, *CONFLUENT]:
-        if made["framing"].startswith(UNREAD):
-            continue
         assert hint(polled(made), bytes.fromhex(made["value"])[:-1], framing_of(made)) == ""
 
 
@@ -161,6 +176,30 @@ def test_another_header_is_undecodable(header: bytes, what: str) -> None:
         locator(Framing.CONFLUENT)(Polled(b"", [("__value_schema_id", header)]), b"")
 
 
+@pytest.mark.parametrize(
+    ("framing", "value", "headers", "what"),
+    [
+        (
+            Framing.APICURIO,
+            b"\x16",
+            [("apicurio.value.globalId", bytes(5))],
+            "^header apicurio.value.globalId has 5 bytes; 8",
+        ),
+        (Framing.APICURIO, b"\x16", [("apicurio.value.contentId", b"\xff" * 8)], "^its contentId is negative"),
+        (Framing.APICURIO, bytes(5) + b"\xff", [], "^6 bytes are too few for Apicurio's prefix of 9"),
+        (Framing.APICURIO, b"\x00\x01", [], "^2 bytes are too few for Apicurio's prefix of 5"),
+        (Framing.APICURIO, b"\x16", [], "^there is no header with an id of Apicurio, and the first byte is not the 0"),
+        (Framing.AZURE, b"\x16", [], "^there is no header content-type with the id of a schema"),
+        (Framing.AZURE, b"\x16", [("content-type", b"application/json")], "^header content-type is not avro/binary"),
+        (Framing.AZURE, b"\x16", [("content-type", b"avro/binary+../groups")], "^header content-type is not avro/binary"),
+        (Framing.AZURE, b"\x16", [("content-type", None)], "^header content-type is not avro/binary"),
+    ],
+)
+def test_ids_of_other_forms_are_undecodable(framing: Framing, value: bytes, headers: Any, what: str) -> None:
+    with pytest.raises(Undecodable, match=what):
+        locator(framing)(Polled(value, headers), value)
+
+
 def located(value: bytes, framing: Framing) -> SchemaId:
     return schema_id(locator(framing)(Polled(value), value)[0], framing)
 
@@ -191,7 +230,8 @@ def test_compressed_bytes_are_unpacked_up_to_a_bound() -> None:
 _NAMES = st.sampled_from(
     ["__value_schema_id", "apicurio.value.globalId", "apicurio.value.contentId", "apicurio.value.encoding", "content-type"]
 )
-_HEADERS = st.none() | st.lists(st.tuples(_NAMES, st.none() | st.binary(max_size=18)), max_size=3)
+_CONTENTS = st.none() | st.binary(max_size=18) | st.sampled_from([b"BINARY", b"avro/binary+" + b"0" * 32])
+_HEADERS = st.none() | st.lists(st.tuples(_NAMES, _CONTENTS), max_size=3)
 _STARTS = st.sampled_from([b"", b"\x00", b"\x01", b"\x03\x00", b"\x03\x05", b"\xc3\x01", bytes(5), b"Obj\x01", b"{"])
 
 

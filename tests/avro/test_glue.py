@@ -1,8 +1,9 @@
-"""AWS Glue's registry, by boto3's own stand-in for its answers: no request leaves."""
+"""AWS Glue's registry, by boto3's own stand-in for its answers, and by moto's server: no request leaves this host."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 import boto3
 import pytest
 from botocore.stub import Stubber
+from moto.server import ThreadedMotoServer
 
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
@@ -120,3 +122,36 @@ def test_without_a_region_the_settings_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     with pytest.raises(SettingsError, match=r"^SCHEMA_REGISTRY_REGION.*boto3 refuses them \(NoRegionError\)$"):
         session_client(None, None)
+
+
+@pytest.fixture
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server that plays AWS, to which boto3's clients are pointed, and a client of its Glue."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    yield boto3.client("glue", region_name="eu-central-1")
+    server.stop()
+
+
+@pytest.mark.parametrize("role", [None, "arn:aws:iam::123456789012:role/schemas"])
+def test_a_schema_that_is_registered_is_had_from_the_server(moto: Any, role: str | None) -> None:
+    moto.create_registry(RegistryName="shop")
+    registered = moto.create_schema(
+        RegistryId={"RegistryName": "shop"},
+        SchemaName="orders",
+        DataFormat="AVRO",
+        Compatibility="NONE",
+        SchemaDefinition=json.dumps(SCHEMA),
+    )
+    version = UUID(registered["SchemaVersionId"])
+    had = Registry({}, api=Glue(session_client("eu-central-1", role)))
+    had.check()
+    made = next(each for each in MADE if each["framing"] == "glue none")
+    value = bytes.fromhex(made["value"].replace(made["id"].replace("-", ""), version.hex))
+    assert EventDecoder(Framing.GLUE, had).decode(Polled(value)) == EVENT
+    with pytest.raises(UnknownSchema):
+        had.definitions(UUID(VERSION))

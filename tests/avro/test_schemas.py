@@ -44,6 +44,7 @@ class Server:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, tuple[int, object]] = {}
         self.asked: list[str] = []
+        self.headers: dict[str, str] = {}
         self.delay: Callable[[], object] = lambda: None
         self.authorization: list[str | None] = []
         server = self
@@ -58,6 +59,8 @@ class Server:
                 body = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                for name, value in server.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -348,7 +351,7 @@ def test_comments_in_a_schema_are_passed_over(server: Server, registry: Registry
     assert registry.definitions(1) == [json.loads(EVENT_SCHEMA) | {"doc": "http://a/*b*/"}]
     file = tmp_path / "event.avsc"
     file.write_text("\ufeff" + text)
-    assert SchemaFile(str(file)).definitions(0, 0.0) == registry.definitions(1)
+    assert SchemaFile(file).definitions(0, 0.0) == registry.definitions(1)
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
@@ -377,19 +380,24 @@ def test_proxies_of_the_environment_are_not_used(
     proxy.stop()
 
 
-def test_certificates_of_the_environment_are_believed_where_a_token_is_had(
-    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path = tmp_path / "ca.pem"
+def with_certificate(directory: Path) -> tuple[Server, Path]:
+    """Return a server with TLS on localhost, and the file of the certificate to trust."""
+    path = directory / "ca.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext"
     subprocess.run(
-        [*command.split(), "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key.pem"), "-out", str(path)],
+        [*command.split(), "subjectAltName=DNS:localhost", "-keyout", str(directory / "key.pem"), "-out", str(path)],
         check=True,
         capture_output=True,
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path, tmp_path / "key.pem")
-    issuer = Server(context)
+    context.load_cert_chain(path, directory / "key.pem")
+    return Server(context), path
+
+
+def test_certificates_of_the_environment_are_believed_where_a_token_is_had(
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    issuer, path = with_certificate(tmp_path)
     issuer.answers["/token"] = 200, {"access_token": "t", "token_type": "bearer", "expires_in": 60}
     server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
@@ -761,7 +769,7 @@ def test_all_problems_are_named_at_once() -> None:
 def test_the_schema_file_is_the_schema_of_every_value(tmp_path: Path) -> None:
     path = tmp_path / "event.avsc"
     path.write_text(json.dumps(ours()))
-    schemas = SchemaFile(str(path))
+    schemas = SchemaFile(path)
     schemas.check()
     assert EventDecoder(Framing.PLAIN, schemas).decode(Polled(EventEncoder().encode(EVENT))) == EVENT
 
@@ -772,7 +780,7 @@ def test_a_schema_file_that_is_none_is_refused_by_its_variable(tmp_path: Path, c
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(SettingsError, match="AVRO_SCHEMA_FILE"):
-        SchemaFile(str(path))
+        SchemaFile(path)
 
 
 def test_our_schemas_are_found_in_a_checkout() -> None:

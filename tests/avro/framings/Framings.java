@@ -2,16 +2,27 @@
 // are in hexadecimal digits. No registry is asked: each serialiser is given what a registry would have answered.
 
 import com.amazonaws.services.schemaregistry.serializers.GlueSchemaRegistryKafkaSerializer;
+import com.azure.core.credential.AccessToken;
+import com.azure.core.http.HttpHeaders;
+import com.azure.core.http.HttpRequest;
+import com.azure.core.http.HttpResponse;
+import com.azure.data.schemaregistry.SchemaRegistryAsyncClient;
+import com.azure.data.schemaregistry.SchemaRegistryClientBuilder;
+import com.azure.data.schemaregistry.apacheavro.SchemaRegistryApacheAvroSerializerBuilder;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.microsoft.azure.schemaregistry.kafka.avro.KafkaAvroSerializer;
 import io.apicurio.registry.resolver.ParsedSchemaImpl;
 import io.apicurio.registry.resolver.SchemaLookupResult;
 import io.apicurio.registry.resolver.SchemaResolver;
 import io.apicurio.registry.serde.avro.AvroKafkaSerializer;
+import java.lang.reflect.Field;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
+import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
+import java.time.OffsetDateTime;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
@@ -23,6 +34,8 @@ import org.apache.avro.message.BinaryMessageEncoder;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.header.internals.RecordHeaders;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 
@@ -31,6 +44,7 @@ public class Framings {
   private static final UUID VERSION = UUID.fromString("b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63");
   private static final long GLOBAL_ID = 0x01020305L;
   private static final long CONTENT_ID = 0x01020304L;
+  private static final String AZURE_ID = "b7b4a7f09c964e4aa687fb5de9ef0c63";
   private static final Schema SCHEMA = new Schema.Parser().parse("""
       {"type": "record", "name": "Order", "namespace": "com.shop", "doc": "not in the canonical form",
        "fields": [{"name": "name", "type": "string"}, {"name": "value", "type": ["null", "double"], "default": null}]}""");
@@ -62,6 +76,8 @@ public class Framings {
     apicurio("apicurio header, JSON", CONTENT_ID, event,
         Map.of("apicurio.registry.headers.enabled", "true", "apicurio.registry.avro.encoding", "JSON"));
 
+    azure(event);
+
     ByteBuffer single = new BinaryMessageEncoder<GenericRecord>(GenericData.get(), SCHEMA).encode(event);
     byte[] value = new byte[single.remaining()];
     single.get(value);
@@ -84,6 +100,58 @@ public class Framings {
     serializer.configure(config, false);
     Headers headers = new RecordHeaders();
     add(name, Long.toString(id), headers, serializer.serialize(TOPIC, headers, event));
+  }
+
+  private static void azure(GenericRecord event) throws Exception {
+    SchemaRegistryAsyncClient client = new SchemaRegistryClientBuilder()
+        .fullyQualifiedNamespace("example.servicebus.windows.net")
+        .credential(request -> Mono.just(new AccessToken("token", OffsetDateTime.MAX)))
+        .httpClient(request -> Mono.just(new Registered(request)))
+        .buildAsyncClient();
+    KafkaAvroSerializer<GenericRecord> serializer = new KafkaAvroSerializer<>();
+    Field inner = KafkaAvroSerializer.class.getDeclaredField("serializer"); // configure() would make one that asks Azure
+    inner.setAccessible(true);
+    inner.set(serializer, new SchemaRegistryApacheAvroSerializerBuilder()
+        .schemaRegistryClient(client).schemaGroup("shop").autoRegisterSchemas(true).buildSerializer());
+    Headers headers = new RecordHeaders();
+    byte[] value = serializer.serialize(TOPIC, headers, event);
+    add("azure", AZURE_ID, headers, value);
+  }
+
+  /** What Azure answers to a schema that is registered. */
+  private static final class Registered extends HttpResponse {
+    private Registered(HttpRequest request) {
+      super(request);
+    }
+
+    @Override public int getStatusCode() {
+      return 204;
+    }
+
+    @Override public String getHeaderValue(String name) {
+      return getHeaders().getValue(name);
+    }
+
+    @Override public HttpHeaders getHeaders() {
+      return new HttpHeaders(Map.of("Schema-Id", AZURE_ID, "Schema-Group-Name", "shop", "Schema-Name", "com.shop.Order",
+          "Schema-Version", "1", "Location", "https://example.servicebus.windows.net"));
+    }
+
+    @Override public Flux<ByteBuffer> getBody() {
+      return Flux.empty();
+    }
+
+    @Override public Mono<byte[]> getBodyAsByteArray() {
+      return Mono.just(new byte[0]);
+    }
+
+    @Override public Mono<String> getBodyAsString() {
+      return Mono.just("");
+    }
+
+    @Override public Mono<String> getBodyAsString(Charset charset) {
+      return Mono.just("");
+    }
   }
 
   private static void add(String name, String id, Headers headers, byte[] value) {

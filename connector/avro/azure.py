@@ -1,0 +1,94 @@
+"""The client of Azure Schema Registry, in the form that `schemas.Registry` expects.
+
+Answers and errors have the form of a registry with Confluent's API. The libraries come with the
+extra ``azure``. They find their credentials as usual: a service principal in the environment, a
+workload identity, or a managed identity.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from connector.avro.framing import SchemaId
+from connector.avro.writer_schema import Json
+from connector.errors import SettingsError
+
+__all__ = ["Azure", "namespace_client"]
+
+_BOUNDED = {
+    "connection_timeout": 3,
+    "read_timeout": 3,
+    "retry_total": 1,
+    "retry_backoff_factor": 0.2,
+    "retry_backoff_max": 1,
+}
+_ON_DEVELOPERS_MACHINES = ("cli", "developer_cli", "powershell", "visual_studio_code", "shared_token_cache", "broker")
+"""Sources of credentials that start other programs or open a browser. They would take too long."""
+_NOT_FOUND = 404
+_UNKNOWN = 40403
+_NO_SUCH_SCHEMA = "ItemNotFound"
+
+
+def namespace_client(url: str, **how: Any) -> Any:
+    """Return Azure's client of the schema registry of a namespace, such as ``https://NAME.servicebus.windows.net``.
+
+    ``how`` is for the client, and overrides its time-outs and the credentials.
+
+    Raises:
+        SettingsError: the libraries are not installed, or the address is not that of a namespace.
+    """
+    try:
+        registry, identity = import_module("azure.schemaregistry"), import_module("azure.identity")
+    except ImportError:
+        raise SettingsError(
+            ["SCHEMA_REGISTRY_TYPE=azure needs Azure's libraries: install the connector with its extra azure"]
+        ) from None
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.username:
+        raise SettingsError(
+            ["SCHEMA_REGISTRY_URL: give the namespace of a registry of type azure: https://NAME.servicebus.windows.net"]
+        )
+    if "credential" not in how:
+        excluded = {f"exclude_{source}_credential": True for source in _ON_DEVELOPERS_MACHINES}
+        how["credential"] = identity.DefaultAzureCredential(**excluded, **_BOUNDED)
+    return registry.SchemaRegistryClient(parts.netloc, **{**_BOUNDED, **how})
+
+
+class Azure:
+    """A `connector.avro.schemas.Api` over Azure's client."""
+
+    probed: SchemaId = "0" * 32
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def path(self, schema_id: SchemaId) -> str:
+        """Return what to pass to `get` for a schema."""
+        return str(schema_id)
+
+    def get(self, path: str) -> Json:
+        """Return a schema, as Confluent's registry would.
+
+        Raises:
+            SchemaRegistryError: with the codes of Confluent's registry: 404 and 40403 if there is
+                no such schema, 401 if there are no credentials, 403 if they may not ask.
+        """
+        try:
+            found = self._client.get_schema(path)
+        except Exception as error:
+            if type(error).__name__ in _WITHOUT_CREDENTIALS:
+                raise SchemaRegistryError(401, -1, type(error).__name__) from None
+            status = getattr(error, "status_code", None)  # of an answer; other errors got none
+            if not isinstance(status, int):
+                raise
+            code = getattr(getattr(error, "error", None), "code", None)
+            unknown = status == _NOT_FOUND and code == _NO_SUCH_SCHEMA
+            raise SchemaRegistryError(status, _UNKNOWN if unknown else -1, str(code)) from None
+        return {"schema": found.definition, "schemaType": getattr(found.properties.format, "name", found.properties.format)}
+
+
+_WITHOUT_CREDENTIALS = ("ClientAuthenticationError", "CredentialUnavailableError")
