@@ -1,7 +1,7 @@
 # The connector as an image: `docker build --tag amazon-conversions-connector .`
 #
 # One stage builds and another runs, so that build tools are not in the final image. Only the packages
-# that the lock file names, by hash, are installed: the dependencies, and the extras for AWS and Azure.
+# that the lock file names, by hash, are installed: the dependencies, and the extras for AWS, Azure and Google.
 # The image runs as a user without a name, needs no volume and writes no file.
 
 FROM python:3.11-slim-bookworm AS build

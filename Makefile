@@ -65,7 +65,7 @@ lock: ## resolve the locked versions again, within pyproject's bounds (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		pyproject.toml --group build -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-		pyproject.toml --extra aws --extra azure --group build -c requirements.lock -o deploy/requirements-extras.lock
+		pyproject.toml --extra aws --extra azure --extra gcp --group build -c requirements.lock -o deploy/requirements-extras.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--group test -c requirements.lock -o tests/requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \

@@ -30,7 +30,7 @@ from connector.assembly import (
 from connector.config import Settings
 from connector.core import inputs, status
 from connector.core.pipeline import Pipeline
-from connector.errors import KafkaDenied, KafkaUnavailable, SettingsError
+from connector.errors import KafkaDenied, KafkaTokenLacking, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
 from connector.kafka.cluster import Cluster
@@ -39,6 +39,7 @@ from connector.kafka.dead_letters import DeadLetters
 from connector.kafka.ledger import Ledger
 from connector.kafka.monitor import ClusterMonitor
 from connector.kafka.producer import ConfirmingProducer
+from connector.kafka.tokens import Tokens
 from connector.model import TopicPartition
 from connector.operations.health import Health, Vitals
 from connector.operations.server import Operations
@@ -54,6 +55,8 @@ NEEDS_OPERATOR = 3
 
 _TOPIC_AGAIN_SECONDS = 2.0
 """Pause between two looks for the brokers and the source topics."""
+_LOGINS_SECONDS = 10.0
+"""Pause between two looks at the files of users and passwords."""
 _LAST_SECONDS = 5.0
 """How long the producer waits for deliveries after a drain. Nothing should be on its way by then,
 and the next owner of a partition finds what is, or writes it again."""
@@ -74,6 +77,8 @@ class Connector:
         self._simulated = simulated is not None
         self.telemetry = Telemetry()
         self.contract = contract_for(settings.amazon)
+        if isinstance(settings.kafka.tokens, Tokens):
+            settings.kafka.tokens.report_to(self.telemetry.login_lacks)
         self._topics = cluster_for(settings)
         self._own_topics = simulated(self._topics) if simulated else managed_topics(settings, self._topics)
         self.pipeline: Pipeline | None = None
@@ -104,6 +109,7 @@ class Connector:
         """Run until the connector is asked to end or a verdict stops it; return that verdict."""
         settings = self._settings
         self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), settings.notes)
+        self.telemetry.refresh_token_expires(settings.amazon.refresh_token_expires)
         listen = settings.listen
         try:
             await self.operations.start(listen.host, listen.port)
@@ -112,14 +118,27 @@ class Connector:
             raise SettingsError([f"LISTEN_PORT: {where} cannot be listened on: {error.strerror}"]) from error
         self.telemetry.listening(listen.host, self.operations.port)
         sink = sink_for(settings, self.contract)
+        logins = asyncio.create_task(self._look_at_logins())
         try:
             cluster_id = await self._until_there()
             verdict = await self._run_pipeline(cluster_id, sink) if cluster_id is not None else None
             self.telemetry.stopped(verdict)
             return verdict
         finally:
+            logins.cancel()
             await sink.close()
             await self.operations.stop()
+
+    async def _look_at_logins(self) -> None:
+        """Read user and password again from their files, every now and then."""
+        registry = self._settings.registry
+        logins = {"kafka": self._settings.kafka.login, "registry": None if registry is None else registry.login}
+        while True:
+            await asyncio.sleep(_LOGINS_SECONDS)
+            for whose, login in logins.items():
+                if login is not None and await asyncio.to_thread(login.look):
+                    self.telemetry.credentials_changed(whose)
+            self.telemetry.look_at_logins()
 
     async def _until_there(self) -> str | None:
         """Wait for the cluster and the source topics.
@@ -130,7 +149,7 @@ class Connector:
             try:
                 cluster_id = await asyncio.to_thread(self._topics.cluster_id)
                 self._waiting = await asyncio.to_thread(self._missing)
-            except KafkaDenied as error:
+            except (KafkaDenied, KafkaTokenLacking) as error:
                 self._waiting = str(error)
             except KafkaUnavailable as error:
                 self._waiting = f"the brokers do not answer: {error}"

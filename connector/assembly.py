@@ -32,6 +32,7 @@ from connector.kafka.consumer import MOST_POLLS_AFTER_A_PAUSE, PollPolicy
 from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, MonitorPolicy
+from connector.kafka.tokens import Tokens, source_of
 from connector.mapping.file import MappingFile, MappingRefused, Target, read
 from connector.mapping.plan import Mapper
 from connector.ports import WireContract
@@ -71,7 +72,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     )
     if settings.registry is None or settings.registry.type in ("glue", "azure"):
         schemas_for(settings)  # refuse what is bad now, not at the first record
-    return settings
+    return replace(settings, kafka=replace(settings.kafka, tokens=_tokens_for(settings)))
+
+
+def _tokens_for(settings: Settings) -> Tokens | None:
+    """Return the one cache of tokens that all clients of Kafka share."""
+    clock = HostClock()
+    found = source_of(settings.kafka_token, clock.wall_ms)
+    return None if found is None else Tokens(*found, clock.wall_ms)
 
 
 def contract_for(amazon: Amazon) -> Contract:
@@ -141,7 +149,9 @@ def schemas_for(settings: Settings) -> schemas.WriterSchemas:
 
 def registry_for(registry: RegistrySettings) -> schemas.Registry:
     """Return the registry."""
-    return schemas.Registry(registry.properties, patience_seconds=registry.patience_seconds, api=_api(registry))
+    return schemas.Registry(
+        registry.properties, patience_seconds=registry.patience_seconds, api=_api(registry), login=registry.login
+    )
 
 
 def _api(registry: RegistrySettings) -> schemas.Api | None:
@@ -165,6 +175,7 @@ def sink_for(settings: Settings, contract: WireContract) -> AmazonSink:
         amazon.credentials,
         timeout_seconds=amazon.timeout_seconds,
         max_connections=settings.sending.max_in_flight,
+        proxy=amazon.proxy or None,
     )
 
 
@@ -244,7 +255,8 @@ def poll_policy(settings: Settings, session_seconds: float) -> PollPolicy:
 
 def cluster_for(settings: Settings) -> Cluster:
     """Return the client that asks the cluster about topics and the group."""
-    return Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+    kafka = settings.kafka
+    return Cluster(lambda: clients.admin(kafka), lambda: clients.offsets_reader(kafka), login=kafka.login)
 
 
 def managed_topics(settings: Settings, cluster: Cluster) -> ManagedTopics:
@@ -255,6 +267,7 @@ def managed_topics(settings: Settings, cluster: Cluster) -> ManagedTopics:
         settings.dead_letters.topic_for,
         servers=settings.kafka.bootstrap_servers,
         window_ms=settings.dedupe.window_ms,
+        letters_ms=settings.dead_letters.retention_ms,
         auto_create=settings.ledger.auto_create,
         accept=_accepted(settings),
     )

@@ -11,6 +11,7 @@ ConnectorError
           + SchemaDenied       the registry refuses this client, or something else answers
       + KafkaUnavailable       a broker does not answer, or refuses
           + KafkaDenied        this client lacks a permission
+          + KafkaTokenLacking  there is no token to log in with
           + RecordsRefused     the brokers refuse a batch because of one of its records
           + KafkaStalled       a partition yields nothing where a record must be
       + LedgerUnavailable      the ledger, or its end, cannot be read
@@ -26,6 +27,7 @@ __all__ = [
     "ConnectorError",
     "KafkaDenied",
     "KafkaStalled",
+    "KafkaTokenLacking",
     "KafkaUnavailable",
     "LedgerRefused",
     "LedgerUnavailable",
@@ -100,6 +102,10 @@ class KafkaUnavailable(Unavailable):
 
 class KafkaDenied(KafkaUnavailable):
     """The brokers answer that this client lacks a permission. Retried; an operator is told."""
+
+
+class KafkaTokenLacking(KafkaUnavailable):
+    """There is no token to log in to the brokers with. Retried; an operator is told."""
 
 
 class RecordsRefused(KafkaUnavailable):

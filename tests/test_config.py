@@ -648,3 +648,27 @@ def test_a_directory_of_schemas_replaces_the_registry() -> None:
     settings = _settings(SCHEMA_REGISTRY_URL="", AVRO_SCHEMA_DIR="/schemas")
     assert settings.registry is None
     assert str(settings.schema_dir) == "/schemas"
+
+
+@pytest.mark.parametrize(
+    ("granted", "expires"),
+    [("2026-11-05", 1_825_372_800.0), ("2026-06-30", 1_814_313_600.0), ("2026-06-29", None)],
+)
+def test_a_refresh_token_ends_a_year_after_its_consent_if_such_tokens_end(granted: str, expires: float | None) -> None:
+    settings = _settings(**_LOGIN, AMAZON_REFRESH_TOKEN_GRANTED=granted)
+    assert settings.amazon.refresh_token_expires == expires
+    assert bool(settings.notes) == (expires is None)
+
+
+def test_a_day_of_consent_needs_a_refresh_token_and_must_be_a_day() -> None:
+    assert _settings().amazon.refresh_token_expires is None
+    assert _problem(AMAZON_REFRESH_TOKEN_GRANTED="2026-11-05").startswith("AMAZON_REFRESH_TOKEN_GRANTED is set without")
+    for text in ("2026-11-31", "05.11.2026", "20261105"):
+        said = _problem(**_LOGIN, AMAZON_REFRESH_TOKEN_GRANTED=text)
+        assert said == f"AMAZON_REFRESH_TOKEN_GRANTED must be a day such as 2026-11-05, not {text!r}"
+
+
+def test_letters_are_kept_for_ever_or_as_long_as_is_asked_for() -> None:
+    assert _settings().dead_letters.retention_ms is None
+    assert _settings(DEAD_LETTER_RETENTION="90d").dead_letters.retention_ms == 90 * 86_400_000
+    assert _problem(DEAD_LETTER_RETENTION="0d").startswith("DEAD_LETTER_RETENTION must be")

@@ -91,6 +91,34 @@ def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_
     assert said == [(0, True), (1, True), (0, True), (0, True)]
 
 
+def test_the_end_of_the_refresh_token_is_a_metric_if_it_is_known() -> None:
+    telling = Telemetry()
+    name = "connector_refresh_token_expires_timestamp_seconds"
+    assert f"\n{name} " not in telling.exposition().decode()
+    telling.refresh_token_expires(1_825_372_800.0)
+    assert f"\n{name} 1.8253728e+09\n" in telling.exposition().decode()
+
+
+@pytest.mark.usefixtures("loggers_of_pytest")
+def test_a_login_that_the_brokers_refuse_needs_an_operator_until_they_have_not_for_a_while(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info", "json")
+    now = [0.0]
+    telling = Telemetry(lambda: now[0])
+    said = []
+    for seconds, code in ((0.0, "_TRANSPORT"), (1.0, "_AUTHENTICATION"), (11.0, "_AUTHENTICATION"), (30.0, ""), (40.0, "")):
+        now[0] = seconds
+        if code:
+            telling.client_error("producer", code)
+        telling.look_at_logins()
+        said.append(len(telling.no_login))
+    assert said == [0, 1, 1, 1, 0]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = [line["event"] for line in lines if line["event"].startswith("operator")]
+    assert told == ["operator_needed", "operator_no_longer_needed"]
+
+
 @pytest.mark.usefixtures("loggers_of_pytest")
 def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -20,8 +20,9 @@ each request.
 
 The request. One deadline covers everything from connect to the last byte, so a server that drips
 cannot hold us. No redirect is followed and no cookie is kept. Proxy variables of the environment
-are not used, because a variable meant for another program must not route customers' data; set
-``AMAZON_BASE_URL`` to use a proxy. Connections are kept for 30 seconds, so a host name that moved
+are not used, because a variable meant for another program must not route customers' data; the proxy
+of ``AMAZON_PROXY`` is. HTTPS passes through it by CONNECT, so the certificate that is checked is
+still Amazon's. Connections are kept for 30 seconds, so a host name that moved
 is followed within a minute, even while its old address still answers. While a name cannot be
 resolved, its last known addresses are used, because they may well answer. A look-up that hangs
 counts as failed after five seconds; nothing can end it, so its thread is left behind, at most one
@@ -66,7 +67,17 @@ import aiohttp
 from aiohttp.abc import ResolveResult
 
 from connector.amazon.answers import header
-from connector.amazon.tokens import AccessToken, Credentials, FixedToken, postponed, read_fixed, read_token, refresh_form
+from connector.amazon.proxy import Proxy
+from connector.amazon.tokens import (
+    AccessToken,
+    Credentials,
+    FixedToken,
+    Secret,
+    postponed,
+    read_fixed,
+    read_token,
+    refresh_form,
+)
 from connector.daemon import in_daemon
 from connector.model import Answer, Failure, RequestFailed
 from connector.ports import WireContract
@@ -117,7 +128,8 @@ class AmazonSink:
 
     ``timeout_seconds`` covers one request from connect to last byte. ``max_connections`` should be
     at least the number of requests in flight; otherwise they wait for each other within their
-    deadline. ``transport`` is aiohttp unless another is given. Must be used in one event loop.
+    deadline. ``proxy`` returns the URL
+    of a proxy, for each request anew. ``transport`` is aiohttp unless another is given. Must be used in one event loop.
     """
 
     def __init__(
@@ -129,10 +141,11 @@ class AmazonSink:
         timeout_seconds: float,
         max_connections: int,
         transport: Transport | None = None,
+        proxy: Secret | None = None,
     ) -> None:
         self._contract = contract
         self._url = base_url.rstrip("/") + contract.path
-        self._http = transport or _Http(timeout_seconds, max_connections)
+        self._http = transport or _Http(timeout_seconds, max_connections, proxy)
         self._tokens = (
             _FixedTokens(credentials) if isinstance(credentials, FixedToken) else _FreshTokens(credentials, self._http)
         )
@@ -290,7 +303,8 @@ def _at_the_token_url(failed: RequestFailed) -> RequestFailed:
 class _Http:
     """A `Transport` over aiohttp: bounded in time and size, without cookies, errors as values."""
 
-    def __init__(self, timeout_seconds: float, max_connections: int) -> None:
+    def __init__(self, timeout_seconds: float, max_connections: int, proxy: Secret | None = None) -> None:
+        self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._max_connections = max_connections
         self._resolver: _Resolver | None = None
@@ -302,6 +316,11 @@ class _Http:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> RawAnswer | RequestFailed:
         status = 0
         answered: Mapping[str, str] = {}
+        proxy = None if self._proxy is None else Proxy.read(self._proxy())
+        if proxy is None and self._proxy is not None:
+            return _PROXY_UNUSABLE
+        if proxy is not None and url.startswith("http:"):
+            headers = {**headers, **proxy.headers}  # without TLS there is no CONNECT that could carry them
         most = max(_LEAST_CAP_BYTES, _ECHO_TIMES * len(body)) if isinstance(body, bytes) else _LEAST_CAP_BYTES
         try:
             # A stream, because aiohttp would write megabytes of plain bytes at once, and warn of
@@ -310,7 +329,12 @@ class _Http:
             async with (
                 self._lent() as session,
                 session.post(
-                    url, data=data, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
+                    url,
+                    data=data,
+                    headers={**headers, "Accept-Encoding": "identity"},
+                    allow_redirects=False,
+                    proxy=proxy and proxy.url,
+                    proxy_headers=proxy and proxy.headers,
                 ) as response,
             ):
                 status, answered = response.status, response.headers
@@ -320,7 +344,7 @@ class _Http:
                 # The status says all that we need, and must not be lost with a body that we do not
                 # need.
                 return RawAnswer(status, answered, b"")
-            return _failed(error, status, url)
+            return (proxy and _by_proxy(error, proxy, url)) or _failed(error, status, url)
 
     async def close(self) -> None:
         for session in list(self._out):
@@ -362,6 +386,34 @@ class _Http:
             max_field_size=_MOST_HEADER_BYTES,
             max_headers=_MOST_HEADERS,
         )
+
+
+_PROXY_UNUSABLE: Final = RequestFailed(
+    Failure.OPERATOR,
+    "proxy-connect",
+    detail="The file of AMAZON_PROXY does not hold http://host:port or http://user:password@host:port",
+)
+_PROXY_WANTS_LOGIN: Final = 407
+_PASSING_OF_PROXIES: Final = frozenset({408, 425, 429})
+
+
+def _by_proxy(error: Exception, proxy: Proxy, url: str) -> RequestFailed | None:
+    """Return the failure of the proxy; None if it is not the proxy that failed. Nothing has reached Amazon then."""
+    where = f"{proxy.host}:{proxy.port}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        status = error.status
+        transient = status >= 500 or status in _PASSING_OF_PROXIES
+        if status == _PROXY_WANTS_LOGIN:
+            advice = "check user and password in AMAZON_PROXY"
+        else:
+            advice = f"check whether it lets this host connect to {urlsplit(url).netloc}"
+        detail = f"The proxy {where} answered {status}; {advice}"
+        return RequestFailed(Failure.TRANSIENT if transient else Failure.OPERATOR, f"proxy-{status}", detail=detail)
+    at_proxy = isinstance(error, aiohttp.ClientConnectorError) and (error.host, error.port) == (proxy.host, proxy.port)
+    if at_proxy:
+        detail = f"The proxy {where} cannot be reached; check AMAZON_PROXY, the name servers and the firewall"
+        return RequestFailed(Failure.TRANSIENT, "proxy-connect", detail=detail)
+    return None
 
 
 _Name = tuple[str, int, socket.AddressFamily]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any, Final
 
 import orjson
@@ -16,7 +17,17 @@ import orjson
 from connector.amazon.answers import retry_after_seconds
 from connector.model import Failure, RequestFailed
 
-__all__ = ["AccessToken", "Credentials", "FixedToken", "Secret", "postponed", "read_fixed", "read_token", "refresh_form"]
+__all__ = [
+    "AccessToken",
+    "Credentials",
+    "FixedToken",
+    "Secret",
+    "postponed",
+    "read_fixed",
+    "read_token",
+    "refresh_form",
+    "refresh_token_expires",
+]
 
 
 Secret = Callable[[], str]
@@ -60,6 +71,18 @@ def read_fixed(token: FixedToken) -> str | RequestFailed:
         return text
     detail = "AMAZON_ACCESS_TOKEN is not a token: it is empty, or has characters that an HTTP header cannot hold"
     return RequestFailed(Failure.OPERATOR, "token-unusable", detail=detail)
+
+
+def refresh_token_expires(granted: date) -> date | None:
+    """Return when a refresh token is said to end that was granted on this day; None if it is not said to.
+
+    Not refreshed by use (docs/amazon-contract.md#life-of-a-refresh-token).
+    """
+    return granted + _REFRESH_TOKEN_LIFE if granted >= _REFRESH_TOKENS_END_SINCE else None
+
+
+_REFRESH_TOKENS_END_SINCE: Final = date(2026, 6, 30)
+_REFRESH_TOKEN_LIFE: Final = timedelta(days=365)
 
 
 def refresh_form(credentials: Credentials) -> dict[str, str]:

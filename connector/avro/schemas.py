@@ -37,6 +37,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from connector.avro.deadline import Deadline
 from connector.avro.framing import SchemaId, named
 from connector.avro.writer_schema import Json, parse
+from connector.config import Login
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 
 __all__ = [
@@ -88,6 +89,7 @@ QUESTION_SECONDS = 15.0
 Together with `ASKING_SECONDS` it stays below half a session time-out
 (docs/how-it-works.md#what-may-be-sent-twice)."""
 
+_USER_INFO = "basic.auth.user.info"
 _NUMBERS: dict[str, Callable[[str], float]] = {
     "timeout": float,
     "max.retries": int,
@@ -227,8 +229,9 @@ class Registry:
     """A Confluent-compatible schema registry, or another behind an `Api`, for which ``config`` means nothing.
 
     ``config`` has the client's properties by Confluent's names, with values as text; ``url`` is
-    required. ``monotonic`` returns seconds. ``patience_seconds`` is how long a record waits for a
-    schema that the registry says it does not have.
+    required. ``login`` is its user and password, if they may change. ``monotonic`` returns seconds.
+    ``patience_seconds`` is how long a record waits for a schema that the registry says it does not
+    have.
 
     Raises:
         SettingsError: a property is unknown or invalid. The text has no value: some are secrets.
@@ -240,8 +243,11 @@ class Registry:
         monotonic: Callable[[], float] = time.monotonic,
         patience_seconds: float = 0.0,
         api: Api | None = None,
+        login: Login | None = None,
     ) -> None:
         self._api = api
+        self._config, self._login = config, login
+        self._logged_in = login.current if login is not None else ()
         if api is None:
             self._client, self._deadline = registry_client(config)
         self._monotonic = monotonic
@@ -432,6 +438,10 @@ class Registry:
         """
         if self._api is not None:
             return self._api.get(path)
+        if self._login is not None and self._login.current is not self._logged_in:
+            self._logged_in = self._login.current
+            self._client.close()
+            self._client, self._deadline = _client(_DEFAULTS | _parsed({**self._config, _USER_INFO: self._logged_in[0]}))
         self._deadline.begin()
         return self._client._rest_client.get(path)  # noqa: SLF001 - the client's own methods call this
 

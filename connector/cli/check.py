@@ -31,7 +31,15 @@ from connector.cli import times
 from connector.cli.findings import Finding, State, mapping_findings, schemas_in_files
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
-from connector.errors import KafkaUnavailable, LedgerRefused, SchemaUnavailable, SettingsError, Unavailable, Undecodable
+from connector.errors import (
+    KafkaTokenLacking,
+    KafkaUnavailable,
+    LedgerRefused,
+    SchemaUnavailable,
+    SettingsError,
+    Unavailable,
+    Undecodable,
+)
 from connector.kafka import clients
 from connector.kafka.cluster import Cluster
 from connector.kafka.ledger import LedgerReader
@@ -163,6 +171,9 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
 
     try:
         yield Finding(State.RIGHT, "brokers", f"{servers}: cluster {topics.cluster_id()}")
+    except KafkaTokenLacking as error:
+        yield Finding(State.WRONG, "brokers", f"{servers} were not asked: {error}; topics were not checked")
+        return
     except KafkaUnavailable as error:
         yield Finding(State.WRONG, "brokers", f"{servers} do not answer ({error}); topics were not checked")
         return

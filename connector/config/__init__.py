@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from connector.config.declaration import Setting
 from connector.config.kinds import DEDUPE_FIELDS
+from connector.config.secret import Login
 from connector.config.settings import (
     SETTINGS,
     Amazon,
@@ -35,6 +36,7 @@ from connector.config.settings import (
     RegistrySettings,
     Sending,
     Settings,
+    TokenSettings,
     is_secret,
 )
 
@@ -47,9 +49,11 @@ __all__ = [
     "LedgerSettings",
     "Listen",
     "Log",
+    "Login",
     "RegistrySettings",
     "Sending",
     "Setting",
     "Settings",
+    "TokenSettings",
     "is_secret",
 ]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from connector.amazon.tokens import refresh_token_expires
 from connector.config.declaration import Variables
 from connector.config.kinds import host_of, topic_problem
 
@@ -24,8 +25,10 @@ _ON_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 def problems(settings: Settings, variables: Variables) -> Iterator[str]:
     """Yield every contradiction; one is enough to refuse the settings."""
     yield from _source_of_schemas(settings, variables)
+    yield from _tokens(settings)
     yield from _one_mapping(settings)
     yield from _credentials(variables)
+    yield from _granted(settings)
     yield from _contract(settings)
     yield from _topic_names(settings)
     yield from _shared_topics(settings)
@@ -34,10 +37,12 @@ def problems(settings: Settings, variables: Variables) -> Iterator[str]:
     yield from _free_port(settings)
 
 
-def notes(settings: Settings) -> Iterator[str]:
+def notes(settings: Settings, variables: Variables) -> Iterator[str]:
     """Yield what is allowed, but worth a line in the log at start."""
     yield from _unencrypted(settings)
     yield from _short_drain(settings)
+    yield from _proxy_of_others(settings, variables)
+    yield from _without_end(settings)
 
 
 def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str]:
@@ -64,6 +69,20 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
                 yield f"{name} is for SCHEMA_REGISTRY_TYPE=glue: set that too, or remove it"
 
 
+def _tokens(settings: Settings) -> Iterator[str]:
+    token = settings.kafka_token
+    if token.source == "aws-msk-iam":
+        if token.region is None:
+            yield (
+                "KAFKA_TOKEN_REGION is missing: KAFKA_BOOTSTRAP_SERVERS does not name the AWS region "
+                "(as in ….kafka.eu-west-1.amazonaws.com:9098), and neither does AWS_REGION"
+            )
+        return
+    for name, value in (("KAFKA_TOKEN_REGION", token.region), ("KAFKA_TOKEN_ROLE_ARN", token.role_arn)):
+        if value is not None:
+            yield f"{name} is for KAFKA_TOKEN_SOURCE=aws-msk-iam: set that too, or remove it"
+
+
 def _one_mapping(settings: Settings) -> Iterator[str]:
     if settings.mapping_file is not None and settings.mapping_text is not None:
         yield "MAPPING_FILE and MAPPING are both set: remove one of them"
@@ -78,6 +97,11 @@ def _credentials(variables: Variables) -> Iterator[str]:
         )
     elif given:
         yield f"AMAZON_ACCESS_TOKEN cannot stand beside {' and '.join(given)}: keep the fixed token or the login, not both"
+
+
+def _granted(settings: Settings) -> Iterator[str]:
+    if settings.amazon.refresh_token_granted is not None and not settings.amazon.refresh_token:
+        yield "AMAZON_REFRESH_TOKEN_GRANTED is set without AMAZON_REFRESH_TOKEN: set that too, or remove it"
 
 
 def _contract(settings: Settings) -> Iterator[str]:
@@ -145,3 +169,15 @@ def _short_drain(settings: Settings) -> Iterator[str]:
             "DRAIN_TIMEOUT does not exceed AMAZON_TIMEOUT: when a member stops or loses a partition, a request that is "
             "answered slowly is sent again by the partition's next owner (with the same ids)"
         )
+
+
+def _proxy_of_others(settings: Settings, variables: Variables) -> Iterator[str]:
+    given = next((name for name in ("HTTPS_PROXY", "https_proxy") if variables.given(name)), None)
+    if given is not None and not settings.amazon.proxy:
+        yield f"{given} is not used: set AMAZON_PROXY to reach Amazon by a proxy, and SCHEMA_REGISTRY_PROXY for the registry"
+
+
+def _without_end(settings: Settings) -> Iterator[str]:
+    granted = settings.amazon.refresh_token_granted
+    if granted is not None and refresh_token_expires(granted) is None:
+        yield f"AMAZON_REFRESH_TOKEN_GRANTED is {granted}: tokens that were granted by then are not said to end"

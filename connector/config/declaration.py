@@ -48,7 +48,7 @@ class Kind(Generic[T]):
     parse: Callable[[str, Refuse], T]
     secret: bool = False
     shown: Callable[[str], str] | None = None
-    """Makes of a value what is shown of it, where the value is too long to show."""
+    """Makes of a value what is shown of it, where the value is too long to show, or a secret in part."""
 
     def then(self, function: Callable[[T], U]) -> Kind[U]:
         """Return the kind whose value is made from this kind's value."""

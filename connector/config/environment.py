@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from connector.config.declaration import FAMILY, Setting
-from connector.config.secret import text_of, trimmed
+from connector.config.secret import SecretValue, text_of, trimmed
 
 __all__ = ["Environment", "is_secret_property"]
 
@@ -28,6 +28,9 @@ _USER = re.compile(r"//.*@", re.DOTALL)
 """The user in one URL or several. It ends at the last @: a password may contain any character."""
 _QUERY = re.compile(r"(://[^?#]*)[?#].*", re.DOTALL)
 """What follows the path of a URL, which may be a key."""
+
+_IN_FILES_TOO = frozenset({"KAFKA_SASL_USERNAME"})
+"""No secret, but it changes together with one."""
 
 _UNREADABLE = "-"
 """Stands for a secret whose file is unusable, so that the secret is not reported as missing too."""
@@ -76,6 +79,12 @@ class Environment:
                     self._show(variable, value)
         return found
 
+    def rotating(self, *names: str) -> tuple[SecretValue, ...]:
+        """Return the values of these variables, if one of them comes from a file; nothing otherwise."""
+        if self._files.keys().isdisjoint(names):
+            return ()
+        return tuple(SecretValue(self.given(name), self._files.get(name)) for name in names)
+
     def value(self, setting: Setting) -> Any:
         """Return the value of a setting; a stand-in, with the problem recorded, if it is refused."""
         name = setting.name
@@ -102,7 +111,7 @@ class Environment:
     def _take_secrets_from_files(self, read_file: Callable[[str], str]) -> None:
         for variable in [name for name in self._values if name.endswith("_FILE")]:
             name = variable.removesuffix("_FILE")
-            if not self._is_secret(name):
+            if not self._is_secret(name) and name not in _IN_FILES_TOO:
                 continue
             path = self._values.pop(variable)
             if name in self._values:
@@ -130,8 +139,11 @@ class Environment:
     def _show(self, name: str, value: str) -> None:
         setting = self._settings.get(name)
         if setting is not None and setting.kind.shown is not None:
-            value = setting.kind.shown(value)
-        shown = "***" if self._is_secret(name) else _QUERY.sub(r"\1?***", _USER.sub("//***@", value))
+            shown = setting.kind.shown(value)
+        elif self._is_secret(name):
+            shown = "***"
+        else:
+            shown = _QUERY.sub(r"\1?***", _USER.sub("//***@", value))
         self.rows.append((name, shown))
 
     def _is_secret(self, name: str) -> bool:

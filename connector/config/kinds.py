@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from connector.amazon.ads_v1 import DATASET_NAME
+from connector.amazon.proxy import proxy_problem, proxy_shown
 from connector.config.declaration import Kind, Refuse
 from connector.config.secret import SecretValue
 
@@ -156,6 +159,17 @@ def _converted(words: str, convert: Callable[[str], T | None], instead: T, must:
     return Kind(words, parse)
 
 
+def day() -> Kind[date]:
+    """Return the kind of a day."""
+
+    def convert(text: str) -> date | None:
+        with suppress(ValueError):
+            return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else None
+        return None
+
+    return _converted("day", convert, date(2000, 1, 1), "a day such as 2026-11-05")
+
+
 def header_problem(text: str) -> str | None:
     """Return why a text cannot be sent in a header of a request; None if it can."""
     if re.fullmatch(r"[!-~]*", text):
@@ -173,6 +187,12 @@ def url_problem(text: str) -> str | None:
 def _endpoint_problem(text: str) -> str | None:
     extra = "contains a user, a query or a fragment: give only scheme, host and path"
     return url_problem(text) or (extra if re.search(r"[@?#]", text) else None)
+
+
+def _token_source_problem(text: str) -> str | None:
+    if text in ("aws-msk-iam", "gcp-adc") or re.fullmatch("file:/.+", text):
+        return None
+    return f"must be aws-msk-iam, gcp-adc or file:/path, not {text!r}"
 
 
 def _server_problem(text: str) -> str | None:
@@ -212,7 +232,9 @@ HEADER = text("text without spaces", header_problem)
 ENDPOINT = text("URL", _endpoint_problem).then(lambda url: url.rstrip("/"))
 URLS = texts("URLs", url_problem)
 SERVERS = texts("host:port", _server_problem).then(",".join)
+TOKEN_SOURCE = text("aws-msk-iam, gcp-adc or file:/path", _token_source_problem)
 TOPICS = texts("names of topics", topic_problem, once=True)
 DATA_SET = text("text", _data_set_problem)
+PROXY = replace(secret(lambda text: proxy_problem(text) if text else None), type="URL, secret", shown=proxy_shown)
 FILE_TEXT = replace(text("text of a file"), shown=_hash)
 FIELDS = texts("names of fields", _field_problem, once=True)

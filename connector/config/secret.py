@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-__all__ = ["SecretValue", "text_of", "trimmed"]
+__all__ = ["Login", "SecretValue", "text_of", "trimmed"]
 
 _AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
 """Invisible characters that editors and clipboards add: blanks, line ends, byte order marks."""
@@ -50,3 +50,17 @@ class SecretValue:
 
     def __bool__(self) -> bool:
         return bool(self.value)
+
+
+class Login:
+    """User and password, or the one text that has both, as they were when their files were last read."""
+
+    def __init__(self, *secrets: SecretValue) -> None:
+        self._secrets = secrets
+        self.current = tuple(secret.value for secret in secrets)
+        """Replaced as a whole. Read by other threads."""
+
+    def look(self) -> bool:
+        """Read the files again, and return whether anything changed. Blocks."""
+        before, self.current = self.current, tuple(secret() for secret in self._secrets)
+        return self.current != before

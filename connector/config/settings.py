@@ -6,18 +6,20 @@ from a policy of ``core`` declares where that policy's values come from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.amazon.regions import REGIONS, Region
 from connector.amazon.rules import WithoutConsent
-from connector.amazon.tokens import Credentials, FixedToken
+from connector.amazon.tokens import Credentials, FixedToken, refresh_token_expires
 from connector.config import checks, kinds
 from connector.config.declaration import Setting, Variables, declared, read, section, setting
 from connector.config.environment import Environment, is_secret_property
-from connector.config.secret import SecretValue
+from connector.config.secret import Login, SecretValue
 from connector.core.batching import BatchPolicy
 from connector.core.breaker import DeadLetterPolicy
 from connector.core.dedupe import DedupePolicy
@@ -39,6 +41,7 @@ __all__ = [
     "RegistrySettings",
     "Sending",
     "Settings",
+    "TokenSettings",
     "is_secret",
 ]
 
@@ -71,6 +74,18 @@ def _group(variables: Variables) -> str:
     return f"amazon-conversions-{variables.given('AMAZON_ACCOUNT_ID')}{host and '-'}{host}"
 
 
+_AWS_TOKENS = "aws-msk-iam"
+_MSK = re.compile(r"\.kafka(?:-serverless)?\.([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?(?::|,|$)")
+"""The region in the name of a broker of Amazon MSK. A token is good in that region only."""
+
+
+def _token_region(variables: Variables) -> str:
+    if variables.given("KAFKA_TOKEN_SOURCE") != _AWS_TOKENS:
+        return ""
+    found = _MSK.search(variables.given("KAFKA_BOOTSTRAP_SERVERS"))
+    return found[1] if found else variables.given("AWS_REGION")
+
+
 @dataclass(frozen=True, slots=True)
 class Kafka:
     """The cluster, and the connector's place in it."""
@@ -95,6 +110,29 @@ class Kafka:
         repr=False,
     )
     """Properties by their names in librdkafka. May contain secrets."""
+    tokens: Callable[[str], tuple[str, float]] | None = field(default=None, repr=False, compare=False)
+    """Gives every client the token that it logs in with; None without ``KAFKA_TOKEN_SOURCE``."""
+    login: Login | None = field(default=None, repr=False, compare=False)
+    """The SASL user and password, if one of them comes from a file, and may change there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """Where the tokens come from that Kafka's clients log in with."""
+
+    source: str | None = setting(
+        "KAFKA_TOKEN_SOURCE",
+        kinds.optional(kinds.TOKEN_SOURCE),
+        "log in with tokens: aws-msk-iam (extra aws), gcp-adc (extra gcp), or a JWT in a file, read again at each refresh",
+    )
+    region: str | None = setting(
+        "KAFKA_TOKEN_REGION",
+        kinds.optional(kinds.TEXT),
+        "AWS region of aws-msk-iam",
+        default="<by KAFKA_BOOTSTRAP_SERVERS or AWS_REGION>",
+        derive=_token_region,
+    )
+    role_arn: str | None = setting("KAFKA_TOKEN_ROLE_ARN", kinds.optional(kinds.TEXT), "AWS role to assume for aws-msk-iam")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +172,9 @@ class RegistrySettings:
         default="30s",
     )
 
+    login: Login | None = field(default=None, repr=False, compare=False)
+    """User and password in one text, if it comes from a file, and may change there."""
+
     @property
     def properties(self) -> Mapping[str, str]:
         """``url`` and the rest, by their names in the registry client. May contain secrets."""
@@ -166,6 +207,11 @@ class Amazon:
     refresh_token: SecretValue = setting(
         "AMAZON_REFRESH_TOKEN", kinds.secret(), "refresh token of Login with Amazon; needs AMAZON_CLIENT_SECRET"
     )
+    refresh_token_granted: date | None = setting(
+        "AMAZON_REFRESH_TOKEN_GRANTED",
+        kinds.optional(kinds.day()),
+        "day of the consent that AMAZON_REFRESH_TOKEN comes from, such as 2026-11-05: a metric then tells when it ends",
+    )
     access_token: SecretValue = setting(
         "AMAZON_ACCESS_TOKEN", kinds.secret(kinds.header_problem), "fixed access token, instead of secret and refresh token"
     )
@@ -183,6 +229,11 @@ class Amazon:
         default="<by region>",
         derive=lambda variables: _region(variables).token_url,
     )
+    proxy: SecretValue = setting(
+        "AMAZON_PROXY",
+        kinds.PROXY,
+        "proxy for the API and the token URL: http://[user:password@]host:port; HTTPS passes through it unopened (CONNECT)",
+    )
     dataset_name: str | None = setting(
         "AMAZON_DATASET_NAME", kinds.optional(kinds.DATA_SET), "data set that receives the events; ads-v1 only"
     )
@@ -199,6 +250,13 @@ class Amazon:
         "limit for one request, from connecting to the last byte (Amazon promises 30 s at p99)",
         default="35s",
     )
+
+    @property
+    def refresh_token_expires(self) -> float | None:
+        """The second (since 1970) at which the refresh token is said to end; None if that is not known."""
+        granted = self.refresh_token_granted
+        expires = None if granted is None else refresh_token_expires(granted)
+        return None if expires is None else datetime(expires.year, expires.month, expires.day, tzinfo=UTC).timestamp()
 
     @property
     def credentials(self) -> Credentials | FixedToken:
@@ -316,6 +374,11 @@ class DeadLetterSettings:
         default="<topic>.dead-letter",
         derive=lambda _: "{topic}.dead-letter",
     )
+    retention_ms: int | None = setting(
+        "DEAD_LETTER_RETENTION",
+        kinds.optional(kinds.milliseconds()),
+        "how long a dead-letter topic that the connector makes keeps letters; without it, for ever",
+    )
     policy: DeadLetterPolicy = section("", _DeadLetterLimits)
 
 
@@ -347,6 +410,7 @@ class Settings:
     """Everything an operator decides, complete and free of contradictions."""
 
     kafka: Kafka = section("Kafka", Kafka)
+    kafka_token: TokenSettings = section("Kafka", TokenSettings)
     registry: RegistrySettings | None = section("Schemas", RegistrySettings)
     """The schema registry; None if schemas come from files."""
     schema_file: Path | None = setting(
@@ -421,7 +485,7 @@ class Settings:
         cls,
         environ: Mapping[str, str],
         read_file: Callable[[str], str] = lambda path: Path(path).read_text(encoding="utf-8"),
-        kafka_problems: Callable[[Mapping[str, str], float], list[str]] = lambda *_: [],
+        kafka_problems: Callable[[Mapping[str, str], float, bool], list[str]] = lambda *_: [],
         registry_problems: Callable[[Mapping[str, str]], list[str]] = lambda _: [],
         read_mapping: Callable[[Settings], MappingFile | None] = lambda _: None,
     ) -> Settings:
@@ -430,7 +494,8 @@ class Settings:
         ``read_file`` returns the text of a secret's file. ``kafka_problems`` and
         ``registry_problems`` take the properties by their names in the library, and return one
         message per problem that begins with the variable. The first one also takes the seconds of
-        ``DRAIN_TIMEOUT``, during which the consumer does not poll. ``read_mapping`` takes the
+        ``DRAIN_TIMEOUT``, during which the consumer does not poll, and whether clients log in with
+        tokens of ours. ``read_mapping`` takes the
         settings, which the mapping file has to fit, and may raise a `SettingsError`.
 
         Raises:
@@ -440,8 +505,13 @@ class Settings:
         settings = read(cls, environment)
         if settings.registry is not None and not settings.registry.urls and settings.registry.type != "glue":
             settings = replace(settings, registry=None)
+        if user := environment.rotating("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"):
+            settings = replace(settings, kafka=replace(settings.kafka, login=Login(*user)))
+        if settings.registry is not None and (user := environment.rotating("SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO")):
+            settings = replace(settings, registry=replace(settings.registry, login=Login(*user)))
         problems = environment.problems
-        problems += kafka_problems(settings.kafka.properties, settings.drain_timeout_seconds)
+        by_token = settings.kafka_token.source is not None
+        problems += kafka_problems(settings.kafka.properties, settings.drain_timeout_seconds, by_token)
         if settings.registry is not None and settings.registry.type in ("confluent", "apicurio"):
             problems += registry_problems(settings.registry.properties)
         try:
@@ -452,7 +522,7 @@ class Settings:
         environment.refuse_unknown()
         if problems:
             raise SettingsError(problems)
-        notes = (*environment.notes, *checks.notes(settings))
+        notes = (*environment.notes, *checks.notes(settings, environment))
         return replace(settings, notes=notes, rows=tuple(environment.rows))
 
     def describe(self) -> tuple[tuple[str, str], ...]:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from connector.config import Kafka
+from connector.errors import KafkaUnavailable
 from connector.kafka import properties
+from connector.kafka.logins import with_login
+from connector.kafka.tokens import Tokens
 
 __all__ = [
     "admin",
+    "consumer",
     "consumer_properties",
     "incremental",
     "names_itself",
     "offsets_reader",
+    "producer",
     "producer_properties",
     "reader_properties",
     "unreported",
@@ -45,13 +50,39 @@ def unreported(_client: str, _code: str) -> None:
     """Ignore an error of a client: a call that cannot go on raises what went wrong."""
 
 
+C = TypeVar("C", Consumer, Producer, AdminClient)
+
+
+def consumer(properties: dict[str, Any]) -> Consumer:
+    """Make a consumer.
+
+    Raises:
+        KafkaUnavailable: it cannot be made for now, such as without a token.
+    """
+    return _made(Consumer, properties)
+
+
+def producer(properties: dict[str, Any]) -> Producer:
+    """Make a producer; raises as `consumer` does."""
+    return _made(Producer, properties)
+
+
+def _made(kind: Callable[[dict[str, Any]], C], given: dict[str, Any]) -> C:
+    if isinstance(tokens := given.get("oauth_cb"), Tokens):
+        tokens.require()  # else its constructor would block for 10 s, and say less
+    try:
+        return kind(with_login(given))
+    except KafkaException as error:
+        raise KafkaUnavailable(f"no client can be made: {error.args[0].str()}") from error
+
+
 def admin(kafka: Kafka) -> AdminClient:
     """Make the admin client.
 
     It is never polled, so errors for callbacks would only pile up. Each call raises what went
     wrong.
     """
-    return AdminClient(properties.admin_properties(kafka) | {"log_level": 0})
+    return _made(AdminClient, properties.admin_properties(kafka) | {"log_level": 0})
 
 
 def producer_properties(kafka: Kafka, report: Report, logger: logging.Logger) -> dict[str, Any]:
@@ -88,7 +119,7 @@ def offsets_reader(kafka: Kafka) -> Consumer:
 
     So it is no member of the group. Like the admin client, it is never polled.
     """
-    return Consumer(_of_no_member(kafka) | {"log_level": 0})
+    return consumer(_of_no_member(kafka) | {"log_level": 0})
 
 
 def _of_no_member(kafka: Kafka) -> dict[str, Any]:
@@ -100,9 +131,9 @@ def _of_no_member(kafka: Kafka) -> dict[str, Any]:
 def incremental(kafka: Kafka) -> bool:
     """Return whether assignments change partition by partition."""
     given = properties.consumer_properties(kafka)
-    return given["group.protocol"] == "consumer" or given.get("partition.assignment.strategy") == "cooperative-sticky"
+    return bool(given["group.protocol"] == "consumer" or given.get("partition.assignment.strategy") == "cooperative-sticky")
 
 
 def names_itself(kafka: Kafka) -> bool:
     """Return whether a member has an id before the group has let it in."""
-    return properties.consumer_properties(kafka)["group.protocol"] == "consumer"
+    return bool(properties.consumer_properties(kafka)["group.protocol"] == "consumer")

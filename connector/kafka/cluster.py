@@ -38,9 +38,11 @@ from confluent_kafka.admin import (
 from confluent_kafka.admin import ConsumerGroupDescription as GroupDescribed
 from confluent_kafka.admin import TopicDescription as TopicDescribed
 
+from connector.config import Login
 from connector.core.recovery import CommittedOffset
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.host import HOST, Host
+from connector.kafka.logins import Following
 from connector.model import UNKNOWN_EPOCH, TopicDescription, TopicPartition
 
 __all__ = [
@@ -134,13 +136,20 @@ def _is_unanswered(error: KafkaUnavailable) -> bool:
 class Cluster:
     """Asks the brokers, with an admin client from ``make`` and a consumer for the group's offsets.
 
-    ``offsets`` is a consumer of the group that never joins it. May be used by several threads.
+    ``offsets`` makes a consumer of the group that never joins it. Both are made at the first
+    question, because without a token neither can be. ``login`` is theirs, if it may change. May be
+    used by several threads.
     """
 
-    def __init__(self, make: Callable[[], AdminClient], offsets: Consumer, host: Host = HOST) -> None:
+    def __init__(
+        self, make: Callable[[], AdminClient], offsets: Callable[[], Consumer], host: Host = HOST, login: Login | None = None
+    ) -> None:
         self._make = make
-        self._made = make()
-        self._offsets = offsets
+        self._made: AdminClient | None = None
+        self._make_offsets = offsets
+        self._offsets: Consumer | None = None
+        self._login = login
+        self._login_of_made = self._login_of_offsets = Following(login)
         self._sleep = host.sleep
         self._of_thread = host.local()
         """Its ``wanted`` says whether the calling thread's questions are still wanted, where `asked_while` said so."""
@@ -202,7 +211,7 @@ class Cluster:
         return self._ask_once(question, last, passing)
 
     def _ask_once(self, question: Callable[[AdminClient, float], T], seconds: float, passing: Collection[int]) -> T:
-        client = self._made
+        client = self._client()
         try:
             return question(client, seconds)
         except KafkaUnavailable as error:
@@ -215,11 +224,19 @@ class Cluster:
         finally:
             del client
 
+    def _client(self) -> AdminClient:
+        if self._made is None:
+            self._login_of_made = Following(self._login)
+            self._made = self._make()
+        client = self._made
+        self._login_of_made.update(client)
+        return client
+
     def _replace(self, client: AdminClient, *, late: bool = False) -> None:
         if late:
             self._unanswered.append(client)
         if self._made is client:  # else another thread has replaced it
-            self._made = self._make()
+            self._made = None
 
     def cluster_id(self) -> str:
         """Return the cluster's id."""
@@ -273,6 +290,10 @@ class Cluster:
         return CommittedOffset(found.offset, UNKNOWN_EPOCH if epoch is None else epoch, found.metadata or "")
 
     def _ask_committed(self, partition: TopicPartition) -> KafkaTopicPartition:
+        if self._offsets is None:
+            self._login_of_offsets = Following(self._login)
+            self._offsets = self._make_offsets()
+        self._login_of_offsets.update(self._offsets)
         try:
             (found,) = self._offsets.committed([KafkaTopicPartition(*partition)], timeout=_COMMITTED_SECONDS)
             if found.error is not None:
@@ -330,7 +351,7 @@ class Cluster:
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offsets that the brokers know now. Asks once."""
-        client = self._made
+        client = self._client()
         asked = client.list_offsets(
             {KafkaTopicPartition(*partition): OffsetSpec.latest() for partition in partitions},
             isolation_level=IsolationLevel.READ_UNCOMMITTED,

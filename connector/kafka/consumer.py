@@ -83,10 +83,12 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.core import commands, inputs
 from connector.intake import Intake
+from connector.kafka import clients
 from connector.kafka.assignments import Assignments
 from connector.kafka.backlog import Backlog
 from connector.kafka.commits import CommitQueue
 from connector.kafka.host import HOST, Host
+from connector.kafka.logins import LOGIN, Following
 from connector.kafka.membership import Admission, PollClock
 from connector.kafka.polling import Poller, PollPolicy
 from connector.kafka.positions import Positions
@@ -122,9 +124,10 @@ class SourceConsumer:
         post: Callable[[inputs.Input | Exception], None],
         events: ConsumerEvents,
         *,
-        make_client: Callable[[dict[str, Any]], Consumer] = Consumer,
+        make_client: Callable[[dict[str, Any]], Consumer] = clients.consumer,
         host: Host = HOST,
     ) -> None:
+        self._login = Following(properties.get(LOGIN))
         self._client = client = make_client(properties | {"on_commit": self._on_commit})
         self._policy = policy
         self._post = post
@@ -209,6 +212,7 @@ class SourceConsumer:
             self._post(error)
 
     def _turn(self) -> None:
+        self._login.update(self._client)
         self._carry_out_all()
         self._decode_again()
         self._poll()

@@ -1,8 +1,9 @@
 """The topics that the connector owns, ledgers and dead letters: created, checked, or refused.
 
 Nothing in them may get lost by itself. A ledger keeps its entries for the dedupe window and a day;
-a dead-letter topic keeps its letters for ever. Both are as replicated, and as strict about replicas
-in sync, as the source: a fact must not be lost with a broker whose loss the source survives.
+a dead-letter topic keeps its letters for ever, or as long as is asked for. Both are as replicated,
+and as strict about replicas in sync, as the source: a fact must not be lost with a broker whose loss
+the source survives.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from connector.kafka.cluster import Cluster, error_code
 from connector.kafka.host import HOST, Host
 from connector.model import TopicDescription
 
-__all__ = ["ManagedTopics", "forgets", "letter_problems"]
+__all__ = ["ManagedTopics", "forgets", "letter_problems", "letter_settings"]
 
 _DAY_MS = 86_400_000
 _LETTER_HEADROOM_BYTES = 65_536
@@ -41,6 +42,7 @@ _LEFT_OUT = (
 """What to leave out when a broker refuses a topic's settings, one attempt after the other. Brokers
 before Kafka 3.6 do not know `_ANY_TIME`; some managed clusters do not allow the other two. Whether
 the topic keeps what is written to it is checked afterwards in any case."""
+_FOR_EVER = -1
 _SETTING_REFUSED = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
@@ -57,6 +59,7 @@ class ManagedTopics:
         *,
         servers: str,
         window_ms: int,
+        letters_ms: int | None = None,
         auto_create: bool,
         accept: frozenset[str] = frozenset(),
         host: Host = HOST,
@@ -67,6 +70,7 @@ class ManagedTopics:
         self._ledger_for = ledger_for
         self._letters_for = letters_for
         self._retention_ms = window_ms + _DAY_MS
+        self._letters_ms = _FOR_EVER if letters_ms is None else letters_ms
         self._accept = accept
         self.auto_create = auto_create
         """Whether missing topics and partitions are created."""
@@ -82,7 +86,7 @@ class ManagedTopics:
         inherited = self._cluster.settings(source.name)
         ledger = self._make(self._ledger_for(source.name), source, self.ledger_settings(inherited))
         self._refuse_what_loses_facts(ledger, inherited)
-        letters = self._make(self._letters_for(source.name), source, letter_settings(inherited))
+        letters = self._make(self._letters_for(source.name), source, letter_settings(inherited, self._letters_ms))
         self._refuse_what_loses_letters(letters, inherited)
         return ledger
 
@@ -96,7 +100,7 @@ class ManagedTopics:
         topic = (self._letters_for if letters else self._ledger_for)(source.name)
         found = self._cluster.describe(topic)
         if found is None or found.partitions < source.partitions:
-            settings = letter_settings(inherited) if letters else self.ledger_settings(inherited)
+            settings = letter_settings(inherited, self._letters_ms) if letters else self.ledger_settings(inherited)
             self._make_missing(topic, found, source, settings, rehearsal=True)
         if found is not None and letters:
             self._refuse_what_loses_letters(found, inherited)
@@ -116,7 +120,7 @@ class ManagedTopics:
         """
         with contextlib.suppress(KafkaDenied):
             settings = self._cluster.settings(letters.name)
-            problems = letter_problems(settings, source, letters.replication)
+            problems = letter_problems(settings, source, letters.replication, self._letters_ms)
             case = [f"{name}={settings.get(name)}" for name in problems]
             accept = accept_value("letters-lost", letters.topic_id, *case)
             if problems and accept not in self._accept:
@@ -130,7 +134,7 @@ class ManagedTopics:
             settings = self._cluster.settings(letters.name)
         except KafkaDenied:
             return "without the right DescribeConfigs it is unknown whether it keeps letters"
-        if lost := letter_problems(settings, inherited, letters.replication):
+        if lost := letter_problems(settings, inherited, letters.replication, self._letters_ms):
             kept = ", ".join(f"{name} is {settings.get(name)}" for name in lost)
             return f"it may lose letters, which was accepted: {kept}"
         largest, wanted = settings.get("max.message.bytes"), letter_settings(inherited)["max.message.bytes"]
@@ -219,12 +223,12 @@ class ManagedTopics:
         )
 
 
-def letter_settings(source: dict[str, str]) -> dict[str, str]:
-    """Return the settings a dead-letter topic is created with: it deletes nothing by itself."""
+def letter_settings(source: dict[str, str], retention_ms: int = _FOR_EVER) -> dict[str, str]:
+    """Return the settings a dead-letter topic is created with: it deletes nothing too soon."""
     largest = int(source.get("max.message.bytes", "1048588")) + _LETTER_HEADROOM_BYTES
     return {
         "cleanup.policy": "delete",
-        "retention.ms": "-1",
+        "retention.ms": str(retention_ms),
         "retention.bytes": "-1",
         **_ANY_TIME,
         "max.message.bytes": str(largest),
@@ -242,9 +246,14 @@ _KEEPS_LETTERS = (
 )
 
 
-def letter_problems(settings: dict[str, str], source: dict[str, str], replication: int) -> dict[str, str]:
+def letter_problems(
+    settings: dict[str, str], source: dict[str, str], replication: int, retention_ms: int = _FOR_EVER
+) -> dict[str, str]:
     """Return the settings that would lose letters, with values that would not."""
-    wanted = letter_settings(source)
+    wanted = letter_settings(source, retention_ms)
+    kept_ms = int(settings.get("retention.ms", "0"))
+    if kept_ms < 0 or 0 <= retention_ms <= kept_ms:
+        wanted["retention.ms"] = str(kept_ms)
     return _not_so({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
 
 

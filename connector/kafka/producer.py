@@ -15,7 +15,9 @@ from typing import Any, Self
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
+from connector.kafka import clients
 from connector.kafka.host import HOST, Host
+from connector.kafka.logins import LOGIN, Following
 from connector.ports import Confirmation
 
 __all__ = ["ConfirmingProducer", "time_kept"]
@@ -51,12 +53,13 @@ class ConfirmingProducer:
         *,
         last_seconds: float = _DELIVERY_TIMEOUT_MS / 1000,
         failed: Failed | None = None,
-        make_client: Callable[[dict[str, Any]], Producer] = Producer,
+        make_client: Callable[[dict[str, Any]], Producer] = clients.producer,
         host: Host = HOST,
     ) -> None:
         fixed = {"acks": "all", "enable.idempotence": False, "delivery.timeout.ms": _DELIVERY_TIMEOUT_MS, "linger.ms": 5}
         self._properties = properties | fixed
         self._make_client, self._host = make_client, host
+        self._login = Following(properties.get(LOGIN))
         self._producer = make_client(self._properties)
         self._of_one: ConfirmingProducer | None = None
         self._last_seconds = last_seconds
@@ -132,6 +135,7 @@ class ConfirmingProducer:
     def _serve(self) -> None:
         try:
             while not self._closing.is_set():
+                self._login.update(self._producer)
                 self._producer.poll(_POLL_SECONDS)
             self._producer.flush(self._last_seconds)
         except Exception as error:

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from connector.config import Kafka, is_secret
+from connector.kafka.logins import LOGIN
 
 __all__ = ["admin_properties", "consumer_properties", "problems", "producer_properties", "session_timeout_seconds"]
 
@@ -118,8 +120,10 @@ _DEFAULT_SESSION_MS = "45000"
 _FIXED = {"allow.auto.create.topics": False}
 
 
-def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> list[str]:
+def problems(properties: Mapping[str, str], drain_timeout_seconds: float, by_token: bool = False) -> list[str]:
     """Return a sentence for each wrong property. It begins with the variable and shows no secret.
+
+    ``by_token`` says that clients log in with the tokens of ``KAFKA_TOKEN_SOURCE``.
 
     librdkafka judges names and values itself: a client of each kind is made that knows no broker.
     """
@@ -129,42 +133,57 @@ def problems(properties: Mapping[str, str], drain_timeout_seconds: float) -> lis
         if why := _refusal(name, value):
             found.append(f"{_variable(name)} is refused: {why}")
             del allowed[name]
-    if impossible := [f"{_variable(name)} is refused: {why}" for name, why in _impossible(allowed)]:
-        found += impossible
+    impossible = _beside_tokens(allowed) if by_token else _impossible(allowed)
+    if refused := [f"{_variable(name)} is refused: {why}" for name, why in impossible]:
+        found += refused
+    if refused or by_token:
         allowed = {name: value for name, value in allowed.items() if not name.startswith("sasl.")}
         allowed.pop("security.protocol", None)
+    if by_token:
+        allowed["security.protocol"] = "ssl"  # so that its properties are judged; without a token there is no login
     found += _refused_by_librdkafka(allowed)
     if not found and float(allowed.get("max.poll.interval.ms", _DEFAULT_MAX_POLL_MS)) <= drain_timeout_seconds * 1_000:
         found.append("KAFKA_MAX_POLL_INTERVAL_MS does not exceed DRAIN_TIMEOUT: a member would be expelled while it drains")
     return found
 
 
-def consumer_properties(kafka: Kafka) -> dict[str, str | bool]:
+def consumer_properties(kafka: Kafka) -> dict[str, Any]:
     """Return the properties of the member of the group."""
     given = _without(_plain(kafka.properties), _PRODUCER_ONLY | {"auto.offset.reset"})
     if given.get("group.protocol", "classic") == "classic":
         given.setdefault("partition.assignment.strategy", "cooperative-sticky")
-    return given | {
-        "group.protocol": given.get("group.protocol", "classic"),
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "group.id": kafka.group_id,
-        "auto.offset.reset": "error",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        **_FIXED,
-    }
+    return (
+        given
+        | _login(kafka)
+        | {
+            "group.protocol": given.get("group.protocol", "classic"),
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": kafka.group_id,
+            "auto.offset.reset": "error",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            **_FIXED,
+        }
+    )
 
 
-def producer_properties(kafka: Kafka) -> dict[str, str | bool]:
+def producer_properties(kafka: Kafka) -> dict[str, Any]:
     """Return the properties of the producer of facts and dead letters."""
     given = _without(kafka.properties, _CONSUMER_ONLY)
-    return given | {"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", **_FIXED}
+    return given | _login(kafka) | {"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", **_FIXED}
 
 
-def admin_properties(kafka: Kafka) -> dict[str, str | bool]:
+def admin_properties(kafka: Kafka) -> dict[str, Any]:
     """Return the properties of the admin client."""
     given = _without(kafka.properties, _CONSUMER_ONLY | _PRODUCER_ONLY)
-    return given | {"bootstrap.servers": kafka.bootstrap_servers, **_FIXED}
+    return given | _login(kafka) | {"bootstrap.servers": kafka.bootstrap_servers, **_FIXED}
+
+
+def _login(kafka: Kafka) -> dict[str, Any]:
+    """Return how a client logs in, if not as the given properties say."""
+    if kafka.tokens is None:
+        return {} if kafka.login is None else {LOGIN: kafka.login}
+    return {"security.protocol": "SASL_SSL", "sasl.mechanisms": "OAUTHBEARER", "oauth_cb": kafka.tokens}
 
 
 def session_timeout_seconds(kafka: Kafka) -> float | None:
@@ -202,7 +221,7 @@ def _refusal(name: str, value: str) -> str | None:
 
 def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield what this build of the client cannot do and says late, unclearly, or never."""
-    name = next((name for name in ("sasl.mechanisms", "sasl.mechanism") if name in properties), "sasl.mechanism")
+    name = next((name for name in _MECHANISM_NAMES if name in properties), "sasl.mechanism")
     mechanism = properties.get(name, _DEFAULT_MECHANISM).strip()
     method = properties.get("sasl.oauthbearer.method", "").strip().lower()
     if properties.get("sasl.oauthbearer.metadata.authentication.type", "").strip().lower() == "aws_iam":
@@ -213,7 +232,9 @@ def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         return
     if mechanism == _DEFAULT_MECHANISM:
         said = "it is GSSAPI" if name in properties else "it is not set, which means GSSAPI"
-        yield name, f"{said}, and the connector's Kafka client has no Kerberos; set it to {_MECHANISMS_TEXT}"
+        yield name, f"{said}, and {_NO_KERBEROS}"
+    elif mechanism == "AWS_MSK_IAM":
+        yield name, "AWS_MSK_IAM is Java's name; remove it, and set KAFKA_TOKEN_SOURCE=aws-msk-iam"
     elif mechanism not in _MECHANISMS:
         yield name, f"it is {mechanism!r}; it takes {_MECHANISMS_TEXT}"
     elif not uses_sasl:
@@ -223,16 +244,33 @@ def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield "sasl.oauthbearer.method", _NO_METHOD
 
 
+def _beside_tokens(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what contradicts ``KAFKA_TOKEN_SOURCE``, which says all there is to say of a login."""
+    for name, value in properties.items():
+        if name == "security.protocol" and value.strip().lower() != "sasl_ssl":
+            yield name, f"it is {value!r}, and with KAFKA_TOKEN_SOURCE it is SASL_SSL: remove it"
+        elif name in _MECHANISM_NAMES and value.strip() != "OAUTHBEARER":
+            yield name, f"it is {value!r}, and with KAFKA_TOKEN_SOURCE it is OAUTHBEARER: remove it"
+        elif name.startswith("sasl.") and name not in _MECHANISM_NAMES:
+            yield name, "KAFKA_TOKEN_SOURCE is set, which is another way to log in: remove one of them"
+
+
+_MECHANISM_NAMES = ("sasl.mechanisms", "sasl.mechanism")
 _DEFAULT_MECHANISM = "GSSAPI"
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 _MECHANISMS_TEXT = f"{', '.join(_MECHANISMS[:-1])} or {_MECHANISMS[-1]}"
+_NO_KERBEROS = (
+    "the wheel of confluent-kafka has no Kerberos: build it with `--no-binary confluent-kafka` against a librdkafka with "
+    f"libsasl2, or set it to {_MECHANISMS_TEXT}"
+)
 _NO_AWS = (
-    "AWS IAM tokens need a package that the connector does not contain; remove it, and authenticate with "
-    "SCRAM-SHA-512, TLS, or another OIDC provider"
+    "it gets a web identity token of AWS STS, by a package that the connector does not contain; for Amazon MSK remove it, "
+    "and set KAFKA_TOKEN_SOURCE=aws-msk-iam"
 )
 _NO_METHOD = (
-    "OAUTHBEARER works with OIDC only; set it to oidc, and set KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, "
-    "KAFKA_SASL_OAUTHBEARER_CLIENT_ID and KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET as well"
+    "OAUTHBEARER needs a source of tokens; set it to oidc, and set KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, "
+    "KAFKA_SASL_OAUTHBEARER_CLIENT_ID and KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET as well; or remove all KAFKA_SASL_… and set "
+    "KAFKA_TOKEN_SOURCE"
 )
 
 

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from connector.errors import KafkaStalled, KafkaUnavailable, LogDamaged
+from connector.kafka import clients
 from connector.kafka.cluster import unavailable
 from connector.kafka.host import HOST, Host
 from connector.model import TopicPartition
@@ -45,7 +46,7 @@ def read(
     first: int,
     end: int,
     wanted: Callable[[], bool] = lambda: True,
-    make_client: Callable[[dict[str, Any]], Consumer] = Consumer,
+    make_client: Callable[[dict[str, Any]], Consumer] = clients.consumer,
     host: Host = HOST,
 ) -> Iterator[Message]:
     """Yield the records of a partition from offset ``first`` to below ``end``; blocks.

@@ -37,7 +37,7 @@ class TopicReader:
     """
 
     def __init__(self, kafka: Kafka, advance: Callable[[int], None] = lambda _: None) -> None:
-        self.cluster = Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.cluster = Cluster(lambda: clients.admin(kafka), lambda: clients.offsets_reader(kafka))
         self.advance = advance
         self.cluster_id = self.cluster.cluster_id()
         self._properties = clients.reader_properties(kafka, clients.unreported, logging.getLogger("librdkafka"))

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from connector.config import Kafka
 from connector.core.letters import Headers
@@ -94,7 +94,7 @@ class TransactionalProducer:
         }
         properties = clients.producer_properties(kafka, clients.unreported, logging.getLogger("librdkafka"))
         given = {key: value for key, value in properties.items() if key not in _UNFIT}
-        self._producer = Producer(given | fixed)
+        self._producer = clients.producer(given | fixed)
 
     def fence(self) -> None:
         """Take over the name: another run of it is aborted and can write no more."""

@@ -74,6 +74,10 @@ class _Blockers(Protocol):
         """Messages about rights that the brokers do not grant."""
 
     @property
+    def no_login(self) -> Sequence[str]:
+        """Messages about what Kafka's clients lack to log in."""
+
+    @property
     def denied_schemas(self) -> Sequence[str]:
         """Messages about a schema registry that refuses this client."""
 
@@ -124,7 +128,9 @@ class Vitals:
             )
         if unheard := self._unheard(now):
             waiting.append(unheard)
-        return Health(not_live, (*waiting, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator()))
+        return Health(
+            not_live, (*waiting, *blockers.no_login, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator())
+        )
 
     def _unheard(self, now: float) -> str | None:
         """Return a message if the group's coordinator is silent; None while it answers.

@@ -46,6 +46,16 @@ _DOUBTS = {
 }
 
 
+_NO_AUTHENTICATION = "_AUTHENTICATION"
+"""How Kafka's client reports that a broker refuses its login, each time that it connects."""
+_LOGIN_REFUSED_SECONDS = 25.0
+"""How long a refused login counts. The client connects again every 10 s at the latest."""
+_LOGIN_REFUSED = (
+    "the brokers refuse this client's login: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or what the tokens say. "
+    "Files of user and password are read again every 10 s"
+)
+
+
 class Telemetry:
     """Reports the events of one connector. Safe to call from any thread."""
 
@@ -59,7 +69,15 @@ class Telemetry:
         self._operator: list[str] = []
         self.lacks: list[str] = []
         """Messages about rights that the brokers do not grant. Each needs an operator."""
-        self._metrics = Metrics(lambda: len(self.lacks) + len(self.denied_schemas))
+        self._no_token: list[str] = []
+        self._login_refused: list[str] = []
+        self._login_refused_at = float("-inf")
+        self._metrics = Metrics(lambda: len(self.lacks) + len(self.denied_schemas) + len(self.no_login))
+
+    @property
+    def no_login(self) -> list[str]:
+        """Messages about Kafka's clients that cannot log in. Each needs an operator."""
+        return self._no_token or self._login_refused
 
     # ---- scrapes and pages
 
@@ -82,6 +100,10 @@ class Telemetry:
         self._log.info("started", version=version, settings=dict(settings))
         for note in notes:
             self._log.info("note", message=note)
+
+    def refresh_token_expires(self, timestamp: float | None) -> None:
+        """Store the second (since 1970) at which the refresh token ends; None if that is not known."""
+        self._metrics.refresh_token_expires = timestamp
 
     def schema_lacks(self, message: str) -> None:
         """Say which inputs a schema cannot give; events go without them."""
@@ -175,6 +197,8 @@ class Telemetry:
 
     def client_error(self, client: str, code: str) -> None:
         """Log a connection error that a Kafka client reported. The client goes on by itself."""
+        if code == _NO_AUTHENTICATION and not self._no_token:  # without a token it says the same
+            self._login_refused_at = self._clock()
         self._seldom("warning", "kafka_unreachable", f"{client} {code}", client=client, code=code)
 
     def schema_unavailable(self, failure: SchemaUnavailable | None, partitions: int) -> None:
@@ -199,6 +223,22 @@ class Telemetry:
         """Log each right that the brokers do not grant, once, and when they grant it again."""
         self.lacks, before = messages, self.lacks
         self._operator_needed(before, messages)
+
+    def login_lacks(self, messages: list[str]) -> None:
+        """Log what Kafka's clients lack to log in, once, and when they have it again."""
+        with self._lock:  # each client asks on a thread of its own
+            before, self._no_token = self._no_token, messages
+        self._operator_needed(before, messages)
+
+    def credentials_changed(self, whose: str) -> None:
+        """Log that user or password have changed in their files."""
+        self._log.info("credentials_changed", whose=whose)
+
+    def look_at_logins(self) -> None:
+        """Tell that the brokers refuse our login, or that for a while they have not. Called now and then."""
+        refused = self._clock() - self._login_refused_at < _LOGIN_REFUSED_SECONDS
+        before, self._login_refused = self._login_refused, [_LOGIN_REFUSED] if refused else []
+        self._operator_needed(before, self._login_refused)
 
     def committed(self, partition: TopicPartition, next_offset: int) -> None:
         """Store a committed offset. A partition's last commit comes after `released`."""

@@ -45,6 +45,8 @@ class Metrics:
         self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self.refresh_token_expires: float | None = None
+        """The second (since 1970) at which the refresh token ends; None if that is not known."""
         self.lacking_schema = 0
         """The number of partitions that wait for a schema."""
         self._registry = CollectorRegistry()
@@ -134,6 +136,10 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics whose values are read at each scrape."""
+        expires = GaugeMetricFamily("connector_refresh_token_expires_timestamp_seconds", "When the refresh token ends.")
+        if self.refresh_token_expires is not None:
+            expires.add_metric([], self.refresh_token_expires)
+        yield expires
         pipeline = self.pipeline
         if pipeline is None:
             return

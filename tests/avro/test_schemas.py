@@ -29,6 +29,7 @@ from connector.avro.schemas import (
     packaged,
 )
 from connector.avro.writer_schema import parse
+from connector.config.secret import Login, SecretValue
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.samples import EVENT, Polled, ours, written
 from tests.patience import patience
@@ -445,6 +446,23 @@ def test_a_user_in_the_address_is_sent_and_never_said(
     assert "HTTP Request" in said
     assert user not in said
     assert sent.decode() not in said
+    registry._client.close()
+
+
+def test_a_user_in_a_file_is_sent_as_the_file_has_it_now(server: Server, clock: Clock, tmp_path: Path) -> None:
+    place = tmp_path / "user"
+    place.write_text("user:first")
+    login = Login(SecretValue("user:first", place.read_text))
+    properties = {"url": server.url, "max.retries": "0", "basic.auth.user.info": "user:first"}
+    registry = Registry(properties, clock, login=login)
+    server.answers["/schemas/ids/1"] = 401, {}
+    for text in ("user:first", "user:second", "user:second"):
+        place.write_text(text)
+        login.look()
+        clock.now += 60
+        with pytest.raises(SchemaUnavailable):
+            registry.definitions(1)
+        assert server.authorization[-1] == "Basic " + base64.b64encode(text.encode()).decode()
     registry._client.close()
 
 

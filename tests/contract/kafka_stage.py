@@ -245,7 +245,7 @@ class RealStage:
     def ledger(self, **changes: str) -> Ledger:
         settings = _settings(self.topic, self.group, self._servers, **changes)
         logger = logging.getLogger("librdkafka")
-        topics = kafka_cluster.Cluster(lambda: clients.admin(settings.kafka), clients.offsets_reader(settings.kafka))
+        topics = kafka_cluster.Cluster(lambda: clients.admin(settings.kafka), lambda: clients.offsets_reader(settings.kafka))
         return Ledger(
             assembly.ledger_policy(settings),
             topics,
@@ -387,7 +387,7 @@ class FakeStage:
 
         def make() -> Ledger:
             topics = kafka_cluster.Cluster(
-                lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(properties)), HOST
+                lambda: cast("Any", AdminClient(properties)), lambda: cast("Any", ReaderClient(properties)), HOST
             )
             return Ledger(
                 assembly.ledger_policy(settings),

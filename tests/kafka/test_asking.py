@@ -51,7 +51,7 @@ class _Scene:
         broker.create_topic("conversions", 1)
         broker.create_topic("ledger", 1)
         kafka = Kafka(broker.bootstrap_servers, ("conversions",), "group", {})
-        self.topics = cluster.Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        self.topics = cluster.Cluster(lambda: clients.admin(kafka), lambda: clients.offsets_reader(kafka))
         wait = OutOfRange(to_earliest=False)
         policy = LedgerPolicy("group", b"destination", b"key", frozenset(), wait, 691_200_000, lambda: 0)
         properties = clients.reader_properties(kafka, lambda *_: None, logging.getLogger("librdkafka"))

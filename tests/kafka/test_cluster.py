@@ -15,7 +15,7 @@ from connector.errors import KafkaUnavailable
 from connector.kafka import cluster
 from connector.kafka.cluster import Cluster, unavailable
 from connector.kafka.host import Host
-from connector.kafka.managed_topics import ManagedTopics
+from connector.kafka.managed_topics import ManagedTopics, letter_problems, letter_settings
 from connector.model import TopicDescription, TopicPartition
 
 
@@ -23,7 +23,10 @@ class _Host(Host):
     """This machine, but for its sleep."""
 
     def __init__(self, sleep: Callable[[float], None] = lambda _: None) -> None:
-        self.sleep = sleep  # type: ignore[method-assign]
+        self._sleep = sleep
+
+    def sleep(self, seconds: float) -> None:
+        self._sleep(seconds)
 
 
 class _Asked:
@@ -262,3 +265,24 @@ def test_settings_that_brokers_refuse_are_left_out_and_no_more(refused: tuple[st
     own.rehearse(TopicDescription("source", "id", 1, 3, frozenset()), letters=True)
     assert kept <= created.settings_made.keys()
     assert created.settings_made.keys().isdisjoint(refused)
+
+
+@pytest.mark.parametrize(("asked_ms", "made"), [(None, "-1"), (86_400_000, "86400000")])
+def test_letters_are_kept_as_long_as_is_asked_for(asked_ms: int | None, made: str) -> None:
+    created = _Created()
+    own = ManagedTopics(
+        created, "{}.ledger".format, "{}.letters".format, servers="", window_ms=1_000, letters_ms=asked_ms, auto_create=True
+    )
+    own.rehearse(TopicDescription("source", "id", 1, 3, frozenset()), letters=True)
+    assert created.settings_made["retention.ms"] == made
+
+
+@pytest.mark.parametrize(
+    ("kept_ms", "asked_ms", "lacks"),
+    [(-1, -1, None), (-1, 1_000, None), (1_000, 1_000, None), (2_000, 1_000, None), (999, 1_000, "1000"), (1_000, -1, "-1")],
+)
+def test_a_topic_that_keeps_letters_for_less_than_is_asked_for_would_lose_them(
+    kept_ms: int, asked_ms: int, lacks: str | None
+) -> None:
+    settings = letter_settings({}) | {"retention.ms": str(kept_ms)}
+    assert letter_problems(settings, {}, 3, asked_ms).get("retention.ms") == lacks

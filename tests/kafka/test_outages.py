@@ -118,7 +118,7 @@ def test_questions_that_nobody_answers_keep_neither_threads_nor_descriptors(outa
     listening, properties = _OUTAGES[outage]
     with listening() as servers:
         kafka = Kafka(servers, (_TOPIC,), _GROUP, properties)
-        asked = cluster.Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        asked = cluster.Cluster(lambda: clients.admin(kafka), lambda: clients.offsets_reader(kafka))
         questions: list[Callable[[], object]] = [
             asked.cluster_id,
             lambda: asked.describe(_TOPIC),
@@ -145,7 +145,7 @@ def test_questions_that_nobody_answers_keep_neither_threads_nor_descriptors(outa
 def test_an_error_that_somebody_keeps_keeps_no_client() -> None:
     with _listener(None) as servers:
         kafka = Kafka(servers, (_TOPIC,), _GROUP, {})
-        asked = cluster.Cluster(lambda: clients.admin(kafka), clients.offsets_reader(kafka))
+        asked = cluster.Cluster(lambda: clients.admin(kafka), lambda: clients.offsets_reader(kafka))
         before, kept = _held(), []
         for _ in range(5):
             try:

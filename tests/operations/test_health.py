@@ -52,6 +52,7 @@ class Watch:
 class Blockers:
     """What waits for an operator."""
 
+    no_login: list[str] = field(default_factory=list)
     lacks: list[str] = field(default_factory=list)
     denied_schemas: list[str] = field(default_factory=list)
 

@@ -265,7 +265,7 @@ class Member:
         telemetry = Telemetry(self._cluster.loop.time)
         telemetry._log = _Lines(self._say)
         topics = kafka_cluster.Cluster(
-            lambda: cast("Any", AdminClient(properties)), cast("Any", ReaderClient(of_reader)), HOST
+            lambda: cast("Any", AdminClient(properties)), lambda: cast("Any", ReaderClient(of_reader)), HOST
         )
         contract = AdsV1("5850000000001", "client", "NA")
         credentials = Credentials("client", lambda: "secret", lambda: "refresh", TOKEN_URL)

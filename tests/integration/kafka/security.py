@@ -1,4 +1,4 @@
-"""A listener of the cluster with TLS, SASL/PLAIN and rights, beside those where everything is allowed.
+"""A listener of the cluster with TLS, SASL and rights, beside those where everything is allowed.
 
 A test comes by the open listener as nobody in particular, who is a super user, and grants and takes rights there
 (`grant`, `revoke`); the program under test comes by the secured one, as `USER`, who may do what it was granted.
@@ -20,9 +20,23 @@ from confluent_kafka.admin import (
     AdminClient,
     ResourcePatternType,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 
-__all__ = ["PASSWORD", "USER", "Right", "certificate", "grant", "make_keys", "revoke", "secured"]
+__all__ = [
+    "LOGIN_AGAIN_SECONDS",
+    "PASSWORD",
+    "USER",
+    "Right",
+    "certificate",
+    "grant",
+    "make_keys",
+    "revoke",
+    "secured",
+    "set_password",
+]
 
 USER = "connector"
 PASSWORD = "a secret that must not show"
@@ -57,16 +71,29 @@ class Right:
         )
 
 
+_MODULES = "org.apache.kafka.common.security"
+_PLAIN = f'{_MODULES}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+_TOKENS = f'{_MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="node";'
+LOGIN_AGAIN_SECONDS = 5
+"""How long a client with a token or by SCRAM may stay connected before it must log in again."""
+
+
 def secured(properties: dict[str, str], address: str, directory: Path) -> dict[str, str]:
-    """Return a node's properties with a secured listener at ``address``."""
-    login = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+    """Return a node's properties with a secured listener at ``address``.
+
+    It takes a user and a password (PLAIN, SCRAM), and tokens (OAUTHBEARER) that anybody may have signed.
+    """
     listener = f",SECURED://{address}"
     return properties | {
         "listeners": properties["listeners"] + listener,
         "advertised.listeners": properties["advertised.listeners"] + listener,
         "listener.security.protocol.map": properties["listener.security.protocol.map"] + ",SECURED:SASL_SSL",
-        "listener.name.secured.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.secured.plain.sasl.jaas.config": login,
+        "listener.name.secured.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
+        "listener.name.secured.plain.sasl.jaas.config": _PLAIN,
+        "listener.name.secured.scram-sha-512.sasl.jaas.config": f"{_MODULES}.scram.ScramLoginModule required;",
+        "listener.name.secured.oauthbearer.sasl.jaas.config": _TOKENS,
+        "listener.name.secured.oauthbearer.connections.max.reauth.ms": str(1_000 * LOGIN_AGAIN_SECONDS),
+        "listener.name.secured.scram-sha-512.connections.max.reauth.ms": str(1_000 * LOGIN_AGAIN_SECONDS),
         "listener.name.secured.ssl.keystore.location": str(directory / _STORE),
         "listener.name.secured.ssl.keystore.password": _STORE_PASSWORD,
         "listener.name.secured.ssl.keystore.type": "PKCS12",
@@ -92,6 +119,14 @@ def grant(servers: str, rights: Iterable[Right]) -> None:
     """Let `USER` do these things; ``servers`` are those of the open listener."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for done in admin.create_acls([right.binding(AclBinding) for right in rights]).values():
+        done.result(_SECONDS)
+
+
+def set_password(servers: str, password: str) -> None:
+    """Give `USER` a password of SCRAM, in the place of the one it had."""
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    for done in admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, how, password.encode())]).values():
         done.result(_SECONDS)
 
 
