@@ -50,8 +50,10 @@ pace: $(VENV)/.test-tools ## a steady load while Amazon throttles or is slow: re
 rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, with static and dynamic members
 	$(BIN)/python -m tests.integration.ordeals rolling
 
-fuzz: $(VENV)/.test-tools ## a million damaged records and 100,000 damaged answers (some minutes)
+fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing, through mapping files, and answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records
+	$(BIN)/python -X faulthandler -m tests.fuzz framings
+	$(BIN)/python -X faulthandler -m tests.fuzz mappings
 	$(BIN)/python -X faulthandler -m tests.fuzz answers
 
 simulate: $(VENV)/.test-tools ## play the whole connector on virtual time, with faults, from seeds: SEEDS=1-3000

@@ -1,8 +1,9 @@
 """Damaged records and damaged answers: never a crash, always exactly one outcome each. ``make fuzz`` runs a million.
 
 ``python -m tests.fuzz records`` damages records with a schema id and plain ones, of writers' schemas of many
-shapes, and gives them to the real decoder, contract, keys and pipeline; ``python -m tests.fuzz answers``
-damages Amazon's answers of both contracts.
+shapes, and gives them to the real decoder, contract, keys and pipeline; ``python -m tests.fuzz framings`` does so
+with records and headers in every framing, and ``python -m tests.fuzz mappings`` with records that mapping files make
+events of; ``python -m tests.fuzz answers`` damages Amazon's answers of both contracts.
 A seed makes a run the same each time. Compiled code reads the bytes: a crash of it is the end of the process.
 """
 
@@ -14,14 +15,17 @@ import json
 import resource
 import sys
 import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count as counting
 from itertools import islice
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.events_v1 import EventsV1
@@ -41,11 +45,13 @@ from connector.core.policy import BufferPolicy, Policy
 from connector.core.recovery import Recovery
 from connector.errors import UnknownSchema
 from connector.intake import Intake, Origin
+from connector.mapping.plan import Mapper
 from connector.model import DELIVERED, Answer, Moment, Outcome, Poll, Verdicts
 from connector.ports import WireContract
-from tests.avro.samples import EVENT, ours, with_field
+from tests.avro.samples import EVENT, ours, with_field, written
 from tests.core.builders import DAY_MS, NOW_MS, PLACE, key_of
 from tests.core.conversation import accounted_for
+from tests.mapping.support import CHARGE, ORDER, SIGN_UP, TILL, example, read_file
 
 __all__ = ["Broken", "answers", "main", "records"]
 
@@ -146,13 +152,16 @@ class Bench:
 # ---- records
 
 
+_Headers = Sequence[tuple[str, bytes | None]]
+
+
 class _Damaged:
     """A record as polled, of any bytes."""
 
-    __slots__ = ("_offset", "_value")
+    __slots__ = ("_headers", "_offset", "_value")
 
-    def __init__(self, offset: int, value: bytes | None) -> None:
-        self._offset, self._value = offset, value
+    def __init__(self, offset: int, value: bytes | None, headers: _Headers) -> None:
+        self._offset, self._value, self._headers = offset, value, headers
 
     def value(self) -> bytes | None:
         return self._value
@@ -160,8 +169,8 @@ class _Damaged:
     def key(self) -> bytes | None:
         return None
 
-    def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
-        return None
+    def headers(self) -> _Headers | None:
+        return self._headers or None
 
     def offset(self) -> int:
         return self._offset
@@ -182,12 +191,14 @@ class _Corpus:
 
     decoder: EventDecoder
     values: list[bytes]
+    headers: Sequence[_Headers] = ((),)
+    """Good headers, of which a record has one choice."""
 
 
 class _Schemas:
     """Writers' schemas by id; one that is not there is unknown, as to a registry."""
 
-    def __init__(self, schemas: dict[int, Any]) -> None:
+    def __init__(self, schemas: Mapping[Any, Any]) -> None:
         self._schemas = schemas
 
     def definitions(self, schema_id: Any, waited: float) -> list[Any]:
@@ -237,7 +248,7 @@ def _corpora(dice: Random) -> list[_Corpus]:
     shapes = _shapes()
     for schema, more in shapes:
         encoder = EventEncoder(_plain_times(schema))
-        written = []
+        events = []
         for number in range(8):
             inputs = EVENT | {"timestamp": NOW_MS - dice.randrange(8 * DAY_MS)} | more
             if isinstance(more.get("timestamp"), int):
@@ -245,13 +256,78 @@ def _corpora(dice: Random) -> list[_Corpus]:
             if "orderId" not in more:
                 inputs["clientDedupeId"] = dice.choice([None, "", "  ", f"order-{number}", f"order-{dice.randrange(9)}"])
             inputs["customAttributes"] = {"brand": "acme"} if number % 2 else {}
-            written.append(encoder.encode(inputs))
-        values.append(written)
+            events.append(encoder.encode(inputs))
+        values.append(events)
     by_id = _Schemas({number: schema for number, (schema, _) in enumerate(shapes)})
     by_file = [EventDecoder(Framing.PLAIN, _Schemas({0: schema})) for schema, _ in shapes]
-    everything = [framed(number, value) for number, written in enumerate(values) for value in written]
-    plain = [_Corpus(decoder, written) for decoder, written in zip(by_file, values, strict=True)]
+    everything = [framed(number, value) for number, events in enumerate(values) for value in events]
+    plain = [_Corpus(decoder, events) for decoder, events in zip(by_file, values, strict=True)]
     return [_Corpus(EventDecoder(Framing.CONFLUENT, by_id), everything), *plain]
+
+
+def _framings(dice: Random) -> list[_Corpus]:
+    """Return a corpus for every way in which a vendor's serialiser names a schema."""
+    encoder = EventEncoder(_plain_times(ours()))
+    bodies = [
+        encoder.encode(EVENT | {"timestamp": NOW_MS - dice.randrange(8 * DAY_MS), "clientDedupeId": f"order-{number}"})
+        for number in range(8)
+    ]
+    guid = bytes(range(16))
+    number, hexadecimal = (7).to_bytes(8, "big"), b"0" * 32
+    ids = {
+        Framing.CONFLUENT: UUID(bytes=guid),
+        Framing.GLUE: UUID(bytes=guid),
+        Framing.AZURE: hexadecimal.decode(),
+        Framing.SINGLE_OBJECT: number,
+    }
+    ways: list[tuple[Framing, Callable[[bytes], bytes], list[tuple[str, bytes | None]]]] = [
+        (Framing.CONFLUENT, lambda body: b"\x01" + guid + body, []),
+        (Framing.CONFLUENT, lambda body: body, [("__value_schema_id", b"\x01" + guid)]),
+        (Framing.GLUE, lambda body: b"\x03\x00" + guid + body, []),
+        (Framing.GLUE, lambda body: b"\x03\x05" + guid + zlib.compress(body), []),
+        (Framing.APICURIO, lambda body: b"\x00" + number[4:] + body, []),
+        (Framing.APICURIO, lambda body: b"\x00" + number + body, []),
+        (Framing.APICURIO, lambda body: body, [("apicurio.value.globalId", number), ("apicurio.value.encoding", b"BINARY")]),
+        (Framing.APICURIO, lambda body: body, [("apicurio.value.contentId", number)]),
+        (Framing.AZURE, lambda body: body, [("content-type", b"avro/binary+" + hexadecimal)]),
+        (Framing.SINGLE_OBJECT, lambda body: b"\xc3\x01" + number + body, []),
+    ]
+    apicurio = _Schemas({"contentId 7": ours(), "globalId 7": ours()})
+    return [
+        _Corpus(
+            EventDecoder(framing, apicurio if framing is Framing.APICURIO else _Schemas({ids[framing]: ours()})),
+            [write(body) for body in bodies],
+            [headers],
+        )
+        for framing, write, headers in ways
+    ]
+
+
+def _mappings(dice: Random) -> list[_Corpus]:
+    """Return a corpus for each worked example of a mapping file."""
+
+    def at(event: dict[str, Any], when_ms: int) -> dict[str, Any]:
+        seconds = when_ms // 1000
+        iso = datetime.fromtimestamp(seconds, UTC).isoformat()
+        times = {"placedAt": when_ms * 1000, "occurredAt": iso, "created": seconds, "sold_at": seconds}
+        moved = {name: at(part, when_ms) if isinstance(part, dict) else part for name, part in event.items()}
+        return {name: times.get(name, part) for name, part in moved.items()}
+
+    corpora = []
+    for name, event in (("order", ORDER), ("envelope", SIGN_UP), ("till", TILL), ("charge", CHARGE)):
+        text, schema = example(name)
+        values = [written(schema, at(copy.deepcopy(event), NOW_MS - dice.randrange(8 * DAY_MS))) for _ in range(8)]
+        decoder = EventDecoder(Framing.CONFLUENT, _Schemas({1: schema}), Mapper(read_file(text)))
+        corpora.append(_Corpus(decoder, values, [(), [("ce_id", b"ce-1")], [("ce_id", b"\xff")]]))
+    return corpora
+
+
+def _damaged_headers(dice: Random, choices: Sequence[_Headers]) -> _Headers:
+    """Choose headers, and damage their contents in one case of four."""
+    headers = dice.choice(choices)
+    if dice.random() < 0.75:
+        return headers
+    return [(name, dice.choice((None, _damaged(dice, [content or b""])))) for name, content in headers]
 
 
 def _plain_times(schema: Any) -> Any:
@@ -314,13 +390,13 @@ def _damaged(dice: Random, values: Sequence[bytes]) -> bytes:
     return value
 
 
-def records(count: int, seed: int) -> Counter[str]:
+def records(count: int, seed: int, corpora_of: Callable[[Random], list[_Corpus]] = _corpora) -> Counter[str]:
     """Damage so many records; return how often each fate was met. Raises `Broken`, or whatever a record led to."""
     dice = Random(seed)
     contracts: tuple[WireContract, ...] = (AdsV1("account", "client", "NA"), EventsV1("account", "client", "EU"))
     benches = [(Bench(contract), contract) for contract in contracts]
     offsets = [0, 0]
-    corpora = _corpora(dice)
+    corpora = corpora_of(dice)
     readers = [
         [Intake(corpus.decoder, contract, fields) for corpus in corpora]
         for contract, fields in zip(contracts, (("clientDedupeId",), ("clientDedupeId", "name")), strict=True)
@@ -338,7 +414,8 @@ def records(count: int, seed: int) -> Counter[str]:
         ]
         poll = Poll(PLACE, 1)
         for value in values:
-            _join(poll, _read(readers[side][which], origin, offsets[side], value))
+            headers = _damaged_headers(dice, corpora[which].headers)
+            _join(poll, _read(readers[side][which], origin, offsets[side], value, headers))
             offsets[side] += 1
         bench.tell(inputs.Polled((poll,)))
         while bench.out:
@@ -353,12 +430,12 @@ def records(count: int, seed: int) -> Counter[str]:
     return fates
 
 
-def _read(intake: Intake, origin: Origin, offset: int, value: bytes | None) -> Poll:
+def _read(intake: Intake, origin: Origin, offset: int, value: bytes | None, headers: _Headers) -> Poll:
     began = time.thread_time()
     try:
-        poll, _ = intake.read(origin, [_Damaged(offset, value)])
+        poll, _ = intake.read(origin, [_Damaged(offset, value, headers)])
     except Exception as error:
-        raise Broken(f"{type(error).__name__} by {value!r}") from error
+        raise Broken(f"{type(error).__name__} by {value!r} {headers!r}") from error
     if time.thread_time() - began > _SLOWEST_SECONDS:
         raise Broken(f"{time.thread_time() - began:.1f} s for {value!r}")
     return poll
@@ -572,16 +649,24 @@ def _events(dice: Random, bench: Bench, offset: int) -> Poll:
 # ---- by hand
 
 
+_RUNS: dict[str, Callable[[int, int], Counter[str]]] = {
+    "records": records,
+    "framings": lambda count, seed: records(count, seed, _framings),
+    "mappings": lambda count, seed: records(count, seed, _mappings),
+    "answers": answers,
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the two, and print what was met."""
+    """Run one of them, and print what was met."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("what", choices=("records", "answers"))
-    parser.add_argument("--count", type=int, default=None, help="default: 1000000 records, 100000 answers")
+    parser.add_argument("what", choices=tuple(_RUNS))
+    parser.add_argument("--count", type=int, default=None, help="default: 1000000 records, 100000 of the others")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     count = options.count or (1_000_000 if options.what == "records" else 100_000)
     began, before = time.monotonic(), _peak_bytes()
-    met = (records if options.what == "records" else answers)(count, options.seed)
+    met = _RUNS[options.what](count, options.seed)
     grown = _peak_bytes() - before
     for what, times in sorted(met.items()):
         print(f"{times:>12,}  {what}")

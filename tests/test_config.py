@@ -644,6 +644,24 @@ def test_glue_needs_no_address_and_takes_a_region_and_a_role() -> None:
         assert f"{name} is for SCHEMA_REGISTRY_TYPE=glue" in _problem(**{name: "eu-central-1"})
 
 
+@pytest.mark.parametrize("kind", ["apicurio", "azure"])
+def test_other_registries_need_an_address(kind: str) -> None:
+    settings = _settings(SCHEMA_REGISTRY_TYPE=kind, SCHEMA_REGISTRY_URL="https://registry")
+    assert settings.registry is not None
+    assert (settings.registry.type, settings.registry.urls) == (kind, ("https://registry",))
+    assert "SCHEMA_REGISTRY_URL is missing" in _problem(SCHEMA_REGISTRY_TYPE=kind, SCHEMA_REGISTRY_URL="")
+    assert "SCHEMA_REGISTRY_URL is missing" in _problem(
+        SCHEMA_REGISTRY_TYPE=kind, SCHEMA_REGISTRY_URL="", AVRO_SCHEMA_FILE="/schemas/event.avsc"
+    )
+
+
+def test_apicurio_takes_the_properties_of_the_client_and_azure_takes_none() -> None:
+    _settings(SCHEMA_REGISTRY_TYPE="apicurio", SCHEMA_REGISTRY_PROXY="http://proxy:3128")
+    what = "SCHEMA_REGISTRY_TYPE is azure, which has one address and no properties"
+    assert what in _problem(SCHEMA_REGISTRY_TYPE="azure", SCHEMA_REGISTRY_PROXY="http://proxy:3128")
+    assert what in _problem(SCHEMA_REGISTRY_TYPE="azure", SCHEMA_REGISTRY_URL="https://one,https://two")
+
+
 def test_a_directory_of_schemas_replaces_the_registry() -> None:
     settings = _settings(SCHEMA_REGISTRY_URL="", AVRO_SCHEMA_DIR="/schemas")
     assert settings.registry is None

@@ -13,6 +13,12 @@ import pytest
     [
         ("records", 12_000, {"delivered", "duplicate", "stale", "ignored", "dead_lettered", "dead-lettered: undecodable"}),
         (
+            "framings",
+            3_000,
+            {"delivered", "stale", "ignored", "dead-lettered: undecodable", "dead-lettered: unknown-schema"},
+        ),
+        ("mappings", 3_000, {"delivered", "stale", "ignored", "dead-lettered: undecodable", "dead-lettered: invalid-field"}),
+        (
             "answers",
             1_500,
             {"delivered", "dead_lettered", "rejected", "retry", "none", "transient", "throttled", "too-large"},

@@ -27,6 +27,7 @@ from fastavro import schemaless_reader
 from connector.avro.framing import Framing, hint, locator, named, schema_id
 from connector.avro.logical import Conversion, bytes_conversion, time_units
 from connector.avro.schemas import NoGuids, WriterSchemas, packaged
+from connector.avro.varint import signed, unpacked
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
 from connector.mapping.plan import Filtered, Mapper, Plan
@@ -248,15 +249,14 @@ def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: s
     return _Plan(writer.schema, unwrap, _record_names(writer), isinstance(writer.event, list), tuple(mapped))
 
 
+_LONGEST_NUMBER = 10
+"""Maximum bytes of a number of 64 bits."""
+
+
 def _branch(value: bytes, start: int) -> int:
-    """Return the index of a value's branch of a union: the number before the value."""
-    number = shift = 0
-    for byte in value[start:]:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return (number >> 1) ^ -(number & 1)
+    """Return the index of a value's branch of a union, the number before the value; -1 if there is none."""
+    numbers = unpacked(value[start : start + _LONGEST_NUMBER])
+    return signed(numbers[0]) if numbers else -1
 
 
 def _unwrapping(field: str, convert: Conversion | None) -> Conversion:

@@ -16,6 +16,7 @@ from pathlib import Path
 from fastavro import block_reader, schemaless_reader
 
 from connector.avro.framing import SchemaId
+from connector.avro.varint import packed, zigzag
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, parse
 from connector.errors import Undecodable
 
@@ -43,24 +44,27 @@ def container(path: Path) -> tuple[Json, Iterator[bytes]]:
         Undecodable: the file is not a container file, or is damaged.
         OSError: the file cannot be read.
     """
-    content = BytesIO(path.read_bytes())
     try:
-        blocks = block_reader(content)
-        schema = json.loads(blocks.metadata["avro.schema"])
+        with path.open("rb") as content:
+            schema = json.loads(block_reader(content).metadata["avro.schema"])
+    except OSError:
+        raise
     except Exception as error:  # noqa: BLE001 - fastavro raises anything for other files
         raise Undecodable(f"{path} is no container file of Avro ({type(error).__name__})") from None
-    return schema, _values(path, blocks, parse([schema]))
+    return schema, _values(path, parse([schema]))
 
 
-def _values(path: Path, blocks: Iterator[Json], writer: WriterSchema) -> Iterator[bytes]:
+def _values(path: Path, writer: WriterSchema) -> Iterator[bytes]:
+    """Yield the values of a container file, of which one block at a time is in memory."""
     try:
-        for block in blocks:
-            data = block.bytes_.read()
-            stream = BytesIO(data)
-            for _ in range(block.num_records):
-                start = stream.tell()
-                schemaless_reader(stream, writer.schema, None, handle_unicode_errors="surrogateescape")
-                yield data[start : stream.tell()]
+        with path.open("rb") as content:
+            for block in block_reader(content):
+                data = block.bytes_.read()
+                stream = BytesIO(data)
+                for _ in range(block.num_records):
+                    start = stream.tell()
+                    schemaless_reader(stream, writer.schema, None, handle_unicode_errors="surrogateescape")
+                    yield data[start : stream.tell()]
     except Undecodable:
         raise
     except Exception as error:  # noqa: BLE001 - fastavro raises anything for damaged bytes
@@ -185,13 +189,7 @@ def _latin(value: Json, place: str) -> bytes:
 
 
 def _zigzag(number: int) -> bytes:
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
+    return packed([zigzag(number)])
 
 
 def _write_bytes(out: BytesIO, content: bytes) -> None:

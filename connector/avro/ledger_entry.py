@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from io import BytesIO
@@ -26,6 +25,7 @@ from typing import NamedTuple
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from connector.avro.schemas import packaged
+from connector.avro.varint import packed, signed, unpacked, zigzag
 from connector.avro.writer_schema import Json
 from connector.errors import LedgerRefused
 from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
@@ -40,7 +40,7 @@ KEY_BYTES = 16
 _NO_KEY = bytes(KEY_BYTES)
 _LAST_OFFSET = 2**63 - 1
 _LAST_EPOCH = 2 * (2**31 - 1)
-"""Highest leader epoch, as `_zigzag` encodes it."""
+"""Highest leader epoch, as `zigzag` encodes it."""
 _TIME_BYTES = 8
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 
@@ -86,10 +86,10 @@ def encode(header: LedgerIdentity, facts: Facts) -> bytes:
     delivered = [fact for fact in order if facts.outcomes[fact] is Outcome.DELIVERED]
     record = asdict(header) | {
         "first_offset": offsets[0] if offsets else _opened_at(facts.start),
-        "run_gaps": _packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
-        "run_lengths": _packed(end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=False)),
+        "run_gaps": packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
+        "run_lengths": packed(end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=False)),
         "run_outcomes": bytes(outcomes[start] for start in starts),
-        "epochs": _packed(chain.from_iterable((_zigzag(epoch), count) for epoch, count in epochs)),
+        "epochs": packed(chain.from_iterable((zigzag(epoch), count) for epoch, count in epochs)),
         "keys": b"".join([facts.keys[fact] or _NO_KEY for fact in delivered]),
         "times": _little_endian(array("q", [facts.times[fact] for fact in delivered])).tobytes(),
     }
@@ -150,7 +150,7 @@ def _runs(record: Json) -> list[Run]:
     last = record["first_offset"] + sum(gaps) + sum(lengths) - len(lengths)
     if lengths and not 0 <= record["first_offset"] <= last <= _LAST_OFFSET:
         raise _damaged(f"its facts are about impossible offsets, {record['first_offset']} to {last}")
-    if any(zigzag > _LAST_EPOCH or (zigzag & 1 and zigzag != _zigzag(UNKNOWN_EPOCH)) for zigzag in epochs[::2]):
+    if any(epoch > _LAST_EPOCH or (epoch & 1 and epoch != zigzag(UNKNOWN_EPOCH)) for epoch in epochs[::2]):
         raise _damaged("its facts have leader epochs that no leader can have")
     return _split(record["first_offset"], gaps, lengths, outcomes, epochs)
 
@@ -167,8 +167,8 @@ def _split(first: int, gaps: list[int], lengths: list[int], outcomes: list[Outco
         offset, rest = last + gap, length
         while rest:
             if not left:
-                zigzag, left = next(pairs)
-                epoch = (zigzag >> 1) ^ -(zigzag & 1)
+                number, left = next(pairs)
+                epoch = signed(number)
             part = min(rest, left)
             runs.append(Run(offset, part, outcome, epoch))
             offset, rest, left = offset + part, rest - part, left - part
@@ -195,36 +195,10 @@ def _schema() -> Json:
     return parse_schema(packaged("ledger_entry.avsc"))
 
 
-def _zigzag(number: int) -> int:
-    return number * 2 if number >= 0 else -number * 2 - 1
-
-
-def _packed(numbers: Iterable[int]) -> bytes:
-    column = bytearray()
-    for number in numbers:
-        rest = number
-        while rest > 0x7F:
-            column.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        column.append(rest)
-    return bytes(column)
-
-
 def _unpacked(column: bytes) -> list[int]:
-    if column.isascii():  # fast path, nearly always: every number is below 128, a byte each
-        return list(column)
-    if column[-1] > 0x7F:
+    if column and column[-1] > 0x7F:
         raise _damaged("a column ends within a number")
-    numbers = []
-    number = shift = 0
-    for byte in column:
-        number |= (byte & 0x7F) << shift
-        if byte > 0x7F:
-            shift += 7
-        else:
-            numbers.append(number)
-            number = shift = 0
-    return numbers
+    return unpacked(column)
 
 
 def _little_endian(times: array[int]) -> array[int]:

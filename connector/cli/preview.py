@@ -118,20 +118,57 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     configure_logging("error", "console")
     expected = None if arguments.expect is None else _expected(arguments.expect)
     notes: list[str] = []
-    if arguments.file is None:
-        found = list(_of_topics(settings, arguments, notes))
-    else:
-        found = list(_of_file(settings, arguments, notes))
-    shown = [each for each in found if arguments.only is None or each.verdict == _ONLY[arguments.only]]
-    if arguments.json:
-        for each in shown:
+    looked = _of_topics(settings, arguments, notes) if arguments.file is None else _of_file(settings, arguments, notes)
+    found = _Found(arguments.only, expected)
+    for each in looked:
+        if not found.note(each):
+            continue
+        if arguments.json:
             print(json.dumps(each.row(), ensure_ascii=False))
-    else:
-        _show(Console(), shown, found, notes)
-    if expected is not None and (differing := list(_differences(expected, [each.row() for each in found]))):
+        else:
+            found.keep(each)
+    if not arguments.json:
+        _show(Console(), found, notes)
+    if expected is not None and (differing := list(_differences(expected, found.compared))):
         print(*differing, sep="\n", file=sys.stderr)
         return 1
-    return 1 if any(each.verdict == DEAD_LETTER for each in found) and expected is None else 0
+    return 1 if found.verdicts[DEAD_LETTER] and expected is None else 0
+
+
+class _Found:
+    """What is kept of the records that were looked at: a file may hold more events than the memory.
+
+    ``expected`` has the objects of ``--expect``, whose names are compared.
+    """
+
+    def __init__(self, only: str | None, expected: list[dict[str, Any]] | None) -> None:
+        self._only = None if only is None else _ONLY[only]
+        self._expected = expected
+        self.verdicts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.lines: list[tuple[str, ...]] = []
+        """The lines of the table for people."""
+        self.whole: list[Previewed] = []
+        """The first events that would be sent."""
+        self.compared: list[dict[str, Any]] = []
+        """What ``--expect`` names of each record, and all of the first record that it does not expect."""
+
+    def note(self, each: Previewed) -> bool:
+        """Count a record, and return whether it is one to show."""
+        self.verdicts[each.verdict] += 1
+        if each.reason:
+            self.reasons[each.reason] += 1
+        if self._expected is not None and (at := len(self.compared)) <= len(self._expected):
+            row = each.row()
+            names = self._expected[at] if at < len(self._expected) else row
+            self.compared.append({name: row[name] for name in names if name in row})
+        return self._only is None or each.verdict == self._only
+
+    def keep(self, each: Previewed) -> None:
+        """Keep what the table for people says of a record."""
+        self.lines.append(_line(each))
+        if each.verdict == SEND and len(self.whole) < _WHOLE_EVENTS:
+            self.whole.append(each)
 
 
 def _previewer(
@@ -263,13 +300,9 @@ def _expected(path: Path) -> list[dict[str, Any]]:
 
 
 def _differences(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a diff. Only the names of the expected object are compared."""
-    named = [
-        {name: each[name] for name in (expected[at] if at < len(expected) else each) if name in each}
-        for at, each in enumerate(found)
-    ]
-    if named != expected:
-        yield from difflib.unified_diff(_lines(expected), _lines(named), "expected", "found", lineterm="", n=2)
+    """Yield the lines of a diff of what is expected and what is there by the same names."""
+    if found != expected:
+        yield from difflib.unified_diff(_lines(expected), _lines(found), "expected", "found", lineterm="", n=2)
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> list[str]:
@@ -279,32 +312,37 @@ def _lines(rows: Iterable[dict[str, Any]]) -> list[str]:
 # ---- for people
 
 
-def _show(console: Console, shown: list[Previewed], found: list[Previewed], notes: list[str]) -> None:
+def _line(each: Previewed) -> tuple[str, ...]:
+    schema = " ".join(filter(None, [str(each.schema_id or ""), each.schema_name.rpartition(".")[2]]))
+    why = each.detail if not each.reason else f"{each.reason}: {each.detail}"
+    if each.adjustments:
+        why = "; ".join(filter(None, [why, *(f"{name} ({count})" for name, count in each.adjustments.items())]))
+    verdict = f"[{_STYLES[each.verdict]}]{_WORDS.get(each.verdict, each.verdict)}[/]"
+    return _place(each), schema, escape(each.mapping or ""), verdict, escape(why)
+
+
+def _place(each: Previewed) -> str:
+    return f"{each.partition}@{each.offset}"
+
+
+def _show(console: Console, found: _Found, notes: list[str]) -> None:
     table = Table("record", "schema", "mapping", "verdict", "why", box=SIMPLE)
-    for each in shown:
-        schema = " ".join(filter(None, [str(each.schema_id or ""), each.schema_name.rpartition(".")[2]]))
-        why = each.detail if not each.reason else f"{each.reason}: {each.detail}"
-        if each.adjustments:
-            why = "; ".join(filter(None, [why, *(f"{name} ({count})" for name, count in each.adjustments.items())]))
-        place = f"{each.partition}@{each.offset}"
-        verdict = f"[{_STYLES[each.verdict]}]{_WORDS.get(each.verdict, each.verdict)}[/]"
-        table.add_row(place, schema, escape(each.mapping or ""), verdict, escape(why))
+    for line in found.lines:
+        table.add_row(*line)
     console.print(table)
-    for each in [each for each in shown if each.verdict == SEND][:_WHOLE_EVENTS]:
-        console.print(f"{each.partition}@{each.offset} would go out as", markup=False, highlight=False)
+    for each in found.whole:
+        console.print(f"{_place(each)} would go out as", markup=False, highlight=False)
         console.print_json(json.dumps(each.event, ensure_ascii=False))
     for note in notes:
         console.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
-    verdicts = Counter(each.verdict for each in found)
-    reasons = Counter(each.reason for each in found if each.reason)
-    why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    why = ", ".join(f"{count} {reason}" for reason, count in found.reasons.most_common())
     counted = [
         f"{count} {_WORDS.get(verdict, verdict)}" + (f" ({why})" if verdict == DEAD_LETTER else "")
-        for verdict, count in verdicts.most_common()
+        for verdict, count in found.verdicts.most_common()
     ]
     console.print(
-        f"\n{len(found)} records: {', '.join(counted) or 'nothing to show'}. The ledger was not asked: a copy of an "
-        "event that was delivered before looks like one to send.",
+        f"\n{found.verdicts.total()} records: {', '.join(counted) or 'nothing to show'}. The ledger was not asked: a copy "
+        "of an event that was delivered before looks like one to send.",
         markup=False,
         highlight=False,
         soft_wrap=True,

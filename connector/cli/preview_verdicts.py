@@ -99,7 +99,8 @@ class Previewer:
         self._now_ms = now_ms
         self._request_bytes = request_bytes
         self._shows_identifiers = shows_identifiers
-        self._seen: dict[tuple[TopicPartition, bytes], int] = {}
+        self._sent: dict[tuple[TopicPartition, bytes], int] = {}
+        """Offsets of the events that would be sent, by their dedupe keys."""
 
     def look(self, origin: Origin, record: Record) -> Previewed:
         """Return what would become of a record.
@@ -160,12 +161,12 @@ class Previewer:
             payload = Flaw(Reason.IMPLAUSIBLE_TIME, f"timestamp: {untimely.value}")
         if isinstance(payload, Flaw):
             return DEAD_LETTER, payload.reason.value, payload.detail
-        if key is not None:
-            first = self._seen.setdefault((partition, key), record.offset())
-            if first != record.offset():
-                return DUPLICATE, "", f"a copy of offset {first} above"
+        if key is not None and (first := self._sent.get((partition, key))) is not None:
+            return DUPLICATE, "", f"a copy of offset {first} above"
         if len(self._contract.prefix) + len(payload) + len(self._contract.suffix) > self._request_bytes:
             return DEAD_LETTER, Reason.TOO_LARGE.value, f"event: larger than a request may be ({self._request_bytes} bytes)"
+        if key is not None:
+            self._sent[partition, key] = record.offset()
         return SEND, "", ""
 
     def _shown(self, payload: bytes) -> Any:

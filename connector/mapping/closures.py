@@ -374,15 +374,8 @@ def _lookup(arguments: list[Tree], tables: Tables) -> Evaluate:
 
 
 def _not_null(parts: list[Evaluate]) -> Evaluate:
-    def evaluate(value: Any, record: Any) -> Any:
-        chosen = None
-        for part in parts:
-            found = part(value, record)
-            if chosen is None:
-                chosen = found
-        return chosen
-
-    return evaluate
+    choose = FUNCTIONS["not_null"].run
+    return lambda value, record: choose(*[part(value, record) for part in parts])
 
 
 def _call(name: str, function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:

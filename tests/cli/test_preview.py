@@ -249,6 +249,26 @@ def test_a_line_that_is_not_of_the_schema_is_refused_without_its_value(
     assert "secret" not in output
 
 
+def test_a_schema_file_is_refused_by_the_option_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in (("preview", "--file", "x.jsonl", "--schema", "nowhere.avsc"), ("lint", "--schema", "nowhere.avsc")):
+        assert run(monkeypatch, ENVIRONMENT, *given) == 2
+        assert "--schema: nowhere.avsc cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_records_are_shown_as_they_are_read_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, schema = tmp_path / "r.jsonl", tmp_path / "r.avsc"
+    schema.write_text(json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}]}))
+    file.write_text('{"a": 1}\nno JSON\n', encoding="utf-8")
+    assert run(monkeypatch, {}, "preview", "--file", str(file), "--schema", str(schema), "--json") == 2
+    output = capsys.readouterr()
+    assert [row["offset"] for row in rows(output.out)] == [0]
+    assert "line 2: it is no JSON" in output.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
