@@ -171,13 +171,18 @@ class Observer:
 
 
 class _WatchedPipeline(Pipeline):
-    """The pipeline, with somebody who looks on."""
+    """The pipeline, with somebody who looks on; where days pass, it ``sweeps`` its windows all the time."""
 
-    def __init__(self, policy: Policy, look: Callable[[inputs.Input, list[commands.Command], Moment], None]) -> None:
+    def __init__(
+        self, policy: Policy, look: Callable[[inputs.Input, list[commands.Command], Moment], None], *, sweeps: bool
+    ) -> None:
         super().__init__(policy)
         self._look = look
+        self._sweeps = sweeps
 
     def handle(self, told: inputs.Input, now: Moment) -> list[commands.Command]:
+        if self._sweeps:
+            self._expire_at = 0.0
         commands = super().handle(told, now)
         self._look(told, commands, now)
         return commands
@@ -223,7 +228,7 @@ class Member:
         self._dice = dice
         self._say = say
         self._accept = accept
-        self.pipeline = _WatchedPipeline(plan.policy, self._look)
+        self.pipeline = _WatchedPipeline(plan.policy, self._look, sweeps=cluster.calendar.days > 0)
         self.transport = Transport(vendor, self.process, plan.timeout_seconds)
         self._clients: list[MemberClient] = []
         self._runtime: Runtime | None = None
