@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import version
 
 from connector.amazon.client import AmazonSink
 from connector.assembly import (
@@ -27,6 +26,7 @@ from connector.assembly import (
     read_settings,
     sink_for,
 )
+from connector.build import build
 from connector.config import Settings
 from connector.core import inputs, status
 from connector.core.pipeline import Pipeline
@@ -103,7 +103,7 @@ class Connector:
     async def run(self) -> str | None:
         """Run until the connector is asked to end or a verdict stops it; return that verdict."""
         settings = self._settings
-        self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), settings.notes)
+        self.telemetry.started(build(clients.librdkafka_version()), settings.describe(), settings.notes)
         listen = settings.listen
         try:
             await self.operations.start(listen.host, listen.port)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -77,9 +77,10 @@ class Telemetry:
 
     # ---- events
 
-    def started(self, version: str, settings: Iterable[tuple[str, str]], notes: Iterable[str]) -> None:
-        """Log the version and the settings, with secrets masked."""
-        self._log.info("started", version=version, settings=dict(settings))
+    def started(self, build: Mapping[str, str], settings: Iterable[tuple[str, str]], notes: Iterable[str]) -> None:
+        """Log the build, a field for each of its parts, and the settings, with secrets masked."""
+        self._metrics.build.info(dict(build))
+        self._log.info("started", **build, settings=dict(settings))
         for note in notes:
             self._log.info("note", message=note)
 

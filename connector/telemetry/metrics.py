@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from connector.core import status
@@ -48,6 +48,7 @@ class Metrics:
         self.lacking_schema = 0
         """The number of partitions that wait for a schema."""
         self._registry = CollectorRegistry()
+        self.build = Info("connector_build", "The build that runs; always 1.", registry=self._registry)
         self.requests = Counter(
             "connector_requests", "Requests by HTTP status or failure.", ["status"], registry=self._registry
         )
