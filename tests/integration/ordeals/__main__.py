@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif found.kind == "mixed":
         with tempfile.TemporaryDirectory(prefix="earlier-") as directory:
             ordeals = mixed.ordeals(Path(directory), found.restarts)
-            return 0 if _all_close(ordeals, found.protocol or list(PROTOCOLS), found.seed, nodes=1) else 1
+            closed = [_all_close(ordeals, [each], found.seed, nodes=1) for each in found.protocol or PROTOCOLS]
+            return 0 if all(closed) else 1
     else:
         ordeals = {name: chaos.ORDEALS[name] for name in found.only or chaos.ORDEALS}
     return 0 if _all_close(ordeals, found.protocol or list(PROTOCOLS), found.seed) else 1

@@ -14,18 +14,24 @@ from tests.integration.ordeals.driver import Ordeal
 from tests.integration.ordeals.group import Group
 from tests.integration.ordeals.members import lines_of
 from tests.integration.ordeals.rolling import RATE, SETTINGS, until_events_flow
+from tests.integration.ports import reserved
 
 __all__ = ["ordeals"]
 
 
 def ordeals(directory: Path, restarts: int) -> dict[str, Ordeal]:
-    """Return the ordeal; ``directory`` is where the earlier version is unpacked."""
-    earlier = environment(extracted(BEFORE, directory))
-    now = dict.fromkeys(earlier)
+    """Return the ordeal, for one group at a time; ``directory`` is where the earlier version is unpacked.
+
+    The earlier version does not say on which port it listens, so each member is given one.
+    """
+    package = environment(extracted(BEFORE, directory))
+    ports = [str(port) for port in reserved(2)]
+    earlier = [{**package, "LISTEN_PORT": port} for port in ports]
+    now: list[dict[str, str | None]] = [dict.fromkeys(earlier[0])] * 2
     return {
         "mixed": Ordeal(
             lambda _, __, groups, ___: _change(groups, [earlier, now], restarts),
-            settings={**SETTINGS, **earlier},
+            settings={**SETTINGS, **earlier[0]},
             rate=RATE,
             members=1,
             may_repeat=False,
@@ -33,10 +39,10 @@ def ordeals(directory: Path, restarts: int) -> dict[str, Ordeal]:
     }
 
 
-def _change(groups: Sequence[Group], versions: Sequence[Mapping[str, str | None]], restarts: int) -> None:
+def _change(groups: Sequence[Group], versions: Sequence[Sequence[Mapping[str, str | None]]], restarts: int) -> None:
     for group in groups:
         group.sandbox.set_faults(latency_ms=100, delay=0.3, delay_min_ms=100, delay_max_ms=600)
-        group.join(**versions[1])
+        group.join(**versions[1][1])
         group.until_shared()
     for turn in range(restarts):
         for group in groups:
@@ -46,7 +52,7 @@ def _change(groups: Sequence[Group], versions: Sequence[Mapping[str, str | None]
             group.struck("restart")
             group.leave(member)
             # Members 0 and 1 begin with versions 0 and 1, and each turn of theirs takes the other one.
-            group.start_again(member, **versions[(number + turn // 2 + 1) % 2])
+            group.start_again(member, **versions[(number + turn // 2 + 1) % 2][number])
             group.until_shared()
     for group in groups:
         until_events_flow(group)
