@@ -11,6 +11,8 @@ from html import escape
 from typing import Any
 
 from connector.operations.drawing import Line, lines, most, stack
+from connector.operations.figures import amount, duration, number, rate, seconds, size
+from connector.operations.status import FATES
 from connector.operations.style import STYLE
 
 __all__ = ["REFRESH_SECONDS", "page"]
@@ -26,14 +28,6 @@ _STATES = {
     "held up": ("warn", "Held up", "It goes on by itself once the cause has passed."),
     "not ready": ("bad", "Not ready", "This is what is missing or must be done:"),
     "hung": ("bad", "Hung", "The process must be restarted."),
-}
-_FATES = {
-    "delivered": "Amazon took it",
-    "duplicate": "its key was delivered before",
-    "stale": "too old for Amazon",
-    "ignored": "no event: no value, or the mapping says so",
-    "dead_lettered": "set aside in the dead-letter topic",
-    "already_resolved": "read again, and found in the ledger",
 }
 
 
@@ -116,8 +110,8 @@ def _pictures(history: Mapping[str, Any]) -> str:
     lag = [line("records", 5, "lag")]
     return (
         "<section><h2>The last hour</h2><div class=pictures>"
-        + _picture("Events by fate", fates, f"{_amount(most(fates, stacked=True))} a second", stack)
-        + _picture("Requests by answer", answers, f"{_amount(most(answers, stacked=True))} a second", stack)
+        + _picture("Events by fate", fates, f"{amount(most(fates, stacked=True))} a second", stack)
+        + _picture("Requests by answer", answers, f"{amount(most(answers, stacked=True))} a second", stack)
         + _picture("Lag", lag, f"{number(int(most(lag)))} records", lines)
         + _picture("Latency of Amazon", times, seconds(most(times)) if most(times) else "0 s", lines)
         + "</div></section>"
@@ -137,7 +131,7 @@ def _events(document: Mapping[str, Any]) -> str:
     span = document["recent_seconds"]
     rows = [
         [f"<b>{escape(fate.replace('_', ' '))}</b><small>{meaning}</small>", *_both(document["fates"][fate], span)]
-        for fate, meaning in _FATES.items()
+        for fate, meaning in FATES.items()
     ]
     rows.append(["<b>all records read</b>", *_both(document["records"], span)])
     head = ["fate", f"last {duration(span)}", "per s", "since start"]
@@ -277,40 +271,3 @@ def _since(ago: float | None) -> str:
 
 def _many(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def number(value: int | None) -> str:
-    """Return a number as a person reads it; a dash if it is not known."""
-    return "-" if value is None else f"{value:,}"
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 or not value else f"{value:,.1f}" if value >= 0.1 else f"{value:.2g}"
-
-
-def rate(count: int, span: float) -> str:
-    """Return a count in a span as a number per second."""
-    return _amount(count / span) if span >= 1 else "-"
-
-
-def size(value: int | None) -> str:
-    """Return a number of bytes in its unit."""
-    if value is None:
-        return "-"
-    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= bytes_:
-            return f"{value / bytes_:.3g} {unit}"
-    return f"{value} B"
-
-
-def seconds(value: float) -> str:
-    """Return a short time, in milliseconds below a second."""
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
-
-
-def duration(value: float) -> str:
-    """Return a time in the largest unit that says enough."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if value >= 2 * length:
-            return f"{value / length:.0f} {unit}"
-    return f"{value:.0f} s"

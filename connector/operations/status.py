@@ -7,7 +7,7 @@ from typing import Any
 
 from connector.operations.health import Health
 
-__all__ = ["HELD_UP", "Status", "identity"]
+__all__ = ["FATES", "HELD_UP", "Status", "identity"]
 
 HELD_UP: Mapping[str, str] = {
     "restoring": "the ledger is read",
@@ -26,6 +26,16 @@ HELD_UP: Mapping[str, str] = {
     "schema": "the schema registry does not give a schema",
 }
 """Each reason for which a partition is held up, in words."""
+
+FATES: Mapping[str, str] = {
+    "delivered": "Amazon took it",
+    "duplicate": "its key was delivered before",
+    "stale": "too old for Amazon",
+    "ignored": "no event: no value, or the mapping says so",
+    "dead_lettered": "set aside in the dead-letter topic",
+    "already_resolved": "read again, and found in the ledger",
+}
+"""Each outcome of a record, in words."""
 
 
 class Status:
