@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1-3000
 
-.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling fuzz bench bench-window bench-mapping docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed fuzz bench bench-window bench-mapping docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ pace: $(VENV)/.test-tools ## a steady load while Amazon throttles or is slow: re
 
 rolling: $(VENV)/.test-tools ## 20 rolling restarts under load, for both protocols, with static and dynamic members
 	$(BIN)/python -m tests.integration.ordeals rolling
+
+mixed: $(VENV)/.test-tools ## members of e0780c9 and of this version in one group, updated and put back in turn (some minutes; needs the history)
+	$(BIN)/python -m tests.integration.ordeals mixed
 
 fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing, through mapping files, and answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records

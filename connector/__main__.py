@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from connector.cli import COMMANDS
 from connector.errors import ConnectorError, SettingsError
@@ -56,6 +57,9 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
         "because an operator is needed (ON_VERDICT=stop); 143 ended by SIGTERM. SIGTERM is the usual end of run, sandbox "
         "and produce-samples, which then exit with 0.",
     )
+    top.add_argument(
+        "--version", action=_Version, nargs=0, help="show the version of the connector and its libraries, and exit"
+    )
     commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
@@ -64,6 +68,16 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
             module.set_up(command)
             command.set_defaults(run=module.run)
     return top
+
+
+class _Version(argparse.Action):
+    """Shows the version. Loads Kafka's client for it, which no other command should wait for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        clients, of = import_module("connector.kafka.clients"), import_module("connector.build")
+        shown = of.build(clients.librdkafka_version())
+        print("connector {version} (revision {revision}, Python {python}, librdkafka {librdkafka})".format(**shown))
+        parser.exit()
 
 
 if __name__ == "__main__":

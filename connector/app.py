@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import version
 
 from connector.amazon.client import AmazonSink
 from connector.assembly import (
@@ -19,6 +18,7 @@ from connector.assembly import (
     cluster_for,
     contract_for,
     decoder_for,
+    identity_of,
     ledger_policy,
     managed_topics,
     monitor_policy,
@@ -27,6 +27,7 @@ from connector.assembly import (
     read_settings,
     sink_for,
 )
+from connector.build import build
 from connector.config import Settings
 from connector.core import inputs, status
 from connector.core.pipeline import Pipeline
@@ -43,16 +44,19 @@ from connector.kafka.tokens import Tokens
 from connector.model import TopicPartition
 from connector.operations.health import Health, Vitals
 from connector.operations.server import Operations
+from connector.operations.status import Status
 from connector.ports import LedgerTopics
 from connector.runtime import Runtime
 from connector.signals import SAME_SIGNAL_SECONDS
 from connector.telemetry import Telemetry, configure_logging
+from connector.telemetry.history import EVERY_SECONDS
 
 __all__ = ["FAILED", "NEEDS_OPERATOR", "Connector", "run", "settle_garbage"]
 
 FAILED = 1
 NEEDS_OPERATOR = 3
 
+_SCHEMAS_SHOWN = 10
 _TOPIC_AGAIN_SECONDS = 2.0
 """Pause between two looks for the brokers and the source topics."""
 _LOGINS_SECONDS = 10.0
@@ -87,9 +91,9 @@ class Connector:
         self._session_seconds = 0.0
         self._waiting: str | None = "not started yet"
         self._shutdown = asyncio.Event()
-        self.operations = Operations(
-            self.health, self.telemetry.exposition, self.telemetry.rows, f"amazon conversions · {settings.kafka.group_id}"
-        )
+        self._build = build(clients.librdkafka_version())
+        self.status = Status(identity_of(settings, self._build), self.health, self.telemetry.overview)
+        self.operations = Operations(self.health, self.telemetry.exposition, self.status)
 
     def request_shutdown(self) -> None:
         """Ask the connector to drain and end. Call it from the event loop's thread."""
@@ -108,7 +112,7 @@ class Connector:
     async def run(self) -> str | None:
         """Run until the connector is asked to end or a verdict stops it; return that verdict."""
         settings = self._settings
-        self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), settings.notes)
+        self.telemetry.started(self._build, settings.describe(), settings.notes)
         self.telemetry.refresh_token_expires(settings.amazon.refresh_token_expires)
         listen = settings.listen
         try:
@@ -118,14 +122,15 @@ class Connector:
             raise SettingsError([f"LISTEN_PORT: {where} cannot be listened on: {error.strerror}"]) from error
         self.telemetry.listening(listen.host, self.operations.port)
         sink = sink_for(settings, self.contract)
-        logins = asyncio.create_task(self._look_at_logins())
+        besides = [asyncio.create_task(self._look_at_logins()), asyncio.create_task(self._sample())]
         try:
             cluster_id = await self._until_there()
             verdict = await self._run_pipeline(cluster_id, sink) if cluster_id is not None else None
             self.telemetry.stopped(verdict)
             return verdict
         finally:
-            logins.cancel()
+            for task in besides:
+                task.cancel()
             await sink.close()
             await self.operations.stop()
 
@@ -139,6 +144,12 @@ class Connector:
                 if login is not None and await asyncio.to_thread(login.look):
                     self.telemetry.credentials_changed(whose)
             self.telemetry.look_at_logins()
+
+    async def _sample(self) -> None:
+        """Take the samples of the last hour, for as long as the connector runs."""
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            self.telemetry.sample()
 
     async def _until_there(self) -> str | None:
         """Wait for the cluster and the source topics.
@@ -193,7 +204,7 @@ class Connector:
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         decoder, mapper = decoder_for(settings, telemetry.schema_lacks)
-        telemetry.watch(pipeline, self.contract, mapper)
+        telemetry.watch(pipeline, self.contract, mapper, partial(decoder.seen, _SCHEMAS_SHOWN))
         fields, most = settings.dedupe.key_fields, settings.batch.max_bytes
         intake = Intake(decoder, self.contract, fields, telemetry.record_unforeseen, request_bytes=most)
         logger = logging.getLogger("librdkafka")

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.contract import Contract
 from connector.amazon.events_v1 import EventsV1
+from connector.amazon.regions import REGIONS
 from connector.amazon.rules import differ
 from connector.avro import schemas
 from connector.avro.apicurio import Apicurio
@@ -35,6 +38,7 @@ from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS,
 from connector.kafka.tokens import Tokens, source_of
 from connector.mapping.file import MappingFile, MappingRefused, Target, read
 from connector.mapping.plan import Mapper
+from connector.operations.status import identity
 from connector.ports import WireContract
 
 __all__ = [
@@ -42,6 +46,7 @@ __all__ = [
     "cluster_for",
     "contract_for",
     "decoder_for",
+    "identity_of",
     "ledger_policy",
     "managed_topics",
     "monitor_policy",
@@ -280,6 +285,20 @@ def monitor_policy(settings: Settings) -> MonitorPolicy:
     rights |= {settings.ledger.topic_for(source): LEDGER_RIGHTS for source in sources}
     rights |= {settings.dead_letters.topic_for(source): LETTER_RIGHTS for source in sources}
     return MonitorPolicy(sources, rights)
+
+
+def identity_of(settings: Settings, build: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the page and ``/status.json`` say of a connector that does not change while it runs."""
+    amazon = settings.amazon
+    destination = {
+        "api": amazon.api,
+        "region": amazon.region,
+        "account": amazon.account_id,
+        "dataset": amazon.dataset_name,
+        "host": urlsplit(amazon.base_url).netloc.rpartition("@")[2],
+        "is_amazon": amazon.base_url in {region.base_url for region in REGIONS.values()},
+    }
+    return identity(build, settings.kafka.group_id, destination, settings.describe())
 
 
 class HostClock:

@@ -179,6 +179,7 @@ class Runtime:
     def _write_letter(self, command: commands.WriteLetter) -> None:
         def report(confirmation: Confirmation) -> None:
             if confirmation.error is None:
+                self._telemetry.letter_written(command.partition, command.offset, command.flaw)
                 self.post(inputs.LetterWritten(command.generation, command.offset))
             else:
                 self._telemetry.letter_failed(self._letters.topic_for(command.partition.topic), confirmation.error)

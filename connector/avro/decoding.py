@@ -142,6 +142,17 @@ class EventDecoder:
         index = _branch(value, start) if plan.is_union else 0
         return identity, plan.names[index] if 0 <= index < len(plan.names) else ""
 
+    def seen(self, most: int) -> list[tuple[str, str, str]]:
+        """Return the newest schemas: what names each, the names of its records, and what becomes of them.
+
+        May be called on any thread.
+        """
+        newest = list(self._plans.items())[: -most - 1 : -1]
+        return [(self._named(name), *_fate_of(plan)) for name, plan in newest]
+
+    def _named(self, name: bytes) -> str:
+        return "the schema" if self._framing is Framing.PLAIN else named(schema_id(name, self._framing))
+
     def _plan_for(self, name: bytes, waited: float) -> _Plan | str:
         identity = schema_id(name, self._framing)
         plan: _Plan | str
@@ -150,8 +161,7 @@ class EventDecoder:
             if self._mapper is None:
                 plan = _plan(writer, self._inputs)
             else:
-                place = "the schema" if self._framing is Framing.PLAIN else named(identity)
-                plan = _mapped_plan(writer, self._inputs, self._mapper, place)
+                plan = _mapped_plan(writer, self._inputs, self._mapper, self._named(name))
         except NoGuids:
             raise  # not kept: bytes that only look like a GUID are without number
         except Undecodable as refused:
@@ -160,6 +170,16 @@ class EventDecoder:
             del self._plans[next(iter(self._plans))]
         self._plans[name] = plan
         return plan
+
+
+def _fate_of(plan: _Plan | str) -> tuple[str, str]:
+    """Return the names of a schema's records, and what becomes of them."""
+    if isinstance(plan, str):
+        return "", f"refused: {plan}"
+    labels = [label for each in plan.mapped if each is not None for label in each.labels]
+    return ", ".join(filter(None, plan.names)), ", ".join(dict.fromkeys(labels)) or (
+        "no mapping" if plan.mapped else "by name"
+    )
 
 
 @dataclass(frozen=True, slots=True)

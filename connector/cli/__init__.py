@@ -9,6 +9,7 @@ another. Code that commands share, or that must be tested without Kafka, stands 
     test_event     the event of ``check --send-test-event``, and the meaning of Amazon's answer
     audit_account  the outcome of every offset
     replay_plan    which dead letters are replayed, and why the others are not
+    top_frame      what `top` shows of some replicas
     samples        the events that ``demo`` and ``produce-samples`` produce
     times          points in time as a person types them
     progress       progress bars
@@ -25,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "show what is right and what is wrong; change nothing",
     "preview": "show what would become of records; send nothing",
     "lint": "show whether settings and mapping file are right, without any network",
+    "top": "show running replicas in a terminal, as their page does",
     "audit": "account for every record of the source topics; change nothing",
     "replay": "put dead letters of this group back on the source topic",
     "demo": "run the whole pipeline on simulators, with a reconciliation at the end",

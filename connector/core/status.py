@@ -5,10 +5,10 @@ Functions of a pipeline that change nothing. Metrics, the health page and the lo
 
 from __future__ import annotations
 
-from connector.core.assignment import Phase
+from connector.core.assignment import Assignment, Phase
 from connector.core.pipeline import MAX_AHEAD, Pipeline
 
-__all__ = ["buffered_events", "held_bytes", "in_flight_events", "needs_operator", "paused"]
+__all__ = ["REASONS", "buffered_events", "held_bytes", "held_up", "in_flight_events", "needs_operator", "paused"]
 
 
 def in_flight_events(pipeline: Pipeline) -> int:
@@ -48,23 +48,56 @@ def needs_operator(pipeline: Pipeline) -> list[str]:
 
 def paused(pipeline: Pipeline) -> dict[str, int]:
     """Return how many partitions are paused, by reason; what holds for all counts them all."""
-    assignments, dispatch, clock = pipeline.assignments, pipeline.dispatch, pipeline.clock
+    counts = dict.fromkeys(REASONS, 0)
+    for _, reasons in held_up(pipeline):
+        for reason in reasons:
+            counts[reason] += 1
+    return counts
+
+
+def held_up(pipeline: Pipeline) -> list[tuple[Assignment, list[str]]]:
+    """Return each assignment with the reasons for which it is paused; none while it goes on."""
+    dispatch = pipeline.dispatch
     everywhere = {
         "buffer_full": pipeline.full,
-        "clock": not clock.agrees,
+        "clock": not pipeline.clock.agrees,
         "operator": dispatch.verdict is not None,
         "breaker": dispatch.breaker.open,
         "outage": dispatch.away,
         "ledger": pipeline.ledger_behind,
     }
+    return [
+        (assignment, [reason for reason, holds in (_alone(assignment, pipeline.vouched) | everywhere).items() if holds])
+        for assignment in pipeline.assignments
+    ]
+
+
+def _alone(each: Assignment, vouched: bool) -> dict[str, bool]:
+    """Return what may hold up one assignment and not another."""
     return {
-        "restoring": sum(
-            each.phase in {Phase.RESTORING, Phase.OPENING} and not each.restoring.refusal for each in assignments
-        ),
-        "refused": sum(each.restoring.refusal is not None for each in assignments),
-        "dead_letter": sum(each.letters.failures > 0 for each in assignments),
-        "unreadable": sum(each.unreadable.tries > 0 for each in assignments),
-        "coordinator": 0 if pipeline.vouched else sum(each.running for each in assignments),
-        "ahead": sum(len(each.tracker) > MAX_AHEAD for each in assignments),
-        "draining": sum(each.phase is Phase.DRAINING for each in assignments),
-    } | {reason: len(assignments) if holds else 0 for reason, holds in everywhere.items()}
+        "restoring": each.phase in {Phase.RESTORING, Phase.OPENING} and not each.restoring.refusal,
+        "refused": each.restoring.refusal is not None,
+        "dead_letter": each.letters.failures > 0,
+        "unreadable": each.unreadable.tries > 0,
+        "coordinator": each.running and not vouched,
+        "ahead": len(each.tracker) > MAX_AHEAD,
+        "draining": each.phase is Phase.DRAINING,
+    }
+
+
+REASONS = (
+    "restoring",
+    "refused",
+    "dead_letter",
+    "unreadable",
+    "coordinator",
+    "ahead",
+    "draining",
+    "buffer_full",
+    "clock",
+    "operator",
+    "breaker",
+    "outage",
+    "ledger",
+)
+"""Every reason for which a partition may be paused. Waiting for a schema is the consumer's."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, libversion
 from confluent_kafka.admin import AdminClient
 
 from connector.config import Kafka
@@ -24,6 +24,7 @@ __all__ = [
     "consumer",
     "consumer_properties",
     "incremental",
+    "librdkafka_version",
     "names_itself",
     "offsets_reader",
     "producer",
@@ -37,6 +38,11 @@ Report = Callable[[str, str], None]
 
 _LARGEST_RECORD_BYTES = 1_000_000_000
 """The largest value that librdkafka accepts."""
+
+
+def librdkafka_version() -> str:
+    """Return the version of the C library under the client."""
+    return str(libversion()[0])
 
 
 def _reporting(client: str, report: Report, logger: logging.Logger) -> dict[str, Any]:

@@ -212,6 +212,11 @@ class Plan:
         self._ignores_others = ignores_others
         self._by_topic: dict[str | None, list[_Compiled]] = {}
 
+    @property
+    def labels(self) -> list[str]:
+        """The mappings that may be for records of this type."""
+        return [route.label for route in self._routes]
+
     def inputs(self, event: Any, record: Record) -> dict[str, object] | Filtered | Flaw:
         """Return the inputs of an event, or what becomes of the record instead."""
         if self._convert is not None:

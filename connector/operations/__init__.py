@@ -1,1 +1,1 @@
-"""The HTTP server for operators and orchestrators: ``/``, ``/metrics``, ``/livez``, ``/readyz``."""
+"""The HTTP server for operators and orchestrators: ``/``, ``/status.json``, ``/metrics``, ``/livez``, ``/readyz``."""

@@ -1,4 +1,4 @@
-"""The HTTP server that answers probes and scrapes, and shows one page.
+"""The HTTP server that answers probes and scrapes, and shows the state as a page and as JSON.
 
 Any answer at all shows that the event loop runs. Everything else that the probes report comes from
 `health`.
@@ -12,17 +12,25 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
-from html import escape
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import orjson
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from connector.operations.health import Health
+from connector.operations.page import page
 
 __all__ = ["Operations"]
 
 
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 _CONNECTION_SECONDS = 10.0
 """Time for a request and its answer, which is immediate. As long as a scrape waits by default."""
 _MOST_CONNECTIONS = 64
@@ -77,13 +85,11 @@ class Operations:
         self,
         health: Callable[[], Health],
         metrics: Callable[[], bytes],
-        rows: Callable[[], list[tuple[str, str, int | None, int | None]]],
-        title: str,
+        status: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._health = health
         self._metrics = metrics
-        self._rows = rows
-        self._title = title
+        self._status = status
         self._server: _Server | None = None
         self._runner: web.ServerRunner | None = None
         self.port = 0
@@ -110,12 +116,21 @@ class Operations:
             await self._runner.cleanup()
 
     def _answer(self, request: web.BaseRequest) -> web.Response:
-        pages = {"/": self._page, "/metrics": self._metrics_page, "/livez": self._livez, "/readyz": self._readyz}
+        pages = {
+            "/": self._page,
+            "/status.json": self._status_json,
+            "/metrics": self._metrics_page,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+        }
         if (page := pages.get(request.path)) is None:
-            return web.Response(text="Not found: the pages are /, /metrics, /livez and /readyz\n", status=404)
+            known = "/, /status.json, /metrics, /livez and /readyz"
+            return web.Response(text=f"Not found: the pages are {known}\n", status=404)
         if request.method not in {"GET", "HEAD"}:
             return web.Response(text="Method not allowed: use GET or HEAD\n", status=405, headers={"Allow": "GET, HEAD"})
-        return page()
+        response = page()
+        response.headers.update(_HEADERS)
+        return response
 
     def _livez(self) -> web.Response:
         why = self._health().not_live
@@ -129,21 +144,7 @@ class Operations:
         return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     def _page(self) -> web.Response:
-        health = self._health()
-        state = health.not_live or "; ".join(health.not_ready) or "ready"
-        rows = "".join(
-            f"<tr><td>{escape(name)}<td>{escape(phase)}<td>{_known(committed)}<td>{_known(lag)}"
-            for name, phase, committed, lag in self._rows()
-        )
-        body = (
-            f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(self._title)}</title>"
-            "<style>body{font:15px system-ui;margin:2em}td,th{padding:.2em 1em;text-align:left}</style>"
-            f"<h1>{escape(self._title)}</h1><p>{escape(state)}</p>"
-            f"<table><tr><th>partition<th>phase<th>committed<th>lag{rows}</table>"
-            '<p><a href="/metrics">metrics</a> · <a href="/livez">livez</a> · <a href="/readyz">readyz</a></p></html>'
-        )
-        return web.Response(text=body, content_type="text/html")
+        return web.Response(text=page(self._status()), content_type="text/html")
 
-
-def _known(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
+    def _status_json(self) -> web.Response:
+        return web.Response(body=orjson.dumps(self._status()), content_type="application/json")

@@ -1,5 +1,7 @@
 """Log lines and metrics: everything that the program reports.
 
+history   the last hour, in samples
+overview  what the page and ``connector top`` show
 messages  each event that can be reported, with its log line and its metric
 metrics   what a scrape reads
 logging   the format of log lines, including those of the libraries

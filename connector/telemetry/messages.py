@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -27,9 +28,10 @@ from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.mapping.plan import Mapper
-from connector.model import Answer, Outcome, RequestFailed, TopicPartition
+from connector.model import Answer, Flaw, Outcome, RequestFailed, TopicPartition
 from connector.telemetry.logging import REPEAT_SECONDS
 from connector.telemetry.metrics import Metrics
+from connector.telemetry.overview import Overview
 
 __all__ = ["Telemetry"]
 
@@ -73,6 +75,7 @@ class Telemetry:
         self._login_refused: list[str] = []
         self._login_refused_at = float("-inf")
         self._metrics = Metrics(lambda: len(self.lacks) + len(self.denied_schemas) + len(self.no_login))
+        self._overview = Overview(clock())
 
     @property
     def no_login(self) -> list[str]:
@@ -81,23 +84,46 @@ class Telemetry:
 
     # ---- scrapes and pages
 
-    def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None = None) -> None:
-        """Show the counters of a pipeline, its mapping, and a contract that counts adjustments."""
+    def watch(
+        self,
+        pipeline: Pipeline,
+        contract: object,
+        mapper: Mapper | None = None,
+        schemas: Callable[[], Sequence[tuple[str, str, str]]] = list,
+    ) -> None:
+        """Show the counters of a pipeline, its mapping, and a contract that counts adjustments.
+
+        ``schemas`` returns the newest schemas that records came with.
+        """
         self._metrics.watch(pipeline, contract, mapper)
+        self._overview.schemas = schemas
 
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
         return self._metrics.exposition()
 
-    def rows(self) -> list[tuple[str, str, int | None, int | None]]:
-        """Return name, phase, committed offset and lag of each assigned partition."""
-        return self._metrics.rows()
+    def progress(self) -> dict[TopicPartition, tuple[int | None, int | None]]:
+        """Return committed offset and lag of each assigned partition."""
+        return self._metrics.progress()
+
+    def sample(self) -> None:
+        """Take a sample for the pictures of the last hour."""
+        lags = [lag for _, lag in self.progress().values() if lag is not None]
+        self._overview.sample(self._metrics.pipeline, sum(lags) if lags else None, self._clock())
+
+    def overview(self) -> dict[str, Any]:
+        """Return what the page and ``connector top`` show of the pipeline, as JSON has it."""
+        metrics = self._metrics
+        return self._overview.document(
+            metrics.pipeline, metrics.mapper, metrics.adjustments(), self.progress(), metrics.lacking_schema, self._clock()
+        )
 
     # ---- events
 
-    def started(self, version: str, settings: Iterable[tuple[str, str]], notes: Iterable[str]) -> None:
-        """Log the version and the settings, with secrets masked."""
-        self._log.info("started", version=version, settings=dict(settings))
+    def started(self, build: Mapping[str, str], settings: Iterable[tuple[str, str]], notes: Iterable[str]) -> None:
+        """Log the build, a field for each of its parts, and the settings, with secrets masked."""
+        self._metrics.build.info(dict(build))
+        self._log.info("started", **build, settings=dict(settings))
         for note in notes:
             self._log.info("note", message=note)
 
@@ -160,7 +186,7 @@ class Telemetry:
             # An answer of the endpoint itself is counted by its status. Any other failure (network,
             # token endpoint) is counted by its reason, which says whose failure it is.
             of_endpoint = answer.reason == f"http-{answer.status}"
-            self._metrics.requests.labels(str(answer.status) if of_endpoint else answer.reason).inc()
+            status = str(answer.status) if of_endpoint else answer.reason
             self._seldom(
                 "warning",
                 "request_failed",
@@ -172,7 +198,13 @@ class Telemetry:
                 seconds=round(seconds, 3),
             )
         else:
-            self._metrics.requests.labels(str(answer.status)).inc()
+            status = str(answer.status)
+        self._metrics.requests.labels(status).inc()
+        self._overview.answers.note(status, seconds, self._clock(), success=not isinstance(answer, RequestFailed))
+
+    def letter_written(self, partition: TopicPartition, offset: int, flaw: Flaw) -> None:
+        """Keep why a record became a dead letter, for the page."""
+        self._overview.refused(partition, offset, flaw, self._clock())
 
     def letter_failed(self, topic: str, code: str) -> None:
         """Log that a dead letter could not be written as it was.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from connector.core import status
@@ -41,7 +41,7 @@ class Metrics:
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
-        self._mapper: Mapper | None = None
+        self.mapper: Mapper | None = None
         self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -50,6 +50,7 @@ class Metrics:
         self.lacking_schema = 0
         """The number of partitions that wait for a schema."""
         self._registry = CollectorRegistry()
+        self.build = Info("connector_build", "The build that runs; always 1.", registry=self._registry)
         self.requests = Counter(
             "connector_requests", "Requests by HTTP status or failure.", ["status"], registry=self._registry
         )
@@ -76,7 +77,7 @@ class Metrics:
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None) -> None:
         """Show the counters of a pipeline, its mapping, and a contract that counts adjustments."""
         self.pipeline = pipeline
-        self._mapper = mapper
+        self.mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None
 
     def exposition(self) -> bytes:
@@ -114,14 +115,15 @@ class Metrics:
             self._committed.pop(partition, None)
             self._ends.pop(partition, None)
 
-    def rows(self) -> list[tuple[str, str, int | None, int | None]]:
-        """Return name, phase, committed offset and lag of each assigned partition."""
-        if self.pipeline is None:
-            return []
-        return [
-            (str(part.partition), part.phase.value, self._committed.get(part.partition), self._lag(part.partition))
-            for part in self.pipeline.assignments
-        ]
+    def progress(self) -> dict[TopicPartition, tuple[int | None, int | None]]:
+        """Return committed offset and lag of each assigned partition."""
+        mine = self.pipeline.assignments if self.pipeline is not None else []
+        return {each.partition: (self._committed.get(each.partition), self._lag(each.partition)) for each in mine}
+
+    def adjustments(self) -> dict[str, int]:
+        """Return how many inputs were left out, rounded or reinterpreted, by what was."""
+        by_contract = self._contract.adjustments if self._contract is not None else {}
+        return {**by_contract, **(self.mapper.left_out if self.mapper is not None else {})}
 
     def _lag(self, partition: TopicPartition) -> int | None:
         done = self._committed.get(partition, self._starts.get(partition))  # before the first commit: where it starts
@@ -157,9 +159,9 @@ class Metrics:
         yield _counter("connector_released", "Records given back unresolved.", counts.released)
         yield _counter("connector_late_answers", "Verdicts that came after their assignment had ended.", counts.late_answers)
         if self._contract is not None:
-            adjusted = {**self._contract.adjustments, **(self._mapper.left_out if self._mapper is not None else {})}
+            adjusted = self.adjustments()
             yield _counters("connector_adjustments", "Inputs left out, rounded or reinterpreted.", "what", adjusted)
-        filtered = self._mapper.filtered if self._mapper is not None else {}
+        filtered = self.mapper.filtered if self.mapper is not None else {}
         yield _counters("connector_filtered", "Records that are no events by a mapping.", "mapping", filtered)
         yield _gauge(
             "connector_buffered_events",

@@ -112,7 +112,7 @@ async def _connector(task: Task) -> Measured:
     watch.start()
     await _until(lambda: running.pipeline is not None and running.pipeline.statistics.resolved >= task.count, ended)
     watch.all_acknowledged()
-    await _until(lambda: sum(offset or 0 for _, _, offset, _ in running.telemetry.rows()) >= task.count, ended)
+    await _until(lambda: sum(offset or 0 for offset, _ in running.telemetry.progress().values()) >= task.count, ended)
     measured = watch.all_committed()
     running.request_shutdown()
     await ended

@@ -171,7 +171,8 @@ class ConnectorProcess(_Process):
 
     def start(self, environment: Mapping[str, str], program: Sequence[str] = ("connector", "run")) -> Self:
         """Start it with these settings, and a port of its own; ``program`` is what follows ``python -m``."""
-        self._port = None
+        given = environment.get("LISTEN_PORT", "0")
+        self._port = int(given) if given != "0" else None
         self._starts_at = len(self.output)
         self._spawn(program, {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": "0", **environment})
         return self
@@ -211,8 +212,12 @@ class ConnectorProcess(_Process):
         return [line for line in lines if what in (None, line["event"])]
 
     def works_on(self) -> frozenset[int]:
-        """Return the partitions of its one topic that it works on, from its page."""
-        return frozenset(map(int, re.findall(r"-(\d+)<td>running<td>", self.page("/")[1])))
+        """Return the partitions of its one topic that it works on, from its status."""
+        status, text = self.page("/status.json")
+        if status == 404:  # a member of an earlier version has the page alone
+            return frozenset(map(int, re.findall(r"-(\d+)<td>running<td>", self.page("/")[1])))
+        rows = json.loads(text)["partitions"] if status == 200 else []
+        return frozenset(int(row["partition"].rpartition("-")[2]) for row in rows if row["phase"] == "running")
 
     def assigned(self) -> frozenset[int]:
         """Return the partitions it was given and has not given back, by its log since its start."""

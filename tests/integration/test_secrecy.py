@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from connector.avro.framing import framed
 from tests.integration.brokers import Produced, headers_of, read_topic
 from tests.integration.events import DAY_MS, event, hashed, now_ms
 from tests.integration.program import World
+from tests.operations.documents import document, same_form
 from tests.patience import eventually
 
 _PERSON = "canary-person"
@@ -47,10 +50,16 @@ def test_no_match_key_token_or_event_body_shows_in_logs_pages_metrics_headers_or
 
     connector = world.connector(AMAZON_API=api, LOG_LEVEL="debug")
     eventually(lambda: connector.page("/readyz")[1].startswith("Amazon"), "an operator is needed")
-    pages = "".join(connector.page(path)[1] for path in ("/", "/readyz", "/livez"))
+    pages = "".join(connector.page(path)[1] for path in ("/", "/status.json", "/readyz", "/livez"))
     connector.until_resolved(delivered=3, duplicate=1, stale=1, dead_lettered=6)
     pages += "".join(connector.page(path)[1] for path in ("/", "/metrics", "/readyz", "/livez"))
+    pages += (shown := connector.page("/status.json")[1])
     assert connector.stop() == 0
+
+    status = json.loads(shown)
+    assert len(status["dead_letters"]["newest"]) == 6  # their details are on the page, and hold no value
+    assert status["settings"]["AMAZON_CLIENT_SECRET"] not in ("", *_TOKENS)
+    assert same_form(status, document()) == []
 
     letters = read_topic(world.servers, world.dead_letters)
     headers = b"".join(name.encode() + b"=" + (value or b"") for letter in letters for name, value in headers_of(letter))

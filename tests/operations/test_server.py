@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import resource
 import socket
@@ -16,21 +17,24 @@ import pytest
 
 from connector.operations import server
 from connector.operations.health import Health
+from connector.operations.page import page
 from connector.operations.server import Operations
+from tests.operations.documents import document
+from tests.patience import patience
 
 _LARGE = b"# " + b"x" * 8_000_000
 
 
 @pytest.fixture
 async def operations() -> AsyncIterator[Operations]:
-    operations = Operations(lambda: Health(None, ()), lambda: _LARGE, list, "title")
+    operations = Operations(lambda: Health(None, ()), lambda: _LARGE, document)
     await operations.start("127.0.0.1", 0)
     yield operations
     await operations.stop()
 
 
 async def _asked(operations: Operations, path: str, method: str = "GET") -> tuple[int, str]:
-    timeout = aiohttp.ClientTimeout(total=2)
+    timeout = aiohttp.ClientTimeout(total=patience(2))
     async with (
         aiohttp.ClientSession(timeout=timeout) as session,
         session.request(method, f"http://127.0.0.1:{operations.port}{path}") as answer,
@@ -46,9 +50,19 @@ async def test_pages_and_what_is_none(operations: Operations) -> None:
     assert await _asked(operations, "/livez") == (200, "live\n")
     assert await _asked(operations, "/readyz?verbose") == (200, "ready\n")
     assert await _asked(operations, "/livez", "HEAD") == (200, "")
-    assert (await _asked(operations, "/"))[0] == 200
+    assert await _asked(operations, "/") == (200, page(document()))
+    assert json.loads((await _asked(operations, "/status.json"))[1]) == document()
     assert (await _asked(operations, "/nothing"))[0] == 404
     assert (await _asked(operations, "/livez", "POST"))[0] == 405
+
+
+@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/livez", "/readyz"])
+async def test_nothing_on_a_page_may_load_or_run_anything(operations: Operations, path: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{operations.port}{path}") as answer:
+        rules = answer.headers["Content-Security-Policy"].split("; ")
+        assert rules[:2] == ["default-src 'none'", "style-src 'unsafe-inline'"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 def _says_nothing(_stranger: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
     python -m tests.integration.ordeals kills [--rounds N] [--deaths N] [--seed N]
     python -m tests.integration.ordeals rolling [--restarts N] [--members KIND ...] [--protocol NAME ...] [--seed N]
+    python -m tests.integration.ordeals mixed [--restarts N] [--protocol NAME ...] [--seed N]
     python -m tests.integration.ordeals chaos [--only NAME ...] [--protocol NAME ...] [--seed N]
 
 The exit code is 0 only if something was run and everything in every run is accounted for.
@@ -13,12 +14,14 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.ordeals import chaos, kills, rolling
+from tests.integration.ordeals import chaos, kills, mixed, rolling
 from tests.integration.ordeals.driver import COLUMNS, Ordeal, play
 from tests.integration.ordeals.group import PROTOCOLS
 
@@ -34,13 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0 if kills.run(servers, range(seed, seed + found.rounds), found.deaths) else 1
     if found.kind == "rolling":
         ordeals = rolling.ordeals(found.members or rolling.MEMBERS, found.restarts)
+    elif found.kind == "mixed":
+        with tempfile.TemporaryDirectory(prefix="earlier-") as directory:
+            ordeals = mixed.ordeals(Path(directory), found.restarts)
+            closed = [_all_close(ordeals, [each], found.seed, nodes=1) for each in found.protocol or PROTOCOLS]
+            return 0 if all(closed) else 1
     else:
         ordeals = {name: chaos.ORDEALS[name] for name in found.only or chaos.ORDEALS}
     return 0 if _all_close(ordeals, found.protocol or list(PROTOCOLS), found.seed) else 1
 
 
-def _all_close(ordeals: dict[str, Ordeal], protocols: Sequence[str], seed: int) -> bool:
-    with Cluster(nodes=3) as cluster:
+def _all_close(ordeals: dict[str, Ordeal], protocols: Sequence[str], seed: int, nodes: int = 3) -> bool:
+    with Cluster(nodes=nodes) as cluster:
         print(COLUMNS, flush=True)
         close = [play(name, ordeal, cluster, protocols, seed) for name, ordeal in ordeals.items()]
     return all(close)
@@ -65,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     kind = kinds.add_parser("rolling", help="stop and start members in turn")
     kind.add_argument("--restarts", type=int, default=20)
     kind.add_argument("--members", choices=rolling.MEMBERS, action="append", help="default: both")
+    kind.add_argument("--protocol", choices=PROTOCOLS, action="append", help="default: both")
+    kind.add_argument("--seed", type=int, default=1)
+    kind = kinds.add_parser(
+        "mixed", help="members of e0780c9 and of this version in one group, updated and put back in turn"
+    )
+    kind.add_argument("--restarts", type=int, default=12)
     kind.add_argument("--protocol", choices=PROTOCOLS, action="append", help="default: both")
     kind.add_argument("--seed", type=int, default=1)
     kind = kinds.add_parser("chaos", help="brokers and members fail")

@@ -104,9 +104,10 @@ class Group:
             self.members.append(self.world.unstarted().start(self._settings[-1]))
         return self.members[-1]
 
-    def start_again(self, member: ConnectorProcess) -> None:
-        """Start a member that has ended, with the settings it joined with."""
-        member.start(self._settings[self.members.index(member)])
+    def start_again(self, member: ConnectorProcess, **changes: str | None) -> None:
+        """Start a member that has ended, with the settings it joined with, but for changes."""
+        settings = self._settings[self.members.index(member)] | changes
+        member.start({name: value for name, value in settings.items() if value is not None})
 
     def begin(self) -> None:
         """Start the load, once the members share all partitions."""

@@ -12,7 +12,7 @@ from tests.integration.ordeals.driver import Ordeal
 from tests.integration.ordeals.group import Group
 from tests.patience import eventually
 
-__all__ = ["MEMBERS", "RATE", "SETTINGS", "ordeals", "roll"]
+__all__ = ["MEMBERS", "RATE", "SETTINGS", "ordeals", "roll", "until_events_flow"]
 
 MEMBERS = ("dynamic", "static")
 RATE = 120.0
@@ -34,7 +34,7 @@ def roll(groups: Sequence[Group], restarts: int) -> None:
         group.sandbox.set_faults(latency_ms=100, delay=0.3, delay_min_ms=100, delay_max_ms=600)
     for turn in range(restarts):
         for group in groups:
-            _until_events_flow(group)
+            until_events_flow(group)
             member = group.members[turn % len(group.members)]
             group.struck("restart")
             group.leave(member)
@@ -57,6 +57,7 @@ def ordeals(kinds: Collection[str], restarts: int) -> dict[str, Ordeal]:
     }
 
 
-def _until_events_flow(group: Group) -> None:
+def until_events_flow(group: Group) -> None:
+    """Wait until a number of events was accepted from now on."""
     enough = group.sandbox.status()["accepted"] + _BETWEEN
     eventually(lambda: group.sandbox.status()["accepted"] > enough, "events flow", _SETTLED_SECONDS)

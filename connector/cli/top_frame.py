@@ -1,0 +1,284 @@
+"""One frame of ``connector top``: the documents of some replicas, summed and side by side. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from connector.operations.figures import amount, duration, number, rate, seconds, size
+from connector.operations.status import FATES
+
+__all__ = ["Replica", "frame", "problem_of"]
+
+_STATES = {"right": "bold green", "held up": "bold yellow", "not ready": "bold red", "hung": "bold red"}
+_BARS = " ▁▂▃▄▅▆▇█"
+_NEWEST = 10
+_WANTED = {
+    *("build", "group", "destination", "state", "held_up", "uptime_seconds", "recent_seconds", "records", "fates"),
+    *("dead_letters", "amazon", "partitions", "window", "buffer", "schemas", "history"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What a replica answered, or why it did not."""
+
+    name: str
+    status: Mapping[str, Any] | None = None
+    problem: str = ""
+
+
+def problem_of(answer: object) -> str:
+    """Return what is wrong with an answer that should be a document; empty if nothing is."""
+    if not isinstance(answer, dict) or (lacking := sorted(_WANTED - answer.keys())) == sorted(_WANTED):
+        return "the answer is not the status of a connector"
+    return f"its version has another form of status: it lacks {', '.join(lacking)}" if lacking else ""
+
+
+def frame(replicas: Sequence[Replica]) -> RenderableType:
+    """Return the frame. Replicas that do not answer are named, and the sums are those of the others."""
+    there = [each.status for each in replicas if each.status is not None]
+    parts: list[RenderableType] = [_replicas(replicas), *_messages(replicas)]
+    if there:
+        parts += [_history(there), _side_by_side(_fates(there), _answers(there)), *_letters(there), _partitions(replicas)]
+        parts += [_rest(there)]
+    return Group(*parts)
+
+
+# ---- the parts
+
+
+def _replicas(replicas: Sequence[Replica]) -> Table:
+    table = _table(
+        "replica",
+        "state",
+        "version",
+        "partitions",
+        "delivered/s",
+        "dead letters",
+        "lag",
+        "in flight",
+        "p50 / p99",
+        "last success",
+        left=3,
+    )
+    for each in replicas:
+        if each.status is None:
+            table.add_row(_text(each.name), Text("no answer", "bold red"), *["-"] * 8)
+            continue
+        status, amazon = each.status, each.status["amazon"]
+        word = str(status["state"]["word"])
+        table.add_row(
+            _text(each.name),
+            _text(word, _STATES.get(word, "bold")),
+            _text(status["build"]["version"]),
+            number(len(status["partitions"])),
+            rate(status["fates"]["delivered"]["recent"], status["recent_seconds"]),
+            number(status["fates"]["dead_lettered"]["recent"]),
+            number(_lag(status)),
+            f"{number(amazon.get('requests_in_flight'))} of {number(amazon.get('concurrency_limit'))}",
+            _two(amazon["p50_seconds"], amazon["p99_seconds"]),
+            _ago(amazon["last_success_seconds_ago"]),
+        )
+    there = [each.status for each in replicas if each.status is not None]
+    if len(replicas) > 1:
+        table.add_section()
+        lags = [lag for lag in map(_lag, there) if lag is not None]
+        success = [ago for each in there if (ago := each["amazon"]["last_success_seconds_ago"]) is not None]
+        table.add_row(
+            Text(f"{len(there)} of {len(replicas)}", "bold"),
+            *("", ""),
+            number(sum(len(each["partitions"]) for each in there)),
+            amount(sum(each["fates"]["delivered"]["recent"] / max(each["recent_seconds"], 1) for each in there)),
+            number(sum(each["fates"]["dead_lettered"]["recent"] for each in there)),
+            number(sum(lags) if lags else None),
+            f"{_sum(there, 'requests_in_flight')} of {_sum(there, 'concurrency_limit')}",
+            "",
+            _ago(min(success, default=None)),
+        )
+    return table
+
+
+def _messages(replicas: Sequence[Replica]) -> Iterable[Text]:
+    for each in replicas:
+        if each.status is None:
+            yield _said(each.name, each.problem, "red")
+            continue
+        for message in each.status["state"]["messages"]:
+            yield _said(each.name, message, "red")
+        for held in each.status["held_up"]:
+            many = "1 partition" if held["partitions"] == 1 else f"{held['partitions']} partitions"
+            yield _said(each.name, f"{many} held up: {held['message']} ({held['reason']})", "yellow")
+
+
+def _history(there: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1), title="the last hour", title_justify="left")
+    fates = [name for name in FATES if name != "already_resolved"]
+    answers = ["answers 2xx", "answers 429", "failures"]
+    for name, values, unit in (
+        ("events", _summed(there, fates), "a second"),
+        ("requests", _summed(there, answers), "a second"),
+        ("lag", _summed(there, ["lag"]), "records"),
+        ("p99", _joined([each["history"]["p99"] for each in there], max), "s"),
+    ):
+        top = max((value for value in values if value is not None), default=0)
+        table.add_row(name, Text(_bars(values, top), "green"), f"up to {amount(top)} {unit}")
+    return table
+
+
+def _fates(there: Sequence[Mapping[str, Any]]) -> Table:
+    table = _counts("fate", there)
+    for fate in FATES:
+        _add(table, fate.replace("_", " "), [(each["fates"].get(fate), each["recent_seconds"]) for each in there])
+    _add(table, "all records read", [(each["records"], each["recent_seconds"]) for each in there])
+    return table
+
+
+def _answers(there: Sequence[Mapping[str, Any]]) -> Table:
+    table = _counts("answer of Amazon", there)
+    for status in sorted({name for each in there for name in each["amazon"]["statuses"]}):
+        _add(table, status, [(each["amazon"]["statuses"].get(status), each["recent_seconds"]) for each in there])
+    return table
+
+
+def _letters(there: Sequence[Mapping[str, Any]]) -> Iterable[Table]:
+    reasons = sorted({name for each in there for name in each["dead_letters"]["reasons"]})
+    if reasons:
+        table = _counts("dead letters", there)
+        for reason in reasons:
+            _add(table, reason, [(each["dead_letters"]["reasons"].get(reason), each["recent_seconds"]) for each in there])
+        yield table
+    newest = sorted(
+        (letter for each in there for letter in each["dead_letters"]["newest"]), key=lambda letter: letter["seconds_ago"]
+    )
+    if newest:
+        table = _table("newest", "record", "reason", "detail", left=4)
+        for letter in newest[:_NEWEST]:
+            row = (letter["record"], letter["reason"], letter["detail"])
+            table.add_row(f"{duration(letter['seconds_ago'])} ago", *map(_text, row))
+        yield table
+
+
+def _partitions(replicas: Sequence[Replica]) -> Table:
+    table = _table("partition", "replica", "phase", "held up by", "committed", "lag", "unresolved", "oldest for", left=4)
+    rows = [(row, each.name) for each in replicas if each.status is not None for row in each.status["partitions"]]
+    for row, name in sorted(rows, key=lambda one: _natural(str(one[0]["partition"]))):
+        right = row["phase"] == "running" and not row["held_up_by"]
+        oldest = row["oldest_unresolved_seconds"]
+        table.add_row(
+            _text(row["partition"]),
+            _text(name),
+            _text(row["phase"], "green" if right else "yellow"),
+            _text(", ".join(row["held_up_by"]) or "-"),
+            *(number(row["committed"]), number(row["lag"]), number(row["unresolved"])),
+            "-" if oldest is None else duration(oldest),
+        )
+    return table
+
+
+def _rest(there: Sequence[Mapping[str, Any]]) -> Text:
+    keys, held = sum(each["window"]["keys"] for each in there), sum(each["window"]["bytes"] for each in there)
+    events, buffered = sum(each["buffer"]["events"] for each in there), sum(each["buffer"]["bytes"] for each in there)
+    groups = sorted({f"group {each['group']} to {each['destination']['host']}" for each in there})
+    schemas = {f"{one['schema']} {one['records']} ({one['mapping']})": None for each in there for one in each["schemas"]}
+    lines = [
+        *groups,
+        f"window {keys:,} keys, {size(held)}; buffer {events:,} events, {size(buffered)}",
+        *([f"schemas: {'; '.join(schemas)}"] if schemas else []),
+    ]
+    return _text("\n".join(map(_printable, lines)), "dim", keep_lines=True)
+
+
+# ---- pieces
+
+
+def _table(*columns: str, left: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1))
+    for number_, name in enumerate(columns):
+        table.add_column(name, justify="left" if number_ < left else "right", overflow="fold")
+    return table
+
+
+def _counts(name: str, there: Sequence[Mapping[str, Any]]) -> Table:
+    span = max(each["recent_seconds"] for each in there)
+    return _table(name, f"last {duration(span)}", "per s", "since start", left=1)
+
+
+def _add(table: Table, name: str, counts: Sequence[tuple[Mapping[str, int] | None, float]]) -> None:
+    """Add a row of sums. Each replica has its own span of recent time."""
+    known = [(each, span) for each, span in counts if each is not None]
+    table.add_row(
+        _text(name),
+        number(sum(each["recent"] for each, _ in known)),
+        amount(sum(each["recent"] / max(span, 1) for each, span in known)),
+        number(sum(each["since_start"] for each, _ in known)),
+    )
+
+
+def _side_by_side(*tables: Table) -> Table:
+    grid = Table.grid(padding=(0, 4))
+    grid.add_row(*tables)
+    return grid
+
+
+def _summed(there: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[float | None]:
+    return _joined([each["history"].get(name, []) for each in there for name in names], lambda one, other: one + other)
+
+
+def _joined(lines: Sequence[Sequence[float | None]], join: Any) -> list[float | None]:
+    """Join lines point by point, from the newest on: replicas did not start at the same time."""
+    joined: list[float | None] = [None] * max(map(len, lines), default=0)
+    for line in lines:
+        for at, value in enumerate(line, start=len(joined) - len(line)):
+            before = joined[at]
+            joined[at] = before if value is None else value if before is None else join(before, value)
+    return joined
+
+
+def _bars(values: Sequence[float | None], top: float) -> str:
+    """Draw a line of 60 bars, each the larger of two points, the newest at the right."""
+    pairs = [(values[-at], values[-at - 1] if at < len(values) else None) for at in range(1, len(values) + 1, 2)][:60]
+    heights = [max((value for value in pair if value is not None), default=None) for pair in reversed(pairs)]
+    drawn = ("·" if height is None else _BARS[round(8 * height / (top or 1))] for height in heights)
+    return "".join(drawn).rjust(60)
+
+
+def _lag(status: Mapping[str, Any]) -> int | None:
+    lags = [row["lag"] for row in status["partitions"] if row["lag"] is not None]
+    return sum(lags) if lags else None
+
+
+def _sum(there: Sequence[Mapping[str, Any]], name: str) -> str:
+    return number(sum(each["amazon"].get(name) or 0 for each in there))
+
+
+def _two(first: float | None, second: float | None) -> str:
+    return "-" if first is None or second is None else f"{seconds(first)} / {seconds(second)}"
+
+
+def _ago(ago: float | None) -> str:
+    return "never" if ago is None else f"{duration(ago)} ago"
+
+
+def _natural(partition: str) -> tuple[str, int]:
+    topic, _, number_ = partition.rpartition("-")
+    return topic, int(number_) if number_.isdecimal() else 0
+
+
+def _said(name: str, message: str, style: str) -> Text:
+    return Text.assemble((f"{_printable(name)}: ", "bold"), (_printable(message), style))
+
+
+def _text(value: str, style: str = "", *, keep_lines: bool = False) -> Text:
+    return Text(value if keep_lines else _printable(value), style)
+
+
+def _printable(value: str) -> str:
+    """Return a text without what a terminal might obey."""
+    return "".join(each if each.isprintable() else "·" for each in str(value))

@@ -1,0 +1,168 @@
+"""`connector top`: one frame over replicas that answer, that do not, and that are something else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from connector.__main__ import main, parser
+from connector.cli import top
+from connector.cli.top_frame import Replica, frame, problem_of
+from connector.operations.health import Health
+from connector.operations.server import Operations
+from tests.operations.documents import REFUSED, document
+
+
+@asynccontextmanager
+async def _replica(status: Callable[[], Mapping[str, Any]]) -> AsyncIterator[str]:
+    """Have a real operations server answer with a document; yield its address."""
+    server = Operations(lambda: Health(None, ()), lambda: b"", status)
+    await server.start("127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        await server.stop()
+
+
+async def _top(*arguments: str) -> int:
+    """Run the command beside the loop that answers it."""
+    found = parser(["top"]).parse_args(["top", *arguments])
+    return await asyncio.to_thread(top.run, found, {})
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "220")
+    monkeypatch.setattr(top, "_SECONDS", 30.0)  # for a machine that is busy
+
+
+def _row(shown: str, first: str) -> list[str]:
+    """Return the cells of the line that begins with a text."""
+    (line,) = [line for line in shown.splitlines() if line.strip().startswith(first)]
+    return re.split(r"\s{2,}", line.strip())
+
+
+async def test_replicas_are_shown_side_by_side_and_summed(capsys: pytest.CaptureFixture[str]) -> None:
+    async with AsyncExitStack() as replicas:
+        urls = [
+            await replicas.enter_async_context(_replica(lambda: document(recent_seconds=100.0))),
+            await replicas.enter_async_context(_replica(lambda: document(held_up=True))),
+        ]
+        code = await _top("--once", *urls)
+    shown = capsys.readouterr().out
+
+    assert code == 0
+    names = [url.removeprefix("http://") for url in urls]
+    assert _row(shown, f"{names[0]} ")[1:8] == ["right", "1.4.0", "6", "350", "27", "1,950", "3 of 8"]
+    assert _row(shown, f"{names[1]} ")[1:8] == ["not ready", "1.4.0", "6", "117", "27", "1,950", "3 of 8"]
+    assert _row(shown, "2 of 2")[1:] == ["12", "467", "54", "3,900", "6 of 16", "0 s ago"]
+    assert f"{names[1]}: {REFUSED}" in shown
+    assert f"{names[1]}: 6 partitions held up: Amazon refuses everything" in shown
+    assert _row(shown, "delivered")[:4] == ["delivered", "70,008", "467", "22,041,222"]
+    assert re.search(r"timeout +2 +0\.013 +34", shown)
+    assert re.search(r"rejected +40 +0\.3 +2,000", shown)
+    assert len(re.findall(r" ago +conversions-\d@", shown)) == 10
+    assert len(re.findall(r"^ *conversions-\d .*running", shown, re.MULTILINE)) == 12
+    assert "window 12,240,822 keys, 1.38 GB" in shown
+
+
+async def test_replica_that_does_not_answer_is_said_and_the_others_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    dead = f"127.0.0.1:{_free_port()}"
+    async with _replica(document) as url, _replica(lambda: {"other": 1}) as another:
+        code = await _top("--once", url, dead, another)
+    shown = capsys.readouterr().out
+
+    assert code == 0
+    assert _row(shown, f"{dead} ")[1] == "no answer"
+    assert re.search(rf"{dead}: it does not answer: .*refused", shown)
+    assert f"{another.removeprefix('http://')}: the answer is not the status of a connector" in shown
+    assert _row(shown, "1 of 3")[1:3] == ["6", "117"]
+
+
+def test_frame_without_any_answer_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["top", "--once", f"127.0.0.1:{_free_port()}"]) == 1
+    assert "no answer" in capsys.readouterr().out
+
+
+async def test_proxy_of_the_environment_is_not_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{_free_port()}")
+    async with _replica(document) as url:
+        assert await _top(url) == 0  # no terminal: one frame
+    assert "right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("url", ["ftp://host:1", "http://", "http://host:port", "host:99999"])
+def test_address_of_nothing_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["top", url])
+    assert ended.value.code == 2
+    assert f"{url} is not the address of a replica" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "often"])
+def test_interval_that_makes_no_sense_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["top", "--interval", seconds])
+    assert "is not a number of seconds" in capsys.readouterr().err
+
+
+def test_document_of_another_version_is_named() -> None:
+    newer = document(more=1)
+    older = document()
+    del older["window"]
+
+    assert problem_of(newer) == ""
+    assert problem_of(older) == "its version has another form of status: it lacks window"
+    assert problem_of([1]) == problem_of({}) == "the answer is not the status of a connector"
+
+
+def _printed(*replicas: Replica, width: int = 220) -> str:
+    console = Console(width=width, record=True, file=None, quiet=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(frame(replicas))
+    return capture.get()
+
+
+def test_nothing_that_a_replica_says_is_obeyed_by_the_terminal() -> None:
+    bad = "[red]\x1b]0;title\x07\x1b[2J"
+    said = document(state={"word": bad, "live": True, "ready": False, "messages": [bad]})
+    said["dead_letters"]["newest"][0]["detail"] = bad
+    shown = _printed(Replica(bad, said), Replica(bad, None, bad))
+
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "[red]·]0;title··[2J" in shown
+
+
+def test_replicas_of_different_age_are_joined_from_the_newest_point_on() -> None:
+    young = {name: line[-1:] if isinstance(line, list) else line for name, line in document()["history"].items()}
+    none = {name: [None] * 3 if isinstance(line, list) else line for name, line in document()["history"].items()}
+    shown = _printed(*(Replica("r", document(history=history)) for history in (young, none)))
+
+    (lag,) = [line for line in shown.splitlines() if line.strip().startswith("lag")]
+    assert lag.count("█") <= 1
+    assert "records" in lag
+
+
+def test_narrow_terminal_and_a_replica_that_just_started_have_a_frame() -> None:
+    empty = {name: [] if isinstance(line, list) else line for name, line in document()["history"].items()}
+    amazon = dict.fromkeys(document()["amazon"]) | {"statuses": {}}
+    started = document(recent_seconds=0.0, history=empty, amazon=amazon, partitions=[], schemas=[])
+    shown = _printed(Replica("a", started), width=120)
+
+    assert max(map(len, shown.splitlines())) <= 120
+    assert "never" in shown
