@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from connector.core import status
@@ -69,6 +69,7 @@ class Metrics:
         self.consumer_errors = Counter(
             "connector_consumer_errors", "Errors that the consumer reported.", ["code"], registry=self._registry
         )
+        ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None) -> None:
