@@ -82,7 +82,7 @@ def test_settings_that_matter_have_the_defaults_of_the_code() -> None:
 def test_metrics_are_those_exposed() -> None:
     said = Telemetry()
     said.watch(_pipeline(), assembly.contract_for(assembly.read_settings(_ENVIRONMENT).amazon))
-    exposed = re.findall(r"^# TYPE (\S+) ", said.exposition().decode(), re.MULTILINE)
+    exposed = re.findall(r"^# TYPE (\S+) ", said.exposition()[0].decode(), re.MULTILINE)
 
     named = [name.partition("{")[0] for first, _ in _rows("operating.md", "metric") for name in _codes(first)]
 

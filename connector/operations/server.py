@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from html import escape
 
 from aiohttp import web
@@ -76,7 +77,7 @@ class Operations:
     def __init__(
         self,
         health: Callable[[], Health],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[str], tuple[bytes, str]],
         rows: Callable[[], list[tuple[str, str, int | None, int | None]]],
         title: str,
     ) -> None:
@@ -110,7 +111,8 @@ class Operations:
             await self._runner.cleanup()
 
     def _answer(self, request: web.BaseRequest) -> web.Response:
-        pages = {"/": self._page, "/metrics": self._metrics_page, "/livez": self._livez, "/readyz": self._readyz}
+        metrics = partial(self._metrics_page, request.headers.get("Accept", ""))
+        pages = {"/": self._page, "/metrics": metrics, "/livez": self._livez, "/readyz": self._readyz}
         if (page := pages.get(request.path)) is None:
             return web.Response(text="Not found: the pages are /, /metrics, /livez and /readyz\n", status=404)
         if request.method not in {"GET", "HEAD"}:
@@ -125,8 +127,9 @@ class Operations:
         why = self._health().not_ready
         return web.Response(text="".join(f"{line}\n" for line in why or ("ready",)), status=503 if why else 200)
 
-    def _metrics_page(self) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    def _metrics_page(self, accept: str) -> web.Response:
+        body, content_type = self._metrics(accept)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     def _page(self) -> web.Response:
         health = self._health()

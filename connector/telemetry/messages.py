@@ -67,9 +67,9 @@ class Telemetry:
         """Show the counters of a pipeline, its mapping, and a contract that counts adjustments."""
         self._metrics.watch(pipeline, contract, mapper)
 
-    def exposition(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return self._metrics.exposition()
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics, as a request with this ``Accept`` wants them, and their type."""
+        return self._metrics.exposition(accept)
 
     def rows(self) -> list[tuple[str, str, int | None, int | None]]:
         """Return name, phase, committed offset and lag of each assigned partition."""

@@ -23,7 +23,9 @@ _LARGE = b"# " + b"x" * 8_000_000
 
 @pytest.fixture
 async def operations() -> AsyncIterator[Operations]:
-    operations = Operations(lambda: Health(None, ()), lambda: _LARGE, list, "title")
+    operations = Operations(
+        lambda: Health(None, ()), lambda accept: (_LARGE, f"text/plain; wanted={len(accept)}"), list, "title"
+    )
     await operations.start("127.0.0.1", 0)
     yield operations
     await operations.stop()
@@ -49,6 +51,15 @@ async def test_pages_and_what_is_none(operations: Operations) -> None:
     assert (await _asked(operations, "/"))[0] == 200
     assert (await _asked(operations, "/nothing"))[0] == 404
     assert (await _asked(operations, "/livez", "POST"))[0] == 405
+
+
+async def test_metrics_come_as_the_request_wants_them(operations: Operations) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{operations.port}/metrics", headers={"Accept": "application/x"}) as answer,
+    ):
+        assert answer.headers["Content-Type"] == "text/plain; wanted=13"
+        assert await answer.read() == _LARGE
 
 
 def _says_nothing(_stranger: socket.socket) -> None:
