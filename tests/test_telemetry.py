@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from connector.core.commit_metadata import LedgerPosition
 from connector.core.dedupe import SeenKeys
@@ -26,7 +28,7 @@ PLACE = TopicPartition("conversions", 0)
 
 
 def shown(telling: Telemetry, metric: str) -> list[float]:
-    lines = telling.exposition().decode().splitlines()
+    lines = telling.exposition()[0].decode().splitlines()
     return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric + "{")]
 
 
@@ -45,6 +47,19 @@ def test_commit_of_a_partition_that_is_given_up_leaves_no_gauge_behind() -> None
     telling.lag(PLACE, 9)
 
     assert (shown(telling, "connector_committed_offset"), shown(telling, "connector_lag")) == ([], [])
+
+
+def test_metrics_are_openmetrics_where_the_request_asks_for_it() -> None:
+    telling = Telemetry()
+    telling.watch(Pipeline(POLICY), object())
+    plain, plain_type = telling.exposition("text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+    asked, asked_type = telling.exposition("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5")
+
+    assert plain_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert asked_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert asked.endswith(b"# EOF\n")
+    names = {sample.name for family in openmetrics(asked.decode()) for sample in family.samples}
+    assert names == {sample.name for family in prometheus(plain.decode()) for sample in family.samples}
 
 
 @pytest.fixture
@@ -85,7 +100,7 @@ def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_
     said = []
     for failure in (SchemaUnavailable("away"), SchemaDenied("refused", 401), SchemaUnavailable("away"), None):
         telling.schema_unavailable(failure, 0 if failure is None else 3)
-        page = telling.exposition().decode()
+        page = telling.exposition()[0].decode()
         said.append((len(telling.denied_schemas), f"connector_operator_needed {len(telling.denied_schemas)}.0" in page))
         assert f'connector_paused{{reason="schema"}} {0 if failure is None else 3}.0' in page
     assert said == [(0, True), (1, True), (0, True), (0, True)]

@@ -12,7 +12,7 @@ from typing import Any
 from connector.config.declaration import FAMILY, Setting
 from connector.config.secret import SecretValue, text_of, trimmed
 
-__all__ = ["Environment", "is_secret_property"]
+__all__ = ["SECRET_PROPERTY", "Environment", "is_secret_property"]
 
 _OWN = "AMAZON_"
 """With this prefix, a variable that is not a setting is a mistake."""
@@ -21,9 +21,10 @@ _LIBRARIES = ("KAFKA_", "SCHEMA_REGISTRY_")
 _UNDERSCORED = frozenset({"log_level"})
 """The properties of librdkafka that can be given as text and have an underscore in their name."""
 
-_SECRET_PROPERTY = re.compile(
+SECRET_PROPERTY = re.compile(
     r"password|passphrase|secret|\.pem$|user\.info$|bearer\.auth\.token$|oauthbearer\.config$|endpoint\.query$"
 )
+"""Found in the name of a library's property whose value must never be shown."""
 _USER = re.compile(r"//.*@", re.DOTALL)
 """The user in one URL or several. It ends at the last @: a password may contain any character."""
 _QUERY = re.compile(r"(://[^?#]*)[?#].*", re.DOTALL)
@@ -152,7 +153,7 @@ class Environment:
 
 def is_secret_property(name: str) -> bool:
     """Return whether a variable is a property of a library whose value must never be shown."""
-    return name.startswith(_LIBRARIES) and _SECRET_PROPERTY.search(_property(name)) is not None
+    return name.startswith(_LIBRARIES) and SECRET_PROPERTY.search(_property(name)) is not None
 
 
 def _property(name: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -84,7 +85,7 @@ class Operations:
     def __init__(
         self,
         health: Callable[[], Health],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[str], tuple[bytes, str]],
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._health = health
@@ -119,7 +120,7 @@ class Operations:
         pages = {
             "/": self._page,
             "/status.json": self._status_json,
-            "/metrics": self._metrics_page,
+            "/metrics": partial(self._metrics_page, request.headers.get("Accept", "")),
             "/livez": self._livez,
             "/readyz": self._readyz,
         }
@@ -140,8 +141,9 @@ class Operations:
         why = self._health().not_ready
         return web.Response(text="".join(f"{line}\n" for line in why or ("ready",)), status=503 if why else 200)
 
-    def _metrics_page(self) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    def _metrics_page(self, accept: str) -> web.Response:
+        body, content_type = self._metrics(accept)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     def _page(self) -> web.Response:
         return web.Response(text=page(self._status()), content_type="text/html")

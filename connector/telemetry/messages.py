@@ -98,9 +98,9 @@ class Telemetry:
         self._metrics.watch(pipeline, contract, mapper)
         self._overview.schemas = schemas
 
-    def exposition(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return self._metrics.exposition()
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics, as a request with this ``Accept`` wants them, and their type."""
+        return self._metrics.exposition(accept)
 
     def progress(self) -> dict[TopicPartition, tuple[int | None, int | None]]:
         """Return committed offset and lag of each assigned partition."""

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 
 from connector.core import status
 from connector.core.pipeline import Pipeline
@@ -72,6 +73,7 @@ class Metrics:
         self.consumer_errors = Counter(
             "connector_consumer_errors", "Errors that the consumer reported.", ["code"], registry=self._registry
         )
+        ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None) -> None:
@@ -80,9 +82,13 @@ class Metrics:
         self.mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None
 
-    def exposition(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics and their content type: OpenMetrics or Prometheus' text format.
+
+        ``accept`` is the header of a request, which says what it wants.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
 
     # ---- progress of each partition
 

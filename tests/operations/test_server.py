@@ -27,7 +27,7 @@ _LARGE = b"# " + b"x" * 8_000_000
 
 @pytest.fixture
 async def operations() -> AsyncIterator[Operations]:
-    operations = Operations(lambda: Health(None, ()), lambda: _LARGE, document)
+    operations = Operations(lambda: Health(None, ()), lambda accept: (_LARGE, f"text/plain; wanted={len(accept)}"), document)
     await operations.start("127.0.0.1", 0)
     yield operations
     await operations.stop()
@@ -63,6 +63,15 @@ async def test_nothing_on_a_page_may_load_or_run_anything(operations: Operations
         assert rules[:2] == ["default-src 'none'", "style-src 'unsafe-inline'"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_metrics_come_as_the_request_wants_them(operations: Operations) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{operations.port}/metrics", headers={"Accept": "application/x"}) as answer,
+    ):
+        assert answer.headers["Content-Type"] == "text/plain; wanted=13"
+        assert await answer.read() == _LARGE
 
 
 def _says_nothing(_stranger: socket.socket) -> None:

@@ -22,7 +22,6 @@ import argparse
 import base64
 import contextlib
 import hashlib
-import os
 import shutil
 import signal
 import socket
@@ -37,6 +36,7 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.cache import kept
 from tests.integration.kafka import security
 from tests.integration.kafka.link import Link
 from tests.integration.ports import reserved
@@ -310,29 +310,15 @@ def _listeners(port: int, controller: int, linked: int, link: int) -> dict[str, 
 
 def _libraries() -> Path:
     """Return the directory of the broker's jars; download them if this is the first time."""
-    directory = _cache() / f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
-    if not directory.is_dir():
-        _download(directory)
-    return directory
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amazon-conversions-connector"
+    return kept(f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}", _download)
 
 
 def _download(directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix="download-") as scratch:
-        target = Path(scratch) / "libs"
-        command = [_program("mvn", "Maven"), "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
-        command += [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            raise ClusterFailed(f"Maven cannot download Apache Kafka:\n{ended.stdout}{ended.stderr}")
-        # Whole or not at all, so an interrupted download is never taken for the cache. Where another process was faster,
-        # its copy is as good as ours.
-        with contextlib.suppress(OSError):
-            target.rename(directory)
+    command = [_program("mvn", "Maven"), "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
+    command += [f"-DoutputDirectory={directory}", "-DincludeScope=runtime"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise ClusterFailed(f"Maven cannot download Apache Kafka:\n{ended.stdout}{ended.stderr}")
 
 
 def _java(libraries: Path, *arguments: str) -> list[str]:

@@ -1,0 +1,191 @@
+{{- define "connector.name" -}}
+{{- if contains "conversions" .Release.Name }}{{ .Release.Name | trunc 52 | trimSuffix "-" }}{{ else }}{{ printf "%s-amazon-conversions" .Release.Name | trunc 52 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "connector.selector" -}}
+app.kubernetes.io/name: amazon-conversions-connector
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "connector.labels" -}}
+{{ include "connector.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "connector.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "connector.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- end }}
+
+{{- define "connector.port" -}}
+{{ .Values.settings.LISTEN_PORT | default "8080" }}
+{{- end }}
+
+{{- /* Seconds of a duration such as 500ms, 40s or 7d, rounded up. */ -}}
+{{- define "connector.seconds" -}}
+{{- $unit := regexFind "[a-z]+$" . -}}
+{{- $milliseconds := mul (regexFind "^[0-9]+" . | int64) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000) $unit) -}}
+{{- div (add $milliseconds 999) 1000 -}}
+{{- end }}
+
+{{- /* SIGTERM drains for DRAIN_TIMEOUT, then commits and leaves the group. */ -}}
+{{- define "connector.grace" -}}
+{{- add (include "connector.seconds" (.Values.settings.DRAIN_TIMEOUT | default "40s") | int64) 20 -}}
+{{- end }}
+
+{{- /* Process and client's queue 186 MB, the buffer, 110 bytes a key, and a quarter more. */ -}}
+{{- define "connector.memory" -}}
+{{- $size := .Values.settings.BUFFER_MAX_BYTES | default "64MB" -}}
+{{- $buffer := mul (regexFind "^[0-9]+" $size | int64) (get (dict "B" 1 "KB" 1000 "MB" 1000000) (regexFind "[A-Z]+$" $size)) -}}
+{{- $sum := add 186000000 $buffer (mul 110 (.Values.dedupeKeys | int64)) -}}
+{{- printf "%dMi" (max 512 (div (mul $sum 5) 4194304)) -}}
+{{- end }}
+
+{{- define "connector.file" -}}
+{{ . | lower | replace "_" "-" }}
+{{- end }}
+
+{{- define "connector.pod" -}}
+{{- if and .Values.mapping .Values.settings.MAPPING_FILE }}{{ fail "mapping and settings.MAPPING_FILE are both set: remove one of them" }}{{ end -}}
+metadata:
+  labels:
+    {{- include "connector.labels" . | nindent 4 }}
+    {{- with .Values.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{- if or .Values.mapping .Values.podAnnotations }}
+  annotations:
+    {{- if .Values.mapping }}
+    checksum/mapping: {{ .Values.mapping | sha256sum }}
+    {{- end }}
+    {{- with .Values.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "connector.serviceAccount" . }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false # they look like settings
+  terminationGracePeriodSeconds: {{ include "connector.grace" . }} # DRAIN_TIMEOUT + 20 s
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 10001
+    runAsGroup: 10001
+    fsGroup: 10001
+    seccompProfile: {type: RuntimeDefault}
+  {{- with .Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - name: connector
+      image: "{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}"
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      args: [run]
+      {{- $given := or .Values.settings .Values.secretFiles .Values.mapping .Values.extraEnv .Values.staticMembership }}
+      {{- if $given }}
+      env:
+        {{- range $name, $value := .Values.settings }}
+        - name: {{ $name }}
+          value: {{ $value | quote }}
+        {{- end }}
+        {{- range $name, $from := .Values.secretFiles }}
+        - name: {{ $name }}_FILE
+          value: /run/secrets/connector/{{ include "connector.file" $name }}
+        {{- end }}
+        {{- if .Values.mapping }}
+        - name: MAPPING_FILE
+          value: /etc/connector/mapping.toml
+        {{- end }}
+        {{- if .Values.staticMembership }}
+        - name: KAFKA_GROUP_INSTANCE_ID
+          valueFrom:
+            fieldRef: {fieldPath: metadata.name}
+        {{- end }}
+        {{- with .Values.extraEnv }}{{ toYaml . | nindent 8 }}{{ end }}
+      {{- end }}
+      ports:
+        - name: http
+          containerPort: {{ include "connector.port" . }}
+      # Fails when the consumer's thread no longer polls.
+      livenessProbe:
+        httpGet: {path: /livez, port: http}
+        periodSeconds: 10
+        timeoutSeconds: 5
+        failureThreshold: 6
+      # Fails also while an operator is needed. That blocks a rollout on purpose: a version or a
+      # setting that needs somebody does not go on to the next replica.
+      readinessProbe:
+        httpGet: {path: /readyz, port: http}
+        periodSeconds: 5
+        timeoutSeconds: 5
+        failureThreshold: 3
+      resources:
+        requests:
+          {{- toYaml .Values.resources.requests | nindent 10 }}
+        limits:
+          memory: {{ .Values.resources.memoryLimit | default (include "connector.memory" .) }}
+      securityContext:
+        allowPrivilegeEscalation: false
+        readOnlyRootFilesystem: true
+        capabilities: {drop: [ALL]}
+      {{- if or .Values.secretFiles .Values.mapping .Values.extraVolumeMounts }}
+      volumeMounts:
+        {{- if .Values.secretFiles }}
+        - name: secrets
+          mountPath: /run/secrets/connector
+          readOnly: true
+        {{- end }}
+        {{- if .Values.mapping }}
+        - name: mapping
+          mountPath: /etc/connector
+          readOnly: true
+        {{- end }}
+        {{- with .Values.extraVolumeMounts }}{{ toYaml . | nindent 8 }}{{ end }}
+      {{- end }}
+  {{- if or .Values.secretFiles .Values.mapping .Values.extraVolumes }}
+  volumes:
+    {{- if .Values.secretFiles }}
+    - name: secrets # a change in a Secret arrives without a restart
+      projected:
+        defaultMode: 288 # 0440
+        sources:
+          {{- range $name, $from := .Values.secretFiles }}
+          - secret:
+              name: {{ $from.secret }}
+              items:
+                - key: {{ $from.key }}
+                  path: {{ include "connector.file" $name }}
+          {{- end }}
+    {{- end }}
+    {{- if .Values.mapping }}
+    - name: mapping
+      configMap:
+        name: {{ include "connector.name" . }}-mapping
+    {{- end }}
+    {{- with .Values.extraVolumes }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{- end }}
+  topologySpreadConstraints:
+    - maxSkew: 1
+      topologyKey: topology.kubernetes.io/zone
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "connector.selector" . | nindent 10 }}
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "connector.selector" . | nindent 10 }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}

@@ -1,0 +1,311 @@
+"""The Helm chart without a cluster: Kubernetes' own schemas, and the connector itself, judge what it makes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from connector import assembly
+from connector.config import SETTINGS, Settings, is_secret
+from connector.config.declaration import FAMILY
+from connector.operations.health import Health
+from connector.operations.server import Operations
+from tests.deploy import generated, tools
+
+_EXAMPLES = pytest.mark.parametrize("values", generated.EXAMPLES, ids=lambda path: path.stem)
+
+
+def _safe() -> YAML:
+    return YAML(typ="safe")
+
+
+@cache
+def _resources(values: Path) -> tuple[dict[str, Any], ...]:
+    return tuple(document for document in _safe().load_all(generated.rendered(values)) if document)
+
+
+def _example(name: str) -> tuple[dict[str, Any], ...]:
+    (values,) = [path for path in generated.EXAMPLES if path.stem == name]
+    return _resources(values)
+
+
+def _of_kind(resources: tuple[dict[str, Any], ...], *kinds: str) -> dict[str, Any]:
+    (found,) = [resource for resource in resources if resource["kind"] in kinds]
+    return found
+
+
+def _workload(values: Path) -> dict[str, Any]:
+    return _of_kind(_resources(values), "Deployment", "StatefulSet")
+
+
+def _container(workload: dict[str, Any]) -> dict[str, Any]:
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def _schema(resource: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a resource's kind; what it does not know is refused."""
+    group, _, version = resource["apiVersion"].rpartition("/")
+    if resource["kind"] in tools.custom_resources():
+        definition = tools.custom_resources()[resource["kind"]]["spec"]
+        (found,) = [one for one in definition["versions"] if one["name"] == version]
+        assert definition["group"] == group
+        schema = _strict(found["schema"]["openAPIV3Schema"])
+        schema["properties"]["metadata"] = {"type": "object"}
+        return schema
+    known = {"group": group, "version": version, "kind": resource["kind"]}
+    definitions = tools.kubernetes()
+    (name,) = [name for name, one in definitions.items() if one.get("x-kubernetes-group-version-kind") == [known]]
+    return {"$ref": f"#/$defs/{name}", "$defs": definitions}
+
+
+def _strict(schema: Any) -> Any:
+    """Return a copy of a schema that refuses the properties that it does not name."""
+    if isinstance(schema, list):
+        return [_strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    copied = {name: _strict(each) for name, each in schema.items()}
+    open_ended = copied.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in copied
+    if isinstance(copied.get("properties"), dict) and copied.get("type") == "object" and not open_ended:
+        copied["additionalProperties"] = False
+    return copied
+
+
+def _settings(values: Path, tmp_path: Path) -> Settings:
+    """Give the container's environment to the connector, with stand-ins for what is mounted."""
+    pod, environment = _workload(values)["spec"]["template"]["spec"], {}
+    resources = _resources(values)
+    for variable in _container(_workload(values))["env"]:
+        value = variable.get("value", "conversions-0")  # a pod's name is known to its cluster only
+        if value.startswith(("/run/", "/etc/")):
+            file = tmp_path / value.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.name == "mapping.toml":
+                file.write_text(_of_kind(resources, "ConfigMap")["data"][file.name], "utf-8")
+            elif file.suffix == ".avsc":
+                file.write_text((generated.CHECKOUT / "schemas" / file.name).read_text("utf-8"), "utf-8")
+            else:
+                paths = [
+                    item["path"]
+                    for source in pod["volumes"][0]["projected"]["sources"]
+                    for item in source["secret"]["items"]
+                ]
+                assert file.name in paths
+                file.write_text("secret", "utf-8")
+            value = str(file)
+        environment[variable["name"]] = value
+    return assembly.read_settings(environment)
+
+
+@_EXAMPLES
+def test_helm_finds_nothing_wrong(values: Path) -> None:
+    command = [tools.helm(), "lint", str(generated.CHART), "--strict", "--values", str(values)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@_EXAMPLES
+def test_kubernetes_takes_every_resource(values: Path) -> None:
+    assert len(_resources(values)) > 1
+    for resource in _resources(values):
+        jsonschema.Draft202012Validator(_schema(resource)).validate(resource)
+
+
+def test_misspelt_field_is_refused() -> None:
+    workload = _workload(generated.EXAMPLES[0])
+    spelt = workload | {"spec": workload["spec"] | {"replica": 3}}
+    scaled = _of_kind(_example("keda"), "ScaledObject")
+    wrong = scaled | {"spec": scaled["spec"] | {"maxReplicas": 3}}
+
+    for resource in (spelt, wrong):
+        assert not jsonschema.Draft202012Validator(_schema(resource)).is_valid(resource)
+
+
+@_EXAMPLES
+def test_connector_accepts_its_environment_and_the_pod_fits_it(values: Path, tmp_path: Path) -> None:
+    settings, container, workload = _settings(values, tmp_path), _container(_workload(values)), _workload(values)
+    pod = workload["spec"]["template"]["spec"]
+    (port,) = container["ports"]
+    probes = [container["livenessProbe"]["httpGet"], container["readinessProbe"]["httpGet"]]
+
+    assert port["containerPort"] == settings.listen.port
+    assert [probe["port"] for probe in probes] == [port["name"]] * 2
+    assert pod["terminationGracePeriodSeconds"] == int(-(-settings.drain_timeout_seconds // 1)) + 20
+    held = 186e6 + settings.buffer.max_bytes
+    assert _bytes(container["resources"]["limits"]["memory"]) >= held * 1.25
+    assert _bytes(container["resources"]["requests"]["memory"]) <= _bytes(container["resources"]["limits"]["memory"])
+    assert "cpu" not in container["resources"]["limits"]
+    assert pod["enableServiceLinks"] is False
+    assert container["args"] == ["run"]
+
+
+def _bytes(text: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)([MG])i", text).groups()  # type: ignore[union-attr]
+    return int(number) << {"M": 20, "G": 30}[unit]
+
+
+async def test_probes_and_scrapes_ask_for_pages_that_exist() -> None:
+    container = _container(_workload(generated.EXAMPLES[0]))
+    paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
+    paths.append(_of_kind(_example("monitored"), "PodMonitor")["spec"]["podMetricsEndpoints"][0]["path"])
+    operations = Operations(lambda: Health(None, ()), lambda _: (b"", "text/plain"), list, "title")
+    await operations.start("127.0.0.1", 0)
+    try:
+        async with aiohttp.ClientSession() as session:
+            for path in paths:
+                async with session.get(f"http://127.0.0.1:{operations.port}{path}") as answer:
+                    assert answer.status == 200, path
+    finally:
+        await operations.stop()
+
+
+@_EXAMPLES
+def test_pod_runs_as_the_image_does_and_may_nothing(values: Path) -> None:
+    pod = _workload(values)["spec"]["template"]["spec"]
+    (user,) = re.findall(r"^USER (\d+):\d+$", (generated.CHECKOUT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+
+    assert pod["securityContext"]["runAsUser"] == int(user)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    assert _container(_workload(values))["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_rollout_adds_no_pod_and_takes_one_at_a_time() -> None:
+    spec = _of_kind(_example("plain"), "Deployment")["spec"]
+
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert spec["replicas"] == 2
+    assert _of_kind(_example("plain"), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_static_member_has_the_name_of_its_pod() -> None:
+    workload = _of_kind(_example("static-membership"), "StatefulSet")
+    (variable,) = [one for one in _container(workload)["env"] if one["name"] == "KAFKA_GROUP_INSTANCE_ID"]
+
+    assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert workload["spec"]["serviceName"] == _of_kind(_example("static-membership"), "Service")["metadata"]["name"]
+
+
+def test_change_of_the_mapping_restarts_the_pods(tmp_path: Path) -> None:
+    (values,) = [path for path in generated.EXAMPLES if path.stem == "mapping"]
+    changed = tmp_path / "values.yaml"
+    changed.write_text(values.read_text("utf-8").replace("STORE", "SHOP"), "utf-8")
+    sums = [_workload(path)["spec"]["template"]["metadata"]["annotations"]["checksum/mapping"] for path in (values, changed)]
+
+    assert sums[0] != sums[1]
+
+
+def test_scaling_follows_the_lag_but_not_in_an_outage() -> None:
+    workload, scaled = _of_kind(_example("keda"), "Deployment"), _of_kind(_example("keda"), "ScaledObject")["spec"]
+    behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    (timeout,) = [int(one.default.removesuffix("s")) for one in SETTINGS if one.name == "AMAZON_TIMEOUT"]
+
+    assert "replicas" not in workload["spec"]
+    assert scaled["scaleTargetRef"]["name"] == workload["metadata"]["name"]
+    assert [trigger["metadata"]["topic"] for trigger in scaled["triggers"]] == ["conversions", "refunds"]
+    for trigger in scaled["triggers"]:
+        assert trigger["metadata"]["excludePersistentLag"] == "true"
+        assert trigger["metadata"]["consumerGroup"] == "amazon-conversions-eu"
+        assert trigger["metadata"]["lagThreshold"] == "5000"
+    assert scaled["pollingInterval"] > timeout
+    assert (behavior["scaleUp"]["stabilizationWindowSeconds"], behavior["scaleDown"]["stabilizationWindowSeconds"]) == (
+        300,
+        600,
+    )
+    assert not [one for one in _example("plain") if one["kind"] == "ScaledObject"]
+
+
+def test_rules_of_the_chart_are_those_of_the_file_with_the_release_s_own_age_and_links() -> None:
+    (group,) = _of_kind(_example("monitored"), "PrometheusRule")["spec"]["groups"]
+    rules = {rule["alert"]: rule for rule in group["rules"]}
+
+    assert list(rules) == [alert["alert"] for alert in generated.alerts()]
+    assert f"> {3 * 86_400} *" in rules["LagGrows"]["expr"]
+    for alert in generated.alerts():
+        url = alert["annotations"]["runbook_url"]
+        assert rules[alert["alert"]]["annotations"]["runbook_url"] == f"https://git.example.com/connector/blob/main/{url}"
+
+
+def test_network_policy_lets_out_what_the_settings_name() -> None:
+    egress = _of_kind(_example("mapping"), "NetworkPolicy")["spec"]["egress"]
+
+    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 443, 8081, 9093, 9094}
+
+
+def test_plain_manifests_are_those_of_the_chart() -> None:
+    made = dict(generated.manifests())
+
+    assert made
+    assert {file: file.read_text("utf-8") for file in made} == made, "run: python -m tests.deploy.generated"
+    assert set((generated.CHECKOUT / "deploy/kubernetes").glob("*.yaml")) <= set(made)
+
+
+def test_logins_of_keda_are_what_keda_takes() -> None:
+    logins = list(_safe().load_all(generated.CHECKOUT / "deploy/keda/authentication.yaml"))
+
+    assert [one["metadata"]["name"] for one in logins] == ["kafka", "msk"]
+    for one in logins:
+        jsonschema.Draft202012Validator(_schema(one)).validate(one)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "accepted"),
+    [
+        ("settings", "MAX_IN_FLIGHT", "4", True),
+        ("settings", "MAX_IN_FLIGHT", 4, False),
+        ("settings", "MAX_INFLIGHT", "4", False),
+        ("settings", "KAFKA_FETCH_WAIT_MAX_MS", "20", True),
+        ("settings", "KAFKA_SASL_PASSWORD", "secret", False),
+        ("settings", "AMAZON_CLIENT_SECRET", "secret", False),
+        ("secretFiles", "KAFKA_SASL_PASSWORD", {"secret": "kafka", "key": "password"}, True),
+        ("secretFiles", "AMAZON_CLIENT_SECRET", {"secret": "amazon", "key": "secret"}, True),
+        ("secretFiles", "AMAZON_CLIENT_SECRET", "secret", False),
+        ("secretFiles", "AMAZON_REGION", {"secret": "amazon", "key": "region"}, False),
+    ],
+)
+def test_values_are_refused_where_the_connector_would_refuse_them_or_they_would_show_a_secret(
+    section: str, name: str, value: object, accepted: bool
+) -> None:
+    values = _safe().load(generated.CHECKOUT / "deploy/helm/examples/plain.yaml")
+    values[section][name] = value
+    validator = jsonschema.Draft7Validator(_safe().load(generated.CHART / "values.schema.json"))
+
+    assert validator.is_valid(values) is accepted
+
+
+def test_settings_of_the_schema_are_those_of_the_code() -> None:
+    properties = _safe().load(generated.CHART / "values.schema.json")["properties"]
+    names = {one.name for one in SETTINGS if not one.name.endswith(FAMILY)} - {"MAPPING"}
+
+    assert properties["settings"]["properties"].keys() == {name for name in names if not is_secret(name)}
+    assert properties["secretFiles"]["properties"].keys() == {name for name in names if is_secret(name)}
+
+
+def test_values_of_the_chart_are_all_described_and_each_is_in_an_example() -> None:
+    schema = _safe().load(generated.CHART / "values.schema.json")["properties"]
+    values = _safe().load(generated.CHART / "values.yaml")
+
+    assert values.keys() == schema.keys() - {"global"}
+    used = {name for path in generated.EXAMPLES for name in _safe().load(path)}
+    assert schema.keys() - used - {"global", "dedupeKeys"} == set()
+
+
+def test_chart_has_the_version_of_the_package() -> None:
+    (version,) = re.findall(r'^version = "(.+)"$', (generated.CHECKOUT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    chart = _safe().load(generated.CHART / "Chart.yaml")
+
+    assert (chart["version"], chart["appVersion"]) == (version, version)
