@@ -120,7 +120,7 @@ def test_what_was_not_sent_is_released_at_once() -> None:
     talk.start()
     talk.last_poll = -100.0
     talk.poll(good(0), good(1))
-    assert talk.tell(inputs.Revoked((1,))) == [commands.Release(PLACE, 1, 0)]
+    assert talk.tell(inputs.Revoked((1,))) == [commands.Release(PLACE, 1, 2)]
     assert talk.pipeline.wake_at(talk.moment) is None
 
 
@@ -130,7 +130,7 @@ def test_a_drain_waits_no_longer_than_it_may_and_what_comes_later_is_still_writt
     talk.poll(good(0, "a"), good(1))
     talk.tell(inputs.Revoked((1,)))
     assert talk.wait(39.9) == []
-    assert talk.wait(0.1) == [commands.Release(PLACE, 1, 0)]
+    assert talk.wait(0.1) == [commands.Release(PLACE, 1, 2)]
     assert status.in_flight_events(talk.pipeline) == 0
     assert written(talk.verdicts(b"[0,1]", DELIVERED, REJECTED)) == [(0, Outcome.DELIVERED)]
     assert talk.pipeline.statistics.late_answers == 2
