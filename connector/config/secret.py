@@ -58,9 +58,12 @@ class Login:
     def __init__(self, *secrets: SecretValue) -> None:
         self._secrets = secrets
         self.current = tuple(secret.value for secret in secrets)
-        """Replaced as a whole. Read by other threads."""
+        """Another object once it has changed. Read by other threads."""
 
     def look(self) -> bool:
         """Read the files again, and return whether anything changed. Blocks."""
-        before, self.current = self.current, tuple(secret() for secret in self._secrets)
-        return self.current != before
+        found = tuple(secret() for secret in self._secrets)
+        if found == self.current:
+            return False
+        self.current = found
+        return True

@@ -23,6 +23,7 @@ from connector.sandbox import serve
 from tests.patience import patience
 
 _LOGIN = b"Basic " + base64.b64encode(b"us@er:p:ss")
+_CLIENT = "amzn1.application-oa2-client.sandbox"
 _USER = "us%40er:p%3Ass@"
 
 
@@ -57,7 +58,7 @@ class ConnectProxy:
         self._tasks.add(task)
         try:
             await self._tunnel(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._tasks.discard(task)
@@ -151,9 +152,9 @@ SinkBy = Callable[[str], AmazonSink]
 @pytest.fixture
 def sink_by(stack: AsyncExitStack, amazon: str, _trusted: None) -> SinkBy:
     def make(proxy: str, timeout_seconds: float = 0) -> AmazonSink:
-        login = Credentials("client", lambda: "secret", lambda: "Atzr|refresh", f"{amazon}/auth/o2/token")
+        login = Credentials(_CLIENT, lambda: "sandbox-secret", lambda: "Atzr|sandbox", f"{amazon}/auth/o2/token")
         seconds = timeout_seconds or patience(10)
-        contract = AdsV1("5850000000001", "client", "NA")
+        contract = AdsV1("5850000000001", _CLIENT, "NA")
         sink = AmazonSink(contract, amazon, login, timeout_seconds=seconds, max_connections=2, proxy=lambda: proxy)
         stack.push_async_callback(sink.close)
         return sink

@@ -43,7 +43,7 @@ class _Files:
     def __init__(self, directory: Path) -> None:
         self.user, self.password = directory / "user", directory / "password"
         self.user.write_text("first")
-        self.password.write_text("one\n")
+        self.password.write_text("hidden one\n")
 
     def settings(self, **more: str) -> Settings:
         files = {"KAFKA_SASL_USERNAME_FILE": str(self.user), "KAFKA_SASL_PASSWORD_FILE": str(self.password)}
@@ -58,7 +58,7 @@ def files(tmp_path: Path) -> _Files:
 def test_a_login_changes_with_either_file_and_outlives_a_file_that_is_gone_or_empty(files: _Files) -> None:
     login = files.settings().kafka.login
     assert login is not None
-    assert login.current == ("first", "one")
+    assert login.current == ("first", "hidden one")
     assert not login.look()
     files.password.write_text("two")
     assert login.look()
@@ -75,14 +75,14 @@ def test_the_user_is_shown_and_the_password_is_not(files: _Files) -> None:
     settings = files.settings()
     shown = dict(settings.describe())
     assert (shown["KAFKA_SASL_USERNAME"], shown["KAFKA_SASL_PASSWORD"]) == ("first", "***")
-    assert "one" not in repr(settings)
+    assert "hidden" not in repr(settings)
 
 
 def test_a_login_of_the_environment_cannot_change() -> None:
-    settings = read_settings(_LEAST | {"KAFKA_SASL_USERNAME": "first", "KAFKA_SASL_PASSWORD": "one"})
+    settings = read_settings(_LEAST | {"KAFKA_SASL_USERNAME": "first", "KAFKA_SASL_PASSWORD": "hidden one"})
     assert settings.kafka.login is None
     with pytest.raises(SettingsError, match="KAFKA_SASL_USERNAME_FILE names a file that cannot be read"):
-        read_settings(_LEAST | {"KAFKA_SASL_USERNAME_FILE": "/no/file", "KAFKA_SASL_PASSWORD": "one"})
+        read_settings(_LEAST | {"KAFKA_SASL_USERNAME_FILE": "/no/file", "KAFKA_SASL_PASSWORD": "hidden one"})
 
 
 def test_every_kind_of_client_is_made_with_the_login_of_that_moment(files: _Files) -> None:
@@ -106,7 +106,7 @@ def test_a_client_is_told_once_of_each_change(files: _Files) -> None:
     login, client = files.settings().kafka.login, _Client()
     assert login is not None
     following = Following(login)
-    for password, told in (("one", []), ("two", [("first", "two")]), ("two", [("first", "two")])):
+    for password, told in (("hidden one", []), ("two", [("first", "two")]), ("two", [("first", "two")])):
         files.password.write_text(password)
         login.look()
         following.update(client)
