@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -54,6 +54,7 @@ class Telemetry:
         self._clock = clock
         self._lock = threading.Lock()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        self._progress_said_at: dict[TopicPartition, float] = {}
         self.denied_schemas: list[str] = []
         """Messages about a schema registry that refuses this client. They need an operator."""
         self._operator: list[str] = []
@@ -74,6 +75,10 @@ class Telemetry:
     def rows(self) -> list[tuple[str, str, int | None, int | None]]:
         """Return name, phase, committed offset and lag of each assigned partition."""
         return self._metrics.rows()
+
+    def restores(self) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Return how many entries of how many are read, for each ledger partition that is being read."""
+        return self._metrics.restores
 
     # ---- events
 
@@ -102,6 +107,16 @@ class Telemetry:
         """Log that the group assigned a partition to this member."""
         self._log.info("partition_assigned", partition=str(partition))
 
+    def restoring(self, partition: TopicPartition, read: int, of: int) -> None:
+        """Store how many entries of a partition's ledger are read; log it every ten seconds while that takes longer."""
+        now, restores = self._clock(), self._metrics.restores
+        if partition not in restores:
+            self._progress_said_at[partition] = now
+        restores[partition] = read, of
+        if now - self._progress_said_at[partition] >= REPEAT_SECONDS:
+            self._progress_said_at[partition] = now
+            self._log.info("partition_restoring", partition=str(partition), entries=read, of=of)
+
     def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
         """Log where a partition starts, and why."""
         self._metrics.restored(partition, recovery, seconds)
@@ -116,6 +131,7 @@ class Telemetry:
 
     def restore_failed(self, partition: TopicPartition, message: str, needs_operator: bool) -> None:
         """Log that a partition cannot start."""
+        self._metrics.restores.pop(partition, None)
         level, event = ("error", "partition_refused") if needs_operator else ("warning", "partition_not_restored")
         self._seldom(level, event, str(partition), partition=str(partition), message=message)
 
