@@ -236,6 +236,7 @@ class Connector:
             self._vitals = Vitals(
                 partial(status.paused, pipeline),
                 partial(status.needs_operator, pipeline),
+                telemetry.restores,
                 source,
                 monitor,
                 telemetry,

@@ -277,6 +277,8 @@ class Failure(Enum):
     """No answer in time: as transient, and a sign of congestion."""
     UNREADABLE = "unreadable"
     """The answer was not HTTP, or was cut short: send again. Several in a row need an operator."""
+    RETRY_ALL = "retry-all"
+    """Amazon answered that every event is to be sent again: as transient, and a try of each event."""
     THROTTLED = "throttled"
     """Amazon throttles: every request of the process waits."""
     TOO_LARGE = "too-large"

@@ -204,10 +204,18 @@ class Ledger(Protocol):
         again, and count once.
         """
 
-    def restore(self, source: TopicPartition, *, truncated: bool, wanted: Callable[[], bool]) -> Recovery:
+    def restore(
+        self,
+        source: TopicPartition,
+        *,
+        truncated: bool,
+        wanted: Callable[[], bool],
+        progress: Callable[[int, int], None],
+    ) -> Recovery:
         """Return where a partition starts and what is known of it. Blocks, on a worker thread.
 
-        Calls ``wanted`` from time to time, and raises `Unavailable` once it returns False. Raises
+        Calls ``wanted`` from time to time, and raises `Unavailable` once it returns False. Calls
+        ``progress`` as often, with the number of entries read and of those to be read. Raises
         `Refused` if an operator must decide. May report too few facts, which costs a second send,
         but never too many, which would lose events.
         """

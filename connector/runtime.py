@@ -65,8 +65,11 @@ class Runtime:
 
     def post(self, input_: inputs.Input | Exception) -> None:
         """Queue an input, or the error that must end the process. May be called on any thread."""
+        self._on_loop(self._inbox.put_nowait, input_)
+
+    def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._inbox.put_nowait, input_)
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     async def run(self, source: Source) -> str | None:
         """Run until drained; return the reason for a stop by itself, None after a requested one."""
@@ -192,19 +195,32 @@ class Runtime:
         except Exception as error:  # noqa: BLE001 - this letter alone fails: its partition waits, and an operator is told
             report(Confirmation(type(error).__name__, -1, None))
 
-    def _restore_wanted(self, command: commands.Restore) -> Recovery:
-        """Restore an assignment; give up once it has ended, even before this restore's turn."""
+    def _restore_wanted(self, command: commands.Restore) -> tuple[Recovery, float]:
+        """Restore an assignment; give up once it has ended, even before this restore's turn.
+
+        Return how many seconds it took, too, without the wait for its turn.
+        """
         if not self._is_ours(command):
             raise Unavailable(f"{command.partition} is not ours any more")
-        return self._ledger.restore(command.partition, truncated=command.truncated, wanted=lambda: self._is_ours(command))
+        began = self._clock.monotonic()
+        recovery = self._ledger.restore(
+            command.partition,
+            truncated=command.truncated,
+            wanted=lambda: self._is_ours(command),
+            progress=lambda read, of: self._on_loop(self._tell_progress, command, read, of),
+        )
+        return recovery, self._clock.monotonic() - began
 
     def _is_ours(self, command: commands.Restore) -> bool:
         return command.generation in self._partitions
 
+    def _tell_progress(self, command: commands.Restore, read: int, of: int) -> None:
+        if self._is_ours(command):
+            self._telemetry.restoring(command.partition, read, of)
+
     async def _restore(self, command: commands.Restore) -> None:
-        began = self._clock.monotonic()
         try:
-            recovery = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command)
+            recovery, seconds = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command)
         except (Refused, Unavailable) as error:
             if not self._is_ours(command):
                 return
@@ -214,5 +230,5 @@ class Runtime:
             return
         if not self._is_ours(command):
             return  # else our gauges would show a partition that belongs to another member
-        self._telemetry.restored(command.partition, recovery, self._clock.monotonic() - began)
+        self._telemetry.restored(command.partition, recovery, seconds)
         self._inbox.put_nowait(inputs.Restored(command.generation, recovery))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -60,6 +60,31 @@ def test_metrics_are_openmetrics_where_the_request_asks_for_it() -> None:
     assert asked.endswith(b"# EOF\n")
     names = {sample.name for family in openmetrics(asked.decode()) for sample in family.samples}
     assert names == {sample.name for family in prometheus(plain.decode()) for sample in family.samples}
+
+
+@pytest.mark.parametrize("ends", ["restored", "restore_failed", "released", "lost"])
+def test_progress_of_a_restore_is_shown_while_it_lasts_and_logged_every_ten_seconds(ends: str) -> None:
+    now = 100.0
+    telling = Telemetry(lambda: now)
+    telling.watch(Pipeline(POLICY), object())
+    recovery = Recovery(5, -1, LedgerPosition("ledger-id", 0), "topic-id", SeenKeys(), ResolvedOffsets(), "")
+    ways: dict[str, Callable[[], None]] = {
+        "restored": lambda: telling.restored(PLACE, recovery, 0.1),
+        "restore_failed": lambda: telling.restore_failed(PLACE, "away", needs_operator=False),
+        "released": lambda: telling.released(PLACE, 0),
+        "lost": lambda: telling.lost(PLACE),
+    }
+    with structlog.testing.capture_logs() as lines:
+        for read in range(0, 260, 10):
+            telling.restoring(PLACE, read, 1_000)
+            now += 1.0
+        assert shown(telling, "connector_ledger_restore_progress") == [0.25]
+        ways[ends]()
+        now += 60.0
+        assert (shown(telling, "connector_ledger_restore_progress"), telling.restores()) == ([], {})
+        telling.restoring(PLACE, 0, 1_000)
+    told = [(line["entries"], line["of"]) for line in lines if line["event"] == "partition_restoring"]
+    assert told == [(100, 1_000), (200, 1_000)]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from connector.avro.writer_schema import Json
 from connector.errors import LedgerRefused
 from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
 
-__all__ = ["FORMAT", "KEY_BYTES", "LedgerEntry", "Run", "decode", "encode"]
+__all__ = ["FORMAT", "KEY_BYTES", "EntryDecoder", "LedgerEntry", "Run", "decode", "encode"]
 
 FORMAT = 1
 """Number of the format: the first byte of a value."""
@@ -42,6 +42,9 @@ _LAST_OFFSET = 2**63 - 1
 _LAST_EPOCH = 2 * (2**31 - 1)
 """Highest leader epoch, as `zigzag` encodes it."""
 _TIME_BYTES = 8
+_PAIR = 2
+_MOST_BITS = 63
+"""Bits of the longest number that is read here: nine bytes."""
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 
 
@@ -84,27 +87,78 @@ def encode(header: LedgerIdentity, facts: Facts) -> bytes:
     ]
     epochs = [(epoch, len(list(same))) for epoch, same in groupby(facts.epochs[fact] for fact in order)]
     delivered = [fact for fact in order if facts.outcomes[fact] is Outcome.DELIVERED]
-    record = asdict(header) | {
-        "first_offset": offsets[0] if offsets else _opened_at(facts.start),
-        "run_gaps": packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
-        "run_lengths": packed(end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=False)),
-        "run_outcomes": bytes(outcomes[start] for start in starts),
-        "epochs": packed(chain.from_iterable((zigzag(epoch), count) for epoch, count in epochs)),
-        "keys": b"".join([facts.keys[fact] or _NO_KEY for fact in delivered]),
-        "times": _little_endian(array("q", [facts.times[fact] for fact in delivered])).tobytes(),
-    }
-    value = BytesIO()
-    value.write(bytes([FORMAT]))
-    schemaless_writer(value, _schema(), record)
-    return value.getvalue()
+    columns = _Columns(
+        first_offset=offsets[0] if offsets else _opened_at(facts.start),
+        run_gaps=packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
+        run_lengths=packed(end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=False)),
+        run_outcomes=bytes(outcomes[start] for start in starts),
+        epochs=packed(chain.from_iterable((zigzag(epoch), count) for epoch, count in epochs)),
+        keys=b"".join([facts.keys[fact] or _NO_KEY for fact in delivered]),
+        times=_little_endian(array("q", [facts.times[fact] for fact in delivered])).tobytes(),
+    )
+    return _encoded(header, columns)
 
 
 def decode(value: bytes) -> LedgerEntry:
-    """Decode the value of a ledger record.
+    """Decode the value of one ledger record.
 
     Raises:
         LedgerRefused: the format or an outcome is unknown, or the value is damaged.
     """
+    return EntryDecoder().decode(value)
+
+
+class EntryDecoder:
+    """Decodes the entries of a ledger, one after the other.
+
+    Nearly all begin with the same header, and an entry may hold a single fact: then the header is
+    most of the work. So the header of the last entry is remembered by its bytes, and the columns
+    after it are cut out here. Whatever is not exactly as `encode` writes it is left to fastavro.
+    """
+
+    __slots__ = ("_begins", "_header")
+
+    def __init__(self) -> None:
+        self._begins: bytes | None = None
+        self._header: LedgerIdentity | None = None
+
+    def decode(self, value: bytes) -> LedgerEntry:
+        """Decode the next value; raises as `decode`."""
+        if self._begins is not None and self._header is not None and value.startswith(self._begins):
+            columns = _columns_after(value, len(self._begins))
+            if columns is not None:
+                return _entry(self._header, columns)
+        header, columns = _decoded(value)
+        begins = _encoded(header, _NO_FACTS)[: -len(_NO_FACTS)]
+        if value.startswith(begins):
+            self._begins, self._header = begins, header
+        return _entry(header, columns)
+
+
+class _Columns(NamedTuple):
+    """What follows the header, in the order of the schema."""
+
+    first_offset: int
+    run_gaps: bytes
+    run_lengths: bytes
+    run_outcomes: bytes
+    epochs: bytes
+    keys: bytes
+    times: bytes
+
+
+_NO_FACTS = _Columns(0, b"", b"", b"", b"", b"", b"")
+"""Each is encoded as one byte."""
+
+
+def _encoded(header: LedgerIdentity, columns: _Columns) -> bytes:
+    value = BytesIO()
+    value.write(bytes([FORMAT]))
+    schemaless_writer(value, _schema(), asdict(header) | columns._asdict())
+    return value.getvalue()
+
+
+def _decoded(value: bytes) -> tuple[LedgerIdentity, _Columns]:
     if not value:
         raise _damaged("it is empty")
     if value[0] != FORMAT:
@@ -121,14 +175,48 @@ def decode(value: bytes) -> LedgerEntry:
     if stream.tell() != len(value):
         raise _damaged("bytes are left over")
     header = LedgerIdentity(**{name: record[name] for name in LedgerIdentity.__slots__})
-    runs = _runs(record)
+    return header, _Columns(**{name: record[name] for name in _Columns._fields})
+
+
+def _columns_after(value: bytes, at: int) -> _Columns | None:
+    """Cut out the columns that begin at this byte and end with the value; None if they do not."""
+    try:
+        first_offset, at = _number(value, at)
+        columns = []
+        for _ in range(len(_Columns._fields) - 1):
+            length, at = _number(value, at)
+            if length < 0:
+                return None
+            columns.append(value[at : at + length])
+            at += length
+    except (IndexError, ValueError):  # it ends within a number, or a number is too long
+        return None
+    return _Columns(first_offset, *columns) if at == len(value) else None
+
+
+def _number(value: bytes, at: int) -> tuple[int, int]:
+    """Return Avro's number at this byte, and where it ends."""
+    byte = value[at]
+    zigzag, shift = byte & 0x7F, 7
+    while byte > 0x7F:
+        at += 1
+        byte = value[at]
+        zigzag |= (byte & 0x7F) << shift
+        shift += 7
+    if shift > _MOST_BITS:
+        raise ValueError("fastavro may read it in another way")
+    return (zigzag >> 1) ^ -(zigzag & 1), at + 1
+
+
+def _entry(header: LedgerIdentity, columns: _Columns) -> LedgerEntry:
+    runs = _runs(columns)
     delivered = sum([run.length for run in runs if run.outcome is Outcome.DELIVERED])
-    if len(record["keys"]) != delivered * KEY_BYTES or len(record["times"]) != delivered * _TIME_BYTES:
+    if len(columns.keys) != delivered * KEY_BYTES or len(columns.times) != delivered * _TIME_BYTES:
         raise _damaged("its columns of delivered facts have the wrong length")
     times = array("q")
-    times.frombytes(record["times"])
-    first = record["first_offset"]
-    return LedgerEntry(header, runs, record["keys"], _little_endian(times), -1 - first if not runs and first < 0 else None)
+    times.frombytes(columns.times)
+    first = columns.first_offset
+    return LedgerEntry(header, runs, columns.keys, _little_endian(times), -1 - first if not runs and first < 0 else None)
 
 
 def _opened_at(start: int | None) -> int:
@@ -139,20 +227,23 @@ def _opened_at(start: int | None) -> int:
     return 0 if start is None else -1 - start
 
 
-def _runs(record: Json) -> list[Run]:
-    gaps, lengths, epochs = _unpacked(record["run_gaps"]), _unpacked(record["run_lengths"]), _unpacked(record["epochs"])
-    outcomes = [_outcome(number) for number in record["run_outcomes"]]
+def _runs(columns: _Columns) -> list[Run]:
+    first = columns.first_offset
+    gaps, lengths, epochs = _unpacked(columns.run_gaps), _unpacked(columns.run_lengths), _unpacked(columns.epochs)
+    outcomes = [_outcome(number) for number in columns.run_outcomes]
     counts = epochs[1::2]
     if len(lengths) != len(outcomes) or len(gaps) != max(len(lengths) - 1, 0):
         raise _damaged("its columns of runs have different lengths")
     if len(epochs) % 2 or sum(counts) != sum(lengths) or 0 in lengths or 0 in counts:
         raise _damaged("its columns of leader epochs and runs count different facts")
-    last = record["first_offset"] + sum(gaps) + sum(lengths) - len(lengths)
-    if lengths and not 0 <= record["first_offset"] <= last <= _LAST_OFFSET:
-        raise _damaged(f"its facts are about impossible offsets, {record['first_offset']} to {last}")
+    last = first + sum(gaps) + sum(lengths) - len(lengths)
+    if lengths and not 0 <= first <= last <= _LAST_OFFSET:
+        raise _damaged(f"its facts are about impossible offsets, {first} to {last}")
     if any(epoch > _LAST_EPOCH or (epoch & 1 and epoch != zigzag(UNKNOWN_EPOCH)) for epoch in epochs[::2]):
         raise _damaged("its facts have leader epochs that no leader can have")
-    return _split(record["first_offset"], gaps, lengths, outcomes, epochs)
+    if len(lengths) == 1 and len(epochs) == _PAIR:  # nearly always, where little comes in
+        return [Run(first, lengths[0], outcomes[0], (epochs[0] >> 1) ^ -(epochs[0] & 1))]
+    return _split(first, gaps, lengths, outcomes, epochs)
 
 
 def _split(first: int, gaps: list[int], lengths: list[int], outcomes: list[Outcome], epochs: list[int]) -> list[Run]:

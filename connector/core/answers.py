@@ -126,7 +126,7 @@ class Answers:
         """
         events = self._running([event for event, _ in open_events])
         if any(verdict.kind is VerdictKind.RETRY for _, verdict in open_events):
-            self._dispatch.failed(request, events, RequestFailed(Failure.TRANSIENT, "retry-all"), now)
+            self._dispatch.failed(request, events, RequestFailed(Failure.RETRY_ALL, "retry-all"), now)
         else:
             self._dispatch.unjudged(request, events, now)
         if events:

@@ -130,27 +130,39 @@ class OutagePolicy:
     """How many failures make an outage, and how often a probe asks whether it is over."""
 
     max_failures: int = 5
-    """Requests in a row that failed for passing reasons (network, time-out, 5xx)."""
-    probes: RetryPolicy = field(default_factory=lambda: RetryPolicy(cap_seconds=30.0))
+    """Failures in a row for passing reasons (network, time-out, 5xx). Requests that are out together are one."""
+    probes: RetryPolicy = field(default_factory=lambda: RetryPolicy(cap_seconds=4.0))
     """Back-off between probes; recovery is noticed within its cap."""
 
 
 class OutageBreaker:
-    """Closed: as many requests as the limit allows. Open: one at a time, at growing intervals. Any answer closes it."""
+    """Closed: as many requests as the limit allows. Open: one at a time, at growing intervals. Any answer closes it.
 
-    __slots__ = ("_failures", "_policy")
+    Requests that are out together fail by the same cause, so they count once: a request sent before
+    the last failure that counted says nothing new. Else the intervals would grow with the number of
+    requests out, and a hiccup would cost half a minute.
+    """
+
+    __slots__ = ("_failed_at", "_failures", "_policy")
 
     def __init__(self, policy: OutagePolicy) -> None:
         self._policy = policy
         self._failures = 0
+        self._failed_at = float("-inf")  # monotonic second of the last failure that counted
 
     @property
     def open(self) -> bool:
         """Whether Amazon is taken to be away."""
         return self._failures >= self._policy.max_failures
 
-    def failed(self, chance: float) -> float:
-        """Note a request that failed; return the seconds for which nothing is to be sent."""
+    def failed(self, started: float, now: float, chance: float) -> float:
+        """Note a failed request, by the monotonic seconds at which it was sent and ended.
+
+        Return the seconds for which nothing is to be sent.
+        """
+        if started <= self._failed_at:
+            return 0.0
+        self._failed_at = now
         self._failures += 1
         beyond = self._failures - self._policy.max_failures
         return self._policy.probes.delay(beyond + 1, chance) if beyond >= 0 else 0.0

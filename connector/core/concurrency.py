@@ -5,6 +5,9 @@ Vector's adaptive concurrency and Netflix' concurrency-limits compare latency wi
 same way. When all answers have become slow, slow is the new normal and the limit rises again: fewer
 requests would not make them faster.
 
+After an outage nothing is known of what the vendor can take. The limit begins at one and doubles with each
+round of answers until the first sign of congestion (as in TCP's slow start).
+
 Requests that are out together are one sign of congestion, however many of them fail (as in TCP's fast
 recovery). A request sent before the last decrease says nothing about the effect of that decrease.
 """
@@ -24,12 +27,13 @@ _USUAL_WEIGHT = 0.1
 class ConcurrencyLimit:
     """A limit between 1 and ``maximum``: one more per round of answers, half after a sign of congestion."""
 
-    __slots__ = ("_decreased_at", "_maximum", "_usual_seconds", "_value")
+    __slots__ = ("_decreased_at", "_doubles", "_maximum", "_usual_seconds", "_value")
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
         self._value = float(maximum)
         self._decreased_at = float("-inf")
+        self._doubles = False  # since an outage, without a sign of congestion
         self._usual_seconds: float | None = None
 
     @property
@@ -45,14 +49,16 @@ class ConcurrencyLimit:
         if seconds > max(_SLOW_SECONDS, _SLOW_TIMES * usual):
             self.congested(started, now)
         else:
-            self._value = min(self._maximum, self._value + 1 / self._value)
+            self._value = min(self._maximum, self._value + (1 if self._doubles else 1 / self._value))
 
     def congested(self, started: float, now: float) -> None:
         """Note a sign of congestion, by the monotonic seconds at which its request was sent and ended."""
         if started > self._decreased_at:
             self._value = max(1.0, self._value / 2)
             self._decreased_at = now
+            self._doubles = False
 
     def restart(self) -> None:
         """Start at one again after an outage, so that the vendor is not met with everything at once."""
         self._value = 1.0
+        self._doubles = True

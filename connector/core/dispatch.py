@@ -24,8 +24,9 @@ failed and new events take turns, so that one bad event cannot block the rest. W
 
     what came back                      the request is                      all others
     ---------------------------------   ---------------------------------   --------------------------------------------
-    network, 5xx, 408, 409, 425         sent again after a backoff          5 in a row: an outage, one probe at a time
+    network, 5xx, 408, 409, 425         sent again after a backoff          5 rounds in a row: an outage, one probe at a time
     time-out                            the same                            the same; half as many at once
+    2xx, every event to be retried      the same                            the same
     not HTTP, or a 2xx that is cut      the same                            3 in a row: wait, an operator is needed
     429                                 sent again                          wait for it, or Retry-After; half as many
     any, with Retry-After               the same                            wait for it
@@ -73,6 +74,10 @@ _CERTAIN = 3
 """Requests of one event each, refused alike, after which the cause is taken to be a setting and not the events."""
 _MUTE_ANSWERS = 3
 """Answers in a row, without any verdict or not readable, after which something other than Amazon's endpoint answers."""
+
+
+_AWAY = frozenset({Failure.TRANSIENT, Failure.TIMEOUT})
+"""Failures in which Amazon said nothing of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,11 +302,8 @@ class Dispatch:
             case Failure.NOT_SENT:
                 if events:
                     self._retries.add(now.monotonic, request.attempt, request.since, events)
-            case Failure.TRANSIENT | Failure.TIMEOUT | Failure.UNREADABLE:
-                if failed.failure is Failure.TIMEOUT:
-                    self._limit.congested(request.started, now.monotonic)
-                self._probe_at = max(self._probe_at, now.monotonic + self._outage.failed(now.chance))
-                self._back_off(request, events, max(wait, self._unreadable(failed, now)), now)
+            case Failure.TRANSIENT | Failure.TIMEOUT | Failure.UNREADABLE | Failure.RETRY_ALL:
+                self._passing(request, events, failed, wait, now)
             case Failure.THROTTLED:
                 self._recovered(now)
                 self._limit.congested(request.started, now.monotonic)
@@ -323,6 +325,21 @@ class Dispatch:
                     self._retry(request, events, 2 * wait, now)
             case _:
                 assert_never(failed.failure)
+
+    def _passing(self, request: Request, events: list[Event], failed: RequestFailed, wait: float, now: Moment) -> None:
+        """Send events again whose request failed for a reason that passes.
+
+        In an outage a failure says nothing of its events. It is no try of theirs, and they are there
+        for the next probe.
+        """
+        if failed.failure is Failure.TIMEOUT:
+            self._limit.congested(request.started, now.monotonic)
+        quiet = self._outage.failed(request.started, now.monotonic, now.chance)
+        self._probe_at = max(self._probe_at, now.monotonic + quiet)
+        if self._outage.open and failed.failure in _AWAY:
+            self._again(request, events, max(failed.retry_after or 0.0, quiet), request.attempt, now)
+        else:
+            self._back_off(request, events, max(wait, self._unreadable(failed, now)), now)
 
     def due(self, now: Moment) -> float | None:
         """Return the monotonic second at which time alone lets something be sent; None if only an input can."""
@@ -394,8 +411,11 @@ class Dispatch:
             self._retry(request, events, wait, now)
 
     def _retry(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
+        self._again(request, events, wait, request.attempt + 1, now)
+
+    def _again(self, request: Request, events: list[Event], wait: float, attempt: int, now: Moment) -> None:
         if events:
-            self._retries.add(now.monotonic + wait, request.attempt + 1, self._since(request), events)
+            self._retries.add(now.monotonic + wait, attempt, self._since(request), events)
 
     def _halve(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
         middle = (len(events) + 1) // 2

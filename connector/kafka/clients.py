@@ -38,6 +38,9 @@ Report = Callable[[str, str], None]
 
 _LARGEST_RECORD_BYTES = 1_000_000_000
 """The largest value that librdkafka accepts."""
+_FETCH_BACKOFF_MS = 10
+"""With the default backoff of 1 s, whoever reads fast waits for the client two thirds of the time
+(docs/limits.md#fetch-queue)."""
 
 
 def librdkafka_version() -> str:
@@ -103,9 +106,7 @@ def producer_properties(kafka: Kafka, report: Report, logger: logging.Logger) ->
 
 def consumer_properties(kafka: Kafka, report: Report, logger: logging.Logger, queue_bytes: int) -> dict[str, Any]:
     """Return the properties of the group member; ``queue_bytes`` bounds its read-ahead."""
-    # Above 100,000 records/s the default backoff of 1 s leaves the consumer idle almost half of the
-    # time (docs/limits.md#fetch-queue).
-    ours = {"fetch.queue.backoff.ms": 10, "queued.max.messages.kbytes": queue_bytes // 1024}
+    ours = {"fetch.queue.backoff.ms": _FETCH_BACKOFF_MS, "queued.max.messages.kbytes": queue_bytes // 1024}
     # Without checksums, what a disk has altered would be sent, or read as another record.
     given = properties.consumer_properties(kafka) | {"enable.partition.eof": True, "check.crcs": True}
     return ours | given | _reporting("consumer", report, logger)
@@ -117,7 +118,9 @@ def reader_properties(kafka: Kafka, report: Report, logger: logging.Logger) -> d
     It verifies checksums: one flipped bit in an offset on a broker's disk would be a fact that
     nobody wrote.
     """
-    return _of_no_member(kafka) | {"enable.partition.eof": True} | _reporting("ledger reader", report, logger)
+    ours: dict[str, Any] = {"fetch.queue.backoff.ms": _FETCH_BACKOFF_MS}
+    given = _of_no_member(kafka) | {"enable.partition.eof": True}
+    return ours | given | _reporting("ledger reader", report, logger)
 
 
 def offsets_reader(kafka: Kafka) -> Consumer:

@@ -38,6 +38,16 @@ _FIX = (
     "ledger's records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
 )
 
+_TOLD_EVERY = 250
+"""Entries after which progress is told."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many entries were read, of how many."""
+
+
+def _untold(_read: int, _of: int) -> None:
+    """Tell nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
@@ -109,7 +119,12 @@ class Ledger:
         self._producer.write(self._topic_for(source.topic), source.partition, value, told)
 
     def restore(
-        self, source: TopicPartition, *, truncated: bool = False, wanted: Callable[[], bool] = lambda: True
+        self,
+        source: TopicPartition,
+        *,
+        truncated: bool = False,
+        wanted: Callable[[], bool] = lambda: True,
+        progress: Progress = _untold,
     ) -> Recovery:
         """Return what an assignment starts with. Blocks while the ledger partition is read.
 
@@ -124,7 +139,9 @@ class Ledger:
             if topic is None:
                 raise LedgerUnavailable(f"topic {source.topic} does not exist")
             ledger = self._own.ensure(topic)
-            return self._reader.recover(self.cluster_id, source, topic, ledger, truncated=truncated, wanted=wanted)
+            return self._reader.recover(
+                self.cluster_id, source, topic, ledger, truncated=truncated, wanted=wanted, progress=progress
+            )
 
 
 class LedgerReader:
@@ -146,6 +163,7 @@ class LedgerReader:
         truncated: bool = False,
         newest: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        progress: Progress = _untold,
     ) -> Recovery:
         """Read a ledger partition to its end; blocks.
 
@@ -184,18 +202,26 @@ class LedgerReader:
         # Only all facts together tell whether somebody else's commit skips a record.
         whole = newest is None or (committed is not None and parse_metadata(committed.metadata) is None)
         since = ledger_first if whole else max(ledger_first, ledger_end - (newest or 0))
-        self._take_all(restoration, place, since, ledger_end, wanted)
+        self._take_all(restoration, place, since, ledger_end, wanted, progress)
         skipped = self._skipped(restoration, source, state, wanted)
         if skipped is None and ledger is not None and restoration.never_began(state):
             skipped = self._skipped_since_others_began(identity, source, state, ledger, wanted)
         return finish(restoration, skipped)
 
     def _take_all(
-        self, restoration: Restoration, place: TopicPartition, first: int, end: int, wanted: Callable[[], bool]
+        self,
+        restoration: Restoration,
+        place: TopicPartition,
+        first: int,
+        end: int,
+        wanted: Callable[[], bool],
+        progress: Progress,
     ) -> None:
         try:
             messages = self._read(self._properties, place, first, end, wanted)
-            for message, entry in entries(messages, place, first, end):
+            for number, (message, entry) in enumerate(entries(messages, place, first, end)):
+                if number % _TOLD_EVERY == 0:
+                    progress(number, end - first)
                 _take(restoration, place, message, entry)
         except KafkaDenied:
             raise
@@ -272,22 +298,22 @@ def entries(
     Raises:
         LedgerRefused: a record is missing, damaged or not ours; the text names the offset.
     """
-    expected = first
+    expected, decoder = first, ledger_entry.EntryDecoder()
     for message in messages:
         if message.offset() != expected:
             break
-        yield message, _decoded(place, message)
+        yield message, _decoded(place, message, decoder)
         expected += 1
     if expected < end:
         raise LedgerRefused(f"{place}, offset {expected}: the entry there is missing. {_FIX}")
 
 
-def _decoded(place: TopicPartition, message: Message) -> ledger_entry.LedgerEntry:
+def _decoded(place: TopicPartition, message: Message, decoder: ledger_entry.EntryDecoder) -> ledger_entry.LedgerEntry:
     where, value = f"{place}, offset {message.offset()}", message.value()
     if value is None:
         raise LedgerRefused(f"{where}: a record without a value, which the connector never writes")
     try:
-        entry = ledger_entry.decode(value)
+        entry = decoder.decode(value)
     except LedgerRefused as refusal:
         raise LedgerRefused(f"{where}: {refusal}") from refusal
     if entry.header.partition != place.partition:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from connector.model import TopicPartition
+
 __all__ = ["Health", "Vitals"]
 
 _STILL_SECONDS = 60.0
@@ -86,13 +88,15 @@ class Vitals:
     """Judges the health of a running connector.
 
     ``paused`` counts the partitions that are held up, by reason. ``needs_operator`` returns the
-    pipeline's messages for an operator.
+    pipeline's messages for an operator. ``restores`` returns how many entries of how many are read,
+    for each ledger partition that is being read.
     """
 
     def __init__(
         self,
         paused: Callable[[], Mapping[str, int]],
         needs_operator: Callable[[], Sequence[str]],
+        restores: Callable[[], Mapping[TopicPartition, tuple[int, int]]],
         member: _Member,
         watch: _Watch,
         blockers: _Blockers,
@@ -104,6 +108,7 @@ class Vitals:
     ) -> None:
         self._paused = paused
         self._needs_operator = needs_operator
+        self._restores = restores
         self._member = member
         self._watch = watch
         self._blockers = blockers
@@ -120,7 +125,7 @@ class Vitals:
         not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > self._still_seconds else None
         waiting = [] if member.joined else [f"has not joined group {self._group} yet"]
         restoring = self._paused()["restoring"]
-        waiting += [f"{restoring} partitions are not restored yet"] if restoring else []
+        waiting += [f"{restoring} partitions are not restored yet{self._progress()}"] if restoring else []
         refused = member.refused
         if refused is not None and now - refused[0] < _REFUSED_SECONDS:
             waiting.append(
@@ -131,6 +136,10 @@ class Vitals:
         return Health(
             not_live, (*waiting, *blockers.no_login, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator())
         )
+
+    def _progress(self) -> str:
+        read = [f"{partition} {100 * read // of} %" for partition, (read, of) in self._restores().items()]
+        return f" (of the ledger is read: {', '.join(read)})" if read else ""
 
     def _unheard(self, now: float) -> str | None:
         """Return a message if the group's coordinator is silent; None while it answers.

@@ -66,6 +66,7 @@ class Telemetry:
         self._clock = clock
         self._lock = threading.Lock()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        self._progress_said_at: dict[TopicPartition, float] = {}
         self.denied_schemas: list[str] = []
         """Messages about a schema registry that refuses this client. They need an operator."""
         self._operator: list[str] = []
@@ -118,6 +119,10 @@ class Telemetry:
             metrics.pipeline, metrics.mapper, metrics.adjustments(), self.progress(), metrics.lacking_schema, self._clock()
         )
 
+    def restores(self) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Return how many entries of how many are read, for each ledger partition that is being read."""
+        return self._metrics.restores
+
     # ---- events
 
     def started(self, build: Mapping[str, str], settings: Iterable[tuple[str, str]], notes: Iterable[str]) -> None:
@@ -150,6 +155,16 @@ class Telemetry:
         """Log that the group assigned a partition to this member."""
         self._log.info("partition_assigned", partition=str(partition))
 
+    def restoring(self, partition: TopicPartition, read: int, of: int) -> None:
+        """Store how many entries of a partition's ledger are read; log it every ten seconds while that takes longer."""
+        now, restores = self._clock(), self._metrics.restores
+        if partition not in restores:
+            self._progress_said_at[partition] = now
+        restores[partition] = read, of
+        if now - self._progress_said_at[partition] >= REPEAT_SECONDS:
+            self._progress_said_at[partition] = now
+            self._log.info("partition_restoring", partition=str(partition), entries=read, of=of)
+
     def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
         """Log where a partition starts, and why."""
         self._metrics.restored(partition, recovery, seconds)
@@ -164,6 +179,7 @@ class Telemetry:
 
     def restore_failed(self, partition: TopicPartition, message: str, needs_operator: bool) -> None:
         """Log that a partition cannot start."""
+        self._metrics.restores.pop(partition, None)
         level, event = ("error", "partition_refused") if needs_operator else ("warning", "partition_not_restored")
         self._seldom(level, event, str(partition), partition=str(partition), message=message)
 

@@ -43,6 +43,8 @@ class Metrics:
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
         self.mapper: Mapper | None = None
+        self.restores: dict[TopicPartition, tuple[int, int]] = {}
+        """How many entries of how many are read, for each ledger partition that is being read."""
         self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -65,7 +67,9 @@ class Metrics:
             "connector_response_anomalies", "Anomalies in Amazon's answers.", ["kind"], registry=self._registry
         )
         self.restore_seconds = Gauge(
-            "connector_ledger_restore_seconds", "Duration of the last restore of a partition.", registry=self._registry
+            "connector_ledger_restore_seconds",
+            "Duration of the last restore of a partition, without the wait for its turn.",
+            registry=self._registry,
         )
         self.commit_failures = Counter(
             "connector_commit_failures", "Commits that were refused.", ["code"], registry=self._registry
@@ -94,6 +98,7 @@ class Metrics:
 
     def restored(self, partition: TopicPartition, recovery: Recovery, seconds: float) -> None:
         """Store where a partition starts."""
+        self.restores.pop(partition, None)
         self.restore_seconds.set(seconds)
         self._starts[partition] = recovery.offset
         if recovery.committed:
@@ -116,6 +121,7 @@ class Metrics:
 
     def forget(self, partition: TopicPartition) -> None:
         """Stop showing a partition."""
+        self.restores.pop(partition, None)
         with self._lock:
             self._starts.pop(partition, None)
             self._committed.pop(partition, None)
@@ -193,6 +199,14 @@ class Metrics:
         for reason, partitions in (status.paused(pipeline) | schema).items():
             paused.add_metric([reason], partitions)
         yield paused
+        progress = GaugeMetricFamily(
+            "connector_ledger_restore_progress",
+            "Share of its ledger that is read, while a partition is restored.",
+            labels=["topic", "partition"],
+        )
+        for partition, (read, of) in list(self.restores.items()):
+            progress.add_metric([partition.topic, str(partition.partition)], read / of)
+        yield progress
         yield _ages(counts.event_to_ack, counts.event_to_ack_seconds)
         yield from self._offsets()
 

@@ -2,13 +2,15 @@
 
 import contextlib
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.avro.ledger_entry import LedgerEntry, Run, decode, encode
+from connector.avro.ledger_entry import EntryDecoder, LedgerEntry, Run, decode, encode
 from connector.errors import LedgerRefused
 from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
 from tests.avro.ledger_facts import unpacked
@@ -168,6 +170,41 @@ def test_columns_that_do_not_agree_are_damaged(column: bytes, damaged: bytes) ->
     assert WHOLE.count(column) == 1
     with pytest.raises(LedgerRefused, match="damaged"):
         decode(WHOLE.replace(column, damaged))
+
+
+def _said(decode_one: Callable[[bytes], LedgerEntry], value: bytes) -> LedgerEntry | str:
+    try:
+        return decode_one(value)
+    except LedgerRefused as refusal:
+        return str(refusal)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.lists(_DELIVERED | _OTHERS, max_size=5)), min_size=1, max_size=5))
+def test_entries_one_after_the_other_are_read_as_each_alone(entries: list[tuple[str, list[tuple[Any, ...]]]]) -> None:
+    decoder = EntryDecoder()
+    for group, rows in entries:
+        value = encode(replace(HEADER, group=group), facts_of(*rows))
+        assert decoder.decode(value) == decode(value)
+
+
+def test_a_damaged_entry_after_a_sound_one_is_read_or_refused_as_alone() -> None:
+    chance, decoder = random.Random(20_261_129), EntryDecoder()
+    for _ in range(5_000):
+        decoder.decode(WHOLE)
+        value = bytearray(WHOLE)
+        for _ in range(chance.randint(1, 3)):
+            value[chance.randrange(len(value))] = chance.randrange(256)
+        del value[chance.choice((chance.randrange(len(value)), len(value))) :]
+        assert _said(decoder.decode, bytes(value)) == _said(decode, bytes(value))
+
+
+@pytest.mark.parametrize(
+    "number", [b"\xd0\x8f\x00", b"\xff" * 9 + b"\x01", b"\xff" * 9 + b"\x7f", b"\x80" * 12 + b"\x00", b"\x80" * 9]
+)
+def test_a_number_written_in_another_way_is_read_as_alone(number: bytes) -> None:
+    decoder, value = EntryDecoder(), WHOLE.replace(b"\xd0\x0f\x0a", number + b"\x0a")
+    decoder.decode(WHOLE)
+    assert _said(decoder.decode, value) == _said(decode, value)
 
 
 def test_mutated_entries_are_read_or_refused() -> None:

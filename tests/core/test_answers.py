@@ -451,7 +451,7 @@ def test_an_answer_without_a_verdict_sends_nothing_again_of_a_partition_that_is_
 
 
 def test_one_event_that_amazon_wants_retried_for_ever_is_given_up_at_last_though_nothing_else_is_there() -> None:
-    talk = Conversation(sending(retry=RetryPolicy(1.0, 60.0, 3, max_alone=10)))
+    talk = Conversation(sending(retry=RetryPolicy(1.0, 60.0, 3, max_alone=10), outage=OutagePolicy(5)))
     talk.start()
     talk.poll(good(0, "a"), good(1, "a"))
     for _ in range(9):

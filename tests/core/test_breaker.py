@@ -121,21 +121,35 @@ def test_limits_of_zero_are_none(count: int) -> None:
     assert not is_open(breaker)
 
 
+def _failures(outage: OutageBreaker, count: int, chance: float = 0.0) -> list[float]:
+    """Let one request after the other fail, a second each, from where the last call ended."""
+    begins = max(outage._failed_at, 0.0)
+    return [outage.failed(begins + number + 0.5, begins + number + 1, chance) for number in range(count)]
+
+
 def test_failures_in_a_row_are_an_outage_and_the_looks_come_less_and_less_often() -> None:
     outage = OutageBreaker(OutagePolicy(max_failures=3, probes=RetryPolicy(1.0, 30.0)))
-    assert [outage.failed(0.0) for _ in range(2)] == [0.0, 0.0]
+    assert _failures(outage, 2) == [0.0, 0.0]
     assert not is_open(outage)
-    assert [outage.failed(0.0) for _ in range(3)] == [0.5, 1.0, 2.0]
+    assert _failures(outage, 3) == [0.5, 1.0, 2.0]
     assert is_open(outage)
-    assert max(outage.failed(0.999) for _ in range(20)) < 30.0
+    assert max(_failures(outage, 20, 0.999)) < 30.0
+
+
+def test_requests_that_are_out_together_are_one_failure() -> None:
+    outage = OutageBreaker(OutagePolicy(max_failures=2))
+    assert [outage.failed(started, 2.0 + started / 10, 0.0) for started in (0.0, 1.0, 2.0)] == [0.0, 0.0, 0.0]
+    assert not is_open(outage)
+    assert outage.failed(2.1, 3.0, 0.0) == 0.5
+    assert is_open(outage)
+    assert outage.failed(2.9, 9.0, 0.0) == 0.0, "it was out with the last that counted"
 
 
 def test_one_answer_ends_an_outage_and_says_so_once() -> None:
     outage = OutageBreaker(OutagePolicy(max_failures=2))
-    outage.failed(0.0)
+    _failures(outage, 1)
     assert not outage.answered()
-    outage.failed(0.0)
-    outage.failed(0.0)
+    _failures(outage, 2)
     assert outage.answered()
     assert not is_open(outage)
     assert not outage.answered()

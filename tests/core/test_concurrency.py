@@ -85,6 +85,20 @@ def test_after_an_outage_it_begins_at_one() -> None:
     assert limit.value == 2
 
 
+def test_after_an_outage_it_doubles_with_each_round_until_a_sign_of_congestion() -> None:
+    limit, seen = ConcurrencyLimit(32), []
+    limit.restart()
+    for _ in range(4):
+        for _ in range(limit.value):
+            limit.answered(0.0, 0.04)
+        seen.append(limit.value)
+    assert seen == [2, 4, 8, 16]
+    limit.congested(1.0, 1.04)
+    for _ in range(9):
+        limit.answered(2.0, 2.04)
+    assert limit.value == 9
+
+
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100), st.floats(0, 100)), max_size=60), st.integers(1, 20))
 def test_it_stays_between_one_and_the_maximum(signs: list[tuple[bool, float, float]], maximum: int) -> None:
     limit, now = ConcurrencyLimit(maximum), 0.0

@@ -123,6 +123,24 @@ def test_packed_keys_are_taken_in_and_an_all_zero_digest_is_no_key() -> None:
 
 
 @given(
+    rows=st.lists(st.tuples(st.sampled_from([A, B, bytes(16)]), st.integers(0, 5 * DAY_MS)), max_size=10),
+    written_ms=st.integers(0, 5 * DAY_MS),
+    oldest=st.integers(0, 6 * DAY_MS),
+)
+def test_many_keys_at_once_are_those_added_one_by_one(rows: list[tuple[bytes, int]], written_ms: int, oldest: int) -> None:
+    at_once, one_by_one = SeenKeys(), SeenKeys()
+    at_once.add_many(b"".join(key for key, _ in rows), [time_ms for _, time_ms in rows], written_ms)
+    for key, time_ms in rows:
+        if any(key):
+            one_by_one.add(key, max(time_ms, written_ms))
+    for seen in (at_once, one_by_one):
+        seen.expire(oldest)
+    assert [(A in seen, B in seen, len(seen)) for seen in (at_once, one_by_one)] == [
+        (A in at_once, B in at_once, len(at_once))
+    ] * 2
+
+
+@given(
     adds=st.lists(st.tuples(st.sampled_from([A, B]), st.integers(0, 5 * DAY_MS)), max_size=10),
     oldest=st.integers(0, 6 * DAY_MS),
 )

@@ -36,16 +36,22 @@ from tests.core.conversation import (
 
 
 def test_in_an_outage_one_request_at_a_time_asks_and_its_end_hurries_everybody() -> None:
-    talk = Conversation(sending(outage=OutagePolicy(3, RetryPolicy(4.0, 30.0)), batch=BatchPolicy(1, 100, 0.0)))
+    talk = Conversation(sending(outage=OutagePolicy(2, RetryPolicy(4.0, 30.0)), batch=BatchPolicy(1, 100, 0.0)))
     talk.start()
     failed = RequestFailed(Failure.TRANSIENT, "http-503")
     bodies = sends(talk.poll(*[good(offset) for offset in range(4)]))
-    for body in bodies[:3]:
+    for body in bodies:
+        talk.answer(body, failed)
+    assert status.paused(talk.pipeline)["outage"] == 0, "what was out together is one failure"
+    assert sends(talk.wait(0.5)) == bodies
+    for body in bodies:
         talk.answer(body, failed)
     assert status.paused(talk.pipeline)["outage"] == 1
     assert talk.pipeline.dispatch.limit == 1
     assert status.needs_operator(talk.pipeline) == []  # Amazon being down is not unready
-    talk.answer(bodies[3], failed)
+    assert sends(talk.wait(1.9)) == []
+    (probe,) = sends(talk.wait(0.1))
+    assert sends(talk.answer(probe, failed)) == []
     assert sends(talk.wait(3.9)) == []
     (probe,) = sends(talk.wait(0.1))
     assert sends(talk.poll(good(4))) == []
@@ -53,6 +59,20 @@ def test_in_an_outage_one_request_at_a_time_asks_and_its_end_hurries_everybody()
     assert len(sends(out)) == 1  # carefully: one, then two, then more
     assert status.paused(talk.pipeline)["outage"] == 0
     assert len(sends(talk.verdicts(sends(out)[0], DELIVERED))) == 2
+
+
+def test_what_fails_in_an_outage_is_no_try_of_its_events_and_may_be_the_next_probe() -> None:
+    talk = Conversation(sending(outage=OutagePolicy(2, RetryPolicy(1.0, 4.0))))
+    talk.start()
+    talk.poll(good(0))
+    failed = RequestFailed(Failure.TIMEOUT, "timeout")
+    attempts = []
+    for _ in range(20):
+        talk.answer(b"[0]", failed)
+        (send,) = talk.wait(4.0)
+        assert isinstance(send, commands.Send)
+        attempts.append(send.attempt)
+    assert attempts == [1] * 20
 
 
 def test_no_more_requests_start_in_a_second_than_was_asked_for() -> None:

@@ -194,6 +194,15 @@ def test_whoever_reads_the_ledger_checks_what_it_reads_whatever_is_given() -> No
     assert given["check.crcs"] is True
 
 
+def test_whoever_reads_a_whole_topic_does_not_wait_for_the_client_unless_an_operator_says_so() -> None:
+    def backoff(kafka: Kafka) -> object:
+        given = clients.reader_properties(kafka, lambda *_: None, logging.getLogger("librdkafka"))
+        return given["fetch.queue.backoff.ms"]
+
+    assert backoff(_kafka()) == 10
+    assert backoff(_kafka(fetch_queue_backoff_ms="500")) == "500"
+
+
 def test_facts_wait_for_all_replicas_whatever_is_given() -> None:
     given = producer_properties(_kafka(acks="0", linger_ms="5", session_timeout_ms="10000"))
 

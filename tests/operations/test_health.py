@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from connector.model import TopicPartition
 from connector.operations.health import Health, Vitals
 
 NOW = 10_000.0
@@ -19,6 +20,7 @@ class Pipeline:
     restoring: int = 0
     refused: int = 0
     messages: list[str] = field(default_factory=list)
+    restores: dict[TopicPartition, tuple[int, int]] = field(default_factory=dict)
 
     def paused(self) -> dict[str, int]:
         return {"restoring": self.restoring, "refused": self.refused}
@@ -61,7 +63,14 @@ def health(
     member: Member, *, watch: Watch | None = None, pipeline: Pipeline | None = None, session_seconds: float = 6.0
 ) -> Health:
     said = pipeline or Pipeline()
-    parts = (said.paused, said.needs_operator, member, watch or Watch(), Blockers(["a right"], ["a registry"]))
+    parts = (
+        said.paused,
+        said.needs_operator,
+        lambda: said.restores,
+        member,
+        watch or Watch(),
+        Blockers(["a right"], ["a registry"]),
+    )
     vitals = Vitals(*parts, group="g", drain_seconds=40, session_seconds=session_seconds, clock=lambda: NOW)
     return vitals.health()
 
@@ -82,6 +91,13 @@ def test_member_that_has_not_joined_or_not_restored_everything_is_not_ready() ->
     assert why(Member(joined=False), pipeline=Pipeline(restoring=2)) == (
         "has not joined group g yet",
         "2 partitions are not restored yet",
+    )
+
+
+def test_member_that_restores_says_how_far_it_is() -> None:
+    restores = {TopicPartition("source", 0): (0, 7), TopicPartition("source", 3): (2, 3)}
+    assert why(Member(), pipeline=Pipeline(restoring=3, restores=restores)) == (
+        "3 partitions are not restored yet (of the ledger is read: source-0 0 %, source-3 66 %)",
     )
 
 

@@ -18,6 +18,7 @@ from confluent_kafka import TopicPartition as Place
 
 from connector import intake
 from connector.amazon.client import AmazonSink
+from connector.avro.ledger_entry import EntryDecoder
 from connector.avro.schemas import Registry
 from connector.core import commands, commit_metadata, inputs, recovery
 from connector.core.answers import Answers
@@ -626,7 +627,7 @@ def _read_over_damage(properties: dict[str, Any], place: Any, first: int, end: i
 
 def _entries_with_gaps(messages: Any, place: Any, *_: Any) -> Iterator[Any]:
     for message in messages:
-        yield message, ledger._decoded(place, message)
+        yield message, ledger._decoded(place, message, EntryDecoder())
 
 
 def _go_on_behind(self: Positions, partition: TopicPartition, code: str) -> None:
