@@ -12,6 +12,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any, cast
 
 from fastavro import block_reader, schemaless_reader
 
@@ -59,7 +60,7 @@ def _values(path: Path, writer: WriterSchema) -> Iterator[bytes]:
     try:
         with path.open("rb") as content:
             for block in block_reader(content):
-                data = block.bytes_.read()
+                data = cast("Any", block).bytes_.read()  # its stub lacks the attribute
                 stream = BytesIO(data)
                 for _ in range(block.num_records):
                     start = stream.tell()

@@ -117,7 +117,7 @@ class Operations:
             await self._runner.cleanup()
 
     def _answer(self, request: web.BaseRequest) -> web.Response:
-        pages = {
+        pages: dict[str, Callable[[], web.Response]] = {
             "/": self._page,
             "/status.json": self._status_json,
             "/metrics": partial(self._metrics_page, request.headers.get("Accept", "")),

@@ -23,7 +23,7 @@ from tests.operations.documents import REFUSED, document
 @asynccontextmanager
 async def _replica(status: Callable[[], Mapping[str, Any]]) -> AsyncIterator[str]:
     """Have a real operations server answer with a document; yield its address."""
-    server = Operations(lambda: Health(None, ()), lambda: b"", status)
+    server = Operations(lambda: Health(None, ()), lambda _: (b"", "text/plain"), status)
     await server.start("127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.port}"

@@ -19,6 +19,7 @@ from connector.config.declaration import FAMILY
 from connector.operations.health import Health
 from connector.operations.server import Operations
 from tests.deploy import generated, tools
+from tests.operations.documents import document
 
 _EXAMPLES = pytest.mark.parametrize("values", generated.EXAMPLES, ids=lambda path: path.stem)
 
@@ -58,7 +59,7 @@ def _schema(resource: dict[str, Any]) -> dict[str, Any]:
         definition = tools.custom_resources()[resource["kind"]]["spec"]
         (found,) = [one for one in definition["versions"] if one["name"] == version]
         assert definition["group"] == group
-        schema = _strict(found["schema"]["openAPIV3Schema"])
+        schema: dict[str, Any] = _strict(found["schema"]["openAPIV3Schema"])
         schema["properties"]["metadata"] = {"type": "object"}
         return schema
     known = {"group": group, "version": version, "kind": resource["kind"]}
@@ -158,7 +159,7 @@ async def test_probes_and_scrapes_ask_for_pages_that_exist() -> None:
     container = _container(_workload(generated.EXAMPLES[0]))
     paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
     paths.append(_of_kind(_example("monitored"), "PodMonitor")["spec"]["podMetricsEndpoints"][0]["path"])
-    operations = Operations(lambda: Health(None, ()), lambda _: (b"", "text/plain"), list, "title")
+    operations = Operations(lambda: Health(None, ()), lambda _: (b"", "text/plain"), document)
     await operations.start("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession() as session:

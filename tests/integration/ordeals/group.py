@@ -97,7 +97,7 @@ class Group:
 
     # ---- members
 
-    def join(self, count: int = 1, **changes: str | None) -> ConnectorProcess:
+    def join(self, count: int = 1, /, **changes: str | None) -> ConnectorProcess:
         """Start members; return the last."""
         for _ in range(count):
             self._settings.append(self.world.settings(**(self.settings | changes)))
