@@ -23,7 +23,10 @@ class _Host(Host):
     """This machine, but for its sleep."""
 
     def __init__(self, sleep: Callable[[float], None] = lambda _: None) -> None:
-        self.sleep = sleep  # type: ignore[method-assign]
+        self._sleep = sleep
+
+    def sleep(self, seconds: float) -> None:
+        self._sleep(seconds)
 
 
 class _Asked:

@@ -183,10 +183,20 @@ def rows(
     weights = dict(_WEIGHTS) | {Nature.REJECTED: dice.choice((8, 8, 100)), Nature.CURSED: 5 * strange}
     natures = dice.choices(list(weights), list(weights.values()), k=dice.randint(5, most))
     for nature in natures:
-        sizes: dict[str, int] = {"heavy": heavy, "huge": huge}
-        made.append(
-            a_row(dice, partition, offset, epoch, born, nature, **sizes, strange=strange, late=late, calendar=calendar)
+        row = a_row(
+            dice,
+            partition,
+            offset,
+            epoch,
+            born,
+            nature,
+            heavy=heavy,
+            huge=huge,
+            strange=strange,
+            late=late,
+            calendar=calendar,
         )
+        made.append(row)
         offset += 1 if dice.random() < 0.9 else dice.randint(2, 5)
         epoch += dice.random() < 0.03
         born += dice.random() ** 2 * dice.choice((0.1, pace))
