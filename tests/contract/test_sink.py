@@ -117,7 +117,7 @@ class Fake:
 
     def _find(self, name: str) -> Row:
         nature = self._nature or (Nature.REJECTED if name == "refused" else Nature.GOOD)
-        return Row(0, 0, 0, 0.0, nature, 0, None, None, None, [], None)
+        return Row(0, 0, 0, 0.0, nature, 0, 0, None, None, None, [], None)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
