@@ -57,7 +57,7 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
     elif not given:
         yield "SCHEMA_REGISTRY_URL is missing: set it, SCHEMA_REGISTRY_TYPE=glue, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR"
     others = variables.family("SCHEMA_REGISTRY_…")
-    if not settings.registry and (others or registry_type in ("apicurio", "azure")):
+    if not settings.registry and (others or (given and registry_type in ("apicurio", "azure"))):
         yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set"
     if glue and (others or variables.given("SCHEMA_REGISTRY_URL")):
         yield "SCHEMA_REGISTRY_TYPE is glue, which has neither address nor properties: remove SCHEMA_REGISTRY_URL and such"
