@@ -64,7 +64,14 @@ def _needs(jobs: Any, name: str, wanted: str) -> bool:
 
 
 def test_workflows_keep_their_schema() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *_WORKFLOWS]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        *map(str, _WORKFLOWS),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -91,7 +98,7 @@ def test_image_is_for_two_architectures_with_provenance_and_sbom_and_signed() ->
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Build the wheel in two copies of the sources, which a release has stamped with its revision."""
-    built = []
+    built: list[Path] = []
     for number in range(2):
         directory = tmp_path_factory.mktemp(f"copy{number}")
         for name in ("connector", "schemas"):

@@ -81,7 +81,7 @@ def _answer(opener: OpenerDirector, url: str) -> Replica:
     except URLError as error:
         return Replica(name, problem=f"it does not answer: {error.reason}")
     except (OSError, HTTPException) as error:
-        return Replica(name, problem=f"it does not answer: {error or type(error).__name__}")
+        return Replica(name, problem=f"it does not answer: {str(error) or type(error).__name__}")
     except orjson.JSONDecodeError:
         return Replica(name, problem="its answer is not JSON: it is no connector")
     problem = problem_of(status)

@@ -8,6 +8,7 @@ import subprocess
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_page_needs_no_script_and_no_other_file() -> None:
 def test_connector_that_has_just_started_has_a_page() -> None:
     history = {name: [] if isinstance(line, list) else line for name, line in document()["history"].items()}
     amazon = dict.fromkeys(document()["amazon"]) | {"statuses": {}}
-    letters = {"reasons": {}, "newest": []}
+    letters: dict[str, Any] = {"reasons": {}, "newest": []}
     text = page(document(recent_seconds=0.0, uptime_seconds=0.1, history=history, amazon=amazon, dead_letters=letters,
                          partitions=[], schemas=[], adjustments={}, filtered={}))  # fmt: skip
 
