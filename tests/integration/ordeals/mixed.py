@@ -42,7 +42,7 @@ def ordeals(directory: Path, restarts: int) -> dict[str, Ordeal]:
 def _change(groups: Sequence[Group], versions: Sequence[Sequence[Mapping[str, str | None]]], restarts: int) -> None:
     for group in groups:
         group.sandbox.set_faults(latency_ms=100, delay=0.3, delay_min_ms=100, delay_max_ms=600)
-        group.join(**versions[1][1])
+        group.join(1, **versions[1][1])
         group.until_shared()
     for turn in range(restarts):
         for group in groups:
