@@ -112,6 +112,7 @@ class Operations:
 
     def _answer(self, request: web.BaseRequest) -> web.Response:
         metrics = partial(self._metrics_page, request.headers.get("Accept", ""))
+        pages: dict[str, Callable[[], web.Response]]
         pages = {"/": self._page, "/metrics": metrics, "/livez": self._livez, "/readyz": self._readyz}
         if (page := pages.get(request.path)) is None:
             return web.Response(text="Not found: the pages are /, /metrics, /livez and /readyz\n", status=404)

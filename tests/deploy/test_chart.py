@@ -58,7 +58,7 @@ def _schema(resource: dict[str, Any]) -> dict[str, Any]:
         definition = tools.custom_resources()[resource["kind"]]["spec"]
         (found,) = [one for one in definition["versions"] if one["name"] == version]
         assert definition["group"] == group
-        schema = _strict(found["schema"]["openAPIV3Schema"])
+        schema: dict[str, Any] = _strict(found["schema"]["openAPIV3Schema"])
         schema["properties"]["metadata"] = {"type": "object"}
         return schema
     known = {"group": group, "version": version, "kind": resource["kind"]}
