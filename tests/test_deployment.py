@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from ruamel.yaml import YAML
 from connector.config import Settings
 from connector.kafka import properties
 from connector.sandbox.tokens import SandboxCredentials
+from tests.deploy import generated, tools
 from tests.patience import patience
 from tests.processes import ending
 
@@ -88,7 +90,44 @@ def test_images_of_others_are_pinned_to_a_version(services: dict[str, Any]) -> N
     images = [service["image"] for service in services.values() if service["image"] != "amazon-conversions-connector"]
 
     assert images
-    assert all(re.search(r":\d+\.\d+\.\d+$", image) for image in images)
+    assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images)
+
+
+def test_every_file_that_is_mounted_is_there(services: dict[str, Any]) -> None:
+    mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+
+    assert mounted
+    assert [path for path in mounted if not (_CHECKOUT / path).is_file()] == []
+
+
+def test_prometheus_takes_its_configuration_and_scrapes_what_is_there(
+    services: dict[str, Any], settings: Settings, tmp_path: Path
+) -> None:
+    for volume in services["prometheus"]["volumes"]:
+        source, target, _ = volume.split(":")
+        shutil.copy(_CHECKOUT / source, tmp_path / Path(target).name)
+    ended = subprocess.run(
+        [tools.promtool(), "check", "config", str(tmp_path / "prometheus.yml")], capture_output=True, text=True, check=False
+    )
+    (job,) = YAML(typ="safe").load(tmp_path / "prometheus.yml")["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"{len(generated.alerts())} rules found" in ended.stdout
+    assert set(found["names"]) <= services.keys()
+    assert found["port"] == settings.listen.port
+    assert job["relabel_configs"] == [{"target_label": "group", "replacement": settings.kafka.group_id}]
+
+
+def test_grafana_finds_the_dashboard_and_prometheus(services: dict[str, Any]) -> None:
+    targets = {
+        target: _CHECKOUT / source for source, target, _ in (one.split(":") for one in services["grafana"]["volumes"])
+    }
+    (source,) = YAML(typ="safe").load(targets["/etc/grafana/provisioning/datasources/connector.yml"])["datasources"]
+    (provider,) = YAML(typ="safe").load(targets["/etc/grafana/provisioning/dashboards/connector.yml"])["providers"]
+
+    assert source["url"] == "http://prometheus:9090"
+    assert targets[f"{provider['options']['path']}/connector.json"] == generated.DASHBOARD
 
 
 def test_all_that_is_copied_into_the_image_is_there_and_nothing_else_is_sent_to_its_build() -> None:

@@ -117,7 +117,7 @@ def test_helm_finds_nothing_wrong(values: Path) -> None:
 
 @_EXAMPLES
 def test_kubernetes_takes_every_resource(values: Path) -> None:
-    assert len(_resources(values)) > 1
+    assert _resources(values)
     for resource in _resources(values):
         jsonschema.Draft202012Validator(_schema(resource)).validate(resource)
 
