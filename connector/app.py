@@ -40,6 +40,7 @@ from connector.kafka.ledger import Ledger
 from connector.kafka.monitor import ClusterMonitor
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import TopicPartition
+from connector.native import codec_for
 from connector.operations.health import Health, Vitals
 from connector.operations.server import Operations
 from connector.ports import LedgerTopics
@@ -103,7 +104,7 @@ class Connector:
     async def run(self) -> str | None:
         """Run until the connector is asked to end or a verdict stops it; return that verdict."""
         settings = self._settings
-        self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), settings.notes)
+        self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), (*settings.notes, codec_for(settings.codec).message))
         listen = settings.listen
         try:
             await self.operations.start(listen.host, listen.port)

@@ -32,6 +32,7 @@ from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, MonitorPolicy
 from connector.mapping.file import MappingFile, MappingRefused, Target, read
 from connector.mapping.plan import Mapper
+from connector.native import codec_for
 from connector.ports import WireContract
 
 __all__ = [
@@ -69,6 +70,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     )
     if settings.registry is None or settings.registry.type == "glue":
         schemas_for(settings)  # refuse what is bad now, not at the first record
+    codec_for(settings.codec)
     return settings
 
 
@@ -165,6 +167,7 @@ def ledger_policy(settings: Settings) -> LedgerPolicy:
         out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
         retention_ms=settings.dedupe.ledger_ms,
         wall_ms=HostClock().wall_ms,
+        seen=codec_for(settings.codec).seen,
     )
 
 
