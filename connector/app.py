@@ -104,7 +104,11 @@ class Connector:
     async def run(self) -> str | None:
         """Run until the connector is asked to end or a verdict stops it; return that verdict."""
         settings = self._settings
-        self.telemetry.started(version("amazon-conversions-connector"), settings.describe(), (*settings.notes, codec_for(settings.codec).message))
+        self.telemetry.started(
+            version("amazon-conversions-connector"),
+            settings.describe(),
+            (*settings.notes, codec_for(settings.codec).message),
+        )
         listen = settings.listen
         try:
             await self.operations.start(listen.host, listen.port)

@@ -60,4 +60,6 @@ def codec_for(asked: str) -> Codec:
         lacking = "connector_native was built for another version"
     if asked == "native":
         raise SettingsError([f"CODEC is native, but {lacking}: run make install where cargo is, or remove CODEC"])
-    return Codec("python", f"the dedupe window is in Python, because {lacking}: a key takes 110 bytes instead of 20", SeenKeys)
+    return Codec(
+        "python", f"the dedupe window is in Python, because {lacking}: a key takes 110 bytes instead of 20", SeenKeys
+    )

@@ -1,13 +1,12 @@
-"""What the connector uses of the crate. Each class has its equal in Python, which says what it does."""
+# What the connector uses of the crate.
 
 from collections.abc import Iterable
 from typing import Final
 
 INTERFACE: Final[int]
 
+# `connector.core.dedupe.SeenKeys` says what each answer means. Times may be any integers of 64 bits.
 class SeenKeys:
-    """`connector.core.dedupe.SeenKeys` in 16 bytes a slot. Times may be any integers of 64 bits."""
-
     def __init__(self) -> None: ...
     def __len__(self) -> int: ...
     def __contains__(self, key: bytes, /) -> bool: ...

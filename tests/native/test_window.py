@@ -152,7 +152,8 @@ def test_more_days_at_once_than_a_byte_can_tell_apart_make_no_key_leave_early() 
 
 
 @pytest.mark.parametrize(
-    ("keys", "times"), [(A, []), (A[:15], [0]), (A + B, [0]), (b"", [0]), (A, [1 << 63]), (A, ["0"]), (A, 5), ("a" * 16, [0])]
+    ("keys", "times"),
+    [(A, []), (A[:15], [0]), (A + B, [0]), (b"", [0]), (A, [1 << 63]), (A, ["0"]), (A, 5), ("a" * 16, [0])],
 )
 def test_what_is_no_column_of_digests_and_times_is_refused_and_nothing_of_it_taken(keys: Any, times: Any) -> None:
     seen = NativeKeys()
