@@ -21,7 +21,7 @@ _CHECKOUT = Path(__file__).parents[1]
 
 def _crate(interface: int) -> ModuleType:
     crate = ModuleType("connector_native")
-    crate.INTERFACE, crate.SeenKeys = interface, SimpleNamespace  # type: ignore[attr-defined]
+    crate.__dict__.update(INTERFACE=interface, SeenKeys=SimpleNamespace)
     return crate
 
 
@@ -43,7 +43,7 @@ def test_python_switches_it_off_without_a_look_at_it(monkeypatch: pytest.MonkeyP
 def test_without_it_python_does_the_work_and_says_why(
     crate: ModuleType | None, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "connector_native", crate)  # type: ignore[arg-type]  # None is how Python bars it
+    monkeypatch.setitem(sys.modules, "connector_native", crate)
     found = codec_for("auto")
     assert (found.name, found.seen, found.is_second_best) == ("python", SeenKeys, True)
     assert why in found.message

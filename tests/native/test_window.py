@@ -68,7 +68,7 @@ class _Both(RuleBasedStateMachine):
         assert [key in self.ours for key in _POOL] == [key in self.theirs for key in _POOL]
 
 
-class TestBoth(_Both.TestCase):  # type: ignore[name-defined, misc]  # Hypothesis makes the class
+class TestBoth(_Both.TestCase):  # type: ignore[misc, valid-type]  # Hypothesis makes the class
     settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
 
 
