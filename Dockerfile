@@ -1,8 +1,13 @@
 # The connector as an image: `docker build --tag amazon-conversions-connector .`
 #
-# One stage builds and another runs, so that build tools are not in the final image. Only the packages
-# that the lock file names, by hash, are installed: the dependencies, and the extras for AWS, Azure and Google.
-# The image runs as a user without a name, needs no volume and writes no file.
+# Two stages build and another runs, so that build tools are not in the final image. Only the packages
+# that the lock file names, by hash, are installed: the dependencies, and the extras for AWS, Azure and
+# Google. The image runs as a user without a name, needs no volume and writes no file.
+
+FROM rust:1.90-slim-bookworm AS native
+COPY native native
+# For any Python, so that none is needed here.
+RUN PYO3_NO_PYTHON=1 cargo build --release --locked --manifest-path native/Cargo.toml
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
@@ -12,6 +17,8 @@ RUN /opt/connector/bin/pip install --no-cache-dir --require-hashes --requirement
 COPY LICENSE README.md pyproject.toml ./
 COPY schemas schemas
 COPY connector connector
+COPY --from=native native/target/release/libconnector_native.so \
+    /opt/connector/lib/python3.11/site-packages/connector_native.abi3.so
 # No build isolation, so that nothing unlocked is fetched. Then the build tools are removed.
 RUN /opt/connector/bin/pip install --no-cache-dir --no-index --no-deps --no-build-isolation . \
     && /opt/connector/bin/pip uninstall --yes hatchling pathspec pluggy tomlkit trove-classifiers setuptools pip

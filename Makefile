@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1-3000
+NATIVE := $(filter-out native/target,$(wildcard native/*)) $(wildcard native/src/*)
 
 .PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed fuzz bench bench-window bench-mapping docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-install: $(VENV)/.installed ## install into .venv, so that .venv/bin/connector is the command
+install: $(VENV)/.native ## install into .venv, so that .venv/bin/connector is the command; with native code if cargo is there
 
 demo: install ## the whole pipeline on simulators, with a reconciliation at the end (under a minute)
 	$(BIN)/connector demo
@@ -75,9 +76,11 @@ lock: ## resolve the locked versions again, within pyproject's bounds (needs uv)
 		--group test -c requirements.lock -o tests/requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--group docs -c requirements.lock -c tests/requirements.lock -o docs/requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--group native -o native/requirements.lock
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) native/target site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -93,6 +96,13 @@ $(VENV)/.test-tools: tests/requirements.lock $(VENV)/.docs-tools
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	@touch $@
 
-$(VENV)/.docs-tools: docs/requirements.lock $(VENV)/.installed
+# Made only if the native part is installed. Without it, every target says why, and goes on.
+$(VENV)/.native: $(NATIVE) $(VENV)/.installed $(if $(NATIVE_WHEEL),FORCE)
+	@NATIVE_WHEEL="$(NATIVE_WHEEL)" $(BIN)/python native/install.py $@
+
+.PHONY: FORCE
+FORCE:
+
+$(VENV)/.docs-tools: docs/requirements.lock $(VENV)/.installed | $(VENV)/.native
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r docs/requirements.lock
 	@touch $@

@@ -42,6 +42,7 @@ from connector.kafka.monitor import ClusterMonitor
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.tokens import Tokens
 from connector.model import TopicPartition
+from connector.native import codec_for
 from connector.operations.health import Health, Vitals
 from connector.operations.server import Operations
 from connector.operations.status import Status
@@ -91,7 +92,8 @@ class Connector:
         self._session_seconds = 0.0
         self._waiting: str | None = "not started yet"
         self._shutdown = asyncio.Event()
-        self._build = build(clients.librdkafka_version())
+        self._codec = codec_for(settings.codec)
+        self._build = build(clients.librdkafka_version()) | {"codec": self._codec.name}
         self.status = Status(identity_of(settings, self._build), self.health, self.telemetry.overview)
         self.operations = Operations(self.health, self.telemetry.exposition, self.status)
 
@@ -112,7 +114,7 @@ class Connector:
     async def run(self) -> str | None:
         """Run until the connector is asked to end or a verdict stops it; return that verdict."""
         settings = self._settings
-        self.telemetry.started(self._build, settings.describe(), settings.notes)
+        self.telemetry.started(self._build, settings.describe(), (*settings.notes, self._codec.message))
         self.telemetry.refresh_token_expires(settings.amazon.refresh_token_expires)
         listen = settings.listen
         try:

@@ -38,6 +38,7 @@ from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS,
 from connector.kafka.tokens import Tokens, source_of
 from connector.mapping.file import MappingFile, MappingRefused, Target, read
 from connector.mapping.plan import Mapper
+from connector.native import codec_for
 from connector.operations.status import identity
 from connector.ports import WireContract
 
@@ -77,6 +78,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     )
     if settings.registry is None or settings.registry.type in ("glue", "azure"):
         schemas_for(settings)  # refuse what is bad now, not at the first record
+    codec_for(settings.codec)
     return replace(settings, kafka=replace(settings.kafka, tokens=_tokens_for(settings)))
 
 
@@ -202,6 +204,7 @@ def ledger_policy(settings: Settings) -> LedgerPolicy:
         out_of_range=OutOfRange(settings.offset_out_of_range == "earliest"),
         retention_ms=settings.dedupe.ledger_ms,
         wall_ms=HostClock().wall_ms,
+        seen=codec_for(settings.codec).seen,
     )
 
 

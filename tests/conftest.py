@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
+from tests.native.presence import LEFT_OUT
 
 # How long an example takes is the machine's affair: beside other load one of a millisecond took half a second.
 settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,3 +50,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "kafka" in item.fixturenames:
             item.add_marker(pytest.mark.kafka)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say that tests were left out, for nothing else would."""
+    if LEFT_OUT:
+        terminalreporter.write_line("tests/native was left out: neither connector_native nor cargo is there")

@@ -99,6 +99,7 @@ CORE_IMPORTS = {
 """Which part of the core may import which: the parts do not know each other, but for those that compose them."""
 
 ROOMS = {
+    "connector_native": ("native.py",),
     "aiohttp": ("amazon/client.py", "operations/", "sandbox/"),
     "confluent_kafka": ("kafka/",),
     "confluent_kafka.schema_registry": ("avro/",),

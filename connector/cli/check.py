@@ -47,6 +47,7 @@ from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_message
 from connector.mapping.file import MappingFile
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
+from connector.native import codec_for
 from connector.ports import WireContract
 from connector.telemetry import configure_logging
 
@@ -157,6 +158,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(State.RIGHT, "settings", given)
     for note in settings.notes:
         yield Finding(State.NOTE, "settings", note)
+    codec = codec_for(settings.codec)
+    yield Finding(State.NOTE if codec.is_second_best else State.RIGHT, "codec", codec.message)
     yield from _kafka(settings)
     yield from _schemas(settings)
     yield from asyncio.run(_amazon(settings))

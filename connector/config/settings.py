@@ -472,6 +472,13 @@ class Settings:
         default="wait",
         section="Operation",
     )
+    codec: str = setting(
+        "CODEC",
+        kinds.word("auto", "native", "python"),
+        "auto takes the native parts where they are installed, python never does, native does not start without them",
+        default="auto",
+        section="Operation",
+    )
     listen: Listen = section("Probes and logs", Listen)
     log: Log = section("Probes and logs", Log)
     mapping: MappingFile | None = field(default=None, repr=False)

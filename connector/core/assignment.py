@@ -21,7 +21,7 @@ from enum import Enum
 
 from connector.core import commands
 from connector.core.commit_metadata import LedgerPosition, commit_metadata
-from connector.core.dedupe import DedupeWindow, SeenKeys
+from connector.core.dedupe import DedupeWindow, Seen, SeenKeys
 from connector.core.fact_log import FactLog
 from connector.core.landmarks import Landmarks
 from connector.core.letter_box import LetterBox, PendingLetter
@@ -312,7 +312,7 @@ class Assignment:
         lasted = self.running and now.monotonic - self.running_since > seconds
         return lasted or self.tracker.next_offset > self.start[0]
 
-    def end(self, under_way: list[Event]) -> SeenKeys:
+    def end(self, under_way: list[Event]) -> Seen:
         """End it; return its window, to be freed step by step.
 
         What is under way still takes up memory. All else was given back, and must not keep the

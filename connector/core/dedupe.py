@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 from struct import iter_unpack
+from typing import Protocol
 
 from connector.model import Event
 
-__all__ = ["DedupePolicy", "DedupeWindow", "SeenKeys", "Sighting", "derived_id", "digest", "key_id"]
+__all__ = ["DedupePolicy", "DedupeWindow", "Seen", "SeenKeys", "Sighting", "derived_id", "digest", "key_id"]
 
 _DIGEST_BYTES = 16
 _PACKED = f"{_DIGEST_BYTES}s"
@@ -86,6 +87,30 @@ def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, time
     return blake2b(place.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
+class Seen(Protocol):
+    """What a window needs of the keys that count as seen. `SeenKeys` says what each answer means."""
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, key: bytes, /) -> bool: ...
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory held."""
+
+    def add(self, key: bytes, time_ms: int) -> None:
+        """Note a key with its time in milliseconds."""
+
+    def add_many(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
+        """Note packed digests with their times."""
+
+    def expire(self, oldest_ms: int) -> bool:
+        """Forget old keys, one step per call; return whether more is left."""
+
+    def free(self) -> bool:
+        """Free some memory; return whether more is left."""
+
+
 class SeenKeys:
     """Digests that count as seen, by the day of their event time or acknowledgement, whichever is later.
 
@@ -149,6 +174,8 @@ class SeenKeys:
             self._oldest_day = oldest_ms // _DAY_MS  # for the whole sweep, even if midnight passes meanwhile
             if min(self._days, default=self._oldest_day) >= self._oldest_day:
                 return False
+            # Before the sweep, so that an old key that comes after it has passed is left to the next one.
+            self._days = {day: day for day in self._days if day >= self._oldest_day}
         looked_at = 0
         while self._swept < _SHARDS and looked_at < _KEYS_AT_ONCE:
             shard = self._shards[self._swept]
@@ -158,7 +185,7 @@ class SeenKeys:
             self._swept += 1
         if self._swept < _SHARDS:
             return True
-        self._swept, self._days = 0, {day: day for day in self._days if day >= self._oldest_day}
+        self._swept = 0
         return False
 
     def free(self) -> bool:
@@ -182,7 +209,7 @@ class DedupeWindow:
 
     __slots__ = ("_claims", "_waiting", "seen")
 
-    def __init__(self, seen: SeenKeys) -> None:
+    def __init__(self, seen: Seen) -> None:
         self.seen = seen
         self._claims: dict[bytes, Event] = {}
         self._waiting: dict[bytes, deque[Event]] = {}

@@ -53,7 +53,7 @@ from connector.core.admission import Admission
 from connector.core.answers import Answers
 from connector.core.assignment import Assignment, Phase, Step
 from connector.core.broker_clock import PROBE_SECONDS, BrokerClock
-from connector.core.dedupe import SeenKeys
+from connector.core.dedupe import Seen
 from connector.core.dispatch import Dispatch
 from connector.core.doubts import Doubt
 from connector.core.outcomes import Outcomes
@@ -88,7 +88,7 @@ class Pipeline:
         self._stop_by: float | None = None  # monotonic second at which whatever is still under way is given up
         self._stop_verdict: str | None = None
         self._expire_at = 0.0
-        self._left: list[SeenKeys] = []  # windows of assignments that ended; freed in steps, for it takes as long as a sweep
+        self._left: list[Seen] = []  # windows of assignments that ended; freed in steps, for it takes as long as a sweep
         self._out: list[commands.Command] = []
         self.statistics = Statistics()
         self.dispatch = Dispatch(policy.dispatch)

@@ -74,7 +74,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from connector.core.commit_metadata import LedgerPosition, RestsOn, parse_metadata
-from connector.core.dedupe import SeenKeys
+from connector.core.dedupe import Seen, SeenKeys
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
 from connector.model import UNKNOWN_EPOCH, LedgerIdentity, Outcome
@@ -143,7 +143,7 @@ class Recovery:
     position: LedgerPosition
     """Position up to which the ledger was read."""
     topic_id: str
-    seen: SeenKeys
+    seen: Seen
     resolved: ResolvedOffsets
     note: str
     """Reason for the start, for one log line."""
@@ -198,7 +198,7 @@ class Restoration:
     """Minimum time for which the ledger keeps an entry; 0 if unknown."""
     committed: CommittedOffset | None = None
     """Commit of the group when the ledger was read."""
-    seen: SeenKeys = field(default_factory=SeenKeys)
+    seen: Seen = field(default_factory=SeenKeys)
     resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)
     facts: int = 0
     accepted: list[str] = field(default_factory=list)

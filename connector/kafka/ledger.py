@@ -15,6 +15,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from connector.avro import ledger_entry
 from connector.core.commit_metadata import LedgerPosition, parse_metadata
+from connector.core.dedupe import Seen, SeenKeys
 from connector.core.recovery import OutOfRange, PartitionState, Recovery, Refusal, Restoration, Written
 from connector.errors import (
     KafkaDenied,
@@ -62,6 +63,8 @@ class LedgerPolicy:
     """Minimum time for which the ledger keeps an entry: `DedupePolicy.ledger_ms`."""
     wall_ms: Callable[[], int]
     """The clock that decides which entries the ledger must still hold."""
+    seen: Callable[[], Seen] = SeenKeys
+    """Returns an empty window, for the keys in the entries."""
 
     def identity(self, cluster_id: str, source: TopicPartition, topic_id: str) -> LedgerIdentity:
         """Return whose facts those about a source partition are."""
@@ -195,7 +198,7 @@ class LedgerReader:
             return found
 
         def begun() -> Restoration:
-            return Restoration(identity, self._policy.accept, self._policy.retention_ms, committed)
+            return Restoration(identity, self._policy.accept, self._policy.retention_ms, committed, self._policy.seen())
 
         finish(begun(), unread=True)  # a refusal by commit and log ends needs no reading
         restoration = begun()

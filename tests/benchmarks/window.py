@@ -18,7 +18,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
-from connector.core.dedupe import DedupeWindow, SeenKeys
+from connector.core.dedupe import DedupeWindow
+from connector.native import codec_for
 from tests.core.builders import DAY_MS, NOW_MS, an_event
 
 __all__ = ["Measured", "main", "measure"]
@@ -47,10 +48,10 @@ class Measured:
     longest_free_seconds: float
 
 
-def measure(keys: int) -> Measured:
+def measure(keys: int, codec: str = "python") -> Measured:
     """Fill a window, look keys up, forget two days of seven, free it."""
     gc.freeze()
-    window, dice = DedupeWindow(SeenKeys()), Random(1)
+    window, dice = DedupeWindow(codec_for(codec).seen()), Random(1)
     before, peak, longest = _resident_bytes(), 0, 0.0
     batch: list[bytes] = []
     began = time.process_time()
@@ -112,9 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure each number of keys, and print a line for it."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.window", description=__doc__)
     parser.add_argument("--keys", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
-    for keys in parser.parse_args(arguments).keys:
+    parser.add_argument("--codec", choices=("auto", "native", "python"), default="auto", help="as the setting CODEC")
+    asked = parser.parse_args(arguments)
+    print(codec_for(asked.codec).message)
+    for keys in asked.keys:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            found = process.submit(measure, keys).result()
+            found = process.submit(measure, keys, asked.codec).result()
         print(
             f"{found.keys:>11,} keys: {found.bytes_a_key:.0f} bytes a key ({found.peak_bytes_a_key:.0f} at most), "
             f"{found.grow_seconds_a_key * 1e6:.1f} µs to deliver, {found.look_up_seconds * 1e9:.0f} ns to find; "

@@ -416,7 +416,7 @@ def test_an_event_ahead_of_the_clock_is_recognised_for_the_window_from_its_own_t
     talk.appended()
     talk.poll((0, "a", b"0", midnight + 60_000))
     talk.verdicts(b"[0]", DELIVERED)
-    assert talk.pipeline.assignments[0].window.seen._days == {day: day for day in (midnight // DAY_MS,)}
+    assert talk.pipeline.assignments[0].window.seen._days == {day: day for day in (midnight // DAY_MS,)}  # type: ignore[attr-defined]  # of `SeenKeys`
 
 
 def test_a_commit_names_what_the_ledger_must_still_hold() -> None:

@@ -1,0 +1,65 @@
+"""Finds the native parts, which are a crate of its own (docs/development.md#the-native-part).
+
+Each has its equal in Python, with the same answers. So it is never wrong to run without them, only
+slower and larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from connector.core.dedupe import Seen, SeenKeys
+from connector.errors import SettingsError
+
+__all__ = ["INTERFACE", "Codec", "codec_for"]
+
+INTERFACE: Final = 1
+"""Number that the crate must have: it changes whenever what this package uses of it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """What does the work for which Python is slow."""
+
+    name: str
+    """native or python."""
+    message: str
+    """One line for the log and for `connector check`."""
+    seen: Callable[[], Seen]
+    """Returns an empty set of keys seen."""
+
+    @property
+    def is_second_best(self) -> bool:
+        """Whether there would be something faster, that nobody has switched off."""
+        return self.name == "python" and self.message != _SWITCHED_OFF
+
+
+_SWITCHED_OFF = "the dedupe window is in Python (CODEC=python)"
+_NATIVE = "the dedupe window is in native code"
+
+
+def codec_for(asked: str) -> Codec:
+    """Return the native parts if ``CODEC`` allows them and they are there, else those in Python.
+
+    Raises:
+        SettingsError: ``CODEC`` is native, and they are not there.
+    """
+    if asked == "python":
+        return Codec("python", _SWITCHED_OFF, SeenKeys)
+    try:
+        import connector_native  # noqa: PLC0415 - it may be missing, and CODEC=python must not even load it
+    except ModuleNotFoundError:
+        lacking = "connector_native is not installed"
+    except ImportError as error:
+        lacking = f"connector_native cannot be loaded ({error})"
+    else:
+        if connector_native.INTERFACE == INTERFACE:
+            return Codec("native", _NATIVE, connector_native.SeenKeys)
+        lacking = "connector_native was built for another version"
+    if asked == "native":
+        raise SettingsError([f"CODEC is native, but {lacking}: run make install where cargo is, or remove CODEC"])
+    return Codec(
+        "python", f"the dedupe window is in Python, because {lacking}: a key takes 110 bytes instead of 20", SeenKeys
+    )
