@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
@@ -25,6 +26,12 @@ def _no_settings_of_the_shell() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith(_SETTINGS)]:
             environment.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _log_as_nobody_has_set_it_up() -> None:
+    """A command that an earlier test ran in this process has set up the log for itself."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any, cast
 from connector.core import commands, inputs
 from connector.model import Facts, Flaw, Manner, Reason, TopicPartition
 from connector.runtime import _RESTORES_AT_ONCE, Runtime
-from connector.telemetry import Telemetry, configure_logging
+from connector.telemetry import Telemetry
 
 _PLACE = TopicPartition("conversions", 3)
 
@@ -29,7 +29,6 @@ class _Raising:
 
 
 async def test_what_a_write_raises_is_reported_as_its_failure(capsys: Any) -> None:
-    configure_logging("info", "json")  # another test's may be in force
     raising = cast("Any", _Raising())
     runtime = Runtime(raising, raising, raising, raising, Telemetry(), raising, lambda: 0.5)
 

@@ -52,7 +52,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Replicas and their pages",
-            (("", f"max by (instance, version, revision, python, librdkafka) (connector_build_info{_S})"),),
+            (("", f"max by (instance, version, revision, python, librdkafka, codec) (connector_build_info{_S})"),),
             kind="table",
             width=12,
             description="The link leads to a replica's page `/`, where its address can be reached.",
@@ -98,6 +98,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Bytes held", _each("connector_held_bytes"), "bytes"),
         Panel("Dedupe keys", _each("connector_window_keys")),
         Panel("Memory of the dedupe keys", _each("connector_window_bytes"), "bytes"),
+        Panel(
+            "Restores under way: part of the ledger that is read",
+            _each("connector_ledger_restore_progress", "{{topic}} {{partition}}", "topic, partition"),
+            "percentunit",
+        ),
         Panel("Last restore of a partition", _each("connector_ledger_restore_seconds"), "s"),
         Panel("Refused commits", _by("code", "connector_commit_failures_total", "increase"), width=12),
         Panel("Errors of the consumer", _by("code", "connector_consumer_errors_total", "increase"), width=12),

@@ -26,7 +26,6 @@ _RECORDS = 500
 _SCRAPED = {"job", "instance", "group", "le"}
 """Labels that come with a scrape, and that of histograms."""
 _ELSEWHERE = {
-    "connector_build_info": {"version", "revision", "python", "librdkafka"},
     "connector_refresh_token_expires_timestamp_seconds": set[str](),
 }
 """Metrics that a demo may be without, and their labels."""

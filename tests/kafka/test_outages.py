@@ -33,8 +33,8 @@ from tests.processes import ending
 
 _TOPIC, _GROUP, _LEDGER = "conversions", "group", "conversions.group.ledger"
 _PLACE = TopicPartition(_TOPIC, 0)
-_SEVERAL = 3
-"""Of threads or descriptors that come and go; one client has three threads, and ten questions took forty of them."""
+_SEVERAL = 6
+"""Of threads or descriptors that come and go; one client has four threads, and ten questions took forty of them."""
 
 _BROKER = f"""
 import sys
