@@ -138,13 +138,16 @@ def test_tokens_end_and_are_renewed_and_one_day_there_is_none_and_nothing_is_los
             assert second.log("operator_needed") == []
             assert second.stop() == 0
 
+        before = len(connector.log("operator_needed"))  # the first was at the start
         path.unlink()
-        told = connector.until_said("operator_needed", message="the file cannot be read")
-        assert "no token to log in to the brokers with" in told["message"]
+        connector.eventually(lambda: len(connector.log("operator_needed")) > before, "it is told that there is none again")
+        told = connector.log("operator_needed")[-1]["message"]
+        assert "no token to log in to the brokers with" in told
+        assert "the file cannot be read" in told
         assert "no token" in connector.page("/readyz")[1]
         assert connector.metrics()["connector_operator_needed"] >= 1
         with _renewed(path):
-            connector.until_said("operator_no_longer_needed", message="no token")
+            connector.eventually(lambda: "no token" not in connector.page("/readyz")[1], "there is one again")
             flow.until_delivered(connector)
             connector.until_ready()
             assert connector.stop() == 0
@@ -171,7 +174,8 @@ def test_a_password_that_changes_is_taken_from_its_file_and_a_wrong_one_is_told(
         assert "refuse this client's login" in connector.page("/readyz")[1]
 
         password.write_text("the second password")
-        connector.until_said("operator_no_longer_needed", message="the brokers refuse this client's login")
+        # Half a minute after the last refusal, and files are looked at every ten seconds.
+        connector.eventually(lambda: connector.log("operator_no_longer_needed"), "the login is not refused any more", 60)
         connector.until_ready()
         flow.until_delivered(connector)
     flow.until_delivered(connector)
