@@ -31,6 +31,7 @@ from connector.build import build
 from connector.config import Settings
 from connector.core import inputs, status
 from connector.core.pipeline import Pipeline
+from connector.daemon import in_daemon
 from connector.errors import KafkaDenied, KafkaTokenLacking, KafkaUnavailable, SettingsError
 from connector.intake import Intake
 from connector.kafka import clients, properties
@@ -103,6 +104,11 @@ class Connector:
         if self._runtime is not None:
             self._runtime.post(inputs.ShutdownRequested())
 
+    def _ended_early(self, task: asyncio.Task[None]) -> None:
+        """End the connector if its logins are not looked at any more: a start reads them anew."""
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._failed(error)
+
     def _failed(self, error: Exception) -> None:
         if self._runtime is not None:
             self._runtime.post(error)
@@ -125,6 +131,7 @@ class Connector:
         self.telemetry.listening(listen.host, self.operations.port)
         sink = sink_for(settings, self.contract)
         besides = [asyncio.create_task(self._look_at_logins()), asyncio.create_task(self._sample())]
+        besides[0].add_done_callback(self._ended_early)
         try:
             cluster_id = await self._until_there()
             verdict = await self._run_pipeline(cluster_id, sink) if cluster_id is not None else None
@@ -143,7 +150,8 @@ class Connector:
         while True:
             await asyncio.sleep(_LOGINS_SECONDS)
             for whose, login in logins.items():
-                if login is not None and await asyncio.to_thread(login.look):
+                # Not by the loop's executor: a file on a mount that hangs would hold up the end.
+                if login is not None and await asyncio.wrap_future(in_daemon(login.look, "logins")):
                     self.telemetry.credentials_changed(whose)
             self.telemetry.look_at_logins()
 

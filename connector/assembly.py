@@ -157,7 +157,11 @@ def schemas_for(settings: Settings) -> schemas.WriterSchemas:
 def registry_for(registry: RegistrySettings) -> schemas.Registry:
     """Return the registry."""
     return schemas.Registry(
-        registry.properties, patience_seconds=registry.patience_seconds, api=_api(registry), login=registry.login
+        registry.properties,
+        patience_seconds=registry.patience_seconds,
+        api=_api(registry),
+        over=Apicurio if registry.type == "apicurio" else None,
+        login=registry.login,
     )
 
 
@@ -167,8 +171,6 @@ def _api(registry: RegistrySettings) -> schemas.Api | None:
             return Glue(session_client(registry.region, registry.role_arn))
         case "azure":
             return Azure(namespace_client(registry.urls[0]))
-        case "apicurio":
-            return Apicurio(*schemas.registry_client(registry.properties))
         case _:
             return None
 

@@ -197,15 +197,15 @@ def _columns_after(value: bytes, at: int) -> _Columns | None:
 def _number(value: bytes, at: int) -> tuple[int, int]:
     """Return Avro's number at this byte, and where it ends."""
     byte = value[at]
-    zigzag, shift = byte & 0x7F, 7
+    number, shift = byte & 0x7F, 7
     while byte > 0x7F:
         at += 1
         byte = value[at]
-        zigzag |= (byte & 0x7F) << shift
+        number |= (byte & 0x7F) << shift
         shift += 7
     if shift > _MOST_BITS:
         raise ValueError("fastavro may read it in another way")
-    return (zigzag >> 1) ^ -(zigzag & 1), at + 1
+    return signed(number), at + 1
 
 
 def _entry(header: LedgerIdentity, columns: _Columns) -> LedgerEntry:
@@ -242,7 +242,7 @@ def _runs(columns: _Columns) -> list[Run]:
     if any(epoch > _LAST_EPOCH or (epoch & 1 and epoch != zigzag(UNKNOWN_EPOCH)) for epoch in epochs[::2]):
         raise _damaged("its facts have leader epochs that no leader can have")
     if len(lengths) == 1 and len(epochs) == _PAIR:  # nearly always, where little comes in
-        return [Run(first, lengths[0], outcomes[0], (epochs[0] >> 1) ^ -(epochs[0] & 1))]
+        return [Run(first, lengths[0], outcomes[0], signed(epochs[0]))]
     return _split(first, gaps, lengths, outcomes, epochs)
 
 

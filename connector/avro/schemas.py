@@ -228,6 +228,8 @@ class Api(Protocol):
 class Registry:
     """A Confluent-compatible schema registry, or another behind an `Api`, for which ``config`` means nothing.
 
+    ``over`` makes the `Api` of a registry that is asked by the same client.
+
     ``config`` has the client's properties by Confluent's names, with values as text; ``url`` is
     required. ``login`` is its user and password, if they may change. ``monotonic`` returns seconds.
     ``patience_seconds`` is how long a record waits for a schema that the registry says it does not
@@ -243,13 +245,14 @@ class Registry:
         monotonic: Callable[[], float] = time.monotonic,
         patience_seconds: float = 0.0,
         api: Api | None = None,
+        over: Callable[[SchemaRegistryClient, Deadline], Api] | None = None,
         login: Login | None = None,
     ) -> None:
-        self._api = api
+        self._api, self._over = api, over
         self._config, self._login = config, login
         self._logged_in = login.current if login is not None else ()
         if api is None:
-            self._client, self._deadline = registry_client(config)
+            self._use(*registry_client(config))
         self._monotonic = monotonic
         self._patience = patience_seconds
         self._absent: dict[SchemaId, _Absent] = {}
@@ -436,14 +439,20 @@ class Registry:
         The client's own methods cache every answer, and fail on one with tags in its metadata
         (confluent-kafka 2.16.0).
         """
+        if self._login is not None and (user := self._login.current) is not self._logged_in:
+            before, made = self._client, _client(_DEFAULTS | _parsed({**self._config, _USER_INFO: user[0]}))
+            self._use(*made)
+            self._logged_in = user
+            before.close()
         if self._api is not None:
             return self._api.get(path)
-        if self._login is not None and self._login.current is not self._logged_in:
-            self._logged_in = self._login.current
-            self._client.close()
-            self._client, self._deadline = _client(_DEFAULTS | _parsed({**self._config, _USER_INFO: self._logged_in[0]}))
         self._deadline.begin()
         return self._client._rest_client.get(path)  # noqa: SLF001 - the client's own methods call this
+
+    def _use(self, client: SchemaRegistryClient, deadline: Deadline) -> None:
+        self._client, self._deadline = client, deadline
+        if self._over is not None:
+            self._api = self._over(client, deadline)
 
     def _heard(self) -> None:
         """Note an answer, which ends an outage."""
@@ -453,10 +462,10 @@ class Registry:
     def _heeded(self, waited: float) -> float:
         """Return for how many of the seconds that a record has waited the registry was answering.
 
-        Only the last outage is subtracted.
+        Only the last outage is subtracted. What was heeded before it does not count either.
         """
-        began, ended = self._silent
-        return waited - max(0.0, ended - max(began, self._monotonic() - waited))
+        _, ended = self._silent
+        return min(waited, self._monotonic() - ended)
 
     def _definitions_for(self, answer: Json, asked: str, seen: set[str]) -> Iterator[Json]:
         """Yield the schemas that a schema refers to, and last the schema itself."""

@@ -139,6 +139,8 @@ class Assignment:
     restoring: _Restoring = field(default_factory=_Restoring)
     committing: _Committing = field(default_factory=_Committing)
     unreadable: _Unreadable = field(default_factory=_Unreadable)
+    ledger_cut: bool = False
+    """Whether the ledger was found to have lost its end."""
 
     def enter(self, step: Step) -> None:
         """Move on to the phase this step leads to; KeyError if the step is illegal."""
@@ -209,9 +211,10 @@ class Assignment:
         """Return whether an entry of ours stands below the ledger's end as known: the ledger lost what stood there.
 
         Position and landmarks stay as they are then: the next commit names what was lost, and whoever
-        restores the partition finds it missing.
+        restores the partition finds it missing. So they do after the first such entry, although
+        later ones may stand above that end.
         """
-        return next_offset <= self.position.next_offset
+        return self.ledger_cut or next_offset <= self.position.next_offset
 
     def appended(self, facts: Facts, next_offset: int, append_ms: int | None, now: Moment) -> None:
         """Resolve what is in the ledger now, and have it committed."""

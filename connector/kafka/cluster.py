@@ -225,10 +225,10 @@ class Cluster:
             del client
 
     def _client(self) -> AdminClient:
-        if self._made is None:
-            self._login_of_made = Following(self._login)
-            self._made = self._make()
         client = self._made
+        if client is None:
+            self._login_of_made = Following(self._login)
+            self._made = client = self._make()
         self._login_of_made.update(client)
         return client
 

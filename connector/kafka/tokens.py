@@ -83,6 +83,7 @@ class Tokens:
         self._host = host
         self._lock: AbstractContextManager[Any] = host.semaphore(1)
         self._held: _Held | None = None
+        self._under_way: Any = None
         self._failure: str | None = None
         self._not_before = float("-inf")
         self._report: Callable[[list[str]], None] = lambda _: None
@@ -136,12 +137,14 @@ class Tokens:
         return self._held
 
     def _within_the_limit(self) -> Token:
-        done = self._host.queue()
-        self._host.thread(lambda: done.put(_outcome(self._fetch)), "kafka-token").start()
+        if self._under_way is None:  # one that hangs goes on, and a later call gets what it finds
+            self._under_way = done = self._host.queue()
+            self._host.thread(lambda: done.put(_outcome(self._fetch)), "kafka-token").start()
         try:
-            outcome = done.get(timeout=_LIMIT_SECONDS)
+            outcome = self._under_way.get(timeout=_LIMIT_SECONDS)
         except Empty:
             raise TokenRefused(f"there was no answer within {_LIMIT_SECONDS:.0f} s") from None
+        self._under_way = None
         if isinstance(outcome, TokenRefused):
             raise outcome
         found: Token = outcome

@@ -35,8 +35,6 @@ class Overview:
 
     began: float
     answers: Answers = field(default_factory=Answers)
-    waits_for_schema: str = ""
-    """Why partitions wait for a schema; empty while none does."""
     schemas: Callable[[], Sequence[tuple[str, str, str]]] = field(default=list)
     """Returns the newest schemas that records came with: what names the schema, the names of its
     records, and what becomes of them."""

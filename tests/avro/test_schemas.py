@@ -16,6 +16,7 @@ from uuid import UUID
 
 import pytest
 
+from connector.avro.apicurio import Apicurio
 from connector.avro.decoding import EventDecoder
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import Framing
@@ -449,19 +450,22 @@ def test_a_user_in_the_address_is_sent_and_never_said(
     registry._client.close()
 
 
-def test_a_user_in_a_file_is_sent_as_the_file_has_it_now(server: Server, clock: Clock, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("over", "asked"), [(None, "/schemas/ids/1"), (Apicurio, "/ids/globalIds/1")])
+def test_a_user_in_a_file_is_sent_as_the_file_has_it_now(
+    over: type[Apicurio] | None, asked: str, server: Server, clock: Clock, tmp_path: Path
+) -> None:
     place = tmp_path / "user"
     place.write_text("user:first")
     login = Login(SecretValue("user:first", place.read_text))
     properties = {"url": server.url, "max.retries": "0", "basic.auth.user.info": "user:first"}
-    registry = Registry(properties, clock, login=login)
-    server.answers["/schemas/ids/1"] = 401, {}
+    registry = Registry(properties, clock, over=over, login=login)
+    server.answers[asked] = 401, {}
     for text in ("user:first", "user:second", "user:second"):
         place.write_text(text)
         login.look()
         clock.now += 60
         with pytest.raises(SchemaUnavailable):
-            registry.definitions(1)
+            registry.definitions(1 if over is None else "globalId 1")
         assert server.authorization[-1] == "Basic " + base64.b64encode(text.encode()).decode()
     registry._client.close()
 

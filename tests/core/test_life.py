@@ -361,6 +361,19 @@ def test_an_entry_below_the_ledgers_end_shows_that_the_ledger_was_cut_and_its_pa
     assert (commit.points[0].next_offset, commit.points[0].metadata) == (0, "v1 topic-id ledger-id:60")
 
 
+def test_after_a_cut_no_entry_hides_it_again_however_far_the_ledger_has_grown() -> None:
+    talk = cut_ledger()
+    talk.verdicts(b"[0]", DELIVERED)
+    talk.wait(1.0)
+    talk.tell(inputs.FactsAppended(1, 59, NOW_MS + 1_000))
+    talk.poll((2, None, None, None))
+    talk.wait(1.0)
+
+    assert talk.tell(inputs.FactsAppended(1, 75, NOW_MS + 2_000)) == []
+    (assignment,) = talk.pipeline.assignments
+    assert assignment.position == LedgerPosition("ledger-id", 60)
+
+
 def test_an_entry_at_the_ledgers_end_or_beyond_shows_no_cut() -> None:
     talk = cut_ledger()
     talk.verdicts(b"[0]", DELIVERED)

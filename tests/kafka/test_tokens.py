@@ -139,8 +139,12 @@ def test_a_source_that_never_answers_is_given_up_and_one_that_fails_is_not_quote
         raise TokenRefused("too late")
 
     host = _Host()
-    with pytest.raises(KafkaTokenLacking, match="there was no answer within"):
-        Tokens(never, "file", host.wall_ms).require()
+    monkeypatch.setattr(tokens, "_AGAIN_SECONDS", 0.0)
+    given, before = Tokens(never, "file", host.wall_ms), threading.active_count()
+    for _ in range(3):
+        with pytest.raises(KafkaTokenLacking, match="there was no answer within"):
+            given.require()
+    assert threading.active_count() <= before + 1, "a source that hangs is asked once"
     ended.set()
 
     def fails() -> Token:
