@@ -199,6 +199,7 @@ def _half_of_the_verdicts(trap: _Trap) -> None:
 
 def _expiry(trap: _Trap) -> None:
     pipeline._EXPIRY_SECONDS = _EXPIRY_SECONDS
+    os.environ["CODEC"] = "python"  # a trap cannot be set in native code
     _after(dedupe.SeenKeys, "expire", lambda keys, _: len(keys) > 0)(trap)
 
 

@@ -33,6 +33,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
         "group",
         "registry",
         "token",
+        "codec",
     }
     assert "WRONG" not in found.values()
     assert "connector run can work" in checked.stdout

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.integration.brokers import (
 )
 from tests.integration.events import event
 from tests.integration.program import Transactions, World
-from tests.patience import eventually
+from tests.patience import eventually, patience
 
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 _SOON = {"KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS": "500", "KAFKA_METADATA_MAX_AGE_MS": "1000"}
@@ -177,6 +178,7 @@ def test_eager_assignment_that_begins_anew_for_one_partition_sends_nothing_again
     # While it sleeps, the log is deleted beyond where it reads on: behind the one record that its fetch waits for.
     os.kill(connector.pid, signal.SIGSTOP)
     world.produce(event("fetched"))
+    time.sleep(patience(1.0))  # so that the broker answers the fetch with that one alone
     world.produce(event("deleted unread"))
     delete_records(world.servers, world.topic, 3)
     world.produce(event("after"))

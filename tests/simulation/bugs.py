@@ -390,11 +390,13 @@ def _commit_at_the_end(self: Assignment, interval_seconds: float, now: Moment) -
 _commit_point = Assignment.commit_point
 
 
-def _appended_and_not_noted(self: Pipeline, told: inputs.FactsAppended, now: Moment) -> None:
-    _facts_appended(self, replace(told, next_offset=0), now)
+def _appended_and_not_noted(self: Assignment, *rest: Any) -> None:
+    before = self.position
+    _appended(self, *rest)
+    self.position = before
 
 
-_facts_appended = Pipeline._facts_appended
+_appended = Assignment.appended
 
 
 def _failed_and_forgotten(self: FactLog, *rest: Any, **more: Any) -> None:
@@ -777,7 +779,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a partition begins anew while its requests are out", "I3|L3", ((Assignment, "restores_at", _restore_at_once),)),
     Bug("a commit beside another", "I2", ((CommitQueue, "send", _commit_without_waiting),)),
     Bug("a commit that does not name the markers below it", "I2|I6", ((Assignment, "commit_point", _commit_at_the_end),)),
-    Bug("a commit rests on less than there is", "I2", ((Pipeline, "_facts_appended", _appended_and_not_noted),)),
+    Bug("a commit rests on less than there is", "I2", ((Assignment, "appended", _appended_and_not_noted),)),
     Bug("a log that was cut is read on", "I1|I2|I6", ((Restoration, "finish", _finish_without_epoch),)),
     Bug("a cut log taken for one outside its bounds", "I1|I2|I6", ((Positions, "_was_cut", _never_cut),)),
     Bug("facts that failed are forgotten", "I3|I6|I2", ((FactLog, "failed", _failed_and_forgotten),)),

@@ -132,7 +132,7 @@ class World:
         calendar = Calendar()
         if more_dice.random() < 0.15:
             calendar = Calendar(self._chaos_seconds * more_dice.uniform(0.1, 0.9), more_dice.uniform(0.5, _MOST_DAYS))
-            loop.call_at(calendar.leap_at, self._happened, "days pass")
+            loop.call_at(calendar.leap_at, lambda: self._happened("days pass"))
         if more_dice.random() < 0.1:
             loop.call_at(self._chaos_seconds * more_dice.uniform(0.3, 0.9), self._cut_ledger)
         strange = dice.random() < 0.2
