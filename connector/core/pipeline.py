@@ -237,8 +237,6 @@ class Pipeline:
 
         The commit is made once more first, for the last one may be older than what was lost.
         """
-        if assignment.ledger_cut:
-            return  # it begins anew already
         assignment.ledger_cut = True
         if assignment.running:
             point = assignment.commit_point(self._policy.flush.interval_seconds, now)

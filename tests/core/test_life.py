@@ -369,7 +369,7 @@ def test_after_a_cut_no_entry_hides_it_again_however_far_the_ledger_has_grown() 
     talk.poll((2, None, None, None))
     talk.wait(1.0)
 
-    assert talk.tell(inputs.FactsAppended(1, 75, NOW_MS + 2_000)) == []
+    assert kinds(talk.tell(inputs.FactsAppended(1, 75, NOW_MS + 2_000))) == [commands.Commit, commands.StartOver]
     (assignment,) = talk.pipeline.assignments
     assert assignment.position == LedgerPosition("ledger-id", 60)
 
