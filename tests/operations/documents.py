@@ -39,7 +39,13 @@ _HELD_UP: dict[str, Any] = {
 }
 
 _RIGHT: dict[str, Any] = {
-    "build": {"version": "1.4.0", "revision": "0123456789abcdef", "python": "3.11.7", "librdkafka": "2.16.0"},
+    "build": {
+        "version": "1.4.0",
+        "revision": "0123456789abcdef",
+        "python": "3.11.7",
+        "librdkafka": "2.16.0",
+        "codec": "native",
+    },
     "group": "amazon-conversions-5850000000001",
     "destination": {
         "api": "ads-v1",
