@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from connector.operations.figures import amount, duration, number, rate, seconds, size
+from connector.operations.figures import ago, amount, duration, number, rate, size, two
 from connector.operations.status import FATES
 
 __all__ = ["Replica", "frame", "problem_of"]
@@ -83,14 +83,14 @@ def _replicas(replicas: Sequence[Replica]) -> Table:
             number(status["fates"]["dead_lettered"]["recent"]),
             number(_lag(status)),
             f"{number(amazon.get('requests_in_flight'))} of {number(amazon.get('concurrency_limit'))}",
-            _two(amazon["p50_seconds"], amazon["p99_seconds"]),
-            _ago(amazon["last_success_seconds_ago"]),
+            two(amazon["p50_seconds"], amazon["p99_seconds"]),
+            ago(amazon["last_success_seconds_ago"]),
         )
     there = [each.status for each in replicas if each.status is not None]
     if len(replicas) > 1:
         table.add_section()
         lags = [lag for lag in map(_lag, there) if lag is not None]
-        success = [ago for each in there if (ago := each["amazon"]["last_success_seconds_ago"]) is not None]
+        success = [past for each in there if (past := each["amazon"]["last_success_seconds_ago"]) is not None]
         table.add_row(
             Text(f"{len(there)} of {len(replicas)}", "bold"),
             *("", ""),
@@ -100,7 +100,7 @@ def _replicas(replicas: Sequence[Replica]) -> Table:
             number(sum(lags) if lags else None),
             f"{_sum(there, 'requests_in_flight')} of {_sum(there, 'concurrency_limit')}",
             "",
-            _ago(min(success, default=None)),
+            ago(min(success, default=None)),
         )
     return table
 
@@ -256,14 +256,6 @@ def _lag(status: Mapping[str, Any]) -> int | None:
 
 def _sum(there: Sequence[Mapping[str, Any]], name: str) -> str:
     return number(sum(each["amazon"].get(name) or 0 for each in there))
-
-
-def _two(first: float | None, second: float | None) -> str:
-    return "-" if first is None or second is None else f"{seconds(first)} / {seconds(second)}"
-
-
-def _ago(ago: float | None) -> str:
-    return "never" if ago is None else f"{duration(ago)} ago"
 
 
 def _natural(partition: str) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["amount", "duration", "number", "rate", "seconds", "size"]
+__all__ = ["ago", "amount", "duration", "number", "rate", "seconds", "size", "two"]
 
 
 def number(value: int | None) -> str:
@@ -41,3 +41,13 @@ def duration(value: float) -> str:
         if value >= 2 * length:
             return f"{value / length:.0f} {unit}"
     return f"{value:.0f} s"
+
+
+def two(first: float | None, second: float | None) -> str:
+    """Return two short times beside each other; a dash if one is not known."""
+    return "-" if first is None or second is None else f"{seconds(first)} / {seconds(second)}"
+
+
+def ago(value: float | None) -> str:
+    """Return how long ago something was."""
+    return "never" if value is None else f"{duration(value)} ago"

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from connector.operations.drawing import Line, lines, most, stack
-from connector.operations.figures import amount, duration, number, rate, seconds, size
+from connector.operations.figures import ago, amount, duration, number, rate, seconds, size, two
 from connector.operations.status import FATES
 from connector.operations.style import STYLE
 
@@ -87,9 +87,9 @@ def _tiles(document: Mapping[str, Any]) -> str:
     tiles = [
         ("delivered", rate(fates["delivered"]["recent"], span), "events per second"),
         ("lag", number(sum(lags)) if lags else "-", "records not committed"),
-        ("answers", _two(amazon["p50_seconds"], amazon["p99_seconds"]), "p50 / p99"),
+        ("answers", two(amazon["p50_seconds"], amazon["p99_seconds"]), "p50 / p99"),
         ("dead letters", number(fates["dead_lettered"]["recent"]), f"in the last {duration(span)}"),
-        ("last success", _since(amazon["last_success_seconds_ago"]), "of a request to Amazon"),
+        ("last success", ago(amazon["last_success_seconds_ago"]), "of a request to Amazon"),
     ]
     shown = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{unit}</small></dd></div>" for name, value, unit in tiles)
     return f"<dl class=tiles>{shown}</dl>"
@@ -149,12 +149,12 @@ def _amazon(document: Mapping[str, Any]) -> str:
         else _none("no request yet")
     )
     pace = {
-        "latency p50 / p99, since start": _two(amazon["p50_seconds_since_start"], amazon["p99_seconds_since_start"]),
+        "latency p50 / p99, since start": two(amazon["p50_seconds_since_start"], amazon["p99_seconds_since_start"]),
         "requests in flight": number(amazon.get("requests_in_flight")),
         "concurrency limit": number(amazon.get("concurrency_limit")),
         "events in flight": number(amazon.get("events_in_flight")),
         "largest request": size(amazon.get("request_bytes_limit")),
-        "last success": _since(amazon["last_success_seconds_ago"]),
+        "last success": ago(amazon["last_success_seconds_ago"]),
     }
     return _section("Amazon", table + _pairs(pace))
 
@@ -259,14 +259,6 @@ def _both(counts: Mapping[str, int], span: float) -> list[str]:
 
 def _breakable(value: str) -> str:
     return f"<span class=long>{escape(value)}</span>" if len(value) > _LONG else escape(value)
-
-
-def _two(first: float | None, second: float | None) -> str:
-    return "-" if first is None or second is None else f"{seconds(first)} / {seconds(second)}"
-
-
-def _since(ago: float | None) -> str:
-    return "never" if ago is None else f"{duration(ago)} ago"
 
 
 def _many(count: int, noun: str) -> str:
