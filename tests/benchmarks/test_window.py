@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.window import main, measure
+from tests.benchmarks.window import main, measured
 
 
 def test_a_key_takes_no_more_memory_than_the_readme_says() -> None:
-    found = measure(300_000)
+    found = measured(300_000, "python")
 
-    assert 20 < found.bytes_a_key < 130  # what earlier tests have left free is taken first
+    assert 80 < found.bytes_a_key < 130
     assert found.expired > 0
     assert 0 < found.longest_expiry_seconds < 1
     assert 0 < found.longest_free_seconds < 1

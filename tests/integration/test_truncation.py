@@ -111,8 +111,10 @@ def _ends(world: World, *topics: str) -> list[int | None]:
     return ends
 
 
-def _committed(world: World, *topics: str) -> list[int]:
-    return [committed(world.servers, world.group, topic)[0].offset for topic in topics]
+def _committed(world: World, *topics: str) -> list[int | None]:
+    """Return what is committed of each topic; None where nothing is yet."""
+    found = [committed(world.servers, world.group, topic).get(0) for topic in topics]
+    return [None if place is None else place.offset for place in found]
 
 
 def _refused(connector: ConnectorProcess, topic: str) -> bool:
