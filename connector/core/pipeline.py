@@ -59,6 +59,7 @@ from connector.core.doubts import Doubt
 from connector.core.outcomes import Outcomes
 from connector.core.policy import Policy
 from connector.core.retry import NO_JITTER
+from connector.core.runs import Run
 from connector.core.statistics import Statistics
 from connector.model import Facts, Moment, Poll, TopicPartition
 
@@ -376,18 +377,25 @@ class Pipeline:
     def _send_due(self, now: Moment) -> None:
         oldest = now.wall_ms - self._policy.freshness.max_age_ms
         while self._may_send() and (batch := self.dispatch.take(now)) is not None:
-            events = batch.events
-            if min(event.time_ms for event in events) < oldest:
-                for event in events:
-                    if event.time_ms < oldest:
-                        self._outcomes.went_stale(self._all[event.generation], event, now)
-                batch.events = [event for event in events if event.time_ms >= oldest]
-            if batch.events:
+            batch.runs = [run for each in batch.runs for run in self._fresh(each, oldest, now)]
+            if batch.runs:
                 request, body = self.dispatch.start(batch, now)
-                for event in request.events:
-                    self._all[event.generation].in_flight += 1
-                generations = frozenset(event.generation for event in request.events)
-                self._out.append(commands.Send(request.number, body, len(request.events), request.attempt, generations))
+                for run in request.runs:
+                    self._all[run.generation].in_flight += len(run)
+                generations = frozenset(run.generation for run in request.runs)
+                self._out.append(commands.Send(request.number, body, request.count, request.attempt, generations))
+
+    def _fresh(self, run: Run, oldest: int, now: Moment) -> list[Run]:
+        """Return what is still to be sent of a run; what grew stale while it waited ends here."""
+        if min(run.times) >= oldest:
+            return [run]
+        fresh: list[Run] = []
+        for part, is_stale in run.stretches([time_ms < oldest for time_ms in run.times]):
+            if is_stale:
+                self._outcomes.went_stale(self._all[run.generation], part, now)
+            else:
+                fresh.append(part)
+        return fresh
 
     def _may_send(self) -> bool:
         """Return whether events may be judged, and facts about them be held and written down."""
