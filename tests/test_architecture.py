@@ -57,6 +57,7 @@ CORE_IMPORTS = {
     "dedupe": {"runs"},
     "dispatch": {"batching", "blame", "breaker", "concurrency", "request", "retry", "runs"},
     "doubts": set[str](),
+    "expiry": {"dedupe"},
     "fact_log": {"policy", "retry"},
     "freshness": set[str](),
     "inputs": {"recovery"},
@@ -83,15 +84,15 @@ CORE_IMPORTS = {
         "assignment",
         "broker_clock",
         "commands",
-        "dedupe",
         "dispatch",
         "doubts",
+        "expiry",
         "inputs",
         "outcomes",
         "policy",
         "retry",
-        "runs",
         "statistics",
+        "vouching",
     },
     "policy": {"dedupe", "dispatch", "freshness"},
     "recovery": {"commit_metadata", "dedupe", "landmarks", "offsets"},
@@ -100,6 +101,7 @@ CORE_IMPORTS = {
     "runs": set[str](),
     "statistics": {"doubts"},
     "status": {"assignment", "pipeline"},
+    "vouching": {"assignment"},
 }
 """Which part of the core may import which: the parts do not know each other, but for those that compose them."""
 

@@ -67,6 +67,18 @@ class Outcomes:
         for key in run.keys:
             self._make_way(assignment, key, now)
 
+    def fresh(self, assignment: Assignment, run: Run, oldest_ms: int, now: Moment) -> list[Run]:
+        """Return what is still to be sent of a run; what is older than that ends as stale."""
+        if min(run.times) >= oldest_ms:
+            return [run]
+        fresh: list[Run] = []
+        for part, is_stale in run.stretches([time_ms < oldest_ms for time_ms in run.times]):
+            if is_stale:
+                self.went_stale(assignment, part, now)
+            else:
+                fresh.append(part)
+        return fresh
+
     def _resolve(self, assignment: Assignment, run: Run, outcome: Outcome) -> None:
         assignment.facts.waiting.extend(run.facts(outcome))
         assignment.release(len(run), run.size)
