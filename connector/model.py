@@ -20,7 +20,6 @@ __all__ = [
     "NO_VERDICT",
     "UNKNOWN_EPOCH",
     "Answer",
-    "Event",
     "Facts",
     "Failure",
     "Flaw",
@@ -146,27 +145,6 @@ class Poll:
     log_end: int = 0
     """End of the log for a reader of committed records, if these records reach it; else 0. Between
     the last of them and this offset stands no other record."""
-
-
-@dataclass(slots=True, eq=False)
-class Event:
-    """A decoded record, buffered, waiting or in flight: the only object per record in the core."""
-
-    generation: int
-    """Number of the assignment that the record was polled under; unique in the process, across
-    partitions."""
-    offset: int
-    epoch: int
-    time_ms: int
-    key: bytes | None
-    payload: bytes
-    size: int
-    """Bytes that the record takes in memory until it is resolved."""
-    record: object
-    since: float
-    """Monotonic second at which the event was buffered."""
-    tries: int = 0
-    """Number of answers that gave the event no final verdict."""
 
 
 @dataclass(frozen=True, slots=True)

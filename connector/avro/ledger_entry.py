@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from io import BytesIO
-from itertools import chain, groupby
+from itertools import chain, compress, groupby, islice
+from operator import ge
 from typing import NamedTuple
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -77,26 +79,54 @@ def encode(header: LedgerIdentity, facts: Facts) -> bytes:
 
     Keys and times are encoded for delivered facts only. A key is None or `KEY_BYTES` long.
     """
-    order = sorted(range(len(facts)), key=lambda fact: (facts.offsets[fact], facts.epochs[fact], facts.outcomes[fact]))
-    offsets = [facts.offsets[fact] for fact in order]
-    outcomes = [facts.outcomes[fact] for fact in order]
-    starts = [
-        fact
-        for fact in range(len(order))
-        if fact == 0 or offsets[fact] != offsets[fact - 1] + 1 or outcomes[fact] != outcomes[fact - 1]
-    ]
-    epochs = [(epoch, len(list(same))) for epoch, same in groupby(facts.epochs[fact] for fact in order)]
-    delivered = [fact for fact in order if facts.outcomes[fact] is Outcome.DELIVERED]
+    offsets = facts.offsets
+    if any(map(ge, offsets, islice(offsets, 1, None))):
+        facts = _in_order(facts)
+    offsets, outcomes, keys, times = facts.offsets, facts.outcomes, facts.keys, facts.times
+    starts = _starts(offsets, outcomes)
+    epochs = [(epoch, len(list(same))) for epoch, same in groupby(facts.epochs)]
+    delivered = [outcome is Outcome.DELIVERED for outcome in outcomes]
+    if not all(delivered):
+        keys, times = list(compress(keys, delivered)), list(compress(times, delivered))
     columns = _Columns(
         first_offset=offsets[0] if offsets else _opened_at(facts.start),
         run_gaps=packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
-        run_lengths=packed(end - start for start, end in zip(starts, [*starts[1:], len(order)], strict=False)),
+        run_lengths=packed(end - start for start, end in zip(starts, [*starts[1:], len(offsets)], strict=False)),
         run_outcomes=bytes(outcomes[start] for start in starts),
         epochs=packed(chain.from_iterable((zigzag(epoch), count) for epoch, count in epochs)),
-        keys=b"".join([facts.keys[fact] or _NO_KEY for fact in delivered]),
-        times=_little_endian(array("q", [facts.times[fact] for fact in delivered])).tobytes(),
+        keys=b"".join([key or _NO_KEY for key in keys]),
+        times=_little_endian(array("q", times)).tobytes(),
     )
     return _encoded(header, columns)
+
+
+def _in_order(facts: Facts) -> Facts:
+    """Return facts in order of offset, leader epoch, outcome; those that are the same in all three stay in their order."""
+    offsets, epochs, outcomes = facts.offsets, facts.epochs, facts.outcomes
+    by_offset = offsets.__getitem__
+    if len(set(offsets)) == len(offsets):
+        order = sorted(range(len(offsets)), key=by_offset)
+    else:
+        order = sorted(range(len(offsets)), key=lambda fact: (offsets[fact], epochs[fact], outcomes[fact]))
+    return Facts(
+        list(map(by_offset, order)),
+        list(map(epochs.__getitem__, order)),
+        list(map(outcomes.__getitem__, order)),
+        list(map(facts.keys.__getitem__, order)),
+        list(map(facts.times.__getitem__, order)),
+        start=facts.start,
+    )
+
+
+def _starts(offsets: Sequence[int], outcomes: Sequence[Outcome]) -> list[int]:
+    """Return where runs begin, in columns that are in order."""
+    following = zip(offsets[1:], offsets, outcomes[1:], outcomes, strict=False)
+    inner = [
+        fact
+        for fact, (offset, before, outcome, other) in enumerate(following, start=1)
+        if offset != before + 1 or outcome is not other
+    ]
+    return [0, *inner] if offsets else []
 
 
 def decode(value: bytes) -> LedgerEntry:

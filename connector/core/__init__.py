@@ -10,6 +10,7 @@ Start reading at ``pipeline.py``; the others are its parts:
     inputs       what the shell reports
     commands     what the shell is asked to do
     policy       what the pipeline is told once
+    runs         records that go on together, as columns
     assignment   one partition while it is ours; composed of:
     offsets        received, resolved, committable
     fact_log       facts on their way to the ledger
@@ -33,5 +34,7 @@ Start reading at ``pipeline.py``; the others are its parts:
     commit_metadata  what a commit rests on
     statistics   what was counted
     status       what people are told
+    expiry       when windows forget
+    vouching     whether we are a member of the group still
     letters      the headers of a dead letter
 """

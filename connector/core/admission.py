@@ -7,14 +7,17 @@ record that cannot be decoded has no time, so the checks of the time pass it by.
 
 from __future__ import annotations
 
+from typing import cast
+
 from connector.core.assignment import Assignment
 from connector.core.dedupe import Sighting
 from connector.core.dispatch import Dispatch
 from connector.core.freshness import Freshness, FreshnessPolicy
 from connector.core.letter_box import PendingLetter
 from connector.core.outcomes import Outcomes
+from connector.core.runs import Run
 from connector.core.statistics import Statistics
-from connector.model import Event, Flaw, Moment, Outcome, Poll, Reason
+from connector.model import Flaw, Moment, Outcome, Poll, Reason
 
 __all__ = ["Admission"]
 
@@ -28,61 +31,115 @@ class Admission:
         self._dispatch = dispatch
         self._statistics = statistics
 
-    def admit(self, assignment: Assignment, poll: Poll, now: Moment) -> None:  # noqa: PLR0912, PLR0915 - a call per check costs more than the check
+    def admit(self, assignment: Assignment, poll: Poll, now: Moment) -> None:
         """Judge the records of a poll. The wall clock must agree with the brokers'."""
-        assignment.read_to(max(poll.log_end, poll.offsets[-1] + 1 if poll.offsets else 0))
-        policy = self._freshness
-        oldest, newest = now.wall_ms - policy.max_age_ms, now.wall_ms + policy.max_skew_ms
-        tracker, facts = assignment.tracker, assignment.facts.waiting
-        resolved, resolved_end = assignment.resolved, assignment.resolved.end
-        window, sight = assignment.window, assignment.window.sight
-        fits, buffer, outcomes = self._dispatch.fits, self._dispatch.buffer, self._outcomes
-        generation, since, received, held, already, known = poll.generation, now.monotonic, 0, 0, [], len(facts)
-        for offset, epoch, time_ms, key, payload, size, record in zip(
-            poll.offsets, poll.epochs, poll.times, poll.keys, poll.payloads, poll.sizes, poll.records, strict=True
-        ):
-            if not tracker.track(offset, epoch):
-                continue
-            received += 1
-            if offset < resolved_end and resolved.covers(offset, epoch):
-                already.append(offset)
-                continue
-            if payload is None:
-                facts.add(offset, epoch, Outcome.IGNORED)
-                continue
-            if time_ms is not None and not oldest <= time_ms <= newest:
-                untimely = policy.judge(time_ms, now.wall_ms)
-                if untimely is Freshness.STALE:
-                    facts.add(offset, epoch, Outcome.STALE)
-                    continue
-                payload = Flaw(Reason.IMPLAUSIBLE_TIME, f"timestamp: {untimely.value}")  # noqa: PLW2901 - the flaw travels in its place
-            held += 1
-            assignment.held_bytes += size
-            if not isinstance(payload, bytes) or time_ms is None:
-                flaw = payload if isinstance(payload, Flaw) else Flaw(Reason.MISSING_FIELD, "timestamp: missing")
-                outcomes.write_letter(assignment, PendingLetter(offset, epoch, flaw, record, size), now)
-                continue
-            event = Event(generation, offset, epoch, time_ms, key, payload, size, record, since)
-            if key is not None:
-                sighting = sight(key, event)
-                if sighting is Sighting.DUPLICATE:
-                    facts.add(offset, epoch, Outcome.DUPLICATE)
-                    held -= 1
-                    assignment.held_bytes -= size
-                    outcomes.repeated(assignment, key, offset)
-                    continue
-                if sighting is Sighting.IN_FLIGHT:
-                    outcomes.compare(assignment, window.wait(key, event), event)
-                    continue
-            if fits(payload):
-                buffer(event)
-            else:
-                outcomes.too_large(assignment, event, now)
-        assignment.held += held
-        tracker.resolve(already)
-        tracker.passed_end(poll.log_end)
-        statistics, added = self._statistics, facts.outcomes[known:]
-        statistics.records += received
-        statistics.already_resolved += len(already)
-        for outcome in (Outcome.IGNORED, Outcome.STALE, Outcome.DUPLICATE):
-            statistics.outcomes[outcome] += added.count(outcome)
+        end = len(poll.offsets)
+        assignment.read_to(max(poll.log_end, poll.offsets[-1] + 1 if end else 0))
+        first = assignment.tracker.track(poll.offsets, poll.epochs)
+        received = end - first
+        for odd in (*self._odd(assignment, poll, first, now), end):
+            if first < odd:
+                run = _run(poll, first, odd, now)
+                assignment.hold(len(run), run.size)
+                assignment.window.claim(run)
+                self._dispatch.buffer(run)
+            if odd < end:
+                self._judge(assignment, poll, odd, now)
+            first = odd + 1
+        self._statistics.records += received
+        assignment.tracker.passed_end(poll.log_end)
+
+    def _odd(self, assignment: Assignment, poll: Poll, first: int, now: Moment) -> list[int]:
+        """Return the positions, from ``first`` on, of the records about which there is something to say.
+
+        Each column is looked at as a whole first: that a record is odd is rare. One too many does
+        no harm, for it is judged by itself.
+        """
+        odd = set(assignment.window.known(poll.keys))
+        fits = self._dispatch.fits
+        payloads, times = poll.payloads, poll.times
+        lengths = [len(payload) if isinstance(payload, bytes) else None for payload in payloads]
+        known = [length for length in lengths if length is not None]
+        if len(known) < len(lengths) or not fits(max(known, default=0)):
+            odd.update(at for at, length in enumerate(lengths) if length is None or not fits(length))
+        oldest, newest = self._timely(now)
+        timely = [time_ms for time_ms in times if time_ms is not None]
+        if len(timely) < len(times) or min(timely, default=oldest) < oldest or max(timely, default=newest) > newest:
+            odd.update(at for at, time_ms in enumerate(times) if time_ms is None or not oldest <= time_ms <= newest)
+        resolved = assignment.resolved
+        if first < len(poll.offsets) and poll.offsets[first] < resolved.end:
+            places = enumerate(zip(poll.offsets, poll.epochs, strict=True))
+            odd.update(at for at, (offset, epoch) in places if resolved.covers(offset, epoch))
+        return sorted(at for at in odd if at >= first)
+
+    def _timely(self, now: Moment) -> tuple[int, int]:
+        return now.wall_ms - self._freshness.max_age_ms, now.wall_ms + self._freshness.max_skew_ms
+
+    def _judge(self, assignment: Assignment, poll: Poll, at: int, now: Moment) -> None:
+        """Judge one record."""
+        offset, epoch, key, payload, time_ms = (
+            poll.offsets[at],
+            poll.epochs[at],
+            poll.keys[at],
+            poll.payloads[at],
+            poll.times[at],
+        )
+        if assignment.resolved.covers(offset, epoch):
+            assignment.tracker.resolve([offset])
+            self._statistics.already_resolved += 1
+            return
+        if payload is None:
+            self._drop(assignment, offset, epoch, Outcome.IGNORED)
+            return
+        oldest, newest = self._timely(now)
+        if time_ms is not None and not oldest <= time_ms <= newest:
+            untimely = self._freshness.judge(time_ms, now.wall_ms)
+            if untimely is Freshness.STALE:
+                self._drop(assignment, offset, epoch, Outcome.STALE)
+                return
+            payload = Flaw(Reason.IMPLAUSIBLE_TIME, f"timestamp: {untimely.value}")
+        if isinstance(payload, Flaw) or time_ms is None:
+            flaw = payload if isinstance(payload, Flaw) else Flaw(Reason.MISSING_FIELD, "timestamp: missing")
+            assignment.hold(1, poll.sizes[at])
+            letter = PendingLetter(offset, epoch, flaw, poll.records[at], poll.sizes[at])
+            self._outcomes.write_letter(assignment, letter, now)
+            return
+        self._judge_event(assignment, _run(poll, at, at + 1, now), key, now)
+
+    def _judge_event(self, assignment: Assignment, run: Run, key: bytes | None, now: Moment) -> None:
+        """Judge an event by its key and by its size."""
+        sighting = Sighting.FIRST if key is None else assignment.window.sight(key)
+        if key is not None and sighting is Sighting.DUPLICATE:
+            self._drop(assignment, run.offsets[0], run.epochs[0], Outcome.DUPLICATE)
+            self._outcomes.repeated(assignment, key, run.offsets[0])
+            return
+        assignment.hold(1, run.size)
+        if key is not None and sighting is Sighting.IN_FLIGHT:
+            self._outcomes.compare(assignment, assignment.window.wait(key, run), run)
+            return
+        assignment.window.claim(run)
+        if self._dispatch.fits(len(run.payloads[0])):
+            self._dispatch.buffer(run)
+        else:
+            self._outcomes.too_large(assignment, run, now)
+
+    def _drop(self, assignment: Assignment, offset: int, epoch: int, outcome: Outcome) -> None:
+        assignment.facts.waiting.add(offset, epoch, outcome)
+        self._statistics.outcomes[outcome] += 1
+
+
+def _run(poll: Poll, first: int, end: int, now: Moment) -> Run:
+    """Return events of a poll, each with a payload and a time."""
+    cut = slice(first, end)
+    times, payloads = cast("list[int]", poll.times[cut]), cast("list[bytes]", poll.payloads[cut])
+    return Run(
+        poll.generation,
+        now.monotonic,
+        poll.offsets[cut],
+        poll.epochs[cut],
+        times,
+        poll.keys[cut],
+        payloads,
+        poll.sizes[cut],
+        poll.records[cut],
+    )

@@ -28,7 +28,8 @@ from connector.core.letter_box import LetterBox, PendingLetter
 from connector.core.offsets import OffsetTracker, ResolvedOffsets
 from connector.core.recovery import Recovery
 from connector.core.retry import NO_JITTER, RetryPolicy
-from connector.model import Event, Facts, Moment, TopicPartition
+from connector.core.runs import Run, count
+from connector.model import Facts, Moment, TopicPartition
 
 __all__ = ["TRANSITIONS", "Assignment", "Phase", "Step"]
 
@@ -161,10 +162,14 @@ class Assignment:
         """Whether nothing is under way for it, and every fact known is confirmed."""
         return not self.in_flight and self.letters.idle and self.facts.idle
 
-    def release(self, held: Event | PendingLetter) -> None:
-        """Hold one record less."""
-        self.held -= 1
-        self.held_bytes -= held.size
+    def hold(self, records: int, size: int) -> None:
+        """Hold so many more records, which take so many bytes."""
+        self.held += records
+        self.held_bytes += size
+
+    def release(self, records: int, size: int) -> None:
+        """Hold so many records less."""
+        self.hold(-records, -size)
 
     # ---- restoring
 
@@ -315,7 +320,7 @@ class Assignment:
         lasted = self.running and now.monotonic - self.running_since > seconds
         return lasted or self.tracker.next_offset > self.start[0]
 
-    def end(self, under_way: list[Event]) -> Seen:
+    def end(self, under_way: list[Run]) -> Seen:
         """End it; return its window, to be freed step by step.
 
         What is under way still takes up memory. All else was given back, and must not keep the
@@ -325,7 +330,8 @@ class Assignment:
         self.restoring.due = None
         self.unreadable = _Unreadable()
         self.letters.give_up_unwritten()
-        held: list[Event | PendingLetter] = [*under_way, *self.letters.under_way.values()]
-        self.held, self.held_bytes = len(held), sum(each.size for each in held)
+        letters = self.letters.under_way.values()
+        self.held = count(under_way) + len(letters)
+        self.held_bytes = sum(run.size for run in under_way) + sum(letter.size for letter in letters)
         seen, self.window = self.window.seen, DedupeWindow(SeenKeys())
         return seen

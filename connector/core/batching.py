@@ -5,10 +5,12 @@ A body is a join of payloads that are encoded already, so its size is known exac
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
-from connector.model import Event
+from connector.core.runs import Run, count
 
 __all__ = ["BatchPolicy", "Batcher", "Envelope"]
 
@@ -20,9 +22,9 @@ class Envelope:
     prefix: bytes
     suffix: bytes
 
-    def wrap(self, events: list[Event]) -> bytes:
+    def wrap(self, runs: list[Run]) -> bytes:
         """Build the body of a request."""
-        return self.prefix + b",".join([event.payload for event in events]) + self.suffix
+        return self.prefix + b",".join(chain.from_iterable([run.payloads for run in runs])) + self.suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,56 +46,69 @@ class Batcher:
     `due`.
     """
 
-    __slots__ = ("_bytes", "_overhead", "_policy", "_queue", "most_bytes")
+    __slots__ = ("_bytes", "_count", "_overhead", "_policy", "_queue", "most_bytes")
 
     def __init__(self, policy: BatchPolicy, envelope: Envelope) -> None:
         self._policy = policy
         self._overhead = len(envelope.prefix) + len(envelope.suffix)
-        self._queue: deque[Event] = deque()
+        self._queue: deque[Run] = deque()
+        self._count = 0
         self._bytes = 0  # payloads and a comma for each
         self.most_bytes = policy.max_bytes
         """Maximum body of a batch of several events: the policy's, or less after `learn`."""
 
     def __len__(self) -> int:
         """Count the buffered events."""
-        return len(self._queue)
+        return self._count
 
-    def fits(self, payload: bytes) -> bool:
-        """Return whether an event can be sent at all: alone in a request."""
-        return self._overhead + len(payload) <= self._policy.max_bytes
+    def fits(self, length: int) -> bool:
+        """Return whether a payload of so many bytes can be sent at all: alone in a request."""
+        return self._overhead + length <= self._policy.max_bytes
 
     def learn(self, most_bytes: int) -> None:
         """Keep batches of several events at or below this size from now on."""
         self.most_bytes = min(self.most_bytes, most_bytes)
 
-    def add(self, event: Event) -> None:
-        """Buffer an event that `fits`."""
-        self._queue.append(event)
-        self._bytes += len(event.payload) + 1
+    def add(self, run: Run) -> None:
+        """Buffer events, each of which `fits`."""
+        self._queue.append(run)
+        self._count += len(run)
+        self._bytes += run.length
 
     @property
     def full(self) -> bool:
         """Whether the next batch is complete: no further event could join it."""
-        return len(self._queue) >= self._policy.max_events or self._overhead + self._bytes > self.most_bytes
+        return self._count >= self._policy.max_events or self._overhead + self._bytes > self.most_bytes
 
     def due(self) -> float | None:
         """Return the monotonic second at which the oldest event has waited long enough; None without events."""
         return self._queue[0].since + self._policy.linger_seconds if self._queue else None
 
-    def take(self, limit: int | None = None) -> list[Event]:
+    def take(self, limit: int | None = None) -> list[Run]:
         """Take the next batch: as much as one request may hold, and at most ``limit`` events."""
-        queue, most = self._queue, min(limit or self._policy.max_events, self._policy.max_events)
-        batch: list[Event] = []
-        size = self._overhead - 1  # one comma less than events
-        while queue and len(batch) < most:
-            size += len(queue[0].payload) + 1
-            if size > self.most_bytes and batch:  # an event that `fits` is sent alone, whatever was learnt
+        batch: list[Run] = []
+        left = min(limit or self._policy.max_events, self._policy.max_events)
+        room = self.most_bytes - self._overhead + 1  # one comma less than events
+        while self._queue and left:
+            run = self._queue.popleft()
+            lengths = [len(payload) + 1 for payload in run.payloads[:left]]
+            if sum(lengths) > room:
+                fitting = bisect_right(list(accumulate(lengths)), room)
+                del lengths[
+                    fitting if batch else max(fitting, 1) :
+                ]  # an event that `fits` is sent alone, whatever was learnt
+            taken, length = len(lengths), sum(lengths)
+            if taken < len(run):
+                self._queue.appendleft(run.part(taken, len(run)))
+            if not taken:
                 break
-            batch.append(queue.popleft())
-        self._bytes -= sum(len(event.payload) + 1 for event in batch)
+            batch.append(run.part(0, taken))
+            left, room = left - taken, room - length
+            self._count, self._bytes = self._count - taken, self._bytes - length
         return batch
 
     def drop(self, generation: int) -> None:
         """Forget the buffered events of an assignment that ends; they were never sent."""
-        self._queue = deque(event for event in self._queue if event.generation != generation)
-        self._bytes = sum(len(event.payload) + 1 for event in self._queue)
+        self._queue = deque(run for run in self._queue if run.generation != generation)
+        self._count = count(self._queue)
+        self._bytes = sum(run.length for run in self._queue)

@@ -37,7 +37,7 @@ class Blame:
 
     def at_fault(self, request: Request, failed: RequestFailed) -> bool:
         """Return whether a request failed as a whole because of its one event."""
-        if len(request.events) > 1:
+        if request.count > 1:
             return False
         if failed.failure is Failure.TOO_LARGE:
             return self.proven(request) or 0 < self.largest_taken < request.size

@@ -19,9 +19,12 @@ from hashlib import blake2b
 from struct import iter_unpack
 from typing import Protocol
 
-from connector.model import Event
+from connector.core.runs import Run
 
-__all__ = ["DedupePolicy", "DedupeWindow", "Seen", "SeenKeys", "Sighting", "derived_id", "digest", "key_id"]
+__all__ = ["Claim", "DedupePolicy", "DedupeWindow", "Seen", "SeenKeys", "Sighting", "derived_id", "digest", "key_id"]
+
+Claim = tuple[int, bytes]
+"""Offset and payload of the event that claimed a key."""
 
 _DIGEST_BYTES = 16
 _PACKED = f"{_DIGEST_BYTES}s"
@@ -211,35 +214,61 @@ class DedupeWindow:
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
-        self._claims: dict[bytes, Event] = {}
-        self._waiting: dict[bytes, deque[Event]] = {}
+        self._claims: dict[bytes | None, Claim] = {}
+        self._waiting: dict[bytes, deque[Run]] = {}
 
-    def sight(self, key: bytes, event: Event) -> Sighting:
-        """Return what is known of an event's key; the first event claims it until `delivered` or `ended`."""
+    def known(self, keys: Sequence[bytes | None]) -> list[int]:
+        """Return the positions of keys that are seen, in flight, or the same as one before them."""
+        seen, claims = self.seen, self._claims
+        different = {key for key in keys if key is not None}
+        if (
+            len(different) == len(keys)
+            and claims.keys().isdisjoint(different)
+            and not any(map(seen.__contains__, different))
+        ):
+            return []  # nearly always
+        found, before = [], set[bytes]()
+        for at, key in enumerate(keys):
+            if key is not None:
+                if key in before or key in claims or key in seen:
+                    found.append(at)
+                before.add(key)
+        return found
+
+    def sight(self, key: bytes) -> Sighting:
+        """Return what is known of a key."""
         if key in self.seen:
             return Sighting.DUPLICATE
-        if key in self._claims:
-            return Sighting.IN_FLIGHT
-        self._claims[key] = event
-        return Sighting.FIRST
+        return Sighting.IN_FLIGHT if key in self._claims else Sighting.FIRST
 
-    def wait(self, key: bytes, copy: Event) -> Event:
+    def claim(self, run: Run) -> None:
+        """Let events claim their keys, of which nothing is known, until `delivered` or `ended`."""
+        self._claims.update(zip(run.keys, zip(run.offsets, run.payloads, strict=True), strict=True))
+        self._claims.pop(None, None)  # an event without a key claims nothing
+
+    def wait(self, key: bytes, copy: Run) -> Claim:
         """Let a copy wait for the event that claimed its key; return that event."""
         self._waiting.setdefault(key, deque()).append(copy)
         return self._claims[key]
 
-    def delivered(self, key: bytes, time_ms: int) -> Iterable[Event]:
-        """Note that Amazon acknowledged the event with this key; return the copies that are duplicates now."""
-        self.seen.add(key, time_ms)
-        self._claims.pop(key, None)
-        return self._waiting.pop(key, ())
+    def delivered(self, keys: Sequence[bytes | None], times: Sequence[int], now_ms: int) -> list[tuple[bytes, Run]]:
+        """Note that Amazon acknowledged events now; return the copies that are duplicates, each with its key."""
+        add, claims = self.seen.add, self._claims
+        for key, time_ms in zip(keys, times, strict=True):
+            if key is not None:
+                add(key, max(time_ms, now_ms))
+                claims.pop(key, None)
+        if not self._waiting:
+            return []
+        return [(key, copy) for key in keys if key is not None for copy in self._waiting.pop(key, ())]
 
-    def ended(self, key: bytes) -> Event | None:
+    def ended(self, key: bytes) -> Run | None:
         """Return the next copy, which takes the place of an event that ended undelivered; None if none waits."""
         waiting = self._waiting.get(key)
         if waiting:
-            self._claims[key] = waiting.popleft()
-            return self._claims[key]
+            copy = waiting.popleft()
+            self.claim(copy)
+            return copy
         self._claims.pop(key, None)
         self._waiting.pop(key, None)
         return None

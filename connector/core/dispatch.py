@@ -62,7 +62,8 @@ from connector.core.breaker import DeadLetterBreaker, DeadLetterPolicy, OutageBr
 from connector.core.concurrency import ConcurrencyLimit
 from connector.core.request import PendingBatch, Request
 from connector.core.retry import RetryPolicy, RetryQueue
-from connector.model import Event, Failure, Moment, RequestFailed
+from connector.core.runs import Run, count, divide
+from connector.model import Failure, Moment, RequestFailed
 
 __all__ = ["Dispatch", "DispatchPolicy"]
 
@@ -191,9 +192,9 @@ class Dispatch:
         """The size that bodies stay below: the policy's, or less since a 413."""
         return self._batcher.most_bytes
 
-    def in_flight(self, generation: int) -> list[Event]:
+    def in_flight(self, generation: int) -> list[Run]:
         """Return the events of an assignment whose outcome is unknown."""
-        return [event for request in self._requests.values() for event in request.events if event.generation == generation]
+        return [run for request in self._requests.values() for run in request.runs if run.generation == generation]
 
     def give_back(self, generation: int) -> None:
         """Forget what was not sent of an assignment that ends."""
@@ -212,10 +213,10 @@ class Dispatch:
         if self._asks_by_something_new:
             return self._new(now, allowed)
         while (again := self._retries.take(now.monotonic)) is not None:
-            if allowed is not None and len(again.events) > allowed:
-                self._retries.add(now.monotonic, again.attempt, again.since, again.events[allowed:])
-                again.events = again.events[:allowed]
-            if again.events:
+            if allowed is not None and count(again.runs) > allowed:
+                again.runs, rest = divide(again.runs, allowed)
+                self._retries.add(now.monotonic, again.attempt, again.since, rest)
+            if again.runs:
                 return again
         asks_at = self._due_for_account()
         if asks_at is not None and asks_at <= now.monotonic:
@@ -233,8 +234,8 @@ class Dispatch:
     def start(self, taken: PendingBatch, now: Moment) -> tuple[Request, bytes]:
         """Note that these events are being sent; return the request and its body."""
         self._number += 1
-        body = self._policy.envelope.wrap(taken.events)
-        request = Request(self._number, taken.events, taken.attempt, taken.since, len(body), now.monotonic, taken.held)
+        body = self._policy.envelope.wrap(taken.runs)
+        request = Request(self._number, taken.runs, taken.attempt, taken.since, len(body), now.monotonic, taken.held)
         self._new_in_turn = taken.number > 0
         self._requests[self._number] = request
         if self.breaker.open:
@@ -265,12 +266,12 @@ class Dispatch:
             self._retries.hasten(now.monotonic)
             self._try_held_at(now.monotonic, 0)
 
-    def again(self, request: Request, events: list[Event], now: Moment) -> None:
+    def again(self, request: Request, runs: list[Run], now: Moment) -> None:
         """Send events again that got no final verdict, while others did."""
-        tries = max(event.tries for event in events)
-        self._retries.add(now.monotonic + self._policy.retry.delay(tries, now.chance), request.attempt, self._number, events)
+        tries = max(run.tries for run in runs)
+        self._retries.add(now.monotonic + self._policy.retry.delay(tries, now.chance), request.attempt, self._number, runs)
 
-    def wait_for_account(self, request: Request, events: list[Event], why: str, now: Moment) -> None:
+    def wait_for_account(self, request: Request, runs: list[Run], why: str, now: Moment) -> None:
         """Hold events that were refused for the account while others passed: they are good, and no other waits for them."""
         self._recovered(now)
         if request.held or self.account is None:
@@ -278,10 +279,10 @@ class Dispatch:
         if request.held or not len(self._held):
             tries = self._held_tries + 1 if request.held else 1
             self._try_held_at(now.monotonic + self._policy.retry.delay(tries, now.chance), tries)
-        for event in events:
-            self._held.add(event)
+        for run in runs:
+            self._held.add(run)
 
-    def unjudged(self, request: Request, events: list[Event], now: Moment) -> None:
+    def unjudged(self, request: Request, runs: list[Run], now: Moment) -> None:
         """Send events again after an answer without any final verdict, which says nothing about any of them."""
         self._recovered(now)
         self._mute += 1
@@ -291,42 +292,42 @@ class Dispatch:
                 now,
                 sure=True,
             )
-        self._back_off(request, events, self._policy.retry.delay(request.attempt + 1, now.chance), now)
+        self._back_off(request, runs, self._policy.retry.delay(request.attempt + 1, now.chance), now)
 
-    def failed(self, request: Request, events: list[Event], failed: RequestFailed, now: Moment) -> None:
-        """Send the events of a request that failed as a whole again: ``events`` are those that are still ours."""
+    def failed(self, request: Request, runs: list[Run], failed: RequestFailed, now: Moment) -> None:
+        """Send the events of a request that failed as a whole again: ``runs`` are those that are still ours."""
         wait = max(failed.retry_after or 0.0, self._policy.retry.delay(request.attempt + 1, now.chance))
         if failed.retry_after is not None:
             self._hold(failed.retry_after, now)
         match failed.failure:
             case Failure.NOT_SENT:
-                if events:
-                    self._retries.add(now.monotonic, request.attempt, request.since, events)
+                if runs:
+                    self._retries.add(now.monotonic, request.attempt, request.since, runs)
             case Failure.TRANSIENT | Failure.TIMEOUT | Failure.UNREADABLE | Failure.RETRY_ALL:
-                self._passing(request, events, failed, wait, now)
+                self._passing(request, runs, failed, wait, now)
             case Failure.THROTTLED:
                 self._recovered(now)
                 self._limit.congested(request.started, now.monotonic)
                 wait = self._throttle(request, failed.retry_after, now)
-                self._retry(request, events, wait, now)
+                self._retry(request, runs, wait, now)
             case Failure.OPERATOR:
                 self._recovered(now)
                 wait = self._ask_operator(failed.detail or failed.reason, now, sure=True)
-                self._retry(request, events, wait, now)
+                self._retry(request, runs, wait, now)
             case Failure.TOO_LARGE | Failure.REFUSED:
                 self._recovered(now)
-                if failed.failure is Failure.TOO_LARGE and len(request.events) > 1:
+                if failed.failure is Failure.TOO_LARGE and request.count > 1:
                     self._learn(max(request.size // 2, self.blame.largest_taken))
-                if len(request.events) > 1:
-                    self._halve(request, events, 0.0, now)
+                if request.count > 1:
+                    self._halve(request, runs, 0.0, now)
                 else:
                     # Behind what is new by then: if something else is delivered, this one is known to be at fault.
                     wait = self._ask_operator(_alone(failed), now, sure=False)
-                    self._retry(request, events, 2 * wait, now)
+                    self._retry(request, runs, 2 * wait, now)
             case _:
                 assert_never(failed.failure)
 
-    def _passing(self, request: Request, events: list[Event], failed: RequestFailed, wait: float, now: Moment) -> None:
+    def _passing(self, request: Request, runs: list[Run], failed: RequestFailed, wait: float, now: Moment) -> None:
         """Send events again whose request failed for a reason that passes.
 
         In an outage a failure says nothing of its events. It is no try of theirs, and they are there
@@ -337,9 +338,9 @@ class Dispatch:
         quiet = self._outage.failed(request.started, now.monotonic, now.chance)
         self._probe_at = max(self._probe_at, now.monotonic + quiet)
         if self._outage.open and failed.failure in _AWAY:
-            self._again(request, events, max(failed.retry_after or 0.0, quiet), request.attempt, now)
+            self._again(request, runs, max(failed.retry_after or 0.0, quiet), request.attempt, now)
         else:
-            self._back_off(request, events, max(wait, self._unreadable(failed, now)), now)
+            self._back_off(request, runs, max(wait, self._unreadable(failed, now)), now)
 
     def due(self, now: Moment) -> float | None:
         """Return the monotonic second at which time alone lets something be sent; None if only an input can."""
@@ -404,22 +405,21 @@ class Dispatch:
             self._limit.restart()
             self._retries.hasten(now.monotonic)
 
-    def _back_off(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
-        if len(events) > 1 and (request.attempt + 1) % _HALVE_EVERY == 0 and self.blame.proven(request):
-            self._halve(request, events, wait, now)
+    def _back_off(self, request: Request, runs: list[Run], wait: float, now: Moment) -> None:
+        if count(runs) > 1 and (request.attempt + 1) % _HALVE_EVERY == 0 and self.blame.proven(request):
+            self._halve(request, runs, wait, now)
         else:
-            self._retry(request, events, wait, now)
+            self._retry(request, runs, wait, now)
 
-    def _retry(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
-        self._again(request, events, wait, request.attempt + 1, now)
+    def _retry(self, request: Request, runs: list[Run], wait: float, now: Moment) -> None:
+        self._again(request, runs, wait, request.attempt + 1, now)
 
-    def _again(self, request: Request, events: list[Event], wait: float, attempt: int, now: Moment) -> None:
-        if events:
-            self._retries.add(now.monotonic + wait, attempt, self._since(request), events)
+    def _again(self, request: Request, runs: list[Run], wait: float, attempt: int, now: Moment) -> None:
+        if runs:
+            self._retries.add(now.monotonic + wait, attempt, self._since(request), runs)
 
-    def _halve(self, request: Request, events: list[Event], wait: float, now: Moment) -> None:
-        middle = (len(events) + 1) // 2
-        for half in (events[:middle], events[middle:]):
+    def _halve(self, request: Request, runs: list[Run], wait: float, now: Moment) -> None:
+        for half in divide(runs, (count(runs) + 1) // 2):
             if half:
                 self._retries.add(now.monotonic + wait, 0, self._since(request), half)
 

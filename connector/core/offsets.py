@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from connector.errors import OutOfOrder
 from connector.model import UNKNOWN_EPOCH
@@ -68,28 +68,34 @@ class OffsetTracker:
         """Count the received offsets at or above the frontier."""
         return len(self._received)
 
-    def track(self, offset: int, epoch: int) -> bool:
-        """Take in a received offset; return False below the start, where everything is committed.
+    def track(self, offsets: Sequence[int], epochs: Sequence[int]) -> int:
+        """Take in received offsets; return how many lie below the start, where everything is committed.
 
         Raises:
-            OutOfOrder: the offset is not above all tracked so far, or lies below a log end that was
+            OutOfOrder: an offset is not above all before it, or lies below a log end that was
                 already passed. It may be a harmless repeat. It may also lie in a gap that the
                 frontier has passed or will pass, so this stops rather than guesses. A client that
                 reads on from one seek never goes back (librdkafka did until 2.4, its issue 4686, on
                 a needless resume), so refusing the harmless case costs nothing.
         """
-        if offset <= self._last:
-            if offset < self._start:
-                return False
-            raise OutOfOrder(
-                f"offset {offset} was received after offset {self._last} of the same partition and assignment: the process "
-                "ends, and its next start reads again from the committed offset"
-            )
-        self._last = offset
-        self._received.append(offset)
-        if not self._runs or self._runs[-1][1] != epoch:
-            self._runs.append((offset, epoch))
-        return True
+        below = bisect_left(offsets, self._start)
+        last = self._last
+        for offset in offsets[below:]:
+            if offset <= last:
+                raise OutOfOrder(
+                    f"offset {offset} was received after offset {last} of the same partition and assignment: the process "
+                    "ends, and its next start reads again from the committed offset"
+                )
+            last = offset
+        self._last = last
+        self._received.extend(offsets[below:])
+        epoch = self._runs[-1][1] if self._runs else None
+        if epochs.count(epoch) < len(epochs):
+            for offset, new in zip(offsets[below:], epochs[below:], strict=True):
+                if new != epoch:
+                    self._runs.append((offset, new))
+                    epoch = new
+        return below
 
     def resolve(self, offsets: Iterable[int]) -> None:
         """Note that these tracked offsets are resolved, and that their facts are in the ledger."""

@@ -7,15 +7,19 @@ duplicates (law L3).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from connector.core import commands, inputs
 from connector.core.assignment import Assignment
 from connector.core.broker_clock import BrokerClock
+from connector.core.dedupe import Claim
 from connector.core.dispatch import Dispatch
 from connector.core.doubts import Doubts
 from connector.core.letter_box import PendingLetter
 from connector.core.policy import Policy
+from connector.core.runs import Run
 from connector.core.statistics import Statistics
-from connector.model import Event, Flaw, Moment, Outcome, Reason
+from connector.model import Flaw, Moment, Outcome, Reason
 
 __all__ = ["Outcomes"]
 
@@ -35,47 +39,50 @@ class Outcomes:
 
     # ---- how a held event ends
 
-    def delivered(self, assignment: Assignment, event: Event, now: Moment) -> None:
-        """Note that Amazon acknowledged an event: from here on its key counts as seen."""
+    def delivered(self, assignment: Assignment, run: Run, now: Moment) -> None:
+        """Note that Amazon acknowledged events: from here on their keys count as seen."""
+        assignment.facts.waiting.extend(run.facts(Outcome.DELIVERED))
         if not assignment.live:
-            self._statistics.late_answers += 1
-            assignment.facts.waiting.add(event.offset, event.epoch, Outcome.DELIVERED, event.key, event.time_ms)
+            self._statistics.late_answers += len(run)
             return
-        self._resolve(assignment, event, Outcome.DELIVERED, event.key, event.time_ms)
-        self._statistics.delivered(now.wall_ms - event.time_ms)
-        if event.key is not None:
-            seen_at = max(event.time_ms, self._clock.brokers_ms(now))
-            for copy in assignment.window.delivered(event.key, seen_at):
-                self._resolve(assignment, copy, Outcome.DUPLICATE)
-                self._statistics.outcomes[Outcome.DUPLICATE] += 1
-                self.repeated(assignment, event.key, copy.offset)
+        assignment.release(len(run), run.size)
+        self._statistics.delivered(now.wall_ms, run.times)
+        for key, copy in assignment.window.delivered(run.keys, run.times, self._clock.brokers_ms(now)):
+            self._resolve(assignment, copy, Outcome.DUPLICATE)
+            self.repeated(assignment, key, copy.offsets[0])
 
-    def dead_letter(self, assignment: Assignment, event: Event, flaw: Flaw, now: Moment) -> None:
-        """Give an event up; its record goes to the dead-letter topic."""
-        letter = PendingLetter(event.offset, event.epoch, flaw, event.record, event.size)
-        self.write_letter(assignment, letter, now)
-        self._make_way(assignment, event.key, now)
+    def dead_letter(self, assignment: Assignment, run: Run, flaw: Flaw, now: Moment) -> None:
+        """Give events up; their records go to the dead-letter topic."""
+        for letter, key in zip(_letters(run, flaw), run.keys, strict=True):
+            self.write_letter(assignment, letter, now)
+            self._make_way(assignment, key, now)
 
-    def too_large(self, assignment: Assignment, event: Event, now: Moment) -> None:
+    def too_large(self, assignment: Assignment, run: Run, now: Moment) -> None:
         """Give up an event that fits into no request."""
-        self.dead_letter(assignment, event, self._too_large(), now)
+        self.dead_letter(assignment, run, self._too_large(), now)
 
-    def went_stale(self, assignment: Assignment, event: Event, now: Moment) -> None:
-        """Drop an event that grew too old while it waited."""
-        self._resolve(assignment, event, Outcome.STALE)
-        self._statistics.outcomes[Outcome.STALE] += 1
-        self._make_way(assignment, event.key, now)
+    def went_stale(self, assignment: Assignment, run: Run, now: Moment) -> None:
+        """Drop events that grew too old while they waited."""
+        self._resolve(assignment, run, Outcome.STALE)
+        for key in run.keys:
+            self._make_way(assignment, key, now)
 
-    def _resolve(
-        self,
-        assignment: Assignment,
-        held: Event | PendingLetter,
-        outcome: Outcome,
-        key: bytes | None = None,
-        time_ms: int = 0,
-    ) -> None:
-        assignment.facts.waiting.add(held.offset, held.epoch, outcome, key, time_ms)
-        assignment.release(held)
+    def fresh(self, assignment: Assignment, run: Run, oldest_ms: int, now: Moment) -> list[Run]:
+        """Return what is still to be sent of a run; what is older than that ends as stale."""
+        if min(run.times) >= oldest_ms:
+            return [run]
+        fresh: list[Run] = []
+        for part, is_stale in run.stretches([time_ms < oldest_ms for time_ms in run.times]):
+            if is_stale:
+                self.went_stale(assignment, part, now)
+            else:
+                fresh.append(part)
+        return fresh
+
+    def _resolve(self, assignment: Assignment, run: Run, outcome: Outcome) -> None:
+        assignment.facts.waiting.extend(run.facts(outcome))
+        assignment.release(len(run), run.size)
+        self._statistics.outcomes[outcome] += len(run)
 
     def _make_way(self, assignment: Assignment, key: bytes | None, now: Moment) -> None:
         """Let the next copy take the place of an event that ended undelivered.
@@ -85,11 +92,11 @@ class Outcomes:
         if key is None or not assignment.running:
             return
         while (copy := assignment.window.ended(key)) is not None:
-            if self._dispatch.fits(copy.payload):
+            if self._dispatch.fits(len(copy.payloads[0])):
                 self._dispatch.buffer(copy)
                 return
-            letter = PendingLetter(copy.offset, copy.epoch, self._too_large(), copy.record, copy.size)
-            self.write_letter(assignment, letter, now)
+            for letter in _letters(copy, self._too_large()):
+                self.write_letter(assignment, letter, now)
 
     def _too_large(self) -> Flaw:
         most = self._policy.dispatch.batch.max_bytes
@@ -120,7 +127,8 @@ class Outcomes:
     def letter_written(self, assignment: Assignment, offset: int) -> None:
         """Resolve the record of a letter that is in the dead-letter topic."""
         letter = assignment.letters.written(offset)
-        self._resolve(assignment, letter, Outcome.DEAD_LETTERED)
+        assignment.facts.waiting.add(letter.offset, letter.epoch, Outcome.DEAD_LETTERED)
+        assignment.release(1, letter.size)
         if assignment.live:
             self._statistics.outcomes[Outcome.DEAD_LETTERED] += 1
             self._statistics.dead_letters[letter.flaw.reason] += 1
@@ -129,7 +137,7 @@ class Outcomes:
         """Write a letter in another manner at once if one may help; else after a back-off."""
         letter = assignment.letters.under_way.pop(failed.offset)
         if not assignment.live:
-            assignment.release(letter)
+            assignment.release(1, letter.size)
         elif letter.refused(failed.code):
             self._out.append(assignment.write(letter))
         else:
@@ -141,7 +149,13 @@ class Outcomes:
         """Note a duplicate that was dropped."""
         self.doubts.repeated(key, assignment.partition, offset, self._statistics.records)
 
-    def compare(self, assignment: Assignment, first: Event, copy: Event) -> None:
+    def compare(self, assignment: Assignment, first: Claim, copy: Run) -> None:
         """Doubt the key of a copy whose content differs from the event in flight: it is dropped once that is taken."""
-        if copy.payload != first.payload and self._policy.dedupe.differ(first.payload, copy.payload):
-            self.doubts.differs(assignment.partition, first.offset, copy.offset)
+        (offset, payload), (other,) = first, copy.payloads
+        if other != payload and self._policy.dedupe.differ(payload, other):
+            self.doubts.differs(assignment.partition, offset, copy.offsets[0])
+
+
+def _letters(run: Run, flaw: Flaw) -> Iterator[PendingLetter]:
+    for offset, epoch, record, size in zip(run.offsets, run.epochs, run.records, run.sizes, strict=True):
+        yield PendingLetter(offset, epoch, flaw, record, size)

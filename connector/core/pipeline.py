@@ -2,7 +2,8 @@
 
 The problem. Records come from partitions that may be taken away at any moment, and go to a vendor
 that may answer late, in part, or not at all. Each must be sent, or dropped for a reason that is
-written down, and neither twice; and nothing that is held may grow without bound.
+written down, and neither twice; nothing that is held may grow without bound; and there are so many
+that what is done for each of them must be next to nothing.
 
 The picture. One input is one turn: route it to the part it concerns, then settle, which asks every
 part what is due now. All commands of a turn come out in order.
@@ -20,16 +21,21 @@ part what is due now. All commands of a turn come out in order.
 
     Assigned ─▶ Restore ─▶ Restored ─▶ (an empty entry) ─▶ Start ─▶ Resume ... Revoked ─▶ drain ─▶ Release
 
-A record is received, held, resolved (its fact is in the ledger), and committed, in this order. What
-an assignment decides alone stands in `assignment`. Here stands what concerns several of them: the
-order of sending, the bound of the buffer, the clocks, the end.
+A record is received, held, resolved (its fact is in the ledger), and committed, in this order. It
+goes this way in a run (see `runs`): a stretch of a poll about which there is nothing to say.
+`Admission` cuts a poll at the odd records; `Dispatch` cuts runs where a batch is full, or halved;
+`Answers` where the verdict changes; the end of a wait where records grew stale. So the records of a
+run always have one fate, and what is decided, is decided about runs.
 
-The laws. The simulation checks each from outside (docs: evidence).
+What an assignment decides alone stands in `assignment`. Here stands what concerns several of them:
+the order of sending, the bound of the buffer, the clocks, the end.
+
+The laws. They hold for each record of a run. The simulation checks each from outside (docs: evidence).
 
 L1  A next offset is committed only when every received record below it is resolved, and its fact is in the ledger.
-L2  A record is resolved by exactly one of: delivered, duplicate, stale, ignored, dead-lettered. It leaves no other way than
-    being given back at the end of its assignment (released).
-L3  A key counts as seen only once Amazon acknowledged its event.
+L2  A record is in one run, or in one letter, until it is resolved, by exactly one of: delivered, duplicate, stale, ignored,
+    dead-lettered. It leaves no other way than being given back at the end of its assignment (released).
+L3  A key counts as seen only once Amazon acknowledged its event. Of the events of a key one is in flight, the others wait.
 L4  After an assignment has ended nothing of it is committed or sent; facts about what was sent are still written down.
 L5  Every buffer has a bound. At the bound the pipeline pauses, it never drops.
 L6  What fails for all alike never dead-letters an event; a verdict on an event stops no other (but for the breaker).
@@ -40,8 +46,8 @@ What must change together. A new input or command needs its branch in `handle` a
 for it. A new thing that is under way needs its part in `Assignment.idle`, or a drain ends without
 it. A new way for a record to end belongs in `Outcomes`, with its number in `model.Outcome`.
 
-The loop over a poll (`admission`) and the loop over verdicts (`answers`) are plain and make one
-`Event` per record that is kept. Everything else happens a handful of times per batch, in `_settle`.
+What is done for each record is done by column, in `runs`, `admission` and `dedupe`; a loop with a
+branch for each is left to the odd ones. All else happens a handful of times per batch, in `_settle`.
 """
 
 from __future__ import annotations
@@ -53,25 +59,20 @@ from connector.core.admission import Admission
 from connector.core.answers import Answers
 from connector.core.assignment import Assignment, Phase, Step
 from connector.core.broker_clock import PROBE_SECONDS, BrokerClock
-from connector.core.dedupe import Seen
 from connector.core.dispatch import Dispatch
 from connector.core.doubts import Doubt
+from connector.core.expiry import Expiry
 from connector.core.outcomes import Outcomes
 from connector.core.policy import Policy
 from connector.core.retry import NO_JITTER
 from connector.core.statistics import Statistics
+from connector.core.vouching import Vouching
 from connector.model import Facts, Moment, Poll, TopicPartition
 
 __all__ = ["MAX_AHEAD", "Pipeline"]
 
 MAX_AHEAD = 100_000
 """Offsets received beyond a partition's frontier: with one event stuck, the others go on this far (about 10 MB)."""
-_VOUCH_AGAIN_SECONDS = 1.0
-"""How often the coordinator is asked whether we are a member still, until it has answered."""
-_EXPIRY_SECONDS = 60.0
-"""How often the windows forget what is too old."""
-_SWEEP_SECONDS = 0.05
-"""Between two steps of a sweep over a window, so that the event loop turns meanwhile."""
 
 
 class Pipeline:
@@ -83,12 +84,11 @@ class Pipeline:
         self._all: dict[int, Assignment] = {}  # by generation; those that ended too, while anything is under way
         self._restarts: dict[TopicPartition, int] = {}  # of a partition, in a row and without progress
         self._unjudged: list[Poll] = []  # polled while the clocks disagreed, not taken in; bounded, for polling is paused
-        self._vouch_at = 0.0  # monotonic second before which the coordinator is not asked again
+        self._vouching = Vouching(policy.dispatch.poll_gate_seconds)
         self._stopping = False
         self._stop_by: float | None = None  # monotonic second at which whatever is still under way is given up
         self._stop_verdict: str | None = None
-        self._expire_at = 0.0
-        self._left: list[Seen] = []  # windows of assignments that ended; freed in steps, for it takes as long as a sweep
+        self._expiry = Expiry()
         self._out: list[commands.Command] = []
         self.statistics = Statistics()
         self.dispatch = Dispatch(policy.dispatch)
@@ -106,7 +106,7 @@ class Pipeline:
     def handle(self, input_: inputs.Input, now: Moment) -> list[commands.Command]:  # noqa: PLR0912 - one line per kind of input
         """Take one input; return what to do, in order."""
         self.clock.look(now)
-        self.vouched = now.monotonic - now.vouched <= self._policy.dispatch.poll_gate_seconds
+        self.vouched = self._vouching.vouched(now)
         match input_:
             case inputs.Polled(polls):
                 for poll in polls:
@@ -174,9 +174,9 @@ class Pipeline:
             if assignment.letters.parked:
                 times.append(self.dispatch.breaker.letter_due())
             if assignment.running:
-                times.append(self._vouch_due(now))
-        if self._all or self._left:
-            times.append(self._expire_at if self.clock.agrees else self.clock.probe_at)
+                times.append(self._vouching.due(now))
+        if self._all or not self._expiry.idle:
+            times.append(self._expiry.due if self.clock.agrees else self.clock.probe_at)
             if self.clock.silent:
                 times.append(self.clock.probe_at)
         return min((time for time in times if time is not None), default=None)
@@ -326,8 +326,7 @@ class Pipeline:
             self._restarts[assignment.partition] = 0
         self.statistics.released += assignment.held
         self._give_back(assignment)
-        self._left.append(assignment.end(self.dispatch.in_flight(generation)))
-        self._expire_at = 0.0
+        self._expiry.ended(assignment.end(self.dispatch.in_flight(generation)))
 
     def _shut_down(self, verdict: str | None, now: Moment) -> None:
         if not self._stopping:
@@ -363,7 +362,7 @@ class Pipeline:
                 self._out.append(commands.StartOver(assignment.partition, assignment.generation))
             if assignment.commits and now.monotonic >= assignment.committing.due:
                 committing.append(assignment)
-        if committing := committing or self._to_vouch_by(now):
+        if committing := committing or self._vouching.to_commit(self._all.values(), now):
             interval = self._policy.flush.interval_seconds
             self._out.append(commands.Commit(tuple(assignment.commit_point(interval, now) for assignment in committing)))
         self._finish_drains(now)
@@ -376,18 +375,15 @@ class Pipeline:
     def _send_due(self, now: Moment) -> None:
         oldest = now.wall_ms - self._policy.freshness.max_age_ms
         while self._may_send() and (batch := self.dispatch.take(now)) is not None:
-            events = batch.events
-            if min(event.time_ms for event in events) < oldest:
-                for event in events:
-                    if event.time_ms < oldest:
-                        self._outcomes.went_stale(self._all[event.generation], event, now)
-                batch.events = [event for event in events if event.time_ms >= oldest]
-            if batch.events:
+            batch.runs = [
+                run for each in batch.runs for run in self._outcomes.fresh(self._all[each.generation], each, oldest, now)
+            ]
+            if batch.runs:
                 request, body = self.dispatch.start(batch, now)
-                for event in request.events:
-                    self._all[event.generation].in_flight += 1
-                generations = frozenset(event.generation for event in request.events)
-                self._out.append(commands.Send(request.number, body, len(request.events), request.attempt, generations))
+                for run in request.runs:
+                    self._all[run.generation].in_flight += len(run)
+                generations = frozenset(run.generation for run in request.runs)
+                self._out.append(commands.Send(request.number, body, request.count, request.attempt, generations))
 
     def _may_send(self) -> bool:
         """Return whether events may be judged, and facts about them be held and written down."""
@@ -413,23 +409,6 @@ class Pipeline:
         if due is not None and due <= now.monotonic:
             assignment.restoring.due = None
             self._out.append(commands.Restore(assignment.partition, assignment.generation, assignment.truncated))
-
-    def _to_vouch_by(self, now: Moment) -> list[Assignment]:
-        """Return what to commit again, so that the coordinator says whether we are a member still; none while that is known.
-
-        It takes a commit from members of this moment alone, and what is committed already may be
-        committed again. Where nothing is, one partition's beginning is: to have no commit is to begin
-        there.
-        """
-        if now.monotonic < self._vouch_due(now):
-            return []
-        running = [assignment for assignment in self._all.values() if assignment.running]
-        if running:
-            self._vouch_at = now.monotonic + _VOUCH_AGAIN_SECONDS
-        return [assignment for assignment in running if assignment.committing.made] or running[:1]
-
-    def _vouch_due(self, now: Moment) -> float:
-        return max(self._vouch_at, now.vouched + self._policy.dispatch.poll_gate_seconds / 2)
 
     def _finish_drains(self, now: Moment) -> None:
         for assignment in list(self._all.values()):
@@ -464,10 +443,7 @@ class Pipeline:
                 self._out.append(command)
 
     def _expire(self, now: Moment) -> None:
-        if now.monotonic < self._expire_at or not self.clock.agrees:
-            return
-        # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
-        oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
-        more = [assignment.window.seen.expire(oldest) for assignment in self._all.values()]
-        self._left = [seen for seen in self._left if seen.free()]
-        self._expire_at = now.monotonic + (_SWEEP_SECONDS if any(more) or self._left else _EXPIRY_SECONDS)
+        if self.clock.agrees:
+            # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
+            oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
+            self._expiry.step((assignment.window.seen for assignment in self._all.values()), oldest, now.monotonic)

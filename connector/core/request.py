@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from connector.model import Event
+from connector.core.runs import Run, count
 
 __all__ = ["PendingBatch", "Request"]
 
@@ -24,7 +24,7 @@ class PendingBatch:
 
     A verdict on any later request proves that Amazon was answering.
     """
-    events: list[Event] = field(compare=False)
+    runs: list[Run] = field(compare=False)
     held: bool = field(compare=False, default=False)
     """Whether they were refused for the account when they were sent last."""
 
@@ -34,7 +34,7 @@ class Request:
     """Events that were sent together."""
 
     number: int
-    events: list[Event]
+    runs: list[Run]
     attempt: int
     """Failures of these events before, as a request."""
     since: int | None
@@ -45,3 +45,8 @@ class Request:
     """Monotonic second."""
     held: bool = False
     """Whether these events were refused for the account when they were sent last."""
+
+    @property
+    def count(self) -> int:
+        """Number of events."""
+        return count(self.runs)

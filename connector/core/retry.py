@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from connector.core.request import PendingBatch
-from connector.model import Event
+from connector.core.runs import Run
 
 __all__ = ["NO_JITTER", "RetryPolicy", "RetryQueue"]
 
@@ -50,10 +50,10 @@ class RetryQueue:
         self._heap: list[PendingBatch] = []
         self._number = 0
 
-    def add(self, due: float, attempt: int, since: int | None, events: list[Event]) -> None:
+    def add(self, due: float, attempt: int, since: int | None, runs: list[Run]) -> None:
         """Let events wait until a monotonic second."""
         self._number += 1
-        heappush(self._heap, PendingBatch(due, self._number, attempt, since, events))
+        heappush(self._heap, PendingBatch(due, self._number, attempt, since, runs))
 
     def due(self) -> float | None:
         """Return the monotonic second at which the next group may be sent; None if none waits."""
@@ -74,4 +74,4 @@ class RetryQueue:
     def drop(self, generation: int) -> None:
         """Forget the events of an assignment that ends."""
         for group in self._heap:
-            group.events = [event for event in group.events if event.generation != generation]
+            group.runs = [run for run in group.runs if run.generation != generation]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from connector.core.doubts import Kind
@@ -48,9 +49,17 @@ class Statistics:
         """Number of records that are resolved."""
         return sum(self.outcomes.values()) + self.already_resolved
 
-    def delivered(self, age_ms: int) -> None:
-        """Count a delivered event by its age at the acknowledgement."""
-        self.outcomes[Outcome.DELIVERED] += 1
-        seconds = age_ms / 1000
-        self.event_to_ack[bisect_left(AGE_BOUNDS_SECONDS, seconds)] += 1
-        self.event_to_ack_seconds += seconds
+    def delivered(self, wall_ms: int, times: Sequence[int]) -> None:
+        """Count delivered events, at least one, by their ages at the acknowledgement."""
+        oldest, youngest = min(times), max(times)
+        first, last = (bisect_left(AGE_BOUNDS_SECONDS, (wall_ms - time_ms) / 1000) for time_ms in (youngest, oldest))
+        left = len(times)
+        if first < last:
+            ordered = sorted(times)
+            for place in range(first, last):
+                older = bisect_left(ordered, wall_ms - AGE_BOUNDS_SECONDS[place] * 1000)
+                self.event_to_ack[place] += left - older
+                left = older
+        self.event_to_ack[last] += left
+        self.event_to_ack_seconds += (wall_ms * len(times) - sum(times)) / 1000
+        self.outcomes[Outcome.DELIVERED] += len(times)

@@ -151,7 +151,9 @@ class Backlog:
 
     def _dated(self, batch: PartitionBatch) -> list[PartitionBatch]:
         """Date back the records that were in the log already when an earlier one began to wait."""
-        end, since = self._seen.get(batch.origin.partition, (0, batch.since))
+        if batch.origin.partition not in self._seen:
+            return [batch]
+        end, since = self._seen[batch.origin.partition]
         older = sum((message.offset() or 0) < end for message in batch.messages)
         if not older or since >= batch.since:
             return [batch]

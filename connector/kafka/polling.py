@@ -10,8 +10,10 @@ have ended, so a poll hands out only what belongs to a current one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, Message
 
@@ -102,34 +104,54 @@ class Poller:
     def _current(self, batches: dict[Origin, PartitionBatch]) -> list[PartitionBatch]:
         return [batch for origin, batch in batches.items() if self._assignments.is_current(origin)]
 
-    def _take_in(self, messages: Iterable[Message], batches: dict[Origin, PartitionBatch]) -> None:
-        for message in messages:
-            error = message.error()
-            topic, number = message.topic(), message.partition()
+    def _take_in(self, messages: Sequence[Message], batches: dict[Origin, PartitionBatch]) -> None:
+        first = 0
+        labels = [(message.topic(), message.partition(), message.error() is None) for message in messages]
+        for (topic, number, is_record), same in groupby(labels):
+            end = first + len(list(same))
+            stretch, first = messages[first:end], end
             partition = TopicPartition(topic, number) if topic is not None and number is not None else None
-            if error is not None and error.code() != _END:
-                self._take_error(error, partition, message.offset())
-                continue
-            origin = self._assignments.origin(partition) if partition is not None else None
-            if partition is not None and origin is not None and self._positions.takes(partition):
-                self._take_record(partition, origin, message, batches)
+            if is_record:
+                self._take_records(partition, stretch, batches)
+            else:
+                for message in stretch:
+                    self._take_report(partition, message, batches)
         for batch in self._current(batches):
             self._positions.advance(batch.origin.partition, batch.messages[-1] if batch.messages else None)
 
-    def _take_record(
-        self, partition: TopicPartition, origin: Origin, message: Message, batches: dict[Origin, PartitionBatch]
+    def _take_records(
+        self, partition: TopicPartition | None, messages: Sequence[Message], batches: dict[Origin, PartitionBatch]
     ) -> None:
-        """Take in a record, or the end of a log, which the client hands out as an error."""
-        offset, ends = message.offset() or 0, message.error() is not None
-        if not ends and self._positions.is_below(partition, offset):
+        """Take in records of one partition, one after the other."""
+        batch = self._batch(partition, batches)
+        if batch is None:
+            return
+        partition = batch.origin.partition
+        if self._positions.is_below(partition, min([message.offset() or 0 for message in messages])):
             self._events.consumer_error("POSITION_LOST", partition)
             self._assignments.begin_anew(partition)
-            return
-        batch = batches.setdefault(origin, PartitionBatch(origin, [], self._host.monotonic()))
-        if ends:
-            batch.log_end = self._positions.log_ends(partition, offset)
         else:
-            batch.messages.append(message)
+            batch.messages.extend(messages)
+
+    def _take_report(
+        self, partition: TopicPartition | None, message: Message, batches: dict[Origin, PartitionBatch]
+    ) -> None:
+        """Take an error, or the end of a log, which the client hands out as one."""
+        error = cast("KafkaError", message.error())
+        if error.code() != _END:
+            self._take_error(error, partition, message.offset())
+        elif (batch := self._batch(partition, batches)) is not None:
+            batch.log_end = self._positions.log_ends(batch.origin.partition, message.offset() or 0)
+
+    def _batch(self, partition: TopicPartition | None, batches: dict[Origin, PartitionBatch]) -> PartitionBatch | None:
+        """Return where records of a partition go; None if they are dropped."""
+        origin = self._assignments.origin(partition) if partition is not None else None
+        if origin is None or not self._positions.takes(partition):
+            return None
+        batch = batches.get(origin)
+        if batch is None:
+            batch = batches[origin] = PartitionBatch(origin, [], self._host.monotonic())
+        return batch
 
     def _take_error(self, error: KafkaError, partition: TopicPartition | None, offset: int | None) -> None:
         """Take an error of the client, or of a partition.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import patch
 
 import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from connector.amazon import answers
 from connector.amazon.answers import MOST_RETRY_AFTER, failed_request, read_answer, retry_after_seconds
 from connector.model import DELIVERED, NO_VERDICT, Failure, RequestFailed, Verdict, VerdictKind, Verdicts
 
@@ -384,6 +386,34 @@ def test_read_is_total(status: int, body: bytes, count: int, first_index: int, h
         assert len(answer.verdicts) == count
     else:
         assert not 200 <= status < 300
+
+
+_NEARLY_PLAIN = (
+    st.permutations([0, 1, 2])
+    | st.permutations([1, 2, 3])
+    | st.lists(st.sampled_from([0, 1, 2, 3, 1.0, True, "1", None]), min_size=2, max_size=4)
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    indices=st.sampled_from([[0, 1, 2], [1, 2, 3]]) | _NEARLY_PLAIN,
+    error=st.sampled_from([None, [], {}, 0, "", [{"index": 1}]]),
+    odd=st.sampled_from([None, [], "text", {}, 1]),
+    count=st.integers(2, 4),
+    first_index=st.integers(0, 1),
+)
+def test_an_answer_that_takes_every_event_in_order_is_read_as_its_items_would_be(
+    indices: list[object], error: object, odd: object, count: int, first_index: int
+) -> None:
+    success: list[object] = [{"index": index, "message": "ok"} for index in indices]
+    if odd is not None:
+        success[1] = odd
+    body = orjson.dumps({"success": success, "error": error})
+    at_once = read_answer(200, {}, body, count, first_index=first_index)
+    with patch.object(answers, "_all_delivered_in_order", lambda *_: False):
+        by_item = read_answer(200, {}, body, count, first_index=first_index)
+    assert at_once == by_item
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

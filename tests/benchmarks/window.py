@@ -20,7 +20,7 @@ from random import Random
 
 from connector.core.dedupe import DedupeWindow
 from connector.native import codec_for
-from tests.core.builders import DAY_MS, NOW_MS, an_event
+from tests.core.builders import DAY_MS, NOW_MS, a_run
 
 __all__ = ["Measured", "main", "measured"]
 
@@ -86,14 +86,11 @@ def _measure(keys: int, codec: str) -> Measured:
     )
 
 
-_EVENT = an_event()
-
-
 def _deliver(window: DedupeWindow, batch: list[bytes], time_ms: int) -> None:
-    for key in batch:
-        window.sight(key, _EVENT)
-    for key in batch:
-        window.delivered(key, time_ms)
+    run, times = a_run(batch), [time_ms] * len(batch)
+    window.known(run.keys)
+    window.claim(run)
+    window.delivered(run.keys, times, time_ms)
 
 
 def _seconds(work: Callable[[], object]) -> float:

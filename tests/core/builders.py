@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from connector.model import Event, Flaw, Moment, Poll, TopicPartition
+from connector.core.runs import Run
+from connector.model import Flaw, Moment, Poll, TopicPartition
 
-__all__ = ["DAY_MS", "NOW_MS", "PLACE", "an_event", "at", "key_of", "poll_of"]
+__all__ = ["DAY_MS", "NOW_MS", "PLACE", "a_run", "an_event", "at", "key_of", "poll_of"]
 
 DAY_MS = 86_400_000
 NOW_MS = 1_800_000_000_000
@@ -21,10 +22,19 @@ def key_of(name: str) -> bytes:
 
 def an_event(
     offset: int = 0, *, payload: bytes = b"{}", generation: int = 1, since: float = 0.0, key: str | None = None
-) -> Event:
-    return Event(
-        generation, offset, 0, NOW_MS, None if key is None else key_of(key), payload, len(payload), f"record {offset}", since
-    )
+) -> Run:
+    """A run of one."""
+    name = None if key is None else key_of(key)
+    return Run(generation, since, [offset], [0], [NOW_MS], [name], [payload], [len(payload)], [f"record {offset}"])
+
+
+def a_run(keys: Sequence[bytes | None] = (), *, first: int = 0, payloads: Sequence[bytes] = (), generation: int = 1) -> Run:
+    """A run of so many keys, or payloads."""
+    count = max(len(keys), len(payloads))
+    offsets = list(range(first, first + count))
+    bodies, names = list(payloads) or [b"{}"] * count, list(keys) or [None] * count
+    sizes, records = [len(body) for body in bodies], [f"record {offset}" for offset in offsets]
+    return Run(generation, 0.0, offsets, [0] * count, [NOW_MS] * count, names, bodies, sizes, list(records))
 
 
 def at(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connector.core import commands, inputs, status
+from connector.core.batching import BatchPolicy
 from connector.core.doubts import Doubt, Kind
 from connector.model import (
     DELIVERED,
@@ -28,9 +32,47 @@ from tests.core.conversation import (
     commits,
     good,
     letters,
+    sending,
     sends,
     written,
 )
+
+# ---- a poll is cut into runs
+
+_RECORDS = st.lists(
+    st.tuples(
+        st.sampled_from([None, "a", "b", "c", "d"]),
+        st.sampled_from([b"1", b"22", b"x" * 99, FLAW, None]) | st.just(b"333"),
+        st.sampled_from([NOW_MS, NOW_MS - 1, NOW_MS - 2 * WEEK_MS, NOW_MS + 300_001, None]) | st.just(NOW_MS),
+        st.integers(1, 2),
+    ),
+    max_size=12,
+)
+
+
+@given(records=_RECORDS, resolved=st.sets(st.integers(0, 20), max_size=3), delivered=st.booleans())
+def test_it_makes_no_difference_whether_records_come_in_one_poll_or_one_by_one(
+    records: list[tuple[str | None, bytes | Flaw | None, int | None, int]], resolved: set[int], delivered: bool
+) -> None:
+    told = []
+    for at_once in (True, False):
+        talk = Conversation(sending(batch=BatchPolicy(10, 100, 5.0)))
+        talk.start(recovery=a_recovery(2, seen=("a",), resolved=tuple(resolved)))
+        offsets = list(accumulate((gap for *_, gap in records), initial=0))  # the first may lie below the start
+        shapes = [(at, key, payload, time_ms) for at, (key, payload, time_ms, _) in zip(offsets, records, strict=False)]
+        polls = [poll_of(*shapes)] if at_once else [poll_of(shape) for shape in shapes]
+        out = [command for poll in polls for command in talk.tell(inputs.Polled((poll,)))]
+        sent = talk.wait(5.0)
+        for body in sends(sent):
+            count = len(body[1:-1].split(b","))
+            sent += talk.verdicts(body, *[DELIVERED if delivered else REJECTED] * count)
+        sent += talk.wait(5.0)
+        (part,) = talk.pipeline.assignments
+        out = [command for command in out if not isinstance(command, commands.Commit)]  # due after each poll
+        facts = set(zip(part.facts.waiting.offsets, part.facts.waiting.outcomes, strict=True))
+        told.append((out, sent, facts, talk.outcomes, part.held, part.held_bytes, part.tracker.next_offset))
+    assert told[0] == told[1]
+
 
 # ---- the order of the checks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from weakref import ref
 
 import pytest
 
@@ -21,6 +22,7 @@ from connector.model import (
     Verdict,
     VerdictKind,
 )
+from tests.core.builders import poll_of
 from tests.core.conversation import (
     POLICY,
     RETRY,
@@ -54,6 +56,32 @@ def test_an_event_without_a_final_verdict_is_tried_again_until_it_is_given_up_as
         Flaw(Reason.NO_VERDICT, "no verdict on this event"),
     ]
     assert talk.pipeline.statistics.retries == {"no-verdict": 4}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_answer_has_a_verdict_for_each_event_and_no_more(count: int) -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0), good(1))
+    with pytest.raises(ValueError, match=f"{count} verdicts on 2 events"):
+        talk.verdicts(b"[0,1]", *[DELIVERED] * count)
+
+
+def test_an_event_that_is_tried_again_keeps_no_other_record_in_memory() -> None:
+    talk, records = Conversation(), [_Record() for _ in range(3)]
+    left = [ref(record) for record in records]
+    talk.start()
+    poll = poll_of(good(0, "a"), good(1, "b"), good(2, "c"))
+    poll.records = list(records)
+    records.clear()
+    talk.tell(inputs.Polled((poll,)))
+    del poll
+    talk.verdicts(b"[0,1,2]", DELIVERED, NO_VERDICT, DELIVERED)
+    assert [record() is not None for record in left] == [False, True, False]
+
+
+class _Record:
+    pass
 
 
 def test_a_request_that_fails_as_a_whole_is_tried_without_bound_and_dead_letters_nothing() -> None:

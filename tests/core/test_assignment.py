@@ -43,7 +43,7 @@ def test_it_commits_only_while_running_or_draining(phase: Phase, commits: bool) 
     part = _recovered()
     part.phase = phase
     assert not part.commits
-    part.tracker.track(40, 3)
+    part.tracker.track([40], [3])
     part.tracker.resolve([40])
     assert part.commits is commits
 

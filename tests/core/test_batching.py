@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.batching import Batcher, BatchPolicy, Envelope
-from tests.core.builders import an_event
+from tests.core.builders import a_run, an_event
 
 ENVELOPE = Envelope(b'{"e":[', b"]}")
 
@@ -16,26 +16,35 @@ def _batcher(*, max_events: int = 3, max_bytes: int = 100, linger: float = 1.0) 
 
 
 @given(
-    sizes=st.lists(st.integers(0, 22), max_size=30),
+    runs=st.lists(st.lists(st.integers(0, 22), min_size=1, max_size=9), max_size=9),
     max_events=st.integers(1, 5),
     limits=st.lists(st.sampled_from([None, 1, 2, 9]), min_size=1, max_size=4),
 )
 def test_the_batches_joined_are_what_was_added_and_none_is_over_a_limit(
-    sizes: list[int], max_events: int, limits: list[int | None]
+    runs: list[list[int]], max_events: int, limits: list[int | None]
 ) -> None:
     batcher = _batcher(max_events=max_events, max_bytes=30)
-    added = [an_event(offset, payload=b"x" * size) for offset, size in enumerate(sizes)]
-    for event in added:
-        assert batcher.fits(event.payload)
-        batcher.add(event)
-    taken = []
+    added: list[tuple[int, bytes]] = []
+    for sizes in runs:
+        first = len(added)
+        payloads = [bytes([first + at]) * size for at, size in enumerate(sizes)]
+        assert all(batcher.fits(len(payload)) for payload in payloads)
+        batcher.add(a_run(payloads=payloads, first=first))
+        added += list(enumerate(payloads, start=first))
+    assert len(batcher) == len(added)
+    taken: list[tuple[int, bytes]] = []
     turn = 0
     while len(batcher):
-        limit = limits[turn % len(limits)]
-        batch = batcher.take(limit)
-        assert 1 <= len(batch) <= min(max_events, limit or max_events)
-        assert len(ENVELOPE.wrap(batch)) <= 30
-        taken += batch
+        most = min(max_events, limits[turn % len(limits)] or max_events)
+        batch = batcher.take(limits[turn % len(limits)])
+        events = [event for run in batch for event in zip(run.offsets, run.payloads, strict=True)]
+        assert 1 <= len(events) <= most
+        body = ENVELOPE.wrap(batch)
+        assert len(body) <= 30
+        taken += events
+        left = added[len(taken) :]
+        assert len(events) == most or not left or len(body) + len(left[0][1]) + 1 > 30, "no further event fits"
+        assert len(batcher) == len(left)
         turn += 1
     assert taken == added
     assert not batcher.full
@@ -44,8 +53,8 @@ def test_the_batches_joined_are_what_was_added_and_none_is_over_a_limit(
 
 def test_an_event_fits_if_it_can_be_sent_alone() -> None:
     batcher = _batcher(max_bytes=20)
-    assert batcher.fits(b"x" * 12)
-    assert not batcher.fits(b"x" * 13)
+    assert batcher.fits(12)
+    assert not batcher.fits(13)
     assert len(ENVELOPE.wrap([an_event(payload=b"x" * 12)])) == 20
 
 
@@ -90,8 +99,8 @@ def test_an_assignment_that_ends_takes_its_events_and_their_bytes_along() -> Non
         batcher.add(an_event(offset, generation=offset % 2, payload=b"x" * 20))
     batcher.drop(0)
     assert len(batcher) == 2
-    left = [(batcher.full, [event.offset for event in batcher.take()], batcher.full) for _ in range(2)]
-    assert left == [(True, [1], False), (False, [3], False)]
+    left = [(batcher.full, [run.offsets for run in batcher.take()], batcher.full) for _ in range(2)]
+    assert left == [(True, [[1]], False), (False, [[3]], False)]
 
 
 def test_a_body_is_the_payloads_between_prefix_and_suffix() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.dedupe import DedupePolicy, DedupeWindow, SeenKeys, Sighting, derived_id, digest, key_id
-from connector.model import Event
-from tests.core.builders import DAY_MS, NOW_MS, an_event, key_of
+from connector.core.runs import Run
+from tests.core.builders import DAY_MS, NOW_MS, a_run, an_event, key_of
 
 A, B = key_of("a"), key_of("b")
 
@@ -209,68 +210,107 @@ def _window() -> DedupeWindow:
 
 def test_a_key_is_seen_only_after_its_event_was_delivered() -> None:
     window = _window()
-    assert window.sight(A, an_event()) is Sighting.FIRST
-    assert window.sight(A, an_event()) is Sighting.IN_FLIGHT
+    assert window.sight(A) is Sighting.FIRST
+    window.claim(a_run([A]))
+    assert window.sight(A) is Sighting.IN_FLIGHT
     assert A not in window.seen
-    assert list(window.delivered(A, NOW_MS)) == []
-    assert window.sight(A, an_event()) is Sighting.DUPLICATE
+    assert window.delivered([A], [NOW_MS], NOW_MS) == []
+    assert window.sight(A) is Sighting.DUPLICATE
 
 
-def test_copies_of_a_delivered_event_are_duplicates_all_at_once() -> None:
-    window, first, copies = _window(), an_event(0), [an_event(1), an_event(2)]
-    window.sight(A, first)
+def test_an_event_without_a_key_claims_nothing_and_is_never_known() -> None:
+    window = _window()
+    window.claim(a_run([None, A, None]))
+    assert window.known([None, A, B, None]) == [1]
+    assert window.delivered([None, A, None], [NOW_MS] * 3, NOW_MS) == []
+    assert window.known([None, None]) == []
+    assert len(window.seen) == 1
+
+
+@given(seen=st.sets(st.integers(0, 5)), claimed=st.sets(st.integers(0, 5)), column=st.lists(st.none() | st.integers(0, 5)))
+def test_known_is_what_is_seen_or_claimed_or_stands_before(
+    seen: set[int], claimed: set[int], column: list[int | None]
+) -> None:
+    window, keys = _window(), [None if name is None else key_of(str(name)) for name in column]
+    for name in seen:
+        window.seen.add(key_of(str(name)), NOW_MS)
+    window.claim(a_run([key_of(str(name)) for name in claimed]))
+    expected = [at for at, name in enumerate(column) if name is not None and (name in seen | claimed or name in column[:at])]
+    assert window.known(keys) == expected
+
+
+@pytest.mark.parametrize(("event_ms", "now_ms"), [(NOW_MS, NOW_MS - DAY_MS), (NOW_MS - DAY_MS, NOW_MS)])
+def test_a_key_is_kept_by_its_event_time_or_its_acknowledgement_whichever_is_later(event_ms: int, now_ms: int) -> None:
+    window = _window()
+    window.claim(a_run([A]))
+    window.delivered([A], [event_ms], now_ms)
+    while window.seen.expire(NOW_MS):
+        pass
+    assert A in window.seen
+
+
+def test_copies_of_delivered_events_are_duplicates_all_at_once() -> None:
+    window, copies = _window(), [an_event(2), an_event(3)]
+    window.claim(a_run([A, B], payloads=[b"first", b"other"]))
     for copy in copies:
-        assert window.wait(A, copy) is first
-    assert list(window.delivered(A, NOW_MS)) == copies
+        assert window.wait(A, copy) == (0, b"first")
+    other = an_event(4)
+    assert window.wait(B, other) == (1, b"other")
+    delivered = window.delivered([A, B], [NOW_MS] * 2, NOW_MS)
+    assert delivered == [(A, copies[0]), (A, copies[1]), (B, other)]
+    assert window.delivered([A, B], [NOW_MS] * 2, NOW_MS) == []
 
 
 def test_an_event_that_ended_undelivered_makes_room_for_the_next_copy_until_none_waits() -> None:
-    window, first, second = _window(), an_event(1), an_event(2)
-    window.sight(A, an_event())
+    window, first, second = _window(), an_event(1, payload=b"1", key="a"), an_event(2, payload=b"2", key="a")
+    window.claim(an_event(key="a"))
     window.wait(A, first)
     window.wait(A, second)
     assert window.ended(A) is first
-    assert window.sight(A, an_event()) is Sighting.IN_FLIGHT
-    third = an_event(3)
-    assert window.wait(A, third) is first, "which has taken the place"
+    assert window.sight(A) is Sighting.IN_FLIGHT
+    third = an_event(3, key="a")
+    assert window.wait(A, third) == (1, b"1"), "which has taken the place"
     assert window.ended(A) is second
     assert window.ended(A) is third
     assert window.ended(A) is None
-    assert window.sight(A, an_event()) is Sighting.FIRST
+    assert window.sight(A) is Sighting.FIRST
 
 
 def test_an_event_that_ended_without_copies_leaves_nothing_behind() -> None:
     window = _window()
-    window.sight(A, an_event())
+    window.claim(a_run([A]))
     assert window.ended(A) is None
-    assert window.sight(A, an_event()) is Sighting.FIRST
+    assert window.sight(A) is Sighting.FIRST
 
 
 def test_keys_do_not_mind_each_other() -> None:
     window = _window()
-    window.sight(A, an_event())
-    assert window.sight(B, an_event()) is Sighting.FIRST
-    window.delivered(A, NOW_MS)
-    assert window.sight(B, an_event()) is Sighting.IN_FLIGHT
+    window.claim(a_run([A]))
+    assert window.sight(B) is Sighting.FIRST
+    window.claim(a_run([B]))
+    window.delivered([A], [NOW_MS], NOW_MS)
+    assert window.sight(B) is Sighting.IN_FLIGHT
 
 
-@given(st.lists(st.tuples(st.sampled_from(["sight", "delivered", "ended"]), st.sampled_from([A, B])), max_size=30))
-def test_no_copy_is_ever_lost_or_given_twice(steps: list[tuple[str, bytes]]) -> None:
-    window, waiting, number = _window(), {A: list[Event](), B: list[Event]()}, 0
+@given(st.lists(st.tuples(st.sampled_from(["sight", "delivered", "ended"]), st.sampled_from(["a", "b"])), max_size=30))
+def test_no_copy_is_ever_lost_or_given_twice(steps: list[tuple[str, str]]) -> None:
+    window, waiting, number = _window(), {A: list[Run](), B: list[Run]()}, 0
     claimed: set[bytes] = set()
-    for step, key in steps:
+    for step, name in steps:
+        key = key_of(name)
         if step == "sight":
-            sighting = window.sight(key, an_event())
+            sighting = window.sight(key)
             expected = Sighting.DUPLICATE if key in window.seen else Sighting.IN_FLIGHT if key in claimed else Sighting.FIRST
             assert sighting is expected
             if sighting is Sighting.IN_FLIGHT:
                 number += 1
-                waiting[key].append(an_event(number))
+                waiting[key].append(an_event(number, key=name))
                 window.wait(key, waiting[key][-1])
             elif sighting is Sighting.FIRST:
+                window.claim(an_event(key=name))
                 claimed.add(key)
         elif key in claimed and step == "delivered":
-            assert list(window.delivered(key, NOW_MS)) == waiting[key]
+            assert window.delivered([key], [NOW_MS], NOW_MS) == [(key, copy) for copy in waiting[key]]
             waiting[key] = []
             claimed.remove(key)
         elif key in claimed:

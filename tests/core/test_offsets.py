@@ -29,17 +29,17 @@ class _TrackerBesideNaiveSets(RuleBasedStateMachine):
     @rule(gap=st.integers(1, 3), epoch=st.integers(-1, 2))
     def receive(self, gap: int, epoch: int) -> None:
         self.highest += gap
-        assert self.tracker.track(self.highest, epoch)
+        assert self.tracker.track([self.highest], [epoch]) == 0
         self.received[self.highest] = epoch
 
     @rule(back=st.integers(0, 8))
     def receive_again(self, back: int) -> None:
         offset = self.highest - back
         if offset < self.START:
-            assert not self.tracker.track(offset, 9)
+            assert self.tracker.track([offset], [9]) == 1
         else:
             with pytest.raises(OutOfOrder, match=f"offset {offset} was received after offset {self.highest}"):
-                self.tracker.track(offset, 9)
+                self.tracker.track([offset], [9])
 
     @rule(markers=st.integers(0, 2))
     def read_to_the_end(self, markers: int) -> None:
@@ -84,7 +84,7 @@ def test_every_order_of_resolving_six_records_ends_at_the_same_frontier_and_neve
         for order in permutations(offsets):
             tracker, open_offsets = OffsetTracker(10), set(offsets)
             for offset in offsets:
-                tracker.track(offset, 0)
+                tracker.track([offset], [0])
             for offset in order:
                 tracker.resolve([offset])
                 open_offsets.remove(offset)
@@ -95,7 +95,7 @@ def test_every_order_of_resolving_six_records_ends_at_the_same_frontier_and_neve
 
 def test_a_gap_is_not_a_record() -> None:
     tracker = OffsetTracker(0)
-    tracker.track(7, 0)
+    tracker.track([7], [0])
     tracker.resolve([7])
     assert tracker.next_offset == 8
 
@@ -103,14 +103,14 @@ def test_a_gap_is_not_a_record() -> None:
 def test_an_open_record_holds_back_the_frontier() -> None:
     tracker = OffsetTracker(0)
     for offset in (0, 1, 2):
-        tracker.track(offset, offset)
+        tracker.track([offset], [offset])
     tracker.resolve([0, 2])
     assert (tracker.next_offset, tracker.epoch, len(tracker)) == (1, 0, 2)
 
 
 def test_a_record_below_the_start_is_not_tracked() -> None:
     tracker = OffsetTracker(5)
-    assert not tracker.track(4, 0)
+    assert tracker.track([4], [0]) == 1
     assert len(tracker) == 0
 
 
@@ -145,8 +145,8 @@ def test_the_end_of_the_log_is_passed_once_nothing_before_it_is_open_and_keeps_t
     tracker = OffsetTracker(4, epoch=2)
     tracker.passed_end(6)
     assert (tracker.next_offset, tracker.epoch) == (6, 2)
-    tracker.track(6, 3)
-    tracker.track(7, 3)
+    tracker.track([6], [3])
+    tracker.track([7], [3])
     tracker.passed_end(9)
     tracker.resolve([7])
     assert tracker.next_offset == 6

@@ -36,7 +36,7 @@ def test_groups_come_out_when_their_time_has_come_soonest_first() -> None:
     assert queue.take(1.999) is None
     group = queue.take(2.0)
     assert group is not None
-    assert (group.events, group.attempt) == (early, 1)
+    assert (group.runs, group.attempt) == (early, 1)
     assert queue.due() == 5.0
 
 
@@ -45,7 +45,7 @@ def test_groups_of_one_instant_keep_the_order_they_failed_in() -> None:
     for offset in range(5):
         queue.add(1.0, 1, 0, [an_event(offset)])
     groups = [queue.take(1.0) for _ in range(5)]
-    assert [group.events[0].offset for group in groups if group is not None] == [0, 1, 2, 3, 4]
+    assert [group.runs[0].offsets[0] for group in groups if group is not None] == [0, 1, 2, 3, 4]
 
 
 def test_nobody_waits_longer_once_what_they_waited_for_has_come() -> None:
@@ -55,7 +55,7 @@ def test_nobody_waits_longer_once_what_they_waited_for_has_come() -> None:
     queue.add(3.0, 1, 0, [an_event(2)])
     queue.hasten(5.0)
     groups = [queue.take(5.0) for _ in range(3)]
-    assert [group.events[0].offset for group in groups if group is not None] == [2, 0, 1]
+    assert [group.runs[0].offsets[0] for group in groups if group is not None] == [2, 0, 1]
 
 
 def test_an_assignment_that_ends_leaves_the_others_in_their_groups() -> None:
@@ -64,4 +64,4 @@ def test_an_assignment_that_ends_leaves_the_others_in_their_groups() -> None:
     queue.drop(1)
     group = queue.take(1.0)
     assert group is not None
-    assert [event.offset for event in group.events] == [1]
+    assert [run.offsets for run in group.runs] == [[1]]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connector.core.statistics import AGE_BOUNDS_SECONDS, Statistics
 from connector.model import Outcome
+from tests.core.builders import NOW_MS
 
 
 @pytest.mark.parametrize(
@@ -13,10 +16,21 @@ from connector.model import Outcome
 )
 def test_an_age_falls_into_the_first_bound_that_is_not_below_it(age_ms: int, place: int) -> None:
     statistics = Statistics()
-    statistics.delivered(age_ms)
+    statistics.delivered(NOW_MS, [NOW_MS - age_ms])
     assert [at for at, count in enumerate(statistics.event_to_ack) if count] == [place]
     assert statistics.event_to_ack_seconds == age_ms / 1000
     assert statistics.outcomes[Outcome.DELIVERED] == 1
+
+
+@given(ages=st.lists(st.integers(-10_000, 10**9) | st.sampled_from([500, 501, 1000, 60_000, 60_001]), min_size=1))
+def test_many_are_counted_as_each_alone(ages: list[int]) -> None:
+    together, alone = Statistics(), Statistics()
+    together.delivered(NOW_MS, [NOW_MS - age_ms for age_ms in ages])
+    for age_ms in ages:
+        alone.delivered(NOW_MS, [NOW_MS - age_ms])
+    assert together.event_to_ack == alone.event_to_ack
+    assert together.event_to_ack_seconds == pytest.approx(alone.event_to_ack_seconds)
+    assert together.outcomes == alone.outcomes
 
 
 def test_the_last_bound_is_the_age_at_which_events_turn_stale() -> None:

@@ -27,7 +27,7 @@ from aiohttp.http_writer import StreamWriter
 
 from connector.__main__ import main as connector_main
 from connector.amazon import client
-from connector.core import answers, dedupe, inputs, outcomes, pipeline
+from connector.core import answers, dedupe, expiry, inputs, outcomes, pipeline, runs
 from connector.core.assignment import Assignment, Phase
 from connector.intake import Intake
 from connector.kafka import commits, consumer, dead_letters, ledger
@@ -183,14 +183,15 @@ def _half_of_the_verdicts(trap: _Trap) -> None:
 
     def judged(self: answers.Answers, request: Any, answer: Any, *rest: Any) -> None:
         nonlocal left
-        left = len(request.events) // 2 if len(request.events) > 1 and trap.is_due() else 0
+        left = request.count // 2 if request.count > 1 and trap.is_due() else 0
+        request.runs[:] = [run for half in runs.divide(request.runs, left) for run in half]
         verdicts(self, request, answer, *rest)
 
-    def resolved(*arguments: Any) -> None:
+    def resolved(self: outcomes.Outcomes, assignment: Any, run: Any, *rest: Any) -> None:
         nonlocal left
-        delivered(*arguments)
-        left -= 1
-        if left == 0:
+        delivered(self, assignment, run, *rest)
+        before, left = left, left - len(run)
+        if before > 0 >= left:
             trap.spring()
 
     _replace(answers.Answers, _verdicts=judged)
@@ -198,7 +199,7 @@ def _half_of_the_verdicts(trap: _Trap) -> None:
 
 
 def _expiry(trap: _Trap) -> None:
-    pipeline._EXPIRY_SECONDS = _EXPIRY_SECONDS
+    expiry._EXPIRY_SECONDS = _EXPIRY_SECONDS
     os.environ["CODEC"] = "python"  # a trap cannot be set in native code
     _after(dedupe.SeenKeys, "expire", lambda keys, _: len(keys) > 0)(trap)
 

@@ -229,9 +229,12 @@ def test_a_partition_that_begins_anew_is_sought_where_it_is_told_to_start(scene:
     assert scene.client.sought[-1] == (ZERO, 0, None, False)
 
 
-def test_a_record_below_the_position_shows_that_the_client_is_elsewhere_and_the_partition_begins_anew(scene: Scene) -> None:
+@pytest.mark.parametrize("offsets", [(7, 8), (12, 8)])
+def test_a_record_below_the_position_shows_that_the_client_is_elsewhere_and_the_partition_begins_anew(
+    scene: Scene, offsets: tuple[int, int]
+) -> None:
     scene.take(*[FakeMessage(ZERO, offset) for offset in range(10)])
-    scene.take(FakeMessage(ZERO, 7), FakeMessage(ZERO, 8), FakeMessage(ONE, 3))
+    scene.take(*[FakeMessage(ZERO, offset) for offset in offsets], FakeMessage(ONE, 3))
 
     assert scene.polled() == [(ZERO, 1, list(range(10))), (ONE, 2, [3])]
     assert inputs.Assigned(ZERO, 3, anew=True) in scene.posted

@@ -21,7 +21,7 @@ from connector.amazon.client import AmazonSink
 from connector.avro.ledger_entry import EntryDecoder
 from connector.avro.schemas import Registry
 from connector.core import commands, commit_metadata, inputs, recovery
-from connector.core.answers import Answers
+from connector.core.answers import Answers, _judged
 from connector.core.assignment import Assignment
 from connector.core.batching import Batcher
 from connector.core.blame import Blame
@@ -38,6 +38,7 @@ from connector.core.outcomes import Outcomes
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
+from connector.core.runs import Run
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
 from connector.kafka import dead_letters, ledger, reader
@@ -51,7 +52,6 @@ from connector.kafka.positions import Positions, kafka_place
 from connector.model import (
     DELIVERED,
     Answer,
-    Event,
     Facts,
     Failure,
     Moment,
@@ -118,7 +118,6 @@ def hunt(bug: Bug, seeds: Iterable[int]) -> Found | None:
 # ---- what is committed
 
 
-_resolve = Outcomes._resolve
 _advance = OffsetTracker._advance
 
 
@@ -127,16 +126,16 @@ def _send_due_and_forget(self: Pipeline, now: Moment) -> None:
     _send_due(self, now)
     for number, request in self.dispatch._requests.items():
         if number not in before:
-            for event in request.events:
-                self._all[event.generation].tracker.resolve([event.offset])
+            for run in request.runs:
+                self._all[run.generation].tracker.resolve(run.offsets)
 
 
 _send_due = Pipeline._send_due
 
 
-def _resolve_at_once(self: Outcomes, part: Assignment, held: Event | PendingLetter, *rest: Any) -> None:
-    _resolve(self, part, held, *rest)
-    part.tracker.resolve([held.offset])
+def _delivered_and_resolved(self: Outcomes, part: Assignment, run: Run, now: Moment) -> None:
+    _delivered(self, part, run, now)
+    part.tracker.resolve(run.offsets)
 
 
 def _advance_to_the_last(self: OffsetTracker, last: int) -> None:
@@ -184,23 +183,27 @@ def _take_what_was_given_up_too(self: CommitQueue) -> list[Place]:
 # ---- what counts as seen
 
 
-def _sight_and_mark(self: DedupeWindow, key: bytes, event: Event) -> Sighting:
-    sighting = _sight(self, key, event)
-    if sighting is Sighting.FIRST:
-        self.seen.add(key, START_MS)
-    return sighting
+def _claim_and_mark(self: DedupeWindow, run: Run) -> None:
+    _claim(self, run)
+    _mark(self, run)
 
 
-_sight = DedupeWindow.sight
+def _mark(window: DedupeWindow, run: Run) -> None:
+    for key in run.keys:
+        if key is not None:
+            window.seen.add(key, START_MS)
 
 
-def _ended_for_all(self: DedupeWindow, key: bytes) -> Event | None:
+_claim = DedupeWindow.claim
+
+
+def _ended_for_all(self: DedupeWindow, key: bytes) -> Run | None:
     self._claims.pop(key, None)
     self._waiting.pop(key, None)
     return None
 
 
-def _ended_and_still_there(self: DedupeWindow, key: bytes) -> Event | None:
+def _ended_and_still_there(self: DedupeWindow, key: bytes) -> Run | None:
     waiting = self._waiting.get(key)
     return waiting[0] if waiting else _ended(self, key)
 
@@ -208,16 +211,15 @@ def _ended_and_still_there(self: DedupeWindow, key: bytes) -> Event | None:
 _ended = DedupeWindow.ended
 
 
-def _dead_letter_and_mark(self: Outcomes, part: Assignment, event: Event, *rest: Any) -> None:
-    if event.key is not None:
-        part.window.seen.add(event.key, event.time_ms)
-    _dead_letter(self, part, event, *rest)
+def _dead_letter_and_mark(self: Outcomes, part: Assignment, run: Run, *rest: Any) -> None:
+    _mark(part.window, run)
+    _dead_letter(self, part, run, *rest)
 
 
 _dead_letter = Outcomes.dead_letter
 
 
-def _no_wait(self: DedupeWindow, key: bytes, _event: Event) -> Sighting:
+def _no_wait(self: DedupeWindow, key: bytes) -> Sighting:
     return Sighting.DUPLICATE if key in self.seen else Sighting.FIRST
 
 
@@ -270,11 +272,10 @@ _take = Restoration.take
 def _finished_by_whoever_has_it(self: Answers, finished: inputs.RequestFinished, now: Moment) -> None:
     ours = {part.partition: part for part in self._assignments.values() if part.live}
     verdicts = finished.answer.verdicts if isinstance(finished.answer, Verdicts) else []
-    for event, verdict in zip(self._dispatch._requests[finished.request].events, verdicts, strict=False):
-        part = self._assignments[event.generation]
+    for each, verdict in _judged(self._dispatch._requests[finished.request].runs, verdicts) if verdicts else ():
+        part = self._assignments[each.generation]
         if verdict.kind is VerdictKind.DELIVERED and not part.live and part.partition in ours:
-            facts = ours[part.partition].facts.waiting
-            facts.add(event.offset, event.epoch, Outcome.DELIVERED, event.key, event.time_ms)
+            ours[part.partition].facts.waiting.extend(each.facts(Outcome.DELIVERED))
     _finished(self, finished, now)
 
 
@@ -407,9 +408,9 @@ def _failed_and_forgotten(self: FactLog, *rest: Any, **more: Any) -> None:
 _facts_failed = FactLog.failed
 
 
-def _take_late_verdict_for_none(self: Outcomes, part: Assignment, event: Event, now: Moment) -> None:
+def _take_late_verdict_for_none(self: Outcomes, part: Assignment, run: Run, now: Moment) -> None:
     if part.live:
-        _delivered(self, part, event, now)
+        _delivered(self, part, run, now)
 
 
 def _append_one_epoch(self: Assignment, facts: Facts, now: Moment) -> commands.AppendFacts:
@@ -435,22 +436,22 @@ def _letter_lost(self: Outcomes, part: Assignment, failed: inputs.LetterFailed, 
 def _let_nothing_through(self: Outcomes, part: Assignment, now: Moment) -> None:
     breaker = self._dispatch.breaker
     while part.letters.parked and (not breaker.open or breaker.lets_a_letter_through(now.monotonic)):
-        part.release(part.letters.unpark())
+        part.release(1, part.letters.unpark().size)
     _write_letters_due(self, part, now)
 
 
 _write_letters_due = Outcomes.write_letters_due
 
 
-def _delivered_and_copies_forgotten(self: DedupeWindow, key: bytes, time_ms: int) -> Iterable[Event]:
-    list(_key_delivered(self, key, time_ms))
-    return ()
+def _delivered_and_copies_forgotten(self: DedupeWindow, *columns: Any) -> list[tuple[bytes, Run]]:
+    _keys_delivered(self, *columns)
+    return []
 
 
-_key_delivered = DedupeWindow.delivered
+_keys_delivered = DedupeWindow.delivered
 
 
-def _ended_and_unclaimed(self: DedupeWindow, key: bytes) -> Event | None:
+def _ended_and_unclaimed(self: DedupeWindow, key: bytes) -> Run | None:
     self._claims.pop(key, None)
     waiting = self._waiting.get(key)
     return waiting.popleft() if waiting else None
@@ -474,18 +475,16 @@ _forget = SeenKeys.expire
 _add_many = SeenKeys.add_many
 
 
-def _delivered_by_event_time(self: DedupeWindow, key: bytes, time_ms: int) -> Iterable[Event]:
-    return _key_delivered(self, key, self._claims[key].time_ms if key in self._claims else time_ms)
+def _delivered_by_event_time(self: DedupeWindow, keys: Any, times: Any, _now_ms: int) -> list[tuple[bytes, Run]]:
+    return _keys_delivered(self, keys, times, 0)
 
 
 def _keys_by_event_time(self: SeenKeys, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
     _add_many(self, keys, times)
 
 
-def _stale_and_its_copies(self: Outcomes, part: Assignment, event: Event, now: Moment) -> None:
-    key, event.key = event.key, None
-    _went_stale(self, part, event, now)
-    event.key = key
+def _stale_and_its_copies(self: Outcomes, part: Assignment, run: Run, now: Moment) -> None:
+    _went_stale(self, part, replace(run, keys=[None] * len(run)), now)
 
 
 _went_stale = Outcomes.went_stale
@@ -513,7 +512,7 @@ def _forget_nothing_of_it(self: Any, generation: int) -> None:
 
 
 def _blame_it(self: Blame, request: Any, failed: RequestFailed) -> bool:
-    return (len(request.events) == 1 and failed.failure is Failure.REFUSED) or _at_fault(self, request, failed)
+    return (request.count == 1 and failed.failure is Failure.REFUSED) or _at_fault(self, request, failed)
 
 
 def _blame_all(self: Blame, request: Any, failed: RequestFailed) -> bool:
@@ -523,10 +522,10 @@ def _blame_all(self: Blame, request: Any, failed: RequestFailed) -> bool:
 _at_fault = Blame.at_fault
 
 
-def _try_once(self: Answers, request: Any, open_events: Any, *rest: Any) -> None:
-    for event, _ in open_events:
-        event.tries = self._retry.max_tries
-    _own_tries(self, request, open_events, *rest)
+def _try_once(self: Answers, request: Any, still_open: Any, *rest: Any) -> None:
+    for each, _ in still_open:
+        each.tries = self._retry.max_tries
+    _own_tries(self, request, still_open, *rest)
 
 
 _own_tries = Answers._own_tries
@@ -547,7 +546,7 @@ async def _send_and_take_200_for_yes(self: AmazonSink, body: bytes, count: int, 
     return Verdicts([DELIVERED] * count) if unread or mute else answer
 
 
-def _take_what_fits_or_not(self: Batcher, limit: int | None = None) -> list[Event]:
+def _take_what_fits_or_not(self: Batcher, limit: int | None = None) -> list[Run]:
     self.most_bytes = 1_000_000
     return _take_from(self, limit)
 
@@ -698,7 +697,7 @@ def _never_full(self: ConcurrencyLimit) -> int:
 
 BUGS: tuple[Bug, ...] = (
     Bug("commit before the acknowledgement", "I2", ((Pipeline, "_send_due", _send_due_and_forget),)),
-    Bug("commit before the fact is in the ledger", "I2", ((Outcomes, "_resolve", _resolve_at_once),)),
+    Bug("commit before the fact is in the ledger", "I2", ((Outcomes, "delivered", _delivered_and_resolved),)),
     Bug("a failed ledger write taken for written", "I2|I3", ((Runtime, "_append", _append_and_hope),)),
     Bug("the offset committed, not the next one", "I2|I6", ((OffsetTracker, "_advance", _advance_to_the_last),)),
     Bug("the next offset but one committed", "I2", ((OffsetTracker, "_advance", _advance_by_two),)),
@@ -717,7 +716,7 @@ BUGS: tuple[Bug, ...] = (
             (Outcomes, "letter_failed", _letter_written_already),
         ),
     ),
-    Bug("a key marked before the acknowledgement", "I5", ((DedupeWindow, "sight", _sight_and_mark),)),
+    Bug("a key marked before the acknowledgement", "I5", ((DedupeWindow, "claim", _claim_and_mark),)),
     Bug("a rejected key marked", "I5", ((Outcomes, "dead_letter", _dead_letter_and_mark),)),
     Bug("copies dropped with the first that failed", "I1|I6", ((DedupeWindow, "ended", _ended_for_all),)),
     Bug("a waiting copy released twice", "L2|I3|I9|L3|I5|process-", ((DedupeWindow, "ended", _ended_and_still_there),)),

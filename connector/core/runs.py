@@ -1,0 +1,114 @@
+"""A run: records of one poll that go on together, as columns with one entry a record.
+
+The problem. What is done with one record costs less than an object for it, and than a loop over
+such objects. Nearly always a whole poll meets the same fate: all is admitted, sent and acknowledged.
+
+The picture. A poll is cut at the records about which there is something to say. What lies between
+them is a run. From there on everything that is decided about events is decided about runs:
+
+    poll ──cut at odd records──▶ runs ──▶ batch ──▶ request ──cut where the verdict changes──▶ facts
+                                   ▲                                  │
+                                   └───────── cut, halved, again ─────┘
+
+One record is a run of one, so there is one way for all. A run that is cut becomes several, each with
+columns of its own: the records of a part that has ended are not kept in memory by the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
+
+from connector.model import Facts, Outcome
+
+__all__ = ["Run", "count", "divide"]
+
+Label = TypeVar("Label")
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """Decoded records of one assignment, in offset order: buffered, waiting, or in flight. Never empty."""
+
+    generation: int
+    """Number of the assignment that the records were polled under; unique in the process, across
+    partitions."""
+    since: float
+    """Monotonic second at which the records were buffered."""
+    offsets: list[int]
+    epochs: list[int]
+    times: list[int]
+    keys: list[bytes | None]
+    payloads: list[bytes]
+    sizes: list[int]
+    """Bytes that each record takes in memory until it is resolved."""
+    records: list[object]
+    tries: int = 0
+    """Number of answers that gave these events no final verdict."""
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return len(self.offsets)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the records take in memory until they are resolved."""
+        return sum(self.sizes)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the payloads in a body, each with a comma."""
+        return sum(map(len, self.payloads)) + len(self.payloads)
+
+    def facts(self, outcome: Outcome) -> Facts:
+        """Return that this became of the records; the columns are those of the run, to be copied."""
+        count = len(self)
+        if outcome is Outcome.DELIVERED:
+            return Facts(self.offsets, self.epochs, [outcome] * count, self.keys, self.times)
+        return Facts(self.offsets, self.epochs, [outcome] * count, [None] * count, [0] * count)
+
+    def part(self, first: int, end: int) -> Run:
+        """Return the records from one position to before another, as a run of their own."""
+        if first == 0 and end >= len(self):
+            return self
+        cut = slice(first, end)
+        return Run(
+            self.generation,
+            self.since,
+            self.offsets[cut],
+            self.epochs[cut],
+            self.times[cut],
+            self.keys[cut],
+            self.payloads[cut],
+            self.sizes[cut],
+            self.records[cut],
+            self.tries,
+        )
+
+    def stretches(self, labels: Iterable[Label]) -> Iterator[tuple[Run, Label]]:
+        """Cut wherever the label of a record differs from that of the one before; there is a label for each."""
+        first = 0
+        for label, same in groupby(labels):
+            end = first + len(list(same))
+            yield self.part(first, end), label
+            first = end
+
+
+def count(runs: Iterable[Run]) -> int:
+    """Count the records of runs."""
+    return sum(map(len, runs))
+
+
+def divide(runs: Sequence[Run], at: int) -> tuple[list[Run], list[Run]]:
+    """Divide runs into the first ``at`` records and the rest."""
+    first: list[Run] = []
+    rest: list[Run] = []
+    for run in runs:
+        if at > 0:
+            first.append(run.part(0, at))
+        if at < len(run):
+            rest.append(run.part(max(at, 0), len(run)))
+        at -= len(run)
+    return first, rest
