@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.framing import SchemaId
+from connector.avro.vendor import VendorApi
 from connector.avro.writer_schema import Json
 from connector.errors import SettingsError
 
@@ -58,37 +59,24 @@ def namespace_client(url: str, **how: Any) -> Any:
     return registry.SchemaRegistryClient(parts.netloc, **{**_BOUNDED, **how})
 
 
-class Azure:
+class Azure(VendorApi):
     """A `connector.avro.schemas.Api` over Azure's client."""
 
     probed: SchemaId = "0" * 32
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def path(self, schema_id: SchemaId) -> str:
-        """Return what to pass to `get` for a schema."""
-        return str(schema_id)
-
-    def get(self, path: str) -> Json:
-        """Return a schema, as Confluent's registry would.
-
-        Raises:
-            SchemaRegistryError: with the codes of Confluent's registry: 404 and 40403 if there is
-                no such schema, 401 if there are no credentials, 403 if they may not ask.
-        """
-        try:
-            found = self._client.get_schema(path)
-        except Exception as error:
-            if type(error).__name__ in _WITHOUT_CREDENTIALS:
-                raise SchemaRegistryError(401, -1, type(error).__name__) from None
-            status = getattr(error, "status_code", None)  # of an answer; other errors got none
-            if not isinstance(status, int):
-                raise
-            code = getattr(getattr(error, "error", None), "code", None)
-            unknown = status == _NOT_FOUND and code == _NO_SUCH_SCHEMA
-            raise SchemaRegistryError(status, _UNKNOWN if unknown else -1, str(code)) from None
+    def _ask(self, path: str) -> Json:
+        found = self._client.get_schema(path)
         return {"schema": found.definition, "schemaType": getattr(found.properties.format, "name", found.properties.format)}
+
+    def _refusal(self, error: Exception) -> SchemaRegistryError | None:
+        if type(error).__name__ in _WITHOUT_CREDENTIALS:
+            return SchemaRegistryError(401, -1, type(error).__name__)
+        status = getattr(error, "status_code", None)  # of an answer; other errors got none
+        if not isinstance(status, int):
+            return None
+        code = getattr(getattr(error, "error", None), "code", None)
+        unknown = status == _NOT_FOUND and code == _NO_SUCH_SCHEMA
+        return SchemaRegistryError(status, _UNKNOWN if unknown else -1, str(code))
 
 
 _WITHOUT_CREDENTIALS = ("ClientAuthenticationError", "CredentialUnavailableError")

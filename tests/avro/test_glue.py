@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from typing import Any
 from urllib.request import Request, urlopen
 from uuid import UUID
@@ -21,6 +24,7 @@ from connector.avro.schemas import Registry
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
 from tests.avro.samples import Polled
+from tests.patience import patience
 
 VERSION = "b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63"
 ASKED = {"SchemaVersionId": VERSION}
@@ -84,6 +88,34 @@ def test_no_answer_at_all_passes() -> None:
 
     with pytest.raises(SchemaUnavailable, match=r"did not answer with schema .* \(ConnectionError\)$"):
         Registry({}, api=Glue(Nobody())).definitions(UUID(VERSION))
+
+
+def test_a_question_that_hangs_is_waited_for_up_to_its_deadline_and_asked_once() -> None:
+    class Hanging:
+        asked = 0
+        released = Event()
+
+        def get_schema_version(self, **_: object) -> dict[str, Any]:
+            self.asked += 1
+            assert self.released.wait(patience(60))
+            return answer(SCHEMA)
+
+    client, now = Hanging(), [0.0]
+    hangs = Registry({}, lambda: now[0], api=Glue(client, question_seconds=0.05))
+    for _ in range(3):
+        with pytest.raises(SchemaUnavailable, match=r"did not answer with schema .* \(TimeoutError\)$"):
+            hangs.definitions(UUID(VERSION))
+        now[0] += 60
+    assert client.asked == 1
+
+    client.released.set()
+    until = monotonic() + patience(30)
+    while monotonic() < until:
+        with suppress(SchemaUnavailable):
+            assert hangs.definitions(UUID(VERSION))
+            break
+        now[0] += 60
+    assert client.asked == 2
 
 
 def test_a_schema_of_another_kind_is_undecodable(stub: Any) -> None:
