@@ -20,13 +20,15 @@ from connector.errors import SettingsError
 
 __all__ = ["Azure", "namespace_client"]
 
-_BOUNDED = {
+_REQUESTS = {
     "connection_timeout": 3,
     "read_timeout": 3,
     "retry_total": 1,
     "retry_backoff_factor": 0.2,
     "retry_backoff_max": 1,
+    "use_env_settings": False,
 }
+"""For all requests: time-outs, retries, and no proxy of the environment (docs/settings.md#http)."""
 _ON_DEVELOPERS_MACHINES = ("cli", "developer_cli", "powershell", "visual_studio_code", "shared_token_cache", "broker")
 """Sources of credentials that start other programs or open a browser. They would take too long."""
 _NOT_FOUND = 404
@@ -55,8 +57,8 @@ def namespace_client(url: str, **how: Any) -> Any:
         )
     if "credential" not in how:
         excluded = {f"exclude_{source}_credential": True for source in _ON_DEVELOPERS_MACHINES}
-        how["credential"] = identity.DefaultAzureCredential(**excluded, **_BOUNDED)
-    return registry.SchemaRegistryClient(parts.netloc, **{**_BOUNDED, **how})
+        how["credential"] = identity.DefaultAzureCredential(**excluded, **_REQUESTS)
+    return registry.SchemaRegistryClient(parts.netloc, **{**_REQUESTS, **how})
 
 
 class Azure(VendorApi):

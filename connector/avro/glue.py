@@ -52,6 +52,7 @@ def session_client(region: str | None, role_arn: str | None) -> Any:
         connect_timeout=_TIMEOUT_SECONDS,
         read_timeout=_TIMEOUT_SECONDS,
         retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+        proxies={},  # not those of the environment (docs/settings.md#http)
     )
     try:
         session = boto3.Session(region_name=region)

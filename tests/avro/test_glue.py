@@ -142,6 +142,18 @@ def test_the_client_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (bounds.connect_timeout, bounds.read_timeout, bounds.retries["total_max_attempts"]) == (3.0, 3.0, 2)
 
 
+@pytest.mark.usefixtures("moto")
+@pytest.mark.parametrize("role", [None, "arn:aws:iam::123456789012:role/schemas"])
+def test_proxies_of_the_environment_are_not_used(role: str | None) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            environment.setenv(name, "http://127.0.0.1:1")
+        for name in ("NO_PROXY", "no_proxy"):
+            environment.delenv(name, raising=False)
+        with pytest.raises(UnknownSchema):
+            Registry({}, api=Glue(session_client("eu-central-1", role))).definitions(UUID(VERSION))
+
+
 def test_a_role_is_assumed_when_credentials_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
