@@ -219,7 +219,9 @@ class Connector:
         intake = Intake(decoder, self.contract, fields, telemetry.record_unforeseen, request_bytes=most)
         logger = logging.getLogger("librdkafka")
         reported = clients.producer_properties(settings.kafka, telemetry.client_error, logger)
-        with ConfirmingProducer(reported, last_seconds=_LAST_SECONDS, failed=self._failed) as producer:
+        # Clients are made off the loop, because they may have to wait for a token.
+        make = partial(ConfirmingProducer, reported, last_seconds=_LAST_SECONDS, failed=self._failed)
+        with await asyncio.to_thread(make) as producer:
             ledger = Ledger(
                 ledger_policy(settings),
                 self._topics,
@@ -231,7 +233,8 @@ class Connector:
             )
             letters = DeadLetters(producer, settings.kafka.group_id, settings.dead_letters.topic_for)
             self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry, HostClock(), random.random)
-            source = SourceConsumer(
+            source = await asyncio.to_thread(
+                SourceConsumer,
                 clients.consumer_properties(settings.kafka, telemetry.client_error, logger, _QUEUE_BYTES),
                 poll,
                 intake,

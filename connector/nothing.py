@@ -79,11 +79,15 @@ def _is_nothing(text: str, name: bool) -> bool:
         or whole.removeprefix("urn").removeprefix("uuid") in _NO_UUID
         or _REPEATED(whole)
         or _is_word(whole, name)
-        or _is_word(_DISGUISED.get(whole, ""), name)
+        or _is_word(_DISGUISED.get(whole, "") or _DISGUISED.get(seen.lower(), ""), name)
     ):
         return True
     if name or any(map(_DIGIT, words)):
         return False
+    if all(part.lower() in _NO_ID_OF_WORDS for run in _WORDS(rest) for part in _PARTS(run)):
+        return True
+    if any(whole.startswith(no) and whole[len(no) :] in _NO_ID_OF_WORDS for no in _NO):
+        return True
     # Letters only: "order-" before an unfilled place, "order_null", "[object Promise]".
     return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
 
@@ -112,8 +116,9 @@ def _decoded(text: str) -> str:
 
 _HIDDEN: Final = re.compile("(?! )[" + "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _BOUNDS) + "]")
 _VISIBLE: Final = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]").search
-_ESCAPED: Final = re.compile(r"&(?:[Aa][Mm][Pp];)?(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z]{2,6});|\\[uU][0-9A-Fa-f]{4}")
+_ESCAPED: Final = re.compile(r"&(?:[Aa][Mm][Pp];)?(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z]{2,24});|\\[uU][0-9A-Fa-f]{4}")
 _WORDS: Final = re.compile(r"[^\W_]+").findall
+_PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W_]").findall
 _DIGIT: Final = re.compile(r"[^\D0]").search
 
 _TEMPLATE: Final = re.compile(
@@ -134,11 +139,13 @@ _SLOT: Final = re.compile(
 
 _AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
 _ODD: Final = re.compile(
-    rf"""{_AROUND}(?:-1(?:\.0+)?|-inf|\\+(?:N|x[0-9A-F]{{2}})|\#?n\.?/a\.?|[bu]['"]{{2}}|%(?:[0-9]\$)?[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)|\#(?:REF|VALUE|NAME|NUM|DIV/0)[!?]){_AROUND}""",
-    re.IGNORECASE,
+    rf"""{_AROUND}(?:-1(?:\.0+)?|-inf|[+-]?1\.\#[A-Z]+0*|<class\ '[^']*'>|<NA>|\\+(?:N|x[0-9A-F]{{2}})|[bu]['"]{{2}}
+    |\#?n\.?/a\.?|\#N/A\ N/A|\#(?:[A-Z]+|DIV/0)[!?]|\#[A-Z]+_[A-Z]+
+    |%(?:[0-9]\$)?[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)){_AROUND}""",
+    re.IGNORECASE | re.VERBOSE,
 ).fullmatch
 """Texts that their letters alone do not give away: SQL's \\N, "n/a", literals of Python, unfilled
-places of printf, errors of Excel."""
+places of printf, errors of Excel, numbers of C that are none."""
 
 
 _PLACE: Final = re.compile("0[-:/_]0(?:[-:/_]0)?").fullmatch
@@ -174,16 +181,32 @@ _NOTHING: Final = frozenset(
 )
 _NO_ID: Final = frozenset(
     """
-    aaid absent adid advertisingid anon anonymous array blank changeme clientdedupeid dbnull dedupeid default deviceid
-    dummy err error eventid example false foo function gaid guest guid id idfa idfv inf infinity insertorderid int invalid
-    invaliddate javalangobject javalangstring key maid matchid messageid missing na nan nat nil no noid none nothing
-    notspecified novalue nul nullptr object optionalempty order orderid orderidhere orderno ordernumber placeholder rampid
-    replaceme sample some string symbol systemdbnull systemobject systemstring tbd test text todo transactionid true
-    unassigned unavailable unk unspecified uuid value void yes yourorderid
+    aaid absent adid advertisingid anon anonymous array blank changeme clientdedupeid dbnull dedupeid default
+    desconhecido desconocido deviceid dummy err error eventid example false foo function gaid guest guid id idfa idfv
+    inconnu inconnue inf infinity insertorderid int invalid invaliddate javalangobject javalangstring keine key leer
+    maid matchid messageid missing na nan nat nil ninguno no nobody noid none nothing notspecified novalue nul nullptr
+    nulo object onbekend optionalempty order orderid orderidhere orderno ordernumber placeholder rampid replaceme
+    sample sconosciuto some string symbol systemdbnull systemobject systemstring tbd test text todo transactionid true
+    unassigned unavailable unbekannt unk unspecified uuid value vide void yes yourorderid
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also
 occur in names of people and places."""
+
+_NO_ID_OF_WORDS: Final = (
+    _STRONG
+    | _NOTHING
+    | _NO_ID
+    | set(
+        """
+        available basket cart client code customer defined event exist found given here insert is it item msg my new not
+        number of optional pd promise provided purchase request session set system the this to transaction type uid user
+        valid was your
+        """.split()  # noqa: SIM905 - a table of words is read as a table
+    )
+)
+"""Words that make no id, however many of them: "noOrderId", "INSERT_ID_HERE"."""
+_NO: Final = ("no", "none", "not", "null", "empty", "missing", "invalid", "unknown")
 
 _SPELT: Final = (
     "",
@@ -210,15 +233,32 @@ def _disguised() -> dict[str, str]:
     """Return the hashes and UUIDs of words for nothing, in lower case, each with its word."""
     known = dict.fromkeys(_NO_UUID, "null")
     known |= {"-".join((u[:8], u[8:12], u[12:16], u[16:20], u[20:])): "null" for u in _NO_UUID}
+    known |= dict.fromkeys(_NO_DATE, "null")
     words = {spelt: word for word in sorted(_NOTHING | _NO_ID) for spelt in (word, word.upper(), word.capitalize())}
     zeros = ["0" * count for count in range(2, 16)]
     words |= {"NaN": "nan", "NaT": "nat", **dict.fromkeys((*_SPELT, *zeros, _NIL_UUID, _NIL_UUID.replace("-", "")), "null")}
     for spelt, word in words.items():
         for algorithm in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
             digest = new(algorithm, spelt.encode(), usedforsecurity=False)
-            base64 = urlsafe_b64encode(digest.digest()).decode().lower().rstrip("=")
+            base64 = _base64(digest.digest())
             known |= dict.fromkeys((digest.hexdigest(), base64, "".join(_WORDS(base64))), word)
+        if len(spelt) >= _CODED:
+            known[_base64(spelt.encode())] = word
     return known
+
+
+def _base64(content: bytes) -> str:
+    return urlsafe_b64encode(content).decode().lower().rstrip("=")
+
+
+_CODED: Final = 4
+"""Letters of the shortest word that is known in base64. A shorter one would look like an id."""
+_NO_DATE: Final = (
+    day + time
+    for day in ("1970-01-01", "0001-01-01")
+    for time in ("", *(f"{gap}00:00:00{rest}" for gap in "t " for rest in ("", "z", ".000", ".000z", "+00:00", ".0000000")))
+)
+"""The first moment of Unix and of .NET, which stand for no time."""
 
 
 _DISGUISED: Final = _disguised()

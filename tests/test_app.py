@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from connector.app import Connector
-from connector.assembly import read_settings
+from connector.assembly import read_settings, sink_for
 from connector.errors import KafkaUnavailable
 from tests.test_assembly import ENVIRONMENT
 
@@ -30,3 +32,27 @@ def test_a_member_waits_for_its_groups_session_where_the_brokers_do_not_tell_it(
         connector._missing()
     assert connector._missing() is None
     assert connector._session_seconds == 6.0
+
+
+async def test_clients_are_made_off_the_loop_because_they_may_wait_for_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, bool] = {}
+
+    def producer(*_: object, **__: object) -> AbstractContextManager[object]:
+        made["producer"] = threading.current_thread() is not threading.main_thread()
+        return nullcontext(SimpleNamespace())
+
+    def consumer(*_: object) -> None:
+        made["consumer"] = threading.current_thread() is not threading.main_thread()
+        raise KafkaUnavailable("no token")
+
+    monkeypatch.setattr("connector.app.ConfirmingProducer", producer)
+    monkeypatch.setattr("connector.app.SourceConsumer", consumer)
+    settings = read_settings(ENVIRONMENT)
+    connector = Connector(settings)
+    sink = sink_for(settings, connector.contract)
+    try:
+        with pytest.raises(KafkaUnavailable):
+            await connector._run_pipeline("cluster", sink)
+    finally:
+        await sink.close()
+    assert made == {"producer": True, "consumer": True}

@@ -135,6 +135,20 @@ def test_files_and_modules_named_exist(page: Path) -> None:
     ] == []
 
 
+@pytest.mark.parametrize("page", _PAGES, ids=_name)
+def test_tests_named_exist(page: Path) -> None:
+    named = re.findall(r"`((?:[a-z_]+/)*test_\w+\.py)`: (`test_\w+`(?:, `test_\w+`)*)", _text(page).replace("\n", " "))
+    missing = [
+        f"{file}: {name}"
+        for file, names in named
+        for name in names.replace("`", "").split(", ")
+        if not re.search(rf"\bdef {name}\(", _text(_CHECKOUT / "tests" / file))
+    ]
+
+    assert missing == []
+    assert len(named) == len(re.findall(r"test_\w+\.py`:", _text(page)))
+
+
 def _commands() -> dict[str, argparse.ArgumentParser]:
     (commands,) = [one for one in parser(tuple(COMMANDS))._actions if isinstance(one, argparse._SubParsersAction)]
     return dict(commands.choices)

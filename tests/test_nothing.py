@@ -50,6 +50,19 @@ SERIALISERS = [
     "nothing",
     "unspecified",
     "no value",
+    "NoneType",
+    "<class 'NoneType'>",
+    "<NA>",
+    "pd.NA",
+    "1.#QNAN",
+    "-1.#IND",
+    "System.Guid",
+    "Guid.Empty",
+    "NullPointerException: null",
+    "#SPILL!",
+    "#GETTING_DATA",
+    "#N/A N/A",
+    "&ZeroWidthSpace;",
 ]
 TEMPLATES = [
     "{{order_id}}",
@@ -98,6 +111,13 @@ TEMPLATES = [
     "YOUR_ORDER_ID",
     "ORDER_ID_HERE",
     "REPLACE-ME",
+    "INSERT_ID_HERE",
+    "no_order_id",
+    "noOrderId",
+    "unknown-user",
+    "nullId",
+    "ERR_NO_ID",
+    "unbekannt",
 ]
 NUMBERS = [
     "0",
@@ -226,12 +246,27 @@ def test_a_hash_of_nothing_says_nothing(nothing: str) -> None:
         "n",
         "aaa",
         "22222222-2222-2222-2222-222222222223",
+        "19700101",
+        "1970-01-02",
+        "orderly",
+        "NOTARY",
+        "KEYLARGO",
+        "cid",
+        "bnVsbB",
     ],
 )
 def test_a_real_id_is_said_as_it_is_but_for_what_surrounds_it(real: str) -> None:
     assert said(real) == real
     assert said(f"\ufeff {real}\u00a0\r\n") == real or len(real) > 1024
     assert said(f" {real}\u00a0\r\n") == real
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    ["bnVsbA==", "bnVsbA", "TlVMTA==", "dW5kZWZpbmVk", "1970-01-01", "1970-01-01T00:00:00.000Z", "0001-01-01T00:00:00"],
+)
+def test_nothing_in_base64_and_the_first_moment_of_a_clock_say_nothing(nothing: str) -> None:
+    assert said(nothing) == said(f" {nothing}\n") == ""
 
 
 @pytest.mark.parametrize(

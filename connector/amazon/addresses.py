@@ -37,10 +37,15 @@ _LOCAL_4: Final = tuple(
         ),
     )
 )
-_LOCAL_6: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "100::/64", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")))
+_GLOBAL_6: Final = IPv6Network("2000::/3")
+"""All global unicast addresses that IANA has given out. Outside it everything is local, or nothing
+yet."""
+_LOCAL_6: Final = tuple(map(IPv6Network, ("2001:2::/48", "2001:10::/28")))
+"""Benchmarking, and hashes of public keys (ORCHID)."""
 _LAST_32_BITS_ARE_IPV4: Final = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 """IPv4 within IPv6: compatible, mapped, translated, and through NAT64. The first range also holds
-``::`` and ``::1``; they are refused as part of 0.0.0.0/8."""
+``::`` and ``::1``; they are refused as part of 0.0.0.0/8. Two further kinds (6to4, Teredo) are known
+to `ipaddress`."""
 
 
 def is_public_address(text: str) -> bool:
@@ -59,7 +64,7 @@ def _is_public(text: str) -> bool:
             return False
         within = _ipv4_within(address)
         if within is None:
-            return not any(address in network for network in _LOCAL_6)
+            return address in _GLOBAL_6 and not any(address in network for network in _LOCAL_6)
         address = within
     return not any(address in network for network in _LOCAL_4)
 
@@ -67,6 +72,8 @@ def _is_public(text: str) -> bool:
 def _ipv4_within(address: IPv6Address) -> IPv4Address | None:
     if address.sixtofour is not None:
         return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
     if any(address in network for network in _LAST_32_BITS_ARE_IPV4):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return None

@@ -31,15 +31,20 @@ _LONGEST: Final = 16_384
 """Characters of the longest TCF or GPP string that is read: many times the length that any vendor
 list and country gives it."""
 
-_WORDS: Final = "C(?:[A-Z]+|[a-z]+)(?:[_-](?:[A-Z]+|[A-Z]?[a-z]+))+"
-_TCF: Final = re.compile(rf"(?!{_WORDS}\Z)C[A-Za-z0-9_-]{{19,}}(?:\.[A-Za-z0-9_-]+)*").fullmatch
+_PART: Final = "(?:[A-Z]+|[A-Z]?[a-z]+|[0-9]+)"
+_WORDS: Final = rf"(?:{_PART}(?:[_-]{_PART})+|(?:[A-Z][a-z]+){{2,}}[0-9]*)(?=[~.]|\Z)"
+"""What people and templates write: words and numbers with "_" or "-" between them, or CamelCase."""
+
+_TCF: Final = re.compile(rf"(?!{_WORDS})C[A-Za-z0-9_-]{{19,}}(?:\.[A-Za-z0-9_-]+)*").fullmatch
 """The form of a TCF string: segments in base64url. The first begins with version 2 in six bits,
 which is "C"; IAB's fields need some 40 characters. `_WORDS` excludes a text such as
 CONSENT_STRING_PLACEHOLDER, which has the form as well."""
 
-_GPP: Final = re.compile(r"D[A-Za-z0-9_-]*(?:~[A-Za-z0-9_.-]+)+").fullmatch
-"""The form of a GPP string: a header that begins with type 3 in six bits, which is "D", and its
-sections (IAB)."""
+_SECTION: Final = rf"(?:1[A-Za-z-]{{3}}|(?!{_WORDS})[B-Z][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)"
+_GPP: Final = re.compile(rf"D[A-Z]A[A-Za-z0-9_-]+(?:~{_SECTION})+").fullmatch
+"""The form of a GPP string: a header and its sections (IAB). In the header six bits each are the
+type, which is 3 and so "D"; the version; and the upper half of the number of sections, so "A". A
+section begins with its version, or is the older privacy string ("1YNN")."""
 
 _FORMS: Final = (("tcf", _TCF), ("gpp", _GPP))
 

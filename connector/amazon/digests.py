@@ -88,7 +88,8 @@ def _from_base64(text: str, *, named: bool) -> str | None:
     if len(digest) in _HEXADECIMAL and _ARE_HEXADECIMAL(digits := digest.decode("latin-1")):
         return digits.lower() if len(digits) == _SHA256_DIGITS else ""
     if 2 * len(digest) not in _HEXADECIMAL:
-        return None
+        # Encrypted, or encoded twice. Nobody is called so.
+        return "" if len(digest) > _SHA256_DIGITS // 2 and _is_scattered(body) else None
     return digest.hex() if 2 * len(digest) == _SHA256_DIGITS else ""
 
 
@@ -115,9 +116,9 @@ def _holds_a_digest(text: str) -> bool:
     return "@" not in text and bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text))
 
 
-_HELD: Final = re.compile(
-    rf"(?<![0-9A-Za-z])(?:{'|'.join(f'[0-9A-Fa-f]{{{digits}}}' for digits in sorted(_HEXADECIMAL))})(?![0-9A-Za-z])"
-).search
+_HELD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32,}(?![0-9A-Za-z])").search
+"""Digits in base 16 as many as the shortest digest has. Other numbers of digits than those of a
+digest are one that was cut or added to."""
 _ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u[0-9A-Fa-f]{4}|&[#0-9A-Za-z]{2,6};")
 _NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}").search
 """At least 15 bytes written as an array of numbers."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from html import unescape
 from string import ascii_uppercase
 from typing import Final
-from unicodedata import combining, normalize
+from unicodedata import category, combining, normalize
 from urllib.parse import unquote
 
 import phonenumbers
@@ -57,7 +57,7 @@ def _email(text: str, _country: str) -> str:
     out: 'müller@example.de' would become mller@example.de, which may be somebody else's.
     """
     address = _address_alone(text).lower()
-    if any(map(str.isalnum, _ASCII.sub("", address))):
+    if any(category(each)[0] in "LMN" or each == _UNREADABLE for each in _ASCII.sub("", address)):
         return ""
     email = _NOT_EMAIL.sub("", address)
     return email if _EMAIL(email) and said(email.partition("@")[0], name=True) else ""
@@ -66,15 +66,15 @@ def _email(text: str, _country: str) -> str:
 def _address_alone(text: str) -> str:
     """Return an address without the text that a mail program or a page puts around it.
 
-    Examples: "Jo Doe" <jo@example.com>, mailto:jo@example.com?subject=Hi. Empty if words follow the
-    address and cannot be told from it.
+    Examples: "Jo Doe" <jo@example.com>, mailto:jo%2Bshop@example.com?subject=Hi. Empty if words
+    stand beside the address and cannot be told from it, and if its domain is none.
     """
     if _BARE(text):
         return text
-    text = _COMMENT.sub("", unescape(text))
+    text = _COMMENT.sub("", unescape(unquote(text)))
     scheme = text.lower().rfind(_MAILTO)
     if scheme >= 0:
-        text = unquote(text[scheme + len(_MAILTO) :].partition("?")[0])
+        text = text[scheme + len(_MAILTO) :].partition("?")[0]
     at = text.rfind("@")
     for opened, closed in _BRACKETS:
         begin, end = text.rfind(opened, 0, at), text.find(closed, at)
@@ -82,8 +82,14 @@ def _address_alone(text: str) -> str:
             text = text[begin + 1 : end]
             break
     text = _LABEL.sub("", text, count=1)
-    whole = _FOLLOWED(text)
-    return whole[1] if whole else "" if _WORDS_BEHIND(text) else text
+    if whole := _FOLLOWED(text):
+        text = whole[1]
+    return "" if _WORDS_BEHIND(text) or _words_before(text) or _NO_DOMAIN(text) else text
+
+
+def _words_before(text: str) -> bool:
+    before = text.rpartition("@")[0].strip()
+    return _TWO_WORDS(before) is not None and not before[0] == before[-1] == '"'
 
 
 _BARE: Final = re.compile(r"[A-Za-z0-9.+_@-]*").fullmatch
@@ -92,8 +98,13 @@ _BRACKETS: Final = ("<>", "[]", "()", "{}", "«»")
 _COMMENT: Final = re.compile(r"\([^()@]*\)")
 _LABEL: Final = re.compile(r"\A(?:[^@]*[:<])?(?:\s*e-?mail\s*=)?", re.IGNORECASE)
 """Text before an address: a scheme, the name of its field, a bracket that is never closed."""
-_FOLLOWED: Final = re.compile(r"([^@]*@[^@\s,;|<>()]*\.[^@\s,;|<>().]+)\s*[,;|<>()]").match
+_FOLLOWED: Final = re.compile(r"([^@]*@[^@\s,;|<>()?/&#\\]*\.[^@\s,;|<>()?/&#\\.]+)\s*[,;|<>()?/&#\\]").match
 _WORDS_BEHIND: Final = re.compile(r"[^@]*@[^@\s]*\.[^@\s]*[^@\s.]\s+[^@\s.]").match
+_TWO_WORDS: Final = re.compile(r'[^\s"]{2}\s+[^\s"]{2}').search
+"""A blank beside a single letter, as in "j o@example.com", is one that a person typed."""
+_NO_DOMAIN: Final = re.compile(r"[^@]*@.*[A-Za-z0-9][,;|<>()?/&#\\=+:!*_]+[A-Za-z0-9]").match
+_UNREADABLE: Final = "\ufffd"
+"""Stands for bytes that are not UTF-8."""
 _ASCII: Final = re.compile(r"[\x00-\x7f]+")
 _NOT_EMAIL: Final = re.compile(r"[^a-z0-9.@-]")
 _EMAIL: Final = re.compile(r"[.-]*[a-z0-9][a-z0-9.-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)*").fullmatch

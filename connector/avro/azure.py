@@ -14,18 +14,21 @@ from urllib.parse import urlsplit
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.framing import SchemaId
+from connector.avro.vendor import VendorApi
 from connector.avro.writer_schema import Json
 from connector.errors import SettingsError
 
 __all__ = ["Azure", "namespace_client"]
 
-_BOUNDED = {
+_REQUESTS = {
     "connection_timeout": 3,
     "read_timeout": 3,
     "retry_total": 1,
     "retry_backoff_factor": 0.2,
     "retry_backoff_max": 1,
+    "use_env_settings": False,
 }
+"""For all requests: time-outs, retries, and no proxy of the environment (docs/settings.md#http)."""
 _ON_DEVELOPERS_MACHINES = ("cli", "developer_cli", "powershell", "visual_studio_code", "shared_token_cache", "broker")
 """Sources of credentials that start other programs or open a browser. They would take too long."""
 _NOT_FOUND = 404
@@ -54,41 +57,28 @@ def namespace_client(url: str, **how: Any) -> Any:
         )
     if "credential" not in how:
         excluded = {f"exclude_{source}_credential": True for source in _ON_DEVELOPERS_MACHINES}
-        how["credential"] = identity.DefaultAzureCredential(**excluded, **_BOUNDED)
-    return registry.SchemaRegistryClient(parts.netloc, **{**_BOUNDED, **how})
+        how["credential"] = identity.DefaultAzureCredential(**excluded, **_REQUESTS)
+    return registry.SchemaRegistryClient(parts.netloc, **{**_REQUESTS, **how})
 
 
-class Azure:
+class Azure(VendorApi):
     """A `connector.avro.schemas.Api` over Azure's client."""
 
     probed: SchemaId = "0" * 32
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def path(self, schema_id: SchemaId) -> str:
-        """Return what to pass to `get` for a schema."""
-        return str(schema_id)
-
-    def get(self, path: str) -> Json:
-        """Return a schema, as Confluent's registry would.
-
-        Raises:
-            SchemaRegistryError: with the codes of Confluent's registry: 404 and 40403 if there is
-                no such schema, 401 if there are no credentials, 403 if they may not ask.
-        """
-        try:
-            found = self._client.get_schema(path)
-        except Exception as error:
-            if type(error).__name__ in _WITHOUT_CREDENTIALS:
-                raise SchemaRegistryError(401, -1, type(error).__name__) from None
-            status = getattr(error, "status_code", None)  # of an answer; other errors got none
-            if not isinstance(status, int):
-                raise
-            code = getattr(getattr(error, "error", None), "code", None)
-            unknown = status == _NOT_FOUND and code == _NO_SUCH_SCHEMA
-            raise SchemaRegistryError(status, _UNKNOWN if unknown else -1, str(code)) from None
+    def _ask(self, path: str) -> Json:
+        found = self._client.get_schema(path)
         return {"schema": found.definition, "schemaType": getattr(found.properties.format, "name", found.properties.format)}
+
+    def _refusal(self, error: Exception) -> SchemaRegistryError | None:
+        if type(error).__name__ in _WITHOUT_CREDENTIALS:
+            return SchemaRegistryError(401, -1, type(error).__name__)
+        status = getattr(error, "status_code", None)  # of an answer; other errors got none
+        if not isinstance(status, int):
+            return None
+        code = getattr(getattr(error, "error", None), "code", None)
+        unknown = status == _NOT_FOUND and code == _NO_SUCH_SCHEMA
+        return SchemaRegistryError(status, _UNKNOWN if unknown else -1, str(code))
 
 
 _WITHOUT_CREDENTIALS = ("ClientAuthenticationError", "CredentialUnavailableError")

@@ -15,6 +15,7 @@ from uuid import UUID
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.framing import SchemaId
+from connector.avro.vendor import VendorApi
 from connector.avro.writer_schema import Json
 from connector.errors import SettingsError
 
@@ -51,6 +52,7 @@ def session_client(region: str | None, role_arn: str | None) -> Any:
         connect_timeout=_TIMEOUT_SECONDS,
         read_timeout=_TIMEOUT_SECONDS,
         retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+        proxies={},  # not those of the environment (docs/settings.md#http)
     )
     try:
         session = boto3.Session(region_name=region)
@@ -78,34 +80,21 @@ def _assumed(session: Any, role_arn: str, bounded: Any) -> Any:
     return import_module("boto3").Session(botocore_session=inner, region_name=session.region_name)
 
 
-class Glue:
+class Glue(VendorApi):
     """A `connector.avro.schemas.Api` over boto3's client of Glue."""
 
     probed: SchemaId = UUID(int=0)
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def path(self, schema_id: SchemaId) -> str:
-        """Return what to pass to `get` for a schema."""
-        return str(schema_id)
-
-    def get(self, path: str) -> Json:
-        """Return the schema of a version, as Confluent's registry would.
-
-        Raises:
-            SchemaRegistryError: with the codes of Confluent's registry: 404 and 40403 if there is
-                no such version, 403 if this client may not ask.
-        """
-        try:
-            answer: Mapping[str, Any] = self._client.get_schema_version(SchemaVersionId=path)
-        except Exception as error:
-            response = getattr(error, "response", None)  # ClientError has one; other errors got no answer
-            if not isinstance(response, Mapping):
-                raise
-            code = response.get("Error", {}).get("Code")
-            status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 500)
-            if code == "EntityNotFoundException":
-                raise SchemaRegistryError(404, _UNKNOWN, "not found") from None
-            raise SchemaRegistryError(403 if code in _DENIED else max(status, 500), -1, str(code)) from None
+    def _ask(self, path: str) -> Json:
+        answer: Mapping[str, Any] = self._client.get_schema_version(SchemaVersionId=path)
         return {"schema": answer["SchemaDefinition"], "schemaType": answer["DataFormat"]}
+
+    def _refusal(self, error: Exception) -> SchemaRegistryError | None:
+        response = getattr(error, "response", None)  # ClientError has one; other errors got no answer
+        if not isinstance(response, Mapping):
+            return None
+        code = response.get("Error", {}).get("Code")
+        if code == "EntityNotFoundException":
+            return SchemaRegistryError(404, _UNKNOWN, "not found")
+        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 500)
+        return SchemaRegistryError(403 if code in _DENIED else max(status, 500), -1, str(code))

@@ -45,6 +45,8 @@ class CommitQueue:
         self._is_mine = is_mine
         self._report = report
         self._queued: dict[TopicPartition, commands.CommitPoint] = {}
+        self._sent: frozenset[TopicPartition] = frozenset()
+        """The partitions of the commit in flight."""
         self._waiting_until: float | None = None
         """When the commit in flight is given up; None while there is none."""
         self._made = NEVER
@@ -57,6 +59,13 @@ class CommitQueue:
     def in_flight(self) -> bool:
         """Whether a commit has not been answered yet."""
         return self._waiting_until is not None
+
+    def is_pending(self, partition: TopicPartition) -> bool:
+        """Whether an offset of this partition is queued, or sent and not answered yet."""
+        if partition in self._queued:
+            return True
+        waits = self._waiting_until is not None and self._host.monotonic() < self._waiting_until
+        return waits and partition in self._sent
 
     def queue(self, points: Iterable[commands.CommitPoint]) -> None:
         """Queue offsets; a newer one replaces an older one of the same partition."""
@@ -73,6 +82,7 @@ class CommitQueue:
         if self._waiting_until is None:  # else the next answer may belong to the older commit
             self._made = now
         self._waiting_until = now + _ANSWER_SECONDS
+        self._sent = frozenset(TopicPartition(place.topic, place.partition) for place in places)
         try:
             self._client.commit(offsets=places, asynchronous=True)
         except KafkaException as error:

@@ -53,7 +53,8 @@ The laws
 6. A revoke waits, inside its callback, until the pipeline has released each partition, because only
    until the callback returns are commits for it accepted. The wait is bounded: the group waits too.
    Other commands that arrive meanwhile are put off, because assignments do not change in a callback.
-7. One commit at a time, with the newest offset of each partition. A drain does not wait for the
+7. One commit at a time, with the newest offset of each partition. A partition begins anew only
+   after the answer to its commit: whoever begins asks for the committed offset first. A drain does not wait for the
    answer to its last commit: the client joins again only after that answer, and the ledger has what
    the commit would have said.
 
@@ -268,7 +269,10 @@ class SourceConsumer:
             case commands.Start(partition, generation) if is_mine(partition, generation):
                 self._assignments.start(command)
             case commands.StartOver(partition, generation) if is_mine(partition, generation):
-                self._assignments.begin_anew(partition)
+                if self._commits.is_pending(partition):
+                    self._put_off.append(command)
+                else:
+                    self._assignments.begin_anew(partition)
             case commands.Resume(partition, generation) if is_mine(partition, generation):
                 if self._positions.want(partition):
                     self._assignments.resume(partition)

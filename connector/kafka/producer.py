@@ -10,6 +10,7 @@ exactly-once sequences would gain nothing, and they bring errors that are fatal 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,6 +63,9 @@ class ConfirmingProducer:
         self._login = Following(properties.get(LOGIN))
         self._producer = make_client(self._properties)
         self._of_one: ConfirmingProducer | None = None
+        self._alone: SimpleQueue[tuple[Callable[[ConfirmingProducer], None], Callable[[Confirmation], None]]] = host.queue()
+        """Records to write alone, each with its report. Making their client may take seconds, so it
+        is left to the reporting thread: writers may be an event loop."""
         self._last_seconds = last_seconds
         self._failed = failed
         self._closing = host.event()
@@ -74,10 +78,12 @@ class ConfirmingProducer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Wait for records in flight, then end the reporting thread."""
-        self._closing.set()
-        if self._of_one is not None:
-            self._of_one.__exit__(kind, error, trace)
+        self.close()
         self._thread.join()
+
+    def close(self) -> None:
+        """Begin to end. Leaving the context waits for the end."""
+        self._closing.set()
 
     def write(
         self,
@@ -98,7 +104,14 @@ class ConfirmingProducer:
         whole.
         """
         if alone:
-            self._single().write(topic, partition, value, report, key=key, headers=headers, timestamp_ms=timestamp_ms)
+            self._alone.put(
+                (
+                    lambda one: one.write(
+                        topic, partition, value, report, key=key, headers=headers, timestamp_ms=timestamp_ms
+                    ),
+                    report,
+                )
+            )
             return
         try:
             self._producer.produce(
@@ -132,12 +145,31 @@ class ConfirmingProducer:
             self._of_one = one.__enter__()
         return self._of_one
 
+    def _write_alone(self) -> None:
+        while True:
+            try:
+                write_to, report = self._alone.get_nowait()
+            except Empty:
+                return
+            try:
+                one = self._single()
+            except Exception as error:  # noqa: BLE001 - such as without a token; the record is written again
+                report(Confirmation(type(error).__name__, -1, None))
+            else:
+                write_to(one)
+
     def _serve(self) -> None:
         try:
             while not self._closing.is_set():
                 self._login.update(self._producer)
                 self._producer.poll(_POLL_SECONDS)
+                self._write_alone()
+            self._write_alone()
+            if self._of_one is not None:
+                self._of_one.close()  # so that both wait at the same time
             self._producer.flush(self._last_seconds)
+            if self._of_one is not None:
+                self._of_one.__exit__(None, None, None)
         except Exception as error:
             if self._failed is None:
                 raise

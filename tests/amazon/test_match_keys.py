@@ -45,8 +45,8 @@ def test_a_hash_goes_as_it_came_in_small_letters_and_without_blanks() -> None:
     assert keys(key("EMAIL", HASH.upper()), key("PHONE", f" {HASH}\n")) == [("EMAIL", HASH), ("PHONE", HASH)]
 
 
-@pytest.mark.parametrize("almost", [HASH[:-1], HASH + "0", HASH[:-1] + "g"])
-def test_what_is_not_quite_a_hash_is_not_taken_for_one(almost: str) -> None:
+def test_what_is_not_quite_a_hash_is_not_taken_for_one() -> None:
+    almost = HASH[:-1] + "g"
     assert keys(key("CITY", almost)) == [("CITY", digest(almost))]
 
 
@@ -260,36 +260,45 @@ SHA256_FORMS = [
     b32encode(BYTES).decode(),
     b32encode(BYTES).decode().rstrip("=").lower(),
 ]
-OTHER_DIGESTS = [
-    form
-    for algorithm in (md5, sha1, sha224, sha384, sha512)
-    for digest in [algorithm(b"jo@example.com")]
-    for form in (
-        digest.hexdigest(),
-        digest.hexdigest().upper(),
-        f'"{digest.hexdigest()}"',
-        f"{digest.name}:{digest.hexdigest()}",
-        b64encode(digest.digest()).decode(),
-        urlsafe_b64encode(digest.digest()).decode().rstrip("="),
-        b64encode(digest.hexdigest().encode()).decode(),
-    )
-] + [
-    "3F2504E0-4F89-41D3-9A0C-0305E82C3301",
-    "$2b$12$KIXQfE6vXl1pY0m6a3b1uO8q1Qq8f4mC6m7mQx0zq2m8o1s3b5d7e",
-    "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
-    "pbkdf2_sha256$260000$salt$aGFzaA=",
-    f"scrypt:32768:8:1$salt${HASH}",
-    "{SSHA}vXPTV1nXXMIVFQ0bvJTxsQeL7gFzYWx0",
-    f"sha3-256:{HASH}",
-    f"hmac-sha256:{HASH}",
-    f"salt:{HASH}",
-    f"{HASH}:salt",
-    f"%22{HASH}%22",
-    f"&quot;{HASH}&quot;",
-    f'{{"email": "{HASH}"}}',
-    b32encode(BYTES[:16]).decode(),
-    str(list(BYTES)),
-]
+OTHER_DIGESTS = (
+    [
+        form
+        for algorithm in (md5, sha1, sha224, sha384, sha512)
+        for digest in [algorithm(b"jo@example.com")]
+        for form in (
+            digest.hexdigest(),
+            digest.hexdigest().upper(),
+            f'"{digest.hexdigest()}"',
+            f"{digest.name}:{digest.hexdigest()}",
+            b64encode(digest.digest()).decode(),
+            urlsafe_b64encode(digest.digest()).decode().rstrip("="),
+            b64encode(digest.hexdigest().encode()).decode(),
+        )
+    ]
+    + [
+        "3F2504E0-4F89-41D3-9A0C-0305E82C3301",
+        "$2b$12$KIXQfE6vXl1pY0m6a3b1uO8q1Qq8f4mC6m7mQx0zq2m8o1s3b5d7e",
+        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+        "pbkdf2_sha256$260000$salt$aGFzaA=",
+        f"scrypt:32768:8:1$salt${HASH}",
+        "{SSHA}vXPTV1nXXMIVFQ0bvJTxsQeL7gFzYWx0",
+        f"sha3-256:{HASH}",
+        f"hmac-sha256:{HASH}",
+        f"salt:{HASH}",
+        f"{HASH}:salt",
+        f"%22{HASH}%22",
+        f"&quot;{HASH}&quot;",
+        f'{{"email": "{HASH}"}}',
+        b32encode(BYTES[:16]).decode(),
+        str(list(BYTES)),
+        HASH[:-1],  # cut
+        HASH + "0",
+        f"1220{HASH}",  # with the prefix of a multihash
+        b64encode(BYTES).hex(),
+        b64encode(b64encode(BYTES)).decode(),
+        b64encode(sha512(b"key").digest()[:48] + BYTES[:16] + b"+").decode(),  # encrypted, as it seems
+    ]
+)
 
 
 @pytest.mark.parametrize("kind", sorted(PERSONAL))
@@ -355,6 +364,19 @@ def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
         ("EMAIL", "jo{x}@example.com", "DE", "jox@example.com"),
         ("EMAIL", "jo@[192.0.2.1]", "DE", "jo@192.0.2.1"),
         ("EMAIL", "jo @ exam ple.com", "DE", "jo@example.com"),
+        ("EMAIL", "jo%40example.com", "DE", "jo@example.com"),
+        ("EMAIL", "jo%2Bshop@example.com", "DE", "joshop@example.com"),
+        ("EMAIL", "mailto%3Ajo@example.com", "DE", "jo@example.com"),
+        ("EMAIL", "m%C3%BCller@example.de", "DE", ""),
+        ("EMAIL", "m%FCller@example.de", "DE", ""),
+        ("EMAIL", "m\u0304a@example.de", "DE", ""),
+        ("EMAIL", "İ@example.com", "DE", ""),
+        ("EMAIL", "Jo Doe jo@example.com", "DE", ""),
+        ("EMAIL", '"jo doe"@example.com', "DE", "jodoe@example.com"),
+        ("EMAIL", "jo@example.com?subject=Hi", "DE", "jo@example.com"),
+        ("EMAIL", "jo@example.com\\n", "DE", "jo@example.com"),
+        ("EMAIL", "jo@example.com/", "DE", "jo@example.com"),
+        ("EMAIL", "jo@example,com", "DE", ""),
         ("EMAIL", "a@b", "DE", "a@b"),
         ("EMAIL", "jo@localhost", "DE", "jo@localhost"),
         ("EMAIL", "müller@example.de", "DE", ""),

@@ -349,6 +349,10 @@ NO_TCF = [
     "CONSENT_NOT_AVAILABLE YET",
     "CONSENT_STRING_PLACEHOLDER",
     "Consent-string-undefined",
+    "CookieConsentAcceptedAll",
+    "ConsentStringNotFound404",
+    "CONSENT_GIVEN_BY_USER_1234",
+    "Cookie-Consent-2026-01-01",
     GPP,
 ]
 NO_GPP = [
@@ -363,6 +367,13 @@ NO_GPP = [
     TCF,
     "1YNN",
     "D B~C",
+    "D~undefined",
+    "DBABMA~undefined",
+    "DBABMA~null~null",
+    "DBABMA~CONSENT_STRING_PLACEHOLDER",
+    "DENIED~DENIED",
+    "Default~None",
+    "Data~Not~Available",
 ]
 DENIAL = {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}
 
@@ -388,7 +399,9 @@ def test_a_tc_string_is_sent_as_it_is(text: str) -> None:
     assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip("\ufeff\u200b \n")}
 
 
-@pytest.mark.parametrize("text", [GPP, "DBABTA~1YNN", "DBACNYA~CQSbk4A.IDKQ~1YNN", "DBABLA~BVQqAAAAAgA.QA"])
+@pytest.mark.parametrize(
+    "text", [GPP, "DBABTA~1YNN", "DBACNYA~CQSbk4A.IDKQ~1YNN", "DBABLA~BVQqAAAAAgA.QA", "DBABzw~1---~BVQqAAAAAAA.QA"]
+)
 def test_a_gpp_string_is_sent_as_it_is(text: str) -> None:
     assert ads(consent={"gpp": text})["consent"] == {"gpp": text}
 
@@ -536,6 +549,12 @@ NOBODYS = [
     "fd12:3456::1",
     "ff02::1",
     "100::1",
+    "100:0:0:1::1",
+    "5f00::1",
+    "4000::1",
+    "2001:2::1",
+    "2001:10::1",
+    "2001:0:808:808::f5ff:fffe",  # Teredo of 10.0.0.1
     "2001:4860:4860::8888%1",
 ]
 SOMEBODYS = [

@@ -139,3 +139,13 @@ def test_credentials_come_from_where_a_service_runs(monkeypatch: pytest.MonkeyPa
         used = client._generated_client._config.credential.credentials
     names = [type(each).__name__ for each in used]
     assert names == ["EnvironmentCredential", "WorkloadIdentityCredential", "ManagedIdentityCredential"]
+
+
+def test_proxies_of_the_environment_are_not_used(made: tuple[Server, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    server, client = made
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server.answers[PATH] = 200, SCHEMA
+    assert registry(client).definitions(ID) == [SCHEMA]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from typing import Any
 from urllib.request import Request, urlopen
 from uuid import UUID
@@ -21,6 +24,7 @@ from connector.avro.schemas import Registry
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
 from tests.avro.samples import Polled
+from tests.patience import patience
 
 VERSION = "b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63"
 ASKED = {"SchemaVersionId": VERSION}
@@ -86,6 +90,34 @@ def test_no_answer_at_all_passes() -> None:
         Registry({}, api=Glue(Nobody())).definitions(UUID(VERSION))
 
 
+def test_a_question_that_hangs_is_waited_for_up_to_its_deadline_and_asked_once() -> None:
+    class Hanging:
+        asked = 0
+        released = Event()
+
+        def get_schema_version(self, **_: object) -> dict[str, Any]:
+            self.asked += 1
+            assert self.released.wait(patience(60))
+            return answer(SCHEMA)
+
+    client, now = Hanging(), [0.0]
+    hangs = Registry({}, lambda: now[0], api=Glue(client, question_seconds=0.05))
+    for _ in range(3):
+        with pytest.raises(SchemaUnavailable, match=r"did not answer with schema .* \(TimeoutError\)$"):
+            hangs.definitions(UUID(VERSION))
+        now[0] += 60
+    assert client.asked == 1
+
+    client.released.set()
+    until = monotonic() + patience(30)
+    while monotonic() < until:
+        with suppress(SchemaUnavailable):
+            assert hangs.definitions(UUID(VERSION))
+            break
+        now[0] += 60
+    assert client.asked == 2
+
+
 def test_a_schema_of_another_kind_is_undecodable(stub: Any) -> None:
     stub.add_response("get_schema_version", answer({}, "PROTOBUF"), ASKED)
     with pytest.raises(Undecodable, match="not Avro but PROTOBUF"):
@@ -108,6 +140,18 @@ def test_the_client_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.meta.region_name == "eu-central-1"
     bounds = client.meta.config
     assert (bounds.connect_timeout, bounds.read_timeout, bounds.retries["total_max_attempts"]) == (3.0, 3.0, 2)
+
+
+@pytest.mark.usefixtures("moto")
+@pytest.mark.parametrize("role", [None, "arn:aws:iam::123456789012:role/schemas"])
+def test_proxies_of_the_environment_are_not_used(role: str | None) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            environment.setenv(name, "http://127.0.0.1:1")
+        for name in ("NO_PROXY", "no_proxy"):
+            environment.delenv(name, raising=False)
+        with pytest.raises(UnknownSchema):
+            Registry({}, api=Glue(session_client("eu-central-1", role))).definitions(UUID(VERSION))
 
 
 def test_a_role_is_assumed_when_credentials_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,6 +175,16 @@ def test_a_commit_says_its_epoch_and_its_metadata(stage: KafkaStage) -> None:
     stage.until(lambda: stage.committed() == (2, 0, "v1 topic ledger:5"), "the commit is there")
 
 
+def test_a_partition_begins_anew_only_after_the_answer_to_its_last_commit(stage: KafkaStage) -> None:
+    member, generation = two_polled(stage)
+
+    commit(stage, member, generation, 1, "in flight")
+    commit(stage, member, generation, 2, "queued behind it")
+    member.source.submit(commands.StartOver(TopicPartition(stage.topic, 0), generation))
+    stage.until(lambda: len(member.of(inputs.Assigned)) == 2, "it begins anew")
+    assert stage.committed() == (2, 0, "queued behind it")
+
+
 def test_the_coordinator_vouches_for_a_member_whose_commit_it_takes_again_and_again(stage: KafkaStage) -> None:
     stage.create()
     member = stage.member()

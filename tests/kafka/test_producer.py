@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
+from connector.errors import KafkaUnavailable
+from connector.kafka import clients
 from connector.kafka.producer import ConfirmingProducer, time_kept
 from connector.ports import Confirmation
 from tests.patience import patience
@@ -19,9 +24,10 @@ def _producer(**more: Any) -> ConfirmingProducer:
 
 
 def _written(producer: ConfirmingProducer, value: Any, **more: Any) -> list[str | None]:
-    told: list[Confirmation] = []
-    producer.write("topic", None, value, told.append, **more)
-    return [each.error for each in told]
+    """Return the codes reported of a record that the client refuses."""
+    told: SimpleQueue[Confirmation] = SimpleQueue()
+    producer.write("topic", None, value, told.put, **more)
+    return [told.get(timeout=patience(30)).error]
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -32,8 +38,38 @@ def test_record_larger_than_the_clients_whole_queue_is_too_large_and_not_in_the_
         while (said := _written(producer, b"x" * 50_000, alone=alone)) == ["_QUEUE_FULL"] and time.monotonic() < until:
             time.sleep(0.05)
         assert said == ["MSG_SIZE_TOO_LARGE"]
-        assert _written(producer, b"x" * 15_000, alone=alone) == []
+        taken: list[Confirmation] = []
+        producer.write("topic", None, b"x" * 15_000, taken.append, alone=alone)
         assert _written(producer, b"x" * 15_000, alone=alone) == ["_QUEUE_FULL"]
+        assert taken == []
+
+
+def test_writer_never_waits_for_the_client_of_records_that_go_alone() -> None:
+    may_be_made, told = Event(), SimpleQueue[Confirmation]()
+
+    def make(properties: dict[str, Any]) -> Producer:
+        if "batch.num.messages" in properties and not may_be_made.wait(patience(30)):
+            raise KafkaUnavailable("no token")
+        return clients.producer(properties)
+
+    with ConfirmingProducer(_NOWHERE | {"message.max.bytes": 1_000}, last_seconds=0.0, make_client=make) as producer:
+        producer.write("topic", None, b"x" * 2_000, told.put, alone=True)
+        may_be_made.set()
+        assert told.get(timeout=patience(30)).error == "MSG_SIZE_TOO_LARGE"
+
+
+def test_without_a_client_a_record_that_goes_alone_is_reported_as_failed_and_the_next_one_asks_again() -> None:
+    tries: list[str] = []
+
+    def make(properties: dict[str, Any]) -> Producer:
+        if "batch.num.messages" in properties:
+            tries.append("one")
+            raise KafkaUnavailable("no token")
+        return clients.producer(properties)
+
+    with ConfirmingProducer(_NOWHERE, last_seconds=0.0, make_client=make) as producer:
+        assert _written(producer, b"x", alone=True) == _written(producer, b"x", alone=True) == ["KafkaUnavailable"]
+    assert tries == ["one", "one"]
 
 
 def test_record_larger_than_the_clients_bound_is_too_large() -> None:

@@ -1,0 +1,68 @@
+"""What the clients of vendors' registries have in common, in the form that `schemas.Registry` expects.
+
+These clients limit each connection and each read, but nothing limits a question as a whole: its
+look-up of a name, a body that trickles in, retries, and the search for credentials. So each
+question is asked in a thread of its own, and waited for up to a deadline. While one hangs, no other
+is asked.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from connector.avro.framing import SchemaId
+from connector.avro.schemas import QUESTION_SECONDS
+from connector.avro.writer_schema import Json
+from connector.daemon import in_daemon
+
+__all__ = ["VendorApi"]
+
+
+class VendorApi(ABC):
+    """A `connector.avro.schemas.Api` over a vendor's client."""
+
+    probed: SchemaId
+
+    def __init__(self, client: Any, question_seconds: float = QUESTION_SECONDS) -> None:
+        self._client = client
+        self._seconds = question_seconds
+        self._hanging: Future[Json] | None = None
+
+    def path(self, schema_id: SchemaId) -> str:
+        """Return what to pass to `get` for a schema."""
+        return str(schema_id)
+
+    def get(self, path: str) -> Json:
+        """Return a schema, as Confluent's registry would.
+
+        Raises:
+            SchemaRegistryError: with the codes of Confluent's registry: 404 and 40403 if there is
+                no such schema, 401 or 403 if this client may not ask.
+            TimeoutError: no answer came in time.
+        """
+        if self._hanging is not None and not self._hanging.done():
+            raise TimeoutError
+        self._hanging = asked = in_daemon(partial(self._ask, path), "schema-registry")
+        try:
+            return asked.result(self._seconds)
+        except Exception as error:
+            refusal = self._refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from None
+        finally:
+            if asked.done():  # an error keeps all frames that it came through
+                self._hanging = None
+
+    @abstractmethod
+    def _ask(self, path: str) -> Json:
+        """Ask the vendor's client. Blocks."""
+
+    @abstractmethod
+    def _refusal(self, error: Exception) -> SchemaRegistryError | None:
+        """Return what an error of the vendor's client says; None if no answer came."""
