@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -108,14 +108,39 @@ def _lacking(route: Route, writer: WriterSchema, record: Json, within: str) -> I
             yield Lacking(each.place, each.must, Reason.MISSING_FIELD, f"{each.name}: {missing.within(within)}")
 
 
+def _unworkable(route: Route, writer: WriterSchema, record: Json, within: str) -> Iterator[Lacking]:
+    """Yield what the schema has, but of a type with which an expression never works.
+
+    A record could still have null there. So this is for `check` and `lint` to say, and `run` judges
+    each record.
+    """
+    conditions = () if route.when is None else ((f"{route.label}.when", "when", True, route.when),)
+    inputs = ((each.name, each.place, each.must, each.expression) for each in route.inputs)
+    for name, place, must, expression in (*conditions, *inputs):
+        found = look(expression.tree, writer, record, gives="" if place == "when" else place)
+        for what in found.never_work:
+            yield Lacking(place, must, Reason.INVALID_FIELD, f"{name}: in {within}, {what}")
+        for what in found.doubtful:
+            yield Lacking(place, False, Reason.INVALID_FIELD, f"{name}: in {within}, {what}")
+        if found.misfit:
+            left_out = place.startswith("custom")
+            yield Lacking(place, not left_out, Reason.INVALID_FIELD, f"{name}: in {within}, {found.misfit}")
+
+
 def problems_in(file: MappingFile, writer: WriterSchema, record: Json, name: str, place: str) -> list[Lacking]:
     """Return everything that the mappings for a record type need and its schema does not have."""
-    return [
-        found
-        for route in file.routes
-        if route.is_for(name)
-        for found in _lacking(route, writer, record, f"{place} ({name})")
-    ]
+    within = f"{place} ({name})"
+    found: list[Lacking] = []
+    for route in file.routes:
+        if not route.is_for(name):
+            continue
+        lacking = list(_lacking(route, writer, record, within))
+        if not route.inherit and {each.place for each in route.match_keys} <= {each.place for each in lacking}:
+            # Every event needs one match key.
+            lacking = [replace(each, must=True) if each.place.startswith("matchKeys.") else each for each in lacking]
+        found += lacking
+        found += _unworkable(route, writer, record, within)
+    return found
 
 
 _SEES_WHOLE = {"to_string", "values"}

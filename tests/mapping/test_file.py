@@ -150,7 +150,7 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
         ("time(placedAt, unit)", "calls time() without its unit or format as a text, written 'so'"),
         (
             "time(placedAt, 'h')",
-            "calls time(): its second argument is 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'",
+            "calls time(): its second argument is 'd', 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'",
         ),
         (
             "time(placedAt, '%d.%m.%Y')",
