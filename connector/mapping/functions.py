@@ -284,7 +284,10 @@ def format_problem(unit: str) -> str:
     if "%" not in unit:
         return "its second argument is 'd', 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'"
     if not _SAYS_UTC(unit):
-        return "its format gives no offset: add %z, or UTC or a Z at the end where the texts have it"
+        return (
+            "its format gives no offset: add %z, or UTC or a Z at the end where the texts have it; where they have none and "
+            "are UTC, write time(join('', [x, 'Z']), '…Z')"
+        )
     try:
         read = _EPOCH.strftime(unit)
         datetime.strptime(read, unit)  # noqa: DTZ007 - the format is tried, no time is made
