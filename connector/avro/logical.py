@@ -52,11 +52,10 @@ def _is_binary_uuid(branch: Json) -> bool:
     return branch["type"] == "fixed" and logical_type(branch) == "uuid"
 
 
-def _decimal(value: bytes, scale: int) -> bytes | Decimal:
-    """Return the decimal that bytes stand for, or the bytes themselves if there are too many."""
-    if len(value) > _MAX_DECIMAL_BYTES:
-        return value
-    return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
+def _decimals(scale: int) -> Conversion:
+    """Return the conversion of bytes to the decimal that they stand for; of too many bytes, to themselves."""
+    unit, read, multiply = Decimal((0, (1,), -scale)), int.from_bytes, _EXACT.multiply
+    return lambda value: value if len(value) > _MAX_DECIMAL_BYTES else multiply(read(value, "big", signed=True), unit)
 
 
 def _uuid(value: bytes) -> bytes | str:
@@ -197,4 +196,4 @@ def bytes_conversion(branches: list[Json]) -> Conversion | None:
             "does not say which"
         )
     scale = max(scales, default=None)
-    return _uuid if scale is None else lambda value: _decimal(value, scale)
+    return _uuid if scale is None else _decimals(scale)

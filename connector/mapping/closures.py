@@ -155,6 +155,8 @@ def _slice(tree: Tree, _tables: Tables) -> Evaluate:
 
 
 def _projection(tree: Tree, tables: Tables) -> Evaluate:
+    if tree["children"][0]["type"] == "flatten":
+        return _flat_projection(tree, tables)
     base, each = _children(tree, tables)
 
     def evaluate(value: Any, record: Any) -> Any:
@@ -162,6 +164,24 @@ def _projection(tree: Tree, tables: Tables) -> Evaluate:
         if type(items) is not list:
             return None
         return [found for item in items if (found := each(item, record)) is not None]
+
+    return evaluate
+
+
+def _flat_projection(tree: Tree, tables: Tables) -> Evaluate:
+    """Return the function of ``a[].b``, without a list of all items in between."""
+    base = closure(tree["children"][0]["children"][0], tables)
+    each = closure(tree["children"][1], tables)
+
+    def evaluate(value: Any, record: Any) -> Any:
+        items = base(value, record)
+        if type(items) is not list:
+            return None
+        found: list[Any] = []
+        for item in items:
+            parts = item if type(item) is list else (item,)
+            found += [part for one in parts if (part := each(one, record)) is not None]
+        return found
 
     return evaluate
 
@@ -248,7 +268,7 @@ def _and(tree: Tree, tables: Tables) -> Evaluate:
 
     def evaluate(value: Any, record: Any) -> Any:
         found = first(value, record)
-        return found if is_false(found) else second(value, record)
+        return second(value, record) if found is True or not is_false(found) else found
 
     return evaluate
 
@@ -374,6 +394,14 @@ def _lookup(arguments: list[Tree], tables: Tables) -> Evaluate:
 
 
 def _not_null(parts: list[Evaluate]) -> Evaluate:
+    if len(parts) == 2:
+        first, second = parts
+
+        def of_two(value: Any, record: Any) -> Any:
+            one, other = first(value, record), second(value, record)
+            return other if one is None else one
+
+        return of_two
     choose = FUNCTIONS["not_null"].run
     return lambda value, record: choose(*[part(value, record) for part in parts])
 
@@ -418,13 +446,17 @@ def _call(name: str, function: Function, arguments: list[Tree], tables: Tables) 
 def _call_of_two(name: str, function: Function, parts: list[Evaluate], takes: list[Takes]) -> Evaluate:
     first, second = parts
     of_first, of_second = takes
+    types, has_items = of_first.types, bool(of_first.items)
+    other_types, has_other_items = of_second.types, bool(of_second.items)
     run, ours = function.run, function.ours
 
     def two(value: Any, record: Any) -> Any:
         one, other = first(value, record), second(value, record)
         if one is None and ours:
             return None
-        if problem := of_first.refuse(one) or of_second.refuse(other):
+        if ((has_items or type(one) not in types) and (problem := of_first.refuse(one))) or (
+            (has_other_items or type(other) not in other_types) and (problem := of_second.refuse(other))
+        ):
             raise _failed(name, Wrong(problem))
         try:
             return run(one, other)

@@ -60,6 +60,8 @@ _TABLES_OF_INPUTS: Final = ("constants", "fields", "matchKeys", "consent", "cust
 _DIRECTIVES: Final = ("record", "topic", "when", "inherit", "extends", *_TABLES_OF_INPUTS)
 _CSV: Final = frozenset({"file", "key", "value"})
 _MOST_ROWS: Final = 1_000_000
+_MOST_TOLD: Final = 5
+"""Wrong rows of a table that are told one by one."""
 
 
 class MappingRefused(Exception):
@@ -204,7 +206,13 @@ class _Reader:
             self._problem("otherwise", "takes 'dead-letter' or 'ignore'")
         mappings = document.get("mapping")
         if not isinstance(mappings, list) or not mappings or not all(isinstance(each, dict) for each in mappings):
-            self._problem("mapping", "is missing: a file has one [[mapping]] or more")
+            is_table = isinstance(mappings, dict)
+            what = (
+                "is written [[mapping]], in double brackets"
+                if is_table
+                else "is missing: a file has one [[mapping]] or more"
+            )
+            self._problem("mapping", what)
             mappings = []
         extended = [self._extended(f"mapping[{at}]", each) for at, each in enumerate(mappings)]
         self._read_tables(document.get("tables", {}))
@@ -237,7 +245,7 @@ class _Reader:
         if preset is None:
             return given
         if preset not in PRESETS:
-            self._problem(f"{place}.extends", f"is no preset: {', '.join(PRESETS)}")
+            self._problem(f"{place}.extends", f"is no preset{_close(str(preset), PRESETS)}")
             return given
         packaged = _preset(preset)
         self._read_tables({name: table for name, table in packaged.get("tables", {}).items() if name not in self._tables})
@@ -249,7 +257,8 @@ class _Reader:
         for name, table in self._table("tables", given).items():
             place = f"tables.{name}"
             content = self._table(place, table)
-            self._tables[name] = self._csv(place, content) if content.keys() == _CSV else self._inline(place, content)
+            is_csv = "file" in content and not content.keys().isdisjoint(_CSV - {"file"})
+            self._tables[name] = self._csv(place, content) if is_csv else self._inline(place, content)
 
     def _inline(self, place: str, table: dict[str, Any]) -> dict[str, object]:
         for key, value in table.items():
@@ -258,9 +267,9 @@ class _Reader:
         return table
 
     def _csv(self, place: str, given: dict[str, Any]) -> dict[str, object]:
-        file, key, value = (given[name] for name in ("file", "key", "value"))
-        if not all(isinstance(each, str) for each in (file, key, value)):
-            self._problem(place, "needs file, key and value as texts")
+        file, key, value = (given.get(name) for name in ("file", "key", "value"))
+        if given.keys() != _CSV or not (isinstance(file, str) and isinstance(key, str) and isinstance(value, str)):
+            self._problem(place, 'takes { file = "…", key = "…", value = "…" }: a CSV file, and the names of two columns')
             return {}
         try:
             text = self._read_table(file)
@@ -278,22 +287,27 @@ class _Reader:
 
     def _rows(self, place: str, file: str, key: str, value: str, text: str) -> dict[str, object]:
         rows = csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline=""))
-        for name in (key, value):
-            if name not in (rows.fieldnames or ()):
-                self._problem(place, f"names the column {name}, which {file} has not")
-                return {}
+        columns = rows.fieldnames or ()
+        if absent := [name for name in dict.fromkeys((key, value)) if name not in columns]:
+            has = f"it has {', '.join(columns)}" if columns else "it is empty"
+            self._problem(place, f"names {' and '.join(absent)}, which {file} has no column for: {has}")
+            return {}
         table: dict[str, object] = {}
+        wrong: list[str] = []
         for row in rows:
             if row[key] is None or row[value] is None:
-                self._problem(place, f"has a row without {key} and {value}: line {rows.line_num} of {file}")
-                return {}
-            if row[key] in table:
-                self._problem(place, f"has a key twice: line {rows.line_num} of {file}")
-                return {}
-            if len(table) == _MOST_ROWS:
-                self._problem(place, f"has more than {_MOST_ROWS} rows: {file}")
-                return {}
-            table[row[key]] = row[value]
+                wrong.append(f"has a row without {key} and {value}: line {rows.line_num} of {file}")
+            elif row[key] in table:
+                wrong.append(f"has a key twice: line {rows.line_num} of {file}")
+            elif len(table) == _MOST_ROWS:
+                wrong.append(f"has more than {_MOST_ROWS} rows: {file}")
+                break
+            else:
+                table[row[key]] = row[value]
+        for what in wrong[:_MOST_TOLD]:
+            self._problem(place, what)
+        if len(wrong) > _MOST_TOLD:
+            self._problem(place, f"has {len(wrong) - _MOST_TOLD} more such rows: {file}")
         return table
 
     # ---- mappings
@@ -310,7 +324,7 @@ class _Reader:
             label=place,
             records=self._names(f"{place}.record", given.get("record")),
             topics=self._names(f"{place}.topic", given.get("topic")),
-            when=None if given.get("when") is None else self._expression(f"{place}.when", given["when"]),
+            when=None if given.get("when") is None else self._condition(f"{place}.when", given["when"]),
             inherit=inherit is True,
             constants=self._constants(f"{place}.constants", parts["constants"]),
             fields=self._inputs(place, "fields", parts["fields"], _SINGLE, "input"),
@@ -321,12 +335,17 @@ class _Reader:
             custom_attributes=self._inputs(place, "customAttributes", parts["customAttributes"], None, "attribute"),
             custom_data=self._custom_data(place, parts["customData"]),
         )
-        self._look_at_whole(place, route, parts)
+        if (
+            given.get("extends") is None or given["extends"] in PRESETS
+        ):  # else what is missing may be in the preset that is meant
+            self._look_at_whole(place, route, parts)
         return route
 
     def _names(self, place: str, given: Any) -> frozenset[str] | None:
         names = [given] if isinstance(given, str) else given
-        if given is not None and not (isinstance(names, list) and names and all(isinstance(each, str) for each in names)):
+        if given is not None and not (
+            isinstance(names, list) and names and all(isinstance(each, str) and each.strip() for each in names)
+        ):
             self._problem(place, "takes a name or a list of names")
             return None
         return None if given is None else frozenset(names)
@@ -344,6 +363,12 @@ class _Reader:
         for problem in found:
             self._problem(place, problem)
         return None if found else expression
+
+    def _condition(self, place: str, given: Any) -> Expression | None:
+        expression = self._expression(place, given)
+        if expression is not None and expression.tree["type"] == "literal":
+            self._problem(place, "is the same for every record: leave it out, or compare a field with it")
+        return expression
 
     def _inputs(
         self, place: str, part: str, given: dict[str, Any], known: Collection[str] | None, noun: str

@@ -271,7 +271,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 # ---- time
 
-TIME_UNITS: Final[Mapping[str, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+TIME_UNITS: Final[Mapping[str, int]] = {"d": 86_400_000_000_000, "s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SAYS_UTC: Final = re.compile(r"%z|Z\Z|UTC|GMT").search
@@ -282,9 +282,12 @@ def format_problem(unit: str) -> str:
     if unit in TIME_UNITS:
         return ""
     if "%" not in unit:
-        return "its second argument is 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'"
+        return "its second argument is 'd', 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'"
     if not _SAYS_UTC(unit):
-        return "its format gives no offset: add %z, or UTC or a Z at the end where the texts have it"
+        return (
+            "its format gives no offset: add %z, or UTC or a Z at the end where the texts have it; where they have none and "
+            "are UTC, write time(join('', [x, 'Z']), '…Z')"
+        )
     try:
         read = _EPOCH.strftime(unit)
         datetime.strptime(read, unit)  # noqa: DTZ007 - the format is tried, no time is made

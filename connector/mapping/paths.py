@@ -2,17 +2,30 @@
 
 JMESPath returns null for a path that does not exist. A misspelt field would therefore be absent
 from every event, and nobody would notice. Here each expression is followed through the unions,
-arrays, maps and records of the schema, by the types that its values may have. A function may return
-anything, unless it is one that returns its argument or an item of it.
+arrays, maps and records of the schema, by the types that its values may have. What a function
+returns is known as far as `kinds` has it, or the function returns its argument or an item of it.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
+from connector.mapping.kinds import (
+    BOOLEAN,
+    GIVES,
+    Side,
+    Types,
+    argument_problem,
+    comparison_problem,
+    result_problem,
+    types_of,
+    unit_problem,
+)
 from connector.mapping.syntax import Tree
 
 __all__ = ["Look", "Missing", "look"]
@@ -45,15 +58,31 @@ class Look:
     missing: list[Missing] = field(default_factory=list)
     no_conditions: list[str] = field(default_factory=list)
     """Paths that are used as a condition but are not booleans."""
+    never_work: list[str] = field(default_factory=list)
+    """Calls that always fail, and comparisons that never hold or always do."""
+    doubtful: list[str] = field(default_factory=list)
+    """Comparisons that never hold for this schema, but may for a younger one."""
+    misfit: str = ""
+    """Why the input never takes the result."""
 
 
-def look(tree: Tree, writer: WriterSchema, record: Json, *, is_condition: bool = False) -> Look:
-    """Follow an expression through a record type of a writer's schema."""
+def look(tree: Tree, writer: WriterSchema, record: Json, *, is_condition: bool = False, gives: str = "") -> Look:
+    """Follow an expression through a record type of a writer's schema.
+
+    ``gives`` is the input that the expression gives, such as ``fields.value``.
+    """
     eye = _Eye(writer)
-    eye.follow(tree, (record,), "")
     if is_condition:
+        eye.follow(tree, (record,), "")
         eye.condition(tree, (record,))
+    else:
+        eye.result(tree, (record,), gives)
     return eye.found
+
+
+def _written(constant: object) -> str:
+    """Return a literal as it is written."""
+    return f"'{constant}'" if isinstance(constant, str) else f"`{json.dumps(constant)}`"
 
 
 class _Eye:
@@ -108,7 +137,9 @@ class _Eye:
             return self._shape(types)
         if any(branch["type"] == "array" for branch in shape):
             return self._miss(path, f"{before} is an array: write {before}[].{name} or {before}[0].{name}")
-        return self._miss(path)
+        names = {each["name"].lower(): each["name"] for branch in shape for each in branch.get("fields", ())}
+        close = difflib.get_close_matches(name.lower(), names, n=1)
+        return self._miss(path, f"did you mean {names[close[0]]}?" if close else "")
 
     # ---- expressions
 
@@ -136,16 +167,23 @@ class _Eye:
                 return self._flattened(children[0], shape, path)
             case "projection" | "value_projection" | "filter_projection":
                 return self._projection(tree, shape, path)
-            case "or_expression":
-                return self._one_of(children, shape, path), ""
-            case "function_expression":
-                return self._function(tree, shape, path), ""
             case _:
-                # Every part of logic, a comparison or a multi-select must be in the schema. A
-                # literal has no parts.
-                for position, child in enumerate(children):
-                    self._part(tree, position, child, shape, path)
-                return None, ""
+                return self._made(tree, shape, path), ""
+
+    def _made(self, tree: Tree, shape: _Shape, path: str) -> _Shape:
+        """Return the shape of what an expression makes, instead of taking it from the record."""
+        match tree["type"]:
+            case "or_expression":
+                return self._one_of(tree["children"], shape, path)
+            case "function_expression":
+                return self._function(tree, shape, path)
+            case "comparator":
+                return self._comparison(tree, shape, path)
+            case _:
+                # Every part of logic or a multi-select must be in the schema. A literal has no parts.
+                for child in tree["children"]:
+                    self.follow(child, shape, path)
+                return BOOLEAN if tree["type"] == "not_expression" else None
 
     def _flattened(self, base: Tree, shape: _Shape, path: str) -> tuple[_Shape, str]:
         before, path = self._follow(base, shape, path)
@@ -155,12 +193,30 @@ class _Eye:
         flat = self._shape(each["items"] if each["type"] == "array" else each for each in items)
         return None if flat is None else ({"type": "array", "items": list(flat)},), path
 
-    def _part(self, tree: Tree, position: int, child: Tree, shape: _Shape, path: str) -> None:
+    def _comparison(self, tree: Tree, shape: _Shape, path: str) -> _Shape:
+        one, other = tree["children"]
+        sides = [self._side(one, other, shape, path), self._side(other, one, shape, path)]
+        if (problem := comparison_problem(tree["value"], *sides)) is not None:
+            self._note(self.found.never_work if problem[1] else self.found.doubtful, problem[0])
+        return BOOLEAN
+
+    def _side(self, tree: Tree, other: Tree, shape: _Shape, path: str) -> Side:
+        """Return one side of a comparison, and note if it is a word that was meant to be a text."""
+        if tree["type"] == "literal":
+            constant = tree["value"]
+            return Side(_written(constant), frozenset({type(constant)}) - {type(None)}, constant=constant)
         before = len(self.found.missing)
-        self.follow(child, shape, path)
-        is_word = tree["type"] == "comparator" and child["type"] == "field"
-        if is_word and len(self.found.missing) > before and tree["children"][1 - position]["type"] != "literal":
-            self.found.missing[-1] = Missing(self.found.missing[-1].path, f"a text is written '{child['value']}'")
+        found, longer = self._follow(tree, shape, path)
+        if tree["type"] == "field" and len(self.found.missing) > before and other["type"] != "literal":
+            self.found.missing[-1] = Missing(self.found.missing[-1].path, f"a text is written '{tree['value']}'")
+        enums = [branch["symbols"] for branch in found or () if branch["type"] == "enum"]
+        symbols = [symbol for each in enums for symbol in each] if len(enums) == len(found or ()) else []
+        return Side(longer or "what is compared", types_of(found), symbols)
+
+    @staticmethod
+    def _note(notes: list[str], note: str) -> None:
+        if note not in notes:
+            notes.append(note)
 
     def _projection(self, tree: Tree, shape: _Shape, path: str) -> tuple[_Shape, str]:
         base, path = self._follow(tree["children"][0], shape, path)
@@ -198,16 +254,47 @@ class _Eye:
         name, arguments = tree["value"], tree["children"]
         if name == "not_null":
             return self._one_of(arguments, shape, path)
-        followed = [self._follow(each, shape, path) for each in arguments if each["type"] != "expref"]
+        followed = [(each, *self._follow(each, shape, path)) for each in arguments if each["type"] != "expref"]
         if not followed:
-            return None
-        first, path = followed[0]
+            return GIVES.get(name)
+        for argument, found, longer in followed:
+            self._argument(name, arguments.index(argument), argument, found, longer)
+        _, first, path = followed[0]
+        if (
+            name == "time"
+            and first
+            and path
+            and (problem := unit_problem(path, first, arguments[1]["value"] if len(arguments) > 1 else None))
+        ):
+            self._note(self.found.never_work, problem)
         for each in arguments:
             if each["type"] == "expref":
                 self.follow(each["children"][0], self._items(first, path), f"{path}[]")
         if name in _TAKE_ONE:
             return self._items(first, path)
-        return first if name in _HAND_ON else None
+        return first if name in _HAND_ON else GIVES.get(name)
+
+    def _argument(self, name: str, position: int, argument: Tree, found: _Shape, path: str) -> None:
+        if argument["type"] == "literal":
+            types: Types = frozenset({type(argument["value"])}) - {type(None)}
+            path = _written(argument["value"])
+        else:
+            types = types_of(found)
+        if problem := argument_problem(name, position, path or "an argument", types, self._item_types(found)):
+            self._note(self.found.never_work, problem)
+
+    def _item_types(self, shape: _Shape) -> Types:
+        """Return the types that items of an array may have; None if that is not known."""
+        if not shape or any(branch["type"] != "array" for branch in shape):
+            return None
+        return types_of(self._shape(branch["items"] for branch in shape))
+
+    def result(self, tree: Tree, shape: _Shape, gives: str) -> None:
+        """Follow an expression, and note if the input that it gives never takes its result."""
+        found, path = self._follow(tree, shape, "")
+        part, _, name = gives.partition(".")
+        if found and gives:
+            self.found.misfit = result_problem(part, name, path, found, self._item_types(found))
 
     # ---- conditions
 

@@ -14,8 +14,8 @@ counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -108,14 +108,39 @@ def _lacking(route: Route, writer: WriterSchema, record: Json, within: str) -> I
             yield Lacking(each.place, each.must, Reason.MISSING_FIELD, f"{each.name}: {missing.within(within)}")
 
 
+def _unworkable(route: Route, writer: WriterSchema, record: Json, within: str) -> Iterator[Lacking]:
+    """Yield what the schema has, but of a type with which an expression never works.
+
+    A record could still have null there. So this is for `check` and `lint` to say, and `run` judges
+    each record.
+    """
+    conditions = () if route.when is None else ((f"{route.label}.when", "when", True, route.when),)
+    inputs = ((each.name, each.place, each.must, each.expression) for each in route.inputs)
+    for name, place, must, expression in (*conditions, *inputs):
+        found = look(expression.tree, writer, record, gives="" if place == "when" else place)
+        for what in found.never_work:
+            yield Lacking(place, must, Reason.INVALID_FIELD, f"{name}: in {within}, {what}")
+        for what in found.doubtful:
+            yield Lacking(place, False, Reason.INVALID_FIELD, f"{name}: in {within}, {what}")
+        if found.misfit:
+            left_out = place.startswith("custom")
+            yield Lacking(place, not left_out, Reason.INVALID_FIELD, f"{name}: in {within}, {found.misfit}")
+
+
 def problems_in(file: MappingFile, writer: WriterSchema, record: Json, name: str, place: str) -> list[Lacking]:
     """Return everything that the mappings for a record type need and its schema does not have."""
-    return [
-        found
-        for route in file.routes
-        if route.is_for(name)
-        for found in _lacking(route, writer, record, f"{place} ({name})")
-    ]
+    within = f"{place} ({name})"
+    found: list[Lacking] = []
+    for route in file.routes:
+        if not route.is_for(name):
+            continue
+        lacking = list(_lacking(route, writer, record, within))
+        if not route.inherit and {each.place for each in route.match_keys} <= {each.place for each in lacking}:
+            # Every event needs one match key.
+            lacking = [replace(each, must=True) if each.place.startswith("matchKeys.") else each for each in lacking]
+        found += lacking
+        found += _unworkable(route, writer, record, within)
+    return found
 
 
 _SEES_WHOLE = {"to_string", "values"}
@@ -142,8 +167,18 @@ def _fields_asked_for(routes: Sequence[Route]) -> tuple[set[str] | None, bool]:
     return names, whole_below
 
 
-_Functions = Sequence[tuple[str, Evaluate, Input]]
-"""Names of inputs, each with the function of its expression and the input itself."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The inputs of one table of a mapping."""
+
+    named: tuple[str, ...]
+    """All names of the table, in its order, also those that the schema lacks."""
+    is_used: bool
+    """Whether the schema has any of them."""
+    expressions: tuple[tuple[str, Evaluate, Input], ...]
+    """Names, each with the function of its expression and the input itself."""
+    copies: tuple[tuple[Input, Input], ...]
+    """Inputs, each with the one before it that has the same expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +194,20 @@ class _Compiled:
     """What the condition needs and the schema does not have; None if nothing is missing."""
     inherit: bool
     constants: Mapping[str, object]
-    fields: _Functions
-    match_keys: _Functions
-    consent: _Functions
-    custom_attributes: _Functions
-    custom_data: _Functions
+    fields: _Part
+    match_keys: _Part
+    consent: _Part
+    custom_attributes: _Part
+    custom_data: _Part
+    data_types: Mapping[str, str | None]
+    """The type of each attribute of ``customData``."""
 
 
 def _compiled(route: Route, file: MappingFile, lacking: Sequence[Lacking]) -> _Compiled:
     absent = {each.place for each in lacking if not each.must}
 
-    def functions(inputs: Sequence[Input]) -> _Functions:
-        return [(each.name, closure(each.expression.tree, file.tables), each) for each in inputs if each.place not in absent]
+    def part(inputs: Sequence[Input]) -> _Part:
+        return _part(inputs, absent, file)
 
     return _Compiled(
         label=route.label,
@@ -180,12 +217,27 @@ def _compiled(route: Route, file: MappingFile, lacking: Sequence[Lacking]) -> _C
         unfit=_flaw([each for each in lacking if each.must]),
         inherit=route.inherit,
         constants=route.constants,
-        fields=functions(route.fields),
-        match_keys=functions(route.match_keys),
-        consent=functions(route.consent),
-        custom_attributes=functions(route.custom_attributes),
-        custom_data=functions(route.custom_data),
+        fields=part(route.fields),
+        match_keys=part(route.match_keys),
+        consent=part(route.consent),
+        custom_attributes=part(route.custom_attributes),
+        custom_data=part(route.custom_data),
+        data_types={each.name: each.data_type for each in route.custom_data},
     )
+
+
+def _part(inputs: Sequence[Input], absent: Collection[str], file: MappingFile) -> _Part:
+    expressions: list[tuple[str, Evaluate, Input]] = []
+    copies: list[tuple[Input, Input]] = []
+    for each in inputs:
+        if each.place in absent:
+            continue
+        same = next((other for _, _, other in expressions if other.expression.text == each.expression.text), None)
+        if same is not None:
+            copies.append((each, same))
+        else:
+            expressions.append((each.name, closure(each.expression.tree, file.tables), each))
+    return _Part(tuple(each.name for each in inputs), bool(expressions), tuple(expressions), tuple(copies))
 
 
 def _flaw(lacking: Sequence[Lacking]) -> Flaw | None:
@@ -234,7 +286,7 @@ class Plan:
                     holds = route.when(event, record)
                 except Failed as failed:
                     return Flaw(Reason.INVALID_FIELD, f"{route.label}.when: {failed}")
-                if is_false(holds):
+                if holds is not True and is_false(holds):
                     continue
             return self._mapped(route, event, record)
         if routes:
@@ -255,37 +307,56 @@ class Plan:
         when = inputs.get("timestamp")
         if type(when) is Decimal and when == when.to_integral_value():
             inputs["timestamp"] = int(when)
-        if route.match_keys:
-            inputs["matchKeys"] = _match_keys(route.match_keys, event, record, failed)
-        if route.consent:
+        if route.match_keys.is_used:
+            values = _fill({}, route.match_keys, event, record, failed)
+            inputs["matchKeys"] = _match_keys(route.match_keys.named, values)
+        if route.consent.is_used:
             inputs["consent"] = _fill({}, route.consent, event, record, failed)
-        if route.custom_attributes:
+        if route.custom_attributes.is_used:
             inputs["customAttributes"] = _fill({}, route.custom_attributes, event, record, failed)
-        if route.custom_data:
+        if route.custom_data.is_used:
             values = _fill({}, route.custom_data, event, record, failed)
             inputs["customData"] = [
-                {"name": each.name, "value": values[each.name], "dataType": each.data_type}
-                for _, _, each in route.custom_data
-                if each.name in values
+                {"name": name, "value": values[name], "dataType": route.data_types[name]}
+                for name in route.custom_data.named
+                if name in values
             ]
         if failed:
             if broken := [f"{each.name}: {why}" for each, why in failed if each.must]:
                 return Flaw(Reason.INVALID_FIELD, "; ".join(broken))
             for each, _ in failed:
                 self._mapper.left_out[_label(each)] += 1
-        return {**self._inherited(event), **inputs} if route.inherit else inputs
+        return self._inherited(route, event, inputs) if route.inherit else inputs
 
-    def _inherited(self, event: dict[str, object]) -> dict[str, object]:
+    def _inherited(self, route: _Compiled, event: dict[str, object], inputs: dict[str, object]) -> dict[str, object]:
+        """Add what a record has by name, for the inputs that a mapping does not name."""
         own = dict(event)
-        inherited: dict[str, object] = own if self._by_name is None else self._by_name(own)
-        return inherited
+        by_name: dict[str, object] = own if self._by_name is None else self._by_name(own)
+        inherited = {name: value for name, value in by_name.items() if name not in route.fields.named}
+        for name, part in (("consent", route.consent), ("customAttributes", route.custom_attributes)):
+            theirs, ours = inherited.get(name), inputs.get(name, {}) if part.named else None
+            if isinstance(theirs, dict) and isinstance(ours, dict):
+                inputs[name] = {key: value for key, value in theirs.items() if key not in part.named} | ours
+            elif isinstance(theirs, list) and isinstance(ours, dict):
+                pairs = [{"name": key, "value": value} for key, value in ours.items()]
+                inputs[name] = pairs + _without(theirs, "name", part.named)
+        for name, key, part in (("matchKeys", "type", route.match_keys), ("customData", "name", route.custom_data)):
+            theirs, ours = inherited.get(name), inputs.get(name, []) if part.named else None
+            if isinstance(theirs, list) and isinstance(ours, list):
+                inputs[name] = ours + _without(theirs, key, part.named)
+        return inherited | inputs
+
+
+def _without(items: list[Any], key: str, named: Collection[str]) -> list[Any]:
+    """Return the items of an array that do not have one of these names."""
+    return [item for item in items if not (isinstance(item, dict) and item.get(key) in named)]
 
 
 def _fill(
-    values: dict[str, object], given: _Functions, event: Any, record: Record, failed: list[tuple[Input, Failed]]
+    values: dict[str, object], part: _Part, event: Any, record: Record, failed: list[tuple[Input, Failed]]
 ) -> dict[str, object]:
-    """Add the results of expressions to ``values`` by name, and return it."""
-    for name, evaluate, each in given:
+    """Add the inputs of a part to ``values`` by name, and return it."""
+    for name, evaluate, each in part.expressions:
         try:
             value = evaluate(event, record)
         except Failed as why:
@@ -293,19 +364,18 @@ def _fill(
         else:
             if value is not None:
                 values[name] = value
+    for each, same in part.copies:
+        if same.name in values:
+            values[each.name] = values[same.name]
+        elif failed:
+            failed += [(each, why) for other, why in failed if other is same]
     return values
 
 
-def _match_keys(
-    given: _Functions, event: Any, record: Record, failed: list[tuple[Input, Failed]]
-) -> list[dict[str, object]]:
+def _match_keys(kinds: Sequence[str], values: Mapping[str, object]) -> list[dict[str, object]]:
     keys: list[dict[str, object]] = []
-    for kind, evaluate, each in given:
-        try:
-            value = evaluate(event, record)
-        except Failed as why:
-            failed.append((each, why))
-            continue
+    for kind in kinds:
+        value = values.get(kind)
         if type(value) is list:
             keys += [{"type": kind, "value": item} for item in value if item is not None]
         elif value is not None:

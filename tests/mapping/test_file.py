@@ -61,7 +61,7 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
             'record = "com.shop.orders.Order"',
             'extends = "ga3"',
             "mapping[0].extends",
-            "is no preset: debezium, ga4, segment",
+            "is no preset; did you mean ga4?",
         ),
         (
             'eventType = "OFF_AMAZON_PURCHASES"',
@@ -150,11 +150,14 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
         ("time(placedAt, unit)", "calls time() without its unit or format as a text, written 'so'"),
         (
             "time(placedAt, 'h')",
-            "calls time(): its second argument is 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'",
+            "calls time(): its second argument is 'd', 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'",
         ),
         (
             "time(placedAt, '%d.%m.%Y')",
-            "calls time(): its format gives no offset: add %z, or UTC or a Z at the end where the texts have it",
+            (
+                "calls time(): its format gives no offset: add %z, or UTC or a Z at the end where the texts have it; where "
+                "they have none and are UTC, write time(join('', [x, 'Z']), '…Z')"
+            ),
         ),
         (
             "time(placedAt, '%d.%m.%Y %! %z')",
@@ -220,6 +223,10 @@ def test_a_file_needs_a_mapping(text: str) -> None:
     assert one(text) == ("mapping", "is missing: a file has one [[mapping]] or more")
 
 
+def test_a_mapping_in_single_brackets_is_told_to_have_two() -> None:
+    assert one('version = 1\n[mapping]\nwhen = "a"\n') == ("mapping", "is written [[mapping]], in double brackets")
+
+
 def test_a_mapping_needs_a_match_key() -> None:
     text = "\n".join(line for line in TILL.splitlines() if not line.startswith(("EMAIL", "POSTAL")))
     assert one(text) == ("mapping[0]", "gives no match key, of which every event needs one: name one in matchKeys")
@@ -228,8 +235,8 @@ def test_a_mapping_needs_a_match_key() -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ("store;currency\n17;EUR\n", "names the column store, which stores.csv has not"),
-        ("store,name\n17,x\n", "names the column currency, which stores.csv has not"),
+        ("store;currency\n17;EUR\n", "names store and currency, which stores.csv has no column for: it has store;currency"),
+        ("store,name\n17,x\n", "names currency, which stores.csv has no column for: it has store, name"),
         ("store,currency\n17,EUR\n17,CHF\n", "has a key twice: line 3 of stores.csv"),
         ("store,currency\n17\n", "has a row without store and currency: line 2 of stores.csv"),
     ],
@@ -238,6 +245,58 @@ def test_a_table_in_a_file_is_looked_at(content: str, what: str) -> None:
     text = TILL
     assert one(text, **{"stores.csv": content})[0] == "tables.currency"
     assert one(text, **{"stores.csv": content})[1] == what
+
+
+def test_every_wrong_row_of_a_table_is_told_up_to_five() -> None:
+    rows = "".join(f"17,EUR\n{number}\n" for number in range(4))
+    found = problems(TILL, **{"stores.csv": f"store,currency\n{rows}"})
+
+    assert [what for _, what in found] == [
+        "has a row without store and currency: line 3 of stores.csv",
+        "has a key twice: line 4 of stores.csv",
+        "has a row without store and currency: line 5 of stores.csv",
+        "has a key twice: line 6 of stores.csv",
+        "has a row without store and currency: line 7 of stores.csv",
+        "has 2 more such rows: stores.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '{ file = "stores.csv", key = "store", val = "currency" }',
+        '{ file = "stores.csv", key = "store" }',
+        "{ file = 1, key = 'a', value = 'b' }",
+    ],
+)
+def test_a_table_that_names_a_file_is_no_inline_table(table: str) -> None:
+    """Taken for an inline table, it would find nothing for any key."""
+    text = TILL.replace('{ file = "stores.csv", key = "store", value = "currency" }', table)
+    assert one(text) == (
+        "tables.currency",
+        'takes { file = "…", key = "…", value = "…" }: a CSV file, and the names of two columns',
+    )
+
+
+def test_a_condition_that_is_a_literal_is_told() -> None:
+    (line,) = [line for line in ORDER.splitlines() if line.startswith("when")]
+    assert one(ORDER.replace(line, "when = \"'PAID'\"")) == (
+        "mapping[0].when",
+        "is the same for every record: leave it out, or compare a field with it",
+    )
+
+
+@pytest.mark.parametrize("directive", ['record = ""', 'topic = [" "]'])
+def test_a_blank_name_is_told(directive: str) -> None:
+    (_, what) = one(TILL.replace("[[mapping]]", f"[[mapping]]\n{directive}"))
+    assert what == "takes a name or a list of names"
+
+
+def test_a_preset_that_is_none_is_the_only_problem() -> None:
+    assert one('version = 1\n[[mapping]]\nextends = "shopify"\n') == (
+        "mapping[0].extends",
+        "is no preset: debezium, ga4, segment",
+    )
 
 
 def test_a_table_whose_file_is_not_there_is_told() -> None:

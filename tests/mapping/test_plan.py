@@ -289,3 +289,82 @@ def test_the_id_decides_which_file_makes_the_same_keys() -> None:
     assert read_file(by_table).identity_of(fields) != read_file(moved).identity_of(fields)
     assert read_file(text).identity_of(fields) == read_file(text.replace('"18" = "DE"', '"18" = "CH"')).identity_of(fields)
     assert read_file(text).identity_of(("name",)) != same.identity_of(("name",))
+
+
+INHERITING = {
+    "type": "record",
+    "name": "Own",
+    "fields": [
+        {"name": "name", "type": "string"},
+        {"name": "eventId", "type": "string"},
+        {"name": "order", "type": ["null", "string"]},
+        {"name": "mail", "type": ["null", "string"]},
+        {"name": "tc", "type": ["null", "string"]},
+        {"name": "matchKeys", "type": {"type": "array", "items": {"type": "map", "values": "string"}}},
+        {"name": "consent", "type": {"type": "map", "values": "string"}},
+        {"name": "customAttributes", "type": {"type": "map", "values": "string"}},
+    ],
+}
+INHERITS = """
+version = 1
+[[mapping]]
+inherit = true
+[mapping.fields]
+clientDedupeId = "order"
+[mapping.matchKeys]
+EMAIL = "mail"
+[mapping.consent]
+tcf = "tc"
+[mapping.customAttributes]
+brand = "name"
+"""
+
+
+def test_a_mapping_that_inherits_adds_to_what_the_record_has_by_name() -> None:
+    """A denial that the record has by name stands beside a signal that the mapping names."""
+    event: dict[str, object] = {
+        "name": "Order",
+        "eventId": "e-1",
+        "order": None,
+        "mail": "jo@example.com",
+        "tc": TCF,
+        "matchKeys": [{"type": "EMAIL", "value": "old@example.com"}, {"type": "PHONE", "value": "+49301234567"}],
+        "consent": {"amznUserData": "DENIED", "tcf": "old"},
+        "customAttributes": {"brand": "old", "shop": "1"},
+    }
+    inputs = mapped(INHERITS, INHERITING, event)
+
+    assert isinstance(inputs, dict)
+    assert inputs["consent"] == {"amznUserData": "DENIED", "tcf": TCF}
+    assert inputs["matchKeys"] == [
+        {"type": "EMAIL", "value": "jo@example.com"},
+        {"type": "PHONE", "value": "+49301234567"},
+    ]
+    assert inputs["customAttributes"] == {"brand": "Order", "shop": "1"}
+
+
+def test_an_input_that_the_mapping_names_is_not_inherited() -> None:
+    """An order without its number would get the id of something else."""
+    event: dict[str, object] = {"name": "Order", "eventId": "e-1", "order": None, "mail": None, "tc": None}
+    event |= {"matchKeys": [{"type": "EMAIL", "value": "x"}], "consent": {"tcf": "old"}, "customAttributes": {"brand": "x"}}
+    inputs = mapped(INHERITS, INHERITING, event)
+
+    assert isinstance(inputs, dict)
+    assert "clientDedupeId" not in inputs
+    assert inputs["name"] == "Order"
+    assert (inputs["matchKeys"], inputs["consent"], inputs["customAttributes"]) == ([], {}, {"brand": "Order"})
+
+
+def test_what_two_inputs_share_is_evaluated_once_and_told_for_both() -> None:
+    consent = 'amznUserData = "granted(tc)"\namznAdStorage = "granted(tc)"'
+    text = INHERITS.replace('tcf = "tc"', consent)
+    event: dict[str, object] = {"name": "Order", "eventId": "e-1", "order": "o-1", "mail": "x", "tc": "yes"}
+
+    inputs = mapped(text, INHERITING, event)
+    assert isinstance(inputs, dict)
+    assert inputs["consent"] == {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"}
+    assert mapped(text, INHERITING, event | {"tc": "perhaps"}) == Flaw(
+        Reason.INVALID_FIELD,
+        "amznUserData: granted() got a text that is neither granted nor denied; "
+        "amznAdStorage: granted() got a text that is neither granted nor denied",
+    )
