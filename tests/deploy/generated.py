@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from connector.amazon.ads_v1 import DATASET_NAME
+from connector.amazon.rules import DATASET_NAME
 from connector.config import DEDUPE_FIELDS, SETTINGS
 from connector.config.declaration import FAMILY, Setting
 from connector.config.environment import IN_FILES_TOO, SECRET_PROPERTY
