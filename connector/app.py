@@ -96,6 +96,7 @@ class Connector:
         self._codec = codec_for(settings.codec)
         self._build = build(clients.librdkafka_version()) | {"codec": self._codec.name}
         self.status = Status(identity_of(settings, self._build), self.health, self.telemetry.overview)
+        self.telemetry.watch_health(lambda: not self.health().not_ready)
         self.operations = Operations(self.health, self.telemetry.exposition, self.status)
 
     def request_shutdown(self) -> None:
@@ -170,11 +171,15 @@ class Connector:
             try:
                 cluster_id = await asyncio.to_thread(self._topics.cluster_id)
                 self._waiting = await asyncio.to_thread(self._missing)
-            except (KafkaDenied, KafkaTokenLacking) as error:
+            except KafkaDenied as error:
                 self._waiting = str(error)
+                self.telemetry.lacking([self._waiting])
+            except KafkaTokenLacking as error:
+                self._waiting = str(error)  # the tokens themselves tell an operator
             except KafkaUnavailable as error:
                 self._waiting = f"the brokers do not answer: {error}"
             else:
+                self.telemetry.lacking([])
                 if self._waiting is None:
                     return cluster_id
             self.telemetry.waiting_for(self._waiting)

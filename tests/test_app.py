@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 
 from connector.app import Connector
 from connector.assembly import read_settings, sink_for
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaDenied, KafkaUnavailable
 from tests.test_assembly import ENVIRONMENT
 
 
@@ -56,3 +57,37 @@ async def test_clients_are_made_off_the_loop_because_they_may_wait_for_a_token(m
     finally:
         await sink.close()
     assert made == {"producer": True, "consumer": True}
+
+
+def _shown(connector: Connector, name: str) -> float:
+    lines = connector.telemetry.exposition()[0].decode().splitlines()
+    (value,) = [line.split()[-1] for line in lines if line.startswith(f"{name} ")]
+    return float(value)
+
+
+async def test_a_right_that_is_missing_at_the_first_start_needs_an_operator_until_it_is_granted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connector = Connector(read_settings(ENVIRONMENT))
+    monkeypatch.setattr("connector.app._TOPIC_AGAIN_SECONDS", 0.0)
+    answers: list[Exception | None] = [
+        KafkaUnavailable("away"),
+        KafkaDenied("group g: may not"),
+        KafkaUnavailable("away"),
+        None,
+    ]
+    needed: list[tuple[float, float]] = []
+
+    def missing() -> None:
+        needed.append((_shown(connector, "connector_operator_needed"), _shown(connector, "connector_ready")))
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(connector, "_topics", SimpleNamespace(cluster_id=lambda: "cluster"))
+    monkeypatch.setattr(connector, "_missing", missing)
+
+    async with asyncio.timeout(30):
+        assert await connector._until_there() == "cluster"
+
+    assert needed == [(0, 0), (0, 0), (1, 0), (1, 0)]
+    assert _shown(connector, "connector_operator_needed") == 0

@@ -147,6 +147,7 @@ TEXTS = [
     "arefMeasurementTokens",
     "amazonAdEventKey",
     "partner",
+    "dataSetName",
 ]
 
 

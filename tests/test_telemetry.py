@@ -30,7 +30,7 @@ PLACE = TopicPartition("conversions", 0)
 
 def shown(telling: Telemetry, metric: str) -> list[float]:
     lines = telling.exposition()[0].decode().splitlines()
-    return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric + "{")]
+    return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{metric}{{", f"{metric} "))]
 
 
 def test_commit_of_a_partition_that_is_given_up_leaves_no_gauge_behind() -> None:
@@ -130,6 +130,19 @@ def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_
         said.append((len(telling.denied_schemas), f"connector_operator_needed {len(telling.denied_schemas)}.0" in page))
         assert f'connector_paused{{reason="schema"}} {0 if failure is None else 3}.0' in page
     assert said == [(0, True), (1, True), (0, True), (0, True)]
+
+
+def test_before_a_pipeline_runs_the_messages_for_an_operator_and_readiness_are_shown() -> None:
+    telling = Telemetry()
+    ready = [False]
+    telling.watch_health(lambda: ready[0])
+    said = []
+    for lacks in ([], ["topic a: may not"], []):
+        telling.lacking(lacks)
+        ready[0] = not lacks
+        said.append((shown(telling, "connector_operator_needed"), shown(telling, "connector_ready")))
+
+    assert said == [([0], [1]), ([1], [0]), ([0], [1])]
 
 
 def test_the_end_of_the_refresh_token_is_a_metric_if_it_is_known() -> None:

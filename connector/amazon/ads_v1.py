@@ -13,11 +13,7 @@ from connector.amazon.custom_attributes import CustomLimits
 from connector.amazon.rules import Fields, Limits, WithoutConsent
 from connector.amazon.vocabulary import ADS_COUNTRIES, ADS_CURRENCIES, ADS_MATCH_KEYS, ADS_SOURCES
 
-__all__ = ["DATASET_NAME", "AdsV1"]
-
-DATASET_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
-"""The form of OAS dataSetName, with the longest length that a source gives (TEAL;
-docs/amazon-contract.md#data-set-name)."""
+__all__ = ["AdsV1"]
 
 _LIMITS: Final = Limits(
     sources=ADS_SOURCES,
@@ -35,13 +31,15 @@ _LIMITS: Final = Limits(
     ),
     amazon_consent_is_a_pair=False,
     takes_traffic=True,
+    data_sets=True,
 )
 
 
 class AdsV1(Contract):
     """The contract for one advertiser account.
 
-    ``dataset_name`` is the data set that receives its events. ``dedupe_id`` becomes ``eventId``.
+    ``dataset_name`` is the data set that receives events which name none. ``dedupe_id`` becomes
+    ``eventId``.
     """
 
     path = "/adsApi/v1/create/events"
@@ -59,7 +57,7 @@ class AdsV1(Contract):
         without_consent: WithoutConsent = WithoutConsent.DEAD_LETTER,
     ) -> None:
         super().__init__(account_id, client_id, region, without_consent)
-        self._dataset = {} if dataset_name is None else {"dataSetName": dataset_name}
+        self._dataset = dataset_name
 
     def headers(self, access_token: str) -> dict[str, str]:
         """Return the headers of a request (OAS parameters; Accept as in AMZ-INTRO)."""
@@ -73,14 +71,16 @@ class AdsV1(Contract):
 
     def shaped(self, fields: Fields, dedupe_id: str) -> dict[str, object]:
         """Arrange the fields of an event (OAS EventCreate)."""
+        description = {
+            "name": fields.name,
+            "conversionType": fields.event_type,
+            "eventSource": fields.source,
+            "eventIngestionMethod": "SERVER_TO_SERVER",
+        }
+        if data_set := fields.data_set or self._dataset:
+            description["dataSetName"] = data_set
         event: dict[str, object] = {
-            "eventDescription": {
-                "name": fields.name,
-                "conversionType": fields.event_type,
-                "eventSource": fields.source,
-                "eventIngestionMethod": "SERVER_TO_SERVER",
-                **self._dataset,
-            },
+            "eventDescription": description,
             "eventTime": fields.time,
             "eventId": dedupe_id,
             "countryCode": fields.country,

@@ -66,6 +66,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import ResolveResult
 
+from connector.amazon import profiles
 from connector.amazon.answers import header
 from connector.amazon.proxy import Proxy
 from connector.amazon.tokens import (
@@ -112,8 +113,10 @@ class RawAnswer(NamedTuple):
 class Transport(Protocol):
     """Carries one request to a URL and one answer back."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> RawAnswer | RequestFailed:
-        """Post a body; return the answer, whatever its status, or why there is none.
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData | None
+    ) -> RawAnswer | RequestFailed:
+        """Post a body, or ask by GET if there is none; return the answer, whatever its status, or why there is none.
 
         A failure of the network is returned, not raised. So is a request that takes too long. May
         be called for several requests at a time.
@@ -144,7 +147,8 @@ class AmazonSink:
         proxy: Secret | None = None,
     ) -> None:
         self._contract = contract
-        self._url = base_url.rstrip("/") + contract.path
+        self._base_url = base_url.rstrip("/")
+        self._url = self._base_url + contract.path
         self._http = transport or _Http(timeout_seconds, max_connections, proxy)
         self._tokens = (
             _FixedTokens(credentials) if isinstance(credentials, FixedToken) else _FreshTokens(credentials, self._http)
@@ -178,6 +182,13 @@ class AmazonSink:
         """
         token = await self._tokens.current()
         return token if isinstance(token, RequestFailed) else None
+
+    async def profiles(self, client_id: str) -> RawAnswer | RequestFailed:
+        """Ask for the profiles that the token reaches. It changes nothing."""
+        token = await self._tokens.current()
+        if isinstance(token, RequestFailed):
+            return token
+        return await self._http.post(self._base_url + profiles.PATH, profiles.headers(client_id, token), None)
 
     async def close(self) -> None:
         """Cancel a refresh in progress and close all connections."""
@@ -313,7 +324,9 @@ class _Http:
         self._out: Counter[aiohttp.ClientSession] = Counter()
         """Requests in flight, by open session."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData) -> RawAnswer | RequestFailed:
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData | None
+    ) -> RawAnswer | RequestFailed:
         status = 0
         answered: Mapping[str, str] = {}
         proxy = None if self._proxy is None else Proxy.read(self._proxy())
@@ -328,7 +341,8 @@ class _Http:
             data = BytesIO(body) if isinstance(body, bytes) else body
             async with (
                 self._lent() as session,
-                session.post(
+                session.request(
+                    "GET" if body is None else "POST",
                     url,
                     data=data,
                     headers={**headers, "Accept-Encoding": "identity"},

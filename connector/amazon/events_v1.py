@@ -29,6 +29,7 @@ _LIMITS: Final = Limits(
     ),
     amazon_consent_is_a_pair=True,  # SEG-OLD sends it only when both values are there
     takes_traffic=False,
+    data_sets=False,
 )
 
 

@@ -36,6 +36,7 @@ class Adjustment(StrEnum):
     MEASUREMENT_TOKENS_LEFT_OUT = "measurement-tokens-left-out"
     AD_EVENT_KEY_LEFT_OUT = "ad-event-key-left-out"
     PARTNER_LEFT_OUT = "partner-left-out"
+    DATA_SET_LEFT_OUT = "data-set-left-out"
 
 
 class Findings:

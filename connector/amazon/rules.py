@@ -5,7 +5,8 @@ A field that is not right has one of three consequences:
 - The event is a **dead letter** in three cases: a required field is missing or not acceptable to
   Amazon; any field has the wrong type, so that we cannot read what the producer means; or leaving
   out an optional field would do harm, because Amazon would book something else (value, currency and
-  units of a purchase) or a person's denial would be dropped (consent, limited data use).
+  units of a purchase, or a data set) or a person's denial would be dropped (consent, limited data
+  use).
 - The field is **left out** and counted if it is optional and Amazon would refuse it, so that the
   conversion still counts. Bad custom attributes of any type and consent strings without the right
   form are left out, too.
@@ -46,7 +47,7 @@ from connector.amazon.vocabulary import (
 from connector.model import Flaw, Reason
 from connector.nothing import said, trimmed
 
-__all__ = ["FieldRules", "Fields", "Limits", "WithoutConsent", "differ"]
+__all__ = ["DATASET_NAME", "FieldRules", "Fields", "Limits", "WithoutConsent", "differ"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class Limits:
     """Whether ``amznUserData`` needs ``amznAdStorage`` beside it."""
     takes_traffic: bool
     """Whether there are fields for user agent, measurement tokens, ad event key and partner."""
+    data_sets: bool
+    """Whether an event may name its data set."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ class Fields:
     """Name, type and value of each custom attribute."""
     traffic: dict[str, str] | None
     """User agent, measurement tokens, ad event key and partner, by the name of their input."""
+    data_set: str | None
 
 
 class WithoutConsent(StrEnum):
@@ -142,6 +146,7 @@ class FieldRules:
             self._consent(get("consent"), found),
             [] if custom is None and typed is None else custom_attributes(typed, custom, limits.custom, found),
             _traffic(inputs, limits.takes_traffic, found) if any(map(get, _TRAFFIC)) else None,
+            None if (data_set := _present(get("dataSetName"))) is None else _data_set(data_set, limits.data_sets, found),
         )
         if found.broken:
             return found.flaw()
@@ -367,6 +372,24 @@ def _traffic(inputs: Mapping[str, object], taken: bool, found: Findings) -> dict
             if sent.get(name) != text:
                 found.adjustments.append(left_out)
     return sent
+
+
+DATASET_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
+"""The form of OAS dataSetName, with the longest length that a source gives (TEAL;
+docs/amazon-contract.md#data-set-name)."""
+_LONGEST_NAME: Final = 1_000
+"""Characters of the longest text that is read, with what stands around the name."""
+
+
+def _data_set(given: object, taken: bool, found: Findings) -> str | None:
+    if isinstance(given, str) and len(given) <= _LONGEST_NAME and DATASET_NAME.fullmatch(name := trimmed(given)):
+        if taken:
+            return name
+        found.adjustments.append(Adjustment.DATA_SET_LEFT_OUT)
+    else:
+        # Not left out: the event would go to another data set.
+        found.invalid("dataSetName", "not a letter followed by letters, digits, '_' or '-', at most 100 characters")
+    return None
 
 
 def _user_agent(text: str) -> str:

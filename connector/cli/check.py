@@ -17,6 +17,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from connector.amazon.profiles import account_note
 from connector.assembly import (
     cluster_for,
     contract_for,
@@ -336,6 +337,7 @@ async def _amazon(settings: Settings) -> list[Finding]:
     sink = sink_for(settings, contract_for(amazon))
     try:
         failed = await sink.check_token()
+        profiles = await sink.profiles(amazon.client_id) if failed is None else failed
     finally:
         await sink.close()
     if failed is not None:
@@ -343,6 +345,7 @@ async def _amazon(settings: Settings) -> list[Finding]:
     told = "fixed; only a request shows whether it is valid" if amazon.access_token else f"{amazon.token_url} gave one"
     return [
         Finding(State.RIGHT, "token", told),
+        Finding(State.NOTE, "account", account_note(amazon.account_id, profiles)),
         Finding(
             State.NOTE,
             "Amazon",

@@ -12,7 +12,7 @@ from typing import Any
 from connector.config.declaration import FAMILY, Setting
 from connector.config.secret import SecretValue, text_of, trimmed
 
-__all__ = ["SECRET_PROPERTY", "Environment", "is_secret_property"]
+__all__ = ["IN_FILES_TOO", "SECRET_PROPERTY", "Environment", "is_secret_property"]
 
 _OWN = "AMAZON_"
 """With this prefix, a variable that is not a setting is a mistake."""
@@ -30,7 +30,7 @@ _USER = re.compile(r"//.*@", re.DOTALL)
 _QUERY = re.compile(r"(://[^?#]*)[?#].*", re.DOTALL)
 """What follows the path of a URL, which may be a key."""
 
-_IN_FILES_TOO = frozenset({"KAFKA_SASL_USERNAME"})
+IN_FILES_TOO = frozenset({"KAFKA_SASL_USERNAME"})
 """No secret, but it changes together with one."""
 
 _UNREADABLE = "-"
@@ -112,7 +112,7 @@ class Environment:
     def _take_secrets_from_files(self, read_file: Callable[[str], str]) -> None:
         for variable in [name for name in self._values if name.endswith("_FILE")]:
             name = variable.removesuffix("_FILE")
-            if not self._is_secret(name) and name not in _IN_FILES_TOO:
+            if not self._is_secret(name) and name not in IN_FILES_TOO:
                 continue
             path = self._values.pop(variable)
             if name in self._values:

@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from connector.amazon.ads_v1 import DATASET_NAME
 from connector.amazon.proxy import proxy_problem, proxy_shown
+from connector.amazon.rules import DATASET_NAME
 from connector.config.declaration import Kind, Refuse
 from connector.config.secret import SecretValue
 

@@ -235,7 +235,9 @@ class Amazon:
         "proxy for the API and the token URL: http://[user:password@]host:port; HTTPS passes through it unopened (CONNECT)",
     )
     dataset_name: str | None = setting(
-        "AMAZON_DATASET_NAME", kinds.optional(kinds.DATA_SET), "data set that receives the events; ads-v1 only"
+        "AMAZON_DATASET_NAME",
+        kinds.optional(kinds.DATA_SET),
+        "data set that receives the events which name none (dataSetName); ads-v1 only",
     )
     without_consent: WithoutConsent = setting(
         "AMAZON_MISSING_CONSENT",

@@ -37,6 +37,7 @@ _SINGLE: Final[tuple[str, ...]] = (
     "unitsSold",
     "countryCode",
     "dataProcessingOptions",
+    "dataSetName",
     "userAgent",
     "arefMeasurementTokens",
     "amazonAdEventKey",

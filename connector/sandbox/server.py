@@ -37,6 +37,8 @@ _Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _BEFORE_ITS_EVENTS = frozenset({"reset_at_head", "reset_mid_request"})
 """Faults that hit a request while it is being read."""
+_PROFILES_CLIENT = "Amazon-Advertising-API-ClientId"
+"""The header of the client id that ``/v2/profiles`` knows (docs/amazon-contract.md#profiles)."""
 _LINES_A_WRITE = 1000
 _SHUTDOWN_SECONDS = 1.0
 """How long a stop waits for requests in progress; a request still waiting after it is recorded as
@@ -104,6 +106,7 @@ class _Sandbox:
             [
                 *(web.post(contract.path, self._events_of(contract)) for contract in CONTRACTS),
                 web.post("/auth/o2/token", self._token),
+                web.get("/v2/profiles", self._profiles),
                 web.route("*", "/elsewhere/{path:.*}", self._elsewhere),
                 web.get("/sandbox/record", self._get_record),
                 web.get("/sandbox/requests", self._get_requests),
@@ -269,6 +272,13 @@ class _Sandbox:
         self.record.count("tokens_refused" if isinstance(answer, RequestRefusal) else "tokens")
         response, _ = await deliver(request, token_spoiled(answer, fault, now_ms=now_ms, elsewhere=_elsewhere_of(request)))
         return response
+
+    async def _profiles(self, request: web.Request) -> web.StreamResponse:
+        revoked = self.faults.refresh_token_revoked
+        refused = self.tokens.refuse_client(_PROFILES_CLIENT, request.headers, self.options.clock(), revoked=revoked)
+        if refused is not None:
+            return as_json(refused.status, {"code": refused.code, "details": refused.message})
+        return as_json(200, self.tokens.profiles())
 
     async def _get_record(self, request: web.Request) -> web.StreamResponse:
         first = request.query.get("from", "0")

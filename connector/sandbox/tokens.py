@@ -83,17 +83,39 @@ class Tokens:
         ``headers`` must find a name in any case. See docs/amazon-contract.md#endpoint-and-account
         and docs/amazon-contract.md#login-with-amazon.
         """
-        token = bearer(headers)
-        if token is None or revoked or not self._holds(token, now_ms):
-            return RequestRefusal(401, "UNAUTHORIZED", "the access token is missing, unknown or expired")
-        if headers.get(contract.client_header) != self._credentials.client_id:
-            return RequestRefusal(401, "UNAUTHORIZED", f"{contract.client_header} is missing or names another client")
+        if refused := self.refuse_client(contract.client_header, headers, now_ms, revoked=revoked):
+            return refused
         account = headers.get("Amazon-Ads-AccountId")
         if account is None:
             return RequestRefusal(401, "UNAUTHORIZED", "Amazon-Ads-AccountId is missing")
         if self.account_of(headers) is None:
             return RequestRefusal(403, "FORBIDDEN", "no right to send events to this account")
         return None
+
+    def refuse_client(
+        self, client_header: str, headers: Mapping[str, str], now_ms: int, *, revoked: bool = False
+    ) -> RequestRefusal | None:
+        """Return why a request may ask for nothing, whatever the account; None if it may."""
+        token = bearer(headers)
+        if token is None or revoked or not self._holds(token, now_ms):
+            return RequestRefusal(401, "UNAUTHORIZED", "the access token is missing, unknown or expired")
+        if headers.get(client_header) != self._credentials.client_id:
+            return RequestRefusal(401, "UNAUTHORIZED", f"{client_header} is missing or names another client")
+        return None
+
+    def profiles(self) -> list[dict[str, object]]:
+        """Return the profiles of the user: one for each account, with an invented id of its own."""
+        accounts = (self._credentials.account_id, *self._credentials.more_accounts)
+        return [
+            {
+                "profileId": 1_000_000_000_000_001 + number,
+                "countryCode": "DE",
+                "currencyCode": "EUR",
+                "timezone": "Europe/Berlin",
+                "accountInfo": {"id": account, "type": "agency", "name": "Sandbox"},
+            }
+            for number, account in enumerate(accounts)
+        ]
 
     def account_of(self, headers: Mapping[str, str]) -> str | None:
         """Return the account that a request names; None if it names none that is known here."""

@@ -99,6 +99,10 @@ class Telemetry:
         self._metrics.watch(pipeline, contract, mapper)
         self._overview.schemas = schemas
 
+    def watch_health(self, ready: Callable[[], bool]) -> None:
+        """Show whether the connector is ready."""
+        self._metrics.ready = ready
+
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return the metrics, as a request with this ``Accept`` wants them, and their type."""
         return self._metrics.exposition(accept)

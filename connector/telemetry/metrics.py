@@ -39,6 +39,7 @@ class Metrics:
 
     def __init__(self, messages: Callable[[], int]) -> None:
         self._messages = messages
+        self.ready: Callable[[], bool] = lambda: False
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
@@ -154,7 +155,10 @@ class Metrics:
         if self.refresh_token_expires is not None:
             expires.add_metric([], self.refresh_token_expires)
         yield expires
+        yield _gauge("connector_ready", "1 while /readyz answers with 200, else 0.", self.ready())
         pipeline = self.pipeline
+        waiting = self._messages() + (len(status.needs_operator(pipeline)) if pipeline is not None else 0)
+        yield _gauge("connector_operator_needed", "Messages that need an operator.", waiting)
         if pipeline is None:
             return
         counts = pipeline.statistics
@@ -192,8 +196,6 @@ class Metrics:
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys in memory.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of the dedupe keys.", sum(keys.size_bytes for keys in seen))
-        waiting = self._messages() + len(status.needs_operator(pipeline))
-        yield _gauge("connector_operator_needed", "Messages that need an operator.", waiting)
         paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
         schema = {"schema": self.lacking_schema}
         for reason, partitions in (status.paused(pipeline) | schema).items():

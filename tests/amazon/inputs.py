@@ -40,5 +40,6 @@ def a_purchase(**changes: object) -> dict[str, object]:
         "arefMeasurementTokens": None,
         "amazonAdEventKey": None,
         "partner": None,
+        "dataSetName": None,
         **changes,
     }

@@ -82,6 +82,7 @@ NEARLY_SOUND = {
     "arefMeasurementTokens": st.none() | st.lists(st.sampled_from([PAIR, "short.1", ""])).map("|".join),
     "amazonAdEventKey": st.sampled_from([None, "", " key "]),
     "partner": st.sampled_from([None, "", "a partner"]),
+    "dataSetName": st.sampled_from([None, " ", "Shop_Events", "x" * 100, "x" * 101, "1shop", "a b", "é"]),
 }
 
 
@@ -109,7 +110,8 @@ def as_it_stands(inputs: dict[str, Any]) -> dict[str, Any]:
     amazon = {name: consent[name] for name in ("amznUserData", "amznAdStorage") if consent.get(name) is not None}
     wire = {
         "eventDescription": {ours: inputs[theirs] for ours, theirs in described.items()}
-        | {"eventIngestionMethod": "SERVER_TO_SERVER"},
+        | {"eventIngestionMethod": "SERVER_TO_SERVER"}
+        | ({"dataSetName": data_set} if (data_set := inputs["dataSetName"]) is not None else {}),
         "eventTime": datetime.fromtimestamp(inputs["timestamp"] // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "eventId": "id",
         "matchKeys": [{"type": key["type"], "values": [key["value"]]} for key in inputs["matchKeys"]],

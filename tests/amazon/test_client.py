@@ -21,7 +21,7 @@ from aiohttp.test_utils import TestServer
 
 from connector.amazon import client
 from connector.amazon.ads_v1 import AdsV1
-from connector.amazon.client import AmazonSink, _FreshTokens
+from connector.amazon.client import AmazonSink, RawAnswer, _FreshTokens
 from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret, refresh_form
 from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdicts
 from tests.patience import patience
@@ -78,6 +78,7 @@ async def amazon(stack: AsyncExitStack) -> Amazon:
     amazon = Amazon()
     app = web.Application(client_max_size=10_000_000)
     app.router.add_post("/adsApi/v1/create/events", amazon.on_events)
+    app.router.add_get("/v2/profiles", amazon.on_events)
     app.router.add_post("/auth/o2/token", amazon.on_token)
     server = await stack.enter_async_context(TestServer(app))
     amazon.url = str(server.make_url("")).rstrip("/")
@@ -342,6 +343,24 @@ async def test_a_cancelled_request_does_not_cancel_the_refresh_of_the_others(ama
     go_on.set()
     assert await waiting == Verdicts([DELIVERED])
     assert len(amazon.refreshes) == 1
+
+
+async def test_profiles_are_asked_for_with_the_token_and_the_older_name_of_the_clients_header(
+    amazon: Amazon, sink_to: SinkMaker
+) -> None:
+    amazon.events = [answering(200, b"[]")]
+    sink = sink_to()
+    assert isinstance(answer := await sink.profiles("client"), RawAnswer)
+    assert (answer.status, answer.body) == (200, b"[]")
+    (asked,) = amazon.requests
+    assert (asked.method, asked.headers["Authorization"]) == ("GET", "Bearer first")
+    assert asked.headers["Amazon-Advertising-API-ClientId"] == "client"
+    assert "Content-Type" not in asked.headers
+
+    amazon.tokens = [answering(400, b'{"error":"invalid_client"}')]
+    failed = await sink_to().profiles("client")
+    assert isinstance(failed, RequestFailed)
+    assert failed.reason == "invalid_client"
 
 
 async def test_the_token_can_be_checked_without_sending(amazon: Amazon, sink_to: SinkMaker) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from connector.amazon.ads_v1 import DATASET_NAME, AdsV1
+from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
-from connector.amazon.rules import differ
-from connector.model import Flaw
+from connector.amazon.rules import DATASET_NAME, differ
+from connector.model import Flaw, Reason
 from connector.ports import WireContract
 from tests.amazon.inputs import GPP, MARCH, a_purchase, digest
 
@@ -167,6 +167,42 @@ def test_every_region_has_hosts_over_tls() -> None:
 @pytest.mark.parametrize(("name", "taken"), [("Shop_Events", True), ("1shop", False), ("", False), ("a b", False)])
 def test_the_name_of_a_data_set_keeps_amazons_pattern(name: str, taken: bool) -> None:
     assert bool(DATASET_NAME.fullmatch(name)) is taken
+
+
+@pytest.mark.parametrize(
+    ("own", "setting", "sent_to"),
+    [
+        ("Shop_Events", None, "Shop_Events"),
+        (" Shop_Events ", "Other_Events", "Shop_Events"),
+        (None, "Other_Events", "Other_Events"),
+        ("  ", "Other_Events", "Other_Events"),
+        (None, None, None),
+    ],
+)
+def test_an_event_may_name_its_data_set_and_then_the_setting_does_not_count(
+    own: str | None, setting: str | None, sent_to: str | None
+) -> None:
+    description = sent(AdsV1("585", "client", "NA", setting), a_purchase(dataSetName=own))["eventDescription"]
+
+    assert isinstance(description, dict)
+    assert description.get("dataSetName") == sent_to
+
+
+@pytest.mark.parametrize("name", ["1shop", "a b", "é", "x" * 101, 7])
+@pytest.mark.parametrize("contract", [AdsV1("585", "client", "NA", "Shop_Events"), EventsV1("585", "client", "NA")])
+def test_an_event_whose_data_set_amazon_would_refuse_goes_to_no_other(contract: WireContract, name: object) -> None:
+    refused = contract.encode(a_purchase(dataSetName=name), "id")
+
+    assert isinstance(refused, Flaw)
+    assert refused.reason is Reason.INVALID_FIELD
+    assert refused.detail.startswith("dataSetName: not a letter")
+
+
+def test_events_v1_knows_no_data_sets_so_the_name_is_left_out_and_counted() -> None:
+    contract = EventsV1("585", "client", "NA")
+
+    assert sent(contract, a_purchase(dataSetName="Shop_Events")) == sent(contract, a_purchase())
+    assert contract.adjustments["data-set-left-out"] == 1
 
 
 @pytest.mark.parametrize("contract", [AdsV1("585", "client", "NA"), EventsV1("585", "client", "NA")])

@@ -30,6 +30,7 @@ EVENT: dict[str, Any] = {
     "arefMeasurementTokens": "ABCDEFGHIJ.1755712000000",
     "amazonAdEventKey": "key",
     "partner": "a partner",
+    "dataSetName": "Shop_Events",
 }
 
 

@@ -22,6 +22,7 @@ def test_the_event_has_every_input_as_documented() -> None:
         "arefMeasurementTokens",
         "amazonAdEventKey",
         "partner",
+        "dataSetName",
     }
     fields = {field["name"]: field for field in packaged("conversion_event.avsc")["fields"]}
     required = {"name", "eventType", "eventActionSource", "timestamp", "matchKeys", "countryCode"}

@@ -518,6 +518,7 @@ _events = st.fixed_dictionaries(
         "arefMeasurementTokens": st.none() | _texts,
         "amazonAdEventKey": st.none() | _texts,
         "partner": st.none() | _texts,
+        "dataSetName": st.none() | _texts,
     }
 )
 

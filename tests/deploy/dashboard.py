@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ __all__ = ["LEFT_OUT", "ROWS", "Panel", "dashboard", "tried"]
 LEFT_OUT = {"process_virtual_memory_bytes": "says nothing: most of it is never touched"}
 """Metrics that are on no panel, and why."""
 
-_S = '{job=~"$job", group=~"$group"}'
+_S = '{job=~"$job", namespace=~"$namespace", group=~"$group"}'
 _RATE = "[$__rate_interval]"
 
 
@@ -42,7 +43,12 @@ def _each(metric: str, legend: str = "{{instance}}", by: str = "instance") -> tu
 ROWS: dict[str, tuple[Panel, ...]] = {
     "Is it right?": (
         Panel("Needs an operator", (("messages", f"sum(connector_operator_needed{_S})"),), kind="stat", width=4),
-        Panel("Replicas", (("replicas", f"count(connector_build_info{_S})"),), kind="stat", width=4),
+        Panel(
+            "Replicas",
+            (("replicas", f"count(connector_build_info{_S})"), ("ready", f"sum(connector_ready{_S})")),
+            kind="stat",
+            width=4,
+        ),
         Panel(
             "Refresh token ends in",
             (("left", f"min(connector_refresh_token_expires_timestamp_seconds{_S}) - time()"),),
@@ -137,7 +143,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
 
 def tried(expression: str) -> str:
     """Return an expression as Grafana sends it when everything is chosen."""
-    return expression.replace("$job", ".*").replace("$group", ".*").replace("$__rate_interval", "5m")
+    return re.sub(r"\$(job|namespace|group)\b", ".*", expression).replace("$__rate_interval", "5m")
 
 
 def dashboard() -> dict[str, Any]:
@@ -169,7 +175,8 @@ def dashboard() -> dict[str, Any]:
             "list": [
                 {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
                 _variable("job", "label_values(connector_records_total, job)"),
-                _variable("group", 'label_values(connector_records_total{job=~"$job"}, group)'),
+                _variable("namespace", 'label_values(connector_records_total{job=~"$job"}, namespace)'),
+                _variable("group", 'label_values(connector_records_total{job=~"$job", namespace=~"$namespace"}, group)'),
             ]
         },
         "links": [],

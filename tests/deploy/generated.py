@@ -6,18 +6,20 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from connector.config import SETTINGS
-from connector.config.declaration import FAMILY
-from connector.config.environment import SECRET_PROPERTY
+from connector.amazon.rules import DATASET_NAME
+from connector.config import DEDUPE_FIELDS, SETTINGS
+from connector.config.declaration import FAMILY, Setting
+from connector.config.environment import IN_FILES_TOO, SECRET_PROPERTY
 from tests.deploy import tools
 from tests.deploy.dashboard import dashboard
 
-__all__ = ["CHART", "CHECKOUT", "DASHBOARD", "EXAMPLES", "RULES", "alerts", "made", "manifests", "rendered"]
+__all__ = ["CHART", "CHECKOUT", "DASHBOARD", "EXAMPLES", "RULES", "accepted", "alerts", "made", "manifests", "rendered"]
 
 CHECKOUT = Path(__file__).parents[2]
 RULES = CHECKOUT / "deploy/prometheus/rules.yml"
@@ -73,12 +75,14 @@ def rendered(values: Path) -> str:
 def _values_schema() -> dict[str, Any]:
     """Return the schema of the chart's values: the settings are those of the code, and none of them is a secret."""
     secret = SECRET_PROPERTY.pattern.upper().replace(r"\.", "_")
-    text, number, flag = {"type": "string"}, {"type": "integer", "minimum": 1}, {"type": "boolean"}
+    text, flag = {"type": "string"}, {"type": "boolean"}
     anything, texts = {"type": "object"}, {"type": "object", "additionalProperties": {"type": "string"}}
     things = {"type": "array", "items": anything}
+    variable = {"type": "object", "properties": {"name": _like(r"[A-Za-z_][A-Za-z0-9_]*")}, "required": ["name"]}
     plain = [one for one in SETTINGS if not one.secret and not one.name.endswith(FAMILY) and one.name != "MAPPING"]
     families = [one.name.removesuffix(FAMILY) for one in SETTINGS if one.name.endswith(FAMILY)]
-    from_secret = _values(secret=text, key=text) | {"required": ["secret", "key"]}
+    in_files = [*(one.name for one in SETTINGS if one.secret), *sorted(IN_FILES_TOO)]
+    from_secret = _values(secret=_like(_NAME), key=_like(r"[-._a-zA-Z0-9]+")) | {"required": ["secret", "key"]}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart amazon-conversions-connector",
@@ -86,55 +90,150 @@ def _values_schema() -> dict[str, Any]:
         **_values(
             **{"global": anything},
             image=_values(
-                repository=text, tag=text, digest=text, pullPolicy=text, pullSecrets={"type": "array", "items": text}
+                repository=_like(r"\S+"),
+                tag=_like(r"|[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"),
+                digest=_like(r"|sha256:[0-9a-f]{64}"),
+                pullPolicy={"enum": ["Always", "IfNotPresent", "Never"]},
+                pullSecrets={"type": "array", "items": _like(_NAME)},
             ),
-            replicas=number,
-            settings=_values(**{one.name: _setting(one.meaning, one.type, one.default) for one in plain})
+            replicas=_number(0),
+            settings=_values(**{one.name: _setting(one) for one in plain})
             | {
-                "patternProperties": {f"^{prefix}[A-Z0-9_]+$": text for prefix in families},
+                "patternProperties": {f"^{prefix}[A-Z0-9_]+$": _WITHOUT_USER for prefix in families},
                 "propertyNames": {"not": {"pattern": f"^(?:{'|'.join(families)}).*(?:{secret})"}},
                 "required": [one.name for one in SETTINGS if one.required],
             },
-            secretFiles=_values(**{one.name: from_secret for one in SETTINGS if one.secret})
+            secretFiles=_values(**dict.fromkeys(in_files, from_secret))
             | {"patternProperties": {f"^{prefix}.*(?:{secret})": from_secret for prefix in families}},
             mapping=text,
-            extraEnv=things,
+            extraEnv={"type": "array", "items": variable},
             extraVolumes=things,
             extraVolumeMounts=things,
             staticMembership=flag,
-            serviceAccount=_values(create=flag, name=text, annotations=texts),
-            resources=_values(requests=anything, memoryLimit=text),
-            dedupeKeys=number,
+            serviceAccount=_values(create=flag, name=_like(f"|{_NAME}"), annotations=texts),
+            resources=_values(requests=anything, memoryLimit=_like(r"|[0-9]+(\.[0-9]+)?([KMGT]i?|k)?")),
+            dedupeKeys=_number(0),
             podAnnotations=texts,
-            podLabels=texts,
+            podLabels=texts | {"propertyNames": {"not": {"pattern": r"^app\.kubernetes\.io/"}}},
             nodeSelector=texts,
             tolerations=things,
             affinity=anything,
             podDisruptionBudget=_values(enabled=flag),
-            networkPolicy=_values(enabled=flag, extraPorts={"type": "array", "items": number}),
-            podMonitor=_values(enabled=flag, interval=text, labels=texts),
-            prometheusRule=_values(enabled=flag, labels=texts, docs=text),
+            networkPolicy=_values(
+                enabled=flag, extraPorts={"type": "array", "items": _number(1, 65_535)}, proxyPort=_number(0, 65_535)
+            ),
+            podMonitor=_values(enabled=flag, interval=_like(r"[1-9][0-9]*(ms|s|m|h)"), labels=texts),
+            prometheusRule=_values(enabled=flag, labels=texts, docs=_like(r"|https?://\S+/")),
             keda=_values(
                 enabled=flag,
-                minReplicas=number,
-                maxReplicas=number,
-                lagThreshold=number,
+                minReplicas=_number(1),
+                maxReplicas=_number(1),
+                lagThreshold=_number(1),
                 type={"enum": ["kafka", "apache-kafka"]},
-                metadata=texts,
-                authentication=text,
+                metadata=texts | {"propertyNames": {"not": {"enum": _KEDA_OURS}}},
+                authentication=_like(f"|{_NAME}"),
             ),
         ),
         "required": ["settings"],
     }
 
 
+_WITHOUT_USER = {"type": "string", "not": {"pattern": "://[^/]*@"}}
+_NAME = r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?"
+"""Kubernetes' rule for the names of most kinds."""
+_KEDA_OURS = [
+    "bootstrapServers",
+    "consumerGroup",
+    "topic",
+    "lagThreshold",
+    "offsetResetPolicy",
+    "limitToPartitionsWithLag",
+    "allowIdleConsumers",
+    "excludePersistentLag",
+]
+"""What of a trigger's metadata the chart writes itself."""
+
+
 def _values(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _setting(meaning: str, kind: str, default: str) -> dict[str, Any]:
-    usual = f"; default {default}" if default else ""
-    return {"type": "string", "description": f"{meaning} ({kind}{usual})"}
+def _like(pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^(?:{pattern})$"}
+
+
+def _number(low: int, high: int = 1_000_000_000) -> dict[str, Any]:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def _setting(one: Setting) -> dict[str, Any]:
+    usual = f"; default {one.default}" if one.default else ""
+    pattern = accepted(one)
+    return {
+        "type": "string",
+        "description": f"{one.meaning} ({one.type}{usual})",
+        **({"pattern": f"^(?:{pattern}){'' if one.required else '?'}$"} if pattern else {}),
+    }
+
+
+def accepted(one: Setting) -> str:
+    """Return a regular expression of the texts that a setting accepts; empty if it accepts any.
+
+    It is written in what Go, Python and JavaScript have in common.
+    """
+    if numbers := re.fullmatch(r"whole number from (\d+) to (\d+)", one.type):
+        general = _between(int(numbers[1]), int(numbers[2]))
+    elif _WORDS.fullmatch(one.type):
+        general = "|".join(map(_in_any_case, re.split(", | or ", one.type)))
+    else:
+        general = _OF_TYPES.get(one.type, "")
+    return _OF_SETTINGS.get(one.name, general)
+
+
+def _in_any_case(word: str) -> str:
+    return "".join(f"[{letter.lower()}{letter.upper()}]" if letter.isalpha() else letter for letter in word)
+
+
+def _between(low: int, high: int) -> str:
+    """Return a regular expression of the whole numbers from ``low`` to ``high``."""
+    alternatives = []
+    while low <= high:
+        # The longest run of numbers from here whose last digits are free: 20-29, or 100-999.
+        free = 0
+        while low % 10 ** (free + 1) == 0 and low + 10 ** (free + 1) - 1 <= high and low:
+            free += 1
+        step = 10**free
+        first = low // step % 10
+        last = min(9, first + (high - low + 1) // step - 1)
+        alternatives.append(f"{str(low // step)[:-1]}[{first}-{last}]" + (f"[0-9]{{{free}}}" if free else ""))
+        low += (last - first + 1) * step
+    return "|".join(alternatives)
+
+
+_WORDS = re.compile(r"[\w-]+(, [\w-]+)* or [\w-]+")
+_URL = r"https?://[^\s/,@?#]+(/[^\s,@?#]*)?"
+_OF_TYPES = {
+    "day": r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
+    "duration": r"(0|[1-9][0-9]{0,8}) ?(ms|s|m|h|d)",
+    "duration above zero": r"[1-9][0-9]{0,8} ?(ms|s|m|h|d)",
+    "duration of 1s or more": r"[1-9][0-9]{0,8} ?(s|m|h|d)|[1-9][0-9]{3,8} ?ms",
+    "size above zero": r"[1-9][0-9]{0,8} ?(B|KB|MB)",
+    "host:port, separated by commas": r"{0}(, *{0})*".format(
+        r"([A-Za-z_]+://)?([^\s:/@,\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+    ),
+    "names of topics, separated by commas": r"{0}(, *{0})*".format(r"[A-Za-z0-9._-]{1,249}"),
+    "share from 0 to 1": r"0(\.[0-9]{1,6})?|1(\.0{1,6})?",
+    "text without spaces": r"[!-~]+",
+    "URL": _URL,
+    "URLs, separated by commas": r"{0}(, *{0})*".format(r"https?://[^\s,@]+"),
+}
+_OF_SETTINGS = {
+    "AMAZON_DATASET_NAME": DATASET_NAME.pattern,
+    "AMAZON_MAX_REQUESTS_PER_SECOND": r"1000|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|0\.[0-9]{0,5}[1-9]",
+    "DEDUPE_KEY": r"{0}(, *{0})*".format("|".join(DEDUPE_FIELDS).join("()")),
+    "KAFKA_TOKEN_SOURCE": r"aws-msk-iam|gcp-adc|file:/.+",
+    "LISTEN_PORT": _between(1, 65_535),  # 0 is a free port, which no probe knows
+}
 
 
 def _with_alerts(page: str) -> str:
@@ -157,5 +256,5 @@ def _symptom(alert: str) -> str:
 
 
 if __name__ == "__main__":
-    for path, text in [*made(), *manifests()]:
+    for path, text in chain(made(), manifests()):  # the chart needs its schema first
         path.write_text(text, "utf-8")

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from connector import assembly
 from connector.config import SETTINGS, Settings, is_secret
 from connector.config.declaration import FAMILY
+from connector.config.environment import IN_FILES_TOO
 from connector.operations.health import Health
 from connector.operations.server import Operations
 from tests.deploy import generated, tools
@@ -101,10 +102,26 @@ def _settings(values: Path, tmp_path: Path) -> Settings:
                     for item in source["secret"]["items"]
                 ]
                 assert file.name in paths
-                file.write_text("secret", "utf-8")
+                file.write_text("http://proxy:3128" if file.name == "amazon-proxy" else "secret", "utf-8")
             value = str(file)
         environment[variable["name"]] = value
     return assembly.read_settings(environment)
+
+
+def _made(directory: Path, example: str, **changes: Any) -> tuple[dict[str, Any], ...]:
+    """Return what the chart makes of an example with other values; a mapping is merged with the example's."""
+    return tuple(
+        document for document in _safe().load_all(generated.rendered(_changed(directory, example, changes))) if document
+    )
+
+
+def _changed(directory: Path, example: str, changes: dict[str, Any]) -> Path:
+    values = _safe().load(generated.CHECKOUT / f"deploy/helm/examples/{example}.yaml")
+    for name, value in changes.items():
+        values[name] = values.get(name, {}) | value if isinstance(value, dict) else value
+    file = directory / "values.yaml"
+    _safe().dump(values, file)
+    return file
 
 
 @_EXAMPLES
@@ -230,21 +247,128 @@ def test_scaling_follows_the_lag_but_not_in_an_outage() -> None:
     assert not [one for one in _example("plain") if one["kind"] == "ScaledObject"]
 
 
+def _rules(resources: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    (group,) = _of_kind(resources, "PrometheusRule")["spec"]["groups"]
+    return {rule["alert"]: rule for rule in group["rules"]}
+
+
 def test_rules_of_the_chart_are_those_of_the_file_with_the_release_s_own_age_and_links() -> None:
-    (group,) = _of_kind(_example("monitored"), "PrometheusRule")["spec"]["groups"]
-    rules = {rule["alert"]: rule for rule in group["rules"]}
+    rules = _rules(_example("monitored"))
+    age = 3 * 86_400
 
     assert list(rules) == [alert["alert"] for alert in generated.alerts()]
-    assert f"> {3 * 86_400} *" in rules["LagGrows"]["expr"]
     for alert in generated.alerts():
-        url = alert["annotations"]["runbook_url"]
-        assert rules[alert["alert"]]["annotations"]["runbook_url"] == f"https://git.example.com/connector/blob/main/{url}"
+        rule, url = rules[alert["alert"]], alert["annotations"]["runbook_url"]
+        assert rule["annotations"]["runbook_url"] == f"https://git.example.com/connector/blob/main/{url}"
+        general = re.sub(r'job="conversions", namespace="ads"(, )?', "", rule["expr"]).replace("{}", "")
+        file_s = alert["expr"].replace("> 259200", f"> {age * 3 // 7}").replace("604800 *", f"{age} *")
+        assert general.split() == file_s.split(), "without the labels of the release it is the file's"
+    assert f"> {age} *" in rules["LagGrows"]["expr"]
+    assert f"> {age * 3 // 7}" in rules["EventsLate"]["expr"]
+
+
+def test_rules_of_a_release_are_about_it_alone(tmp_path: Path) -> None:
+    """One of two deployments is gone for longer than Prometheus remembers it."""
+    rules = _of_kind(_example("monitored"), "PrometheusRule")["spec"]
+    _safe().dump(rules, tmp_path / "rules.yml")
+    other = 'connector_build_info{job="others", namespace="ads", instance="b"}'
+    labels = 'job="conversions", namespace="ads", severity="critical"'
+    fires = f'ALERTS{{alertname="ConnectorAbsent", alertstate="firing", {labels}}}'
+    test = {
+        "interval": "1h",
+        "input_series": [
+            {"series": other, "values": "1x60"},
+            {"series": 'connector_build_info{job="conversions", namespace="ads", instance="a"}', "values": "1x2 stale"},
+            {"series": 'connector_operator_needed{job="others", namespace="ads", instance="b"}', "values": "1x60"},
+            {"series": 'connector_operator_needed{job="conversions", namespace="old", instance="b"}', "values": "1x60"},
+        ],
+        "promql_expr_test": [
+            {"expr": 'ALERTS{alertstate="firing"}', "eval_time": time, "exp_samples": [{"labels": fires, "value": 1}]}
+            for time in ("5h", "50h")
+        ],
+    }
+    file = tmp_path / "rules.test.yml"
+    _safe().dump({"rule_files": ["rules.yml"], "evaluation_interval": "5m", "tests": [test]}, file)
+
+    ended = subprocess.run([tools.promtool(), "test", "rules", str(file)], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_stopped_connector_has_no_replicas_and_is_not_missed(tmp_path: Path) -> None:
+    made = _made(tmp_path, "monitored", replicas=0)
+
+    assert _of_kind(made, "Deployment")["spec"]["replicas"] == 0
+    assert [alert["alert"] for alert in generated.alerts() if alert["alert"] not in _rules(made)] == ["ConnectorAbsent"]
+
+
+def _ports(resources: tuple[dict[str, Any], ...]) -> set[int]:
+    egress = _of_kind(resources, "NetworkPolicy")["spec"]["egress"]
+    return {port["port"] for rule in egress for port in rule["ports"]}
 
 
 def test_network_policy_lets_out_what_the_settings_name() -> None:
-    egress = _of_kind(_example("mapping"), "NetworkPolicy")["spec"]["egress"]
+    assert _ports(_example("mapping")) == {53, 443, 8081, 9093, 9094}
 
-    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 443, 8081, 9093, 9094}
+
+@pytest.mark.parametrize(
+    ("changes", "opened"),
+    [
+        ({"settings": {"KAFKA_BOOTSTRAP_SERVERS": "kafka, [::1], SSL://other:9095"}}, {9092, 9095}),
+        ({"settings": {"SCHEMA_REGISTRY_URL": "http://a, https://b:18081/path, https://[::1]:18082"}}, {80, 18_081, 18_082}),
+        ({"settings": {"SCHEMA_REGISTRY_PROXY": "http://proxy:3129"}}, {3129}),
+        ({"settings": {"AMAZON_BASE_URL": "https://sandbox:8443/x"}}, {8443}),
+        ({"settings": {"KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": "https://login:8444/token"}}, {8444}),
+        ({"settings": {"KAFKA_TOKEN_SOURCE": "gcp-adc"}}, {80, 988}),
+        ({"networkPolicy": {"proxyPort": 3130}}, {3130}),
+    ],
+)
+def test_network_policy_opens_the_port_of_every_address(tmp_path: Path, changes: dict[str, Any], opened: set[int]) -> None:
+    found = _ports(_made(tmp_path, "monitored", **changes))
+
+    assert opened <= found <= opened | _ports(_example("monitored"))
+
+
+@pytest.mark.parametrize(
+    ("example", "changes", "said"),
+    [
+        ("mapping", {"settings": {"MAPPING_FILE": "/etc/m.toml"}}, "mapping and settings.MAPPING_FILE are both set"),
+        (
+            "mapping",
+            {"secretFiles": {"KAFKA_SASL_USERNAME": {"secret": "kafka", "key": "user"}}},
+            "secretFiles.KAFKA_SASL_USERNAME and settings.KAFKA_SASL_USERNAME are both set",
+        ),
+        ("plain", {"settings": {"KAFKA_GROUP_INSTANCE_ID": "one"}}, "set staticMembership: true instead"),
+        ("plain", {"settings": {"LISTEN_HOST": "127.0.0.1"}}, "settings.LISTEN_HOST is 127.0.0.1"),
+        ("plain", {"extraEnv": [{"name": "KAFKA_TOPIC", "value": "b"}]}, "extraEnv names KAFKA_TOPIC"),
+        ("plain", {"extraEnv": [{"name": "AMAZON_REFRESH_TOKEN", "value": "b"}]}, "extraEnv names AMAZON_REFRESH_TOKEN"),
+        ("plain", {"extraEnv": [{"name": "TZ", "value": "a"}, {"name": "TZ", "value": "b"}]}, "extraEnv names TZ"),
+        ("keda", {"keda": {"minReplicas": 13}}, "keda.minReplicas 13 is above keda.maxReplicas 12"),
+        ("keda", {"settings": {"KAFKA_GROUP_ID": ""}}, "keda needs settings.KAFKA_GROUP_ID"),
+        ("monitored", {"networkPolicy": {"proxyPort": 0}}, "networkPolicy.proxyPort is missing"),
+        ("monitored", {"podMonitor": {"enabled": False}}, "prometheusRule.enabled needs podMonitor.enabled"),
+        ("plain", {"settings": {"BATCH_MAX_EVENTS": "501"}}, "/settings/BATCH_MAX_EVENTS"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_by_their_names(
+    tmp_path: Path, example: str, changes: dict[str, Any], said: str
+) -> None:
+    values = _changed(tmp_path, example, changes)
+    command = [tools.helm(), "template", "conversions", str(generated.CHART), "--values", str(values)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode != 0
+    assert said in ended.stderr
+
+
+def test_memory_is_that_of_the_window_in_the_image(tmp_path: Path) -> None:
+    def limit(**changes: Any) -> int:
+        container = _container(_of_kind(_made(tmp_path, "plain", dedupeKeys=20_000_000, **changes), "Deployment"))
+        return _bytes(container["resources"]["limits"]["memory"])
+
+    native, python = limit(), limit(settings={"CODEC": "Python"})
+    assert native == pytest.approx(1.25 * (186e6 + 64e6 + 24 * 20e6), rel=0.01)
+    assert python == pytest.approx(1.25 * (186e6 + 64e6 + 110 * 20e6), rel=0.01)
 
 
 def test_plain_manifests_are_those_of_the_chart() -> None:
@@ -276,16 +400,152 @@ def test_logins_of_keda_are_what_keda_takes() -> None:
         ("secretFiles", "AMAZON_CLIENT_SECRET", {"secret": "amazon", "key": "secret"}, True),
         ("secretFiles", "AMAZON_CLIENT_SECRET", "secret", False),
         ("secretFiles", "AMAZON_REGION", {"secret": "amazon", "key": "region"}, False),
+        ("secretFiles", "KAFKA_SASL_USERNAME", {"secret": "kafka", "key": "user"}, True),
+        ("secretFiles", "AMAZON_CLIENT_SECRET", {"secret": "Amazon_Ads", "key": "secret"}, False),
+        ("settings", "SCHEMA_REGISTRY_URL", "https://user:password@registry", False),
+        ("settings", "SCHEMA_REGISTRY_PROXY", "http://user:password@proxy:3128", False),
+        ("settings", "DRAIN_TIMEOUT", "40", False),
+        ("settings", "BUFFER_MAX_BYTES", "1GB", False),
+        ("settings", "LISTEN_PORT", "0", False),
+        ("settings", "LISTEN_PORT", "65536", False),
+        ("settings", "AMAZON_ACCOUNT_ID", "", False),
+        ("settings", "AMAZON_REGION", "eu", True),
+        ("settings", "AMAZON_REGION", "", True),
+        ("image", "digest", "sha256:short", False),
+        ("image", "pullPolicy", "Sometimes", False),
+        ("networkPolicy", "extraPorts", [0], False),
+        ("networkPolicy", "extraPorts", [65_536], False),
+        ("podMonitor", "interval", "often", False),
+        ("prometheusRule", "docs", "git.example.com", False),
+        ("keda", "minReplicas", 0, False),
+        ("keda", "metadata", {"lagThreshold": "10"}, False),
+        ("keda", "metadata", {"sasl": "aws_msk_iam"}, True),
+        ("podLabels", "app.kubernetes.io/name", "other", False),
+        ("resources", "memoryLimit", "plenty", False),
     ],
 )
 def test_values_are_refused_where_the_connector_would_refuse_them_or_they_would_show_a_secret(
     section: str, name: str, value: object, accepted: bool
 ) -> None:
     values = _safe().load(generated.CHECKOUT / "deploy/helm/examples/plain.yaml")
-    values[section][name] = value
+    values.setdefault(section, {})[name] = value
     validator = jsonschema.Draft7Validator(_safe().load(generated.CHART / "values.schema.json"))
 
     assert validator.is_valid(values) is accepted
+
+
+@pytest.mark.parametrize(("replicas", "accepted"), [(0, True), (1, True), (-1, False), ("2", False)])
+def test_replicas_may_be_none(replicas: object, accepted: bool) -> None:
+    values = _safe().load(generated.CHECKOUT / "deploy/helm/examples/plain.yaml") | {"replicas": replicas}
+    validator = jsonschema.Draft7Validator(_safe().load(generated.CHART / "values.schema.json"))
+
+    assert validator.is_valid(values) is accepted
+
+
+_TEXTS = (
+    *[
+        "0",
+        "1",
+        "11",
+        "12",
+        "500",
+        "501",
+        "65535",
+        "65536",
+        "1000000000",
+        "1000000001",
+        "0.5",
+        "0.0",
+        "1.0",
+        "1.1",
+        "1000",
+        "1000.5",
+        "0.000001",
+        "040s",
+        "0s",
+        "1ms",
+        "999ms",
+    ],
+    *[
+        "1000ms",
+        "40s",
+        "5m",
+        "7d",
+        "40",
+        "1GB",
+        "0B",
+        "900B",
+        "64KB",
+        "1MB",
+        "true",
+        "FALSE",
+        "yes",
+        "NA",
+        "eu",
+        "mars",
+        "wait",
+        "stop",
+        "native",
+        "kafka:9092",
+        "kafka",
+    ],
+    *[
+        "2026-11-05",
+        "2026-13-45",
+        "05.11.2026",
+        "a/b",
+        "conversions,refunds",
+        "https://host",
+        "https://host/path",
+        "http://host:80",
+        "host",
+    ],
+    *[
+        "https://u:p@host",
+        "https://host?x=1",
+        "ads-v1",
+        "EVENTS-V1",
+        "send",
+        "denied",
+        "earliest",
+        "info",
+        "json",
+        "gcp-adc",
+        "file:/x",
+        "file:x",
+    ],
+    *[
+        "clientDedupeId",
+        "name,value",
+        "names",
+        "Shop_Events",
+        "1Shop",
+        "glue",
+        "confluent",
+        "a,b",
+        ":9092",
+        "0.0.0.0",
+        "SSL://kafka:1",
+    ],
+    "a b",
+    "a, b",
+    "two  words",
+)
+_STRICTER = {("LISTEN_PORT", "0"), ("SCHEMA_REGISTRY_URL", "https://u:p@host")}
+"""What the connector accepts and the chart does not, beside leading zeros: no probe finds it, or it shows a secret."""
+
+
+def test_patterns_of_settings_accept_what_the_connector_accepts() -> None:
+    differ = set()
+    for one in SETTINGS:
+        for text in _TEXTS if generated.accepted(one) else ():
+            problems: list[str] = []
+            one.kind.parse(text, problems.append)
+            found = re.fullmatch(f"(?:{generated.accepted(one)})", text) is not None
+            if found == bool(problems) and not (text == "040s" and not problems):
+                differ.add((one.name, text))
+
+    assert differ == _STRICTER
 
 
 def test_settings_of_the_schema_are_those_of_the_code() -> None:
@@ -293,7 +553,7 @@ def test_settings_of_the_schema_are_those_of_the_code() -> None:
     names = {one.name for one in SETTINGS if not one.name.endswith(FAMILY)} - {"MAPPING"}
 
     assert properties["settings"]["properties"].keys() == {name for name in names if not is_secret(name)}
-    assert properties["secretFiles"]["properties"].keys() == {name for name in names if is_secret(name)}
+    assert properties["secretFiles"]["properties"].keys() == {name for name in names if is_secret(name)} | IN_FILES_TOO
 
 
 def test_values_of_the_chart_are_all_described_and_each_is_in_an_example() -> None:

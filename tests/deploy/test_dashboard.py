@@ -23,7 +23,7 @@ from tests.deploy.dashboard import LEFT_OUT, ROWS, tried
 from tests.patience import patience
 
 _RECORDS = 500
-_SCRAPED = {"job", "instance", "group", "le"}
+_SCRAPED = {"job", "namespace", "instance", "group", "le"}
 """Labels that come with a scrape, and that of histograms."""
 _ELSEWHERE = {
     "connector_refresh_token_expires_timestamp_seconds": set[str](),
@@ -117,7 +117,7 @@ def test_dashboard_has_its_rows_and_variables_and_leads_to_the_page() -> None:
     places = [(cell, row) for one in panels for cell in _columns(one["gridPos"]) for row in _lines(one["gridPos"])]
 
     assert [one["title"] for one in panels if one["type"] == "row"] == ["Is it right?", "Kafka", "Amazon", "Process"]
-    assert [one["name"] for one in model["templating"]["list"]] == ["datasource", "job", "group"]
+    assert [one["name"] for one in model["templating"]["list"]] == ["datasource", "job", "namespace", "group"]
     assert len({one["id"] for one in panels}) == len(panels)
     assert len(set(places)) == len(places), "panels overlap"
     assert max(cell for cell, _ in places) < 24

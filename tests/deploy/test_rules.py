@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _TESTS = _RULES.with_name("rules.test.yml")
 _RUNBOOK = generated.CHECKOUT / "docs/runbook.md"
 
 
+@cache
 def _tests() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = YAML(typ="safe").load(_TESTS)["tests"]
     return found

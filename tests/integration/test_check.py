@@ -36,6 +36,8 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
         "codec",
     }
     assert "WRONG" not in found.values()
+    assert found["account"] == "note"
+    assert "AMAZON_ACCOUNT_ID is among the profiles of this token (1 listed)" in checked.stdout
     assert "connector run can work" in checked.stdout
     assert _ours(world) == before
     assert committed(world.servers, world.group, world.topic) == {}

@@ -125,6 +125,7 @@ def test_tokens_end_and_are_renewed_and_one_day_there_is_none_and_nothing_is_los
     connector = world.connector(**settings)
     connector.until_said("waiting", message="the file cannot be read: No such file or directory")
     assert connector.page("/readyz")[0] == 503
+    assert connector.metrics()["connector_operator_needed"] == 1, "before the first start too"
 
     ends = _token(path)
     with _Flow(world) as flow:

@@ -189,6 +189,9 @@ def test_group_taken_away_is_named_and_given_back_it_goes_on(secured: Secured, p
         assert "Group authorization failed" in connector.log("failed")[0]["exception"]
         connector.start(secured.settings(KAFKA_GROUP_PROTOCOL=protocol))
         connector.until_said("waiting", message="this client may not (GROUP_AUTHORIZATION_FAILED)")
+        connector.eventually(
+            lambda: connector.metrics()["connector_operator_needed"] == 1, "an operator is told at the start"
+        )
     else:
         connector.until_said("operator_needed", message="this client may not (GROUP_AUTHORIZATION_FAILED)")
     assert connector.page("/readyz")[0] == 503

@@ -36,6 +36,7 @@ _IN_CLEAR = {
     "arefMeasurementTokens": "canary",
     "amazonAdEventKey": "canary",
     "partner": "canary",
+    "dataSetName": "no data set of canary",
 }
 
 

@@ -202,6 +202,17 @@ async def test_a_token_of_bytes_that_are_no_text_is_refused(sandbox: RunningSand
     await writer.wait_closed()
 
 
+async def test_profiles_are_those_of_the_users_accounts_and_need_a_token_and_the_client(http: aiohttp.ClientSession) -> None:
+    known = {"Authorization": f"Bearer {KNOWN.access_token}", "Amazon-Advertising-API-ClientId": KNOWN.client_id}
+    async with http.get("/v2/profiles", headers=known) as answer:
+        assert answer.status == 200
+        assert [profile["accountInfo"]["id"] for profile in await answer.json()] == [KNOWN.account_id]
+    for lacking in known:
+        without = {name: value for name, value in known.items() if name != lacking}
+        async with http.get("/v2/profiles", headers=without) as answer:
+            assert answer.status == 401
+
+
 async def test_a_refreshed_token_holds_until_it_expires(http: aiohttp.ClientSession, clock: Clock) -> None:
     async with http.post("/auth/o2/token", data=FORM) as response:
         answer = await response.json()

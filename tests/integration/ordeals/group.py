@@ -200,7 +200,7 @@ class Group:
     def _last_scrapes(self) -> list[dict[str, float]]:
         """Return every member's metrics; none while one that joined last is still starting."""
         scrapes = [member.metrics() for member in self.running]
-        return scrapes if all("connector_operator_needed" in each for each in scrapes) else []
+        return scrapes if all("connector_records_total" in each for each in scrapes) else []
 
     def close(self) -> None:
         """End whatever is still there."""

@@ -33,11 +33,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- add (include "connector.seconds" (.Values.settings.DRAIN_TIMEOUT | default "40s") | int64) 20 -}}
 {{- end }}
 
-{{- /* Process and client's queue 186 MB, the buffer, 110 bytes a key, and a quarter more. */ -}}
+{{- /* Process and client's queue 186 MB, the buffer, the window, and a quarter more. The image has the
+native part, in which a key takes up to 24 bytes while a table grows; without it 110. */ -}}
 {{- define "connector.memory" -}}
 {{- $size := .Values.settings.BUFFER_MAX_BYTES | default "64MB" -}}
 {{- $buffer := mul (regexFind "^[0-9]+" $size | int64) (get (dict "B" 1 "KB" 1000 "MB" 1000000) (regexFind "[A-Z]+$" $size)) -}}
-{{- $sum := add 186000000 $buffer (mul 110 (.Values.dedupeKeys | int64)) -}}
+{{- $sum := add 186000000 $buffer (mul (eq (lower (.Values.settings.CODEC | default "")) "python" | ternary 110 24) (.Values.dedupeKeys | int64)) -}}
 {{- printf "%dMi" (max 512 (div (mul $sum 5) 4194304)) -}}
 {{- end }}
 
@@ -45,8 +46,29 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ . | lower | replace "_" "-" }}
 {{- end }}
 
+{{- /* What values.schema.json cannot say: values that are right one by one, and not together. */ -}}
+{{- define "connector.check" -}}
+{{- $values := .Values }}
+{{- if and $values.mapping $values.settings.MAPPING_FILE }}{{ fail "mapping and settings.MAPPING_FILE are both set: remove one of them" }}{{ end }}
+{{- range $name, $_ := $values.secretFiles }}
+{{- if get $values.settings $name }}{{ fail (printf "secretFiles.%s and settings.%s are both set: remove one of them" $name $name) }}{{ end }}
+{{- end }}
+{{- if $values.settings.KAFKA_GROUP_INSTANCE_ID }}{{ fail "settings.KAFKA_GROUP_INSTANCE_ID gives all replicas one name, and they end each other: set staticMembership: true instead" }}{{ end }}
+{{- if regexMatch "^(127\\..*|localhost|::1)$" ($values.settings.LISTEN_HOST | default "") }}{{ fail (printf "settings.LISTEN_HOST is %s, where no probe reaches the connector: remove it" $values.settings.LISTEN_HOST) }}{{ end }}
+{{- $ours := concat (keys $values.settings) (list) }}
+{{- range $name, $_ := $values.secretFiles }}{{ $ours = concat $ours (list $name (printf "%s_FILE" $name)) }}{{ end }}
+{{- if $values.mapping }}{{ $ours = append $ours "MAPPING_FILE" }}{{ end }}
+{{- if $values.staticMembership }}{{ $ours = append $ours "KAFKA_GROUP_INSTANCE_ID" }}{{ end }}
+{{- range $values.extraEnv }}
+{{- if has .name $ours }}{{ fail (printf "extraEnv names %s, which is set already by settings, secretFiles, mapping, staticMembership or extraEnv" .name) }}{{ end }}
+{{- $ours = append $ours .name }}
+{{- end }}
+{{- if and $values.keda.enabled (gt (int64 $values.keda.minReplicas) (int64 $values.keda.maxReplicas)) }}{{ fail (printf "keda.minReplicas %d is above keda.maxReplicas %d" (int64 $values.keda.minReplicas) (int64 $values.keda.maxReplicas)) }}{{ end }}
+{{- if and $values.networkPolicy.enabled $values.secretFiles.AMAZON_PROXY (not $values.networkPolicy.proxyPort) }}{{ fail "networkPolicy.proxyPort is missing: set it to the port of AMAZON_PROXY, which is in a Secret" }}{{ end }}
+{{- if and $values.prometheusRule.enabled (not $values.podMonitor.enabled) }}{{ fail "prometheusRule.enabled needs podMonitor.enabled, whose job the alerts are about; with another scrape load deploy/prometheus/rules.yml" }}{{ end }}
+{{- end }}
+
 {{- define "connector.pod" -}}
-{{- if and .Values.mapping .Values.settings.MAPPING_FILE }}{{ fail "mapping and settings.MAPPING_FILE are both set: remove one of them" }}{{ end -}}
 metadata:
   labels:
     {{- include "connector.labels" . | nindent 4 }}
