@@ -211,8 +211,11 @@ class Ledger(Protocol):
         truncated: bool,
         wanted: Callable[[], bool],
         progress: Callable[[int, int], None],
+        since: float,
     ) -> Recovery:
         """Return where a partition starts and what is known of it. Blocks, on a worker thread.
+
+        Goes by nothing that the brokers were asked before the monotonic second ``since``.
 
         Calls ``wanted`` from time to time, and raises `Unavailable` once it returns False. Calls
         ``progress`` as often, with the number of entries read and of those to be read. Raises
@@ -227,7 +230,7 @@ class LedgerTopics(Protocol):
     def ensure(self, source: TopicDescription) -> TopicDescription:
         """Create or check both topics; return the ledger. Blocks, on a worker thread.
 
-        Called before each restore.
+        Called before each restore, or once for several that wait at the same time.
 
         Raises `LedgerRefused` if a topic is missing and may not be created, or would lose what is
         written to it.

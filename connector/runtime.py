@@ -195,7 +195,7 @@ class Runtime:
         except Exception as error:  # noqa: BLE001 - this letter alone fails: its partition waits, and an operator is told
             report(Confirmation(type(error).__name__, -1, None))
 
-    def _restore_wanted(self, command: commands.Restore) -> tuple[Recovery, float]:
+    def _restore_wanted(self, command: commands.Restore, since: float) -> tuple[Recovery, float]:
         """Restore an assignment; give up once it has ended, even before this restore's turn.
 
         Return how many seconds it took, too, without the wait for its turn.
@@ -208,6 +208,7 @@ class Runtime:
             truncated=command.truncated,
             wanted=lambda: self._is_ours(command),
             progress=lambda read, of: self._on_loop(self._tell_progress, command, read, of),
+            since=since,
         )
         return recovery, self._clock.monotonic() - began
 
@@ -219,8 +220,9 @@ class Runtime:
             self._telemetry.restoring(command.partition, read, of)
 
     async def _restore(self, command: commands.Restore) -> None:
+        since = self._clock.monotonic()
         try:
-            recovery, seconds = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command)
+            recovery, seconds = await self._loop.run_in_executor(self._restoring, self._restore_wanted, command, since)
         except (Refused, Unavailable) as error:
             if not self._is_ours(command):
                 return

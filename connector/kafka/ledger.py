@@ -7,8 +7,9 @@ writes there, the partition is refused with the text that says what an operator 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, cast
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
@@ -27,6 +28,7 @@ from connector.errors import (
 )
 from connector.kafka import reader
 from connector.kafka.cluster import Cluster
+from connector.kafka.host import HOST, Host
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.reader import Read
 from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, TopicDescription, TopicPartition
@@ -41,6 +43,10 @@ _FIX = (
 
 _TOLD_EVERY = 250
 """Entries after which progress is told."""
+_BURST_SECONDS = 5.0
+"""How old what was found out of the topics may be when a restore goes by it."""
+_LOOK_SECONDS = 0.1
+"""How often a restore that waits for another's answer looks whether it is wanted still."""
 
 Progress = Callable[[int, int], None]
 """Is told how many entries were read, of how many."""
@@ -79,11 +85,25 @@ class LedgerPolicy:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A source topic and its ledger, described and checked."""
+
+    asked: float
+    """Monotonic second at which the brokers were asked."""
+    source: TopicDescription
+    ledger: TopicDescription
+
+
 class Ledger:
     """The ledgers of one connector: one topic per source topic, one partition per source partition.
 
     ``append_time`` is False for brokers without a clock, as the embedded one, which reports a
     constant; the wall clock is trusted then. ``cluster_id`` is asked for once if it is not given.
+
+    Assignments come in bursts, and to describe a topic costs as much as it has partitions. So
+    restores that wait at the same time go by the same answer. None goes by one that was asked for
+    before its assignment began, or that is older than some seconds.
     """
 
     def __init__(
@@ -98,7 +118,11 @@ class Ledger:
         append_time: bool = True,
         cluster_id: str | None = None,
         read: Read = reader.read,
+        host: Host = HOST,
     ) -> None:
+        self._host = host
+        self._asking = host.semaphore(1)
+        self._checked: dict[str, _Checked] = {}
         self._append_time = append_time
         self._policy = policy
         self._cluster = cluster
@@ -128,23 +152,50 @@ class Ledger:
         truncated: bool = False,
         wanted: Callable[[], bool] = lambda: True,
         progress: Progress = _untold,
+        since: float = inf,
     ) -> Recovery:
         """Return what an assignment starts with. Blocks while the ledger partition is read.
 
-        Once ``wanted`` says no, it ends as if the ledger could not be read.
+        ``since`` is the monotonic second at which it was asked for; without one, the topics are
+        checked for this restore alone. Once ``wanted`` says no, it ends as if the ledger could not
+        be read.
 
         Raises:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
         with self._cluster.asked_while(wanted):
-            topic = self._cluster.describe(source.topic)
-            if topic is None:
-                raise LedgerUnavailable(f"topic {source.topic} does not exist")
-            ledger = self._own.ensure(topic)
+            topics = self._topics(source, since, wanted)
             return self._reader.recover(
-                self.cluster_id, source, topic, ledger, truncated=truncated, wanted=wanted, progress=progress
+                self.cluster_id,
+                source,
+                topics.source,
+                topics.ledger,
+                truncated=truncated,
+                wanted=wanted,
+                progress=progress,
             )
+
+    def _topics(self, source: TopicPartition, since: float, wanted: Callable[[], bool]) -> _Checked:
+        """Describe and check the topics, unless another restore did so a moment ago, and after ``since``."""
+        with self._turn(source, wanted):
+            found, now = self._checked.get(source.topic), self._host.monotonic()
+            if found is None or found.asked <= since or now - found.asked > _BURST_SECONDS:
+                topic = self._cluster.describe(source.topic)
+                if topic is None:
+                    raise LedgerUnavailable(f"topic {source.topic} does not exist")
+                self._checked[source.topic] = found = _Checked(now, topic, self._own.ensure(topic))
+            return found
+
+    @contextmanager
+    def _turn(self, source: TopicPartition, wanted: Callable[[], bool]) -> Iterator[None]:
+        while not self._asking.acquire(timeout=_LOOK_SECONDS):
+            if not wanted():
+                raise LedgerUnavailable(f"{source}: nobody waits for it any more")
+        try:
+            yield
+        finally:
+            self._asking.release()
 
 
 class LedgerReader:

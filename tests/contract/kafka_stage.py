@@ -398,6 +398,7 @@ class FakeStage:
                 settings.ledger.topic_for,
                 cluster_id="cluster-1",
                 read=read,
+                host=HOST,
             )
 
         return self._within(self._operator, make)

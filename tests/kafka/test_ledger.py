@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,8 +15,9 @@ from connector.avro import ledger_entry
 from connector.core.commit_metadata import LedgerPosition, commit_metadata
 from connector.core.landmarks import Landmarks
 from connector.core.recovery import CommittedOffset, OutOfRange, Recovery
-from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LogDamaged
-from connector.kafka.ledger import LedgerPolicy, LedgerReader
+from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LedgerUnavailable, LogDamaged
+from connector.kafka.host import Host
+from connector.kafka.ledger import Ledger, LedgerPolicy, LedgerReader
 from connector.model import Facts, LedgerIdentity, Outcome, TopicDescription, TopicPartition
 
 HOUR_MS = 3_600_000
@@ -226,3 +229,133 @@ def test_a_start_from_now_skips_what_is_older_than_us(logs: Logs, began: list[in
     brokers = begun_elsewhere(logs, *((at, HEADER) for at in began))
 
     assert restored(brokers, logs, partitions=1 + len(began)).offset == 7
+
+
+# ---- bursts of assignments
+
+
+class Burst(Brokers, Host):
+    """Empty partitions of one topic, brokers that count how often they describe it, and a clock that is set."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__(cast("Any", None), {})
+        self.partitions, self.seconds, self.described, self.problem = partitions, 100.0, 0, ""
+        self.while_asked: Callable[[], object] = lambda: None
+        policy = LedgerPolicy(
+            "group", b"d" * 8, b"k" * 8, frozenset(), OutOfRange(to_earliest=False), RETENTION_MS, lambda: 0
+        )
+        self.ledger = Ledger(
+            policy,
+            cast("Any", self),
+            self,
+            cast("Any", None),
+            {},
+            "{}.ledger".format,
+            cluster_id="cluster",
+            read=lambda *_: iter(()),
+            host=self,
+        )
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    @contextmanager
+    def asked_while(self, _wanted: object) -> Iterator[None]:
+        yield
+
+    def offsets(self, place: TopicPartition, *, stable: bool = False) -> tuple[int, int]:
+        return 0, 0
+
+    def describe(self, topic: str) -> TopicDescription | None:
+        self.described += 1
+        self.seconds += 0.01
+        self.while_asked()
+        return None if self.problem == "gone" else TopicDescription(topic, "orders-id", self.partitions, 1, frozenset())
+
+    def ensure(self, source: TopicDescription) -> TopicDescription:
+        if self.problem:
+            raise LedgerRefused(self.problem)
+        return TopicDescription("ledger", "ledger-id", source.partitions, 1, frozenset())
+
+    def restore(self, partition: int, since: float, wanted: Callable[[], bool] = lambda: True) -> Recovery:
+        return self.ledger.restore(TopicPartition("orders", partition), since=since, wanted=wanted)
+
+
+def test_restores_that_wait_at_the_same_time_share_one_check() -> None:
+    burst = Burst(600)
+
+    began = burst.seconds - 1
+    for partition in range(600):
+        assert burst.restore(partition, began).position.topic_id == "ledger-id"
+
+    assert burst.described == 1
+
+
+def test_a_restore_asked_for_after_the_check_has_the_topics_checked_again() -> None:
+    burst = Burst(2)
+    burst.restore(0, burst.seconds - 1)
+
+    burst.problem = "the ledger would lose facts"
+    with pytest.raises(LedgerRefused, match="would lose facts"):
+        burst.restore(1, burst.seconds)
+
+
+def test_a_restore_asked_for_in_the_same_instant_as_the_check_has_the_topics_checked_again() -> None:
+    burst = Burst(2)
+    at = burst.seconds
+    burst.restore(0, at - 1)
+
+    burst.restore(1, at)
+
+    assert burst.described == 2
+
+
+def test_a_check_does_not_hold_for_a_restore_that_had_to_wait_for_long() -> None:
+    burst = Burst(2)
+    began = burst.seconds - 1
+    burst.restore(0, began)
+
+    burst.seconds += 6
+    burst.problem = "gone"
+    with pytest.raises(LedgerUnavailable, match="orders does not exist"):
+        burst.restore(1, began)
+
+
+def test_a_refusal_holds_for_nobody_else() -> None:
+    burst = Burst(2)
+    began = burst.seconds - 1
+    burst.problem = "the ledger would lose facts"
+    with pytest.raises(LedgerRefused):
+        burst.restore(0, began)
+
+    burst.problem = ""
+    burst.restore(0, began)
+
+    assert burst.described == 2
+
+
+def test_a_restore_without_a_time_goes_by_a_check_of_its_own() -> None:
+    burst = Burst(1)
+    for _ in range(2):
+        burst.ledger.restore(TopicPartition("orders", 0))
+
+    assert burst.described == 2
+
+
+def test_a_restore_that_nobody_wants_does_not_wait_for_the_answer_to_another() -> None:
+    burst, said, asked = Burst(2), threading.Event(), threading.Event()
+
+    def answer() -> None:
+        asked.set()
+        said.wait(30)
+
+    burst.while_asked = answer
+    other = threading.Thread(target=burst.restore, args=(0, 0.0))
+    other.start()
+    assert asked.wait(30)
+    try:
+        with pytest.raises(LedgerUnavailable, match="orders-1: nobody waits"):
+            burst.restore(1, 0.0, wanted=lambda: False)
+    finally:
+        said.set()
+        other.join()

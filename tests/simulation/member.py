@@ -308,7 +308,9 @@ class Member:
             int(LEDGER_SETTINGS["retention.ms"]),
             self.clock.wall_ms,
         )
-        ledger = Ledger(policy, topics, own, producer, of_reader, lambda _: LEDGER, cluster_id="cluster-1", read=read)
+        ledger = Ledger(
+            policy, topics, own, producer, of_reader, lambda _: LEDGER, cluster_id="cluster-1", read=read, host=HOST
+        )
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
