@@ -28,6 +28,7 @@ from connector.assembly import (
     sink_for,
 )
 from connector.build import build
+from connector.codec import BatchCodec
 from connector.config import Settings
 from connector.core import inputs, status
 from connector.core.pipeline import Pipeline
@@ -219,14 +220,16 @@ class Connector:
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         decoder, mapper = decoder_for(settings, telemetry.schema_lacks)
-        telemetry.watch(pipeline, self.contract, mapper, partial(decoder.seen, _SCHEMAS_SHOWN))
-        fields, most = settings.dedupe.key_fields, settings.batch.max_bytes
-        intake = Intake(decoder, self.contract, fields, telemetry.record_unforeseen, request_bytes=most)
+        fields, most, make = settings.dedupe.key_fields, settings.batch.max_bytes, self._codec.make
+        batches = None if make is None else BatchCodec(make, decoder, self.contract, fields)
+        telemetry.watch(pipeline, self.contract, mapper, partial(decoder.seen, _SCHEMAS_SHOWN), batches)
+        unforeseen, distrust = telemetry.record_unforeseen, telemetry.codec_distrusted
+        intake = Intake(decoder, self.contract, fields, unforeseen, most, batches, distrust)
         logger = logging.getLogger("librdkafka")
         reported = clients.producer_properties(settings.kafka, telemetry.client_error, logger)
         # Clients are made off the loop, because they may have to wait for a token.
-        make = partial(ConfirmingProducer, reported, last_seconds=_LAST_SECONDS, failed=self._failed)
-        with await asyncio.to_thread(make) as producer:
+        made = partial(ConfirmingProducer, reported, last_seconds=_LAST_SECONDS, failed=self._failed)
+        with await asyncio.to_thread(made) as producer:
             ledger = Ledger(
                 ledger_policy(settings),
                 self._topics,

@@ -11,7 +11,10 @@ no answer, the consumer thread keeps the records and calls again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import orjson
 
 from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER, Headers, kept, replayed_without_value, size
@@ -21,7 +24,7 @@ from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
 
-__all__ = ["Intake", "Origin"]
+__all__ = ["Accepted", "Batches", "Intake", "Origin", "identity"]
 
 _REQUESTS = 4
 """Maximum size of a value, in requests (``BATCH_MAX_BYTES``). It is more than one because a value
@@ -29,6 +32,8 @@ may have fields that the connector does not read. A larger value is not decoded:
 times its size in memory, and so long that the group would consider the process dead. Nothing else
 limits what a compressed batch contains. The same limit holds for headers. Larger headers are not
 kept in memory while the event is on its way, and a dead letter of it lacks them."""
+_COMPARED = 10_000
+"""One in so many records that native code accepted is read in Python too."""
 
 
 class Origin:
@@ -51,12 +56,46 @@ class Origin:
         return derived_id(self._cluster_id, self._topic_id, self.partition.partition, record.offset(), timestamp)
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What native code made of some records, in columns. None stands for what is left to Python."""
+
+    payloads: list[bytes | None]
+    times: list[int | None]
+    keys: list[bytes | None]
+    holes: dict[int, int]
+    """The place for the id in a payload that lacks it, by the index of its record."""
+
+    @classmethod
+    def none(cls, count: int) -> Accepted:
+        """Return columns of records that are all left to Python."""
+        return cls([None] * count, [None] * count, [None] * count, {})
+
+    def at(self, index: int, origin: Origin, record: Record) -> tuple[int | None, bytes | None, bytes | Flaw | None]:
+        """Return time, dedupe key and payload of a record."""
+        payload = self.payloads[index]
+        if payload is not None and (hole := self.holes.get(index)) is not None:
+            payload = payload[:hole] + orjson.dumps(origin.derived_id(record)) + payload[hole:]
+        return self.times[index], self.keys[index], payload
+
+
+class Batches(Protocol):
+    """Native code that reads records about which there is nothing to say."""
+
+    def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
+        """Read records with their values."""
+
+
 class Intake:
     """Decodes records and encodes events.
 
     ``unforeseen`` is called for a record whose decoding failed in an unforeseen way, with its place
     and the type of the exception. The exception's text is left out, because it may hold values of
     the event.
+
+    ``batches`` reads what it can before anything is read here. Of what it accepts, every
+    ``compared``-th record is read here too. Should the two ever differ, ``batches`` is not asked
+    again, and ``distrust`` is called with the reason.
     """
 
     def __init__(
@@ -66,6 +105,9 @@ class Intake:
         key_fields: tuple[str, ...],
         unforeseen: Callable[[TopicPartition, int, str], None] = lambda _partition, _offset, _kind: None,
         request_bytes: int = 1_000_000,
+        batches: Batches | None = None,
+        distrust: Callable[[str], None] = lambda _reason: None,
+        compared: int = _COMPARED,
     ) -> None:
         self._decode = decoder.decode
         self._encode = contract.encode
@@ -74,6 +116,10 @@ class Intake:
         self._id_fields = sorted(key_fields)  # sorted: the same names in another order make the same id
         self._own_id_is_key = self._id_fields == ["clientDedupeId"]
         self._unforeseen = unforeseen
+        self._batches = batches
+        self._distrust = distrust
+        self._compared = compared
+        self._accepted = 0
 
     def read(
         self,
@@ -90,36 +136,19 @@ class Intake:
         Call again later with the records that are left.
         """
         poll = Poll(origin.partition, origin.generation)
-        for record in records:
+        values = [record.value() for record in records]
+        accepted = self._read_by_batches(records, values)
+        for at, (record, value) in enumerate(zip(records, values, strict=True)):
             if poll.offsets and is_enough():
                 break
-            value = record.value()
-            time_ms: int | None = None
-            key: bytes | None = None
-            payload: bytes | Flaw | None = None
-            if value is None:
-                payload = _valueless(headers_of(record))
-            else:
+            time_ms, key, payload = taken = accepted.at(at, origin, record)
+            if payload is None or self._is_compared():
                 try:
-                    inputs = self._inputs(record, value, waited)
-                    if isinstance(inputs, Flaw):
-                        payload = inputs
-                    elif inputs is not None:
-                        time_ms, key, payload = self._read_inputs(origin, record, inputs)
+                    time_ms, key, payload = judged = self._judged(origin, record, value, waited)
                 except SchemaUnavailable as error:
                     return poll, error
-                except UnknownSchema as error:
-                    payload = Flaw(Reason.UNKNOWN_SCHEMA, str(error))
-                except Oversized as error:
-                    payload = Flaw(Reason.TOO_LARGE, str(error))
-                except RecordError as error:
-                    payload = Flaw(Reason.UNDECODABLE, str(error))
-                except ConnectorError:
-                    raise  # not the fault of this record
-                except Exception as error:  # noqa: BLE001 - one record must not end the process, nor delay the next ones
-                    kind = type(error).__name__
-                    self._unforeseen(origin.partition, record.offset(), kind)
-                    payload = Flaw(Reason.UNDECODABLE, f"decoding it failed in an unforeseen way ({kind})")
+                if taken[2] is not None and judged != taken:
+                    accepted = self._without_batches("different", len(records))
             epoch = record.leader_epoch()
             poll.offsets.append(record.offset())
             poll.epochs.append(UNKNOWN_EPOCH if epoch is None else epoch)
@@ -131,6 +160,51 @@ class Intake:
             poll.sizes.append(held + self._header_bytes(record, headers) if headers else held)
             poll.records.append(record)
         return poll, None
+
+    def _is_compared(self) -> bool:
+        """Count a record that was accepted; return whether it is one that is read here too."""
+        number, self._accepted = self._accepted, self._accepted + 1
+        return number % self._compared == 0
+
+    def _read_by_batches(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
+        if self._batches is None:
+            return Accepted.none(len(records))
+        try:
+            return self._batches.read(records, values)
+        except Exception as error:  # noqa: BLE001 - native code is never needed
+            return self._without_batches(type(error).__name__, len(records))
+
+    def _without_batches(self, reason: str, count: int) -> Accepted:
+        self._batches = None
+        self._distrust(reason)
+        return Accepted.none(count)
+
+    def _judged(
+        self, origin: Origin, record: Record, value: bytes | None, waited: float
+    ) -> tuple[int | None, bytes | None, bytes | Flaw | None]:
+        """Return time, dedupe key and payload of a record; without a payload, what is wrong with it, or None.
+
+        Raises:
+            SchemaUnavailable: the schema cannot be fetched for now.
+        """
+        if value is None:
+            return None, None, _valueless(headers_of(record))
+        try:
+            inputs = self._inputs(record, value, waited)
+            return self._read_inputs(origin, record, inputs) if isinstance(inputs, dict) else (None, None, inputs)
+        except UnknownSchema as error:
+            flaw = Flaw(Reason.UNKNOWN_SCHEMA, str(error))
+        except Oversized as error:
+            flaw = Flaw(Reason.TOO_LARGE, str(error))
+        except RecordError as error:
+            flaw = Flaw(Reason.UNDECODABLE, str(error))
+        except ConnectorError:
+            raise  # not the fault of this record
+        except Exception as error:  # noqa: BLE001 - one record must not end the process, nor delay the next ones
+            kind = type(error).__name__
+            self._unforeseen(origin.partition, record.offset(), kind)
+            flaw = Flaw(Reason.UNDECODABLE, f"decoding it failed in an unforeseen way ({kind})")
+        return None, None, flaw
 
     def _header_bytes(self, record: Record, headers: Headers) -> int:
         """Return the bytes that headers take in memory; shorten headers that are too large."""
@@ -150,7 +224,7 @@ class Intake:
         self, origin: Origin, record: Record, inputs: dict[str, object]
     ) -> tuple[int | None, bytes | None, bytes | Flaw]:
         time_ms = inputs.get("timestamp")
-        values = {name: _identity(name, inputs.get(name)) for name in self._key_fields}
+        values = {name: identity(name, inputs.get(name)) for name in self._key_fields}
         key = digest(list(values.values()))
         payload = self._encode(inputs, self._id(origin, record, values, key))
         if type(payload) is not bytes:
@@ -172,6 +246,6 @@ def _valueless(headers: Headers | None) -> Flaw | None:
     return None
 
 
-def _identity(name: str, value: object) -> object:
+def identity(name: str, value: object) -> object:
     """Return the value of a key field, without blanks around a text: "1" and "1 " are one order."""
     return said(value, name=name != "clientDedupeId") if type(value) is str else value

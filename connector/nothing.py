@@ -22,7 +22,7 @@ from typing import Final
 from unicodedata import normalize
 from urllib.parse import unquote
 
-__all__ = ["said", "trimmed"]
+__all__ = ["DISGUISED", "said", "trimmed"]
 
 
 def trimmed(text: str) -> str:
@@ -40,7 +40,7 @@ def said(text: str, *, name: bool = False) -> str:
     text = text.strip()
     if len(text) > _LONGEST:
         return trimmed(text) if _VISIBLE(text) else ""
-    if _PLAIN(text) and text.lower() not in _DISGUISED:  # nearly every id; takes a microsecond
+    if _PLAIN(text) and text.lower() not in DISGUISED:  # nearly every id; takes a microsecond
         return text
     text = text.strip(_INVISIBLE)
     return "" if _is_nothing(text, name) else text
@@ -79,7 +79,7 @@ def _is_nothing(text: str, name: bool) -> bool:
         or whole.removeprefix("urn").removeprefix("uuid") in _NO_UUID
         or _REPEATED(whole)
         or _is_word(whole, name)
-        or _is_word(_DISGUISED.get(whole, "") or _DISGUISED.get(seen.lower(), ""), name)
+        or _is_word(DISGUISED.get(whole, "") or DISGUISED.get(seen.lower(), ""), name)
     ):
         return True
     if name or any(map(_DIGIT, words)):
@@ -261,4 +261,5 @@ _NO_DATE: Final = (
 """The first moment of Unix and of .NET, which stand for no time."""
 
 
-_DISGUISED: Final = _disguised()
+DISGUISED: Final = _disguised()
+"""The hashes and UUIDs of words that stand for nothing, in lower case, each with its word."""

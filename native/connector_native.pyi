@@ -1,7 +1,7 @@
 # What the connector uses of the crate.
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 INTERFACE: Final[int]
 
@@ -16,3 +16,11 @@ class SeenKeys:
     def add_many(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None: ...
     def expire(self, oldest_ms: int) -> bool: ...
     def free(self) -> bool: ...
+
+# `connector.codec.NativeCodec` says what each answer means. It takes the terms that `connector.codec.BatchCodec` makes.
+class Codec:
+    def __init__(self, terms: dict[str, Any], /) -> None: ...
+    def read(
+        self, values: Sequence[bytes], start: int, /
+    ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int]]: ...
+    def take_declined(self) -> list[tuple[str, int]]: ...

@@ -21,7 +21,7 @@ _CHECKOUT = Path(__file__).parents[1]
 
 def _crate(interface: int) -> ModuleType:
     crate = ModuleType("connector_native")
-    crate.__dict__.update(INTERFACE=interface, SeenKeys=SimpleNamespace)
+    crate.__dict__.update(INTERFACE=interface, SeenKeys=SimpleNamespace, Codec=SimpleNamespace)
     return crate
 
 
@@ -30,12 +30,13 @@ def test_the_crate_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None
     for asked in ("auto", "native"):
         found = codec_for(asked)
         assert (found.name, found.seen, found.is_second_best) == ("native", SimpleNamespace, False)
+        assert found.make is not None
 
 
 def test_python_switches_it_off_without_a_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "connector_native", _crate(native.INTERFACE))
     found = codec_for("python")
-    assert (found.name, found.seen, found.is_second_best) == ("python", SeenKeys, False)
+    assert (found.name, found.seen, found.make, found.is_second_best) == ("python", SeenKeys, None, False)
     assert "CODEC=python" in found.message
 
 
@@ -45,7 +46,7 @@ def test_without_it_python_does_the_work_and_says_why(
 ) -> None:
     monkeypatch.setitem(sys.modules, "connector_native", crate)
     found = codec_for("auto")
-    assert (found.name, found.seen, found.is_second_best) == ("python", SeenKeys, True)
+    assert (found.name, found.seen, found.make, found.is_second_best) == ("python", SeenKeys, None, True)
     assert why in found.message
     with pytest.raises(SettingsError, match=f"CODEC is native, but connector_native {why}"):
         codec_for("native")

@@ -13,13 +13,13 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-__all__ = ["is_public_address"]
+__all__ = ["LOCAL_NETWORKS", "is_public_address"]
 
 _LONGEST: Final = 45
 """Characters of the longest possible address: IPv6 that ends in IPv4. Bounds the memory of the
 cache below."""
 
-_LOCAL_4: Final = tuple(
+LOCAL_NETWORKS: Final = tuple(
     map(
         IPv4Network,
         (
@@ -66,7 +66,7 @@ def _is_public(text: str) -> bool:
         if within is None:
             return address in _GLOBAL_6 and not any(address in network for network in _LOCAL_6)
         address = within
-    return not any(address in network for network in _LOCAL_4)
+    return not any(address in network for network in LOCAL_NETWORKS)
 
 
 def _ipv4_within(address: IPv6Address) -> IPv4Address | None:

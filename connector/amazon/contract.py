@@ -48,6 +48,11 @@ class Contract(ABC):
         self._rules = FieldRules(self.limits, without_consent if region == EU else None)
         self.adjustments = self._rules.adjustments
 
+    @property
+    def requires_consent(self) -> bool:
+        """Whether an event without consent is a dead letter, or is sent as denied."""
+        return self._rules.requires_consent
+
     @abstractmethod
     def headers(self, access_token: str) -> dict[str, str]:
         """Return the headers of a request."""

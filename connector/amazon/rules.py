@@ -119,6 +119,11 @@ class FieldRules:
         # Has every label from the start: a reader in another thread never sees the table grow.
         self.adjustments: Counter[str] = Counter({label.value: 0 for label in Adjustment})
 
+    @property
+    def requires_consent(self) -> bool:
+        """Whether there is something to be said about an event without consent."""
+        return self._without_consent not in (None, WithoutConsent.SEND)
+
     def clean(self, inputs: Mapping[str, object]) -> Fields | Flaw:
         """Return the fields to send, or every broken rule. Total: no input raises."""
         found, get, limits = Findings(), inputs.get, self._limits

@@ -1,15 +1,8 @@
 """Decodes the bytes of a record, and maps them to the inputs of ``schemas/conversion_event.avsc``.
 
 A record is decoded by its writer's schema, and mapped by field name (docs/how-it-works.md#shape).
-It is never resolved against our schema, because that costs fastavro 60 %. For each input the
-first of these rules that finds a field decides:
-
-1. A writer's field with our name.
-2. A writer's field with a name that our schema gives as an alias.
-3. A writer's field of which an alias is one of these names.
-
-Names are case-sensitive. Record names, namespaces and field order mean nothing. Unknown fields stay
-in the event, where nothing reads them.
+It is never resolved against our schema, because that costs fastavro 60 %. `connector.avro.inputs`
+says which field is which input. Unknown fields stay in the event, where nothing reads them.
 
 What a decoded event needs is worked out once for each writer's schema. A schema with our names
 needs nothing: the dict is passed on as fastavro made it.
@@ -24,11 +17,13 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from connector.avro.framing import Framing, hint, locator, named, schema_id
+from connector.avro.framing import Framing, Located, hint, locator, named, schema_id
+from connector.avro.inputs import Target, branches_of, fields_by_input, target_of
+from connector.avro.layout import Layout, layout_of
 from connector.avro.logical import Conversion, bytes_conversion, time_units
 from connector.avro.schemas import NoGuids, WriterSchemas, packaged
 from connector.avro.varint import signed, unpacked
-from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type, parse
+from connector.avro.writer_schema import RECORDS, Json, WriterSchema, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
 from connector.mapping.plan import Filtered, Mapper, Plan
 from connector.model import Flaw
@@ -79,7 +74,7 @@ class EventDecoder:
         self._schemas = schemas
         self._mapper = mapper
         ours = parse([packaged("conversion_event.avsc")])
-        self._inputs = _target(ours, ours.event)
+        self._inputs = target_of(ours, ours.event)
         self._plans: dict[bytes, _Plan | str] = {}
 
     def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
@@ -122,6 +117,29 @@ class EventDecoder:
                 raise _damaged(error) from None
             return inputs
         return plan.inputs(event, record, value, start)
+
+    def located(self, record: Record, value: bytes) -> Located:
+        """Return what names the schema of a record's value, and where in which bytes its event begins.
+
+        Raises:
+            Undecodable: the value does not have the framing.
+        """
+        return self._locate(record, value)
+
+    def is_compressed(self, value: bytes) -> bool:
+        """Return whether it takes more than a look at a value to find its event."""
+        return self._framing is Framing.GLUE and value[1:2] != b"\x00"
+
+    def is_known(self, name: bytes) -> bool:
+        """Return whether a record with this schema was decoded before."""
+        return name in self._plans
+
+    def layout(self, name: bytes) -> Layout | None:
+        """Return how the values of a known schema are laid out; None if they need more than a look at each field."""
+        plan = self._plans.get(name)
+        if plan is None or isinstance(plan, str) or plan.mapped:
+            return None
+        return layout_of(plan.writer, plan.convert, self._inputs)
 
     def written_by(self, record: Record) -> tuple[int | str | None, str]:
         """Return the schema id and the record name of a record that `decode` has seen.
@@ -186,7 +204,7 @@ def _fate_of(plan: _Plan | str) -> tuple[str, str]:
 class _Plan:
     """How to decode values of one writer's schema."""
 
-    schema: Json
+    writer: WriterSchema
     convert: Conversion | None
     """What the decoded dict needs; None if it is the event as it is."""
     names: tuple[str, ...]
@@ -216,7 +234,7 @@ class _Plan:
         stream = BytesIO(value) if len(value) <= _UNMETERED_BYTES else _Metered(value)
         stream.seek(start)
         try:
-            event: Any = schemaless_reader(stream, self.schema, None, handle_unicode_errors=unreadable)
+            event: Any = schemaless_reader(stream, self.writer.schema, None, handle_unicode_errors=unreadable)
         except (UnicodeDecodeError, Oversized):
             raise
         except Exception as error:  # noqa: BLE001 - fastavro raises anything for damaged bytes
@@ -232,7 +250,7 @@ def _damaged(error: Exception) -> Undecodable:
     return Undecodable(f"its bytes do not follow its writer's schema ({type(error).__name__})")
 
 
-def _is_text(value: Any, target: _Target) -> bool:
+def _is_text(value: Any, target: Target) -> bool:
     """Return whether every text among our inputs was UTF-8, so that it has no lone surrogate."""
     if isinstance(value, list):
         return all(_is_text(item, target) for item in value)
@@ -246,11 +264,11 @@ def _is_text(value: Any, target: _Target) -> bool:
     return not isinstance(value, str) or not _HALVES.search(value)
 
 
-def _plan(writer: WriterSchema, inputs: _Target) -> _Plan:
+def _plan(writer: WriterSchema, inputs: Target) -> _Plan:
     convert = _conversion(writer, writer.event, inputs)
     if writer.field is not None:
         convert = _unwrapping(writer.field, convert)
-    return _Plan(writer.schema, convert, _record_names(writer), isinstance(writer.event, list))
+    return _Plan(writer, convert, _record_names(writer), isinstance(writer.event, list))
 
 
 def _record_names(writer: WriterSchema) -> tuple[str, ...]:
@@ -258,7 +276,7 @@ def _record_names(writer: WriterSchema) -> tuple[str, ...]:
     return tuple(branch if writer.records(branch) else "" for branch in branches)
 
 
-def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: str) -> _Plan:
+def _mapped_plan(writer: WriterSchema, inputs: Target, mapper: Mapper, place: str) -> _Plan:
     """Return the plan for a writer's schema with a mapping file."""
     mapped: list[Plan | None] = []
     for name in _record_names(writer):
@@ -266,7 +284,7 @@ def _mapped_plan(writer: WriterSchema, inputs: _Target, mapper: Mapper, place: s
         by_name = _record_conversion(writer, records, inputs, converted=True)
         mapped.append(mapper.plan(writer, records[0], name, place, by_name) if records else None)
     unwrap = None if writer.field is None else _unwrapping(writer.field, None)
-    return _Plan(writer.schema, unwrap, _record_names(writer), isinstance(writer.event, list), tuple(mapped))
+    return _Plan(writer, unwrap, _record_names(writer), isinstance(writer.event, list), tuple(mapped))
 
 
 _LONGEST_NUMBER = 10
@@ -291,51 +309,18 @@ def _unwrapping(field: str, convert: Conversion | None) -> Conversion:
     return unwrap
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What the mapping needs of a type of our schema."""
-
-    names: dict[str, str]
-    """Our field names, by name and by alias; empty if the type is not a record."""
-    fields: dict[str, _Target]
-    is_time: bool
-
-
-def _target(ours: WriterSchema, schema: Json) -> _Target:
-    branches = _branches(ours, schema)
-    fields = [field for branch in branches for field in branch.get("fields", ())]
-    return _Target(
-        names={name: field["name"] for field in fields for name in _names(field)},
-        fields={field["name"]: _target(ours, field["type"]) for field in fields},
-        is_time=any(logical_type(branch) == "timestamp-millis" for branch in branches),
-    )
-
-
-def _branches(known: WriterSchema, schema: Json) -> list[Json]:
-    """Return the types that a value of this type may have; for an array, those of its items."""
-    if isinstance(schema, list):
-        return [each for branch in schema for each in _branches(known, branch)]
-    resolved = known.resolved(schema)
-    return _branches(known, resolved["items"]) if resolved["type"] == "array" else [resolved]
-
-
 def _leaves(known: WriterSchema, branches: list[Json]) -> list[Json]:
     """Return the branches and, for each map among them, the types of its values."""
     maps = [branch for branch in branches if branch["type"] == "map"]
-    return branches + [leaf for branch in maps for leaf in _leaves(known, _branches(known, branch["values"]))]
+    return branches + [leaf for branch in maps for leaf in _leaves(known, branches_of(known, branch["values"]))]
 
 
-def _names(field: Json) -> list[str]:
-    """Return the name of a field, then its aliases."""
-    return [field["name"], *field["aliases"]]
-
-
-def _conversion(writer: WriterSchema, schema: Json, target: _Target, converted: bool = False) -> Conversion | None:
+def _conversion(writer: WriterSchema, schema: Json, target: Target, converted: bool = False) -> Conversion | None:
     """Return the conversion from the writer's type to the target; None if none is needed.
 
     ``converted`` says that values of logical types are converted already.
     """
-    branches = _branches(writer, schema)
+    branches = branches_of(writer, schema)
     if target.fields:
         return _record_conversion(writer, [branch for branch in branches if branch["type"] in RECORDS], target, converted)
     if converted:
@@ -344,34 +329,19 @@ def _conversion(writer: WriterSchema, schema: Json, target: _Target, converted: 
 
 
 def _record_conversion(
-    writer: WriterSchema, records: list[Json], target: _Target, converted: bool = False
+    writer: WriterSchema, records: list[Json], target: Target, converted: bool = False
 ) -> Conversion | None:
     """Return the conversion of a value that is any one of these records; None if none is needed."""
     moves: dict[tuple[str, str], None] = {}
     types: dict[str, list[Json]] = {}
     for record in records:
-        for ours, field in _mapping(record["fields"], target).items():
+        for ours, field in fields_by_input(record["fields"], target).items():
             types.setdefault(ours, []).append(field["type"])
             if field["name"] != ours:
                 moves[field["name"], ours] = None
     conversions = [(ours, _conversion(writer, schema, target.fields[ours], converted)) for ours, schema in types.items()]
     needed = [(ours, convert) for ours, convert in conversions if convert is not None]
     return _in_place(list(moves), needed) if moves or needed else None
-
-
-def _mapping(fields: list[Json], target: _Target) -> dict[str, Json]:
-    """Return the writer's field for each of ours, by the module's rules; of equals, the first."""
-    candidates = sorted(
-        (2 if rank else int(name != ours), position, ours)
-        for position, field in enumerate(fields)
-        for rank, name in enumerate(_names(field))
-        if (ours := target.names.get(name)) is not None
-    )
-    chosen: dict[str, int] = {}
-    for _, position, ours in candidates:
-        if ours not in chosen and position not in chosen.values():
-            chosen[ours] = position
-    return {ours: fields[position] for ours, position in chosen.items()}
 
 
 def _in_place(moves: list[tuple[str, str]], conversions: list[tuple[str, Conversion]]) -> Conversion:

@@ -21,7 +21,18 @@ from typing import Protocol
 
 from connector.core.runs import Run
 
-__all__ = ["Claim", "DedupePolicy", "DedupeWindow", "Seen", "SeenKeys", "Sighting", "derived_id", "digest", "key_id"]
+__all__ = [
+    "Claim",
+    "DedupePolicy",
+    "DedupeWindow",
+    "Seen",
+    "SeenKeys",
+    "Sighting",
+    "derived_id",
+    "digest",
+    "key_id",
+    "packed",
+]
 
 Claim = tuple[int, bytes]
 """Offset and payload of the event that claimed a key."""
@@ -72,13 +83,14 @@ def key_id(values: Sequence[object]) -> str:
     return _digest(values).hex()
 
 
+def packed(value: object) -> bytes:
+    """Return the part of a key that a value is."""
+    text = (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
+    return b"%c%d:%b" % (b"s" if isinstance(value, str) else b"r", len(text), text)
+
+
 def _digest(values: Sequence[object]) -> bytes:
-    packed = bytearray()
-    for value in values:
-        text = (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
-        packed += b"%c%d:" % (b"s" if isinstance(value, str) else b"r", len(text))
-        packed += text
-    return blake2b(packed, digest_size=_DIGEST_BYTES).digest()
+    return blake2b(b"".join(map(packed, values)), digest_size=_DIGEST_BYTES).digest()
 
 
 def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, timestamp_ms: int) -> str:

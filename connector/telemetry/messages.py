@@ -48,6 +48,10 @@ _DOUBTS = {
 }
 
 
+_DISTRUSTED = (
+    "native code read a record otherwise than Python, or failed. What Python made is sent, and Python reads all records "
+    "from now on. Please report it, with the version and the writer's schema"
+)
 _NO_AUTHENTICATION = "_AUTHENTICATION"
 """How Kafka's client reports that a broker refuses its login, each time that it connects."""
 _LOGIN_REFUSED_SECONDS = 25.0
@@ -91,12 +95,13 @@ class Telemetry:
         contract: object,
         mapper: Mapper | None = None,
         schemas: Callable[[], Sequence[tuple[str, str, str]]] = list,
+        codec: object = None,
     ) -> None:
-        """Show the counters of a pipeline, its mapping, and a contract that counts adjustments.
+        """Show the counters of a pipeline, its mapping, a contract that counts adjustments, and a codec.
 
         ``schemas`` returns the newest schemas that records came with.
         """
-        self._metrics.watch(pipeline, contract, mapper)
+        self._metrics.watch(pipeline, contract, mapper, codec)
         self._overview.schemas = schemas
 
     def watch_health(self, ready: Callable[[], bool]) -> None:
@@ -237,6 +242,11 @@ class Telemetry:
     def record_unforeseen(self, partition: TopicPartition, offset: int, kind: str) -> None:
         """Log that reading a record failed in an unforeseen way. The record becomes a dead letter."""
         self._seldom("warning", "record_unforeseen", kind, partition=str(partition), offset=offset, kind=kind)
+
+    def codec_distrusted(self, reason: str) -> None:
+        """Log that native code is not used for records any more: it read one otherwise than Python, or failed."""
+        self._metrics.codec_distrusted.labels(reason).inc()
+        self._log.warning("codec_distrusted", reason=reason, message=_DISTRUSTED)
 
     def facts_failed(self, partition: TopicPartition, code: str) -> None:
         """Log that facts could not be written. They are written again."""

@@ -31,6 +31,15 @@ class _Adjusting(Protocol):
         """The number of adjustments, by what was adjusted."""
 
 
+@runtime_checkable
+class _Declining(Protocol):
+    """A codec that counts the records that it leaves to Python."""
+
+    @property
+    def declined(self) -> Mapping[str, int]:
+        """The number of such records, by reason."""
+
+
 class Metrics:
     """The metrics of one connector. Safe to call from any thread.
 
@@ -43,6 +52,7 @@ class Metrics:
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
+        self._codec: _Declining | None = None
         self.mapper: Mapper | None = None
         self.restores: dict[TopicPartition, tuple[int, int]] = {}
         """How many entries of how many are read, for each ledger partition that is being read."""
@@ -78,14 +88,21 @@ class Metrics:
         self.consumer_errors = Counter(
             "connector_consumer_errors", "Errors that the consumer reported.", ["code"], registry=self._registry
         )
+        self.codec_distrusted = Counter(
+            "connector_codec_distrusted",
+            "Times that native code was given up for records, by what it did.",
+            ["reason"],
+            registry=self._registry,
+        )
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
-    def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None) -> None:
-        """Show the counters of a pipeline, its mapping, and a contract that counts adjustments."""
+    def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None, codec: object = None) -> None:
+        """Show the counters of a pipeline, its mapping, a contract that counts adjustments, and a codec."""
         self.pipeline = pipeline
         self.mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None
+        self._codec = codec if isinstance(codec, _Declining) else None
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return the metrics and their content type: OpenMetrics or Prometheus' text format.
@@ -177,6 +194,8 @@ class Metrics:
         if self._contract is not None:
             adjusted = self.adjustments()
             yield _counters("connector_adjustments", "Inputs left out, rounded or reinterpreted.", "what", adjusted)
+        declined = self._codec.declined if self._codec is not None else {}
+        yield _counters("connector_codec_declined", "Records that native code left to Python.", "reason", declined)
         filtered = self.mapper.filtered if self.mapper is not None else {}
         yield _counters("connector_filtered", "Records that are no events by a mapping.", "mapping", filtered)
         yield _gauge(

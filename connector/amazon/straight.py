@@ -1,0 +1,180 @@
+"""What the native codec has to know of a wire contract, found by asking the contract.
+
+The codec knows Avro and JSON, and nothing of Amazon. It learns the layout of an event from one that
+the contract lays out, and what becomes of a field from the rules: they clean an event that is good
+but for that field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+import orjson
+
+from connector.amazon.addresses import LOCAL_NETWORKS
+from connector.amazon.contract import Contract
+from connector.amazon.normalisation import PERSONAL
+from connector.amazon.rules import FieldRules, Fields
+from connector.amazon.vocabulary import PURCHASE
+from connector.model import Flaw
+
+__all__ = ["StraightLine"]
+
+_DIGEST: Final = "1a" * 32
+_PROBE: Final[dict[str, object]] = {
+    "name": "probe",
+    "eventType": PURCHASE,
+    "eventActionSource": "WEBSITE",
+    "timestamp": 0,
+    "countryCode": "US",
+    "matchKeys": [{"type": "EMAIL", "value": _DIGEST}],
+}
+"""An event about which no rule of either contract has anything to say."""
+
+_ORDINARY, _PURCHASE = 0, 1
+_HASHED, _RAW, _MATCH_ID = 1, 2, 3
+"""What the codec is told besides, of an event type and of a match key type."""
+
+_ANY_TEXT: Final = "any text: é"
+"""A value of a custom attribute that is not of letters, digits and underscores alone."""
+
+
+class StraightLine:
+    """The layout of a contract, and its rules for the fields that repeat.
+
+    Whatever a rule would have something to say about, a flaw or an adjustment, is left to the
+    contract itself.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        self._rules = FieldRules(contract.limits, None)  # of its own, because it counts what nobody sent
+        dedupe_id = _mark("clientDedupeId")
+        full: Any = contract.shaped(_marked(with_optional=True), dedupe_id)
+        required = contract.shaped(_marked(with_optional=False), dedupe_id).keys()
+        self._limited_data_use = orjson.dumps(full["dataProcessingOptions"])
+        attribute = next(value for name, value in full.items() if name not in required and _is_list_of_dicts(value))[0]
+        self.pieces, self.tail = _pieces(full, required)
+        """The bytes before each input, with the input's name, and the bytes after the last one."""
+        probe = self._cleaned({})
+        if probe is None:
+            raise ValueError("the rules have something to say about the probe")
+        self.match_key = _split(probe.match_keys[0], "EMAIL", _DIGEST)
+        """The bytes around a match key's type and value."""
+        self.attribute = _split(attribute, _mark("name"), _mark("value"))
+        """The bytes around a custom attribute's name and value."""
+        limits = contract.limits
+        self.most_match_keys = limits.most_match_keys
+        self.most_attributes = limits.custom.most
+        self.any_attribute_text = bool(limits.custom.value(_ANY_TEXT))
+        self.consent_is_a_pair = limits.amazon_consent_is_a_pair
+        self.consent_is_required = contract.requires_consent
+        self.local_networks = [(int(each.network_address), int(each.netmask)) for each in LOCAL_NETWORKS]
+
+    def made(self, name: str, value: object) -> tuple[bytes, int] | None:
+        """Return the JSON of an input, and what kind it is; empty if it is not sent.
+
+        None if a rule has something to say about it.
+        """
+        fields = self._cleaned({name: value})
+        if fields is None:
+            return None
+        match name:
+            case "name":
+                return orjson.dumps(fields.name), 0
+            case "eventType":
+                return orjson.dumps(fields.event_type), _PURCHASE if fields.event_type == PURCHASE else _ORDINARY
+            case "eventActionSource":
+                return orjson.dumps(fields.source), 0
+            case "countryCode":
+                return orjson.dumps(fields.country), 0
+            case "currencyCode":
+                return b"" if fields.currency is None else orjson.dumps(fields.currency), 0
+            case "dataProcessingOptions":
+                return self._limited_data_use if fields.limited_data_use else b"", 0
+        return None
+
+    def match_key_type(self, given: object) -> tuple[bytes, int] | None:
+        """Return the JSON of a match key's type, and how its value is sent; None as in `made`."""
+        fields = self._cleaned({"matchKeys": [{"type": given, "value": _DIGEST}]})
+        if fields is None:
+            return None
+        kind = fields.match_keys[0]["type"]
+        return orjson.dumps(kind), _HASHED if kind in PERSONAL else _MATCH_ID if kind == "MATCH_ID" else _RAW
+
+    def _cleaned(self, inputs: dict[str, object]) -> Fields | None:
+        before = self._rules.adjustments.total()
+        fields = self._rules.clean(_PROBE | inputs)
+        return None if isinstance(fields, Flaw) or self._rules.adjustments.total() > before else fields
+
+
+def _mark(name: str) -> Any:
+    """Return a text that stands for an input, and that occurs nowhere else."""
+    return f"\x00{name}\x00"
+
+
+def _marked(*, with_optional: bool) -> Fields:
+    return Fields(
+        name=_mark("name"),
+        event_type=_mark("eventType"),
+        source=_mark("eventActionSource"),
+        time=_mark("timestamp"),
+        match_keys=_mark("matchKeys"),
+        value=_mark("value") if with_optional else None,
+        currency=_mark("currencyCode") if with_optional else None,
+        units=_mark("unitsSold") if with_optional else None,
+        country=_mark("countryCode"),
+        limited_data_use=with_optional,
+        consent=_mark("consent") if with_optional else None,
+        custom=[(_mark("name"), "STRING", _mark("value"))] if with_optional else [],
+        traffic=None,
+        data_set=None,
+    )
+
+
+def _is_list_of_dicts(value: object) -> bool:
+    return isinstance(value, list) and isinstance(value[0], dict)
+
+
+def _pieces(full: dict[str, Any], required: Collection[str]) -> tuple[list[tuple[bytes, str]], bytes]:
+    """Return the bytes before each input of an event that is laid out, and those after the last one."""
+    pieces: list[tuple[bytes, str]] = []
+    lead = b"{"
+    for name, value in full.items():
+        if pieces:
+            lead += b","
+        lead += orjson.dumps(name) + b":"
+        found = list(_split_at_marks(orjson.dumps(value)))
+        if name not in required:
+            if lead[:1] != b",":
+                raise ValueError("an optional field follows a field that is not an input")
+            if isinstance(value, list | dict):
+                found = [(b"", "customAttributes" if _is_list_of_dicts(value) else "dataProcessingOptions"), (b"", "")]
+        for before, each in found:
+            lead += before
+            if each:
+                pieces.append((lead, each))
+                lead = b""
+    return pieces, lead + b"}"
+
+
+def _split_at_marks(json: bytes) -> Iterator[tuple[bytes, str]]:
+    parts = json.split(_EDGE)
+    for at in range(0, len(parts) - 1, 2):
+        before, name = parts[at], parts[at + 1].decode()
+        yield before.removesuffix(b'"') if at == 0 else before[1:].removesuffix(b'"'), name
+    yield parts[-1][1:] if len(parts) > 1 else parts[-1], ""
+
+
+_EDGE: Final = rb"\u0000"
+
+
+def _split(value: object, *texts: str) -> tuple[bytes, ...]:
+    """Return the bytes around texts in the JSON of a value."""
+    rest, around = orjson.dumps(value), []
+    for text in texts:
+        before, found, rest = rest.partition(orjson.dumps(text))
+        if not found:
+            raise ValueError("a text is not where it was put")
+        around.append(before)
+    return (*around, rest)

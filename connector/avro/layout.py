@@ -1,0 +1,197 @@
+"""How the values of one writer's schema are laid out, for the native codec.
+
+A layout says of each field of a record what part of an event it is. It is made only for a schema
+that the codec can read by a look at each field in turn; `connector.avro.decoding` reads the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+from fastavro import parse_schema, schemaless_reader
+
+from connector.avro.inputs import Target, branches_of, fields_by_input
+from connector.avro.logical import Conversion, time_units
+from connector.avro.writer_schema import RECORDS, Json, WriterSchema
+
+__all__ = ["Layout", "Part", "layout_of"]
+
+
+class Part:
+    """Numbers of the parts of an event, as ``native/src/codec.rs`` knows them."""
+
+    NAME, EVENT_TYPE, SOURCE, COUNTRY, CURRENCY, OPTIONS = range(1, 7)
+    ID, TIME, MATCH_KEYS, VALUE, UNITS, CONSENT, ATTRIBUTES, ABSENT = range(7, 15)
+    KEY_TYPE = 7
+    """The one part of a match key that is remembered, by its number among what is."""
+
+
+PARTS: Final[Mapping[str, int]] = {
+    "name": Part.NAME,
+    "eventType": Part.EVENT_TYPE,
+    "eventActionSource": Part.SOURCE,
+    "countryCode": Part.COUNTRY,
+    "currencyCode": Part.CURRENCY,
+    "dataProcessingOptions": Part.OPTIONS,
+    "clientDedupeId": Part.ID,
+    "timestamp": Part.TIME,
+    "matchKeys": Part.MATCH_KEYS,
+    "value": Part.VALUE,
+    "unitsSold": Part.UNITS,
+    "consent": Part.CONSENT,
+    "customAttributes": Part.ATTRIBUTES,
+}
+"""The inputs that the codec reads. A record with another one is left to Python."""
+
+_WITHIN: Final[Mapping[str, Mapping[str, int]]] = {
+    "matchKeys": {"type": 1, "value": 2},
+    "consent": {"ipAddress": 1, "amznAdStorage": 2, "amznUserData": 3, "tcf": 4, "gpp": 5},
+}
+_READ_BESIDES: Final = {"matchKeys": {"values"}, "consent": {"geo", "amazonConsent"}}
+"""Fields that are no inputs of ours, and that the rules read all the same."""
+_REQUIRED: Final = {"name", "eventType", "eventActionSource", "countryCode", "timestamp", "matchKeys"}
+"""Without one of these every record is a dead letter."""
+
+_MOST_TYPES: Final = 2_000
+"""Types in a schema, each counted where it is used. A schema in use has some dozens."""
+_DEEPEST: Final = 20
+"""Types within each other."""
+
+Node = tuple[Any, ...]
+"""A type: its name, and the types or the number that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The layout of the values of a schema."""
+
+    record: Node
+    units_per_millisecond: int
+    remembered: Mapping[int, Callable[[bytes], object]]
+    """Reads the bytes of a field alone, for each part that is remembered; returns its input. Raises what fastavro
+    raises."""
+
+
+class _NotStraight(Exception):
+    """The schema is not one that the codec can read."""
+
+
+def layout_of(writer: WriterSchema, convert: Conversion | None, inputs: Target) -> Layout | None:
+    """Return the layout of a writer's schema; None if the codec cannot read it.
+
+    ``convert`` makes inputs of a decoded event.
+    """
+    if isinstance(writer.event, list):
+        return None
+    try:
+        return _layout(writer, writer.resolved(writer.event), convert, inputs)
+    except _NotStraight:
+        return None
+
+
+def _layout(writer: WriterSchema, record: Json, convert: Conversion | None, inputs: Target) -> Layout:
+    given = fields_by_input(record["fields"], inputs)
+    if not given.keys() >= _REQUIRED or _has_twice(record):
+        raise _NotStraight
+    input_of = {id(field): name for name, field in given.items()}
+    told = _Told(writer)
+    fields: list[tuple[int, Node]] = []
+    remembered: dict[int, Callable[[bytes], object]] = {}
+    for field, used in zip(record["fields"], writer.schema["fields"], strict=True):
+        name = input_of.get(id(field))
+        part = 0 if name is None else PARTS.get(name, Part.ABSENT)
+        parts = _parts_within(writer, name, field["type"], inputs)
+        fields.append((part, told.node(field["type"], parts)))
+        if name is not None and 0 < part <= Part.OPTIONS:
+            remembered[part] = _reader(used, name, convert)
+        if name == "matchKeys":
+            remembered[Part.KEY_TYPE] = _key_type_reader(writer, field["type"], used)
+    units = time_units(branches_of(writer, given["timestamp"]["type"]))
+    return Layout(("record", fields), units, remembered)
+
+
+def _has_twice(record: Json) -> bool:
+    names = [field["name"] for field in record["fields"]]
+    return len(set(names)) < len(names)
+
+
+def _records(writer: WriterSchema, schema: Json) -> list[Json]:
+    return [branch for branch in branches_of(writer, schema) if branch["type"] in RECORDS]
+
+
+def _parts_within(writer: WriterSchema, name: str | None, schema: Json, inputs: Target) -> Mapping[int, int]:
+    """Return the parts of the record within an input, by the identity of its fields."""
+    if name is None or name not in _WITHIN:
+        return {}
+    records = _records(writer, schema)
+    if len(records) > 1 or any(map(_has_twice, records)):
+        raise _NotStraight
+    fields = records[0]["fields"] if records else []
+    if not _READ_BESIDES[name].isdisjoint(field["name"] for field in fields):
+        raise _NotStraight
+    given = fields_by_input(fields, inputs.fields[name])
+    return {id(field): _WITHIN[name][ours] for ours, field in given.items()}
+
+
+class _Told:
+    """Tells types as the codec knows them: without names, so a type within itself is not straight."""
+
+    def __init__(self, writer: WriterSchema) -> None:
+        self._writer = writer
+        self._left = _MOST_TYPES
+
+    def node(self, schema: Json, parts: Mapping[int, int], depth: int = 0) -> Node:
+        """Return a type, in which some fields of records are ``parts`` by their identity."""
+        self._left -= 1
+        if self._left < 0 or depth > _DEEPEST:
+            raise _NotStraight
+
+        def within(other: Json) -> Node:
+            return self.node(other, parts, depth + 1)
+
+        if isinstance(schema, list):
+            return "union", [within(branch) for branch in schema]
+        resolved = self._writer.resolved(schema)
+        match resolved["type"]:
+            case "array":
+                return "array", within(resolved["items"])
+            case "map":
+                return "map", within(resolved["values"])
+            case "enum":
+                return "enum", len(resolved["symbols"])
+            case "fixed":
+                return "fixed", resolved["size"]
+            case kind if kind in RECORDS:
+                return "record", [(parts.get(id(field), 0), within(field["type"])) for field in resolved["fields"]]
+            case kind:
+                return (kind,)
+
+
+def _reader(used: Json, name: str, convert: Conversion | None) -> Callable[[bytes], object]:
+    """Return what reads the bytes of one field, and makes the input of it.
+
+    ``used`` is the field as fastavro has it.
+    """
+    schema: Json = parse_schema({"type": "record", "name": "alone", "fields": []})
+    schema["fields"] = [used]
+
+    def read(value: bytes) -> object:
+        event: Any = schemaless_reader(BytesIO(value), schema, None)
+        return (event if convert is None else convert(event)).get(name)
+
+    return read
+
+
+def _key_type_reader(writer: WriterSchema, schema: Json, used: Json) -> Callable[[bytes], object]:
+    branches: Sequence[Json] = used["type"] if isinstance(used["type"], list) else [used["type"]]
+    arrays = [each for each in branches if isinstance(each, dict) and each["type"] == "array"]
+    if len(arrays) != 1 or not isinstance(arrays[0]["items"], dict) or arrays[0]["items"]["type"] not in RECORDS:
+        raise _NotStraight
+    (record,) = _records(writer, schema)
+    position = next((at for at, field in enumerate(record["fields"]) if field["name"] == "type"), None)
+    if position is None:
+        raise _NotStraight
+    return _reader(arrays[0]["items"]["fields"][position], "type", None)

@@ -1,0 +1,184 @@
+"""The straight line: whole polls to payloads by native code, where nothing is to be said about a record.
+
+    values ──locate──▶ by schema ──native codec──▶ payload, time and dedupe key; or declined
+
+The law: the codec *declines a record, or makes what `connector.intake` makes in Python, byte for
+byte*. Python stays the specification. It alone reads what is declined, so flaws and adjustments
+come from it alone. `Intake` compares a sample of what was accepted.
+
+A codec is made for each writer's schema, once Python has read a record of it. A topic with a
+mapping file has none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from connector.amazon.contract import Contract
+from connector.amazon.straight import StraightLine
+from connector.avro.decoding import EventDecoder
+from connector.avro.layout import PARTS, Layout, Part
+from connector.core.dedupe import packed
+from connector.intake import Accepted, identity
+from connector.nothing import DISGUISED
+from connector.ports import Record
+
+__all__ = ["BatchCodec", "NativeCodec"]
+
+_MOST_BYTES: Final = 16_384
+"""Values up to this size are read by native code; nearly all values are smaller."""
+_MOST_CODECS: Final = 512
+"""Maximum number of schemas that codecs are kept for, as in `connector.avro.decoding`."""
+
+
+class NativeCodec(Protocol):
+    """The codec of one writer's schema (``native/src/codec.rs``)."""
+
+    def read(
+        self, values: Sequence[bytes], start: int, /
+    ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int]]:
+        """Return payload, time and dedupe key of each value whose event begins at ``start``.
+
+        All are None of a value that is declined. The dict has the place for the id in each payload
+        that lacks it.
+        """
+
+    def take_declined(self) -> list[tuple[str, int]]:
+        """Return how many values were declined since the last call, by reason."""
+
+
+class BatchCodec:
+    """Reads the records of a poll by their schemas. For one thread.
+
+    ``make`` makes the codec of a schema.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[dict[str, Any]], NativeCodec],
+        decoder: EventDecoder,
+        contract: Contract,
+        key_fields: Sequence[str],
+    ) -> None:
+        self._make = make
+        self._decoder = decoder
+        self._line = StraightLine(contract)
+        self._key_fields = tuple(key_fields)
+        self._codecs: dict[bytes, NativeCodec | None] = {}
+        self.declined: Counter[str] = Counter()
+        """Records that were left to Python, by the first reason."""
+
+    def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
+        """Read records with their values. Total: what is not read is declined."""
+        accepted = Accepted.none(len(records))
+        for (name, start), group in self._located(records, values).items():
+            codec = self._codec_for(name)
+            if codec is None:
+                continue
+            payloads, times, keys, holes = codec.read(group.values, start)
+            if len(payloads) == len(records):
+                accepted = Accepted(payloads, times, keys, holes)
+            else:
+                for at, payload, time_ms, key in zip(group.positions, payloads, times, keys, strict=True):
+                    accepted.payloads[at], accepted.times[at], accepted.keys[at] = payload, time_ms, key
+                accepted.holes.update({group.positions[at]: hole for at, hole in holes.items()})
+            self.declined.update(dict(codec.take_declined()))
+        return accepted
+
+    def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:
+        """Return where the events are, by the name of their schema and the place in their bytes."""
+        groups: dict[tuple[bytes, int], _Group] = {}
+        for at, (record, value) in enumerate(zip(records, values, strict=True)):
+            if value is None or len(value) > _MOST_BYTES or self._decoder.is_compressed(value):
+                continue
+            try:
+                name, found, start = self._decoder.located(record, value)
+            except Exception:  # noqa: BLE001, S112 - Python meets it again, and says what it is
+                continue
+            group = groups.get((name, start))
+            if group is None:
+                group = groups[name, start] = _Group()
+            group.positions.append(at)
+            group.values.append(found)
+        return groups
+
+    def _codec_for(self, name: bytes) -> NativeCodec | None:
+        if name not in self._codecs:
+            if not self._decoder.is_known(name):
+                return None
+            if len(self._codecs) >= _MOST_CODECS:
+                self._codecs.clear()
+            layout = self._decoder.layout(name)
+            self._codecs[name] = None if layout is None else self._made(layout)
+        return self._codecs[name]
+
+    def _made(self, layout: Layout) -> NativeCodec | None:
+        parts = [PARTS[name] for name in self._key_fields]
+        if not set(parts) <= _KEY_PARTS:
+            return None
+        line = self._line
+        terms = {
+            "record": layout.record,
+            "units_per_millisecond": layout.units_per_millisecond,
+            "pieces": [(lead, PARTS[name]) for lead, name in line.pieces],
+            "tail": line.tail,
+            "match_key": line.match_key,
+            "attribute": line.attribute,
+            "most_match_keys": line.most_match_keys,
+            "most_attributes": line.most_attributes,
+            "any_attribute_text": line.any_attribute_text,
+            "consent_is_required": line.consent_is_required,
+            "consent_is_a_pair": line.consent_is_a_pair,
+            "local": line.local_networks,
+            "disguised": list(DISGUISED),
+            "key_parts": parts,
+            "id_parts": [] if parts == [Part.ID] else [PARTS[name] for name in sorted(self._key_fields)],
+            "most_bytes": _MOST_BYTES,
+            "fill": _Filled(self._line, layout, self._key_fields),
+        }
+        try:
+            return self._make(terms)
+        except ValueError:
+            return None  # a schema of more types than are read
+
+
+@dataclass(slots=True)
+class _Group:
+    """Values of one schema, and which of the records they are of."""
+
+    positions: list[int] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+
+
+_KEY_PARTS: Final = {Part.ID, Part.NAME, Part.EVENT_TYPE, Part.SOURCE, Part.COUNTRY, Part.CURRENCY}
+"""Parts of an event that may be in the key of one that the codec reads."""
+
+
+class _Filled:
+    """Says what the rules make of the bytes of a field."""
+
+    def __init__(self, line: StraightLine, layout: Layout, key_fields: Sequence[str]) -> None:
+        self._line = line
+        self._layout = layout
+        self._names = {part: name for name, part in PARTS.items()}
+        self._key_fields = frozenset(key_fields)
+
+    def __call__(self, memo: int, value: bytes) -> tuple[bytes, int, bytes | None] | None:
+        """Return JSON, kind and part of the key; None if the rules have something to say about it."""
+        part = memo + 1
+        try:
+            given = self._layout.remembered[part](value)
+        except Exception:  # noqa: BLE001 - what cannot be read is left to Python
+            return None
+        if part == Part.KEY_TYPE:
+            made = self._line.match_key_type(given)
+            return None if made is None else (*made, None)
+        name = self._names[part]
+        made = self._line.made(name, given)
+        if made is None:
+            return None
+        known = identity(name, given) if name in self._key_fields else None
+        return (*made, packed(known) if isinstance(known, str) and known.strip() else None)

@@ -1,0 +1,744 @@
+//! The straight line from an Avro value to the payload of its event: decoded, by the rules, and encoded, in one go.
+//!
+//! The law: *decline, or be byte-equal to the Python path.* A record is declined wherever something is to be said about it
+//! (a flaw, an adjustment) and wherever it is unusual. Python then reads it, and its word alone counts.
+//!
+//! Rules are not told again here. What repeats from event to event (name, type, country) is remembered by the bytes of its
+//! field, and Python makes each entry with its own rules. Free texts (ids, match keys, consent strings, attributes) are never
+//! remembered: they are taken where they have a form about which the rules have nothing to say.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::avro::{Cursor, Field, Got, Node};
+use crate::{blake2b, json};
+
+/// Why a record is left to Python.
+#[derive(Clone, Copy)]
+pub enum Why {
+    Size,
+    Bytes,
+    Rule,
+    Id,
+    Time,
+    MatchKeys,
+    Value,
+    Units,
+    Consent,
+    Attributes,
+    Rare,
+    Escape,
+    Panic,
+}
+
+/// Their names, in the same order.
+const REASONS: [&str; 13] = [
+    "size",
+    "bytes",
+    "rule",
+    "id",
+    "time",
+    "match-keys",
+    "value",
+    "units",
+    "consent",
+    "attributes",
+    "rare",
+    "escape",
+    "panic",
+];
+
+pub enum No {
+    Declined(Why),
+    /// A memo lacks these bytes of the value.
+    Unknown { memo: usize, from: usize, to: usize },
+}
+
+fn decline<T>(why: Why) -> Got<T> {
+    Err(No::Declined(why))
+}
+
+// Parts of an event, as `connector/avro/layout.py` numbers them. The first ones are remembered, by the number less one.
+const EVENT_TYPE: usize = 2;
+const CURRENCY: usize = 5;
+const OPTIONS: usize = 6;
+const ID: usize = 7;
+const TIME: usize = 8;
+const MATCH_KEYS: usize = 9;
+const VALUE: usize = 10;
+const UNITS: usize = 11;
+const CONSENT: usize = 12;
+const ATTRIBUTES: usize = 13;
+const ABSENT: usize = 14;
+/// The memo of match key types; those of the parts are before it.
+const KEY_TYPES: usize = OPTIONS;
+const MEMOS: usize = KEY_TYPES + 1;
+
+// Parts of a match key, and of a consent.
+const KEY_TYPE: usize = 1;
+const KEY_VALUE: usize = 2;
+const CONSENT_PARTS: usize = 5;
+
+/// Entries after which a memo is emptied, and the longest field that one remembers.
+const MOST_ENTRIES: usize = 4_096;
+const MOST_REMEMBERED_BYTES: usize = 256;
+
+const MOST_MATCH_KEYS: usize = 15;
+const MOST_ATTRIBUTES: usize = 13;
+const MOST_UNITS: i64 = (1 << 31) - 1;
+
+// What an entry of a memo says besides.
+const PURCHASE: u8 = 1;
+const HASHED: u8 = 1;
+const RAW: u8 = 2;
+const MATCH_ID: u8 = 3;
+
+/// What the rules make of a field: JSON, what kind it is, and what it is in a dedupe key. None: leave the record to them.
+type Entry = Option<(Vec<u8>, u8, Option<Vec<u8>>)>;
+
+/// A part of the payload, and the bytes before it.
+struct Piece {
+    lead: Vec<u8>,
+    part: usize,
+}
+
+#[pyclass]
+pub struct Codec {
+    fields: Vec<Field>,
+    units_per_millisecond: i64,
+    pieces: Vec<Piece>,
+    tail: Vec<u8>,
+    match_key: [Vec<u8>; 3],
+    attribute: [Vec<u8>; 3],
+    most_match_keys: usize,
+    most_attributes: usize,
+    any_attribute_text: bool,
+    consent_is_required: bool,
+    consent_is_a_pair: bool,
+    /// Networks of which an address is not public: first address and mask.
+    local: Vec<(u32, u32)>,
+    /// Texts that stand for nothing although they look like an id, in lower case; and the shortest of them.
+    disguised: HashSet<Vec<u8>>,
+    shortest_disguised: usize,
+    key_parts: Vec<usize>,
+    /// In the order in which they make the id on the wire; empty if the event's own id is the key, and is sent as it is.
+    id_parts: Vec<usize>,
+    most_bytes: usize,
+    memos: Vec<HashMap<Box<[u8]>, Entry>>,
+    fill: Py<PyAny>,
+    declined: [u64; REASONS.len()],
+}
+
+struct Event {
+    from: usize,
+    to: usize,
+    time_ms: i64,
+    key: Option<[u8; blake2b::DIGEST]>,
+    /// Where the id is missing, which its place in Kafka makes.
+    hole: Option<usize>,
+}
+
+/// What was found of an event before any of it is written.
+struct Found<'a, 'n> {
+    value: &'a [u8],
+    remembered: [Option<(usize, usize)>; OPTIONS],
+    id: Option<&'a str>,
+    time_ms: i64,
+    amount: Option<f64>,
+    units: Option<i64>,
+    match_keys: Option<(&'n Node, Cursor<'a>)>,
+    consent: Option<(&'n Node, Cursor<'a>)>,
+    attributes: Option<(&'n Node, Cursor<'a>)>,
+}
+
+/// A text or null; another type is declined.
+fn text_or_null<'a>(node: &Node, cursor: &mut Cursor<'a>, why: Why) -> Got<Option<&'a str>> {
+    match cursor.branch(node)? {
+        Node::Null => Ok(None),
+        Node::Text => Ok(Some(cursor.text()?)),
+        _ => decline(why),
+    }
+}
+
+/// Whether nothing would be trimmed from around a text.
+fn is_trim(text: &str) -> bool {
+    matches!((text.bytes().next(), text.bytes().last()), (Some(first), Some(last)) if first.is_ascii_graphic() && last.is_ascii_graphic())
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn is_base64(byte: u8) -> bool {
+    is_word(byte) || byte == b'-'
+}
+
+fn is_granted(text: &str) -> Got<bool> {
+    if text.eq_ignore_ascii_case("GRANTED") {
+        Ok(true)
+    } else if text.eq_ignore_ascii_case("DENIED") {
+        Ok(false)
+    } else {
+        decline(Why::Consent)
+    }
+}
+
+const LONGEST_CONSENT: usize = 16_384;
+const SHORTEST_TCF: usize = 20;
+
+/// Whether a text cannot be words with "_" or "-" between them, nor CamelCase: a digit before a letter, or "ABc".
+fn is_no_words(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.windows(2).any(|pair| pair[0].is_ascii_digit() && pair[1].is_ascii_alphabetic())
+        || bytes.windows(3).any(|each| each[0].is_ascii_uppercase() && each[1].is_ascii_uppercase() && each[2].is_ascii_lowercase())
+}
+
+/// Whether a text is segments in base64url with dots between them, of which the first is not made of words.
+fn is_segments(text: &str) -> bool {
+    text.split('.').all(|each| !each.is_empty() && each.bytes().all(is_base64)) && text.split('.').next().is_some_and(is_no_words)
+}
+
+/// Whether it has the form of a TCF string, and is no placeholder.
+fn is_tcf(text: &str) -> bool {
+    let first = text.split('.').next().unwrap_or("");
+    text.len() <= LONGEST_CONSENT && first.len() >= SHORTEST_TCF && first.starts_with('C') && is_segments(text)
+}
+
+/// Whether it has the form of a GPP string of sections that are no placeholders.
+fn is_gpp(text: &str) -> bool {
+    let mut sections = text.split('~');
+    let header = sections.next().unwrap_or("").as_bytes();
+    let has_header = matches!(header, [b'D', b'A'..=b'Z', b'A', _, ..]) && header.iter().copied().all(is_base64);
+    let is_privacy_string = |each: &str| matches!(each.as_bytes(), [b'1', rest @ ..] if rest.len() == 3 && rest.iter().all(|&byte| byte.is_ascii_alphabetic() || byte == b'-'));
+    text.len() <= LONGEST_CONSENT
+        && has_header
+        && text.contains('~')
+        && sections.all(|each| is_privacy_string(each) || (matches!(each.as_bytes(), [b'B'..=b'Z', ..]) && is_segments(each)))
+}
+
+impl Codec {
+    /// Whether a text is an id or a raw match key about which the rules have nothing to say (`connector/nothing.py`).
+    fn is_plain(&self, text: &[u8]) -> bool {
+        let (Some(first), Some(last)) = (text.first(), text.last()) else { return false };
+        text.len() <= MOST_REMEMBERED_BYTES
+            && first.is_ascii_alphanumeric()
+            && *last != b' '
+            && text.iter().all(|&byte| is_base64(byte) || matches!(byte, b'.' | b':' | b'/' | b' '))
+            && text.iter().any(|byte| (b'1'..=b'9').contains(byte))
+            && (text.len() < self.shortest_disguised || !self.disguised.contains(text.to_ascii_lowercase().as_slice()))
+    }
+
+    fn is_public(&self, text: &str) -> bool {
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            let number = u32::from(address);
+            return !self.local.iter().any(|(network, mask)| number & mask == *network);
+        }
+        // Global unicast without what is given out for protocols, and without 6to4: Python looks at those.
+        text.parse::<Ipv6Addr>().is_ok_and(|address| match address.segments() {
+            [0x2001, second, ..] => second >= 0x0200,
+            [first, ..] => first & 0xE000 == 0x2000 && first != 0x2002,
+        })
+    }
+
+    fn remembered(&self, memo: usize, value: &[u8], from: usize, to: usize) -> Got<&(Vec<u8>, u8, Option<Vec<u8>>)> {
+        if to - from > MOST_REMEMBERED_BYTES {
+            return decline(Why::Rule);
+        }
+        match value.get(from..to).and_then(|bytes| self.memos[memo].get(bytes)) {
+            Some(Some(entry)) => Ok(entry),
+            Some(None) => decline(Why::Rule),
+            None => Err(No::Unknown { memo, from, to }),
+        }
+    }
+
+    fn part<'s>(&'s self, part: usize, found: &Found<'_, '_>) -> Got<Option<&'s (Vec<u8>, u8, Option<Vec<u8>>)>> {
+        match found.remembered[part - 1] {
+            Some((from, to)) => self.remembered(part - 1, found.value, from, to).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn find<'a, 'n>(&'n self, value: &'a [u8], start: usize) -> Got<Found<'a, 'n>> {
+        let mut cursor = Cursor { bytes: value, at: start };
+        let mut found = Found {
+            value,
+            remembered: [None; OPTIONS],
+            id: None,
+            time_ms: 0,
+            amount: None,
+            units: None,
+            match_keys: None,
+            consent: None,
+            attributes: None,
+        };
+        let mut time_ms = None;
+        for Field { part, node } in &self.fields {
+            let here = cursor;
+            match *part {
+                1..=OPTIONS => {
+                    cursor.skip(node)?;
+                    found.remembered[part - 1] = Some((here.at, cursor.at));
+                }
+                ID => found.id = text_or_null(node, &mut cursor, Why::Id)?,
+                TIME => {
+                    let branch = cursor.branch(node)?;
+                    let Some(read) = cursor.integer(branch) else { return decline(Why::Time) };
+                    time_ms = Some(read?.div_euclid(self.units_per_millisecond));
+                }
+                VALUE => {
+                    found.amount = match cursor.branch(node)? {
+                        Node::Null => None,
+                        Node::Double => Some(cursor.double()?),
+                        Node::Float => Some(cursor.float()?),
+                        branch => match cursor.integer(branch) {
+                            Some(read) => Some(read? as f64), // beyond 2^53 it is not exact, and too large to be written
+                            None => return decline(Why::Value),
+                        },
+                    }
+                }
+                UNITS => {
+                    found.units = match cursor.branch(node)? {
+                        Node::Null => None,
+                        branch => match cursor.integer(branch) {
+                            Some(read) => Some(read?),
+                            None => return decline(Why::Units),
+                        },
+                    }
+                }
+                MATCH_KEYS => {
+                    cursor.skip(node)?;
+                    found.match_keys = Some((node, here));
+                }
+                CONSENT => {
+                    cursor.skip(node)?;
+                    found.consent = Some((node, here));
+                }
+                ATTRIBUTES => {
+                    cursor.skip(node)?;
+                    found.attributes = Some((node, here));
+                }
+                ABSENT => {
+                    if !matches!(cursor.branch(node)?, Node::Null) {
+                        return decline(Why::Rare);
+                    }
+                }
+                _ => cursor.skip(node)?,
+            }
+        }
+        if cursor.at != value.len() {
+            return decline(Why::Bytes);
+        }
+        found.time_ms = match time_ms {
+            Some(time_ms) => time_ms,
+            None => return decline(Why::Time),
+        };
+        Ok(found)
+    }
+
+    fn encode(&self, value: &[u8], start: usize, out: &mut Vec<u8>) -> Got<Event> {
+        if value.len() > self.most_bytes {
+            return decline(Why::Size);
+        }
+        let found = self.find(value, start)?;
+        let from = out.len();
+        let is_purchase = self.part(EVENT_TYPE, &found)?.is_some_and(|(_, kind, _)| *kind == PURCHASE);
+        if found.id.is_some_and(|id| !self.is_plain(id.as_bytes())) {
+            return decline(Why::Id);
+        }
+        let key = self.key(&self.key_parts, &found)?;
+        let mut hole = None;
+        for Piece { lead, part } in &self.pieces {
+            let before = out.len();
+            out.extend_from_slice(lead);
+            let is_there = match *part {
+                ID => {
+                    match (key, found.id) {
+                        (Some(_), Some(id)) if self.id_parts.is_empty() => json::text(id, out)?,
+                        (Some(_), _) if !self.id_parts.is_empty() => self.id(&found, out)?,
+                        _ => hole = Some(out.len() - from),
+                    }
+                    true
+                }
+                TIME => {
+                    json::time(found.time_ms, out)?;
+                    true
+                }
+                VALUE => match found.amount {
+                    Some(amount) if is_purchase && amount < 0.0 => return decline(Why::Value),
+                    Some(amount) => {
+                        json::amount(amount, out)?;
+                        true
+                    }
+                    None => false,
+                },
+                UNITS => match found.units {
+                    Some(units) if is_purchase && (0..=MOST_UNITS).contains(&units) => {
+                        json::number(units as u64, out);
+                        true
+                    }
+                    Some(_) => return decline(Why::Units),
+                    None => false,
+                },
+                MATCH_KEYS => {
+                    self.match_keys(&found, out)?;
+                    true
+                }
+                CONSENT => self.consent(&found, out)?,
+                ATTRIBUTES => self.attributes(&found, out)?,
+                part => match self.part(part, &found)? {
+                    Some((made, _, _)) if made.is_empty() => false,
+                    Some(_) if part == CURRENCY && !is_purchase => return decline(Why::Rule),
+                    Some((made, _, _)) => {
+                        out.extend_from_slice(made);
+                        true
+                    }
+                    None if part == CURRENCY || part == OPTIONS => false,
+                    None => return decline(Why::Rule),
+                },
+            };
+            if !is_there {
+                out.truncate(before);
+            }
+        }
+        out.extend_from_slice(&self.tail);
+        Ok(Event { from, to: out.len(), time_ms: found.time_ms, key, hole })
+    }
+
+    /// The digest of the event's key; None if a part of it is missing (`connector/core/dedupe.py`).
+    fn key(&self, parts: &[usize], found: &Found<'_, '_>) -> Got<Option<[u8; blake2b::DIGEST]>> {
+        let mut packed = Vec::with_capacity(64);
+        for &part in parts {
+            match part {
+                ID => {
+                    let Some(id) = found.id else { return Ok(None) };
+                    packed.push(b's');
+                    json::number(id.len() as u64, &mut packed);
+                    packed.push(b':');
+                    packed.extend_from_slice(id.as_bytes());
+                }
+                part => match self.part(part, found)? {
+                    Some((_, _, Some(identity))) => packed.extend_from_slice(identity),
+                    _ => return Ok(None),
+                },
+            }
+        }
+        Ok(Some(blake2b::digest(&packed)))
+    }
+
+    /// The id on the wire of a key that is more than the event's own id.
+    fn id(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<()> {
+        let Some(digest) = self.key(&self.id_parts, found)? else { return decline(Why::Id) };
+        out.push(b'"');
+        for byte in digest {
+            for digit in [byte >> 4, byte & 15] {
+                out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+            }
+        }
+        out.push(b'"');
+        Ok(())
+    }
+
+    fn match_keys(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<()> {
+        let Some((node, mut cursor)) = found.match_keys else { return decline(Why::MatchKeys) };
+        let Node::Array(item) = cursor.branch(node)? else { return decline(Why::MatchKeys) };
+        let Node::Record(fields) = &**item else { return decline(Why::MatchKeys) };
+        let count = cursor.block()?;
+        if !(1..=self.most_match_keys).contains(&count) {
+            return decline(Why::MatchKeys);
+        }
+        let mut spans = [(0, 0); MOST_MATCH_KEYS];
+        out.push(b'[');
+        for number in 0..count {
+            if number > 0 {
+                out.push(b',');
+            }
+            let begin = out.len();
+            let (mut kind, mut value) = (None, None);
+            for Field { part, node } in fields {
+                let from = cursor.at;
+                match *part {
+                    KEY_TYPE => {
+                        cursor.skip(node)?;
+                        kind = Some(self.remembered(KEY_TYPES, cursor.bytes, from, cursor.at)?);
+                    }
+                    KEY_VALUE => value = text_or_null(node, &mut cursor, Why::MatchKeys)?,
+                    _ => cursor.skip(node)?,
+                }
+            }
+            let (Some((name, how, _)), Some(value)) = (kind, value) else { return decline(Why::MatchKeys) };
+            out.extend_from_slice(&self.match_key[0]);
+            out.extend_from_slice(name);
+            out.extend_from_slice(&self.match_key[1]);
+            out.push(b'"');
+            self.match_key_value(*how, value.as_bytes(), out)?;
+            out.push(b'"');
+            out.extend_from_slice(&self.match_key[2]);
+            let is_new = spans[..number].iter().all(|&(from, to)| out[from..to] != out[begin..]);
+            if !is_new {
+                return decline(Why::MatchKeys);
+            }
+            spans[number] = (begin, out.len());
+        }
+        out.push(b']');
+        if cursor.block()? != 0 {
+            return decline(Why::MatchKeys); // a second block
+        }
+        Ok(())
+    }
+
+    fn match_key_value(&self, how: u8, value: &[u8], out: &mut Vec<u8>) -> Got<()> {
+        let begin = out.len();
+        let has_form = match how {
+            HASHED => value.len() == 64 && value.iter().all(u8::is_ascii_hexdigit),
+            MATCH_ID => value.len() <= 100 && value.iter().all(u8::is_ascii_alphanumeric),
+            RAW => true,
+            _ => false,
+        };
+        out.extend_from_slice(value);
+        if how == HASHED {
+            out[begin..].make_ascii_lowercase();
+        }
+        if has_form && self.is_plain(&out[begin..]) { Ok(()) } else { decline(Why::MatchKeys) }
+    }
+
+    /// Write the consent, as `connector/amazon/consent.py` lays it out; return whether there is any.
+    fn consent(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<bool> {
+        let mut parts = [""; CONSENT_PARTS];
+        if let Some((node, mut cursor)) = found.consent {
+            match cursor.branch(node)? {
+                Node::Null => {}
+                Node::Record(fields) => {
+                    for Field { part, node } in fields {
+                        match part {
+                            1..=CONSENT_PARTS => {
+                                parts[part - 1] = text_or_null(node, &mut cursor, Why::Consent)?.unwrap_or("");
+                            }
+                            _ => cursor.skip(node)?,
+                        }
+                    }
+                }
+                _ => return decline(Why::Consent),
+            }
+        }
+        let [address, ad_storage, user_data, tcf, gpp] = parts;
+        let begin = out.len();
+        if !address.is_empty() {
+            if !self.is_public(address) {
+                return decline(Why::Consent);
+            }
+            out.extend_from_slice(b",\"geo\":{\"ipAddress\":");
+            json::text(address, out)?;
+            out.push(b'}');
+        }
+        if !ad_storage.is_empty() || !user_data.is_empty() {
+            if user_data.is_empty() || (ad_storage.is_empty() && self.consent_is_a_pair) || !tcf.is_empty() {
+                return decline(Why::Consent);
+            }
+            let is_denied = !is_granted(user_data)? | (!ad_storage.is_empty() && !is_granted(ad_storage)?);
+            if is_denied && !gpp.is_empty() {
+                return decline(Why::Consent);
+            }
+            out.extend_from_slice(b",\"amazonConsent\":{\"amznUserData\":");
+            out.extend_from_slice(if is_granted(user_data)? { b"\"GRANTED\"" } else { b"\"DENIED\"" });
+            if !ad_storage.is_empty() {
+                out.extend_from_slice(b",\"amznAdStorage\":");
+                out.extend_from_slice(if is_granted(ad_storage)? { b"\"GRANTED\"" } else { b"\"DENIED\"" });
+            }
+            out.push(b'}');
+        }
+        for (name, text, has_form) in [("tcf", tcf, is_tcf(tcf)), ("gpp", gpp, is_gpp(gpp))] {
+            if !text.is_empty() {
+                if !has_form {
+                    return decline(Why::Consent);
+                }
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":");
+                json::text(text, out)?;
+            }
+        }
+        if out.len() == begin {
+            return if self.consent_is_required { decline(Why::Consent) } else { Ok(false) };
+        }
+        out[begin] = b'{'; // in the place of the first comma
+        out.push(b'}');
+        Ok(true)
+    }
+
+    /// Write the custom attributes; return whether there is any.
+    fn attributes(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<bool> {
+        let Some((node, mut cursor)) = found.attributes else { return Ok(false) };
+        let value = match cursor.branch(node)? {
+            Node::Null => return Ok(false),
+            Node::Map(value) => value,
+            _ => return decline(Why::Attributes),
+        };
+        let count = cursor.block()?;
+        if count == 0 {
+            return Ok(false);
+        }
+        if count > self.most_attributes {
+            return decline(Why::Attributes);
+        }
+        let mut names = [""; MOST_ATTRIBUTES];
+        for number in 0..count {
+            let name = cursor.text()?;
+            let Some(text) = text_or_null(value, &mut cursor, Why::Attributes)? else { return decline(Why::Attributes) };
+            if name.is_empty() || !name.bytes().all(is_word) || names[..number].contains(&name) {
+                return decline(Why::Attributes);
+            }
+            names[number] = name;
+            let has_form = if self.any_attribute_text { is_trim(text) } else { text.bytes().all(is_word) };
+            if text.is_empty() || !has_form || text.chars().count() > MOST_REMEMBERED_BYTES {
+                return decline(Why::Attributes);
+            }
+            out.push(if number > 0 { b',' } else { b'[' });
+            out.extend_from_slice(&self.attribute[0]);
+            json::text(name, out)?;
+            out.extend_from_slice(&self.attribute[1]);
+            json::text(text, out)?;
+            out.extend_from_slice(&self.attribute[2]);
+        }
+        out.push(b']');
+        if cursor.block()? != 0 {
+            return decline(Why::Attributes); // a second block
+        }
+        Ok(true)
+    }
+}
+
+type Columns<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>);
+
+/// What the connector says of a writer's schema, a contract and a key, by name (`connector/codec.py`).
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Terms<'py> {
+    record: Bound<'py, PyAny>,
+    units_per_millisecond: i64,
+    pieces: Vec<(Vec<u8>, usize)>,
+    tail: Vec<u8>,
+    match_key: [Vec<u8>; 3],
+    attribute: [Vec<u8>; 3],
+    most_match_keys: usize,
+    most_attributes: usize,
+    any_attribute_text: bool,
+    consent_is_required: bool,
+    consent_is_a_pair: bool,
+    local: Vec<(u32, u32)>,
+    disguised: Vec<String>,
+    key_parts: Vec<usize>,
+    id_parts: Vec<usize>,
+    most_bytes: usize,
+    fill: Py<PyAny>,
+}
+
+#[pymethods]
+impl Codec {
+    #[new]
+    fn new(terms: Terms<'_>) -> PyResult<Self> {
+        let refused = |why| Err(pyo3::exceptions::PyValueError::new_err(why));
+        let Node::Record(fields) = Node::read(&terms.record)? else { return refused("an event is a record") };
+        let is_known = |part: &usize| (1..=ATTRIBUTES).contains(part);
+        let is_key = |part: &usize| (1..OPTIONS).contains(part) || *part == ID;
+        if !terms.pieces.iter().all(|(_, part)| is_known(part)) || terms.units_per_millisecond < 1 {
+            return refused("a part that is not known");
+        }
+        if terms.key_parts.is_empty() || !terms.key_parts.iter().chain(&terms.id_parts).all(is_key) {
+            return refused("a key of parts that are not known");
+        }
+        Ok(Codec {
+            fields,
+            units_per_millisecond: terms.units_per_millisecond,
+            pieces: terms.pieces.into_iter().map(|(lead, part)| Piece { lead, part }).collect(),
+            tail: terms.tail,
+            match_key: terms.match_key,
+            attribute: terms.attribute,
+            most_match_keys: terms.most_match_keys.min(MOST_MATCH_KEYS),
+            most_attributes: terms.most_attributes.min(MOST_ATTRIBUTES),
+            any_attribute_text: terms.any_attribute_text,
+            consent_is_required: terms.consent_is_required,
+            consent_is_a_pair: terms.consent_is_a_pair,
+            local: terms.local,
+            shortest_disguised: terms.disguised.iter().map(String::len).min().unwrap_or(usize::MAX),
+            disguised: terms.disguised.into_iter().map(String::into_bytes).collect(),
+            key_parts: terms.key_parts,
+            id_parts: terms.id_parts,
+            most_bytes: terms.most_bytes,
+            memos: (0..MEMOS).map(|_| HashMap::new()).collect(),
+            fill: terms.fill,
+            declined: [0; REASONS.len()],
+        })
+    }
+
+    /// Of each value: payload, time and dedupe key; None of each where it is declined. Without a dedupe key the last is None.
+    ///
+    /// The dict has the index of each payload that lacks its id, with the place for it. Each value begins at `start`.
+    fn read<'py>(&mut self, py: Python<'py>, values: Vec<Bound<'py, PyBytes>>, start: usize) -> PyResult<Columns<'py>> {
+        let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        let mut out = Vec::with_capacity(bytes.len() * 512);
+        let mut events: Vec<Option<Event>> = Vec::with_capacity(bytes.len());
+        while events.len() < bytes.len() {
+            let unknown = py.detach(|| self.read_on(&bytes, start, &mut events, &mut out));
+            if let Some((memo, from, to)) = unknown {
+                let remembered = &bytes[events.len()][from..to];
+                let made: Entry = self.fill.call1(py, (memo, PyBytes::new(py, remembered)))?.extract(py)?;
+                let memo = &mut self.memos[memo];
+                if memo.len() >= MOST_ENTRIES {
+                    memo.clear();
+                }
+                memo.insert(remembered.into(), made);
+            }
+        }
+        let holes = PyDict::new(py);
+        for (number, event) in events.iter().enumerate() {
+            if let Some(Event { hole: Some(hole), .. }) = event {
+                holes.set_item(number, hole)?;
+            }
+        }
+        let events = || events.iter().map(Option::as_ref);
+        let payloads = PyList::new(py, events().map(|event| event.map(|each| PyBytes::new(py, &out[each.from..each.to]))))?;
+        let times = PyList::new(py, events().map(|event| event.map(|each| each.time_ms)))?;
+        let keys = PyList::new(py, events().map(|event| event.and_then(|each| each.key.map(|key| PyBytes::new(py, &key)))))?;
+        Ok((payloads, times, keys, holes))
+    }
+
+    /// How many records were declined since the last call, by reason.
+    fn take_declined(&mut self) -> Vec<(&'static str, u64)> {
+        let counts = std::mem::take(&mut self.declined);
+        REASONS.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+impl Codec {
+    /// Read values from where `events` ends, until the last one or until a memo lacks something.
+    fn read_on(
+        &mut self,
+        values: &[&[u8]],
+        start: usize,
+        events: &mut Vec<Option<Event>>,
+        out: &mut Vec<u8>,
+    ) -> Option<(usize, usize, usize)> {
+        while let Some(value) = values.get(events.len()) {
+            let before = out.len();
+            // A bug in here must not end the process: the record is Python's then, like any that is declined.
+            let read = catch_unwind(AssertUnwindSafe(|| self.encode(value, start, out)));
+            match read.unwrap_or_else(|_| decline(Why::Panic)) {
+                Ok(event) => events.push(Some(event)),
+                Err(No::Declined(why)) => {
+                    self.declined[why as usize] += 1;
+                    out.truncate(before);
+                    events.push(None);
+                }
+                Err(No::Unknown { memo, from, to }) => {
+                    out.truncate(before);
+                    return Some((memo, from, to));
+                }
+            }
+        }
+        None
+    }
+}

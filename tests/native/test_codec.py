@@ -1,0 +1,333 @@
+"""That native code declines a record, or makes of it what Python makes, byte for byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from connector_native import Codec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.avro.decoding import EventDecoder
+from connector.avro.encoding import EventEncoder
+from connector.avro.framing import Framing, framed
+from connector.cli.samples import samples
+from connector.codec import BatchCodec
+from connector.core.letters import DEDUPE_ID_HEADER
+from connector.intake import Accepted, Intake, Origin
+from connector.model import Flaw, TopicPartition
+from tests.avro.samples import AT_MS, EVENT, Known, ours, with_field, written
+from tests.native.events import CONTRACTS, KEYS, Beside, Taken, event, schema
+
+_GOOD = (
+    EVENT
+    | dict.fromkeys(("customData", "dataSetName", "userAgent", "arefMeasurementTokens", "amazonAdEventKey", "partner"))
+    | {"matchKeys": [{"type": "EMAIL", "value": "1a" * 32}, {"type": "PHONE", "value": "2b" * 32}]}
+)
+_ORIGIN = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
+
+
+def _beside(contract: str = "ads NA", keys: tuple[str, ...] = ("clientDedupeId",), writer: Any = None) -> Beside:
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=ours() if writer is None else writer))
+    return Beside(decoder, CONTRACTS[contract](), CONTRACTS[contract](), keys)
+
+
+def _values(dice: Random, count: int) -> tuple[Any, list[bytes]]:
+    """Return a writer's schema, and values that a writer of it makes."""
+    writer, own, called = schema(dice)
+    encoder = EventEncoder(writer)
+    values = []
+    for _ in range(count):
+        made = {called.get(name, name): value for name, value in event(dice).items()} | own
+        try:
+            values.append(framed(1, encoder.encode(made)))
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            continue  # this schema cannot say it
+    return writer, values
+
+
+def _read(beside: Beside, *events: dict[str, Any], writer: Any = None) -> int:
+    """Read events both ways; return how many native code took."""
+    before = beside.accepted
+    values = [written(ours() if writer is None else writer, each) for each in events]
+    beside.read([Taken(value, number) for number, value in enumerate(values)])
+    return beside.accepted - before
+
+
+@settings(max_examples=250)
+@given(seed=st.integers(0, 2**32), contract=st.sampled_from(sorted(CONTRACTS)), keys=st.sampled_from(KEYS))
+def test_of_any_schema_and_any_event(seed: int, contract: str, keys: tuple[str, ...]) -> None:
+    writer, values = _values(Random(seed), 25)
+    _beside(contract, keys, writer).read([Taken(value, number) for number, value in enumerate(values)])
+
+
+def _every_bit_and_cut(value: bytes) -> list[bytes]:
+    cuts = [value[:at] for at in range(len(value))]
+    bits = [value[:at] + bytes([value[at] ^ 1 << bit]) + value[at + 1 :] for at in range(5, len(value)) for bit in range(8)]
+    return [*cuts, *bits, value + b"\x00"]
+
+
+@pytest.mark.parametrize("contract", ["ads NA", "events EU"])
+def test_of_every_damaged_bit(contract: str) -> None:
+    beside = _beside(contract)
+    damaged = _every_bit_and_cut(written(ours(), _GOOD | {"customAttributes": {"brand": "acme"}}))
+    beside.read([Taken(value, number) for number, value in enumerate(damaged)])
+    assert 0 < beside.accepted < len(damaged)
+
+
+@pytest.mark.parametrize("contract", sorted(CONTRACTS))
+def test_plain_samples_are_all_taken(contract: str) -> None:
+    beside, encoder = _beside(contract), EventEncoder()
+    values = [framed(1, encoder.encode(sample.event or {})) for sample in samples(500, AT_MS, odd=False)]
+    beside.read([Taken(value, number) for number, value in enumerate(values)])
+    assert beside.accepted == 500
+    assert not beside.codec.declined
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"clientDedupeId": None},
+        {"clientDedupeId": "1" * 256},
+        {"name": 'a "quoted" näme'},
+        {"eventType": "page view", "value": -3.25, "currencyCode": None, "unitsSold": None},
+        {"currencyCode": " "},
+        {"value": 9_999_999_999_999.99},
+        {"value": None},
+        {"matchKeys": [{"type": "MATCH_ID", "value": "a1"}, {"type": "maid", "value": "A-1:b_2"}]},
+        {"dataProcessingOptions": None},
+        {"consent": None},
+        {"consent": dict.fromkeys(_GOOD["consent"]) | {"tcf": "CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAA1.YA"}},
+        {"consent": dict.fromkeys(_GOOD["consent"]) | {"ipAddress": "8.8.8.8", "gpp": "DBACNYA~1YNN"}},
+        {"consent": dict.fromkeys(_GOOD["consent"]) | {"ipAddress": "2a00:1450:4001:82a::200e"}},
+        {"customAttributes": {f"attr{number}": "1" for number in range(13)}},
+    ],
+    ids=lambda change: "-".join(change) or "nothing",
+)
+def test_what_is_taken(change: dict[str, Any]) -> None:
+    assert _read(_beside(), _GOOD | change) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"clientDedupeId": "undefined"}, "id"),
+        ({"clientDedupeId": " 1"}, "id"),
+        ({"clientDedupeId": "d41d8cd98f00b204e9800998ecf8427e"}, "id"),
+        ({"name": "x" * 300}, "rule"),
+        ({"countryCode": "UK"}, "rule"),
+        ({"timestamp": -1}, "time"),
+        ({"value": 12.345}, "value"),
+        ({"value": float("nan")}, "value"),
+        ({"value": -1.0}, "value"),
+        ({"unitsSold": 2**31}, "units"),
+        ({"matchKeys": []}, "match-keys"),
+        ({"matchKeys": [{"type": "EMAIL", "value": "jo@example.com"}]}, "match-keys"),
+        ({"matchKeys": _GOOD["matchKeys"] * 2}, "match-keys"),
+        (
+            {"matchKeys": [{"type": "EMAIL", "value": "74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b"}]},
+            "match-keys",
+        ),
+        ({"consent": _GOOD["consent"] | {"ipAddress": "10.0.0.1"}}, "consent"),
+        ({"consent": _GOOD["consent"] | {"tcf": "CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAA1"}}, "consent"),
+        ({"customAttributes": {"b r": "1"}}, "attributes"),
+        ({"customAttributes": {f"attr{number}": "1" for number in range(14)}}, "attributes"),
+        ({"userAgent": "Browser/1.0"}, "rare"),
+        ({"dataSetName": "shop"}, "rare"),
+    ],
+    ids=lambda told: told if isinstance(told, str) else "-".join(told),
+)
+def test_what_is_left_to_python_and_why(change: dict[str, Any], reason: str) -> None:
+    beside = _beside()
+    assert _read(beside, _GOOD | change, _GOOD) == 1
+    assert set(beside.codec.declined) == {reason}
+
+
+def test_a_value_of_more_than_16_kb_is_left_to_python() -> None:
+    writer = with_field("partner", name="partner", type="string")
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=writer))
+    beside = Beside(decoder, CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
+    beside.read([Taken(written(writer, _GOOD | {"partner": "x" * 17_000}))])
+    assert beside.accepted == 0
+
+
+def test_an_event_without_its_own_id_gets_the_one_of_its_place_or_of_its_replay() -> None:
+    beside, value = _beside(), written(ours(), _GOOD | {"clientDedupeId": None})
+    beside.read([Taken(value)])
+    poll = beside.read([Taken(value, 7), Taken(value, 8, [(DEDUPE_ID_HEADER, b'of "another" place\xff')])])
+    ids = [json.loads(payload)["eventId"] for payload in poll.payloads if isinstance(payload, bytes)]
+    assert len(ids[0]) == 32
+    assert ids[1] == 'of "another" place\ufffd'
+    assert beside.accepted == 3
+
+
+def test_a_second_block_and_a_block_with_its_size_are_left_to_python() -> None:
+    writer = {
+        "type": "record",
+        "name": "Event",
+        "fields": [
+            *({"name": name, "type": "string"} for name in ("name", "eventType", "eventActionSource", "countryCode")),
+            {"name": "timestamp", "type": "long"},
+            {"name": "matchKeys", "type": ours()["fields"][5]["type"]},
+        ],
+    }
+    assert ours()["fields"][5]["name"] == "matchKeys"
+    beside, whole = _beside(writer=writer), written(writer, _GOOD)
+    keys = [b"\x0aEMAIL\x80\x01" + b"1a" * 32, b"\x0aPHONE\x80\x01" + b"2b" * 32]
+    start = whole.removesuffix(b"\x04" + b"".join(keys) + b"\x00")
+    assert len(start) < len(whole)
+    forms = [
+        whole,
+        start + b"\x02" + keys[0] + b"\x02" + keys[1] + b"\x00",
+        start + b"\x03" + b"\x90\x01" + b"".join(keys) + b"\x00",
+    ]
+    poll = beside.read([Taken(form) for form in forms])
+    assert len(set(map(str, poll.payloads))) == 1
+    assert beside.accepted == 1
+
+
+@pytest.mark.parametrize("fields", [1, 5_000])
+def test_a_schema_that_is_not_straight_has_no_codec(fields: int) -> None:
+    tree: Any = {"type": "record", "name": "Tree", "fields": [{"name": "below", "type": ["null", "Tree"]}]}
+    many = [{"name": f"field{number}", "type": "int"} for number in range(5_000)]
+    writer = ours()
+    writer["fields"] += [{"name": "tree", "type": tree}] if fields == 1 else many
+    beside = _beside(writer=writer)
+    own = {"tree": {"below": None}} if fields == 1 else {each["name"]: 1 for each in many}
+    assert _read(beside, _GOOD | own, writer=writer) == 0
+    assert not beside.codec.declined
+
+
+def _fills(count: Callable[[], None]) -> Callable[[dict[str, Any]], Codec]:
+    def make(terms: dict[str, Any]) -> Codec:
+        fill = terms["fill"]
+
+        def counted(*asked: Any) -> Any:
+            count()
+            return fill(*asked)
+
+        return Codec(terms | {"fill": counted})
+
+    return make
+
+
+def test_what_repeats_is_asked_for_once_and_free_texts_never() -> None:
+    asked: list[None] = []
+    decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
+    codec = BatchCodec(_fills(lambda: asked.append(None)), decoder, contract, ("clientDedupeId",))
+    intake = Intake(decoder, contract, ("clientDedupeId",), batches=codec, compared=1 << 60)
+    intake.read(_ORIGIN, [Taken(written(ours(), _GOOD))])
+    dice = Random(5)
+    for number in range(200):
+        own = {
+            "clientDedupeId": f"order-{number + 1_000}",
+            "matchKeys": [
+                {"type": "EMAIL", "value": f"{number + 2**200:064x}"},
+                {"type": "MATCH_ID", "value": f"id{number + 1}"},
+            ],
+            "consent": dict.fromkeys(_GOOD["consent"])
+            | {"ipAddress": f"8.8.8.{number}", "tcf": "C" + f"{dice.getrandbits(120):032x}"},
+            "customAttributes": {"brand": f"acme{number}"},
+        }
+        poll, _ = intake.read(_ORIGIN, [Taken(written(ours(), _GOOD | own))])
+        assert isinstance(poll.payloads[0], bytes)
+    assert not codec.declined
+    assert len(asked) == 8  # six fields, two types of match keys
+
+
+def test_a_memo_that_is_full_is_emptied_and_goes_on() -> None:
+    asked: list[None] = []
+    decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
+    codec = BatchCodec(_fills(lambda: asked.append(None)), decoder, contract, ("clientDedupeId",))
+    Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [Taken(written(ours(), _GOOD))])
+    names = [f"name{number}" for number in range(4_100)]
+    encoder = EventEncoder()
+    values = [framed(1, encoder.encode(_GOOD | {"name": name})) for name in (*names, *names[-4:], names[0])]
+    accepted = codec.read([Taken(value) for value in values], values)
+    assert [json.loads(payload or b"{}")["eventDescription"]["name"] for payload in accepted.payloads] == [
+        *names,
+        *names[-4:],
+        names[0],
+    ]
+    assert len(asked) == 4_100 + 7 + 1  # the other fields; and the first name again, which was forgotten with 4,095 others
+
+
+class _Wrong:
+    """Accepts whatever comes, and makes what Python would not; or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self.asked = 0
+
+    def read(self, records: Sequence[Any], values: Sequence[bytes | None]) -> Accepted:
+        self.asked += 1
+        if self._error is not None:
+            raise self._error
+        count = len(records)
+        return Accepted([b"wrong"] * count, [AT_MS] * count, [None] * count, {})
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(None, "different"), (ValueError("order-1"), "ValueError"), (MemoryError(), "MemoryError")]
+)
+def test_native_code_that_differs_or_fails_is_given_up_and_what_python_makes_is_sent(
+    error: Exception | None, reason: str
+) -> None:
+    decoder, contract, told = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"](), list[str]()
+    wrong = _Wrong(error)
+    intake = Intake(decoder, contract, ("clientDedupeId",), batches=wrong, distrust=told.append)
+    record = Taken(written(ours(), _GOOD))
+    payloads = [payload for _ in range(2) for payload in intake.read(_ORIGIN, [record, record])[0].payloads]
+    assert all(isinstance(payload, bytes) and b"order-1" in payload for payload in payloads)
+    assert told == [reason]
+    assert wrong.asked == 1
+
+
+def test_one_in_so_many_that_were_taken_is_compared() -> None:
+    decoder, contract, told = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"](), list[str]()
+    record = Taken(written(ours(), _GOOD))
+    right = BatchCodec(Codec, decoder, contract, ("clientDedupeId",))
+    intake = Intake(decoder, contract, ("clientDedupeId",), batches=right, distrust=told.append, compared=5)
+    for _ in range(7):  # the first record of all is read in Python, because its schema is not known; then one is compared
+        intake.read(_ORIGIN, [record])
+    intake._batches = _Wrong()
+    payloads = [intake.read(_ORIGIN, [record])[0].payloads[0] for _ in range(5)]
+    assert payloads[:4] == [b"wrong"] * 4
+    assert not isinstance(payloads[4], Flaw)
+    assert payloads[4] != b"wrong"
+    assert told == ["different"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"record": ("string",)},
+        {"record": ("record", [(0, ("unheard-of",))])},
+        {"record": ("record", 5)},
+        {"units_per_millisecond": 0},
+        {"pieces": [(b"", 99)]},
+        {"key_parts": []},
+        {"key_parts": [8]},
+        {"most_bytes": -1},
+    ],
+    ids=str,
+)
+def test_terms_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
+    made: list[dict[str, Any]] = []
+
+    def make(terms: dict[str, Any]) -> Codec:
+        made.append(terms)
+        return Codec(terms)
+
+    decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
+    record = Taken(written(ours(), _GOOD))
+    Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [record])
+    BatchCodec(make, decoder, contract, ("clientDedupeId",)).read([record], [record.value()])
+    assert made
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        Codec(made[0] | change)
