@@ -55,19 +55,18 @@ class Admission:
         Each column is looked at as a whole first: that a record is odd is rare. One too many does
         no harm, for it is judged by itself.
         """
+        if first == len(poll.offsets):
+            return []
         odd = set(assignment.window.known(poll.keys))
-        fits = self._dispatch.fits
-        payloads, times = poll.payloads, poll.times
-        lengths = [len(payload) if isinstance(payload, bytes) else None for payload in payloads]
-        known = [length for length in lengths if length is not None]
-        if len(known) < len(lengths) or not fits(max(known, default=0)):
+        payloads, fits = poll.payloads, self._dispatch.fits
+        if set(map(type, payloads)) != {bytes} or not fits(max(map(len, cast("list[bytes]", payloads)))):
+            lengths = (len(payload) if isinstance(payload, bytes) else None for payload in payloads)
             odd.update(at for at, length in enumerate(lengths) if length is None or not fits(length))
-        oldest, newest = self._timely(now)
-        timely = [time_ms for time_ms in times if time_ms is not None]
-        if len(timely) < len(times) or min(timely, default=oldest) < oldest or max(timely, default=newest) > newest:
+        times, (oldest, newest) = poll.times, self._timely(now)
+        if None in set(times) or not oldest <= min(known := cast("list[int]", times)) <= max(known) <= newest:
             odd.update(at for at, time_ms in enumerate(times) if time_ms is None or not oldest <= time_ms <= newest)
         resolved = assignment.resolved
-        if first < len(poll.offsets) and poll.offsets[first] < resolved.end:
+        if poll.offsets[first] < resolved.end:
             places = enumerate(zip(poll.offsets, poll.epochs, strict=True))
             odd.update(at for at, (offset, epoch) in places if resolved.covers(offset, epoch))
         return sorted(at for at in odd if at >= first)

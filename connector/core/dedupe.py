@@ -233,11 +233,8 @@ class DedupeWindow:
         """Return the positions of keys that are seen, in flight, or the same as one before them."""
         seen, claims = self.seen, self._claims
         different = {key for key in keys if key is not None}
-        if (
-            len(different) == len(keys)
-            and claims.keys().isdisjoint(different)
-            and not any(map(seen.__contains__, different))
-        ):
+        is_new = len(different) == len(keys) and claims.keys().isdisjoint(different)
+        if is_new and not any(map(seen.__contains__, different)):
             return []  # nearly always
         found, before = [], set[bytes]()
         for at, key in enumerate(keys):
@@ -265,11 +262,11 @@ class DedupeWindow:
 
     def delivered(self, keys: Sequence[bytes | None], times: Sequence[int], now_ms: int) -> list[tuple[bytes, Run]]:
         """Note that Amazon acknowledged events now; return the copies that are duplicates, each with its key."""
-        add, claims = self.seen.add, self._claims
+        add, unclaim = self.seen.add, self._claims.pop
         for key, time_ms in zip(keys, times, strict=True):
             if key is not None:
-                add(key, max(time_ms, now_ms))
-                claims.pop(key, None)
+                add(key, time_ms if time_ms > now_ms else now_ms)  # noqa: FURB136 - a call costs more
+                unclaim(key, None)
         if not self._waiting:
             return []
         return [(key, copy) for key in keys if key is not None for copy in self._waiting.pop(key, ())]
