@@ -133,6 +133,9 @@ class OutagePolicy:
     """Failures in a row for passing reasons (network, time-out, 5xx). Requests that are out together are one."""
     probes: RetryPolicy = field(default_factory=lambda: RetryPolicy(cap_seconds=4.0))
     """Back-off between probes; recovery is noticed within its cap."""
+    silent_seconds: float = 30.0
+    """Seconds for which a request was out, and nothing was answered, after which its failure alone makes an outage.
+    Amazon promises answers within them at p99 (docs/amazon-contract.md#retries)."""
 
 
 class OutageBreaker:
@@ -141,14 +144,18 @@ class OutageBreaker:
     Requests that are out together fail by the same cause, so they count once: a request sent before
     the last failure that counted says nothing new. Else the intervals would grow with the number of
     requests out, and a hiccup would cost half a minute.
+
+    A request that hung until its time-out, while nothing was answered, says as much as a row of
+    failures. Such rounds take half a minute each, and each of their requests may have been taken.
     """
 
-    __slots__ = ("_failed_at", "_failures", "_policy")
+    __slots__ = ("_answered_at", "_failed_at", "_failures", "_policy")
 
     def __init__(self, policy: OutagePolicy) -> None:
         self._policy = policy
         self._failures = 0
         self._failed_at = float("-inf")  # monotonic second of the last failure that counted
+        self._answered_at = float("-inf")
 
     @property
     def open(self) -> bool:
@@ -164,10 +171,13 @@ class OutageBreaker:
             return 0.0
         self._failed_at = now
         self._failures += 1
+        if now - max(started, self._answered_at) >= self._policy.silent_seconds:
+            self._failures = max(self._failures, self._policy.max_failures)
         beyond = self._failures - self._policy.max_failures
         return self._policy.probes.delay(beyond + 1, chance) if beyond >= 0 else 0.0
 
-    def answered(self) -> bool:
+    def answered(self, now: float) -> bool:
         """Note a request that was answered; return whether that ended an outage."""
+        self._answered_at = now
         ended, self._failures = self.open, 0
         return ended

@@ -400,7 +400,7 @@ class Dispatch:
 
     def _recovered(self, now: Moment) -> None:
         """Note that Amazon answered: an outage is over, and so are the back-offs that were meant for it."""
-        if self._outage.answered():
+        if self._outage.answered(now.monotonic):
             self._probe_at = 0.0
             self._limit.restart()
             self._retries.hasten(now.monotonic)

@@ -31,6 +31,8 @@ _ANSWER_SECONDS = 600.0
 """How long a commit may stay unanswered before the next one is sent anyway. Longer than a
 coordinator is ever away: if the client holds two commits back, the older one may be made last. It
 answers each of them (librdkafka 2.16, its source)."""
+_SOON_SECONDS = 5.0
+"""How long a partition that is to begin anew waits for the answer to a commit."""
 _NO_MEMBER = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID, KafkaError.FENCED_MEMBER_EPOCH})
 """Answers to a commit that say that this process is no member any more. A member whose group is
 just changing gets other codes."""
@@ -61,11 +63,14 @@ class CommitQueue:
         return self._waiting_until is not None
 
     def is_pending(self, partition: TopicPartition) -> bool:
-        """Whether an offset of this partition is queued, or sent and not answered yet."""
-        if partition in self._queued:
-            return True
-        waits = self._waiting_until is not None and self._host.monotonic() < self._waiting_until
-        return waits and partition in self._sent
+        """Whether an offset of this partition will be committed soon.
+
+        A commit that has not been answered for some seconds is not counted, because the coordinator
+        is away then.
+        """
+        if self._waiting_until is None or self._host.monotonic() >= self._waiting_until - _ANSWER_SECONDS + _SOON_SECONDS:
+            return False
+        return partition in self._queued or partition in self._sent
 
     def queue(self, points: Iterable[commands.CommitPoint]) -> None:
         """Queue offsets; a newer one replaces an older one of the same partition."""

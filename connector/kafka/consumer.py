@@ -54,7 +54,8 @@ The laws
    until the callback returns are commits for it accepted. The wait is bounded: the group waits too.
    Other commands that arrive meanwhile are put off, because assignments do not change in a callback.
 7. One commit at a time, with the newest offset of each partition. A partition begins anew only
-   after the answer to its commit: whoever begins asks for the committed offset first. A drain does not wait for the
+   after the answer to its last commit before, or a few seconds without one, because it begins by
+   asking for the committed offset. Commits that come for it meanwhile are dropped. A drain does not wait for the
    answer to its last commit: the client joins again only after that answer, and the ledger has what
    the commit would have said.
 
@@ -262,17 +263,18 @@ class SourceConsumer:
         is_mine = self._assignments.is_mine
         match command:
             case commands.Commit(points):
-                self._commits.queue(points)
+                ends = {each.generation for each in self._put_off if isinstance(each, commands.StartOver)}
+                self._commits.queue(point for point in points if point.generation not in ends)
                 self._commits.send()
             case commands.Release(_, generation):
                 self._released.add(generation)
             case commands.Start(partition, generation) if is_mine(partition, generation):
                 self._assignments.start(command)
             case commands.StartOver(partition, generation) if is_mine(partition, generation):
-                if self._commits.is_pending(partition):
-                    self._put_off.append(command)
-                else:
+                if not self._commits.is_pending(partition):
                     self._assignments.begin_anew(partition)
+                elif command not in self._put_off:
+                    self._put_off.append(command)
             case commands.Resume(partition, generation) if is_mine(partition, generation):
                 if self._positions.want(partition):
                     self._assignments.resume(partition)

@@ -181,6 +181,8 @@ def test_a_partition_begins_anew_only_after_the_answer_to_its_last_commit(stage:
     commit(stage, member, generation, 1, "in flight")
     commit(stage, member, generation, 2, "queued behind it")
     member.source.submit(commands.StartOver(TopicPartition(stage.topic, 0), generation))
+    commit(stage, member, generation, 2, "too late")
+
     stage.until(lambda: len(member.of(inputs.Assigned)) == 2, "it begins anew")
     assert stage.committed() == (2, 0, "queued behind it")
 

@@ -148,8 +148,21 @@ def test_requests_that_are_out_together_are_one_failure() -> None:
 def test_one_answer_ends_an_outage_and_says_so_once() -> None:
     outage = OutageBreaker(OutagePolicy(max_failures=2))
     _failures(outage, 1)
-    assert not outage.answered()
+    assert not outage.answered(10.0)
     _failures(outage, 2)
-    assert outage.answered()
+    assert outage.answered(10.0)
     assert not is_open(outage)
-    assert not outage.answered()
+    assert not outage.answered(10.0)
+
+
+def test_requests_that_hang_while_nothing_is_answered_are_an_outage_by_their_first_round() -> None:
+    outage = OutageBreaker(OutagePolicy(silent_seconds=30.0))
+    assert outage.failed(0.0, 29.9, 0.0) == 0.0
+    assert not is_open(outage)
+    assert outage.failed(30.0, 60.0, 0.0) == 0.5
+    assert is_open(outage)
+    assert outage.failed(60.5, 95.5, 0.0) == 1.0
+
+    assert outage.answered(110.0)
+    assert outage.failed(96.0, 131.0, 0.0) == 0.0, "another was answered while it was out"
+    assert not is_open(outage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from connector.model import Failure, RequestFailed
 from tests.core.play import UNAVAILABLE, Play, Vendor
 
 _LATENCY = 0.2
@@ -35,3 +36,12 @@ def test_a_batch_that_alone_waits_is_sent_soon_after_a_long_outage() -> None:
     for seed in range(3):
         play = Play(away(0.0, 300.0, _LATENCY), events=2, seed=seed).until(305.0)
         assert len(play.taken) == 1, f"seed {seed}"
+
+
+def test_after_a_round_of_requests_that_hang_one_at_a_time_is_sent() -> None:
+    hangs = RequestFailed(Failure.TIMEOUT, "timeout")
+    play = Play(lambda now: (35.0, hangs) if 3.0 <= now < 303.0 else (_LATENCY, None)).until(400.0)
+    together = [each for each in play.refused if each < 38.0]
+    assert len(together) == 8
+    assert len(play.refused) - len(together) <= 8, "300 s have room for eight probes of 35 s"
+    assert play.full_speed_after(303.0, 8 / _LATENCY) < 35.0 + 2.0

@@ -598,6 +598,23 @@ def test_an_assignment_that_is_to_start_over_is_lost_and_begins_anew(scene: Scen
     assert len(scene.posted) == posted
 
 
+def test_a_partition_waits_for_the_answer_to_its_commit_before_it_begins_anew_but_not_for_long(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    monkeypatch.setattr(scene.source._commits, "_host", clock)
+    commit(scene, ZERO, 1, 7)
+    scene.source._carry_out(commands.StartOver(ZERO, 1))
+    scene.source._carry_out(commands.StartOver(ZERO, 1))
+    posted = len(scene.posted)
+    clock.now += 4.9
+    scene.source._carry_out_all()
+    assert len(scene.posted) == posted
+    clock.now += 0.2
+    scene.source._carry_out_all()
+    assert scene.posted[posted:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
+
+
 def test_start_inside_the_log_that_is_refused_twice_is_that_of_a_log_that_was_cut(scene: Scene) -> None:
     lost = FakeMessage(ZERO, -1, error(KafkaError._AUTO_OFFSET_RESET))
     scene.take(lost)
