@@ -23,6 +23,8 @@ __all__ = ["Glue", "session_client"]
 _TIMEOUT_SECONDS = 3.0
 _ATTEMPTS = 2
 _UNKNOWN = 40403
+_REGISTRY = "default-registry"
+"""The registry that AWS's serialiser uses unless it is told another (AWSSchemaRegistryConstants.java)."""
 _DENIED = frozenset(
     {
         "AccessDeniedException",
@@ -97,8 +99,16 @@ class Glue:
             SchemaRegistryError: with the codes of Confluent's registry: 404 and 40403 if there is
                 no such version, 403 if this client may not ask.
         """
+        return self._asked(SchemaVersionId=path)
+
+    def newest(self, topic: str) -> Json:
+        """Return the newest version of the schema that AWS's serialiser registers for a topic by default."""
+        schema = {"RegistryName": _REGISTRY, "SchemaName": topic}
+        return self._asked(SchemaId=schema, SchemaVersionNumber={"LatestVersion": True})
+
+    def _asked(self, **which: Any) -> Json:
         try:
-            answer: Mapping[str, Any] = self._client.get_schema_version(SchemaVersionId=path)
+            answer: Mapping[str, Any] = self._client.get_schema_version(**which)
         except Exception as error:
             response = getattr(error, "response", None)  # ClientError has one; other errors got no answer
             if not isinstance(response, Mapping):

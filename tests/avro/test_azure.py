@@ -139,3 +139,9 @@ def test_credentials_come_from_where_a_service_runs(monkeypatch: pytest.MonkeyPa
         used = client._generated_client._config.credential.credentials
     names = [type(each).__name__ for each in used]
     assert names == ["EnvironmentCredential", "WorkloadIdentityCredential", "ManagedIdentityCredential"]
+
+
+def test_the_schema_of_a_topic_is_not_told(made: tuple[Server, Any]) -> None:
+    server, client = made
+    assert registry(client).newest_of_topic("orders") is None
+    assert server.asked == []
