@@ -58,6 +58,16 @@ class Apicurio:
         references = self._asked(f"{path.removesuffix('/content')}/references").json()
         return {"schema": schema, "references": [self._reference(each) for each in references]}
 
+    def newest(self, topic: str) -> Json:
+        """Return the newest version of the artifact that Apicurio's serialiser registers for a topic's values by default.
+
+        Both versions of the API tell its contentId (REST API, "/groups/{groupId}/artifacts").
+        """
+        self._deadline.begin()
+        artifact = f"groups/default/artifacts/{quote(f'{topic}-value', safe='')}"
+        found = self._asked(f"{artifact}/versions/branch=latest" if self._content else f"{artifact}/meta").json()
+        return self.get(f"ids/contentIds/{int(found['contentId'])}")
+
     def _reference(self, reference: Json) -> Json:
         group, artifact, version = reference.get("groupId") or "default", reference["artifactId"], reference["version"]
         of = f"groups/{quote(group, safe='')}/artifacts/{quote(artifact, safe='')}/versions/{quote(version, safe='')}"

@@ -24,6 +24,8 @@ __all__ = ["Glue", "session_client"]
 _TIMEOUT_SECONDS = 3.0
 _ATTEMPTS = 2
 _UNKNOWN = 40403
+_REGISTRY = "default-registry"
+"""The registry that AWS's serialiser uses unless it is told another (AWSSchemaRegistryConstants.java)."""
 _DENIED = frozenset(
     {
         "AccessDeniedException",
@@ -85,8 +87,16 @@ class Glue(VendorApi):
 
     probed: SchemaId = UUID(int=0)
 
+    def newest(self, topic: str) -> Json:
+        """Return the newest version of the schema that AWS's serialiser registers for a topic by default."""
+        schema = {"RegistryName": _REGISTRY, "SchemaName": topic}
+        return self._answer(lambda: self._version(SchemaId=schema, SchemaVersionNumber={"LatestVersion": True}))
+
     def _ask(self, path: str) -> Json:
-        answer: Mapping[str, Any] = self._client.get_schema_version(SchemaVersionId=path)
+        return self._version(SchemaVersionId=path)
+
+    def _version(self, **which: Any) -> Json:
+        answer: Mapping[str, Any] = self._client.get_schema_version(**which)
         return {"schema": answer["SchemaDefinition"], "schemaType": answer["DataFormat"]}
 
     def _refusal(self, error: Exception) -> SchemaRegistryError | None:

@@ -224,6 +224,15 @@ class Api(Protocol):
             SchemaRegistryError: the answer is no schema. Other exceptions: no answer came.
         """
 
+    def newest(self, topic: str) -> Json:
+        """Return such an answer for the newest schema of a topic's values; None if the registry cannot tell it.
+
+        A topic has the schema that the registry's serialiser registers for it by default.
+
+        Raises:
+            SchemaRegistryError: the answer is no schema. Other exceptions: no answer came.
+        """
+
 
 class Registry:
     """A Confluent-compatible schema registry, or another behind an `Api`, for which ``config`` means nothing.
@@ -323,10 +332,32 @@ class Registry:
             Undecodable: it is not an Avro schema.
         """
         answer = self._newest(subject)
-        if answer is None:
-            return None
+        return None if answer is None else (int(answer["id"]), self._defined_by(answer, f"the newest schema of {subject}"))
+
+    def newest_of_topic(self, topic: str) -> list[Json] | None:
+        """Return the newest schema of a topic from a registry without Confluent's API, as `newest` does.
+
+        None if the registry has none by the name that its serialiser gives by default, or cannot tell.
+
+        Raises:
+            SchemaUnavailable: the registry does not answer, or refuses.
+            Undecodable: it is not an Avro schema.
+        """
+        asked = f"the newest schema of topic {topic}"
         try:
-            return int(answer["id"]), [*self._definitions_for(answer, f"the newest schema of {subject}", set())]
+            answer = None if self._api is None else self._api.newest(topic)
+        except SchemaRegistryError as error:
+            if error.http_status_code == _NOT_FOUND:
+                return None
+            raise _refused(error, asked) from None
+        except Exception as error:  # noqa: BLE001 - raised by HTTP, JSON or a vendor's library: no answer came
+            raise SchemaUnavailable(f"the schema registry did not answer ({type(error).__name__})") from None
+        return None if answer is None else self._defined_by(answer, asked)
+
+    def _defined_by(self, answer: Json, asked: str) -> list[Json]:
+        """Return the schemas that an answer refers to, and last its own."""
+        try:
+            return list(self._definitions_for(answer, asked, set()))
         except (SchemaUnavailable, Undecodable):
             raise
         except UnknownSchema as error:

@@ -9,6 +9,7 @@ is asked.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -45,9 +46,17 @@ class VendorApi(ABC):
                 no such schema, 401 or 403 if this client may not ask.
             TimeoutError: no answer came in time.
         """
+        return self._answer(partial(self._ask, path))
+
+    @abstractmethod
+    def newest(self, topic: str) -> Json:
+        """Return the newest schema of a topic in the same form; None if the registry cannot tell it."""
+
+    def _answer(self, ask: Callable[[], Json]) -> Json:
+        """Return what the vendor's client answers; raises as `get` does."""
         if self._hanging is not None and not self._hanging.done():
             raise TimeoutError
-        self._hanging = asked = in_daemon(partial(self._ask, path), "schema-registry")
+        self._hanging = asked = in_daemon(ask, "schema-registry")
         try:
             return asked.result(self._seconds)
         except Exception as error:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
 from rich.console import Console
@@ -291,7 +291,7 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
         return
     registry = registry_for(settings.registry)
     if settings.registry.type in _OTHER_REGISTRIES:
-        yield _other_registry(registry, _OTHER_REGISTRIES[settings.registry.type])
+        yield from _other_registry(registry, _OTHER_REGISTRIES[settings.registry.type], mapping, settings.kafka.topics)
         return
     try:
         registry.check()
@@ -305,6 +305,8 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
             # Not wrong: subjects may follow another naming strategy, and records name their schema
             # by its id.
             yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
+            if mapping is not None:
+                yield _not_checked(f"there is no subject {topic}-value")
         elif mapping is not None:
             yield from _newest(registry, mapping, f"{topic}-value")
 
@@ -313,12 +315,35 @@ _OTHER_REGISTRIES = {"glue": "AWS Glue", "apicurio": "Apicurio", "azure": "Azure
 """Names of the registries without Confluent's API, by ``SCHEMA_REGISTRY_TYPE``."""
 
 
-def _other_registry(registry: schemas.Registry, name: str) -> Finding:
+def _other_registry(
+    registry: schemas.Registry, name: str, mapping: MappingFile | None, topics: Iterable[str]
+) -> Iterator[Finding]:
     try:
         registry.check()
     except SchemaUnavailable as error:
-        return Finding(State.WRONG, "registry", f"{name}: {error}")
-    return Finding(State.RIGHT, "registry", f"{name} answers, and lets this client ask for schemas")
+        yield Finding(State.WRONG, "registry", f"{name}: {error}")
+        return
+    yield Finding(State.RIGHT, "registry", f"{name} answers, and lets this client ask for schemas")
+    if mapping is not None:
+        for topic in topics:
+            yield from _newest_of_topic(registry, mapping, topic, name)
+
+
+def _newest_of_topic(registry: schemas.Registry, mapping: MappingFile, topic: str, registry_name: str) -> Iterator[Finding]:
+    try:
+        definitions = registry.newest_of_topic(topic)
+        why = f"{registry_name} does not tell which schema topic {topic} has"
+    except (SchemaUnavailable, Undecodable) as error:
+        definitions, why = None, f"{registry_name}, topic {topic}: {error}"
+    if definitions is not None:
+        yield from mapping_findings(mapping, definitions, f"the newest schema of {topic}")
+        return
+    yield _not_checked(why)
+
+
+def _not_checked(why: str) -> Finding:
+    told = "the file's paths are checked when the first record is read; connector lint --schema FILE checks them now"
+    return Finding(State.NOTE, "mapping", f"{why}: {told}")
 
 
 def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> Iterator[Finding]:

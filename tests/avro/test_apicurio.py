@@ -144,3 +144,21 @@ def test_check_asks_for_an_id(server: Server, registry: Registry) -> None:
         registry.check()
     server.answers[f"{V3}/ids/globalIds/1"] = 404, {"name": "ArtifactNotFoundException"}
     registry.check()
+
+
+@pytest.mark.parametrize(
+    ("base", "place"),
+    [
+        (V3, "groups/default/artifacts/shop%2Forders-value/versions/branch=latest"),
+        ("/apis/registry/v2", "groups/default/artifacts/shop%2Forders-value/meta"),
+    ],
+)
+def test_the_newest_schema_of_a_topic_is_that_of_the_default_artifact(
+    server: Server, registry_at: RegistryAt, base: str, place: str
+) -> None:
+    server.answers[f"{base}/{place}"] = 200, {"contentId": 9, "globalId": 4, "version": "2"}
+    server.answers[f"{base}/ids/contentIds/9"] = 200, SCHEMA
+    server.answers[f"{base}/ids/contentIds/9/references"] = 200, []
+
+    assert registry_at(server.url + base).newest_of_topic("shop/orders") == [SCHEMA]
+    assert registry_at(server.url + base).newest_of_topic("others") is None

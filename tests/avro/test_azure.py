@@ -149,3 +149,9 @@ def test_proxies_of_the_environment_are_not_used(made: tuple[Server, Any], monke
         monkeypatch.delenv(name, raising=False)
     server.answers[PATH] = 200, SCHEMA
     assert registry(client).definitions(ID) == [SCHEMA]
+
+
+def test_the_schema_of_a_topic_is_not_told(made: tuple[Server, Any]) -> None:
+    server, client = made
+    assert registry(client).newest_of_topic("orders") is None
+    assert server.asked == []

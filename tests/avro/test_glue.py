@@ -201,3 +201,14 @@ def test_a_schema_that_is_registered_is_had_from_the_server(moto: Any, role: str
     assert EventDecoder(Framing.GLUE, had).decode(Polled(value)) == EVENT
     with pytest.raises(UnknownSchema):
         had.definitions(UUID(VERSION))
+
+
+def test_the_newest_schema_of_a_topic_is_the_one_of_its_name_in_the_default_registry(stub: Any) -> None:
+    asked = {
+        "SchemaId": {"RegistryName": "default-registry", "SchemaName": "orders"},
+        "SchemaVersionNumber": {"LatestVersion": True},
+    }
+    stub.add_response("get_schema_version", answer(SCHEMA), asked)
+    stub.add_client_error("get_schema_version", "EntityNotFoundException", http_status_code=400)
+    assert registry(stub).newest_of_topic("orders") == [SCHEMA]
+    assert registry(stub).newest_of_topic("others") is None

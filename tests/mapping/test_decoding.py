@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from typing import Any
@@ -140,3 +141,41 @@ def test_mappings_that_inherit_take_aliases_and_units_as_without_a_file() -> Non
     assert isinstance(found, dict)
     assert (found["clientDedupeId"], found["timestamp"]) == ("1", 5)
     assert found["matchKeys"] == [{"type": "EMAIL", "value": "a@b.c"}]
+
+
+def test_the_newest_schemas_are_told_with_what_becomes_of_their_records() -> None:
+    """The operator's page shows them."""
+    text, order = example("order")
+    others: list[Any] = [{"type": "record", "name": name, "fields": []} for name in ("Cart", "Visit")]
+    known = Known(id1=order, id2=["null", *others], id3={"type": "record"}, id4=order)
+    read = EventDecoder(Framing.CONFLUENT, known, Mapper(read_file(text + TWICE)))
+    for schema_id in (1, 2, 3, 4):
+        with contextlib.suppress(Undecodable):
+            read.decode(Record(value_=framed(schema_id, b"\x00")))
+
+    taken = "com.shop.orders.Order", "mapping[0], mapping[1]"
+    refused = "", "refused: its writer's schema does not parse (KeyError)"
+    assert read.seen(9) == [
+        ("schema 4", *taken),
+        ("schema 3", *refused),
+        ("schema 2", "Cart, Visit", "no mapping"),
+        ("schema 1", *taken),
+    ]
+    assert [each[0] for each in read.seen(2)] == ["schema 4", "schema 3"]
+    assert read.seen(0) == []
+
+
+TWICE = """
+[[mapping]]
+record = "com.shop.orders.Order"
+inherit = true
+"""
+
+
+@pytest.mark.parametrize(("framing", "named"), [(Framing.CONFLUENT, "schema 1"), (Framing.PLAIN, "the schema")])
+def test_without_a_mapping_file_records_are_read_by_name(framing: Framing, named: str) -> None:
+    read = EventDecoder(framing, Known(id1=example("order")[1], id0=example("order")[1]))
+    body = value_of("order")[5:]
+    read.decode(Record(value_=framed(1, body) if framing is Framing.CONFLUENT else body))
+
+    assert read.seen(5) == [(named, "com.shop.orders.Order", "by name")]
