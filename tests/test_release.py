@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,18 @@ def test_image_is_for_two_architectures_with_provenance_and_sbom_and_signed() ->
     assert (build["platforms"], build["provenance"], build["sbom"]) == ("linux/amd64,linux/arm64", "mode=max", True)
     assert any("cosign sign" in step.get("run", "") for step in job["steps"])
     assert job["permissions"]["id-token"] == "write"
+
+
+def test_native_wheels_are_for_both_architectures_of_the_image_and_are_published() -> None:
+    jobs = _workflow("release.yml")["jobs"]
+    (built,) = [step["with"] for step in jobs["native"]["steps"] if step.get("uses", "").startswith("PyO3/maturin-action")]
+    (locked,) = re.findall(r"^maturin==(\S+)", (_CHECKOUT / "native/requirements.lock").read_text("utf-8"), re.MULTILINE)
+
+    assert {"x86_64", "aarch64"} <= {each["name"] for each in jobs["native"]["strategy"]["matrix"]["include"]}
+    assert built["maturin-version"] == f"v{locked}"
+    assert any("codec_for('native')" in step.get("run", "") for step in jobs["native"]["steps"]), "it is tried"
+    assert "native" in jobs["release"]["needs"]
+    assert any("mv native-*/*.whl dist/" in step.get("run", "") for step in jobs["release"]["steps"])
 
 
 @pytest.fixture(scope="module")

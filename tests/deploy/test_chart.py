@@ -14,12 +14,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from connector import assembly
+from connector.avro.decoding import EventDecoder
+from connector.avro.framing import Framing
 from connector.config import SETTINGS, Settings, is_secret
 from connector.config.declaration import FAMILY
 from connector.config.environment import IN_FILES_TOO
+from connector.mapping.plan import Mapper
 from connector.operations.health import Health
 from connector.operations.server import Operations
+from tests.avro.samples import EVENT, Known, ours, written
 from tests.deploy import generated, tools
+from tests.mapping.support import Record
 from tests.operations.documents import document
 
 _EXAMPLES = pytest.mark.parametrize("values", generated.EXAMPLES, ids=lambda path: path.stem)
@@ -216,6 +221,19 @@ def test_static_member_has_the_name_of_its_pod() -> None:
 
     assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
     assert workload["spec"]["serviceName"] == _of_kind(_example("static-membership"), "Service")["metadata"]["name"]
+
+
+def test_account_of_several_takes_its_own_events_and_leaves_the_others(tmp_path: Path) -> None:
+    (values,) = [path for path in generated.EXAMPLES if path.stem == "several-accounts"]
+    settings = _settings(values, tmp_path)
+    assert settings.mapping is not None
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=ours()), Mapper(settings.mapping))
+
+    def takes(country: str) -> bool:
+        return decoder.decode(Record(value_=written(ours(), EVENT | {"countryCode": country}))) is not None
+
+    assert [takes(country) for country in ("DE", "AT", "FR")] == [True, True, False]
+    assert settings.dead_letters.topic_for("conversions") == "conversions.dead-letter.germany"
 
 
 def test_change_of_the_mapping_restarts_the_pods(tmp_path: Path) -> None:

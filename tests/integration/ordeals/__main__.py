@@ -3,6 +3,7 @@
     python -m tests.integration.ordeals kills [--rounds N] [--deaths N] [--seed N]
     python -m tests.integration.ordeals rolling [--restarts N] [--members KIND ...] [--protocol NAME ...] [--seed N]
     python -m tests.integration.ordeals mixed [--restarts N] [--protocol NAME ...] [--seed N]
+    python -m tests.integration.ordeals kubernetes [--seed N]
     python -m tests.integration.ordeals chaos [--only NAME ...] [--protocol NAME ...] [--seed N]
 
 The exit code is 0 only if something was run and everything in every run is accounted for.
@@ -21,7 +22,7 @@ from pathlib import Path
 from random import Random
 
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.ordeals import chaos, kills, mixed, rolling
+from tests.integration.ordeals import chaos, kills, kubernetes, mixed, rolling
 from tests.integration.ordeals.driver import COLUMNS, Ordeal, play
 from tests.integration.ordeals.group import PROTOCOLS
 
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ordeals = mixed.ordeals(Path(directory), found.restarts)
             closed = [_all_close(ordeals, [each], found.seed, nodes=1) for each in found.protocol or PROTOCOLS]
             return 0 if all(closed) else 1
+    elif found.kind == "kubernetes":
+        with tempfile.TemporaryDirectory(prefix="kubernetes-") as directory:
+            return 0 if _all_close(kubernetes.ordeals(Path(directory)), ["classic"], found.seed, nodes=1) else 1
     else:
         ordeals = {name: chaos.ORDEALS[name] for name in found.only or chaos.ORDEALS}
     return 0 if _all_close(ordeals, found.protocol or list(PROTOCOLS), found.seed) else 1
@@ -80,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     kind.add_argument("--restarts", type=int, default=12)
     kind.add_argument("--protocol", choices=PROTOCOLS, action="append", help="default: both")
+    kind.add_argument("--seed", type=int, default=1)
+    kind = kinds.add_parser(
+        "kubernetes", help="upgrade, scale, rotate, outage and deploy, with the environment of the rendered manifests"
+    )
     kind.add_argument("--seed", type=int, default=1)
     kind = kinds.add_parser("chaos", help="brokers and members fail")
     kind.add_argument("--only", action="append", choices=chaos.ORDEALS, help="this ordeal, and others so named")
