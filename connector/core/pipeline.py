@@ -6,7 +6,8 @@ written down, and neither twice; nothing that is held may grow without bound; an
 that what is done for each of them must be next to nothing.
 
 The picture. One input is one turn: route it to the part it concerns, then settle, which asks every
-part what is due now. All commands of a turn come out in order.
+part what is due now, and of the assignments those that changed or whose time has come (`roster`).
+All commands of a turn come out in order.
 
     Polled ──────────▶ Admission ──▶ Dispatch ──▶ Send
                            │             ▲
@@ -43,8 +44,9 @@ L7  Nothing is judged by a clock that disagrees with the brokers'.
 
 What must change together. A new input or command needs its branch in `handle` and in the shell's
 `Runtime`. A new thing that waits for time needs its line in `wake_at`, or nothing wakes the pipeline
-for it. A new thing that is under way needs its part in `Assignment.idle`, or a drain ends without
-it. A new way for a record to end belongs in `Outcomes`, with its number in `model.Outcome`.
+for it; where each assignment has one, its line in `Roster`. A new thing that is under way needs its
+part in `Assignment.idle`, or a drain ends without it. A new way for a record to end belongs in
+`Outcomes`, with its number in `model.Outcome`.
 
 What is done for each record is done by column, in `runs`, `admission` and `dedupe`; a loop with a
 branch for each is left to the odd ones. All else happens a handful of times per batch, in `_settle`.
@@ -65,6 +67,7 @@ from connector.core.expiry import Expiry
 from connector.core.outcomes import Outcomes
 from connector.core.policy import Policy
 from connector.core.retry import NO_JITTER
+from connector.core.roster import Roster
 from connector.core.statistics import Statistics
 from connector.core.vouching import Vouching
 from connector.model import Facts, Moment, Poll, TopicPartition
@@ -81,13 +84,14 @@ class Pipeline:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._retry = policy.dispatch.retry
-        self._all: dict[int, Assignment] = {}  # by generation; those that ended too, while anything is under way
+        self._all = Roster()
         self._restarts: dict[TopicPartition, int] = {}  # of a partition, in a row and without progress
         self._unjudged: list[Poll] = []  # polled while the clocks disagreed, not taken in; bounded, for polling is paused
         self._vouching = Vouching(policy.dispatch.poll_gate_seconds)
         self._stopping = False
         self._stop_by: float | None = None  # monotonic second at which whatever is still under way is given up
         self._stop_verdict: str | None = None
+        self._may_fetch = False  # as of the last turn
         self._expiry = Expiry()
         self._out: list[commands.Command] = []
         self.statistics = Statistics()
@@ -127,7 +131,7 @@ class Pipeline:
             case inputs.LetterFailed(generation):
                 self._outcomes.letter_failed(self._all[generation], input_, now)
             case inputs.CommitFailed(generation):
-                assignment = self._all.get(generation)
+                assignment = self._all.find(generation)
                 if assignment is not None and assignment.live:
                     assignment.commit_failed(now.monotonic + self._retry.cap_seconds / 10)
             case inputs.Assigned():
@@ -159,22 +163,11 @@ class Pipeline:
 
     def wake_at(self, now: Moment) -> float | None:
         """Return the monotonic second at which `TimePassed` is to be reported if nothing else happens; None for never."""
-        times = [self.dispatch.due(now) if self._may_send() else None, self._stop_by]
-        for assignment in self._all.values():
-            times += (
-                assignment.restores_at(self._older(assignment)),
-                assignment.letters.due,
-                assignment.unreadable.due,
-                assignment.facts.due,
-            )
-            if assignment.phase is Phase.DRAINING:
-                times.append(assignment.drain_by)
-            if assignment.commits:
-                times.append(assignment.committing.due)
-            if assignment.letters.parked:
-                times.append(self.dispatch.breaker.letter_due())
-            if assignment.running:
-                times.append(self._vouching.due(now))
+        times = [self.dispatch.due(now) if self._may_send() else None, self._stop_by, self._all.due]
+        if self._all.sums.parked:
+            times.append(self.dispatch.breaker.letter_due())
+        if self._all.sums.running:
+            times.append(self._vouching.due(now))
         if self._all or not self._expiry.idle:
             times.append(self._expiry.due if self.clock.agrees else self.clock.probe_at)
             if self.clock.silent:
@@ -190,8 +183,9 @@ class Pipeline:
         (docs/how-it-works.md#what-may-be-sent-twice). Of events of several assignments, those that
         are still ours are sent again without the others.
         """
-        ours = {assignment.generation for assignment in self.assignments}
-        return generations <= ours and self._policy.dispatch.may_send(now)
+        found = [self._all.get(generation) for generation in generations]
+        ours = all(assignment is not None and assignment.live for assignment in found)
+        return ours and self._policy.dispatch.may_send(now)
 
     @property
     def assignments(self) -> list[Assignment]:
@@ -199,10 +193,19 @@ class Pipeline:
         return [assignment for assignment in self._all.values() if assignment.live]
 
     @property
+    def has_assignments(self) -> bool:
+        """Whether any assignment is ours."""
+        return self._all.any_live
+
+    @property
+    def troubled(self) -> list[Assignment]:
+        """The assignments that are ours and may need an operator: to look at, not to change."""
+        return self._all.troubled
+
+    @property
     def ledger_behind(self) -> bool:
         """Whether sending waits for the ledger: it is silent, or too many facts are unconfirmed."""
-        unconfirmed = sum(len(assignment.facts) for assignment in self._all.values())
-        return self.clock.silent or unconfirmed > self._policy.flush.max_unconfirmed
+        return self.clock.silent or self._all.sums.facts > self._policy.flush.max_unconfirmed
 
     def doubts(self) -> list[Doubt]:
         """Return what is to be told of dedupe keys since this was asked last, the latest of each kind."""
@@ -270,19 +273,12 @@ class Pipeline:
         assignment.restoring.due, assignment.restoring.waits_until = due, due + self._policy.drain_seconds
 
     def _running(self, generation: int) -> Assignment | None:
-        assignment = self._all.get(generation)
+        assignment = self._all.find(generation)
         return assignment if assignment is not None and assignment.running else None
 
     def _restoring(self, generation: int) -> Assignment | None:
-        assignment = self._all.get(generation)
+        assignment = self._all.find(generation)
         return assignment if assignment is not None and assignment.phase is Phase.RESTORING else None
-
-    def _older(self, assignment: Assignment) -> list[Assignment]:
-        """Return the assignments of the same partition that have ended with something still under way.
-
-        Whoever has the partition next, this process or another, sends again what they have not written down.
-        """
-        return [each for each in self._all.values() if each.partition == assignment.partition and not each.live]
 
     def _restore_failed(self, failed: inputs.RestoreFailed, now: Moment) -> None:
         assignment = self._restoring(failed.generation)
@@ -301,10 +297,10 @@ class Pipeline:
 
     def _drain(self, generation: int, now: Moment) -> None:
         """Finish what is in flight; what was not sent is given back."""
-        assignment = self._all.get(generation)
+        assignment = self._all.find(generation)
         if assignment is None or assignment.phase in {Phase.DRAINING, Phase.ENDED}:
             return
-        if not assignment.running and not self._older(assignment):
+        if not assignment.running and not self._all.older(assignment):
             self._end(generation, now)
             self._out.append(commands.Release(assignment.partition, generation, 0))
             return
@@ -319,7 +315,7 @@ class Pipeline:
 
     def _end(self, generation: int, now: Moment) -> None:
         """From here on nothing of this assignment is committed or sent."""
-        assignment = self._all.get(generation)
+        assignment = self._all.find(generation)
         if assignment is None or not assignment.live:
             return
         if assignment.made_progress(self._retry.cap_seconds, now):
@@ -339,7 +335,8 @@ class Pipeline:
 
     def _settle(self, now: Moment) -> None:
         """Ask every part what is due now. The order is the order of the commands."""
-        self.clock.listen((assignment.facts.unconfirmed_since for assignment in self._all.values()), now)
+        self._all.wake(now.monotonic)
+        self.clock.listen((self._all.unconfirmed_since,), now)
         if self._unjudged and self.clock.agrees:
             self._unjudged, polls = [], self._unjudged
             for poll in polls:
@@ -349,9 +346,10 @@ class Pipeline:
         self._send_due(now)
         if self.clock.probe(now):
             self._ask_for_an_entry(now)
-        many_wait = self._many_facts_wait()
+        if (many_wait := self._many_facts_wait()) or self._coordinator_is_silent(now):
+            self._all.note_all()
         committing: list[Assignment] = []
-        for assignment in self._all.values():
+        for assignment in self._all.noted():
             self._restore_due(assignment, now)
             self._outcomes.write_letters_due(assignment, now)
             at_once = many_wait or assignment.entry_complete
@@ -362,12 +360,18 @@ class Pipeline:
                 self._out.append(commands.StartOver(assignment.partition, assignment.generation))
             if assignment.commits and now.monotonic >= assignment.committing.due:
                 committing.append(assignment)
-        if committing := committing or self._vouching.to_commit(self._all.values(), now):
+        if committing := committing or self._vouching.to_commit(self._all.values() if self._all.sums.running else (), now):
             interval = self._policy.flush.interval_seconds
+            self._all.note(assignment.generation for assignment in committing)
             self._out.append(commands.Commit(tuple(assignment.commit_point(interval, now) for assignment in committing)))
         self._finish_drains(now)
         self._settle_fetching(now)
         self._expire(now)
+        self._all.end_turn()
+
+    def _coordinator_is_silent(self, now: Moment) -> bool:
+        """Return whether a partition may have outlived its session."""
+        return self._all.sums.running > 0 and now.monotonic - now.vouched > self._policy.session_seconds
 
     def _stopping_verdict(self) -> str | None:
         return self.dispatch.breaker.message if self.dispatch.breaker.open else self.dispatch.stops
@@ -395,45 +399,47 @@ class Pipeline:
         What waits behind an entry under way does not count: while one leader is slow, every other
         partition would write its facts one by one.
         """
-        writable = sum(assignment.facts.writable for assignment in self._all.values())
-        return 2 * writable >= self._policy.flush.max_unconfirmed
+        return 2 * self._all.sums.writable >= self._policy.flush.max_unconfirmed
 
     def _ask_for_an_entry(self, now: Moment) -> None:
         for assignment in self._all.values():
             if assignment.running and assignment.facts.is_to_be_asked():
                 assignment.facts.ask_for_entry(now.monotonic)
+                self._all.note((assignment.generation,))
                 return
 
     def _restore_due(self, assignment: Assignment, now: Moment) -> None:
-        due = assignment.restores_at(self._older(assignment))
+        due = assignment.restores_at(self._all.older(assignment))
         if due is not None and due <= now.monotonic:
             assignment.restoring.due = None
             self._out.append(commands.Restore(assignment.partition, assignment.generation, assignment.truncated))
 
     def _finish_drains(self, now: Moment) -> None:
-        for assignment in list(self._all.values()):
-            drained = assignment.idle and not self._older(assignment)
+        for assignment in self._all.noted():
+            drained = assignment.idle and not self._all.older(assignment)
             if assignment.phase is Phase.DRAINING and (drained or now.monotonic >= assignment.drain_by):
                 unresolved = assignment.held
                 self._end(assignment.generation, now)
                 self._out.append(commands.Release(assignment.partition, assignment.generation, unresolved))
             if not assignment.live and assignment.idle:
                 del self._all[assignment.generation]
-        if self._stop_by is not None and not self.assignments and (not self._all or now.monotonic >= self._stop_by):
+        if self._stop_by is not None and not self.has_assignments and (not self._all or now.monotonic >= self._stop_by):
             self._stop_by = None
             self._out.append(commands.Stop(self._stop_verdict))
 
     def _settle_fetching(self, now: Moment) -> None:
         buffer = self._policy.buffer
-        held = sum(assignment.held for assignment in self._all.values())
-        size = sum(assignment.held_bytes for assignment in self._all.values())
+        held, size = self._all.sums.held, self._all.sums.held_bytes
         high = held >= buffer.max_events - buffer.headroom_events or size >= buffer.max_bytes - buffer.headroom_bytes
         low = held <= buffer.max_events // 2 and size <= buffer.max_bytes // 2
         self.full = high or (self.full and not low)
         # With nothing left to probe by, the breaker must see what comes next, or it would never close.
-        probes = not self.dispatch.nothing_new or any(assignment.letters.parked for assignment in self._all.values())
+        probes = not self.dispatch.nothing_new or self._all.sums.parked > 0
         may_fetch = not self.full and self.clock.agrees and not (self.dispatch.breaker.open and probes)
-        for assignment in self._all.values():
+        if may_fetch != self._may_fetch:
+            self._may_fetch = may_fetch
+            self._all.note_all()
+        for assignment in self._all.noted():
             if assignment.phase not in {Phase.RUNNING, Phase.DRAINING}:
                 continue
             readable = assignment.try_to_read(now)

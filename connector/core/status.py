@@ -28,8 +28,8 @@ def held_bytes(pipeline: Pipeline) -> int:
 
 def needs_operator(pipeline: Pipeline) -> list[str]:
     """Return the messages that need an operator; while there is one the connector is unready."""
-    assignments, dispatch, clock = pipeline.assignments, pipeline.dispatch, pipeline.clock
-    if not assignments:
+    troubled, dispatch, clock = pipeline.troubled, pipeline.dispatch, pipeline.clock
+    if not pipeline.has_assignments:
         return []  # a member without partitions waits for nobody
     messages = [message for message in (dispatch.verdict, dispatch.account) if message]
     if dispatch.breaker.open:
@@ -39,10 +39,10 @@ def needs_operator(pipeline: Pipeline) -> list[str]:
             f"the wall clock is {clock.disagreement_ms / 1000:+.0f} s off the brokers': nothing is judged or sent "
             "until they agree within MAX_CLOCK_SKEW. Correct the clock of this host, or of the brokers"
         )
-    refusals = {assignment.restoring.refusal: None for assignment in assignments}
-    letters = [(assignment.partition, assignment.letters.complaint()) for assignment in assignments]
+    refusals = {assignment.restoring.refusal: None for assignment in troubled}
+    letters = [(assignment.partition, assignment.letters.complaint()) for assignment in troubled]
     unwritable = [f"dead letters of {partition} {complaint}" for partition, complaint in letters if complaint]
-    unreadable = [assignment.unreadable_message() for assignment in assignments]
+    unreadable = [assignment.unreadable_message() for assignment in troubled]
     return [message for message in (*messages, *refusals, *unwritable, *unreadable) if message]
 
 

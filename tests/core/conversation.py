@@ -32,6 +32,7 @@ from connector.model import (
     Verdicts,
 )
 from tests.core.builders import DAY_MS, NOW_MS, PLACE, Shape, at, key_of, poll_of
+from tests.core.walking import assert_adds_up
 
 __all__ = [
     "FLAW",
@@ -108,6 +109,7 @@ class Conversation:
         out = self.pipeline.handle(told, self.moment)
         self.requests |= {command.body: command.request for command in out if isinstance(command, commands.Send)}
         assert self.pipeline.statistics.records == accounted_for(self.pipeline)
+        assert_adds_up(self.pipeline)
         return out
 
     def wait(self, seconds: float) -> list[commands.Command]:
