@@ -17,12 +17,15 @@ from connector.amazon.contract import Contract
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.rules import WithoutConsent
 from connector.avro.decoding import EventDecoder
+from connector.avro.encoding import EventEncoder
+from connector.avro.framing import framed
 from connector.codec import BatchCodec
-from connector.intake import Intake, Origin
+from connector.intake import Accepted, Intake, Origin
 from connector.model import Poll, TopicPartition
+from connector.ports import Record
 from tests.avro.samples import AT_MS, ours
 
-__all__ = ["CONTRACTS", "KEYS", "TEXTS", "Beside", "Taken", "event", "schema"]
+__all__ = ["CONTRACTS", "KEYS", "TEXTS", "Beside", "Taken", "event", "schema", "values"]
 
 CONTRACTS: dict[str, Callable[[], Contract]] = {
     "ads NA": lambda: AdsV1("account", "client", "NA"),
@@ -359,6 +362,33 @@ def _named_anew(kind: Any, number: int) -> Any:
     return kind | {"name": f"{kind['name']}{number}"} if isinstance(kind, dict) and "name" in kind else kind
 
 
+def values(dice: Random, count: int) -> tuple[Any, list[bytes]]:
+    """Return a writer's schema, and values that a writer of it makes: so many, or fewer."""
+    writer, own, called = schema(dice)
+    encoder = EventEncoder(writer)
+    found = []
+    for _ in range(count):
+        made = {called.get(name, name): value for name, value in event(dice).items()} | own
+        try:
+            found.append(framed(1, encoder.encode(made)))
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            continue  # this schema cannot say it
+    return writer, found
+
+
+class _Counting:
+    """Counts what a codec accepts."""
+
+    def __init__(self, codec: BatchCodec) -> None:
+        self._codec = codec
+        self.accepted = 0
+
+    def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
+        accepted = self._codec.read(records, values)
+        self.accepted += sum(payload is not None for payload in accepted.payloads)
+        return accepted
+
+
 class Taken:
     """A record as polled."""
 
@@ -394,9 +424,14 @@ class Beside:
         self._contracts = contract, again
         self._python = Intake(decoder, contract, key_fields)
         self.codec = BatchCodec(Codec, decoder, again, key_fields)
-        self._both = Intake(decoder, again, key_fields, batches=self.codec, distrust=self._distrusted, compared=1 << 60)
+        self._counting = _Counting(self.codec)
+        self._both = Intake(decoder, again, key_fields, batches=self._counting, distrust=self._distrusted, compared=1 << 60)
         self._origin = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
-        self.accepted = 0
+
+    @property
+    def accepted(self) -> int:
+        """How many records native code took."""
+        return self._counting.accepted
 
     def _distrusted(self, reason: str) -> None:
         raise AssertionError(reason)
@@ -411,6 +446,4 @@ class Beside:
         assert mine.sizes == both.sizes
         assert mine.offsets == both.offsets
         assert self._contracts[0].adjustments == self._contracts[1].adjustments
-        accepted = self.codec.read(records, [record.value() for record in records])
-        self.accepted += sum(payload is not None for payload in accepted.payloads)
         return both

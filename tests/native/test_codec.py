@@ -21,7 +21,7 @@ from connector.core.letters import DEDUPE_ID_HEADER
 from connector.intake import Accepted, Intake, Origin
 from connector.model import Flaw, TopicPartition
 from tests.avro.samples import AT_MS, EVENT, Known, ours, with_field, written
-from tests.native.events import CONTRACTS, KEYS, Beside, Taken, event, schema
+from tests.native.events import CONTRACTS, KEYS, Beside, Taken, values
 
 _GOOD = (
     EVENT
@@ -36,33 +36,19 @@ def _beside(contract: str = "ads NA", keys: tuple[str, ...] = ("clientDedupeId",
     return Beside(decoder, CONTRACTS[contract](), CONTRACTS[contract](), keys)
 
 
-def _values(dice: Random, count: int) -> tuple[Any, list[bytes]]:
-    """Return a writer's schema, and values that a writer of it makes."""
-    writer, own, called = schema(dice)
-    encoder = EventEncoder(writer)
-    values = []
-    for _ in range(count):
-        made = {called.get(name, name): value for name, value in event(dice).items()} | own
-        try:
-            values.append(framed(1, encoder.encode(made)))
-        except (ValueError, TypeError, AttributeError, OverflowError):
-            continue  # this schema cannot say it
-    return writer, values
-
-
 def _read(beside: Beside, *events: dict[str, Any], writer: Any = None) -> int:
     """Read events both ways; return how many native code took."""
     before = beside.accepted
-    values = [written(ours() if writer is None else writer, each) for each in events]
-    beside.read([Taken(value, number) for number, value in enumerate(values)])
+    given = [written(ours() if writer is None else writer, each) for each in events]
+    beside.read([Taken(value, number) for number, value in enumerate(given)])
     return beside.accepted - before
 
 
 @settings(max_examples=250)
 @given(seed=st.integers(0, 2**32), contract=st.sampled_from(sorted(CONTRACTS)), keys=st.sampled_from(KEYS))
 def test_of_any_schema_and_any_event(seed: int, contract: str, keys: tuple[str, ...]) -> None:
-    writer, values = _values(Random(seed), 25)
-    _beside(contract, keys, writer).read([Taken(value, number) for number, value in enumerate(values)])
+    writer, made = values(Random(seed), 25)
+    _beside(contract, keys, writer).read([Taken(value, number) for number, value in enumerate(made)])
 
 
 def _every_bit_and_cut(value: bytes) -> list[bytes]:
@@ -82,8 +68,8 @@ def test_of_every_damaged_bit(contract: str) -> None:
 @pytest.mark.parametrize("contract", sorted(CONTRACTS))
 def test_plain_samples_are_all_taken(contract: str) -> None:
     beside, encoder = _beside(contract), EventEncoder()
-    values = [framed(1, encoder.encode(sample.event or {})) for sample in samples(500, AT_MS, odd=False)]
-    beside.read([Taken(value, number) for number, value in enumerate(values)])
+    plain = [framed(1, encoder.encode(sample.event or {})) for sample in samples(500, AT_MS, odd=False)]
+    beside.read([Taken(value, number) for number, value in enumerate(plain)])
     assert beside.accepted == 500
     assert not beside.codec.declined
 
@@ -246,8 +232,8 @@ def test_a_memo_that_is_full_is_emptied_and_goes_on() -> None:
     Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [Taken(written(ours(), _GOOD))])
     names = [f"name{number}" for number in range(4_100)]
     encoder = EventEncoder()
-    values = [framed(1, encoder.encode(_GOOD | {"name": name})) for name in (*names, *names[-4:], names[0])]
-    accepted = codec.read([Taken(value) for value in values], values)
+    given = [framed(1, encoder.encode(_GOOD | {"name": name})) for name in (*names, *names[-4:], names[0])]
+    accepted = codec.read([Taken(value) for value in given], given)
     assert [json.loads(payload or b"{}")["eventDescription"]["name"] for payload in accepted.payloads] == [
         *names,
         *names[-4:],
