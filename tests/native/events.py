@@ -179,6 +179,7 @@ _VALUES = (
     1.7976931348623157e308,
 )
 _TIMES = (0, -1, 1, 999, 951_782_400_000, 253_402_300_799_999, 253_402_300_800_000, -(2**63), 2**63 - 1)
+_TOKENS = "ABCDEFGHIJ.1755712000000"
 _COUNTRIES = ("US", "DE", "de", "en-US", "UK", "EL", "ZZ", "OTHER", "Narnia", "")
 _ATTRIBUTES = ("brand", "size", "a_1", "b r", "", "é", "attr1")
 
@@ -240,6 +241,28 @@ class _Maker:
         names = [self._text(f"attr{number}", *_ATTRIBUTES[:1]) for number in range(count)]
         return {self._any([name], _ATTRIBUTES): self._text("acme", "1_5") for name in names}
 
+    def _data(self) -> list[dict[str, Any]]:
+        kinds = (("STRING", "acme"), (None, "1_5"), ("integer", "5"), ("INTEGER", "2147483647"), ("Timestamp", "1"))
+        odd = (
+            ("INTEGER", "2147483648"),
+            ("INTEGER", "99999999999"),
+            ("INTEGER", "-1"),
+            ("FLOAT", "1"),
+            ("", "1"),
+            ("STRING", ""),
+        )
+        found = [self._any(kinds, odd) for _ in range(self._any((0, 1, 2), (13, 14)))]
+        return [
+            {"name": self._any([f"data{number}", "brand"], _ATTRIBUTES), "value": value, "dataType": kind}
+            for number, (kind, value) in enumerate(found)
+        ]
+
+    def _rare(self, *usual: str, odd: Sequence[str]) -> str | None:
+        if self._dice.random() < 0.85:
+            return None
+        found: str = self._any(usual, odd)
+        return found
+
     def made(self) -> dict[str, Any]:
         dice = self._dice
         is_purchase = dice.random() < 0.5
@@ -260,11 +283,13 @@ class _Maker:
             "dataProcessingOptions": self._any((None, [], ["LIMITED_DATA_USE"], ["limited data use"]), (["x"], [" "], [""])),
             "consent": None if self._is_odd() else self._consent(),
             "customAttributes": self._attributes() if dice.random() < 0.5 else None,
-            "customData": self._any([None], ([], [{"name": "a", "value": "1", "dataType": "INTEGER"}])),
-            "userAgent": self._any([None], ("", "Browser/1.0")),
-            "arefMeasurementTokens": self._any([None], ("", "ABCDEFGHIJ.1755712000000")),
-            "amazonAdEventKey": self._any([None], ("", "key")),
-            "partner": self._any([None], ("", "a partner")),
+            "customData": self._data() if dice.random() < 0.2 else None,
+            "userAgent": self._rare("Browser/1.0", "Mozilla/5.0 (é)", odd=("", "x" * 512, "x" * 513, " x ")),
+            "arefMeasurementTokens": self._rare(
+                _TOKENS, f"{_TOKENS}|{_TOKENS}", odd=("", "|", f"{_TOKENS}|", f"{_TOKENS}0")
+            ),
+            "amazonAdEventKey": self._rare("key", odd=TEXTS),
+            "partner": self._rare("a partner", odd=TEXTS),
         }
 
 
@@ -285,6 +310,18 @@ _UNKNOWN: tuple[tuple[Any, Any], ...] = (
     (["null", {"type": "record", "name": "Basket", "fields": [{"name": "items", "type": "int"}]}], {"items": 3}),
 )
 
+_DATUM: dict[str, Any] = {
+    "type": "record",
+    "name": "Datum",
+    "fields": [
+        {"name": "value", "type": "string"},
+        {"name": "name", "type": ["null", "string"]},
+        {
+            "name": "dataType",
+            "type": ["null", {"type": "enum", "name": "DataType", "symbols": ["STRING", "INTEGER", "FLOAT"]}],
+        },
+    ],
+}
 _SWAPPED: dict[str, tuple[Any, ...]] = {
     "eventType": (
         ["null", "string"],
@@ -306,6 +343,11 @@ _SWAPPED: dict[str, tuple[Any, ...]] = {
         {"type": "map", "values": "string"},
         ["null", {"type": "map", "values": ["null", "string"]}],
         ["null", {"type": "map", "values": ["string", "long"]}],
+    ),
+    "customData": (
+        {"type": "array", "items": _DATUM},
+        ["null", {"type": "array", "items": _DATUM | {"fields": _DATUM["fields"][:2]}}],
+        ["null", {"type": "map", "values": "string"}],
     ),
     "dataProcessingOptions": (["null", "string"], ["null", {"type": "array", "items": "string"}, "string"]),
 }

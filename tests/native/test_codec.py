@@ -92,6 +92,15 @@ def test_plain_samples_are_all_taken(contract: str) -> None:
         {"consent": dict.fromkeys(_GOOD["consent"]) | {"ipAddress": "8.8.8.8", "gpp": "DBACNYA~1YNN"}},
         {"consent": dict.fromkeys(_GOOD["consent"]) | {"ipAddress": "2a00:1450:4001:82a::200e"}},
         {"customAttributes": {f"attr{number}": "1" for number in range(13)}},
+        {"customData": [{"name": "items", "value": "2147483647", "dataType": "integer"}]},
+        {
+            "customData": [
+                {"name": "day", "value": "1", "dataType": "TIMESTAMP"},
+                {"name": "a", "value": "1", "dataType": None},
+            ]
+        },
+        {"userAgent": "Browser/1.0", "amazonAdEventKey": "key", "partner": "a partner"},
+        {"userAgent": "x" * 512, "arefMeasurementTokens": "ABCDEFGHIJ.1755712000000|0123456789.1755712000000"},
     ],
     ids=lambda change: "-".join(change) or "nothing",
 )
@@ -123,7 +132,12 @@ def test_what_is_taken(change: dict[str, Any]) -> None:
         ({"consent": _GOOD["consent"] | {"tcf": "CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAA1"}}, "consent"),
         ({"customAttributes": {"b r": "1"}}, "attributes"),
         ({"customAttributes": {f"attr{number}": "1" for number in range(14)}}, "attributes"),
-        ({"userAgent": "Browser/1.0"}, "rare"),
+        ({"userAgent": "x" * 513}, "rare"),
+        ({"userAgent": "Browser/1.0 "}, "rare"),
+        ({"arefMeasurementTokens": "ABCDEFGHIJ.1755712000000|ABCDEFGHIJ"}, "rare"),
+        ({"customData": [{"name": "items", "value": "2147483648", "dataType": "INTEGER"}]}, "attributes"),
+        ({"customData": [{"name": "items", "value": "1", "dataType": "FLOAT"}]}, "rule"),
+        ({"customData": [{"name": "brand", "value": "1", "dataType": None}]}, "attributes"),
     ],
     ids=lambda told: told if isinstance(told, str) else "-".join(told),
 )
