@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -19,8 +20,11 @@ from connector.cli.samples import samples
 from connector.codec import BatchCodec
 from connector.core.letters import DEDUPE_ID_HEADER
 from connector.intake import Accepted, Intake, Origin
+from connector.mapping.plan import Mapper
 from connector.model import Flaw, TopicPartition
+from tests import fuzz
 from tests.avro.samples import AT_MS, EVENT, Known, ours, with_field, written
+from tests.mapping.support import ORDER, example, read_file
 from tests.native.events import CONTRACTS, KEYS, Beside, Taken, values
 
 _GOOD = (
@@ -44,7 +48,7 @@ def _read(beside: Beside, *events: dict[str, Any], writer: Any = None) -> int:
     return beside.accepted - before
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**32), contract=st.sampled_from(sorted(CONTRACTS)), keys=st.sampled_from(KEYS))
 def test_of_any_schema_and_any_event(seed: int, contract: str, keys: tuple[str, ...]) -> None:
     writer, made = values(Random(seed), 25)
@@ -200,6 +204,56 @@ def test_a_schema_that_is_not_straight_has_no_codec(fields: int) -> None:
     own = {"tree": {"below": None}} if fields == 1 else {each["name"]: 1 for each in many}
     assert _read(beside, _GOOD | own, writer=writer) == 0
     assert not beside.codec.declined
+
+
+def test_a_mapping_file_leaves_everything_to_python() -> None:
+    text, writer = example("order")
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=writer), Mapper(read_file(text)))
+    value = written(writer, ORDER)
+    decoder.decode(Taken(value))
+    assert decoder.is_known(value[:5])
+    codec = BatchCodec(Codec, decoder, CONTRACTS["ads NA"](), ("clientDedupeId",))
+    assert codec.read([Taken(value)], [value]) == Accepted.none(1)
+
+
+@pytest.mark.parametrize(
+    ("framing", "prefix"), [(Framing.GLUE, b"\x03\x00"), (Framing.SINGLE_OBJECT, b"\xc3\x01"), (Framing.PLAIN, b"")]
+)
+def test_other_framings_are_read_and_compressed_values_are_left_to_python(framing: Framing, prefix: bytes) -> None:
+    name = {Framing.GLUE: bytes(16), Framing.SINGLE_OBJECT: bytes(8), Framing.PLAIN: b""}[framing]
+
+    class _OneSchema:
+        def definitions(self, schema_id: object, waited: float) -> list[Any]:
+            return [ours()]
+
+        def check(self) -> None: ...
+
+    beside = Beside(EventDecoder(framing, _OneSchema()), CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
+    body = EventEncoder().encode(_GOOD)
+    packed = b"\x03\x05" + name + zlib.compress(body)
+    poll = beside.read([Taken(prefix + name + body), Taken(packed if framing is Framing.GLUE else prefix + name + body)])
+    assert len(set(map(str, poll.payloads))) == 1
+    assert beside.accepted == (1 if framing is Framing.GLUE else 2)
+
+
+def test_records_of_several_schemas_in_one_poll_keep_their_order() -> None:
+    other = with_field("value", name="value", type=["null", "float"])
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=ours(), id2=other))
+    beside = Beside(decoder, CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
+    given = [
+        written(ours() if at % 3 else other, _GOOD | {"clientDedupeId": f"id{at + 1}", "value": 0.5}, 1 if at % 3 else 2)
+        for at in range(20)
+    ]
+    poll = beside.read([Taken(None), *map(Taken, given), Taken(b"no Avro")])
+    ids = [json.loads(payload)["eventId"] for payload in poll.payloads if isinstance(payload, bytes)]
+    assert ids == [f"id{at + 1}" for at in range(20)]
+    assert beside.accepted == 20
+
+
+def test_a_small_helping_of_the_fuzzer() -> None:
+    met = fuzz.codec(3_000, 7)
+    assert met["records"] == 3_000
+    assert met["taken by native code"] > 100
 
 
 def _fills(count: Callable[[], None]) -> Callable[[dict[str, Any]], Codec]:
