@@ -62,6 +62,7 @@ fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing
 	$(BIN)/python -X faulthandler -m tests.fuzz framings
 	$(BIN)/python -X faulthandler -m tests.fuzz mappings
 	$(BIN)/python -X faulthandler -m tests.fuzz answers
+	[ ! -e $(VENV)/.native ] || $(BIN)/python -X faulthandler -m tests.fuzz codec
 
 simulate: $(VENV)/.test-tools ## play the whole connector on virtual time, with faults, from seeds: SEEDS=1-3000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

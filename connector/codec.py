@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from connector.amazon.contract import Contract
 from connector.amazon.straight import StraightLine
 from connector.avro.decoding import EventDecoder
-from connector.avro.layout import PARTS, Layout, Part
+from connector.avro.layout import PARTS, Layout, Part, Remembered
 from connector.core.dedupe import packed
 from connector.intake import Accepted, identity
 from connector.nothing import DISGUISED
@@ -116,14 +116,16 @@ class BatchCodec:
         return self._codecs[name]
 
     def _made(self, layout: Layout) -> NativeCodec | None:
-        parts = [PARTS[name] for name in self._key_fields]
+        parts = [PARTS.get(name, Part.ABSENT) for name in self._key_fields]
         if not set(parts) <= _KEY_PARTS:
             return None
         line = self._line
+        pieces = [(lead, PARTS[name], trail) for lead, name, trail in line.pieces]
+        known = {part for _, part, _ in pieces} | {0, Part.CUSTOM_DATA}
         terms = {
-            "record": layout.record,
+            "record": ("record", [(part if part in known else Part.ABSENT, node) for part, node in layout.fields]),
             "units_per_millisecond": layout.units_per_millisecond,
-            "pieces": [(lead, PARTS[name]) for lead, name in line.pieces],
+            "pieces": pieces,
             "tail": line.tail,
             "match_key": line.match_key,
             "attribute": line.attribute,
@@ -173,8 +175,9 @@ class _Filled:
             given = self._layout.remembered[part](value)
         except Exception:  # noqa: BLE001 - what cannot be read is left to Python
             return None
-        if part == Part.KEY_TYPE:
-            made = self._line.match_key_type(given)
+        if part in (Remembered.KEY_TYPE, Remembered.DATA_TYPE):
+            of = self._line.match_key_type if part == Remembered.KEY_TYPE else self._line.data_type
+            made = of(given)
             return None if made is None else (*made, None)
         name = self._names[part]
         made = self._line.made(name, given)

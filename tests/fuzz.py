@@ -3,7 +3,8 @@
 ``python -m tests.fuzz records`` damages records with a schema id and plain ones, of writers' schemas of many
 shapes, and gives them to the real decoder, contract, keys and pipeline; ``python -m tests.fuzz framings`` does so
 with records and headers in every framing, and ``python -m tests.fuzz mappings`` with records that mapping files make
-events of; ``python -m tests.fuzz answers`` damages Amazon's answers of both contracts.
+events of; ``python -m tests.fuzz answers`` damages Amazon's answers of both contracts. ``python -m tests.fuzz codec``
+reads damaged records in native code and in Python, and compares.
 A seed makes a run the same each time. Compiled code reads the bytes: a crash of it is the end of the process.
 """
 
@@ -53,7 +54,7 @@ from tests.core.builders import DAY_MS, NOW_MS, PLACE, key_of
 from tests.core.conversation import accounted_for
 from tests.mapping.support import CHARGE, ORDER, SIGN_UP, TILL, example, read_file
 
-__all__ = ["Broken", "answers", "main", "records"]
+__all__ = ["Broken", "answers", "codec", "main", "records"]
 
 _AT_ONCE = 500
 _SLOWEST_SECONDS = 5.0
@@ -646,6 +647,41 @@ def _events(dice: Random, bench: Bench, offset: int) -> Poll:
     return poll
 
 
+# ---- the native codec
+
+_SCHEMA_RECORDS = 1_000
+"""Records of one writer's schema, one contract and one key."""
+
+
+def codec(count: int, seed: int) -> Counter[str]:
+    """Read so many records both ways, two thirds of them damaged; return how often each fate was met.
+
+    Raises `Broken` if native code makes of one what Python does not make.
+    """
+    from tests.native.events import CONTRACTS, KEYS, Beside, Taken, values  # noqa: PLC0415 - the crate may not be there
+
+    dice, met = Random(seed), Counter[str]()
+    while met["records"] < count:
+        writer, good = values(dice, 100)
+        if not good:
+            continue
+        make, keys = CONTRACTS[dice.choice(sorted(CONTRACTS))], dice.choice(KEYS)
+        beside = Beside(EventDecoder(Framing.CONFLUENT, _Schemas({1: writer})), make(), make(), keys)
+        beside.read([Taken(good[0])])
+        given = list(islice(_every_bit_and_cut(good[:1]), dice.choice((0, 0, 0, _SCHEMA_RECORDS))))
+        while len(given) < min(_SCHEMA_RECORDS, count - met["records"]):
+            given.append(dice.choice(good) if dice.random() < 0.3 else _damaged(dice, good))
+        try:
+            poll = beside.read([Taken(value, number) for number, value in enumerate(given)])
+        except AssertionError as error:
+            raise Broken(f"native code and Python differ: {error}") from error
+        met["records"] += len(given)
+        met["events"] += sum(isinstance(payload, bytes) for payload in poll.payloads)
+        met["taken by native code"] += beside.accepted
+        met.update({f"declined: {reason}": times for reason, times in beside.codec.declined.items()})
+    return met
+
+
 # ---- by hand
 
 
@@ -654,6 +690,7 @@ _RUNS: dict[str, Callable[[int, int], Counter[str]]] = {
     "framings": lambda count, seed: records(count, seed, _framings),
     "mappings": lambda count, seed: records(count, seed, _mappings),
     "answers": answers,
+    "codec": codec,
 }
 
 
@@ -661,10 +698,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of them, and print what was met."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("what", choices=tuple(_RUNS))
-    parser.add_argument("--count", type=int, default=None, help="default: 1000000 records, 100000 of the others")
+    parser.add_argument(
+        "--count", type=int, default=None, help="default: 1000000 records, and for the codec; 100000 of the others"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    count = options.count or (1_000_000 if options.what == "records" else 100_000)
+    count = options.count or (1_000_000 if options.what in ("records", "codec") else 100_000)
     began, before = time.monotonic(), _peak_bytes()
     met = _RUNS[options.what](count, options.seed)
     grown = _peak_bytes() - before

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -118,6 +119,20 @@ def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.
     assert (lines[0]["first"], lines[0]["last"], lines[0]["copies"]) == ("conversions-0@3", "conversions-0@300", 100)
     assert "DEDUPE_KEY" in lines[0]["message"]
     assert [line.get("left_out") for line in lines] == [None, None, 1, 1]
+
+
+@pytest.mark.usefixtures("loggers_of_pytest")
+def test_native_code_that_is_given_up_is_said_and_counted_as_is_what_it_declines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    telling = Telemetry()
+    telling.watch(Pipeline(POLICY), object(), codec=SimpleNamespace(declined={"match-keys": 3}))
+    telling.codec_distrusted("different")
+
+    (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (line["level"], line["event"], line["reason"]) == ("warning", "codec_distrusted", "different")
+    assert "Python reads all records" in line["message"]
+    assert shown(telling, "connector_codec_distrusted_total") == [1]
+    assert shown(telling, "connector_codec_declined_total") == [3]
 
 
 def test_a_registry_that_refuses_us_needs_an_operator_and_one_that_is_away_does_not() -> None:

@@ -36,6 +36,11 @@ _ORDINARY, _PURCHASE = 0, 1
 _HASHED, _RAW, _MATCH_ID = 1, 2, 3
 """What the codec is told besides, of an event type and of a match key type."""
 
+_OTHER, _INTEGER = 0, 1
+"""The same of a type of custom data."""
+
+_TRAFFIC: Final = ("userAgent", "arefMeasurementTokens", "amazonAdEventKey", "partner")
+
 _ANY_TEXT: Final = "any text: é"
 """A value of a custom attribute that is not of letters, digits and underscores alone."""
 
@@ -55,14 +60,14 @@ class StraightLine:
         self._limited_data_use = orjson.dumps(full["dataProcessingOptions"])
         attribute = next(value for name, value in full.items() if name not in required and _is_list_of_dicts(value))[0]
         self.pieces, self.tail = _pieces(full, required)
-        """The bytes before each input, with the input's name, and the bytes after the last one."""
+        """The bytes before each input, its name, and the bytes after it; and those at the end."""
         probe = self._cleaned({})
         if probe is None:
             raise ValueError("the rules have something to say about the probe")
         self.match_key = _split(probe.match_keys[0], "EMAIL", _DIGEST)
         """The bytes around a match key's type and value."""
-        self.attribute = _split(attribute, _mark("name"), _mark("value"))
-        """The bytes around a custom attribute's name and value."""
+        self.attribute = _split_attribute(attribute)
+        """The bytes before a custom attribute's name, its type if that is sent, and its value, and those at the end."""
         limits = contract.limits
         self.most_match_keys = limits.most_match_keys
         self.most_attributes = limits.custom.most
@@ -102,6 +107,14 @@ class StraightLine:
         kind = fields.match_keys[0]["type"]
         return orjson.dumps(kind), _HASHED if kind in PERSONAL else _MATCH_ID if kind == "MATCH_ID" else _RAW
 
+    def data_type(self, given: object) -> tuple[bytes, int] | None:
+        """Return the JSON of a type of custom data, and whether only a number may have it; None as in `made`."""
+        fields = self._cleaned({"customData": [{"name": "a", "value": "1", "dataType": given}]})
+        if fields is None:
+            return None
+        kind = fields.custom[0][1]
+        return orjson.dumps(kind), _INTEGER if kind == "INTEGER" else _OTHER
+
     def _cleaned(self, inputs: dict[str, object]) -> Fields | None:
         before = self._rules.adjustments.total()
         fields = self._rules.clean(_PROBE | inputs)
@@ -126,8 +139,8 @@ def _marked(*, with_optional: bool) -> Fields:
         country=_mark("countryCode"),
         limited_data_use=with_optional,
         consent=_mark("consent") if with_optional else None,
-        custom=[(_mark("name"), "STRING", _mark("value"))] if with_optional else [],
-        traffic=None,
+        custom=[(_mark("attribute"), _mark("type"), _mark("text"))] if with_optional else [],
+        traffic={name: _mark(name) for name in _TRAFFIC} if with_optional else None,
         data_set=None,
     )
 
@@ -136,25 +149,30 @@ def _is_list_of_dicts(value: object) -> bool:
     return isinstance(value, list) and isinstance(value[0], dict)
 
 
-def _pieces(full: dict[str, Any], required: Collection[str]) -> tuple[list[tuple[bytes, str]], bytes]:
-    """Return the bytes before each input of an event that is laid out, and those after the last one."""
-    pieces: list[tuple[bytes, str]] = []
+def _pieces(full: dict[str, Any], required: Collection[str]) -> tuple[list[tuple[bytes, str, bytes]], bytes]:
+    """Return the bytes before each input of an event, its name and the bytes after it; and the bytes at the end."""
+    pieces: list[tuple[bytes, str, bytes]] = []
     lead = b"{"
     for name, value in full.items():
         if pieces:
             lead += b","
         lead += orjson.dumps(name) + b":"
-        found = list(_split_at_marks(orjson.dumps(value)))
-        if name not in required:
+        *marked, (trail, _) = _split_at_marks(orjson.dumps(value))
+        if name in required:
+            for before, each in marked:
+                pieces.append((lead + before, each, b""))
+                lead = b""
+            lead += trail
+        else:
             if lead[:1] != b",":
                 raise ValueError("an optional field follows a field that is not an input")
-            if isinstance(value, list | dict):
-                found = [(b"", "customAttributes" if _is_list_of_dicts(value) else "dataProcessingOptions"), (b"", "")]
-        for before, each in found:
-            lead += before
-            if each:
-                pieces.append((lead, each))
-                lead = b""
+            if _is_list_of_dicts(value):
+                pieces.append((lead, "customAttributes", b""))
+            elif marked:
+                pieces.append((lead + marked[0][0], marked[0][1], trail))
+            else:
+                pieces.append((lead, "dataProcessingOptions", b""))
+            lead = b""
     return pieces, lead + b"}"
 
 
@@ -178,3 +196,12 @@ def _split(value: object, *texts: str) -> tuple[bytes, ...]:
             raise ValueError("a text is not where it was put")
         around.append(before)
     return (*around, rest)
+
+
+def _split_attribute(attribute: object) -> tuple[bytes, bytes | None, bytes, bytes]:
+    name, kind, text = (_mark(each) for each in ("attribute", "type", "text"))
+    if orjson.dumps(kind) not in orjson.dumps(attribute):
+        before, between, end = _split(attribute, name, text)
+        return before, None, between, end
+    before, before_kind, before_text, end = _split(attribute, name, kind, text)
+    return before, before_kind, before_text, end

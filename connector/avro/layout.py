@@ -6,7 +6,7 @@ that the codec can read by a look at each field in turn; `connector.avro.decodin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -17,16 +17,21 @@ from connector.avro.inputs import Target, branches_of, fields_by_input
 from connector.avro.logical import Conversion, time_units
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
 
-__all__ = ["Layout", "Part", "layout_of"]
+__all__ = ["PARTS", "Layout", "Part", "Remembered", "layout_of"]
 
 
 class Part:
     """Numbers of the parts of an event, as ``native/src/codec.rs`` knows them."""
 
     NAME, EVENT_TYPE, SOURCE, COUNTRY, CURRENCY, OPTIONS = range(1, 7)
-    ID, TIME, MATCH_KEYS, VALUE, UNITS, CONSENT, ATTRIBUTES, ABSENT = range(7, 15)
-    KEY_TYPE = 7
-    """The one part of a match key that is remembered, by its number among what is."""
+    ID, TIME, MATCH_KEYS, VALUE, UNITS, CONSENT, ATTRIBUTES, CUSTOM_DATA = range(7, 15)
+    USER_AGENT, TOKENS, AD_EVENT_KEY, PARTNER, ABSENT = range(15, 20)
+
+
+class Remembered:
+    """Numbers of what is remembered besides the first parts: types within match keys and custom data."""
+
+    KEY_TYPE, DATA_TYPE = Part.OPTIONS + 1, Part.OPTIONS + 2
 
 
 PARTS: Final[Mapping[str, int]] = {
@@ -43,14 +48,20 @@ PARTS: Final[Mapping[str, int]] = {
     "unitsSold": Part.UNITS,
     "consent": Part.CONSENT,
     "customAttributes": Part.ATTRIBUTES,
+    "customData": Part.CUSTOM_DATA,
+    "userAgent": Part.USER_AGENT,
+    "arefMeasurementTokens": Part.TOKENS,
+    "amazonAdEventKey": Part.AD_EVENT_KEY,
+    "partner": Part.PARTNER,
 }
-"""The inputs that the codec reads. A record with another one is left to Python."""
+"""The inputs by their names. A record with another one is left to Python."""
 
 _WITHIN: Final[Mapping[str, Mapping[str, int]]] = {
     "matchKeys": {"type": 1, "value": 2},
+    "customData": {"name": 1, "value": 2, "dataType": 3},
     "consent": {"ipAddress": 1, "amznAdStorage": 2, "amznUserData": 3, "tcf": 4, "gpp": 5},
 }
-_READ_BESIDES: Final = {"matchKeys": {"values"}, "consent": {"geo", "amazonConsent"}}
+_READ_BESIDES: Final[Mapping[str, Collection[str]]] = {"matchKeys": {"values"}, "consent": {"geo", "amazonConsent"}}
 """Fields that are no inputs of ours, and that the rules read all the same."""
 _REQUIRED: Final = {"name", "eventType", "eventActionSource", "countryCode", "timestamp", "matchKeys"}
 """Without one of these every record is a dead letter."""
@@ -68,7 +79,8 @@ Node = tuple[Any, ...]
 class Layout:
     """The layout of the values of a schema."""
 
-    record: Node
+    fields: Sequence[tuple[int, Node]]
+    """The part of the event that each field is, and the field's type."""
     units_per_millisecond: int
     remembered: Mapping[int, Callable[[bytes], object]]
     """Reads the bytes of a field alone, for each part that is remembered; returns its input. Raises what fastavro
@@ -108,9 +120,11 @@ def _layout(writer: WriterSchema, record: Json, convert: Conversion | None, inpu
         if name is not None and 0 < part <= Part.OPTIONS:
             remembered[part] = _reader(used, name, convert)
         if name == "matchKeys":
-            remembered[Part.KEY_TYPE] = _key_type_reader(writer, field["type"], used)
+            remembered[Remembered.KEY_TYPE] = _reader_within(writer, field["type"], used, "type")
+        if name == "customData":
+            remembered[Remembered.DATA_TYPE] = _reader_within(writer, field["type"], used, "dataType")
     units = time_units(branches_of(writer, given["timestamp"]["type"]))
-    return Layout(("record", fields), units, remembered)
+    return Layout(fields, units, remembered)
 
 
 def _has_twice(record: Json) -> bool:
@@ -130,7 +144,7 @@ def _parts_within(writer: WriterSchema, name: str | None, schema: Json, inputs: 
     if len(records) > 1 or any(map(_has_twice, records)):
         raise _NotStraight
     fields = records[0]["fields"] if records else []
-    if not _READ_BESIDES[name].isdisjoint(field["name"] for field in fields):
+    if any(field["name"] in _READ_BESIDES.get(name, ()) for field in fields):
         raise _NotStraight
     given = fields_by_input(fields, inputs.fields[name])
     return {id(field): _WITHIN[name][ours] for ours, field in given.items()}
@@ -185,13 +199,16 @@ def _reader(used: Json, name: str, convert: Conversion | None) -> Callable[[byte
     return read
 
 
-def _key_type_reader(writer: WriterSchema, schema: Json, used: Json) -> Callable[[bytes], object]:
+def _reader_within(writer: WriterSchema, schema: Json, used: Json, name: str) -> Callable[[bytes], object]:
+    """Return what reads the bytes of one field of the records in an array; it raises where there is no such field."""
     branches: Sequence[Json] = used["type"] if isinstance(used["type"], list) else [used["type"]]
-    arrays = [each for each in branches if isinstance(each, dict) and each["type"] == "array"]
-    if len(arrays) != 1 or not isinstance(arrays[0]["items"], dict) or arrays[0]["items"]["type"] not in RECORDS:
-        raise _NotStraight
-    (record,) = _records(writer, schema)
-    position = next((at for at, field in enumerate(record["fields"]) if field["name"] == "type"), None)
-    if position is None:
-        raise _NotStraight
-    return _reader(arrays[0]["items"]["fields"][position], "type", None)
+    items = [each["items"] for each in branches if isinstance(each, dict) and each["type"] == "array"]
+    records = [each for each in items if isinstance(each, dict) and each["type"] in RECORDS]
+    names = [field["name"] for each in _records(writer, schema) for field in each["fields"]]
+    if len(records) != 1 or name not in names:
+        return _unreadable
+    return _reader(records[0]["fields"][names.index(name)], name, None)
+
+
+def _unreadable(_value: bytes) -> object:
+    raise LookupError

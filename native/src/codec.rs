@@ -73,14 +73,24 @@ const VALUE: usize = 10;
 const UNITS: usize = 11;
 const CONSENT: usize = 12;
 const ATTRIBUTES: usize = 13;
-const ABSENT: usize = 14;
-/// The memo of match key types; those of the parts are before it.
+const CUSTOM_DATA: usize = 14;
+const USER_AGENT: usize = 15;
+const TOKENS: usize = 16;
+const PARTNER: usize = 18;
+const ABSENT: usize = 19;
+/// Parts that are sent as they came: `USER_AGENT`, `TOKENS`, the ad event's key, `PARTNER`.
+const TRAFFIC: usize = PARTNER + 1 - USER_AGENT;
+/// The memos of match key types and of types of custom data; those of the parts are before them.
 const KEY_TYPES: usize = OPTIONS;
-const MEMOS: usize = KEY_TYPES + 1;
+const DATA_TYPES: usize = KEY_TYPES + 1;
+const MEMOS: usize = DATA_TYPES + 1;
 
-// Parts of a match key, and of a consent.
+// Parts of a match key, of an item of custom data, and of a consent.
 const KEY_TYPE: usize = 1;
 const KEY_VALUE: usize = 2;
+const DATA_NAME: usize = 1;
+const DATA_VALUE: usize = 2;
+const DATA_TYPE: usize = 3;
 const CONSENT_PARTS: usize = 5;
 
 /// Entries after which a memo is emptied, and the longest field that one remembers.
@@ -88,7 +98,8 @@ const MOST_ENTRIES: usize = 4_096;
 const MOST_REMEMBERED_BYTES: usize = 256;
 
 const MOST_MATCH_KEYS: usize = 15;
-const MOST_ATTRIBUTES: usize = 13;
+/// Characters of the longest value of a custom attribute, in either contract.
+const MOST_ATTRIBUTE_TEXT: usize = 256;
 const MOST_UNITS: i64 = (1 << 31) - 1;
 
 // What an entry of a memo says besides.
@@ -96,14 +107,16 @@ const PURCHASE: u8 = 1;
 const HASHED: u8 = 1;
 const RAW: u8 = 2;
 const MATCH_ID: u8 = 3;
+const INTEGER: u8 = 1;
 
 /// What the rules make of a field: JSON, what kind it is, and what it is in a dedupe key. None: leave the record to them.
 type Entry = Option<(Vec<u8>, u8, Option<Vec<u8>>)>;
 
-/// A part of the payload, and the bytes before it.
+/// A part of the payload, and the bytes around it.
 struct Piece {
     lead: Vec<u8>,
     part: usize,
+    trail: Vec<u8>,
 }
 
 #[pyclass]
@@ -113,7 +126,8 @@ pub struct Codec {
     pieces: Vec<Piece>,
     tail: Vec<u8>,
     match_key: [Vec<u8>; 3],
-    attribute: [Vec<u8>; 3],
+    /// The bytes before name, type and value, and at the end; without a type where the contract has none.
+    attribute: (Vec<u8>, Option<Vec<u8>>, Vec<u8>, Vec<u8>),
     most_match_keys: usize,
     most_attributes: usize,
     any_attribute_text: bool,
@@ -153,6 +167,8 @@ struct Found<'a, 'n> {
     match_keys: Option<(&'n Node, Cursor<'a>)>,
     consent: Option<(&'n Node, Cursor<'a>)>,
     attributes: Option<(&'n Node, Cursor<'a>)>,
+    custom_data: Option<(&'n Node, Cursor<'a>)>,
+    traffic: [Option<&'a str>; TRAFFIC],
 }
 
 /// A text or null; another type is declined.
@@ -220,6 +236,33 @@ fn is_gpp(text: &str) -> bool {
         && sections.all(|each| is_privacy_string(each) || (matches!(each.as_bytes(), [b'B'..=b'Z', ..]) && is_segments(each)))
 }
 
+const MOST_USER_AGENT: usize = 512;
+const LONGEST_TOKENS: usize = 16_384;
+
+fn is_token_pair(pair: &str) -> bool {
+    let pair = pair.as_bytes();
+    pair.len() == 24
+        && pair[..10].iter().all(u8::is_ascii_alphanumeric)
+        && pair[10] == b'.'
+        && pair[11..].iter().all(u8::is_ascii_digit)
+}
+
+/// Whether all of a text about ad and device is sent (`connector/amazon/rules.py`).
+fn is_traffic(part: usize, text: &str) -> bool {
+    match part {
+        USER_AGENT => text.chars().count() <= MOST_USER_AGENT,
+        TOKENS => text.len() <= LONGEST_TOKENS && text.split('|').all(is_token_pair),
+        _ => true,
+    }
+}
+
+/// Whether a text is a whole number of 32 bits without a sign.
+fn is_int32(text: &str) -> bool {
+    (1..=10).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<i64>().is_ok_and(|number| number < 1 << 31)
+}
+
 impl Codec {
     /// Whether a text is an id or a raw match key about which the rules have nothing to say (`connector/nothing.py`).
     fn is_plain(&self, text: &[u8]) -> bool {
@@ -274,6 +317,8 @@ impl Codec {
             match_keys: None,
             consent: None,
             attributes: None,
+            custom_data: None,
+            traffic: [None; TRAFFIC],
         };
         let mut time_ms = None;
         for Field { part, node } in &self.fields {
@@ -321,6 +366,14 @@ impl Codec {
                     cursor.skip(node)?;
                     found.attributes = Some((node, here));
                 }
+                CUSTOM_DATA => {
+                    cursor.skip(node)?;
+                    found.custom_data = Some((node, here));
+                }
+                USER_AGENT..=PARTNER => {
+                    found.traffic[part - USER_AGENT] =
+                        text_or_null(node, &mut cursor, Why::Rare)?.filter(|text| !text.is_empty());
+                }
                 ABSENT => {
                     if !matches!(cursor.branch(node)?, Node::Null) {
                         return decline(Why::Rare);
@@ -351,7 +404,7 @@ impl Codec {
         }
         let key = self.key(&self.key_parts, &found)?;
         let mut hole = None;
-        for Piece { lead, part } in &self.pieces {
+        for Piece { lead, part, trail } in &self.pieces {
             let before = out.len();
             out.extend_from_slice(lead);
             let is_there = match *part {
@@ -389,6 +442,14 @@ impl Codec {
                 }
                 CONSENT => self.consent(&found, out)?,
                 ATTRIBUTES => self.attributes(&found, out)?,
+                USER_AGENT..=PARTNER => match found.traffic[part - USER_AGENT] {
+                    Some(text) if is_trim(text) && is_traffic(*part, text) => {
+                        json::text(text, out)?;
+                        true
+                    }
+                    Some(_) => return decline(Why::Rare),
+                    None => false,
+                },
                 part => match self.part(part, &found)? {
                     Some((made, _, _)) if made.is_empty() => false,
                     Some(_) if part == CURRENCY && !is_purchase => return decline(Why::Rule),
@@ -400,7 +461,9 @@ impl Codec {
                     None => return decline(Why::Rule),
                 },
             };
-            if !is_there {
+            if is_there {
+                out.extend_from_slice(trail);
+            } else {
                 out.truncate(before);
             }
         }
@@ -569,45 +632,98 @@ impl Codec {
         Ok(true)
     }
 
-    /// Write the custom attributes; return whether there is any.
+    /// Write custom data and attributes, in this order; return whether there is any.
     fn attributes(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<bool> {
-        let Some((node, mut cursor)) = found.attributes else { return Ok(false) };
-        let value = match cursor.branch(node)? {
-            Node::Null => return Ok(false),
-            Node::Map(value) => value,
-            _ => return decline(Why::Attributes),
-        };
-        let count = cursor.block()?;
-        if count == 0 {
+        let mut names = Vec::new();
+        if let Some((node, mut cursor)) = found.custom_data {
+            match cursor.branch(node)? {
+                Node::Null => {}
+                Node::Array(item) => self.typed_attributes(item, &mut cursor, &mut names, out)?,
+                _ => return decline(Why::Attributes),
+            }
+        }
+        if let Some((node, mut cursor)) = found.attributes {
+            match cursor.branch(node)? {
+                Node::Null => {}
+                Node::Map(value) => self.untyped_attributes(value, &mut cursor, &mut names, out)?,
+                _ => return decline(Why::Attributes),
+            }
+        }
+        if names.is_empty() {
             return Ok(false);
         }
-        if count > self.most_attributes {
-            return decline(Why::Attributes);
-        }
-        let mut names = [""; MOST_ATTRIBUTES];
-        for number in 0..count {
-            let name = cursor.text()?;
-            let Some(text) = text_or_null(value, &mut cursor, Why::Attributes)? else { return decline(Why::Attributes) };
-            if name.is_empty() || !name.bytes().all(is_word) || names[..number].contains(&name) {
-                return decline(Why::Attributes);
-            }
-            names[number] = name;
-            let has_form = if self.any_attribute_text { is_trim(text) } else { text.bytes().all(is_word) };
-            if text.is_empty() || !has_form || text.chars().count() > MOST_REMEMBERED_BYTES {
-                return decline(Why::Attributes);
-            }
-            out.push(if number > 0 { b',' } else { b'[' });
-            out.extend_from_slice(&self.attribute[0]);
-            json::text(name, out)?;
-            out.extend_from_slice(&self.attribute[1]);
-            json::text(text, out)?;
-            out.extend_from_slice(&self.attribute[2]);
-        }
         out.push(b']');
-        if cursor.block()? != 0 {
+        Ok(true)
+    }
+
+    fn typed_attributes<'a>(&self, item: &Node, cursor: &mut Cursor<'a>, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
+        let Node::Record(fields) = item else { return decline(Why::Attributes) };
+        let count = cursor.block()?;
+        for _ in 0..count {
+            let (mut name, mut value, mut kind) = (None, None, None);
+            for Field { part, node } in fields {
+                let from = cursor.at;
+                match *part {
+                    DATA_NAME => name = text_or_null(node, cursor, Why::Attributes)?,
+                    DATA_VALUE => value = text_or_null(node, cursor, Why::Attributes)?,
+                    DATA_TYPE => {
+                        cursor.skip(node)?;
+                        kind = Some(self.remembered(DATA_TYPES, cursor.bytes, from, cursor.at)?);
+                    }
+                    _ => cursor.skip(node)?,
+                }
+            }
+            let (Some(name), Some(value), Some((kind, how, _))) = (name, value, kind) else {
+                return decline(Why::Attributes);
+            };
+            if *how == INTEGER && !is_int32(value) {
+                return decline(Why::Attributes);
+            }
+            self.attribute(name, kind, value, names, out)?;
+        }
+        if count > 0 && cursor.block()? != 0 {
             return decline(Why::Attributes); // a second block
         }
-        Ok(true)
+        Ok(())
+    }
+
+    fn untyped_attributes<'a>(&self, value: &Node, cursor: &mut Cursor<'a>, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
+        let count = cursor.block()?;
+        for _ in 0..count {
+            let name = cursor.text()?;
+            let Some(text) = text_or_null(value, cursor, Why::Attributes)? else { return decline(Why::Attributes) };
+            self.attribute(name, b"\"STRING\"", text, names, out)?;
+        }
+        if count > 0 && cursor.block()? != 0 {
+            return decline(Why::Attributes); // a second block
+        }
+        Ok(())
+    }
+
+    fn attribute<'a>(&self, name: &'a str, kind: &[u8], value: &str, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
+        let has_form = if self.any_attribute_text { is_trim(value) } else { value.bytes().all(is_word) };
+        let is_sent = !name.is_empty()
+            && name.bytes().all(is_word)
+            && !names.contains(&name)
+            && names.len() < self.most_attributes
+            && !value.is_empty()
+            && value.chars().count() <= MOST_ATTRIBUTE_TEXT;
+        if !has_form || !is_sent {
+            return decline(Why::Attributes);
+        }
+        out.push(if names.is_empty() { b'[' } else { b',' });
+        names.push(name);
+        let (before_name, before_kind, before_value, end) = &self.attribute;
+        out.extend_from_slice(before_name);
+        json::text(name, out)?;
+        if let Some(before_kind) = before_kind {
+            out.extend_from_slice(before_kind);
+            out.extend_from_slice(kind);
+        }
+        out.extend_from_slice(before_value);
+        json::text(value, out)?;
+        out.extend_from_slice(end);
+        Ok(())
     }
 }
 
@@ -619,10 +735,10 @@ type Columns<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>,
 struct Terms<'py> {
     record: Bound<'py, PyAny>,
     units_per_millisecond: i64,
-    pieces: Vec<(Vec<u8>, usize)>,
+    pieces: Vec<(Vec<u8>, usize, Vec<u8>)>,
     tail: Vec<u8>,
     match_key: [Vec<u8>; 3],
-    attribute: [Vec<u8>; 3],
+    attribute: (Vec<u8>, Option<Vec<u8>>, Vec<u8>, Vec<u8>),
     most_match_keys: usize,
     most_attributes: usize,
     any_attribute_text: bool,
@@ -642,9 +758,9 @@ impl Codec {
     fn new(terms: Terms<'_>) -> PyResult<Self> {
         let refused = |why| Err(pyo3::exceptions::PyValueError::new_err(why));
         let Node::Record(fields) = Node::read(&terms.record)? else { return refused("an event is a record") };
-        let is_known = |part: &usize| (1..=ATTRIBUTES).contains(part);
+        let is_known = |part: &usize| (1..ABSENT).contains(part);
         let is_key = |part: &usize| (1..OPTIONS).contains(part) || *part == ID;
-        if !terms.pieces.iter().all(|(_, part)| is_known(part)) || terms.units_per_millisecond < 1 {
+        if !terms.pieces.iter().all(|(_, part, _)| is_known(part)) || terms.units_per_millisecond < 1 {
             return refused("a part that is not known");
         }
         if terms.key_parts.is_empty() || !terms.key_parts.iter().chain(&terms.id_parts).all(is_key) {
@@ -653,12 +769,12 @@ impl Codec {
         Ok(Codec {
             fields,
             units_per_millisecond: terms.units_per_millisecond,
-            pieces: terms.pieces.into_iter().map(|(lead, part)| Piece { lead, part }).collect(),
+            pieces: terms.pieces.into_iter().map(|(lead, part, trail)| Piece { lead, part, trail }).collect(),
             tail: terms.tail,
             match_key: terms.match_key,
             attribute: terms.attribute,
             most_match_keys: terms.most_match_keys.min(MOST_MATCH_KEYS),
-            most_attributes: terms.most_attributes.min(MOST_ATTRIBUTES),
+            most_attributes: terms.most_attributes,
             any_attribute_text: terms.any_attribute_text,
             consent_is_required: terms.consent_is_required,
             consent_is_a_pair: terms.consent_is_a_pair,

@@ -17,12 +17,15 @@ from connector.amazon.contract import Contract
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.rules import WithoutConsent
 from connector.avro.decoding import EventDecoder
+from connector.avro.encoding import EventEncoder
+from connector.avro.framing import framed
 from connector.codec import BatchCodec
-from connector.intake import Intake, Origin
+from connector.intake import Accepted, Intake, Origin
 from connector.model import Poll, TopicPartition
+from connector.ports import Record
 from tests.avro.samples import AT_MS, ours
 
-__all__ = ["CONTRACTS", "KEYS", "TEXTS", "Beside", "Taken", "event", "schema"]
+__all__ = ["CONTRACTS", "KEYS", "TEXTS", "Beside", "Taken", "event", "schema", "values"]
 
 CONTRACTS: dict[str, Callable[[], Contract]] = {
     "ads NA": lambda: AdsV1("account", "client", "NA"),
@@ -196,6 +199,7 @@ _VALUES = (
     1.7976931348623157e308,
 )
 _TIMES = (0, -1, 1, 999, 951_782_400_000, 253_402_300_799_999, 253_402_300_800_000, -(2**63), 2**63 - 1)
+_TOKENS = "ABCDEFGHIJ.1755712000000"
 _COUNTRIES = ("US", "DE", "de", "en-US", "UK", "EL", "ZZ", "OTHER", "Narnia", "")
 _ATTRIBUTES = ("brand", "size", "a_1", "b r", "", "é", "attr1")
 
@@ -257,6 +261,28 @@ class _Maker:
         names = [self._text(f"attr{number}", *_ATTRIBUTES[:1]) for number in range(count)]
         return {self._any([name], _ATTRIBUTES): self._text("acme", "1_5") for name in names}
 
+    def _data(self) -> list[dict[str, Any]]:
+        kinds = (("STRING", "acme"), (None, "1_5"), ("integer", "5"), ("INTEGER", "2147483647"), ("Timestamp", "1"))
+        odd = (
+            ("INTEGER", "2147483648"),
+            ("INTEGER", "99999999999"),
+            ("INTEGER", "-1"),
+            ("FLOAT", "1"),
+            ("", "1"),
+            ("STRING", ""),
+        )
+        found = [self._any(kinds, odd) for _ in range(self._any((0, 1, 2), (13, 14)))]
+        return [
+            {"name": self._any([f"data{number}", "brand"], _ATTRIBUTES), "value": value, "dataType": kind}
+            for number, (kind, value) in enumerate(found)
+        ]
+
+    def _rare(self, *usual: str, odd: Sequence[str]) -> str | None:
+        if self._dice.random() < 0.85:
+            return None
+        found: str = self._any(usual, odd)
+        return found
+
     def made(self) -> dict[str, Any]:
         dice = self._dice
         is_purchase = dice.random() < 0.5
@@ -277,11 +303,13 @@ class _Maker:
             "dataProcessingOptions": self._any((None, [], ["LIMITED_DATA_USE"], ["limited data use"]), (["x"], [" "], [""])),
             "consent": None if self._is_odd() else self._consent(),
             "customAttributes": self._attributes() if dice.random() < 0.5 else None,
-            "customData": self._any([None], ([], [{"name": "a", "value": "1", "dataType": "INTEGER"}])),
-            "userAgent": self._any([None], ("", "Browser/1.0")),
-            "arefMeasurementTokens": self._any([None], ("", "ABCDEFGHIJ.1755712000000")),
-            "amazonAdEventKey": self._any([None], ("", "key")),
-            "partner": self._any([None], ("", "a partner")),
+            "customData": self._data() if dice.random() < 0.2 else None,
+            "userAgent": self._rare("Browser/1.0", "Mozilla/5.0 (é)", odd=("", "x" * 512, "x" * 513, " x ")),
+            "arefMeasurementTokens": self._rare(
+                _TOKENS, f"{_TOKENS}|{_TOKENS}", odd=("", "|", f"{_TOKENS}|", f"{_TOKENS}0")
+            ),
+            "amazonAdEventKey": self._rare("key", odd=TEXTS),
+            "partner": self._rare("a partner", odd=TEXTS),
         }
 
 
@@ -302,6 +330,18 @@ _UNKNOWN: tuple[tuple[Any, Any], ...] = (
     (["null", {"type": "record", "name": "Basket", "fields": [{"name": "items", "type": "int"}]}], {"items": 3}),
 )
 
+_DATUM: dict[str, Any] = {
+    "type": "record",
+    "name": "Datum",
+    "fields": [
+        {"name": "value", "type": "string"},
+        {"name": "name", "type": ["null", "string"]},
+        {
+            "name": "dataType",
+            "type": ["null", {"type": "enum", "name": "DataType", "symbols": ["STRING", "INTEGER", "FLOAT"]}],
+        },
+    ],
+}
 _SWAPPED: dict[str, tuple[Any, ...]] = {
     "eventType": (
         ["null", "string"],
@@ -323,6 +363,11 @@ _SWAPPED: dict[str, tuple[Any, ...]] = {
         {"type": "map", "values": "string"},
         ["null", {"type": "map", "values": ["null", "string"]}],
         ["null", {"type": "map", "values": ["string", "long"]}],
+    ),
+    "customData": (
+        {"type": "array", "items": _DATUM},
+        ["null", {"type": "array", "items": _DATUM | {"fields": _DATUM["fields"][:2]}}],
+        ["null", {"type": "map", "values": "string"}],
     ),
     "dataProcessingOptions": (["null", "string"], ["null", {"type": "array", "items": "string"}, "string"]),
 }
@@ -379,6 +424,33 @@ def _named_anew(kind: Any, number: int) -> Any:
     return kind | {"name": f"{kind['name']}{number}"} if isinstance(kind, dict) and "name" in kind else kind
 
 
+def values(dice: Random, count: int) -> tuple[Any, list[bytes]]:
+    """Return a writer's schema, and values that a writer of it makes: so many, or fewer."""
+    writer, own, called = schema(dice)
+    encoder = EventEncoder(writer)
+    found = []
+    for _ in range(count):
+        made = {called.get(name, name): value for name, value in event(dice).items()} | own
+        try:
+            found.append(framed(1, encoder.encode(made)))
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            continue  # this schema cannot say it
+    return writer, found
+
+
+class _Counting:
+    """Counts what a codec accepts."""
+
+    def __init__(self, codec: BatchCodec) -> None:
+        self._codec = codec
+        self.accepted = 0
+
+    def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
+        accepted = self._codec.read(records, values)
+        self.accepted += sum(payload is not None for payload in accepted.payloads)
+        return accepted
+
+
 class Taken:
     """A record as polled."""
 
@@ -414,9 +486,14 @@ class Beside:
         self._contracts = contract, again
         self._python = Intake(decoder, contract, key_fields)
         self.codec = BatchCodec(Codec, decoder, again, key_fields)
-        self._both = Intake(decoder, again, key_fields, batches=self.codec, distrust=self._distrusted, compared=1 << 60)
+        self._counting = _Counting(self.codec)
+        self._both = Intake(decoder, again, key_fields, batches=self._counting, distrust=self._distrusted, compared=1 << 60)
         self._origin = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
-        self.accepted = 0
+
+    @property
+    def accepted(self) -> int:
+        """How many records native code took."""
+        return self._counting.accepted
 
     def _distrusted(self, reason: str) -> None:
         raise AssertionError(reason)
@@ -431,6 +508,4 @@ class Beside:
         assert mine.sizes == both.sizes
         assert mine.offsets == both.offsets
         assert self._contracts[0].adjustments == self._contracts[1].adjustments
-        accepted = self.codec.read(records, [record.value() for record in records])
-        self.accepted += sum(payload is not None for payload in accepted.payloads)
         return both

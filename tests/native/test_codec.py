@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -19,9 +20,12 @@ from connector.cli.samples import samples
 from connector.codec import BatchCodec
 from connector.core.letters import DEDUPE_ID_HEADER
 from connector.intake import Accepted, Intake, Origin
+from connector.mapping.plan import Mapper
 from connector.model import Flaw, TopicPartition
+from tests import fuzz
 from tests.avro.samples import AT_MS, EVENT, Known, ours, with_field, written
-from tests.native.events import CONTRACTS, KEYS, Beside, Taken, event, schema
+from tests.mapping.support import ORDER, example, read_file
+from tests.native.events import CONTRACTS, KEYS, Beside, Taken, values
 
 _GOOD = (
     EVENT
@@ -36,33 +40,19 @@ def _beside(contract: str = "ads NA", keys: tuple[str, ...] = ("clientDedupeId",
     return Beside(decoder, CONTRACTS[contract](), CONTRACTS[contract](), keys)
 
 
-def _values(dice: Random, count: int) -> tuple[Any, list[bytes]]:
-    """Return a writer's schema, and values that a writer of it makes."""
-    writer, own, called = schema(dice)
-    encoder = EventEncoder(writer)
-    values = []
-    for _ in range(count):
-        made = {called.get(name, name): value for name, value in event(dice).items()} | own
-        try:
-            values.append(framed(1, encoder.encode(made)))
-        except (ValueError, TypeError, AttributeError, OverflowError):
-            continue  # this schema cannot say it
-    return writer, values
-
-
 def _read(beside: Beside, *events: dict[str, Any], writer: Any = None) -> int:
     """Read events both ways; return how many native code took."""
     before = beside.accepted
-    values = [written(ours() if writer is None else writer, each) for each in events]
-    beside.read([Taken(value, number) for number, value in enumerate(values)])
+    given = [written(ours() if writer is None else writer, each) for each in events]
+    beside.read([Taken(value, number) for number, value in enumerate(given)])
     return beside.accepted - before
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**32), contract=st.sampled_from(sorted(CONTRACTS)), keys=st.sampled_from(KEYS))
 def test_of_any_schema_and_any_event(seed: int, contract: str, keys: tuple[str, ...]) -> None:
-    writer, values = _values(Random(seed), 25)
-    _beside(contract, keys, writer).read([Taken(value, number) for number, value in enumerate(values)])
+    writer, made = values(Random(seed), 25)
+    _beside(contract, keys, writer).read([Taken(value, number) for number, value in enumerate(made)])
 
 
 def _every_bit_and_cut(value: bytes) -> list[bytes]:
@@ -82,8 +72,8 @@ def test_of_every_damaged_bit(contract: str) -> None:
 @pytest.mark.parametrize("contract", sorted(CONTRACTS))
 def test_plain_samples_are_all_taken(contract: str) -> None:
     beside, encoder = _beside(contract), EventEncoder()
-    values = [framed(1, encoder.encode(sample.event or {})) for sample in samples(500, AT_MS, odd=False)]
-    beside.read([Taken(value, number) for number, value in enumerate(values)])
+    plain = [framed(1, encoder.encode(sample.event or {})) for sample in samples(500, AT_MS, odd=False)]
+    beside.read([Taken(value, number) for number, value in enumerate(plain)])
     assert beside.accepted == 500
     assert not beside.codec.declined
 
@@ -106,6 +96,15 @@ def test_plain_samples_are_all_taken(contract: str) -> None:
         {"consent": dict.fromkeys(_GOOD["consent"]) | {"ipAddress": "8.8.8.8", "gpp": "DBACNYA~1YNN"}},
         {"consent": dict.fromkeys(_GOOD["consent"]) | {"ipAddress": "2a00:1450:4001:82a::200e"}},
         {"customAttributes": {f"attr{number}": "1" for number in range(13)}},
+        {"customData": [{"name": "items", "value": "2147483647", "dataType": "integer"}]},
+        {
+            "customData": [
+                {"name": "day", "value": "1", "dataType": "TIMESTAMP"},
+                {"name": "a", "value": "1", "dataType": None},
+            ]
+        },
+        {"userAgent": "Browser/1.0", "amazonAdEventKey": "key", "partner": "a partner"},
+        {"userAgent": "x" * 512, "arefMeasurementTokens": "ABCDEFGHIJ.1755712000000|0123456789.1755712000000"},
     ],
     ids=lambda change: "-".join(change) or "nothing",
 )
@@ -137,7 +136,12 @@ def test_what_is_taken(change: dict[str, Any]) -> None:
         ({"consent": _GOOD["consent"] | {"tcf": "CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAA1"}}, "consent"),
         ({"customAttributes": {"b r": "1"}}, "attributes"),
         ({"customAttributes": {f"attr{number}": "1" for number in range(14)}}, "attributes"),
-        ({"userAgent": "Browser/1.0"}, "rare"),
+        ({"userAgent": "x" * 513}, "rare"),
+        ({"userAgent": "Browser/1.0 "}, "rare"),
+        ({"arefMeasurementTokens": "ABCDEFGHIJ.1755712000000|ABCDEFGHIJ"}, "rare"),
+        ({"customData": [{"name": "items", "value": "2147483648", "dataType": "INTEGER"}]}, "attributes"),
+        ({"customData": [{"name": "items", "value": "1", "dataType": "FLOAT"}]}, "rule"),
+        ({"customData": [{"name": "brand", "value": "1", "dataType": None}]}, "attributes"),
         ({"dataSetName": "shop"}, "rare"),
     ],
     ids=lambda told: told if isinstance(told, str) else "-".join(told),
@@ -203,6 +207,56 @@ def test_a_schema_that_is_not_straight_has_no_codec(fields: int) -> None:
     assert not beside.codec.declined
 
 
+def test_a_mapping_file_leaves_everything_to_python() -> None:
+    text, writer = example("order")
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=writer), Mapper(read_file(text)))
+    value = written(writer, ORDER)
+    decoder.decode(Taken(value))
+    assert decoder.is_known(value[:5])
+    codec = BatchCodec(Codec, decoder, CONTRACTS["ads NA"](), ("clientDedupeId",))
+    assert codec.read([Taken(value)], [value]) == Accepted.none(1)
+
+
+@pytest.mark.parametrize(
+    ("framing", "prefix"), [(Framing.GLUE, b"\x03\x00"), (Framing.SINGLE_OBJECT, b"\xc3\x01"), (Framing.PLAIN, b"")]
+)
+def test_other_framings_are_read_and_compressed_values_are_left_to_python(framing: Framing, prefix: bytes) -> None:
+    name = {Framing.GLUE: bytes(16), Framing.SINGLE_OBJECT: bytes(8), Framing.PLAIN: b""}[framing]
+
+    class _OneSchema:
+        def definitions(self, schema_id: object, waited: float) -> list[Any]:
+            return [ours()]
+
+        def check(self) -> None: ...
+
+    beside = Beside(EventDecoder(framing, _OneSchema()), CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
+    body = EventEncoder().encode(_GOOD)
+    packed = b"\x03\x05" + name + zlib.compress(body)
+    poll = beside.read([Taken(prefix + name + body), Taken(packed if framing is Framing.GLUE else prefix + name + body)])
+    assert len(set(map(str, poll.payloads))) == 1
+    assert beside.accepted == (1 if framing is Framing.GLUE else 2)
+
+
+def test_records_of_several_schemas_in_one_poll_keep_their_order() -> None:
+    other = with_field("value", name="value", type=["null", "float"])
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=ours(), id2=other))
+    beside = Beside(decoder, CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
+    given = [
+        written(ours() if at % 3 else other, _GOOD | {"clientDedupeId": f"id{at + 1}", "value": 0.5}, 1 if at % 3 else 2)
+        for at in range(20)
+    ]
+    poll = beside.read([Taken(None), *map(Taken, given), Taken(b"no Avro")])
+    ids = [json.loads(payload)["eventId"] for payload in poll.payloads if isinstance(payload, bytes)]
+    assert ids == [f"id{at + 1}" for at in range(20)]
+    assert beside.accepted == 20
+
+
+def test_a_small_helping_of_the_fuzzer() -> None:
+    met = fuzz.codec(3_000, 7)
+    assert met["records"] == 3_000
+    assert met["taken by native code"] > 100
+
+
 def _fills(count: Callable[[], None]) -> Callable[[dict[str, Any]], Codec]:
     def make(terms: dict[str, Any]) -> Codec:
         fill = terms["fill"]
@@ -247,8 +301,8 @@ def test_a_memo_that_is_full_is_emptied_and_goes_on() -> None:
     Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [Taken(written(ours(), _GOOD))])
     names = [f"name{number}" for number in range(4_100)]
     encoder = EventEncoder()
-    values = [framed(1, encoder.encode(_GOOD | {"name": name})) for name in (*names, *names[-4:], names[0])]
-    accepted = codec.read([Taken(value) for value in values], values)
+    given = [framed(1, encoder.encode(_GOOD | {"name": name})) for name in (*names, *names[-4:], names[0])]
+    accepted = codec.read([Taken(value) for value in given], given)
     assert [json.loads(payload or b"{}")["eventDescription"]["name"] for payload in accepted.payloads] == [
         *names,
         *names[-4:],

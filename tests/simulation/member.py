@@ -21,8 +21,9 @@ from connector.amazon.client import AmazonSink
 from connector.amazon.tokens import Credentials
 from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
-from connector.avro.framing import Framing
+from connector.avro.framing import Framing, Located
 from connector.avro.schemas import packaged
+from connector.codec import BatchCodec, NativeCodec
 from connector.config import Kafka
 from connector.core import commands, inputs
 from connector.core.pipeline import Pipeline
@@ -37,6 +38,7 @@ from connector.kafka.ledger import Ledger, LedgerPolicy
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import Flaw, Moment
+from connector.native import codec_for
 from connector.ports import Record
 from connector.runtime import Runtime
 from connector.telemetry import Telemetry
@@ -146,21 +148,45 @@ def _registry() -> schemas.Registry:
     return schemas.Registry({"url": "http://registry.invalid"}, patience_seconds=_PATIENCE_SECONDS)
 
 
-@cache
-def _prototype() -> EventDecoder:
-    return EventDecoder(Framing.CONFLUENT, cast("Any", None))
-
-
-class _Cursed:
+class _Cursed(EventDecoder):
     """A decoder that raises what nobody thought of, at some values."""
 
-    def __init__(self, decoder: EventDecoder) -> None:
-        self._decoder = decoder
-
     def decode(self, record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
-        if CURSE in (record.value() or b""):
-            raise ZeroDivisionError
-        return self._decoder.decode(record, waited)
+        _raise_if_cursed(record.value())
+        return super().decode(record, waited)
+
+    def located(self, record: Record, value: bytes) -> Located:
+        _raise_if_cursed(value)
+        return super().located(record, value)
+
+
+def _raise_if_cursed(value: bytes | None) -> None:
+    if CURSE in (value or b""):
+        raise ZeroDivisionError
+
+
+def _distrusted(reason: str) -> None:
+    raise AssertionError(f"native code: {reason}")
+
+
+@cache
+def _codecs() -> dict[str, NativeCodec]:
+    """Native codecs by the layout of their schema: all members have one contract and one key."""
+    return {}
+
+
+def _codec(terms: dict[str, Any]) -> NativeCodec:
+    make = codec_for("auto").make
+    assert make is not None
+    layout = repr(terms["record"])
+    if layout not in _codecs():
+        _codecs()[layout] = make(terms)
+    return _codecs()[layout]
+
+
+@cache
+def _prototype() -> EventDecoder:
+    return _Cursed(Framing.CONFLUENT, cast("Any", None))
 
 
 class Observer:
@@ -314,7 +340,9 @@ class Member:
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)
         runtime = Runtime(self.pipeline, sink, ledger, letters, telemetry, self.clock, self._dice.random)
         telemetry.watch(self.pipeline, contract)
-        intake = Intake(_Cursed(self._decoder()), contract, ("clientDedupeId",), telemetry.record_unforeseen)
+        decoder, key = self._decoder(), ("clientDedupeId",)
+        batches = None if codec_for("auto").make is None else BatchCodec(_codec, decoder, contract, key)
+        intake = Intake(decoder, contract, key, telemetry.record_unforeseen, batches=batches, distrust=_distrusted)
         source = SourceConsumer(
             of_member,
             self._plan.poll,
