@@ -208,7 +208,7 @@ class _WatchedPipeline(Pipeline):
 
     def handle(self, told: inputs.Input, now: Moment) -> list[commands.Command]:
         if self._sweeps:
-            self._expire_at = 0.0
+            self._expiry.due = 0.0
         commands = super().handle(told, now)
         self._look(told, commands, now)
         return commands
