@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import orjson
 from rich.console import Console
@@ -162,6 +162,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     codec = codec_for(settings.codec)
     yield Finding(State.NOTE if codec.is_second_best else State.RIGHT, "codec", codec.message)
     yield from _kafka(settings)
+    if settings.mapping is not None:
+        yield from _topics_of_none(settings.mapping, settings.kafka.topics)
     yield from _schemas(settings)
     yield from asyncio.run(_amazon(settings))
 
@@ -277,6 +279,14 @@ def _group(topics: Cluster, group: str) -> Finding:
     return Finding(State.RIGHT, "group", group)
 
 
+def _topics_of_none(mapping: MappingFile, topics: Collection[str]) -> Iterator[Finding]:
+    """Yield the topics that mappings are for and that are not read."""
+    for route in mapping.routes:
+        if others := sorted((route.topics or frozenset()).difference(topics)):
+            message = f"{route.label}.topic: {', '.join(others)} not in KAFKA_TOPIC ({', '.join(topics)})"
+            yield Finding(State.NOTE, "mapping", message)
+
+
 def _schemas(settings: Settings) -> Iterator[Finding]:
     mapping = settings.mapping
     if settings.registry is None:
@@ -308,7 +318,7 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
             if mapping is not None:
                 yield _not_checked(f"there is no subject {topic}-value")
         elif mapping is not None:
-            yield from _newest(registry, mapping, f"{topic}-value")
+            yield from _newest(registry, mapping, topic)
 
 
 _OTHER_REGISTRIES = {"glue": "AWS Glue", "apicurio": "Apicurio", "azure": "Azure Schema Registry"}
@@ -336,7 +346,7 @@ def _newest_of_topic(registry: schemas.Registry, mapping: MappingFile, topic: st
     except (SchemaUnavailable, Undecodable) as error:
         definitions, why = None, f"{registry_name}, topic {topic}: {error}"
     if definitions is not None:
-        yield from mapping_findings(mapping, definitions, f"the newest schema of {topic}")
+        yield from mapping_findings(mapping, definitions, f"the newest schema of {topic}", topic)
         return
     yield _not_checked(why)
 
@@ -346,7 +356,8 @@ def _not_checked(why: str) -> Finding:
     return Finding(State.NOTE, "mapping", f"{why}: {told}")
 
 
-def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> Iterator[Finding]:
+def _newest(registry: schemas.Registry, mapping: MappingFile, topic: str) -> Iterator[Finding]:
+    subject = f"{topic}-value"
     try:
         found = registry.newest(subject)
     except (SchemaUnavailable, Undecodable) as error:
@@ -354,7 +365,7 @@ def _newest(registry: schemas.Registry, mapping: MappingFile, subject: str) -> I
         return
     if found is not None:
         schema_id, definitions = found
-        yield from mapping_findings(mapping, definitions, f"schema {schema_id} of {subject}")
+        yield from mapping_findings(mapping, definitions, f"schema {schema_id} of {subject}", topic)
 
 
 async def _amazon(settings: Settings) -> list[Finding]:

@@ -34,17 +34,19 @@ class Finding:
     message: str
 
 
-def mapping_findings(mapping: MappingFile, definitions: list[Json], place: str) -> Iterator[Finding]:
-    """Check every expression of the mapping file against a schema."""
+def mapping_findings(
+    mapping: MappingFile, definitions: list[Json], place: str, topic: str | None = None
+) -> Iterator[Finding]:
+    """Check every expression of the mapping file against a schema, which is that of one topic or of any."""
     try:
         writer = parse(definitions)
     except Undecodable as error:
         yield Finding(State.WRONG, "mapping", f"{place}: {error}")
         return
-    found = [(name, problems_in(mapping, writer, record, name, place)) for name, record in writer.named_records()]
+    found = [(name, problems_in(mapping, writer, record, name, place, topic)) for name, record in writer.named_records()]
     for lacking in (each for _, all_of in found for each in all_of):
         yield Finding(State.WRONG if lacking.must else State.NOTE, "mapping", lacking.text)
-    unmapped = [name for name, _ in found if not any(route.is_for(name) for route in mapping.routes)]
+    unmapped = [name for name, _ in found if not any(route.is_for(name, topic) for route in mapping.routes)]
     for name in unmapped:
         fate = "ignored" if mapping.ignores_others else "a dead letter (unmapped)"
         yield Finding(State.NOTE, "mapping", f"no mapping is for {place} ({name}): each of its records is {fate}")

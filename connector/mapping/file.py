@@ -133,9 +133,11 @@ class Route:
     custom_attributes: tuple[Input, ...]
     custom_data: tuple[Input, ...]
 
-    def is_for(self, record: str) -> bool:
-        """Return whether the mapping is for records of a type, given by its full name."""
-        return self.records is None or record in self.records
+    def is_for(self, record: str, topic: str | None = None) -> bool:
+        """Return whether the mapping is for records of a type, given by its full name, in this topic or in any."""
+        return (self.records is None or record in self.records) and (
+            self.topics is None or topic is None or topic in self.topics
+        )
 
     @property
     def inputs(self) -> tuple[Input, ...]:

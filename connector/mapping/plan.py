@@ -127,12 +127,17 @@ def _unworkable(route: Route, writer: WriterSchema, record: Json, within: str) -
             yield Lacking(place, not left_out, Reason.INVALID_FIELD, f"{name}: in {within}, {found.misfit}")
 
 
-def problems_in(file: MappingFile, writer: WriterSchema, record: Json, name: str, place: str) -> list[Lacking]:
-    """Return everything that the mappings for a record type need and its schema does not have."""
+def problems_in(
+    file: MappingFile, writer: WriterSchema, record: Json, name: str, place: str, topic: str | None = None
+) -> list[Lacking]:
+    """Return everything that the mappings for a record type need and its schema does not have.
+
+    With ``topic``, only of mappings that are for it.
+    """
     within = f"{place} ({name})"
     found: list[Lacking] = []
     for route in file.routes:
-        if not route.is_for(name):
+        if not route.is_for(name, topic):
             continue
         lacking = list(_lacking(route, writer, record, within))
         if not route.inherit and {each.place for each in route.match_keys} <= {each.place for each in lacking}:
@@ -291,7 +296,11 @@ class Plan:
             return self._mapped(route, event, record)
         if routes:
             return self._filter(routes[-1].label)
-        return self._filter(_OTHERWISE) if self._ignores_others else self._unmapped
+        if self._ignores_others:
+            return self._filter(_OTHERWISE)
+        if self._routes:
+            return Flaw(self._unmapped.reason, f"{self._unmapped.detail} in topic {topic}")
+        return self._unmapped
 
     def _filter(self, label: str) -> Filtered:
         self._mapper.filtered[label] += 1

@@ -159,6 +159,10 @@ _NO_CONSENT: Final = {
 }
 
 
+def _is_value(tree: Tree) -> bool:
+    return bool(tree["type"] == "literal" and tree["value"] is not None)
+
+
 def _consent_problems(tree: Tree) -> Iterator[str]:
     """Yield what could turn a denial, or nothing, into a grant.
 
@@ -168,6 +172,13 @@ def _consent_problems(tree: Tree) -> Iterator[str]:
         yield _NO_CONSENT[tree["type"]]
     elif tree["type"] == "comparator" and tree["value"] == "ne":
         yield "has !=, and null differs from everything: who was never asked would have granted; write it with =="
+    elif tree["type"] == "comparator" and tree["value"] == "eq" and not any(map(_is_value, tree["children"])):
+        yield (
+            "has == without a literal, or with null: it is true of two nulls, and who was never asked would have granted; "
+            "compare with a value"
+        )
+    elif tree["type"] == "function_expression" and tree["value"] == "max":
+        yield "calls max(), to which GRANTED is more than DENIED: a denial would become a grant; write min()"
     children = tree["children"][:2] if tree["type"] == "filter_projection" else tree["children"]
     for child in children:
         if isinstance(child, dict):

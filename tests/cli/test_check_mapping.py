@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from connector.avro.framing import SchemaId
 from connector.avro.schemas import Registry
 from connector.avro.writer_schema import Json
-from connector.cli.check import _newest_of_topic
+from connector.cli.check import _newest_of_topic, _topics_of_none
 from connector.cli.findings import State
 from tests.mapping.support import example, read_file
 
@@ -74,3 +74,30 @@ def test_every_path_is_held_against_the_newest_schema() -> None:
 )
 def test_what_cannot_be_checked_yet_is_said(answer: Any, why: str) -> None:
     assert found(answer) == [(State.NOTE, f"{why}: {LATER}")]
+
+
+TWO_TOPICS = (
+    TEXT.replace("[[mapping]]", '[[mapping]]\ntopic = "orders"', 1)
+    + """
+[[mapping]]
+topic = ["refunds", "returns"]
+record = "com.shop.orders.Order"
+inherit = true
+[mapping.fields]
+value = "refund.amount"
+"""
+)
+
+
+def test_a_schema_is_held_against_the_mappings_for_its_topic_alone() -> None:
+    """Without a record of its own, the mapping of another topic would lack every path."""
+    registry = Registry({}, api=Api({"schema": json.dumps(SCHEMA)}))
+    (finding,) = _newest_of_topic(registry, read_file(TWO_TOPICS), "orders", "AWS Glue")
+
+    assert (finding.state, finding.message) == (State.RIGHT, "every path is in the newest schema of orders")
+
+
+def test_a_topic_that_is_not_read_is_noted() -> None:
+    found = [each.message for each in _topics_of_none(read_file(TWO_TOPICS), ["orders", "returns"])]
+
+    assert found == ["mapping[1].topic: refunds not in KAFKA_TOPIC (orders, returns)"]

@@ -192,12 +192,21 @@ def test_each_problem_of_an_expression_is_told(expression: str, what: str) -> No
         ("customer.marketingConsent && 'GRANTED'", "has &&"),
         ("granted(!(customer.optedOut))", "has !,"),
         ("granted(customer.consent != 'no')", "has !=,"),
+        ("granted(customer.consent == customer.asked)", "has == without a literal"),
+        ("granted(customer.optedOutAt == `null`)", "has == without a literal, or with null"),
+        ("granted(max([customer.email, customer.post]))", "calls max()"),
     ],
 )
 def test_what_could_make_a_grant_of_a_denial_is_refused(expression: str, what: str) -> None:
     text = ORDER.replace('amznUserData = "granted(customer.marketingConsent)"', f'amznUserData = "{expression}"')
     place, told = one(text)
     assert (place, told[: len(what)]) == ("mapping[0].consent.amznUserData", what)
+
+
+def test_a_consent_may_be_compared_with_a_value() -> None:
+    line = 'amznUserData = "granted(customer.marketingConsent)"'
+    assert line in ORDER
+    assert isinstance(read_file(ORDER.replace(line, "amznUserData = \"granted(customer.consent == 'yes')\"")), MappingFile)
 
 
 def test_a_filter_within_a_consent_may_say_anything() -> None:

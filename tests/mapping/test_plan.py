@@ -368,3 +368,12 @@ def test_what_two_inputs_share_is_evaluated_once_and_told_for_both() -> None:
         "amznUserData: granted() got a text that is neither granted nor denied; "
         "amznAdStorage: granted() got a text that is neither granted nor denied",
     )
+
+
+def test_a_record_of_a_topic_that_no_mapping_is_for_is_told_with_its_topic() -> None:
+    text, schema = example("order")
+    text = text.replace("[[mapping]]", '[[mapping]]\ntopic = "orders"', 1)
+    found = mapped(text, schema, copy.deepcopy(ORDER), Record(topic_="returns"))
+
+    assert found == Flaw(Reason.UNMAPPED, "no mapping is for schema 17 (com.shop.orders.Order) in topic returns")
+    assert isinstance(mapped(text, schema, copy.deepcopy(ORDER)), dict)
