@@ -104,7 +104,10 @@ def _values_schema() -> dict[str, Any]:
                 "required": [one.name for one in SETTINGS if one.required],
             },
             secretFiles=_values(**dict.fromkeys(in_files, from_secret))
-            | {"patternProperties": {f"^{prefix}.*(?:{secret})": from_secret for prefix in families}},
+            | {
+                "patternProperties": {f"^{prefix}.*(?:{secret})": from_secret for prefix in families},
+                "propertyNames": {"pattern": "^[A-Z0-9_]+$", "not": {"pattern": "_FILE$"}},
+            },
             mapping=text,
             extraEnv={"type": "array", "items": variable},
             extraVolumes=things,

@@ -366,6 +366,21 @@ def test_network_policy_opens_the_port_of_every_address(tmp_path: Path, changes:
         ("monitored", {"networkPolicy": {"proxyPort": 0}}, "networkPolicy.proxyPort is missing"),
         ("monitored", {"podMonitor": {"enabled": False}}, "prometheusRule.enabled needs podMonitor.enabled"),
         ("plain", {"settings": {"BATCH_MAX_EVENTS": "501"}}, "/settings/BATCH_MAX_EVENTS"),
+        ("mapping", {"extraEnv": [{"name": "MAPPING", "value": ""}]}, "extraEnv names MAPPING"),
+        ("plain", {"secretFiles": None}, "secretFiles.AMAZON_CLIENT_SECRET is missing"),
+        (
+            "plain",
+            {"secretFiles": {"AMAZON_ACCESS_TOKEN": {"secret": "amazon-ads", "key": "access-token"}}},
+            "secretFiles.AMAZON_ACCESS_TOKEN cannot stand beside",
+        ),
+        ("plain", {"settings": {"SCHEMA_REGISTRY_URL": ""}}, "settings.SCHEMA_REGISTRY_URL is missing"),
+        ("plain", {"resources": {"memoryLimit": "256Mi"}}, "resources.requests.memory 384Mi is above the limit 256Mi"),
+        (
+            "plain",
+            {"resources": {"requests": {"memory": "1.5G"}}},
+            "resources.requests.memory 1.5G is above the limit 512Mi",
+        ),
+        ("monitored", {"settings": {"KAFKA_BOOTSTRAP_SERVERS": "kafka:70000"}}, "has the port 70000"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_by_their_names(
@@ -419,6 +434,8 @@ def test_logins_of_keda_are_what_keda_takes() -> None:
         ("secretFiles", "AMAZON_CLIENT_SECRET", "secret", False),
         ("secretFiles", "AMAZON_REGION", {"secret": "amazon", "key": "region"}, False),
         ("secretFiles", "KAFKA_SASL_USERNAME", {"secret": "kafka", "key": "user"}, True),
+        ("secretFiles", "KAFKA_SASL_PASSWORD_FILE", {"secret": "kafka", "key": "user"}, False),
+        ("secretFiles", "KAFKA_sasl.password or PASSWORD", {"secret": "kafka", "key": "user"}, False),
         ("secretFiles", "AMAZON_CLIENT_SECRET", {"secret": "Amazon_Ads", "key": "secret"}, False),
         ("settings", "SCHEMA_REGISTRY_URL", "https://user:password@registry", False),
         ("settings", "SCHEMA_REGISTRY_PROXY", "http://user:password@proxy:3128", False),

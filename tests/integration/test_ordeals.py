@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.integration.oracle import Account, Breach, Commit, Interruption
 from tests.integration.ordeals.__main__ import main
 from tests.integration.ordeals.kills import Death, Round, Tally, play
+from tests.integration.ordeals.kubernetes import Secrets, container_environment
 from tests.integration.program import World
 
 
@@ -49,3 +51,18 @@ def test_a_breach_is_in_the_table_and_what_was_lost_is_counted() -> None:
 def test_a_run_without_a_round_proves_nothing(monkeypatch: pytest.MonkeyPatch, kafka: str) -> None:
     monkeypatch.setenv("TEST_KAFKA_BOOTSTRAP_SERVERS", kafka)
     assert main(["kills", "--rounds", "0"]) == 1
+
+
+def test_pods_of_the_manifest_get_its_environment_and_secrets_that_all_change_at_once(tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path / "secrets")
+    secrets.write({"amazon-client-secret": "one", "amazon-refresh-token": "one"})
+    environment = container_environment(secrets.directory)
+    files = [Path(str(environment[f"AMAZON_{name}_FILE"])) for name in ("CLIENT_SECRET", "REFRESH_TOKEN")]
+
+    assert [file.read_text() for file in files] == ["one", "one"]
+    assert environment["AMAZON_REGION"] == "EU"
+    assert environment["AMAZON_CLIENT_SECRET"] is None, "it comes from the file"
+    assert "KAFKA_BOOTSTRAP_SERVERS" not in environment, "that of the test stands in"
+
+    secrets.write({"amazon-client-secret": "two", "amazon-refresh-token": "two"})
+    assert [file.read_text() for file in files] == ["two", "two"]

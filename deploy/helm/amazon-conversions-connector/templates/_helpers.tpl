@@ -42,6 +42,13 @@ native part, in which a key takes up to 24 bytes while a table grows; without it
 {{- printf "%dMi" (max 512 (div (mul $sum 5) 4194304)) -}}
 {{- end }}
 
+{{- /* Bytes of a quantity such as 384Mi or 1.5G. */ -}}
+{{- define "connector.bytes" -}}
+{{- $text := . | toString }}
+{{- $units := dict "" 1 "k" 1e3 "K" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text) | float64) -}}
+{{- end }}
+
 {{- define "connector.file" -}}
 {{ . | lower | replace "_" "-" }}
 {{- end }}
@@ -55,13 +62,27 @@ native part, in which a key takes up to 24 bytes while a table grows; without it
 {{- end }}
 {{- if $values.settings.KAFKA_GROUP_INSTANCE_ID }}{{ fail "settings.KAFKA_GROUP_INSTANCE_ID gives all replicas one name, and they end each other: set staticMembership: true instead" }}{{ end }}
 {{- if regexMatch "^(127\\..*|localhost|::1)$" ($values.settings.LISTEN_HOST | default "") }}{{ fail (printf "settings.LISTEN_HOST is %s, where no probe reaches the connector: remove it" $values.settings.LISTEN_HOST) }}{{ end }}
-{{- $ours := concat (keys $values.settings) (list) }}
+{{- $ours := keys $values.settings }}
 {{- range $name, $_ := $values.secretFiles }}{{ $ours = concat $ours (list $name (printf "%s_FILE" $name)) }}{{ end }}
-{{- if $values.mapping }}{{ $ours = append $ours "MAPPING_FILE" }}{{ end }}
+{{- if $values.mapping }}{{ $ours = concat $ours (list "MAPPING_FILE" "MAPPING") }}{{ end }}
 {{- if $values.staticMembership }}{{ $ours = append $ours "KAFKA_GROUP_INSTANCE_ID" }}{{ end }}
 {{- range $values.extraEnv }}
 {{- if has .name $ours }}{{ fail (printf "extraEnv names %s, which is set already by settings, secretFiles, mapping, staticMembership or extraEnv" .name) }}{{ end }}
 {{- $ours = append $ours .name }}
+{{- end }}
+{{- $given := list }}
+{{- range $ours }}{{ if or (get $values.settings .) (not (hasKey $values.settings .)) }}{{ $given = concat $given (list . (trimSuffix "_FILE" .)) }}{{ end }}{{ end }}
+{{- if not (has "AMAZON_ACCESS_TOKEN" $given) }}
+{{- range list "AMAZON_CLIENT_SECRET" "AMAZON_REFRESH_TOKEN" }}
+{{- if not (has . $given) }}{{ fail (printf "secretFiles.%s is missing: name a Secret that holds it, or a fixed token in secretFiles.AMAZON_ACCESS_TOKEN" .) }}{{ end }}
+{{- end }}
+{{- else if or (has "AMAZON_CLIENT_SECRET" $given) (has "AMAZON_REFRESH_TOKEN" $given) }}{{ fail "secretFiles.AMAZON_ACCESS_TOKEN cannot stand beside AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN: keep the fixed token or the login" }}
+{{- end }}
+{{- $glue := eq (lower ($values.settings.SCHEMA_REGISTRY_TYPE | default "")) "glue" }}
+{{- if not (or $glue (has "SCHEMA_REGISTRY_URL" $given) (has "AVRO_SCHEMA_FILE" $given) (has "AVRO_SCHEMA_DIR" $given)) }}{{ fail "settings.SCHEMA_REGISTRY_URL is missing: set it, SCHEMA_REGISTRY_TYPE: glue, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR" }}{{ end }}
+{{- $limit := $values.resources.memoryLimit | default (include "connector.memory" .) }}
+{{- with ($values.resources.requests).memory }}
+{{- if gt (include "connector.bytes" . | float64) (include "connector.bytes" $limit | float64) }}{{ fail (printf "resources.requests.memory %v is above the limit %s: raise resources.memoryLimit" . $limit) }}{{ end }}
 {{- end }}
 {{- if and $values.keda.enabled (gt (int64 $values.keda.minReplicas) (int64 $values.keda.maxReplicas)) }}{{ fail (printf "keda.minReplicas %d is above keda.maxReplicas %d" (int64 $values.keda.minReplicas) (int64 $values.keda.maxReplicas)) }}{{ end }}
 {{- if and $values.networkPolicy.enabled $values.secretFiles.AMAZON_PROXY (not $values.networkPolicy.proxyPort) }}{{ fail "networkPolicy.proxyPort is missing: set it to the port of AMAZON_PROXY, which is in a Secret" }}{{ end }}
