@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 1-3000
 NATIVE := $(filter-out native/target,$(wildcard native/*)) $(wildcard native/src/*)
 
-.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes fuzz bench bench-window bench-mapping docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes fuzz bench bench-window bench-mapping bench-scale docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe w
 
 bench-mapping: $(VENV)/.test-tools ## what a mapping file costs an event, beside the library's interpreter and the unmapped path
 	$(BIN)/python -m tests.benchmarks.mapping
+
+bench-scale: $(VENV)/.test-tools ## starts, idling and a trickle by the number of partitions (some minutes; needs Java)
+	$(BIN)/python -m tests.benchmarks.scale
 
 throttle: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain after it
 	$(BIN)/python -m tests.benchmarks.throttle --picture tests/benchmarks/throttle.svg

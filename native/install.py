@@ -1,7 +1,8 @@
 """``make install`` puts the native part into this environment, or says why the connector runs in Python.
 
 The first of these that works: a wheel of a release (``NATIVE_WHEEL``, else one in ``dist/`` that fits
-this platform), or a build with cargo. The connector needs neither, so this never fails.
+this platform and is of the version of the sources here), or a build with cargo. The connector needs
+neither, so this never fails.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 __all__ = ["main"]
@@ -50,9 +52,13 @@ def _from_wheel() -> bool:
         _run(*_INSTALL, named)
         return True
     dist = _HERE.parent / "dist"
-    if not list(dist.glob("connector_native-*.whl")):
+    versions = {wheel.name.split("-")[1] for wheel in dist.glob("connector_native-*.whl")}
+    version = tomllib.loads((_HERE / "Cargo.toml").read_text("utf-8"))["package"]["version"]
+    if version not in versions:
+        for other in sorted(versions):
+            _say(f"dist/ has a wheel of version {other}, but the sources are {version}; NATIVE_WHEEL takes it all the same")
         return False
-    _run(*_INSTALL, "--find-links", str(dist), "connector-native")
+    _run(*_INSTALL, "--find-links", str(dist), f"connector-native=={version}")
     return True
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -69,6 +70,7 @@ def _install(stamp: Path, tmp_path: Path, **environment: str) -> subprocess.Comp
     script = tmp_path / "native" / "install.py"
     script.parent.mkdir(exist_ok=True)
     shutil.copy(_CHECKOUT / "native" / "install.py", script)
+    shutil.copy(_CHECKOUT / "native" / "Cargo.toml", script.parent / "Cargo.toml")
     (script.parent / "requirements.lock").touch()
     return subprocess.run(
         [sys.executable, str(script), str(stamp)],
@@ -92,6 +94,29 @@ def test_an_install_with_a_wheel_that_cannot_be_installed_says_so_and_does_not_f
     assert "the wheel failed" in done.stdout
     assert "runs in Python" in done.stdout
     assert not (tmp_path / "stamp").exists()
+
+
+def _wheel_in_dist(tmp_path: Path, version: str) -> None:
+    """Put a wheel there that is none, so that its installation fails where it is tried."""
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    (dist / f"connector_native-{version}-cp311-abi3-any.whl").touch()
+
+
+def test_a_wheel_of_another_version_than_the_sources_is_passed_over(tmp_path: Path) -> None:
+    _wheel_in_dist(tmp_path, "0.0.9")
+    done = _install(tmp_path / "stamp", tmp_path)
+    assert "dist/ has a wheel of version 0.0.9, but the sources are " in done.stdout
+    assert "the wheel failed" not in done.stdout
+    assert "cargo is not there" in done.stdout
+
+
+def test_a_wheel_of_the_version_of_the_sources_is_taken(tmp_path: Path) -> None:
+    version = tomllib.loads((_CHECKOUT / "native" / "Cargo.toml").read_text("utf-8"))["package"]["version"]
+    _wheel_in_dist(tmp_path, version)
+    done = _install(tmp_path / "stamp", tmp_path)
+    assert "the wheel failed" in done.stdout
+    assert "but the sources are" not in done.stdout
 
 
 def test_an_install_whose_build_fails_says_so_and_does_not_fail(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ Start reading at ``pipeline.py``; the others are its parts:
     letter_box     dead letters on their way to their topic
     dedupe         keys seen, in flight, waiting
     landmarks      what the ledger must still hold
+    roster       all assignments: what they hold together, and which is due
     admission    records come in, each is judged
     freshness    stale, implausible
     outcomes     what becomes of each record

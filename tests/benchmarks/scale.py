@@ -1,12 +1,8 @@
-"""``make bench-scale``: how the connector's cost grows with its work, on a real Apache Kafka.
+"""``make bench-scale``: how the connector's cost grows with its partitions, on a real Apache Kafka.
 
-    partitions   how long a start takes, and what idling and a trickle of an event a second each cost
-    latency      events a second by the latency of Amazon and the requests in flight
-    restore      time and memory of a start by the keys in its ledger, and by how many an entry has
-    first        from the start of the process to the first delivery
-
+A start on an empty ledger, idling, a trickle of an event a second in each partition, and a start on what that wrote.
 Each connector is a process of its own, looked at from outside; so are the broker and the endpoint, which is that of
-``make bench`` with a latency. Nothing fails by a number.
+``make bench``. Nothing fails by a number.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -100,9 +96,6 @@ def _values(count: int) -> list[bytes]:
     return [framed(SCHEMA_ID, encoder.encode(event(f"order-{uuid.uuid4().hex}", timestamp=at))) for _ in range(count)]
 
 
-# ---- partitions
-
-
 def partitions(stage: Stage, counts: Sequence[int], say: Callable[[str], None]) -> Table:
     """Measure starts, idling and a trickle by the number of partitions."""
     table = Table(
@@ -150,19 +143,14 @@ def _trickle(stage: Stage, topic: str, count: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the curves asked for, and print them."""
-    curves: Mapping[str, Callable[[Stage, Callable[[str], None]], Table]] = {
-        "partitions": lambda stage, say: partitions(stage, options.partitions, say),
-    }
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
-    parser.add_argument("curves", nargs="*", help=f"of {', '.join(curves)} (default: all)")
-    parser.add_argument("--partitions", nargs="*", type=int, default=_PARTITIONS)
+    parser.add_argument("--partitions", nargs="*", type=int, default=_PARTITIONS, help="how many, one after the other")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as directory, Cluster() as cluster, endpoint() as url:
         stage = Stage(cluster.bootstrap_servers, url, Path(directory))
-        for name in options.curves or curves:
-            console.print(curves[name](stage, console.print))
+        console.print(partitions(stage, options.partitions, console.print))
     return 0
 
 
