@@ -85,7 +85,8 @@ class BatchCodec:
                 for at, payload, time_ms, key in zip(group.positions, payloads, times, keys, strict=True):
                     accepted.payloads[at], accepted.times[at], accepted.keys[at] = payload, time_ms, key
                 accepted.holes.update({group.positions[at]: hole for at, hole in holes.items()})
-            self.declined.update(dict(codec.take_declined()))
+            if declined := codec.take_declined():
+                self.declined = self.declined + Counter(dict(declined))  # a new one, as another thread may read it
         return accepted
 
     def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -55,7 +55,11 @@ const REASONS: [&str; 13] = [
 pub enum No {
     Declined(Why),
     /// A memo lacks these bytes of the value.
-    Unknown { memo: usize, from: usize, to: usize },
+    Unknown {
+        memo: usize,
+        from: usize,
+        to: usize,
+    },
 }
 
 fn decline<T>(why: Why) -> Got<T> {
@@ -565,7 +569,11 @@ impl Codec {
         if how == HASHED {
             out[begin..].make_ascii_lowercase();
         }
-        if has_form && self.is_plain(&out[begin..]) { Ok(()) } else { decline(Why::MatchKeys) }
+        if has_form && self.is_plain(&out[begin..]) {
+            Ok(())
+        } else {
+            decline(Why::MatchKeys)
+        }
     }
 
     /// Write the consent, as `connector/amazon/consent.py` lays it out; return whether there is any.
@@ -656,7 +664,13 @@ impl Codec {
         Ok(true)
     }
 
-    fn typed_attributes<'a>(&self, item: &Node, cursor: &mut Cursor<'a>, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
+    fn typed_attributes<'a>(
+        &self,
+        item: &Node,
+        cursor: &mut Cursor<'a>,
+        names: &mut Vec<&'a str>,
+        out: &mut Vec<u8>,
+    ) -> Got<()> {
         let Node::Record(fields) = item else { return decline(Why::Attributes) };
         let count = cursor.block()?;
         for _ in 0..count {
@@ -687,7 +701,13 @@ impl Codec {
         Ok(())
     }
 
-    fn untyped_attributes<'a>(&self, value: &Node, cursor: &mut Cursor<'a>, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
+    fn untyped_attributes<'a>(
+        &self,
+        value: &Node,
+        cursor: &mut Cursor<'a>,
+        names: &mut Vec<&'a str>,
+        out: &mut Vec<u8>,
+    ) -> Got<()> {
         let count = cursor.block()?;
         for _ in 0..count {
             let name = cursor.text()?;
@@ -700,7 +720,14 @@ impl Codec {
         Ok(())
     }
 
-    fn attribute<'a>(&self, name: &'a str, kind: &[u8], value: &str, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
+    fn attribute<'a>(
+        &self,
+        name: &'a str,
+        kind: &[u8],
+        value: &str,
+        names: &mut Vec<&'a str>,
+        out: &mut Vec<u8>,
+    ) -> Got<()> {
         let has_form = if self.any_attribute_text { is_trim(value) } else { value.bytes().all(is_word) };
         let is_sent = !name.is_empty()
             && name.bytes().all(is_word)
