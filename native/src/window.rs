@@ -258,6 +258,8 @@ pub struct SeenKeys {
     days: Vec<Day>,
     /// Shard and segment that the sweep under way, or the freeing, looks at next.
     next: (usize, usize),
+    /// Whether freeing has begun: it starts at the first shard, wherever a sweep was.
+    freeing: bool,
     oldest: i64,
 }
 
@@ -334,7 +336,7 @@ fn numbers(times: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
 impl SeenKeys {
     #[new]
     fn new() -> Self {
-        SeenKeys { shards: (0..SHARDS).map(|_| Shard::new()).collect(), days: Vec::new(), next: (0, 0), oldest: 0 }
+        SeenKeys { shards: (0..SHARDS).map(|_| Shard::new()).collect(), days: Vec::new(), next: (0, 0), freeing: false, oldest: 0 }
     }
 
     fn __len__(&self) -> usize {
@@ -407,6 +409,9 @@ impl SeenKeys {
     }
 
     fn free(&mut self) -> bool {
+        if !self.freeing {
+            (self.freeing, self.next) = (true, (0, 0));
+        }
         self.step(|segment, days| {
             for tag in segment.tags() {
                 days[tag - 1].keys -= 1;

@@ -134,6 +134,15 @@ def test_memory_is_freed_in_steps_and_a_freed_window_is_empty() -> None:
     assert seen.size_bytes < full / 100
 
 
+def test_a_window_that_ends_amid_a_sweep_is_freed_from_its_first_shard_on() -> None:
+    seen, packed = _filled(200_000, days=2)
+    assert seen.expire(DAY_MS)
+    while seen.free():
+        pass
+    assert len(seen) == 0
+    assert packed[16:32] not in seen
+
+
 def test_it_says_what_it_holds_within_24_bytes_a_key() -> None:
     seen, _ = _filled(1_000_000)
     assert 16 < seen.size_bytes / len(seen) < 24
