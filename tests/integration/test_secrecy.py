@@ -36,7 +36,6 @@ _IN_CLEAR = {
     "arefMeasurementTokens": "canary",
     "amazonAdEventKey": "canary",
     "partner": "canary",
-    "dataSetName": "no data set of canary",
 }
 
 
@@ -90,7 +89,12 @@ def _telling(world: World) -> list[Produced]:
         event("3", **told | {"name": "refused"}),
         event("4", **told | _IN_CLEAR),
         event("5", **told | {"matchKeys": [{"type": "canary", "value": _PERSON}], "countryCode": "canary"}),
-        event("6", **told | {"eventType": "canary", "currencyCode": "canary", "eventActionSource": "canary"}),
+        event(
+            "6",
+            **told
+            | dict.fromkeys(("eventType", "currencyCode", "eventActionSource"), "canary")
+            | {"dataSetName": "canary !"},
+        ),
         event("7", **told | {"timestamp": now_ms() // 1000}),
     ]
     whole = world.value(events[0])
