@@ -73,10 +73,24 @@ class Accepted:
 
     def at(self, index: int, origin: Origin, record: Record) -> tuple[int | None, bytes | None, bytes | Flaw | None]:
         """Return time, dedupe key and payload of a record."""
-        payload = self.payloads[index]
-        if payload is not None and (hole := self.holes.get(index)) is not None:
-            payload = payload[:hole] + orjson.dumps(origin.derived_id(record)) + payload[hole:]
-        return self.times[index], self.keys[index], payload
+        return self.times[index], self.keys[index], self.payloads_of(index, [record], origin)[0]
+
+    def payloads_of(self, first: int, records: Sequence[Record], origin: Origin) -> list[bytes | None]:
+        """Return the payloads of records from one position on, each with its id."""
+        end = first + len(records)
+        payloads = self.payloads[first:end]
+        for at, hole in self.holes.items():
+            if first <= at < end and (payload := payloads[at - first]) is not None:
+                record = records[at - first]
+                payloads[at - first] = payload[:hole] + orjson.dumps(origin.derived_id(record)) + payload[hole:]
+        return payloads
+
+    def end_of_stretch(self, first: int) -> int:
+        """Return where the payloads that begin at a position end."""
+        try:
+            return self.payloads.index(None, first)
+        except ValueError:
+            return len(self.payloads)
 
 
 class Batches(Protocol):
@@ -135,36 +149,46 @@ class Intake:
         cannot be fetched for now, they end before its record, and the second value is the reason.
         Call again later with the records that are left.
         """
-        poll = Poll(origin.partition, origin.generation)
+        poll, lacking = Poll(origin.partition, origin.generation), None
         values = [record.value() for record in records]
         accepted = self._read_by_batches(records, values)
-        for at, (record, value) in enumerate(zip(records, values, strict=True)):
-            if poll.offsets and is_enough():
+        while (at := len(poll.payloads)) < len(records) and not (at and is_enough()):
+            end = min(accepted.end_of_stretch(at), at + self._accepted_until_compared())
+            if at < end:
+                self._accepted += end - at
+                poll.times += accepted.times[at:end]
+                poll.keys += accepted.keys[at:end]
+                poll.payloads += accepted.payloads_of(at, records[at:end], origin)
+                continue
+            record, taken = records[at], accepted.at(at, origin, records[at])
+            try:
+                judged = time_ms, key, payload = self._judged(origin, record, values[at], waited)
+            except SchemaUnavailable as error:
+                lacking = error
                 break
-            time_ms, key, payload = taken = accepted.at(at, origin, record)
-            if payload is None or self._is_compared():
-                try:
-                    time_ms, key, payload = judged = self._judged(origin, record, value, waited)
-                except SchemaUnavailable as error:
-                    return poll, error
-                if taken[2] is not None and judged != taken:
+            if taken[2] is not None:
+                self._accepted += 1
+                if judged != taken:
                     accepted = self._without_batches("different", len(records))
-            epoch = record.leader_epoch()
-            poll.offsets.append(record.offset())
-            poll.epochs.append(UNKNOWN_EPOCH if epoch is None else epoch)
             poll.times.append(time_ms)
             poll.keys.append(key)
             poll.payloads.append(payload)
+        self._complete(poll, records[: len(poll.payloads)], values)
+        return poll, lacking
+
+    def _accepted_until_compared(self) -> int:
+        """Return how many records may be accepted before one is read here too; 0 if that is the next one."""
+        return -self._accepted % self._compared
+
+    def _complete(self, poll: Poll, records: Sequence[Record], values: Sequence[bytes | None]) -> None:
+        """Add the columns that do not depend on what a value says."""
+        poll.offsets += [record.offset() for record in records]
+        poll.epochs += [UNKNOWN_EPOCH if (epoch := record.leader_epoch()) is None else epoch for record in records]
+        for record, value, payload in zip(records, values, poll.payloads, strict=False):
             held = len(value or b"") + len(record.key() or b"") + (len(payload) if type(payload) is bytes else 0)
             headers = headers_of(record)
             poll.sizes.append(held + self._header_bytes(record, headers) if headers else held)
-            poll.records.append(record)
-        return poll, None
-
-    def _is_compared(self) -> bool:
-        """Count a record that was accepted; return whether it is one that is read here too."""
-        number, self._accepted = self._accepted, self._accepted + 1
-        return number % self._compared == 0
+        poll.records += records
 
     def _read_by_batches(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
         if self._batches is None:

@@ -36,21 +36,8 @@ pub enum Why {
 }
 
 /// Their names, in the same order.
-const REASONS: [&str; 13] = [
-    "size",
-    "bytes",
-    "rule",
-    "id",
-    "time",
-    "match-keys",
-    "value",
-    "units",
-    "consent",
-    "attributes",
-    "rare",
-    "escape",
-    "panic",
-];
+const REASONS: [&str; 13] =
+    ["size", "bytes", "rule", "id", "time", "match-keys", "value", "units", "consent", "attributes", "rare", "escape", "panic"];
 
 pub enum No {
     Declined(Why),
@@ -113,8 +100,11 @@ const RAW: u8 = 2;
 const MATCH_ID: u8 = 3;
 const INTEGER: u8 = 1;
 
-/// What the rules make of a field: JSON, what kind it is, and what it is in a dedupe key. None: leave the record to them.
-type Entry = Option<(Vec<u8>, u8, Option<Vec<u8>>)>;
+/// What the rules make of a field: JSON, what kind it is, and what it is in a dedupe key.
+type Made = (Vec<u8>, u8, Option<Vec<u8>>);
+
+/// None: leave the record to the rules.
+type Entry = Option<Made>;
 
 /// A part of the payload, and the bytes around it.
 struct Piece {
@@ -214,12 +204,15 @@ const SHORTEST_TCF: usize = 20;
 fn is_no_words(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.windows(2).any(|pair| pair[0].is_ascii_digit() && pair[1].is_ascii_alphabetic())
-        || bytes.windows(3).any(|each| each[0].is_ascii_uppercase() && each[1].is_ascii_uppercase() && each[2].is_ascii_lowercase())
+        || bytes
+            .windows(3)
+            .any(|each| each[0].is_ascii_uppercase() && each[1].is_ascii_uppercase() && each[2].is_ascii_lowercase())
 }
 
 /// Whether a text is segments in base64url with dots between them, of which the first is not made of words.
 fn is_segments(text: &str) -> bool {
-    text.split('.').all(|each| !each.is_empty() && each.bytes().all(is_base64)) && text.split('.').next().is_some_and(is_no_words)
+    text.split('.').all(|each| !each.is_empty() && each.bytes().all(is_base64))
+        && text.split('.').next().is_some_and(is_no_words)
 }
 
 /// Whether it has the form of a TCF string, and is no placeholder.
@@ -291,7 +284,7 @@ impl Codec {
         })
     }
 
-    fn remembered(&self, memo: usize, value: &[u8], from: usize, to: usize) -> Got<&(Vec<u8>, u8, Option<Vec<u8>>)> {
+    fn remembered(&self, memo: usize, value: &[u8], from: usize, to: usize) -> Got<&Made> {
         if to - from > MOST_REMEMBERED_BYTES {
             return decline(Why::Rule);
         }
@@ -302,7 +295,7 @@ impl Codec {
         }
     }
 
-    fn part<'s>(&'s self, part: usize, found: &Found<'_, '_>) -> Got<Option<&'s (Vec<u8>, u8, Option<Vec<u8>>)>> {
+    fn part<'s>(&'s self, part: usize, found: &Found<'_, '_>) -> Got<Option<&'s Made>> {
         match found.remembered[part - 1] {
             Some((from, to)) => self.remembered(part - 1, found.value, from, to).map(Some),
             None => Ok(None),
@@ -720,14 +713,7 @@ impl Codec {
         Ok(())
     }
 
-    fn attribute<'a>(
-        &self,
-        name: &'a str,
-        kind: &[u8],
-        value: &str,
-        names: &mut Vec<&'a str>,
-        out: &mut Vec<u8>,
-    ) -> Got<()> {
+    fn attribute<'a>(&self, name: &'a str, kind: &[u8], value: &str, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
         let has_form = if self.any_attribute_text { is_trim(value) } else { value.bytes().all(is_word) };
         let is_sent = !name.is_empty()
             && name.bytes().all(is_word)

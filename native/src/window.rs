@@ -336,7 +336,13 @@ fn numbers(times: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
 impl SeenKeys {
     #[new]
     fn new() -> Self {
-        SeenKeys { shards: (0..SHARDS).map(|_| Shard::new()).collect(), days: Vec::new(), next: (0, 0), freeing: false, oldest: 0 }
+        SeenKeys {
+            shards: (0..SHARDS).map(|_| Shard::new()).collect(),
+            days: Vec::new(),
+            next: (0, 0),
+            freeing: false,
+            oldest: 0,
+        }
     }
 
     fn __len__(&self) -> usize {
