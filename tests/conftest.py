@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -29,8 +30,14 @@ def _no_settings_of_the_shell() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _log_as_nobody_has_set_it_up() -> None:
-    """A command that an earlier test ran in this process has set up the log for itself."""
+def _log_as_nobody_has_set_it_up() -> Iterator[None]:
+    """Undo what a command does that a test runs in this process: its handler would write to that test's closed stream."""
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
     structlog.reset_defaults()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -89,17 +89,6 @@ def test_progress_of_a_restore_is_shown_while_it_lasts_and_logged_every_ten_seco
     assert told == [(100, 1_000), (200, 1_000)]
 
 
-@pytest.fixture
-def loggers_of_pytest() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("loggers_of_pytest")
 def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     now = [0.0]
@@ -121,7 +110,6 @@ def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.
     assert [line.get("left_out") for line in lines] == [None, None, 1, 1]
 
 
-@pytest.mark.usefixtures("loggers_of_pytest")
 def test_native_code_that_is_given_up_is_said_and_counted_as_is_what_it_declines(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     telling = Telemetry()
@@ -168,7 +156,6 @@ def test_the_end_of_the_refresh_token_is_a_metric_if_it_is_known() -> None:
     assert f"\n{name} 1.8253728e+09\n" in telling.exposition()[0].decode()
 
 
-@pytest.mark.usefixtures("loggers_of_pytest")
 def test_a_login_that_the_brokers_refuse_needs_an_operator_until_they_have_not_for_a_while(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -188,7 +175,6 @@ def test_a_login_that_the_brokers_refuse_needs_an_operator_until_they_have_not_f
     assert told == ["operator_needed", "operator_no_longer_needed"]
 
 
-@pytest.mark.usefixtures("loggers_of_pytest")
 def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,7 +195,6 @@ def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
     ]
 
 
-@pytest.mark.usefixtures("loggers_of_pytest")
 def test_a_library_that_says_little_is_heard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(lines_of, "REPEAT_SECONDS", 0.1)
     configure_logging("info", "json")

@@ -137,6 +137,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (("{{instance}}", f"max by (instance) (process_open_fds{_S} / process_max_fds{_S})"),),
             "percentunit",
         ),
+        Panel("Records that native code left to Python", _by("reason", "connector_codec_declined_total"), "eps"),
+        Panel("Native code given up", _by("reason", "connector_codec_distrusted_total", "increase")),
     ),
 }
 
