@@ -152,7 +152,8 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
             taken_over = now_ms()
             group.flows()  # for longer than a session
             eventually(lambda cut=cut: cut.page("/readyz")[0] == 503, "it is not ready", 30)  # type: ignore[misc]
-            assert cut.works_on() == frozenset(), "what it had counts as lost"
+            # Beginning anew waits some seconds for the answer to the last commit, which never comes here.
+            eventually(lambda cut=cut: cut.works_on() == frozenset(), "what it had counts as lost", 20)  # type: ignore[misc]
             link.restore()
             group.flows()
             group.until_shared()
