@@ -48,6 +48,8 @@ class Task:
     topic: str
     group: str
     count: int
+    codec: str
+    """As the setting ``CODEC``; the bare loop has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ def _environment(task: Task) -> Mapping[str, str]:
         "AMAZON_ACCESS_TOKEN": "benchmark",
         "BATCH_MAX_EVENTS": str(_EVENTS),
         "MAX_IN_FLIGHT": str(_IN_FLIGHT),
+        "CODEC": task.codec,
         "LISTEN_HOST": "127.0.0.1",
         "LISTEN_PORT": "0",
     }

@@ -47,7 +47,9 @@ class Comparison:
         return [bare.acknowledged_seconds / ours.acknowledged_seconds for ours, bare in pairs]
 
 
-def compare(events: int, rounds: int, *, warm_up: bool = True, say: Callable[[str], None]) -> Comparison:
+def compare(
+    events: int, rounds: int, *, warm_up: bool = True, codec: str = "auto", say: Callable[[str], None]
+) -> Comparison:
     """Run both sides so many times, after a round that is not counted; raises if a side does not deliver what it should."""
     numbers = range(rounds + warm_up)
     ours, bare, mixed = ([f"{side}-{number}" for number in numbers] for side in ("ours", "bare", "mixed"))
@@ -56,7 +58,7 @@ def compare(events: int, rounds: int, *, warm_up: bool = True, say: Callable[[st
     with filled_broker(topics) as bootstrap_servers, endpoint() as url:
 
         def measure(side: Callable[[Task], Measured], topic: str, group: str) -> Measured:
-            measured = _in_a_process(side, Task(bootstrap_servers, url, topic, group, events))
+            measured = _in_a_process(side, Task(bootstrap_servers, url, topic, group, events, codec))
             received = _received(url)
             if topic == _CLEAN and received != events:
                 raise RuntimeError(f"{group}: the endpoint received {received:,} events of {events:,}")
@@ -90,9 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.throughput", description=__doc__)
     parser.add_argument("--events", type=int, default=_EVENTS, help=f"records of a run (default: {_EVENTS})")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"after the warm-up (default: {_ROUNDS})")
+    parser.add_argument("--codec", choices=("auto", "native", "python"), default="auto", help="as the setting CODEC")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
-    found = compare(options.events, options.rounds, say=console.print)
+    found = compare(options.events, options.rounds, codec=options.codec, say=console.print)
     console.print(_table(found))
     rounds = ", ".join(f"{ratio:.2f}" for ratio in found.ratios)
     console.print(f"ratio connector / bare loop: {median(found.ratios):.2f} (rounds: {rounds})")
