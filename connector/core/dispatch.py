@@ -161,6 +161,8 @@ class Dispatch:
     @property
     def stops(self) -> str | None:
         """The message for which ``ON_VERDICT=stop`` ends the process: no further event will settle the matter."""
+        if self.breaker.open:
+            return self.breaker.message
         if self._failures >= _CERTAIN or self._sure:
             return self.verdict
         return self.account if self._held_tries >= _CERTAIN else None

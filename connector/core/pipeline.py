@@ -341,12 +341,13 @@ class Pipeline:
             self._unjudged, polls = [], self._unjudged
             for poll in polls:
                 self._polled(poll, now)
-        if self._policy.stop_on_verdict and (verdict := self._stopping_verdict()) is not None:
+        if self._policy.stop_on_verdict and (verdict := self.dispatch.stops) is not None:
             self._shut_down(verdict, now)
         self._send_due(now)
         if self.clock.probe(now):
             self._ask_for_an_entry(now)
-        if (many_wait := self._many_facts_wait()) or self._coordinator_is_silent(now):
+        many_wait, outlived = self._many_facts_wait(), now.monotonic - now.vouched > self._policy.session_seconds
+        if many_wait or (outlived and self._all.sums.running):
             self._all.note_all()
         committing: list[Assignment] = []
         for assignment in self._all.noted():
@@ -368,13 +369,6 @@ class Pipeline:
         self._settle_fetching(now)
         self._expire(now)
         self._all.end_turn()
-
-    def _coordinator_is_silent(self, now: Moment) -> bool:
-        """Return whether a partition may have outlived its session."""
-        return self._all.sums.running > 0 and now.monotonic - now.vouched > self._policy.session_seconds
-
-    def _stopping_verdict(self) -> str | None:
-        return self.dispatch.breaker.message if self.dispatch.breaker.open else self.dispatch.stops
 
     def _send_due(self, now: Moment) -> None:
         oldest = now.wall_ms - self._policy.freshness.max_age_ms
