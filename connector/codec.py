@@ -1,4 +1,4 @@
-"""The straight line: whole polls to payloads by native code, where nothing is to be said about a record.
+"""The straight line: native code turns whole polls into payloads where no rule objects.
 
     values ──locate──▶ by schema ──native codec──▶ payload, time and dedupe key; or declined
 
@@ -30,8 +30,9 @@ __all__ = ["BatchCodec", "NativeCodec"]
 
 _MOST_BYTES: Final = 16_384
 """Values up to this size are read by native code; nearly all values are smaller."""
-_MOST_CODECS: Final = 512
-"""Maximum number of schemas that codecs are kept for, as in `connector.avro.decoding`."""
+_MOST_CODECS: Final = 64
+"""Maximum number of schemas that codecs are kept for. A codec takes about a megabyte: it knows
+thousands of texts that stand for nothing."""
 
 
 class NativeCodec(Protocol):

@@ -79,10 +79,11 @@ class Accepted:
         """Return the payloads of records from one position on, each with its id."""
         end = first + len(records)
         payloads = self.payloads[first:end]
-        for at, hole in self.holes.items():
-            if first <= at < end and (payload := payloads[at - first]) is not None:
-                record = records[at - first]
-                payloads[at - first] = payload[:hole] + orjson.dumps(origin.derived_id(record)) + payload[hole:]
+        if self.holes:
+            for at, (record, payload) in enumerate(zip(records, payloads, strict=True)):
+                hole = self.holes.get(first + at)
+                if hole is not None and payload is not None:
+                    payloads[at] = payload[:hole] + orjson.dumps(origin.derived_id(record)) + payload[hole:]
         return payloads
 
     def end_of_stretch(self, first: int) -> int:
@@ -160,15 +161,15 @@ class Intake:
                 poll.keys += accepted.keys[at:end]
                 poll.payloads += accepted.payloads_of(at, records[at:end], origin)
                 continue
-            record, taken = records[at], accepted.at(at, origin, records[at])
+            record = records[at]
             try:
                 judged = time_ms, key, payload = self._judged(origin, record, values[at], waited)
             except SchemaUnavailable as error:
                 lacking = error
                 break
-            if taken[2] is not None:
+            if accepted.payloads[at] is not None:
                 self._accepted += 1
-                if judged != taken:
+                if judged != accepted.at(at, origin, record):
                     accepted = self._without_batches("different", len(records))
             poll.times.append(time_ms)
             poll.keys.append(key)
@@ -206,7 +207,7 @@ class Intake:
     def _judged(
         self, origin: Origin, record: Record, value: bytes | None, waited: float
     ) -> tuple[int | None, bytes | None, bytes | Flaw | None]:
-        """Return time, dedupe key and payload of a record; without a payload, what is wrong with it, or None.
+        """Return time, dedupe key and payload of a record; instead of a payload a flaw, or None.
 
         Raises:
             SchemaUnavailable: the schema cannot be fetched for now.

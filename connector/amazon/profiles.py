@@ -20,7 +20,7 @@ _LONGEST_ID: Final = 64
 
 
 def headers(client_id: str, access_token: str) -> dict[str, str]:
-    """Return the headers of the request. This path knows the older name of the client's header (SEG-NEW)."""
+    """Return the headers of the request. This path has the client's older header (SEG-NEW)."""
     return {
         "Authorization": f"Bearer {access_token}",
         "Amazon-Advertising-API-ClientId": client_id,

@@ -108,7 +108,7 @@ class StraightLine:
         return orjson.dumps(kind), _HASHED if kind in PERSONAL else _MATCH_ID if kind == "MATCH_ID" else _RAW
 
     def data_type(self, given: object) -> tuple[bytes, int] | None:
-        """Return the JSON of a type of custom data, and whether only a number may have it; None as in `made`."""
+        """Return the JSON of a type of custom data, and whether it is for numbers only; None as in `made`."""
         fields = self._cleaned({"customData": [{"name": "a", "value": "1", "dataType": given}]})
         if fields is None:
             return None
@@ -150,7 +150,7 @@ def _is_list_of_dicts(value: object) -> bool:
 
 
 def _pieces(full: dict[str, Any], required: Collection[str]) -> tuple[list[tuple[bytes, str, bytes]], bytes]:
-    """Return the bytes before each input of an event, its name and the bytes after it; and the bytes at the end."""
+    """Return each input with the bytes before and after it, and the bytes at the end."""
     pieces: list[tuple[bytes, str, bytes]] = []
     lead = b"{"
     for name, value in full.items():

@@ -29,7 +29,7 @@ class Part:
 
 
 class Remembered:
-    """Numbers of what is remembered besides the first parts: types within match keys and custom data."""
+    """Numbers of types within match keys and custom data, which are remembered besides the first parts."""
 
     KEY_TYPE, DATA_TYPE = Part.OPTIONS + 1, Part.OPTIONS + 2
 
@@ -151,7 +151,7 @@ def _parts_within(writer: WriterSchema, name: str | None, schema: Json, inputs: 
 
 
 class _Told:
-    """Tells types as the codec knows them: without names, so a type within itself is not straight."""
+    """Tells types as the codec knows them: without names, so recursive types are left out."""
 
     def __init__(self, writer: WriterSchema) -> None:
         self._writer = writer
@@ -200,7 +200,7 @@ def _reader(used: Json, name: str, convert: Conversion | None) -> Callable[[byte
 
 
 def _reader_within(writer: WriterSchema, schema: Json, used: Json, name: str) -> Callable[[bytes], object]:
-    """Return what reads the bytes of one field of the records in an array; it raises where there is no such field."""
+    """Return what reads one field of the records in an array; raises without such a field."""
     branches: Sequence[Json] = used["type"] if isinstance(used["type"], list) else [used["type"]]
     items = [each["items"] for each in branches if isinstance(each, dict) and each["type"] == "array"]
     records = [each for each in items if isinstance(each, dict) and each["type"] in RECORDS]

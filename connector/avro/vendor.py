@@ -1,4 +1,4 @@
-"""What the clients of vendors' registries have in common, in the form that `schemas.Registry` expects.
+"""What clients of vendors' registries share, in the form that `schemas.Registry` expects.
 
 These clients limit each connection and each read, but nothing limits a question as a whole: its
 look-up of a name, a body that trickles in, retries, and the search for credentials. So each

@@ -50,7 +50,7 @@ class Admission:
         assignment.tracker.passed_end(poll.log_end)
 
     def _odd(self, assignment: Assignment, poll: Poll, first: int, now: Moment) -> list[int]:
-        """Return the positions, from ``first`` on, of the records about which there is something to say.
+        """Return the positions, from ``first`` on, of the records that must be judged one by one.
 
         Each column is looked at as a whole first: that a record is odd is rare. One too many does
         no harm, for it is judged by itself.

@@ -94,9 +94,9 @@ class Batcher:
             lengths = [len(payload) + 1 for payload in run.payloads[:left]]
             if sum(lengths) > room:
                 fitting = bisect_right(list(accumulate(lengths)), room)
-                del lengths[
-                    fitting if batch else max(fitting, 1) :
-                ]  # an event that `fits` is sent alone, whatever was learnt
+                if not batch:
+                    fitting = max(fitting, 1)  # an event that `fits` is sent alone, whatever was learnt
+                del lengths[fitting:]
             taken, length = len(lengths), sum(lengths)
             if taken < len(run):
                 self._queue.appendleft(run.part(taken, len(run)))

@@ -125,9 +125,10 @@ class Roster(dict[int, Assignment]):
         return self.get(generation)
 
     def older(self, assignment: Assignment) -> list[Assignment]:
-        """Return the assignments of the same partition that have ended with something still under way.
+        """Return the ended assignments of the same partition that have something under way.
 
-        Whoever has the partition next, this process or another, sends again what they have not written down.
+        Whoever has the partition next, this process or another, sends again what they have not
+        written down.
         """
         return [each for each in self._of_partition[assignment.partition] if not each.live]
 

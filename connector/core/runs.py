@@ -1,7 +1,7 @@
 """A run: records of one poll that go on together, as columns with one entry a record.
 
-The problem. What is done with one record costs less than an object for it, and than a loop over
-such objects. Nearly always a whole poll meets the same fate: all is admitted, sent and acknowledged.
+The problem. An object for each record, and a loop over such objects, cost more than what is done
+with the record. Nearly always all records of a poll are admitted, sent and acknowledged alike.
 
 The picture. A poll is cut at the records about which there is something to say. What lies between
 them is a run. From there on everything that is decided about events is decided about runs:
@@ -30,7 +30,7 @@ Label = TypeVar("Label")
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """Decoded records of one assignment, in offset order: buffered, waiting, or in flight. Never empty."""
+    """Decoded records of one assignment in offset order, at least one: buffered, waiting or in flight."""
 
     generation: int
     """Number of the assignment that the records were polled under; unique in the process, across
@@ -63,7 +63,7 @@ class Run:
         return sum(map(len, self.payloads)) + len(self.payloads)
 
     def facts(self, outcome: Outcome) -> Facts:
-        """Return that this became of the records; the columns are those of the run, to be copied."""
+        """Return facts with this outcome. Their columns are those of the run: copy them."""
         count = len(self)
         if outcome is Outcome.DELIVERED:
             return Facts(self.offsets, self.epochs, [outcome] * count, self.keys, self.times)

@@ -1,7 +1,7 @@
-"""Whether we are a member of the group still: the coordinator says so by taking a commit, and has to be asked.
+"""Whether we are still a member of the group. The coordinator says so by taking a commit.
 
-It takes a commit from members of this moment alone, and what is committed already may be committed
-again. Nothing is sent unless it has said so of late (docs/how-it-works.md#what-may-be-sent-twice).
+It takes commits from current members only, and what is committed already may be committed again.
+Nothing is sent unless it has said so of late (docs/how-it-works.md#what-may-be-sent-twice).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Vouching:
         return max(self._asked_until, now.vouched + self._gate_seconds / 2)
 
     def to_commit(self, assignments: Iterable[Assignment], now: Moment) -> list[Assignment]:
-        """Return what to commit again, to ask the coordinator; nothing while its last answer counts.
+        """Return what to commit again to ask the coordinator; nothing while its answer counts.
 
         Where nothing is committed, one partition's beginning is: to have no commit is to begin
         there.

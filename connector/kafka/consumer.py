@@ -54,10 +54,10 @@ The laws
    until the callback returns are commits for it accepted. The wait is bounded: the group waits too.
    Other commands that arrive meanwhile are put off, because assignments do not change in a callback.
 7. One commit at a time, with the newest offset of each partition. A partition begins anew only
-   after the answer to its last commit before, or a few seconds without one, because it begins by
-   asking for the committed offset. Commits that come for it meanwhile are dropped. A drain does not wait for the
-   answer to its last commit: the client joins again only after that answer, and the ledger has what
-   the commit would have said.
+   after the answer to its last commit, or a few seconds without one, because it begins by asking
+   for the committed offset. Commits that come for it meanwhile are dropped. A drain does not wait
+   for the answer to its last commit: the client joins again only after that answer, and the ledger
+   has what the commit would have said.
 
 What may be forgotten: everything but the generation numbers. A record that was polled but not
 decoded is read again by the next owner of its partition. An offset that was not committed is found
