@@ -26,7 +26,7 @@ from confluent_kafka import Producer
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.model import Outcome
-from tests.integration.brokers import Produced, committed, create_topic, end_offsets, ledger_fates, produce
+from tests.integration.brokers import Produced, committed, create_topic, end_offsets, ledger_fates, produce, topics
 from tests.integration.events import event
 from tests.patience import eventually, patience
 from tests.processes import ending
@@ -382,6 +382,10 @@ class World:
         assert connector.stop() == 0
         assert self.committed() == {0: count}
         return connector
+
+    def topics(self) -> set[str]:
+        """Return the names of the topics that are there for this test; others run beside it on the same cluster."""
+        return {name for name in topics(self.servers) if self.topic in name}
 
     def has_committed_nothing(self) -> bool:
         """Tell whether no record counts as resolved. A beginning may be committed: it asks whether we are a member still."""

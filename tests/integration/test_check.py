@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 
-from tests.integration.brokers import commit, committed, create_topic, topic_settings, topics
+from tests.integration.brokers import commit, committed, create_topic, topic_settings
 from tests.integration.events import event
 from tests.integration.program import World
-
-
-def _ours(world: World) -> set[str]:
-    """Return this test's topics; others run beside it."""
-    return {topic for topic in topics(world.servers) if topic.startswith(world.topic)}
 
 
 def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: World) -> None:
     world.create_topic(2)
     world.produce(event("1"))
-    before = _ours(world)
+    before = world.topics()
 
     checked = world.command("check")
 
@@ -39,7 +34,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
     assert found["account"] == "note"
     assert "AMAZON_ACCOUNT_ID is among the profiles of this token (1 listed)" in checked.stdout
     assert "connector run can work" in checked.stdout
-    assert _ours(world) == before
+    assert world.topics() == before
     assert committed(world.servers, world.group, world.topic) == {}
     assert world.sandbox.record() == []
 
@@ -47,7 +42,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
 def test_everything_that_is_wrong_is_said_at_once_with_what_fixes_it(world: World) -> None:
     world.create_topic(2)
     create_topic(world.servers, world.ledger, 2, cleanup_policy="compact")
-    before = _ours(world), topic_settings(world.servers, world.ledger)
+    before = world.topics(), topic_settings(world.servers, world.ledger)
     world.sandbox.set_faults(registry_down=True)
 
     checked = world.command("check", AMAZON_CLIENT_SECRET="not the secret")
@@ -59,7 +54,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_fixes_it(world: Worl
     assert "cleanup.policy=delete" in checked.stdout
     assert "3 of these must be fixed" in checked.stdout
     assert "not the secret" not in checked.stdout + checked.stderr
-    assert (_ours(world), topic_settings(world.servers, world.ledger)) == before
+    assert (world.topics(), topic_settings(world.servers, world.ledger)) == before
 
 
 def test_schema_that_no_producer_registered_is_a_note_and_committed_partitions_are_counted(world: World) -> None:
@@ -86,11 +81,11 @@ def test_ledger_that_run_would_give_more_partitions_is_right(world: World) -> No
 
 
 def test_missing_source_topic_is_wrong(world: World) -> None:
-    before = _ours(world)
+    before = world.topics()
     checked = world.command("check")
     assert checked.returncode == 1
     assert f"topic {world.topic} does not exist" in checked.stdout
-    assert _ours(world) == before
+    assert world.topics() == before
 
 
 def test_topics_that_may_not_be_made_and_are_not_there_or_too_small_are_wrong(world: World) -> None:
