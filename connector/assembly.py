@@ -16,13 +16,16 @@ from connector.amazon.contract import Contract
 from connector.amazon.events_v1 import EventsV1
 from connector.amazon.regions import REGIONS
 from connector.amazon.rules import differ
-from connector.avro import schemas
+from connector.avro import registry_client
 from connector.avro.apicurio import Apicurio
 from connector.avro.azure import Azure, namespace_client
-from connector.avro.decoding import EventDecoder
+from connector.avro.decoding import EventDecoder, WriterSchemas
 from connector.avro.framing import Framing
 from connector.avro.glue import Glue, session_client
+from connector.avro.registry import Registry
+from connector.avro.registry_connection import RegistryApi
 from connector.avro.schema_directory import SchemaDirectory
+from connector.avro.schema_file import SchemaFile
 from connector.config import Amazon, RegistrySettings, Settings
 from connector.core.batching import Envelope
 from connector.core.dispatch import DispatchPolicy
@@ -73,7 +76,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     settings = Settings.from_environment(
         environ,
         kafka_problems=properties.problems,
-        registry_problems=schemas.problems,
+        registry_problems=registry_client.problems,
         read_mapping=_read_mapping,
     )
     if settings.registry is None or settings.registry.type in ("glue", "azure"):
@@ -118,7 +121,7 @@ def _read_mapping(settings: Settings) -> MappingFile | None:
 
 
 def decoder_for(
-    settings: Settings, note: Callable[[str], None], plain: schemas.WriterSchemas | None = None
+    settings: Settings, note: Callable[[str], None], plain: WriterSchemas | None = None
 ) -> tuple[EventDecoder, Mapper | None]:
     """Return what decodes records, and what maps them for it; ``note`` is told what schemas lack.
 
@@ -143,7 +146,7 @@ _FRAMINGS = {
 }
 
 
-def schemas_for(settings: Settings) -> schemas.WriterSchemas:
+def schemas_for(settings: Settings) -> WriterSchemas:
     """Return the source of the writers' schemas: a registry or a file."""
     if settings.registry is not None:
         return registry_for(settings.registry)
@@ -151,12 +154,12 @@ def schemas_for(settings: Settings) -> schemas.WriterSchemas:
         return SchemaDirectory(settings.schema_dir)
     if settings.schema_file is None:
         raise SettingsError(["SCHEMA_REGISTRY_URL is missing: set it, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR"])
-    return schemas.SchemaFile(settings.schema_file)
+    return SchemaFile(settings.schema_file)
 
 
-def registry_for(registry: RegistrySettings) -> schemas.Registry:
+def registry_for(registry: RegistrySettings) -> Registry:
     """Return the registry."""
-    return schemas.Registry(
+    return Registry(
         registry.properties,
         patience_seconds=registry.patience_seconds,
         api=_api(registry),
@@ -165,7 +168,7 @@ def registry_for(registry: RegistrySettings) -> schemas.Registry:
     )
 
 
-def _api(registry: RegistrySettings) -> schemas.Api | None:
+def _api(registry: RegistrySettings) -> RegistryApi | None:
     match registry.type:
         case "glue":
             return Glue(session_client(registry.region, registry.role_arn))

@@ -1,4 +1,4 @@
-"""The client of Apicurio Registry's own API, in the form that `schemas.Registry` expects.
+"""The client of Apicurio Registry's own API, in the form that `registry.Registry` expects.
 
 Apicurio has two ids for a schema: the contentId of its text, and the globalId of the version that
 has it. Its own API (version 3, and 2 alike) finds a schema by either; its API of Confluent's kind
@@ -32,7 +32,7 @@ _PASSING = frozenset({408, 429, *range(500, 600)})
 
 
 class Apicurio:
-    """A `connector.avro.schemas.Api` over the HTTP client of Confluent's registry client."""
+    """A `connector.avro.registry_connection.RegistryApi` over the HTTP client of Confluent's registry client."""
 
     probed: SchemaId = "globalId 1"
 

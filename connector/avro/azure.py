@@ -1,4 +1,4 @@
-"""The client of Azure Schema Registry, in the form that `schemas.Registry` expects.
+"""The client of Azure Schema Registry, in the form that `registry.Registry` expects.
 
 Answers and errors have the form of a registry with Confluent's API. The libraries come with the
 extra ``azure``. They find their credentials as usual: a service principal in the environment, a
@@ -62,7 +62,7 @@ def namespace_client(url: str, **how: Any) -> Any:
 
 
 class Azure(VendorApi):
-    """A `connector.avro.schemas.Api` over Azure's client."""
+    """A `connector.avro.registry_connection.RegistryApi` over Azure's client."""
 
     probed: SchemaId = "0" * 32
 

@@ -13,15 +13,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 from fastavro import schemaless_reader
 
-from connector.avro.framing import Framing, Located, hint, locator, named, schema_id
+from connector.avro.framing import Framing, Located, SchemaId, hint, locator, named, schema_id
 from connector.avro.inputs import Target, branches_of, fields_by_input, target_of
 from connector.avro.layout import Layout, layout_of
 from connector.avro.logical import Conversion, bytes_conversion, time_units
-from connector.avro.schemas import NoGuids, WriterSchemas, packaged
+from connector.avro.registry import NoGuids
+from connector.avro.schema_file import packaged
 from connector.avro.varint import signed, unpacked
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
@@ -29,7 +30,7 @@ from connector.mapping.plan import Filtered, Mapper, Plan
 from connector.model import Flaw
 from connector.ports import Record
 
-__all__ = ["EventDecoder"]
+__all__ = ["EventDecoder", "WriterSchemas"]
 
 _MAX_PLANS = 512
 """Maximum number of plans kept. A topic has a handful of schemas. The limit is for damaged ids that
@@ -63,6 +64,28 @@ class _Metered(BytesIO):
         if self._left < 0:
             raise Oversized("it has more parts than any event that can be sent")
         return super().read(size)
+
+
+class WriterSchemas(Protocol):
+    """Source of writer's schemas."""
+
+    def definitions(self, schema_id: SchemaId, waited: float) -> list[Json]:
+        """Return the schemas of the types that a schema refers to, and last the schema itself.
+
+        ``waited`` is the number of seconds that the record has waited for the schema.
+
+        Raises:
+            UnknownSchema: no schema has this id.
+            SchemaUnavailable: the schema cannot be fetched for now.
+            Undecodable: it is not an Avro schema.
+        """
+
+    def check(self) -> None:
+        """Check that schemas can be fetched.
+
+        Raises:
+            SchemaUnavailable: they cannot be fetched for now.
+        """
 
 
 class EventDecoder:

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from fastavro import parse_schema, schemaless_writer
 
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 from connector.avro.writer_schema import Json
 
 __all__ = ["EventEncoder"]

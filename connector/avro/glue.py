@@ -1,4 +1,4 @@
-"""The client of AWS Glue Schema Registry, in the form that `schemas.Registry` expects.
+"""The client of AWS Glue Schema Registry, in the form that `registry.Registry` expects.
 
 Answers and errors have the form of a registry with Confluent's API. boto3 comes with the extra
 ``aws``. It finds its credentials as usual: in the environment, a profile, the container or the
@@ -83,7 +83,7 @@ def _assumed(session: Any, role_arn: str, bounded: Any) -> Any:
 
 
 class Glue(VendorApi):
-    """A `connector.avro.schemas.Api` over boto3's client of Glue."""
+    """A `connector.avro.registry_connection.RegistryApi` over boto3's client of Glue."""
 
     probed: SchemaId = UUID(int=0)
 

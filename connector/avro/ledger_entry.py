@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 from connector.avro.varint import packed, signed, unpacked, zigzag
 from connector.avro.writer_schema import Json
 from connector.errors import LedgerRefused

@@ -1,4 +1,4 @@
-"""What clients of vendors' registries share, in the form that `schemas.Registry` expects.
+"""What clients of vendors' registries share, in the form that `registry.Registry` expects.
 
 These clients limit each connection and each read, but nothing limits a question as a whole: its
 look-up of a name, a body that trickles in, retries, and the search for credentials. So each
@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.framing import SchemaId
-from connector.avro.schemas import QUESTION_SECONDS
+from connector.avro.registry_client import QUESTION_SECONDS
 from connector.avro.writer_schema import Json
 from connector.daemon import in_daemon
 
@@ -25,7 +25,7 @@ __all__ = ["VendorApi"]
 
 
 class VendorApi(ABC):
-    """A `connector.avro.schemas.Api` over a vendor's client."""
+    """A `connector.avro.registry_connection.RegistryApi` over a vendor's client."""
 
     probed: SchemaId
 

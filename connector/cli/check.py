@@ -27,7 +27,7 @@ from connector.assembly import (
     registry_for,
     sink_for,
 )
-from connector.avro import schemas
+from connector.avro.registry import Registry
 from connector.cli import times
 from connector.cli.findings import Finding, State, mapping_findings, schemas_in_files
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
@@ -325,9 +325,7 @@ _OTHER_REGISTRIES = {"glue": "AWS Glue", "apicurio": "Apicurio", "azure": "Azure
 """Names of the registries without Confluent's API, by ``SCHEMA_REGISTRY_TYPE``."""
 
 
-def _other_registry(
-    registry: schemas.Registry, name: str, mapping: MappingFile | None, topics: Iterable[str]
-) -> Iterator[Finding]:
+def _other_registry(registry: Registry, name: str, mapping: MappingFile | None, topics: Iterable[str]) -> Iterator[Finding]:
     try:
         registry.check()
     except SchemaUnavailable as error:
@@ -339,7 +337,7 @@ def _other_registry(
             yield from _newest_of_topic(registry, mapping, topic, name)
 
 
-def _newest_of_topic(registry: schemas.Registry, mapping: MappingFile, topic: str, registry_name: str) -> Iterator[Finding]:
+def _newest_of_topic(registry: Registry, mapping: MappingFile, topic: str, registry_name: str) -> Iterator[Finding]:
     try:
         definitions = registry.newest_of_topic(topic)
         why = f"{registry_name} does not tell which schema topic {topic} has"
@@ -356,7 +354,7 @@ def _not_checked(why: str) -> Finding:
     return Finding(State.NOTE, "mapping", f"{why}: {told}")
 
 
-def _newest(registry: schemas.Registry, mapping: MappingFile, topic: str) -> Iterator[Finding]:
+def _newest(registry: Registry, mapping: MappingFile, topic: str) -> Iterator[Finding]:
     subject = f"{topic}-value"
     try:
         found = registry.newest(subject)

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from connector.avro.schema_directory import SchemaDirectory
-from connector.avro.schemas import SchemaFile
+from connector.avro.schema_file import SchemaFile
 from connector.avro.writer_schema import Json, parse
 from connector.errors import Undecodable
 from connector.mapping.file import MappingFile

@@ -23,8 +23,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from connector.assembly import contract_for, decoder_for
-from connector.avro import schemas
 from connector.avro.files import OneSchema, container, json_lines
+from connector.avro.schema_file import SchemaFile
 from connector.avro.writer_schema import Json
 from connector.cli import times
 from connector.cli.partial_settings import without_account
@@ -275,9 +275,9 @@ def _values(path: Path, option: Path | None, setting: Path | None) -> tuple[Json
     if path.suffix == ".avro":
         return container(path)
     if option is not None:
-        (schema,) = schemas.SchemaFile(option, "--schema").definitions()
+        (schema,) = SchemaFile(option, "--schema").definitions()
     elif setting is not None:
-        (schema,) = schemas.SchemaFile(setting).definitions()
+        (schema,) = SchemaFile(setting).definitions()
     else:
         raise SettingsError(["--schema: is needed for JSON lines (or AVRO_SCHEMA_FILE); a container file ends in .avro"])
     return schema, json_lines(path, schema)

@@ -14,7 +14,7 @@ from itertools import islice
 
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from connector.avro.schemas import register
+from connector.avro.registry_client import register
 from connector.cli import times
 from connector.cli.samples import Fate, Sample, samples
 from connector.config import Kafka

@@ -7,7 +7,7 @@ from typing import Any
 
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 
 AT_MS = 1_783_900_800_123
 

@@ -13,7 +13,8 @@ import pytest
 from connector.avro.apicurio import Apicurio
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.avro.schemas import Registry, registry_client
+from connector.avro.registry import Registry
+from connector.avro.registry_client import registry_client
 from connector.avro.writer_schema import parse
 from connector.errors import SchemaDenied, SchemaUnavailable, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA

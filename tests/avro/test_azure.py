@@ -14,7 +14,7 @@ from azure.identity import CredentialUnavailableError
 from connector.avro.azure import Azure, namespace_client
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
-from connector.avro.schemas import Registry
+from connector.avro.registry import Registry
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
 from tests.avro.samples import Polled

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 from connector.avro.writer_schema import parse
 
 

@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.avro.glue import Glue, session_client
-from connector.avro.schemas import Registry
+from connector.avro.registry import Registry
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
 from tests.avro.samples import Polled

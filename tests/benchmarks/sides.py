@@ -24,7 +24,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from connector.app import Connector
 from connector.assembly import read_settings
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 from connector.core.assignment import Phase
 from connector.kafka.embedded import EmbeddedLedgerTopics
 from connector.telemetry import configure_logging

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 from connector.cli.samples import Fate, samples
 from connector.kafka.embedded import EmbeddedBroker
 

@@ -10,7 +10,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from connector.amazon.ads_v1 import AdsV1
 from connector.avro.encoding import EventEncoder
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 from connector.cli.samples import samples
 from tests.benchmarks.sides import body, shaped
 from tests.benchmarks.throughput import compare

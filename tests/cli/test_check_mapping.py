@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.avro.framing import SchemaId
-from connector.avro.schemas import Registry
+from connector.avro.registry import Registry
 from connector.avro.writer_schema import Json
 from connector.cli.check import _newest_of_topic, _topics_of_none
 from connector.cli.findings import State

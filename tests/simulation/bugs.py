@@ -19,7 +19,7 @@ from confluent_kafka import TopicPartition as Place
 from connector import intake
 from connector.amazon.client import AmazonSink
 from connector.avro.ledger_entry import EntryDecoder
-from connector.avro.schemas import Registry
+from connector.avro.registry import Registry
 from connector.core import commands, commit_metadata, inputs, recovery
 from connector.core.answers import Answers, _judged
 from connector.core.assignment import Assignment

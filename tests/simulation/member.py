@@ -19,10 +19,10 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.tokens import Credentials
-from connector.avro import schemas
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing, Located
-from connector.avro.schemas import packaged
+from connector.avro.registry import Registry
+from connector.avro.schema_file import packaged
 from connector.codec import BatchCodec, NativeCodec
 from connector.config import Kafka
 from connector.core import commands, inputs
@@ -59,7 +59,7 @@ __all__ = [
     "TO_EARLIEST",
     "Member",
     "Plan",
-    "Registry",
+    "SimulatedRegistry",
 ]
 
 SOURCE = "conversions"
@@ -115,7 +115,7 @@ class Clock:
         return self._cluster.loop.time()
 
 
-class Registry:
+class SimulatedRegistry:
     """A schema registry at the level of its HTTP client: it may be away, and its replica behind."""
 
     def __init__(self, loop: VirtualLoop, journal: Journal, late_until: float) -> None:
@@ -144,8 +144,8 @@ def _schema() -> str:
 
 
 @cache
-def _registry() -> schemas.Registry:
-    return schemas.Registry({"url": "http://registry.invalid"}, patience_seconds=_PATIENCE_SECONDS)
+def _registry() -> Registry:
+    return Registry({"url": "http://registry.invalid"}, patience_seconds=_PATIENCE_SECONDS)
 
 
 class _Cursed(EventDecoder):
@@ -236,7 +236,7 @@ class Member:
         plan: Plan,
         cluster: Cluster,
         vendor: Vendor,
-        registry: Registry,
+        registry: SimulatedRegistry,
         observer: Observer,
         dice: Random,
         say: Callable[[str], None] | None,
@@ -367,8 +367,10 @@ class Member:
     def _decoder(self) -> EventDecoder:
         """A decoder that knows no schema yet; what it knows of ours is worked out once for all."""
         registry = copy(_registry())
-        registry._client = cast("Any", SimpleNamespace(_rest_client=self._registry))
-        registry._monotonic, registry._absent, registry._answers = self.clock.monotonic, {}, {}
+        connection = registry._connection = copy(registry._connection)
+        connection._client = cast("Any", SimpleNamespace(_rest_client=self._registry))
+        connection._monotonic = registry._monotonic = self.clock.monotonic
+        registry._absent, registry._answers = {}, {}
         decoder = copy(_prototype())
         decoder._schemas, decoder._plans = registry, {}
         return decoder

@@ -12,7 +12,7 @@ from typing import Any
 
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from connector.avro.schemas import packaged
+from connector.avro.schema_file import packaged
 from connector.core.dedupe import digest
 
 __all__ = [

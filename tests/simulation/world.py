@@ -49,7 +49,7 @@ from tests.simulation.member import (
     TO_EARLIEST,
     Member,
     Plan,
-    Registry,
+    SimulatedRegistry,
 )
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.records import MAX_AGE_MS, MAX_SKEW_MS, Calendar, Nature, Row, a_row, rows
@@ -162,7 +162,7 @@ class World:
         if dice.random() < 0.2:
             self._earlier_life(logs)
         self._vendor = Vendor(loop, dice, _draw(dice, _MOST_VENDOR_ODDS, often), self._oracle, self._oracle.find)
-        self._registry = Registry(loop, self._oracle, dice.uniform(0.0, MOST_LATE_SECONDS))
+        self._registry = SimulatedRegistry(loop, self._oracle, dice.uniform(0.0, MOST_LATE_SECONDS))
         self._members: list[Member] = []
         self._visitors: list[Visitor] = []
         self._accepted = frozenset({TO_EARLIEST} if dice.random() < 0.5 else set())

@@ -20,15 +20,9 @@ from connector.avro.apicurio import Apicurio
 from connector.avro.decoding import EventDecoder
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import Framing
-from connector.avro.schemas import (
-    ASKING_SECONDS,
-    UNAVAILABLE_SECONDS,
-    UNKNOWN_SECONDS,
-    NoGuids,
-    Registry,
-    SchemaFile,
-    packaged,
-)
+from connector.avro.registry import UNAVAILABLE_SECONDS, UNKNOWN_SECONDS, NoGuids, Registry
+from connector.avro.registry_connection import ASKING_SECONDS
+from connector.avro.schema_file import SchemaFile, packaged
 from connector.avro.writer_schema import parse
 from connector.config.secret import Login, SecretValue
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
@@ -109,7 +103,7 @@ def clock() -> Clock:
 def registry(server: Server, clock: Clock) -> Iterator[Registry]:
     registry = Registry({"url": server.url, "max.retries": "0"}, clock, patience_seconds=PATIENCE)
     yield registry
-    registry._client.close()
+    registry._connection._client.close()
 
 
 def test_a_record_is_decoded_by_the_schema_of_its_id(server: Server, registry: Registry) -> None:
@@ -376,7 +370,7 @@ def test_proxies_of_the_environment_are_not_used(
     for properties in ({}, oauth):
         registry = Registry({"url": server.url, "max.retries": "0"} | properties, clock)
         assert registry.definitions(1)
-        registry._client.close()
+        registry._connection._client.close()
     assert server.authorization[-1] == "Bearer t"
     assert proxy.asked == []
     proxy.stop()
@@ -419,7 +413,7 @@ def test_certificates_of_the_environment_are_believed_where_a_token_is_had(
     try:
         assert registry.definitions(1)
     finally:
-        registry._client.close()
+        registry._connection._client.close()
         issuer.stop()
 
 
@@ -427,7 +421,7 @@ def test_a_proxy_that_is_set_is_used(server: Server, clock: Clock) -> None:
     server.answers["http://registry.invalid/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
     registry = Registry({"url": "http://registry.invalid", "proxy": server.url, "max.retries": "0"}, clock)
     assert registry.definitions(1)
-    registry._client.close()
+    registry._connection._client.close()
 
 
 @pytest.mark.parametrize(
@@ -447,7 +441,7 @@ def test_a_user_in_the_address_is_sent_and_never_said(
     assert "HTTP Request" in said
     assert user not in said
     assert sent.decode() not in said
-    registry._client.close()
+    registry._connection._client.close()
 
 
 @pytest.mark.parametrize(("over", "asked"), [(None, "/schemas/ids/1"), (Apicurio, "/ids/globalIds/1")])
@@ -467,7 +461,7 @@ def test_a_user_in_a_file_is_sent_as_the_file_has_it_now(
         with pytest.raises(SchemaUnavailable):
             registry.definitions(1 if over is None else "globalId 1")
         assert server.authorization[-1] == "Basic " + base64.b64encode(text.encode()).decode()
-    registry._client.close()
+    registry._connection._client.close()
 
 
 @pytest.mark.parametrize(
@@ -578,7 +572,7 @@ def test_a_registry_that_is_not_there_is_unavailable(clock: Clock) -> None:
         for ask in (lambda: registry.definitions(1), registry.check):
             with pytest.raises(SchemaUnavailable):
                 ask()
-    registry._client.close()
+    registry._connection._client.close()
 
 
 def test_a_registry_that_does_not_answer_is_waited_for_no_longer_than_told(clock: Clock) -> None:
@@ -591,7 +585,7 @@ def test_a_registry_that_does_not_answer_is_waited_for_no_longer_than_told(clock
         with pytest.raises(SchemaUnavailable, match="Timeout"):
             registry.definitions(1)
         assert time.monotonic() - began < patience(2)
-    registry._client.close()
+    registry._connection._client.close()
 
 
 class Trickle:
@@ -654,11 +648,11 @@ def test_an_answer_that_trickles_in_is_waited_for_no_longer_than_told_and_leaves
                 ask()
             assert time.monotonic() - began < 3
             assert threading.active_count() - trickle.connections <= threads
-            session: Any = registry._client._rest_client.session
+            session: Any = registry._connection._client._rest_client.session
             assert session._transport._pool.connections == []
     finally:
         trickle.stop()
-        registry._client.close()
+        registry._connection._client.close()
 
 
 def test_a_look_up_of_the_registrys_name_that_hangs_holds_a_question_no_longer_than_told_and_only_once(
@@ -686,11 +680,11 @@ def test_a_look_up_of_the_registrys_name_that_hangs_holds_a_question_no_longer_t
         registry.check()
     finally:
         goes_on.set()
-        registry._client.close()
+        registry._connection._client.close()
 
 
 def test_a_question_to_many_addresses_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.avro.schemas.QUESTION_SECONDS", 1.0)
+    monkeypatch.setattr("connector.avro.registry_client.QUESTION_SECONDS", 1.0)
     trickle = Trickle(TRICKLES["body"])
     registry = Registry({"url": ",".join([trickle.url] * 20), "timeout": "0.4"})
     try:
@@ -701,7 +695,7 @@ def test_a_question_to_many_addresses_ends_in_time(monkeypatch: pytest.MonkeyPat
         assert 2 <= trickle.connections <= 4
     finally:
         trickle.stop()
-        registry._client.close()
+        registry._connection._client.close()
 
 
 def test_a_token_that_trickles_in_is_waited_for_no_longer_than_told() -> None:
@@ -726,7 +720,7 @@ def test_a_token_that_trickles_in_is_waited_for_no_longer_than_told() -> None:
         assert time.monotonic() - began < 3
     finally:
         trickle.stop()
-        registry._client.close()
+        registry._connection._client.close()
 
 
 def test_a_schema_that_comes_slowly_but_in_time_is_read() -> None:
@@ -737,13 +731,16 @@ def test_a_schema_that_comes_slowly_but_in_time_is_read() -> None:
         assert registry.definitions(1)
     finally:
         trickle.stop()
-        registry._client.close()
+        registry._connection._client.close()
 
 
 def test_waiting_is_bounded_without_being_told(server: Server) -> None:
     registry = Registry({"url": server.url})
-    assert (registry._client._rest_client.timeout, registry._client._rest_client.max_retries) == (3.0, 1)
-    registry._client.close()
+    assert (registry._connection._client._rest_client.timeout, registry._connection._client._rest_client.max_retries) == (
+        3.0,
+        1,
+    )
+    registry._connection._client.close()
 
 
 def test_credentials_are_sent_and_never_said(server: Server, clock: Clock) -> None:
@@ -753,7 +750,7 @@ def test_credentials_are_sent_and_never_said(server: Server, clock: Clock) -> No
         registry.check()
     assert server.authorization == ["Basic " + base64.b64encode(b"user:secret").decode()]
     assert str(caught.value) == "the schema registry answered HTTP 401, code 40101 to the request for schema 1"
-    registry._client.close()
+    registry._connection._client.close()
 
 
 @pytest.mark.parametrize("answer", [NOT_FOUND, (200, {"schema": EVENT_SCHEMA}), (200, {"schema": "", "schemaType": "JSON"})])
