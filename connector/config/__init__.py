@@ -1,14 +1,15 @@
 """Settings from the environment: parsed once into a frozen tree, or refused with every problem.
 
-Each setting is declared once, as a field of a dataclass in `settings`: its variable, its default,
-its kind and its meaning. `SETTINGS` lists the declarations in order. ``--help`` and the pages about
-settings are made from that list.
+Each setting is declared once, as a field of a dataclass: its variable, its default, its kind and
+its meaning. `SETTINGS` lists the declarations in order. ``--help`` and the pages about settings are
+made from that list.
 
 * `declaration` says what a declaration is, and reads any dataclass that is made of them.
 * `kinds` parses single values: durations, sizes, topic names, URLs.
 * `environment` holds the variables: service links left out, secrets taken from their files.
 * `secret` reads a secret's file again whenever the secret is needed.
-* `settings` is the tree.
+* `sources`, `destination` and `processing` declare the settings of a section each; `settings` is the
+  tree that they make up.
 * `checks` compares settings with each other.
 
 The rules for a user:
@@ -23,22 +24,12 @@ The rules for a user:
 from __future__ import annotations
 
 from connector.config.declaration import Setting
+from connector.config.destination import Amazon
 from connector.config.kinds import DEDUPE_FIELDS
+from connector.config.processing import DeadLetterSettings, LedgerSettings, Sending
 from connector.config.secret import Login
-from connector.config.settings import (
-    SETTINGS,
-    Amazon,
-    DeadLetterSettings,
-    Kafka,
-    LedgerSettings,
-    Listen,
-    Log,
-    RegistrySettings,
-    Sending,
-    Settings,
-    TokenSettings,
-    is_secret,
-)
+from connector.config.settings import SETTINGS, Listen, Log, Settings, is_secret
+from connector.config.sources import Kafka, RegistrySettings, TokenSettings
 
 __all__ = [
     "DEDUPE_FIELDS",

@@ -14,7 +14,8 @@ from connector.config.declaration import Variables
 from connector.config.kinds import host_of, topic_problem
 
 if TYPE_CHECKING:
-    from connector.config.settings import Settings, TopicTemplate
+    from connector.config.processing import TopicTemplate
+    from connector.config.settings import Settings
 
 __all__ = ["notes", "problems"]
 

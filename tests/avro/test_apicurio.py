@@ -19,7 +19,7 @@ from connector.avro.writer_schema import parse
 from connector.errors import SchemaDenied, SchemaUnavailable, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
 from tests.avro.samples import Polled
-from tests.avro.test_schemas import Server
+from tests.avro.test_registry import Server
 
 MADE = json.loads((Path(__file__).parent / "framings" / "java.json").read_text("utf-8"))
 V3 = "/apis/registry/v3"

@@ -18,7 +18,7 @@ from connector.avro.registry import Registry
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
 from tests.avro.samples import Polled
-from tests.avro.test_schemas import Server, with_certificate
+from tests.avro.test_registry import Server, with_certificate
 
 (MADE,) = (
     each
