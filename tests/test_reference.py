@@ -12,7 +12,7 @@ from pathlib import Path
 
 from connector import app, assembly, signals
 from connector.__main__ import SETTINGS_REFUSED, parser
-from connector.amazon.client import _REASONS
+from connector.amazon.network_failures import REASONS
 from connector.config import SETTINGS
 from connector.core import status
 from connector.core.pipeline import Pipeline
@@ -176,7 +176,7 @@ def test_scenarios_of_amazons_side_are_those_of_the_table_that_is_run() -> None:
 def test_failures_of_a_request_are_named() -> None:
     (meaning,) = [meaning for name, meaning in _rows("operating.md", "metric") if "connector_requests_total" in name]
 
-    assert {reason for _, reason in _REASONS} <= set(_codes(meaning))
+    assert {reason for _, reason in REASONS} <= set(_codes(meaning))
 
 
 def test_vectors_of_match_keys_are_counted() -> None:

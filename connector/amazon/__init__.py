@@ -13,9 +13,11 @@ one verdict for each event. No other package knows what Amazon's requests and an
 * ``answers`` gives each event of a request exactly one verdict, or says why the request as a whole
   has none.
 * ``tokens`` decides about Login with Amazon; ``regions`` is the table of hosts.
-* ``client`` is the only file here that does I/O: one request out, one raw answer in.
+* ``client`` sends one request and returns its answer, with a token from ``access_tokens``, over
+  ``transport``; ``resolver`` looks hosts up, and ``network_failures`` says what an error means.
 
-Everything but ``client`` is pure: no clock, no event loop, no randomness. Rules cite their source
+Only ``access_tokens``, ``resolver`` and ``transport`` do I/O. Everything else is pure: no clock, no
+event loop, no randomness. Rules cite their source
 by its name in docs/events.md#amazons-vocabulary (OAS, SEG, AMZ-GTM, ...). Where sources disagree,
 the code makes the choice that loses no conversion.
 

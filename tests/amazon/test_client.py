@@ -19,10 +19,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from connector.amazon import client
+from connector.amazon import resolver, transport
+from connector.amazon.access_tokens import FreshTokens
 from connector.amazon.ads_v1 import AdsV1
-from connector.amazon.client import AmazonSink, RawAnswer, _FreshTokens
+from connector.amazon.client import AmazonSink
 from connector.amazon.tokens import AccessToken, Credentials, FixedToken, Secret, refresh_form
+from connector.amazon.transport import RawAnswer
 from connector.model import DELIVERED, NO_VERDICT, Answer, Failure, RequestFailed, Verdicts
 from tests.patience import patience
 
@@ -312,7 +314,7 @@ async def test_a_token_near_its_end_is_used_while_its_refresh_goes_on_beside(ama
 
     amazon.tokens = [slow]
     sink = sink_to()
-    assert isinstance(sink._tokens, _FreshTokens)
+    assert isinstance(sink._tokens, FreshTokens)
     sink._tokens._token = AccessToken("first", refresh_at=0.0, expires_at=math.inf)
     sink._tokens._made_from = refresh_form(sink._tokens._credentials)
     assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
@@ -567,7 +569,7 @@ async def _named_server(stack: AsyncExitStack, address: str, port: int, met: lis
 async def test_a_name_that_moved_is_followed_while_its_old_address_answers(
     stack: AsyncExitStack, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_SESSION_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "_SESSION_SECONDS", 0.2)
     met: list[str] = []
     names, go_on = _Names(monkeypatch), asyncio.Event()
     port = await _named_server(stack, "127.0.0.1", 0, met, go_on)
@@ -589,7 +591,7 @@ async def test_a_name_that_moved_is_followed_while_its_old_address_answers(
 async def test_a_name_that_cannot_be_resolved_for_now_has_its_last_address(
     stack: AsyncExitStack, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_SESSION_SECONDS", 0.0)
+    monkeypatch.setattr(transport, "_SESSION_SECONDS", 0.0)
     met: list[str] = []
     names = _Names(monkeypatch)
     names.address = None
@@ -606,7 +608,7 @@ async def test_a_name_that_cannot_be_resolved_for_now_has_its_last_address(
 async def test_a_request_ends_in_time_though_the_look_up_of_its_name_hangs(
     lookup: float, timeout: float, reason: str, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_LOOKUP_SECONDS", lookup)
+    monkeypatch.setattr(resolver, "_LOOKUP_SECONDS", lookup)
     names = _Names(monkeypatch)
     names.hangs = threading.Event()
     sink = sink_to(token="Atza|fixed", url="http://amazon.example:1", timeout_seconds=timeout)
@@ -624,12 +626,12 @@ async def test_a_request_ends_in_time_though_the_look_up_of_its_name_hangs(
 async def test_a_name_whose_look_up_hangs_has_its_last_address(
     stack: AsyncExitStack, sink_to: SinkMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_SESSION_SECONDS", 0.0)
+    monkeypatch.setattr(transport, "_SESSION_SECONDS", 0.0)
     names = _Names(monkeypatch)
     port = await _named_server(stack, "127.0.0.1", 0, [], asyncio.Event())
     sink = sink_to(token="Atza|fixed", url=f"http://amazon.example:{port}")
     assert await sink.send(b"{}", 1, may_start=always) == Verdicts([DELIVERED])
-    monkeypatch.setattr(client, "_LOOKUP_SECONDS", 0.2)
+    monkeypatch.setattr(resolver, "_LOOKUP_SECONDS", 0.2)
     names.hangs = threading.Event()
     assert [await sink.send(b"{}", 1, may_start=always) for _ in range(3)] == [Verdicts([DELIVERED])] * 3
     assert len(names.threads) == 1

@@ -26,7 +26,7 @@ from typing import Any
 from aiohttp.http_writer import StreamWriter
 
 from connector.__main__ import main as connector_main
-from connector.amazon import client
+from connector.amazon import client, transport
 from connector.core import answers, dedupe, expiry, inputs, outcomes, pipeline, runs
 from connector.core.assignment import Assignment, Phase
 from connector.intake import Intake
@@ -249,7 +249,7 @@ POINTS = {
         shows="broken off",
     ),
     "unread": Point(
-        (6,), "accepted, the answer's headers are in", _SENT_AGAIN, _before(client, "_read"), nth=8, shows="sent again"
+        (6,), "accepted, the answer's headers are in", _SENT_AGAIN, _before(transport, "_read"), nth=8, shows="sent again"
     ),
     "unresolved": Point(
         (7,),

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from connector.amazon.client import RawAnswer
+from connector.amazon.transport import RawAnswer
 from connector.model import Failure, RequestFailed
 from tests.simulation.records import Nature, Row
 from tests.simulation.virtual_time import Process, VirtualLoop
@@ -231,7 +231,7 @@ def _refusal(status: int, code: str) -> RawAnswer:
 
 
 class Transport:
-    """Stands for ``connector.amazon.client._Http``: one process's connections."""
+    """Stands for `connector.amazon.transport.HttpTransport`: one process's connections."""
 
     def __init__(self, vendor: Vendor, process: Process, timeout_seconds: float) -> None:
         self._vendor = vendor
