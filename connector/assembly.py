@@ -39,8 +39,9 @@ from connector.kafka.ledger import LedgerPolicy
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, MonitorPolicy
 from connector.kafka.tokens import Tokens, source_of
-from connector.mapping.file import MappingFile, MappingRefused, Target, read
+from connector.mapping.file import MappingFile
 from connector.mapping.plan import Mapper
+from connector.mapping.reading import MappingRefused, Target, read
 from connector.native import codec_for
 from connector.operations.status import identity
 from connector.ports import WireContract

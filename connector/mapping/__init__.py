@@ -8,7 +8,8 @@ clock, draws a random number or does I/O. The caller reads the tables that a fil
     closures   makes a Python function of a parsed expression
     paths      checks the paths of an expression against a writer's schema
     kinds      checks the types of what is there: arguments, comparisons, results
-    file       reads a mapping file, and reports every problem at once
+    file       what a mapping file says
+    reading    reads one, and reports every problem at once
     plan       applies a mapping file to the records of one schema: inputs, a flaw, or no event
     presets/   mapping files for well-known schemas
 """

@@ -8,13 +8,14 @@ import pytest
 
 from connector.__main__ import main
 from connector.cli import replay
+from connector.cli.replay_topic import Asked
 from connector.model import Reason
 
 
-def asked(*arguments: str) -> replay.Asked:
+def asked(*arguments: str) -> Asked:
     parser = argparse.ArgumentParser()
     replay.set_up(parser)
-    return replay.Asked.read(parser.parse_args(arguments))
+    return Asked.read(parser.parse_args(arguments))
 
 
 def test_replay_is_told_what_was_asked_for() -> None:
@@ -22,8 +23,8 @@ def test_replay_is_told_what_was_asked_for() -> None:
 
     hour_ms = 3_600_000
     since = 1_795_341_600_000
-    assert asked() == replay.Asked()
-    assert asked(*many, "--limit", "3", "--max-replays", "2", "--dry-run", "--yes") == replay.Asked(
+    assert asked() == Asked()
+    assert asked(*many, "--limit", "3", "--max-replays", "2", "--dry-run", "--yes") == Asked(
         frozenset({"rejected", "no-verdict"}), since, since + hour_ms, 2, 3, dry_run=True, yes=True
     )
 

@@ -11,8 +11,9 @@ from typing import Any
 from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.vocabulary import ADS_MATCH_KEYS
 from connector.avro.writer_schema import parse
-from connector.mapping.file import MappingFile, Target, read
+from connector.mapping.file import MappingFile
 from connector.mapping.plan import Filtered, Mapper, Plan
+from connector.mapping.reading import Target, read
 from connector.model import Flaw
 
 EXAMPLES = Path(__file__).parent / "examples"

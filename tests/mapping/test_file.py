@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.mapping.file import _DIRECTIVES, PRESETS, MappingFile, MappingRefused
+from connector.mapping.file import MappingFile
 from connector.mapping.functions import FUNCTIONS
+from connector.mapping.reading import _DIRECTIVES, PRESETS, MappingRefused
 from tests.mapping.support import example, read_file
 
 ORDER = example("order")[0]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from connector.cli import lint, preview
-from connector.mapping.file import PRESETS
+from connector.mapping.reading import PRESETS
 from connector.mapping.syntax import parse, walk
 
 _CHECKOUT = Path(__file__).parents[2]

@@ -1,0 +1,394 @@
+"""Reads the text of a mapping file: returns what it says, or raises every problem at once with its place.
+
+Everything that needs neither a record nor a schema is checked here: directives, inputs,
+expressions, tables and constants.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from io import StringIO
+from typing import Any, Final
+
+from connector.mapping.file import Input, MappingFile, Route
+from connector.mapping.syntax import Expression, Unreadable, functions_used, parse, problems
+from connector.model import Flaw
+
+__all__ = ["PRESETS", "MappingRefused", "Target", "read"]
+
+PRESETS: Final = ("debezium", "ga4", "segment")
+
+_SINGLE: Final[tuple[str, ...]] = (
+    "name",
+    "eventType",
+    "eventActionSource",
+    "clientDedupeId",
+    "timestamp",
+    "value",
+    "currencyCode",
+    "unitsSold",
+    "countryCode",
+    "dataProcessingOptions",
+    "dataSetName",
+    "userAgent",
+    "arefMeasurementTokens",
+    "amazonAdEventKey",
+    "partner",
+)
+"""Inputs that one expression gives (``schemas/conversion_event.avsc``)."""
+_REQUIRED: Final = ("name", "eventType", "eventActionSource", "timestamp", "countryCode")
+_MAY_FAIL: Final = frozenset({"userAgent", "arefMeasurementTokens", "amazonAdEventKey", "partner"})
+"""Inputs without which Amazon books the same.
+
+If their expression has no result, they are left out and counted.
+"""
+_CONSENT: Final = ("ipAddress", "amznAdStorage", "amznUserData", "tcf", "gpp")
+_PER_EVENT: Final = ("clientDedupeId", "timestamp")
+"""Inputs that a constant would make the same for every event."""
+_CONSTANTS: Final[tuple[str, ...]] = tuple(name for name in _SINGLE if name not in _PER_EVENT)
+_CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
+
+_TOP: Final = ("version", "otherwise", "mapping", "tables")
+_TABLES_OF_INPUTS: Final = ("constants", "fields", "matchKeys", "consent", "customAttributes", "customData")
+_DIRECTIVES: Final = ("record", "topic", "when", "inherit", "extends", *_TABLES_OF_INPUTS)
+_CSV: Final = frozenset({"file", "key", "value"})
+_MOST_ROWS: Final = 1_000_000
+_MOST_TOLD: Final = 5
+"""Wrong rows of a table that are told one by one."""
+
+
+class MappingRefused(Exception):
+    """A mapping file has problems. Each is a place in the file, and what is wrong there."""
+
+    def __init__(self, found: list[tuple[str, str]]) -> None:
+        self.problems = found
+        width = max(len(place) for place, _ in found)
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        super().__init__("\n".join([count, *(f"  {place:<{width}}  {what}" for place, what in found)]))
+
+
+_SOUND: Final[Mapping[str, object]] = {
+    "name": "Order",
+    "eventType": "OFF_AMAZON_PURCHASES",
+    "eventActionSource": "WEBSITE",
+    "timestamp": 1_767_225_600_000,
+    "countryCode": "DE",
+    "matchKeys": [{"type": "EMAIL", "value": "jo@example.com"}],
+    "consent": {"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"},
+}
+"""An event that breaks no rule, to try constants on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The wire contract that the inputs are for, as far as a file can break its rules."""
+
+    api: str
+    match_keys: frozenset[str]
+    encode: Callable[[Mapping[str, object], str], bytes | Flaw]
+
+    def broken(self, constants: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        """Yield the rules that constants break, each with the name of its input."""
+        encoded = self.encode({**_SOUND, **constants}, "id")
+        for rule in encoded.detail.split("; ") if isinstance(encoded, Flaw) else ():
+            name, _, broken = rule.partition(": ")
+            yield name, broken
+
+
+def read(text: str, target: Target, read_table: Callable[[str], str]) -> MappingFile:
+    """Read the text of a mapping file. ``read_table`` returns the text of a file that it names.
+
+    Raises:
+        MappingRefused: the file has problems.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise MappingRefused([("the file", f"is no TOML: {error}; an expression or a text stands in quotes")]) from None
+    except (RecursionError, ValueError):
+        raise MappingRefused(
+            [("the file", "is no TOML: it is nested too deeply, or has a number of too many digits")]
+        ) from None
+    return _Reader(document, target, read_table).file()
+
+
+class _Reader:
+    """Reads one document and collects its problems."""
+
+    def __init__(self, document: dict[str, Any], target: Target, read_table: Callable[[str], str]) -> None:
+        self._document = document
+        self._target = target
+        self._read_table = read_table
+        self._problems: list[tuple[str, str]] = []
+        self._tables: dict[str, Mapping[str, object]] = {}
+
+    def file(self) -> MappingFile:
+        document = self._document
+        self._unknown("", document, _TOP, "directive")
+        if document.get("version") != 1:
+            self._problem("version", "is missing: write version = 1" if "version" not in document else "is not 1")
+        otherwise = document.get("otherwise", "dead-letter")
+        if otherwise not in ("dead-letter", "ignore"):
+            self._problem("otherwise", "takes 'dead-letter' or 'ignore'")
+        mappings = document.get("mapping")
+        if not isinstance(mappings, list) or not mappings or not all(isinstance(each, dict) for each in mappings):
+            is_table = isinstance(mappings, dict)
+            what = (
+                "is written [[mapping]], in double brackets"
+                if is_table
+                else "is missing: a file has one [[mapping]] or more"
+            )
+            self._problem("mapping", what)
+            mappings = []
+        extended = [self._extended(f"mapping[{at}]", each) for at, each in enumerate(mappings)]
+        self._read_tables(document.get("tables", {}))
+        routes = tuple(self._route(f"mapping[{at}]", each) for at, each in enumerate(extended))
+        if self._problems:
+            raise MappingRefused(self._problems)
+        return MappingFile(routes, self._tables, otherwise == "ignore")
+
+    # ---- problems
+
+    def _problem(self, place: str, what: str) -> None:
+        self._problems.append((place, what))
+
+    def _unknown(self, place: str, table: Mapping[str, Any], known: Collection[str], noun: str) -> None:
+        for name in table:
+            if name not in known:
+                self._problem(_joined(place, name), f"is no {noun}{_close(name, known)}")
+
+    def _table(self, place: str, given: Any) -> dict[str, Any]:
+        if isinstance(given, dict):
+            return given
+        self._problem(place, "is no table: write it as [" + re.sub(r"\[\d+\]", "", place) + "]")
+        return {}
+
+    # ---- presets
+
+    def _extended(self, place: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a mapping laid over the preset that it extends, name by name."""
+        preset = given.get("extends")
+        if preset is None:
+            return given
+        if preset not in PRESETS:
+            self._problem(f"{place}.extends", f"is no preset{_close(str(preset), PRESETS)}")
+            return given
+        packaged = _preset(preset)
+        self._read_tables({name: table for name, table in packaged.get("tables", {}).items() if name not in self._tables})
+        return _on_top(packaged["mapping"][0], given)
+
+    # ---- tables
+
+    def _read_tables(self, given: Any) -> None:
+        for name, table in self._table("tables", given).items():
+            place = f"tables.{name}"
+            content = self._table(place, table)
+            is_csv = "file" in content and not content.keys().isdisjoint(_CSV - {"file"})
+            self._tables[name] = self._csv(place, content) if is_csv else self._inline(place, content)
+
+    def _inline(self, place: str, table: dict[str, Any]) -> dict[str, object]:
+        for key, value in table.items():
+            if not isinstance(value, str | int | float | bool):
+                self._problem(f"{place}.{key}", "is neither a text, a number, true nor false")
+        return table
+
+    def _csv(self, place: str, given: dict[str, Any]) -> dict[str, object]:
+        file, key, value = (given.get(name) for name in ("file", "key", "value"))
+        if given.keys() != _CSV or not (isinstance(file, str) and isinstance(key, str) and isinstance(value, str)):
+            self._problem(place, 'takes { file = "…", key = "…", value = "…" }: a CSV file, and the names of two columns')
+            return {}
+        try:
+            text = self._read_table(file)
+        except OSError as error:
+            self._problem(place, f"names a file that cannot be read ({type(error).__name__}): {file}")
+            return {}
+        except ValueError:
+            self._problem(place, f"names a file that is no text in UTF-8: {file}")
+            return {}
+        try:
+            return self._rows(place, file, key, value, text)
+        except csv.Error as error:
+            self._problem(place, f"names a file that is no CSV ({error}): {file}")
+            return {}
+
+    def _rows(self, place: str, file: str, key: str, value: str, text: str) -> dict[str, object]:
+        rows = csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline=""))
+        columns = rows.fieldnames or ()
+        if absent := [name for name in dict.fromkeys((key, value)) if name not in columns]:
+            has = f"it has {', '.join(columns)}" if columns else "it is empty"
+            self._problem(place, f"names {' and '.join(absent)}, which {file} has no column for: {has}")
+            return {}
+        table: dict[str, object] = {}
+        wrong: list[str] = []
+        for row in rows:
+            if row[key] is None or row[value] is None:
+                wrong.append(f"has a row without {key} and {value}: line {rows.line_num} of {file}")
+            elif row[key] in table:
+                wrong.append(f"has a key twice: line {rows.line_num} of {file}")
+            elif len(table) == _MOST_ROWS:
+                wrong.append(f"has more than {_MOST_ROWS} rows: {file}")
+                break
+            else:
+                table[row[key]] = row[value]
+        for what in wrong[:_MOST_TOLD]:
+            self._problem(place, what)
+        if len(wrong) > _MOST_TOLD:
+            self._problem(place, f"has {len(wrong) - _MOST_TOLD} more such rows: {file}")
+        return table
+
+    # ---- mappings
+
+    def _route(self, place: str, given: dict[str, Any]) -> Route:
+        self._unknown(place, given, _DIRECTIVES, "directive")
+        parts = {name: self._table(f"{place}.{name}", given.get(name, {})) for name in _TABLES_OF_INPUTS}
+        # False removes an input of a preset.
+        parts = {name: {key: each for key, each in part.items() if each is not False} for name, part in parts.items()}
+        inherit = given.get("inherit", False)
+        if not isinstance(inherit, bool):
+            self._problem(f"{place}.inherit", "takes true or false")
+        route = Route(
+            label=place,
+            records=self._names(f"{place}.record", given.get("record")),
+            topics=self._names(f"{place}.topic", given.get("topic")),
+            when=None if given.get("when") is None else self._condition(f"{place}.when", given["when"]),
+            inherit=inherit is True,
+            constants=self._constants(f"{place}.constants", parts["constants"]),
+            fields=self._inputs(place, "fields", parts["fields"], _SINGLE, "input"),
+            match_keys=self._inputs(
+                place, "matchKeys", parts["matchKeys"], sorted(self._target.match_keys), f"match key of {self._target.api}"
+            ),
+            consent=self._inputs(place, "consent", parts["consent"], _CONSENT, "signal of consent"),
+            custom_attributes=self._inputs(place, "customAttributes", parts["customAttributes"], None, "attribute"),
+            custom_data=self._custom_data(place, parts["customData"]),
+        )
+        if (
+            given.get("extends") is None or given["extends"] in PRESETS
+        ):  # else what is missing may be in the preset that is meant
+            self._look_at_whole(place, route, parts)
+        return route
+
+    def _names(self, place: str, given: Any) -> frozenset[str] | None:
+        names = [given] if isinstance(given, str) else given
+        if given is not None and not (
+            isinstance(names, list) and names and all(isinstance(each, str) and each.strip() for each in names)
+        ):
+            self._problem(place, "takes a name or a list of names")
+            return None
+        return None if given is None else frozenset(names)
+
+    def _expression(self, place: str, given: Any, *, consent: bool = False) -> Expression | None:
+        if not isinstance(given, str):
+            self._problem(place, "is no expression: it stands in quotes; a fixed value stands in [mapping.constants]")
+            return None
+        try:
+            expression = parse(given)
+        except Unreadable as error:
+            self._problem(place, str(error))
+            return None
+        found = list(dict.fromkeys(problems(expression.tree, self._tables, consent=consent)))
+        for problem in found:
+            self._problem(place, problem)
+        return None if found else expression
+
+    def _condition(self, place: str, given: Any) -> Expression | None:
+        expression = self._expression(place, given)
+        if expression is not None and expression.tree["type"] == "literal":
+            self._problem(place, "is the same for every record: leave it out, or compare a field with it")
+        return expression
+
+    def _inputs(
+        self, place: str, part: str, given: dict[str, Any], known: Collection[str] | None, noun: str
+    ) -> tuple[Input, ...]:
+        if known is None:
+            for name in given:
+                if not _CUSTOM_NAME(name):
+                    self._problem(f"{place}.{part}.{name}", f"is no name of an {noun}: letters, digits and _ only")
+        else:
+            self._unknown(f"{place}.{part}", given, known, noun)
+        inputs = []
+        for name, text in given.items():
+            expression = self._expression(f"{place}.{part}.{name}", text, consent=part == "consent")
+            if expression is not None:
+                must = part == "consent" or (part == "fields" and name not in _MAY_FAIL)
+                inputs.append(Input(f"{part}.{name}", name, expression, must))
+        return tuple(inputs)
+
+    def _custom_data(self, place: str, given: dict[str, Any]) -> tuple[Input, ...]:
+        inputs = []
+        for name, each in given.items():
+            where = f"{place}.customData.{name}"
+            if not isinstance(each, dict) or not each.keys() <= {"value", "type"} or "value" not in each:
+                self._problem(where, 'takes { value = "…", type = "STRING" }')
+                continue
+            data_type = each.get("type", "STRING")
+            if data_type not in ("STRING", "INTEGER", "TIMESTAMP"):
+                self._problem(f"{where}.type", "takes STRING, INTEGER or TIMESTAMP")
+            if not _CUSTOM_NAME(name):
+                self._problem(where, "is no name of an attribute: letters, digits and _ only")
+            if (expression := self._expression(f"{where}.value", each["value"])) is not None:
+                inputs.append(Input(f"customData.{name}", name, expression, must=False, data_type=str(data_type)))
+        return tuple(inputs)
+
+    def _constants(self, place: str, given: dict[str, Any]) -> dict[str, object]:
+        for name in _PER_EVENT:
+            if name in given:
+                self._problem(f"{place}.{name}", "would be the same for every event: it takes an expression, in fields")
+        self._unknown(place, {name: 0 for name in given if name not in _PER_EVENT}, _CONSTANTS, "input")
+        constants: dict[str, object] = {name: given[name] for name in _CONSTANTS if name in given}
+        for name, rule in self._target.broken(constants):
+            if name in constants:
+                self._problem(f"{place}.{name}", rule)
+        return constants
+
+    def _look_at_whole(self, place: str, route: Route, parts: Mapping[str, Mapping[str, Any]]) -> None:
+        for name in parts["fields"]:
+            if name in parts["constants"] and name in _CONSTANTS:
+                self._problem(f"{place}.fields.{name}", "stands in constants, too: give it once")
+        if not route.inherit:
+            for name in _REQUIRED:
+                if name not in parts["fields"] and name not in parts["constants"]:
+                    self._problem(place, f"gives no {name}, which every event needs: name it in fields or constants")
+            if not parts["matchKeys"]:
+                self._problem(place, "gives no match key, of which every event needs one: name one in matchKeys")
+        for each in route.fields:
+            if each.name == "clientDedupeId" and "record_time" in functions_used(each.expression.tree):
+                self._problem(
+                    f"{place}.{each.place}", "uses record_time(), and a copy of a record has another: two orders of one"
+                )
+
+
+def _joined(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _close(name: str, known: Collection[str]) -> str:
+    by_fold = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), by_fold, n=1)
+    return f"; did you mean {by_fold[close[0]]}?" if close else f": {', '.join(known)}"
+
+
+def _on_top(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping, completed by a preset where the mapping itself says nothing."""
+    merged = dict(preset) | dict(given)
+    for part in _TABLES_OF_INPUTS:
+        own = given.get(part, {})
+        if isinstance(own, dict):
+            merged[part] = dict(preset.get(part, {})) | own
+    for part, other in (("constants", "fields"), ("fields", "constants")):
+        own = given.get(other, {})
+        if isinstance(merged[part], dict) and isinstance(own, dict):
+            overridden = own.keys() - (given.get(part) or {}).keys()
+            merged[part] = {name: each for name, each in merged[part].items() if name not in overridden}
+    return merged
+
+
+@cache
+def _preset(name: str) -> dict[str, Any]:
+    return tomllib.loads((resources.files("connector.mapping") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
