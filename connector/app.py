@@ -39,7 +39,7 @@ from connector.kafka import clients, properties
 from connector.kafka.cluster import Cluster
 from connector.kafka.consumer import SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
-from connector.kafka.ledger import Ledger
+from connector.kafka.ledger import KafkaLedger
 from connector.kafka.monitor import ClusterMonitor
 from connector.kafka.producer import ConfirmingProducer
 from connector.kafka.tokens import Tokens
@@ -231,7 +231,7 @@ class Connector:
         # Clients are made off the loop, because they may have to wait for a token.
         made = partial(ConfirmingProducer, reported, last_seconds=_LAST_SECONDS, failed=self._failed)
         with await asyncio.to_thread(made) as producer:
-            ledger = Ledger(
+            ledger = KafkaLedger(
                 ledger_policy(settings),
                 self._topics,
                 self._own_topics,

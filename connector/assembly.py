@@ -41,7 +41,7 @@ from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS,
 from connector.kafka.tokens import Tokens, source_of
 from connector.mapping.file import MappingFile
 from connector.mapping.plan import Mapper
-from connector.mapping.reading import MappingRefused, Target, read
+from connector.mapping.reading import MappingRefused, WireTarget, read
 from connector.native import codec_for
 from connector.operations.status import identity
 from connector.ports import WireContract
@@ -113,7 +113,7 @@ def _read_mapping(settings: Settings) -> MappingFile | None:
         except ValueError as error:
             raise SettingsError([f"{name} is not UTF-8 text"]) from error
     contract = contract_for(settings.amazon)
-    target = Target(settings.amazon.api, contract.limits.match_key_types, contract.encode)
+    target = WireTarget(settings.amazon.api, contract.limits.match_key_types, contract.encode)
     beside = Path() if path is None else path.parent
     try:
         return read(text or "", target, lambda table: (beside / table).read_text("utf-8-sig"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,6 +162,16 @@ def test_what_decides_imports_only_what_can_do_neither_io_nor_time_nor_chance(fi
 def test_the_nouns_and_the_errors_import_nothing_of_ours() -> None:
     for leaf in ("model.py", "errors.py"):
         assert [name for name in _imports(PACKAGE / leaf) if _is_within(name, "connector")] == []
+
+
+def test_each_name_of_a_class_is_one_thing() -> None:
+    names = Counter(
+        node.name
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_parts_of_the_core_import_only_the_parts_they_compose() -> None:

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from connector.core.commit_metadata import LedgerPosition
 from connector.core.dedupe import SeenKeys
-from connector.core.doubts import Doubt, Kind
+from connector.core.doubts import Doubt, DoubtKind
 from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
@@ -98,12 +98,12 @@ def test_doubtful_key_is_said_by_its_places_seldom_for_each_kind(capsys: pytest.
 
     for seconds in (0.0, 1.0, 11.0):
         now[0] = seconds
-        for kind in Kind:
+        for kind in DoubtKind:
             telling.key_doubted(Doubt(kind, "conversions-0@3", "conversions-0@300", 100))
 
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["level"], line["event"], line["kind"]) for line in lines] == [
-        ("warning", "dedupe_key_doubtful", kind.value) for kind in (*Kind, *Kind)
+        ("warning", "dedupe_key_doubtful", kind.value) for kind in (*DoubtKind, *DoubtKind)
     ]
     assert (lines[0]["first"], lines[0]["last"], lines[0]["copies"]) == ("conversions-0@3", "conversions-0@300", 100)
     assert "DEDUPE_KEY" in lines[0]["message"]

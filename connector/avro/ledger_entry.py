@@ -32,7 +32,7 @@ from connector.avro.writer_schema import Json
 from connector.errors import LedgerRefused
 from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
 
-__all__ = ["FORMAT", "KEY_BYTES", "EntryDecoder", "LedgerEntry", "Run", "decode", "encode"]
+__all__ = ["FORMAT", "KEY_BYTES", "EntryDecoder", "FactRun", "LedgerEntry", "decode", "encode"]
 
 FORMAT = 1
 """Number of the format: the first byte of a value."""
@@ -50,7 +50,7 @@ _MOST_BITS = 63
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 
 
-class Run(NamedTuple):
+class FactRun(NamedTuple):
     """Facts about consecutive offsets that have the same outcome and leader epoch."""
 
     first_offset: int
@@ -64,7 +64,7 @@ class LedgerEntry:
     """A decoded entry, as columns. Facts are in order of offset, leader epoch, outcome."""
 
     header: LedgerIdentity
-    runs: list[Run]
+    runs: list[FactRun]
     keys: bytes
     """Digests of delivered facts, `KEY_BYTES` each; all zero for an event without a dedupe key."""
     times: array[int]
@@ -257,7 +257,7 @@ def _opened_at(start: int | None) -> int:
     return 0 if start is None else -1 - start
 
 
-def _runs(columns: _Columns) -> list[Run]:
+def _runs(columns: _Columns) -> list[FactRun]:
     first = columns.first_offset
     gaps, lengths, epochs = _unpacked(columns.run_gaps), _unpacked(columns.run_lengths), _unpacked(columns.epochs)
     outcomes = [_outcome(number) for number in columns.run_outcomes]
@@ -272,13 +272,13 @@ def _runs(columns: _Columns) -> list[Run]:
     if any(epoch > _LAST_EPOCH or (epoch & 1 and epoch != zigzag(UNKNOWN_EPOCH)) for epoch in epochs[::2]):
         raise _damaged("its facts have leader epochs that no leader can have")
     if len(lengths) == 1 and len(epochs) == _PAIR:  # nearly always, where little comes in
-        return [Run(first, lengths[0], outcomes[0], signed(epochs[0]))]
+        return [FactRun(first, lengths[0], outcomes[0], signed(epochs[0]))]
     return _split(first, gaps, lengths, outcomes, epochs)
 
 
-def _split(first: int, gaps: list[int], lengths: list[int], outcomes: list[Outcome], epochs: list[int]) -> list[Run]:
+def _split(first: int, gaps: list[int], lengths: list[int], outcomes: list[Outcome], epochs: list[int]) -> list[FactRun]:
     """Split runs where the leader epoch changes."""
-    runs: list[Run] = []
+    runs: list[FactRun] = []
     pairs = zip(epochs[::2], epochs[1::2], strict=True)
     epoch = left = 0
     last = first
@@ -291,7 +291,7 @@ def _split(first: int, gaps: list[int], lengths: list[int], outcomes: list[Outco
                 number, left = next(pairs)
                 epoch = signed(number)
             part = min(rest, left)
-            runs.append(Run(offset, part, outcome, epoch))
+            runs.append(FactRun(offset, part, outcome, epoch))
             offset, rest, left = offset + part, rest - part, left - part
         last = offset - 1
     return runs

@@ -31,7 +31,7 @@ from connector.avro.encoding import EventEncoder
 from connector.cli import times
 from connector.cli.produce_samples import Produced, encoded, say_nothing
 from connector.cli.progress import columns
-from connector.cli.samples import REFUSED_NAME, Fate, Sample, samples
+from connector.cli.samples import REFUSED_NAME, Fate, SampleRecord, samples
 from connector.config import Settings
 from connector.kafka import clients
 from connector.kafka.dead_letters import reason
@@ -76,7 +76,7 @@ class _Expected(Produced):
     without_id: int = 0
     """The number of events that must be accepted under a derived id."""
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: SampleRecord) -> None:
         self.fates[sample.fate] += 1
         if sample.fate is Fate.DELIVERED:
             if sample.dedupe_id is None:
@@ -198,7 +198,7 @@ async def _forward(settings: Settings, count: int, console: Console) -> float:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Contents:
     """What Kafka contains afterwards."""
 
     facts: Counter[Outcome] = field(default_factory=Counter)
@@ -207,11 +207,11 @@ class _Found:
     """The number of records beyond the committed offsets."""
 
 
-def _look(settings: Settings, stop: threading.Event) -> _Found:
+def _look(settings: Settings, stop: threading.Event) -> _Contents:
     logger = logging.getLogger("librdkafka")
     topics = cluster_for(settings)
     reader = clients.reader_properties(settings.kafka, say_nothing, logger)
-    found = _Found()
+    found = _Contents()
 
     def wanted() -> bool:
         return not stop.is_set()
@@ -230,7 +230,9 @@ def _look(settings: Settings, stop: threading.Event) -> _Found:
     return found
 
 
-def _account(produced: _Expected, record: list[dict[str, object]], found: _Found, console: Console, seconds: float) -> int:
+def _account(
+    produced: _Expected, record: list[dict[str, object]], found: _Contents, console: Console, seconds: float
+) -> int:
     """Show the reconciliation; return 0 if no record is missing and none is too much."""
     accepted = Counter(str(line["id"]) for line in record if line["verdict"] == "accepted")
     unanswered = {str(line["id"]) for line in record if line["answer"] == "withheld"}
@@ -259,7 +261,7 @@ def _account(produced: _Expected, record: list[dict[str, object]], found: _Found
     return 0 if accounted_for else 1
 
 
-def _seen(fate: Fate, accepted: Counter[str], found: _Found) -> tuple[str, int]:
+def _seen(fate: Fate, accepted: Counter[str], found: _Contents) -> tuple[str, int]:
     match fate:
         case Fate.DELIVERED:
             return "accepted by the sandbox", len(accepted)

@@ -16,7 +16,7 @@ from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.avro.registry_client import register
 from connector.cli import times
-from connector.cli.samples import Fate, Sample, samples
+from connector.cli.samples import Fate, SampleRecord, samples
 from connector.config import Kafka
 from connector.errors import SettingsError
 from connector.kafka import clients
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0 if produced.failed == 0 else 1
 
 
-def encoded(encoder: EventEncoder, schema_id: int, sample: Sample) -> bytes | None:
+def encoded(encoder: EventEncoder, schema_id: int, sample: SampleRecord) -> bytes | None:
     """Return the value of a sample's record."""
     if sample.event is None:
         return None
@@ -108,7 +108,7 @@ def say_nothing(_client: str, _code: str) -> None:
     """Ignore a client's error. Deliveries that fail are counted."""
 
 
-def _endless_samples() -> Iterator[Sample]:
+def _endless_samples() -> Iterator[SampleRecord]:
     """Yield samples whose times keep up with the clock.
 
     In a long run they would all become stale otherwise.

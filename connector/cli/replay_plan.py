@@ -18,7 +18,7 @@ from enum import Enum
 from connector.core.letters import Letter
 from connector.model import Outcome, TopicPartition
 
-__all__ = ["Candidate", "Plan", "Planner", "Selection", "Skipped"]
+__all__ = ["Candidate", "Planner", "ReplayPlan", "Selection", "Skipped"]
 
 
 class Skipped(Enum):
@@ -79,7 +79,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplayPlan:
     """What will be replayed, and what will not."""
 
     chosen: tuple[Candidate, ...]
@@ -166,7 +166,7 @@ class Planner:
         open_from: Mapping[int, int],
         oldest_ms: int | None,
         begins_at: Mapping[int, int] | None = None,
-    ) -> Plan:
+    ) -> ReplayPlan:
         """Decide about each letter.
 
         ``open_from`` has, for each source partition, the first offset that the group will judge
@@ -185,7 +185,7 @@ class Planner:
                 chosen.append(candidate)
             else:
                 skipped[why] += 1
-        return Plan(tuple(chosen), skipped)
+        return ReplayPlan(tuple(chosen), skipped)
 
     def _unfit(
         self, candidate: Candidate, topic_id: str, open_from: Mapping[int, int], oldest_ms: int | None

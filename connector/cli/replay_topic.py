@@ -18,7 +18,7 @@ from rich.table import Table
 
 from connector.assembly import ledger_policy
 from connector.cli.progress import ProgressBar
-from connector.cli.replay_plan import Candidate, Plan, Planner, Selection, Skipped
+from connector.cli.replay_plan import Candidate, Planner, ReplayPlan, Selection, Skipped
 from connector.config import Settings
 from connector.core.letters import DEDUPE_ID_HEADER, UNREADABLE, Letter, marked, replay_of, replayed, size
 from connector.errors import KafkaUnavailable, RecordsRefused
@@ -76,7 +76,7 @@ class TopicReplay:
     topic: str
     asked: Asked
     now_ms: int
-    plan: Plan = field(init=False)
+    plan: ReplayPlan = field(init=False)
     written: int = 0
     by_another_run: int = 0
     left: dict[str, list[str]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from hashlib import sha256
 from random import Random  # noqa: TID251 - a seeded generator, not chance
 
-__all__ = ["REFUSED_NAME", "Fate", "Sample", "samples"]
+__all__ = ["REFUSED_NAME", "Fate", "SampleRecord", "samples"]
 
 REFUSED_NAME = "refused_by_amazon"
 """Name of the events that a sandbox can be told to reject."""
@@ -40,7 +40,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleRecord:
     """One record to produce."""
 
     key: str
@@ -56,7 +56,7 @@ class Sample:
         return found if isinstance(found, str) else None
 
 
-def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iterator[Sample]:
+def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iterator[SampleRecord]:
     """Return ``count`` samples from the six days before ``now_ms``.
 
     Without ``odd`` all must be delivered.
@@ -64,12 +64,12 @@ def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iter
     Ids begin with the seed, so another seed gives other events.
     """
     random = Random(seed)  # noqa: S311 - sample data
-    recent: list[Sample] = []
+    recent: list[SampleRecord] = []
     for number in range(count):
         draw = random.random() if odd else 1.0
         if draw < 0.05 and recent:
             first = random.choice(recent)
-            yield Sample(first.key, first.event, Fate.DUPLICATE)
+            yield SampleRecord(first.key, first.event, Fate.DUPLICATE)
             continue
         sample = _one(draw, f"{seed:x}-{number:08d}", random, now_ms)
         if sample.fate is Fate.DELIVERED and sample.dedupe_id is not None:
@@ -77,35 +77,35 @@ def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iter
         yield sample
 
 
-def _one(draw: float, name: str, random: Random, now_ms: int) -> Sample:
+def _one(draw: float, name: str, random: Random, now_ms: int) -> SampleRecord:
     good = _good(name, random, now_ms, rich=draw < 1.0)
     event = dict(good.event or {})
     if draw < 0.08:
         event["timestamp"] = now_ms - 8 * _DAY_MS
-        return Sample(good.key, event, Fate.STALE)
+        return SampleRecord(good.key, event, Fate.STALE)
     if draw < 0.09:
         event["name"] = REFUSED_NAME
-        return Sample(good.key, event, Fate.REJECTED)
+        return SampleRecord(good.key, event, Fate.REJECTED)
     if draw < 0.093:
-        return Sample(good.key, event, Fate.UNDECODABLE)
+        return SampleRecord(good.key, event, Fate.UNDECODABLE)
     if draw < 0.096:
         event["countryCode"] = "Narnia"
-        return Sample(good.key, event, Fate.INVALID_FIELD)
+        return SampleRecord(good.key, event, Fate.INVALID_FIELD)
     if draw < 0.098:
         event["matchKeys"] = [{"type": "FIRST_NAME", "value": "***"}]
-        return Sample(good.key, event, Fate.NO_MATCH_KEY)
+        return SampleRecord(good.key, event, Fate.NO_MATCH_KEY)
     if draw < 0.100:
         event["timestamp"] = now_ms // 1000  # seconds instead of milliseconds
-        return Sample(good.key, event, Fate.IMPLAUSIBLE_TIME)
+        return SampleRecord(good.key, event, Fate.IMPLAUSIBLE_TIME)
     if draw < 0.102:
-        return Sample(good.key, None, Fate.IGNORED)
+        return SampleRecord(good.key, None, Fate.IGNORED)
     if draw < 0.150:
         event["clientDedupeId"] = None
-        return Sample(good.key, event, Fate.DELIVERED)
+        return SampleRecord(good.key, event, Fate.DELIVERED)
     return good
 
 
-def _good(name: str, random: Random, now_ms: int, *, rich: bool) -> Sample:
+def _good(name: str, random: Random, now_ms: int, *, rich: bool) -> SampleRecord:
     dedupe_id = f"order-{name}"
     kind = _TYPES[random.randrange(len(_TYPES))]
     country, currency = _COUNTRIES[random.randrange(len(_COUNTRIES))]
@@ -128,7 +128,7 @@ def _good(name: str, random: Random, now_ms: int, *, rich: bool) -> Sample:
     }
     if rich and name.endswith(("25", "75")):
         event |= _IN_CLEAR
-    return Sample(dedupe_id, event, Fate.DELIVERED)
+    return SampleRecord(dedupe_id, event, Fate.DELIVERED)
 
 
 _IN_CLEAR: dict[str, object] = {

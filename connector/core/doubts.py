@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from connector.model import TopicPartition
 
-__all__ = ["Doubt", "Doubts", "Kind", "Repeats"]
+__all__ = ["Doubt", "DoubtKind", "Doubts", "Repeats"]
 
 _MOST_KEYS = 1024
 """Maximum number of keys counted at once; they take a third of a megabyte."""
@@ -25,7 +25,7 @@ _FEW, _SHARE = 10, 20
 more."""
 
 
-class Kind(StrEnum):
+class DoubtKind(StrEnum):
     """Sign that gave a key away; a label of a metric."""
 
     REPEATED = "repeated"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 class Doubt:
     """Report to an operator about one key."""
 
-    kind: Kind
+    kind: DoubtKind
     first: str
     """Place of the first copy counted, or of the event in flight, as ``topic-partition@offset``."""
     last: str
@@ -85,7 +85,7 @@ class Repeats:
             return None
         count.report_at = 2 * count.copies
         self.doubtful += 0 if doubted_before else count.copies
-        return Doubt(Kind.REPEATED, count.first, f"{partition}@{offset}", count.copies)
+        return Doubt(DoubtKind.REPEATED, count.first, f"{partition}@{offset}", count.copies)
 
     def _forget_one_of_each(self) -> None:
         for count in self._counts.values():
@@ -101,23 +101,23 @@ class Doubts:
 
     __slots__ = ("_doubtful", "_latest", "_repeats")
 
-    def __init__(self, doubtful: Counter[Kind]) -> None:
+    def __init__(self, doubtful: Counter[DoubtKind]) -> None:
         self._doubtful = doubtful
-        self._latest: dict[Kind, Doubt] = {}
+        self._latest: dict[DoubtKind, Doubt] = {}
         self._repeats = Repeats()
 
     def repeated(self, key: bytes, partition: TopicPartition, offset: int, records: int) -> None:
         """Note a duplicate; ``records`` is the number of records received so far."""
         doubt = self._repeats.note(key, partition, offset, records)
-        self._doubtful[Kind.REPEATED] = self._repeats.doubtful
+        self._doubtful[DoubtKind.REPEATED] = self._repeats.doubtful
         if doubt is not None:
             self._latest[doubt.kind] = doubt
 
     def differs(self, partition: TopicPartition, first: int, copy: int) -> None:
         """Note a copy with the key of the event in flight at ``first``, but other content."""
-        self._doubtful[Kind.DIFFERENT] += 1
+        self._doubtful[DoubtKind.DIFFERENT] += 1
         here, there = f"{partition}@{first}", f"{partition}@{copy}"
-        self._latest[Kind.DIFFERENT] = Doubt(Kind.DIFFERENT, here, there, self._doubtful[Kind.DIFFERENT])
+        self._latest[DoubtKind.DIFFERENT] = Doubt(DoubtKind.DIFFERENT, here, there, self._doubtful[DoubtKind.DIFFERENT])
 
     def take(self) -> list[Doubt]:
         """Return the reports that are new since the last call."""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from connector.core.doubts import Kind
+from connector.core.doubts import DoubtKind
 from connector.model import Outcome, Reason
 
 __all__ = ["AGE_BOUNDS_SECONDS", "Statistics"]
@@ -36,7 +36,7 @@ class Statistics:
     dead_letters: Counter[Reason] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     """Events sent again, by reason."""
-    doubtful_duplicates: Counter[Kind] = field(default_factory=lambda: Counter(dict.fromkeys(Kind, 0)))
+    doubtful_duplicates: Counter[DoubtKind] = field(default_factory=lambda: Counter(dict.fromkeys(DoubtKind, 0)))
     """Duplicates whose key may identify nothing, by the sign that gave the key away."""
     event_to_ack: list[int] = field(default_factory=lambda: [0] * (len(AGE_BOUNDS_SECONDS) + 1))
     """Delivered events by age at the acknowledgement, one count per bucket; the last bucket has no

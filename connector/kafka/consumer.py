@@ -34,7 +34,7 @@ piece of state has one owner:
 `Poller`       how much is asked for at a time, and what a poll brings
 `Backlog`      records that cannot be decoded yet
 `CommitQueue`  offsets to commit, and since when the coordinator vouches for us
-`Admission`    whether the group has let us in; `PollClock` knows whether this process slept
+`GroupAdmission`    whether the group has let us in; `PollClock` knows whether this process slept
 this file      the thread, the commands, and the callbacks of a rebalance
 =============  ===================================================================================
 
@@ -91,7 +91,7 @@ from connector.kafka.backlog import Backlog
 from connector.kafka.commits import CommitQueue
 from connector.kafka.host import HOST, Host
 from connector.kafka.logins import LOGIN, Following
-from connector.kafka.membership import Admission, PollClock
+from connector.kafka.membership import GroupAdmission, PollClock
 from connector.kafka.polling import Poller, PollPolicy
 from connector.kafka.positions import Positions
 from connector.model import TopicPartition
@@ -142,7 +142,7 @@ class SourceConsumer:
         self._closing = host.event()
         self._thread = host.thread(self._run, "consumer")
         incremental = policy.incremental
-        self._admission = admission = Admission(host, names_itself=policy.names_itself)
+        self._admission = admission = GroupAdmission(host, names_itself=policy.names_itself)
         self._poll_clock = poll_clock = PollClock(host, policy.sleep_seconds)
         self._positions = positions = Positions(client, host, incremental=incremental)
         self._backlog = backlog = Backlog(intake, positions, events, slots, post, host, policy.size)

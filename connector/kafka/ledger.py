@@ -34,7 +34,7 @@ from connector.kafka.reader import Read
 from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, TopicDescription, TopicPartition
 from connector.ports import Confirmation, LedgerTopics
 
-__all__ = ["Ledger", "LedgerPolicy", "LedgerReader", "entries"]
+__all__ = ["KafkaLedger", "LedgerPolicy", "LedgerReader", "entries"]
 
 _FIX = (
     "Facts are neither guessed nor skipped: make a replica the leader that is intact. If there is none, delete the "
@@ -95,7 +95,7 @@ class _Checked:
     ledger: TopicDescription
 
 
-class Ledger:
+class KafkaLedger:
     """The ledgers of one connector: one topic per source topic, one partition per source partition.
 
     ``append_time`` is False for brokers without a clock, as the embedded one, which reports a

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from connector.kafka.host import Host
 
-__all__ = ["NEVER", "Admission", "PollClock"]
+__all__ = ["NEVER", "GroupAdmission", "PollClock"]
 
 NEVER = float("-inf")
 _JOIN_SECONDS = 10.0
@@ -40,7 +40,7 @@ class PollClock:
             self.last_poll = began
 
 
-class Admission:
+class GroupAdmission:
     """Whether the group has let this member in, and what the brokers refused it last.
 
     ``names_itself``: a member of the KIP-848 protocol has an id before the group has let it in.

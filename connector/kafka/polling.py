@@ -22,7 +22,7 @@ from connector.intake import Origin
 from connector.kafka.assignments import Assignments
 from connector.kafka.backlog import PartitionBatch, size_of
 from connector.kafka.host import Host
-from connector.kafka.membership import Admission, PollClock
+from connector.kafka.membership import GroupAdmission, PollClock
 from connector.kafka.positions import DENIED, Gone, Positions
 from connector.model import TopicPartition
 from connector.ports import ConsumerEvents
@@ -66,7 +66,7 @@ class Poller:
         policy: PollPolicy,
         assignments: Assignments,
         positions: Positions,
-        admission: Admission,
+        admission: GroupAdmission,
         poll_clock: PollClock,
         events: ConsumerEvents,
         host: Host,

@@ -18,10 +18,10 @@ from io import StringIO
 from typing import Any, Final
 
 from connector.mapping.file import Input, MappingFile, Route
-from connector.mapping.syntax import Expression, Unreadable, functions_used, parse, problems
+from connector.mapping.syntax import Expression, Unparsable, functions_used, parse, problems
 from connector.model import Flaw
 
-__all__ = ["PRESETS", "MappingRefused", "Target", "read"]
+__all__ = ["PRESETS", "MappingRefused", "WireTarget", "read"]
 
 PRESETS: Final = ("debezium", "ga4", "segment")
 
@@ -87,7 +87,7 @@ _SOUND: Final[Mapping[str, object]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WireTarget:
     """The wire contract that the inputs are for, as far as a file can break its rules."""
 
     api: str
@@ -102,7 +102,7 @@ class Target:
             yield name, broken
 
 
-def read(text: str, target: Target, read_table: Callable[[str], str]) -> MappingFile:
+def read(text: str, target: WireTarget, read_table: Callable[[str], str]) -> MappingFile:
     """Read the text of a mapping file. ``read_table`` returns the text of a file that it names.
 
     Raises:
@@ -122,7 +122,7 @@ def read(text: str, target: Target, read_table: Callable[[str], str]) -> Mapping
 class _Reader:
     """Reads one document and collects its problems."""
 
-    def __init__(self, document: dict[str, Any], target: Target, read_table: Callable[[str], str]) -> None:
+    def __init__(self, document: dict[str, Any], target: WireTarget, read_table: Callable[[str], str]) -> None:
         self._document = document
         self._target = target
         self._read_table = read_table
@@ -289,7 +289,7 @@ class _Reader:
             return None
         try:
             expression = parse(given)
-        except Unreadable as error:
+        except Unparsable as error:
             self._problem(place, str(error))
             return None
         found = list(dict.fromkeys(problems(expression.tree, self._tables, consent=consent)))

@@ -17,7 +17,7 @@ from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError,
 
 from connector.mapping.functions import EXPRESSION, FUNCTIONS, format_problem
 
-__all__ = ["Expression", "Tree", "Unreadable", "functions_used", "parse", "problems", "tables_used", "walk"]
+__all__ = ["Expression", "Tree", "Unparsable", "functions_used", "parse", "problems", "tables_used", "walk"]
 
 Tree = Any
 """A node of a parsed expression: a dict with ``type``, ``children`` and, for some, ``value``."""
@@ -26,7 +26,7 @@ _LONGEST: Final = 10_000
 """Maximum characters of an expression. The limit bounds the parser's recursion too."""
 
 
-class Unreadable(Exception):
+class Unparsable(Exception):
     """An expression does not follow the grammar. The text shows where."""
 
 
@@ -45,24 +45,24 @@ def parse(text: str) -> Expression:
         Unreadable: the text does not follow the grammar.
     """
     if len(text) > _LONGEST:
-        raise Unreadable(f"is longer than {_LONGEST} characters")
+        raise Unparsable(f"is longer than {_LONGEST} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PendingDeprecationWarning)
             return Expression(text, jmespath.compile(text).parsed)
     except PendingDeprecationWarning:
-        raise Unreadable(f"{text}  ← what stands between backquotes is no JSON; a text is written 'so'") from None
+        raise Unparsable(f"{text}  ← what stands between backquotes is no JSON; a text is written 'so'") from None
     except EmptyExpressionError:
-        raise Unreadable("is empty") from None
+        raise Unparsable("is empty") from None
     except (LexerError, ParseError) as error:
         at = error.lexer_position if isinstance(error, LexerError) else error.lex_position
         at = min(at, len(text))
-        raise Unreadable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1})") from None
+        raise Unparsable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1})") from None
     except RecursionError:
-        raise Unreadable("is nested too deeply") from None
+        raise Unparsable("is nested too deeply") from None
     except (JMESPathError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         # For some texts the library's parser raises Python's own errors.
-        raise Unreadable(f"cannot be read ({type(error).__name__})") from None
+        raise Unparsable(f"cannot be read ({type(error).__name__})") from None
 
 
 def walk(tree: Tree) -> Iterator[Tree]:

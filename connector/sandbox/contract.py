@@ -16,7 +16,7 @@ import orjson
 from connector.sandbox.checks import SOUND, TIME, Check, Rule, Schema, Violation, Violations, compiled, moment_ms
 from connector.sandbox.schemas import ADS_EVENT, EVENTS_EVENT
 
-__all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "Contract", "EventLimits", "RequestRefusal", "judge", "open_body"]
+__all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "EventLimits", "RequestRefusal", "SandboxContract", "judge", "open_body"]
 
 DAY_MS = 86_400_000
 MAX_EVENTS = 500
@@ -25,7 +25,7 @@ MAX_EVENTS = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Contract:
+class SandboxContract:
     """One wire contract: its path, its header, the wrapper of a body, and its events' fields."""
 
     name: str
@@ -69,7 +69,7 @@ def _at(value: object, place: tuple[str, ...]) -> object:
     return value
 
 
-EVENTS_V1 = Contract(
+EVENTS_V1 = SandboxContract(
     name="events-v1",
     path="/events/v1",
     client_header="Amazon-Advertising-API-ClientId",
@@ -83,7 +83,7 @@ EVENTS_V1 = Contract(
 )
 """Source: docs/amazon-contract.md#request-of-events-v1."""
 
-ADS_V1 = Contract(
+ADS_V1 = SandboxContract(
     name="ads-v1",
     path="/adsApi/v1/create/events",
     client_header="Amazon-Ads-ClientId",
@@ -122,7 +122,7 @@ class RequestRefusal(NamedTuple):
     message: str
 
 
-def open_body(contract: Contract, body: bytes) -> list[object] | RequestRefusal:
+def open_body(contract: SandboxContract, body: bytes) -> list[object] | RequestRefusal:
     """Return the events of a request body, or why the request is refused as a whole."""
     try:
         document = orjson.loads(body)
@@ -141,7 +141,7 @@ def open_body(contract: Contract, body: bytes) -> list[object] | RequestRefusal:
     return events
 
 
-def judge(contract: Contract, event: object, now_ms: int, limits: EventLimits) -> tuple[Violation, ...]:
+def judge(contract: SandboxContract, event: object, now_ms: int, limits: EventLimits) -> tuple[Violation, ...]:
     """Return every rule that one event breaks. An event that breaks none is accepted.
 
     ``now_ms`` is the time in milliseconds since 1970 UTC.
@@ -152,7 +152,7 @@ def judge(contract: Contract, event: object, now_ms: int, limits: EventLimits) -
     return violations + _by_clock(contract, event, now_ms, limits) + _by_account(event, limits)
 
 
-def _by_clock(contract: Contract, event: dict[str, object], now_ms: int, limits: EventLimits) -> Violations:
+def _by_clock(contract: SandboxContract, event: dict[str, object], now_ms: int, limits: EventLimits) -> Violations:
     value = event.get(contract.time_field)
     time_ms = moment_ms(value) if type(value) is str and TIME(value) else None
     if time_ms is None:

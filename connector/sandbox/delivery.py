@@ -18,7 +18,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from connector.sandbox.replies import Manner, Reply
+from connector.sandbox.replies import Reply, ReplyManner
 
 __all__ = ["as_json", "deliver", "is_gone", "read_half", "reset"]
 
@@ -38,7 +38,7 @@ async def deliver(request: web.Request, reply: Reply) -> tuple[web.Response, str
     transport = request.transport
     if transport is None or is_gone(transport):
         return response, "unread"
-    if reply.manner is not Manner.WHOLE:
+    if reply.manner is not ReplyManner.WHOLE:
         await _MANNERS[reply.manner](transport, reply)
         return response, reply.label
     try:
@@ -171,13 +171,13 @@ async def _reset_amid_body(transport: asyncio.WriteTransport, reply: Reply) -> N
     reset(transport)
 
 
-_MANNERS: Final[dict[Manner, Callable[[asyncio.WriteTransport, Reply], Awaitable[None]]]] = {
-    Manner.NOT_AT_ALL: _not_at_all,
-    Manner.HEADERS_DRIP: _headers_drip,
-    Manner.BODY_DRIPS: _body_drips,
-    Manner.ENDLESS: _endless,
-    Manner.HUGE: _huge,
-    Manner.INFLATES: _inflates,
-    Manner.RESET_AFTER_HEADERS: _reset_after_headers,
-    Manner.RESET_AMID_BODY: _reset_amid_body,
+_MANNERS: Final[dict[ReplyManner, Callable[[asyncio.WriteTransport, Reply], Awaitable[None]]]] = {
+    ReplyManner.NOT_AT_ALL: _not_at_all,
+    ReplyManner.HEADERS_DRIP: _headers_drip,
+    ReplyManner.BODY_DRIPS: _body_drips,
+    ReplyManner.ENDLESS: _endless,
+    ReplyManner.HUGE: _huge,
+    ReplyManner.INFLATES: _inflates,
+    ReplyManner.RESET_AFTER_HEADERS: _reset_after_headers,
+    ReplyManner.RESET_AMID_BODY: _reset_amid_body,
 }

@@ -16,14 +16,14 @@ from typing import Final
 
 import orjson
 
-from connector.sandbox.contract import Contract, RequestRefusal
+from connector.sandbox.contract import RequestRefusal, SandboxContract
 from connector.sandbox.faults import RequestFault
 from connector.sandbox.spoiling import misindexed
 
-__all__ = ["Manner", "Reply", "fault_refusal", "refusing", "spoiled", "token_refusal", "token_spoiled"]
+__all__ = ["Reply", "ReplyManner", "fault_refusal", "refusing", "spoiled", "token_refusal", "token_spoiled"]
 
 
-class Manner(Enum):
+class ReplyManner(Enum):
     """The manner in which an answer is sent."""
 
     WHOLE = "whole"
@@ -51,7 +51,7 @@ class Reply:
     """The record's word for the answer, once it is sent."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
-    manner: Manner = Manner.WHOLE
+    manner: ReplyManner = ReplyManner.WHOLE
     wait_ms: int = 0
     """The wait before the answer begins."""
     drip_ms: int = _DRIP_MS
@@ -92,7 +92,13 @@ def fault_refusal(fault: RequestFault | None) -> RequestRefusal | None:
 
 
 def refusing(
-    contract: Contract, refusal: RequestRefusal, number: int, fault: RequestFault | None, *, now_ms: int, elsewhere: str = ""
+    contract: SandboxContract,
+    refusal: RequestRefusal,
+    number: int,
+    fault: RequestFault | None,
+    *,
+    now_ms: int,
+    elsewhere: str = "",
 ) -> Reply:
     """Return the answer for a refusal of the whole request, in the form that the contract has.
 
@@ -125,15 +131,15 @@ def _retry_header(fault: RequestFault | None, now_ms: int) -> dict[str, str]:
 
 
 _MANNERS: Final = {
-    "withhold": Manner.NOT_AT_ALL,
-    "token_withhold": Manner.NOT_AT_ALL,
-    "slow_headers": Manner.HEADERS_DRIP,
-    "slow_body": Manner.BODY_DRIPS,
-    "endless_body": Manner.ENDLESS,
-    "huge_body": Manner.HUGE,
-    "gzip_bomb": Manner.INFLATES,
-    "reset_after_headers": Manner.RESET_AFTER_HEADERS,
-    "reset_mid_answer": Manner.RESET_AMID_BODY,
+    "withhold": ReplyManner.NOT_AT_ALL,
+    "token_withhold": ReplyManner.NOT_AT_ALL,
+    "slow_headers": ReplyManner.HEADERS_DRIP,
+    "slow_body": ReplyManner.BODY_DRIPS,
+    "endless_body": ReplyManner.ENDLESS,
+    "huge_body": ReplyManner.HUGE,
+    "gzip_bomb": ReplyManner.INFLATES,
+    "reset_after_headers": ReplyManner.RESET_AFTER_HEADERS,
+    "reset_mid_answer": ReplyManner.RESET_AMID_BODY,
 }
 _LABELS: Final = {"withhold": "withheld", "fail_500_after_accept": "failed:500"}
 """The record's words for faults whose name is not the word."""
@@ -233,7 +239,7 @@ def token_spoiled(
         case "token_html":
             return dataclasses.replace(reply, body=_PAGE, content_type="text/html")
         case "token_withhold":
-            return dataclasses.replace(reply, manner=Manner.NOT_AT_ALL)
+            return dataclasses.replace(reply, manner=ReplyManner.NOT_AT_ALL)
         case _:
             return reply
 

@@ -22,13 +22,13 @@ from aiohttp.typedefs import Middleware
 
 from connector.sandbox import registry
 from connector.sandbox.catalogue import CATALOGUE, EVENT_FAULTS
-from connector.sandbox.contract import CONTRACTS, Contract, EventLimits, RequestRefusal, open_body
+from connector.sandbox.contract import CONTRACTS, EventLimits, RequestRefusal, SandboxContract, open_body
 from connector.sandbox.delivery import as_json, deliver, read_half, reset
 from connector.sandbox.faults import NO_FAULTS, Faults, FaultsRefused, RequestFault, wait_ms
 from connector.sandbox.record import ACCEPTED, MAX_LINES, NOT_JUDGED, Received, RequestRecord
 from connector.sandbox.registry import SchemaStore
 from connector.sandbox.replies import Reply, fault_refusal, refusing, spoiled, token_refusal, token_spoiled
-from connector.sandbox.tokens import SandboxCredentials, Tokens, bearer, fingerprint
+from connector.sandbox.tokens import IssuedTokens, SandboxCredentials, bearer, fingerprint
 from connector.sandbox.verdicts import Events, judge_events, read_events
 
 __all__ = ["Options", "RunningSandbox", "serve"]
@@ -87,7 +87,7 @@ class _Sandbox:
         self.options = options
         self.record = RequestRecord(options.max_lines)
         self.registry = SchemaStore()
-        self.tokens = Tokens(options.credentials, options.token_life_ms)
+        self.tokens = IssuedTokens(options.credentials, options.token_life_ms)
         self._left: WeakSet[asyncio.BaseTransport] = WeakSet()
         """Open connections that are reset as soon as another request comes on them."""
         self.set_faults(options.faults)
@@ -121,13 +121,13 @@ class _Sandbox:
         )
         return application
 
-    def _events_of(self, contract: Contract) -> _Endpoint:
+    def _events_of(self, contract: SandboxContract) -> _Endpoint:
         async def events(request: web.Request) -> web.StreamResponse:
             return await self._events(request, contract)
 
         return events
 
-    async def _events(self, request: web.Request, contract: Contract) -> web.StreamResponse:
+    async def _events(self, request: web.Request, contract: SandboxContract) -> web.StreamResponse:
         turn = self._turn()
         if turn.fault is not None and turn.fault.name in _BEFORE_ITS_EVENTS:
             return await self._break_off(request, contract, turn.fault.name)
@@ -169,11 +169,11 @@ class _Sandbox:
         self._let_pass.append(now_ms)
         return False
 
-    def _open(self, request: web.Request, contract: Contract) -> Received:
+    def _open(self, request: web.Request, contract: SandboxContract) -> Received:
         token = fingerprint(bearer(request.headers))
         return self.record.open(contract.name, self.options.clock(), self.tokens.account_of(request.headers), token)
 
-    async def _break_off(self, request: web.Request, contract: Contract, name: str) -> web.StreamResponse:
+    async def _break_off(self, request: web.Request, contract: SandboxContract, name: str) -> web.StreamResponse:
         """Reset a connection before its request has been read."""
         received = self._open(request, contract)
         received.fault = name
@@ -185,7 +185,7 @@ class _Sandbox:
         return web.Response()
 
     def _reply(
-        self, contract: Contract, request: web.Request, body: bytes | RequestRefusal, received: Received, turn: _Turn
+        self, contract: SandboxContract, request: web.Request, body: bytes | RequestRefusal, received: Received, turn: _Turn
     ) -> Reply:
         """Judge and record a request, and return the answer to it."""
         now_ms, fault = received.arrival_ms, turn.fault
@@ -208,7 +208,7 @@ class _Sandbox:
             refusing(contract, wrong or parsed, received.number, fault, now_ms=now_ms, elsewhere=elsewhere), turn
         )
 
-    def _judged(self, contract: Contract, events: Events, received: Received, turn: _Turn) -> Reply:
+    def _judged(self, contract: SandboxContract, events: Events, received: Received, turn: _Turn) -> Reply:
         """Judge and record the events of a request, and return the answer."""
         now_ms = received.arrival_ms
         judged = judge_events(

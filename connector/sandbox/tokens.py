@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from connector.sandbox.contract import Contract, RequestRefusal
+from connector.sandbox.contract import RequestRefusal, SandboxContract
 
-__all__ = ["SandboxCredentials", "Tokens", "bearer", "fingerprint"]
+__all__ = ["IssuedTokens", "SandboxCredentials", "bearer", "fingerprint"]
 
 _MAX_TOKENS = 1000
 """Most access tokens that are remembered; the oldest is forgotten first."""
@@ -33,7 +33,7 @@ class SandboxCredentials:
     (docs/amazon-contract.md#account-id)."""
 
 
-class Tokens:
+class IssuedTokens:
     """The access tokens that were given out, with the time at which each expires."""
 
     def __init__(self, credentials: SandboxCredentials, life_ms: int) -> None:
@@ -76,7 +76,7 @@ class Tokens:
         self._expiries.clear()
 
     def refuse(
-        self, contract: Contract, headers: Mapping[str, str], now_ms: int, *, revoked: bool = False
+        self, contract: SandboxContract, headers: Mapping[str, str], now_ms: int, *, revoked: bool = False
     ) -> RequestRefusal | None:
         """Return why a request may not send events; None if it may.
 

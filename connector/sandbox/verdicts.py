@@ -11,7 +11,7 @@ from hashlib import blake2b
 import orjson
 
 from connector.sandbox.checks import Rule, Violation
-from connector.sandbox.contract import Contract, EventLimits, judge
+from connector.sandbox.contract import EventLimits, SandboxContract, judge
 from connector.sandbox.faults import EventFault, Faults, RequestFault
 from connector.sandbox.record import ACCEPTED, DIGEST_BYTES, REJECTED, Judgement
 
@@ -32,7 +32,7 @@ class Events:
     ids: list[str | None]
     digests: list[bytes]
 
-    def times(self, contract: Contract) -> list[str]:
+    def times(self, contract: SandboxContract) -> list[str]:
         """Return the times of the events, as they give them; empty for an event without one."""
         texts = (event.get(contract.time_field) if type(event) is dict else None for event in self.parsed)
         return [text if type(text) is str else "" for text in texts]
@@ -57,7 +57,7 @@ class Judged:
         return orjson.dumps({"success": self.success, "error": self.error})
 
 
-def read_events(contract: Contract, parsed: list[object]) -> Events:
+def read_events(contract: SandboxContract, parsed: list[object]) -> Events:
     """Return parsed events with their ids and digests."""
     canonical = [_canonical(event) for event in parsed]
     digests = [blake2b(event, digest_size=DIGEST_BYTES).digest() for event in canonical]
@@ -74,7 +74,7 @@ def _canonical(event: object) -> bytes:
 
 
 def judge_events(
-    contract: Contract,
+    contract: SandboxContract,
     events: Events,
     *,
     now_ms: int,
@@ -111,7 +111,7 @@ def judge_events(
 _CODES = {"reject": "INVALID_INPUT", "retry": "INTERNAL_ERROR", "conflict": "CONFLICT"}
 
 
-def _apply_fault(contract: Contract, judged: Judged, index: int, fault: EventFault, ordinal: int) -> None:
+def _apply_fault(contract: SandboxContract, judged: Judged, index: int, fault: EventFault, ordinal: int) -> None:
     """Apply a fault to an event that breaks no rule."""
     if fault.name == "omit":
         judged.judgements[index] = Judgement(ACCEPTED, fault=fault.name)
@@ -128,7 +128,7 @@ def _label(violation: Violation) -> str:
     return f"{violation.place} {violation.rule.label}".lstrip()
 
 
-def _accepted(contract: Contract, index: int, canonical: bytes) -> dict[str, object]:
+def _accepted(contract: SandboxContract, index: int, canonical: bytes) -> dict[str, object]:
     if contract.first_index == 1:
         return {"index": index + 1, "message": None}
     return {"index": index, "event": orjson.Fragment(canonical)}
@@ -138,7 +138,7 @@ _STATUSES = {"UNAUTHORIZED": 401, "FORBIDDEN": 403, "CONFLICT": 409, "TOO_MANY_R
 """The status that ``events/v1`` gives with a code; 400 for codes that are not here."""
 
 
-def _refused(contract: Contract, index: int, errors: list[tuple[str, str, str]], ordinal: int) -> dict[str, object]:
+def _refused(contract: SandboxContract, index: int, errors: list[tuple[str, str, str]], ordinal: int) -> dict[str, object]:
     """Return an error item for an event; each error is a code, a message and a place."""
     if contract.first_index == 1:
         status = _STATUSES.get(errors[0][0], 400)
@@ -154,6 +154,6 @@ def _refused(contract: Contract, index: int, errors: list[tuple[str, str, str]],
     return {"index": index, "errors": [_error(contract, index, *error) for error in errors]}
 
 
-def _error(contract: Contract, index: int, code: str, message: str, place: str) -> dict[str, object]:
+def _error(contract: SandboxContract, index: int, code: str, message: str, place: str) -> dict[str, object]:
     location = f"{contract.wrapper}[{index}]" + (f".{place}" if place else "")
     return {"code": code, "message": f"{place} {message}".lstrip(), "fieldLocation": location}

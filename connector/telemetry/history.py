@@ -16,7 +16,7 @@ __all__ = [
     "EVERY_SECONDS",
     "MOST",
     "POINT_SECONDS",
-    "Answers",
+    "AnswerCounts",
     "Frontiers",
     "History",
     "Sample",
@@ -35,7 +35,7 @@ LATENCY_BOUNDS = tuple(0.005 * 1.3**step for step in range(38))
 
 
 @dataclass(slots=True)
-class Answers:
+class AnswerCounts:
     """Answers to requests since the start."""
 
     statuses: Counter[str] = field(default_factory=Counter)

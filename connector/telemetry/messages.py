@@ -22,7 +22,7 @@ from typing import Any
 
 import structlog
 
-from connector.core.doubts import Doubt, Kind
+from connector.core.doubts import Doubt, DoubtKind
 from connector.core.letter_box import TOO_LARGE
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
@@ -41,10 +41,11 @@ _TOO_LARGE = (
 )
 
 _DOUBTS = {
-    Kind.REPEATED: "one dedupe key comes again and again. If it does not identify one event (a constant, a customer's id), "
-    "all events with it but one are dropped. Look at the records at these places, and fix the producer or DEDUPE_KEY",
-    Kind.DIFFERENT: "events with one dedupe key differ in more than their time, and only one of them is sent. Look at the "
-    "records at these places, and fix the producer or DEDUPE_KEY",
+    DoubtKind.REPEATED: "one dedupe key comes again and again. If it does not identify one event (a constant, a "
+    "customer's id), all events with it but one are dropped. Look at the records at these places, and fix the producer "
+    "or DEDUPE_KEY",
+    DoubtKind.DIFFERENT: "events with one dedupe key differ in more than their time, and only one of them is sent. Look "
+    "at the records at these places, and fix the producer or DEDUPE_KEY",
 }
 
 

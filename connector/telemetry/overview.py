@@ -11,7 +11,7 @@ from connector.core import status
 from connector.core.pipeline import Pipeline
 from connector.mapping.plan import Mapper
 from connector.model import Flaw, Outcome, Reason, TopicPartition
-from connector.telemetry.history import POINT_SECONDS, Answers, Frontiers, History, Sample, latencies_since, quantile
+from connector.telemetry.history import POINT_SECONDS, AnswerCounts, Frontiers, History, Sample, latencies_since, quantile
 
 __all__ = ["NEWEST", "RECENT_SECONDS", "Overview"]
 
@@ -34,7 +34,7 @@ class Overview:
     """Keeps the history of one connector, and gathers what is to be shown. Times are monotonic."""
 
     began: float
-    answers: Answers = field(default_factory=Answers)
+    answers: AnswerCounts = field(default_factory=AnswerCounts)
     schemas: Callable[[], Sequence[tuple[str, str, str]]] = field(default=list)
     """Returns the newest schemas that records came with: what names the schema, the names of its
     records, and what becomes of them."""

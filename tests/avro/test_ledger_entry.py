@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.avro.ledger_entry import EntryDecoder, LedgerEntry, Run, decode, encode
+from connector.avro.ledger_entry import EntryDecoder, FactRun, LedgerEntry, decode, encode
 from connector.errors import LedgerRefused
 from connector.model import UNKNOWN_EPOCH, Facts, LedgerIdentity, Outcome
 from tests.avro.ledger_facts import unpacked
@@ -77,12 +77,12 @@ def test_a_restore_gets_runs_and_whole_columns() -> None:
     entry = decode(encode(HEADER, SAMPLE))
     assert entry.header == HEADER
     assert entry.runs == [
-        Run(1_000, 2, DELIVERED, 4),
-        Run(1_002, 1, DUPLICATE, 5),
-        Run(1_003, 1, DUPLICATE, UNKNOWN_EPOCH),
-        Run(1_200, 1, STALE, 5),
-        Run(1_201, 1, IGNORED, 5),
-        Run(1_202, 1, DEAD_LETTERED, 5),
+        FactRun(1_000, 2, DELIVERED, 4),
+        FactRun(1_002, 1, DUPLICATE, 5),
+        FactRun(1_003, 1, DUPLICATE, UNKNOWN_EPOCH),
+        FactRun(1_200, 1, STALE, 5),
+        FactRun(1_201, 1, IGNORED, 5),
+        FactRun(1_202, 1, DEAD_LETTERED, 5),
     ]
     assert entry.keys == b"k" * 16 + bytes(16)
     assert list(entry.times) == [1_783_900_800_123, -1]
@@ -103,7 +103,7 @@ def test_an_entry_that_does_not_say_it_or_has_facts_names_no_beginning() -> None
     assert decode(encode(HEADER, Facts())).start is None
     facts = facts_of((7, 1, STALE))
     facts.start = 3
-    assert (decode(encode(HEADER, facts)).start, decode(encode(HEADER, facts)).runs) == (None, [Run(7, 1, STALE, 1)])
+    assert (decode(encode(HEADER, facts)).start, decode(encode(HEADER, facts)).runs) == (None, [FactRun(7, 1, STALE, 1)])
 
 
 def test_several_facts_of_one_offset_are_all_kept() -> None:

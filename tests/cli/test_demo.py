@@ -12,8 +12,8 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from connector.cli.demo import _account, _Expected, _Found, _on_a_thread
-from connector.cli.samples import Fate, Sample
+from connector.cli.demo import _account, _Contents, _Expected, _on_a_thread
+from connector.cli.samples import Fate, SampleRecord
 from connector.model import Outcome
 from tests.patience import patience
 
@@ -53,8 +53,8 @@ async def test_what_is_cancelled_is_told_to_stop_and_waited_for() -> None:
 def produced() -> _Expected:
     found = _Expected()
     for number in range(2):
-        found.add(Sample(f"{number}", {"clientDedupeId": f"order-{number}"}, Fate.DELIVERED))
-    found.add(Sample("copy", {"clientDedupeId": "order-0"}, Fate.DUPLICATE))
+        found.add(SampleRecord(f"{number}", {"clientDedupeId": f"order-{number}"}, Fate.DELIVERED))
+    found.add(SampleRecord("copy", {"clientDedupeId": "order-0"}, Fate.DUPLICATE))
     return found
 
 
@@ -78,6 +78,6 @@ def line(identifier: str, answer: str = "sent") -> dict[str, object]:
 def test_all_records_are_accounted_for_only_if_nothing_is_missing_and_nothing_is_too_much(
     record: list[dict[str, object]], duplicates: int, behind: int, code: int
 ) -> None:
-    found = _Found(Counter({Outcome.DUPLICATE: duplicates}), Counter(), behind)
+    found = _Contents(Counter({Outcome.DUPLICATE: duplicates}), Counter(), behind)
 
     assert _account(produced(), record, found, Console(quiet=True), 1.0) == code

@@ -9,7 +9,7 @@ from typing import Any, Self
 import pytest
 
 from connector.cli import produce_samples
-from connector.cli.samples import Fate, Sample
+from connector.cli.samples import Fate, SampleRecord
 from connector.ports import Confirmation
 
 
@@ -34,9 +34,9 @@ class Answering:
 def test_samples_that_were_delivered_before_an_early_end_are_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
-    def four() -> Iterator[Sample]:
+    def four() -> Iterator[SampleRecord]:
         for number in range(4):
-            yield Sample(f"{number}", None, Fate.IGNORED)
+            yield SampleRecord(f"{number}", None, Fate.IGNORED)
         raise error
 
     for name, value in {"register": lambda *_: 1, "ConfirmingProducer": Answering, "_endless_samples": four}.items():

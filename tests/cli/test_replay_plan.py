@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.cli.replay_plan import Plan, Planner, Selection, Skipped
+from connector.cli.replay_plan import Planner, ReplayPlan, Selection, Skipped
 from connector.core.dedupe import derived_id
 from connector.core.letters import Letter
 from connector.model import Outcome, TopicPartition
@@ -47,15 +47,15 @@ def _fact(planner: Planner, offset: int, outcome: Outcome, epoch: int = 0, lengt
     planner.take_facts(more.get("partition", 0), topic_id, (offset, length, outcome, epoch), at, ours=ours)
 
 
-def _planned(planner: Planner, open_from: dict[int, int] | None = None, oldest_ms: int | None = None) -> Plan:
+def _planned(planner: Planner, open_from: dict[int, int] | None = None, oldest_ms: int | None = None) -> ReplayPlan:
     return planner.plan("topic-id", _EVERYTHING_COMMITTED if open_from is None else open_from, oldest_ms)
 
 
-def _offsets(plan: Plan) -> list[int]:
+def _offsets(plan: ReplayPlan) -> list[int]:
     return [candidate.letter.offset for candidate in plan.chosen]
 
 
-def _why(plan: Plan) -> dict[Skipped, int]:
+def _why(plan: ReplayPlan) -> dict[Skipped, int]:
     return dict(+plan.skipped)
 
 

@@ -25,7 +25,7 @@ from connector.kafka import clients
 from connector.kafka import cluster as kafka_cluster
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
-from connector.kafka.ledger import Ledger
+from connector.kafka.ledger import KafkaLedger
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import UNKNOWN_EPOCH, Poll, TopicPartition
 from connector.ports import Record
@@ -135,7 +135,7 @@ class KafkaStage(Protocol):
     def commit(self, offset: int, metadata: str = "", partition: int = 0) -> None:
         """Commit as an operator, while nobody is in the group."""
 
-    def ledger(self, **changes: str) -> Ledger:
+    def ledger(self, **changes: str) -> KafkaLedger:
         """Return a ledger, of settings with these changes."""
 
     def letters(self) -> DeadLetters:
@@ -242,11 +242,11 @@ class RealStage:
     def commit(self, offset: int, metadata: str = "", partition: int = 0) -> None:
         commit(self._servers, self.group, self.topic, {partition: offset}, metadata)
 
-    def ledger(self, **changes: str) -> Ledger:
+    def ledger(self, **changes: str) -> KafkaLedger:
         settings = _settings(self.topic, self.group, self._servers, **changes)
         logger = logging.getLogger("librdkafka")
         topics = kafka_cluster.Cluster(lambda: clients.admin(settings.kafka), lambda: clients.offsets_reader(settings.kafka))
-        return Ledger(
+        return KafkaLedger(
             assembly.ledger_policy(settings),
             topics,
             assembly.managed_topics(settings, topics),
@@ -381,15 +381,15 @@ class FakeStage:
     def commit(self, offset: int, metadata: str = "", partition: int = 0) -> None:
         self.cluster.committed[TopicPartition(self.topic, partition)] = Commit(offset, UNKNOWN_EPOCH, metadata)
 
-    def ledger(self, **changes: str) -> Ledger:
+    def ledger(self, **changes: str) -> KafkaLedger:
         settings = _settings(self.topic, self.group, "simulated:9092", **changes)
         properties = self._properties(self._operator)
 
-        def make() -> Ledger:
+        def make() -> KafkaLedger:
             topics = kafka_cluster.Cluster(
                 lambda: cast("Any", AdminClient(properties)), lambda: cast("Any", ReaderClient(properties)), HOST
             )
-            return Ledger(
+            return KafkaLedger(
                 assembly.ledger_policy(settings),
                 topics,
                 assembly.managed_topics(settings, topics),

@@ -11,7 +11,7 @@ from connector.core.commit_metadata import LedgerPosition, commit_metadata
 from connector.core.recovery import Recovery
 from connector.errors import KafkaUnavailable, LedgerUnavailable, Refused, Unavailable
 from connector.intake import Origin
-from connector.kafka.ledger import Ledger
+from connector.kafka.ledger import KafkaLedger
 from connector.model import Facts, Flaw, Outcome, Reason, TopicPartition
 from connector.ports import Confirmation
 from tests.contract.kafka_stage import KafkaStage
@@ -24,7 +24,7 @@ _NOW_MS = 1_800_000_000_000
 KEY = b"k" * 16
 
 
-def restored(stage: KafkaStage, ledger: Ledger, partition: int = 0, *, truncated: bool = False) -> Recovery:
+def restored(stage: KafkaStage, ledger: KafkaLedger, partition: int = 0, *, truncated: bool = False) -> Recovery:
     """Restore; where the brokers do not answer for now, ask again, as the pipeline does."""
     place = TopicPartition(stage.topic, partition)
     deadline = time.monotonic() + patience(_SECONDS)
@@ -36,7 +36,7 @@ def restored(stage: KafkaStage, ledger: Ledger, partition: int = 0, *, truncated
             time.sleep(0.2)
 
 
-def appended(stage: KafkaStage, ledger: Ledger, topic_id: str, facts: Facts, partition: int = 0) -> Confirmation:
+def appended(stage: KafkaStage, ledger: KafkaLedger, topic_id: str, facts: Facts, partition: int = 0) -> Confirmation:
     told: list[Confirmation] = []
     stage.blocking(lambda: ledger.append(TopicPartition(stage.topic, partition), topic_id, facts, told.append))
     stage.until(lambda: told, "the append is reported")

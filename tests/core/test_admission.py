@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connector.core import commands, inputs, status
 from connector.core.batching import BatchPolicy
-from connector.core.doubts import Doubt, Kind
+from connector.core.doubts import Doubt, DoubtKind
 from connector.model import (
     DELIVERED,
     Facts,
@@ -245,11 +245,11 @@ def test_copies_without_end_of_one_key_are_told_by_their_places_and_counted() ->
     talk.poll(*[good(offset, "n") for offset in range(1, 10)])
     assert talk.pipeline.doubts() == []
     talk.poll(good(10, "n"))
-    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
+    assert talk.pipeline.doubts() == [Doubt(DoubtKind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
     assert talk.pipeline.doubts() == [], "told once"
     talk.poll(*[good(offset, "n") for offset in range(11, 32)])
-    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@20", 20)]
-    assert talk.pipeline.statistics.doubtful_duplicates == {Kind.REPEATED: 31, Kind.DIFFERENT: 0}
+    assert talk.pipeline.doubts() == [Doubt(DoubtKind.REPEATED, "conversions-0@1", "conversions-0@20", 20)]
+    assert talk.pipeline.statistics.doubtful_duplicates == {DoubtKind.REPEATED: 31, DoubtKind.DIFFERENT: 0}
     assert status.needs_operator(talk.pipeline) == []
 
 
@@ -259,7 +259,7 @@ def test_copies_that_waited_are_counted_when_they_are_duplicates() -> None:
     talk.poll(*[good(offset, "n", payload=b"same") for offset in range(20)])
     assert talk.pipeline.doubts() == []
     talk.verdicts(b"[same]", DELIVERED)
-    assert talk.pipeline.doubts() == [Doubt(Kind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
+    assert talk.pipeline.doubts() == [Doubt(DoubtKind.REPEATED, "conversions-0@1", "conversions-0@10", 10)]
 
 
 def test_a_copy_that_holds_something_else_than_the_event_in_flight_is_told_by_both_their_places() -> None:
@@ -271,8 +271,8 @@ def test_a_copy_that_holds_something_else_than_the_event_in_flight_is_told_by_bo
     talk.poll(good(0, "n", payload=b"order"), good(1, "n", payload=b"order"), good(2, "n", payload=b"ORDER"))
     assert talk.pipeline.doubts() == []
     talk.poll(good(3, "n", payload=b"other"), good(4, "other key", payload=b"fourth"))
-    assert talk.pipeline.doubts() == [Doubt(Kind.DIFFERENT, "conversions-0@0", "conversions-0@3", 1)]
+    assert talk.pipeline.doubts() == [Doubt(DoubtKind.DIFFERENT, "conversions-0@0", "conversions-0@3", 1)]
     talk.verdicts(b"[order]", REJECTED)
     talk.poll(good(5, "n", payload=b"order"), good(6, "n", payload=b"another"))
-    assert talk.pipeline.doubts() == [Doubt(Kind.DIFFERENT, "conversions-0@1", "conversions-0@6", 2)]
-    assert talk.pipeline.statistics.doubtful_duplicates == {Kind.REPEATED: 0, Kind.DIFFERENT: 2}
+    assert talk.pipeline.doubts() == [Doubt(DoubtKind.DIFFERENT, "conversions-0@1", "conversions-0@6", 2)]
+    assert talk.pipeline.statistics.doubtful_duplicates == {DoubtKind.REPEATED: 0, DoubtKind.DIFFERENT: 2}

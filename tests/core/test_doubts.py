@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from connector.core.doubts import _FEW, _MANY, _MOST_KEYS, Doubt, Kind, Repeats
+from connector.core.doubts import _FEW, _MANY, _MOST_KEYS, Doubt, DoubtKind, Repeats
 from tests.core.builders import PLACE, key_of
 
 A = key_of("a")
@@ -25,7 +25,7 @@ def test_a_key_with_many_duplicates_is_doubted_and_again_each_time_they_have_dou
     assert noted(repeats, _MANY - 1, first=40) == []
     assert repeats.doubtful == 0
     doubts = noted(repeats, 400, first=40 + _MANY - 1)
-    assert doubts[0] == Doubt(Kind.REPEATED, "conversions-0@40", "conversions-0@139", 100)
+    assert doubts[0] == Doubt(DoubtKind.REPEATED, "conversions-0@40", "conversions-0@139", 100)
     assert [doubt.copies for doubt in doubts] == [100, 200, 400]
     assert repeats.doubtful == 499
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import pytest
 
-from connector.cli.samples import REFUSED_NAME, Sample, samples
+from connector.cli.samples import REFUSED_NAME, SampleRecord, samples
 from connector.cli.samples import Fate as SampleFate
 from tests.integration.accounts import account_of, assert_account_closes, produce_all
 from tests.integration.brokers import end_offsets
@@ -43,7 +43,7 @@ _WANTED = {
 """What is not in here becomes a dead letter. Which of several copies is delivered, is judged by what was accepted."""
 
 
-def _source(world: World, sample: Sample) -> Source:
+def _source(world: World, sample: SampleRecord) -> Source:
     event = sample.event or {}
     value = None if sample.event is None else world.value(sample.event)
     wanted = _WANTED.get(sample.fate, Fate.DEAD_LETTERED)

@@ -17,7 +17,7 @@ from connector.intake import Intake, Origin
 from connector.kafka import backlog, commits, consumer
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.host import Host
-from connector.kafka.membership import Admission
+from connector.kafka.membership import GroupAdmission
 from connector.model import Poll, TopicPartition
 from connector.ports import Record
 
@@ -520,7 +520,7 @@ def test_a_partition_given_up_before_it_had_drained_is_lost(scene: Scene, monkey
 
 def test_a_spare_that_was_refused_once_counts_as_let_in_when_nothing_was_heard_of_it_for_long() -> None:
     clock = SetClock()
-    admission = Admission(clock, names_itself=True)
+    admission = GroupAdmission(clock, names_itself=True)
     joined = []
     for _ in range(2):
         admission.put_out()

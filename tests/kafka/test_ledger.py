@@ -17,7 +17,7 @@ from connector.core.landmarks import Landmarks
 from connector.core.recovery import CommittedOffset, OutOfRange, Recovery
 from connector.errors import KafkaStalled, KafkaUnavailable, LedgerRefused, LedgerUnavailable, LogDamaged
 from connector.kafka.host import Host
-from connector.kafka.ledger import Ledger, LedgerPolicy, LedgerReader
+from connector.kafka.ledger import KafkaLedger, LedgerPolicy, LedgerReader
 from connector.model import Facts, LedgerIdentity, Outcome, TopicDescription, TopicPartition
 
 HOUR_MS = 3_600_000
@@ -244,7 +244,7 @@ class Burst(Brokers, Host):
         policy = LedgerPolicy(
             "group", b"d" * 8, b"k" * 8, frozenset(), OutOfRange(to_earliest=False), RETENTION_MS, lambda: 0
         )
-        self.ledger = Ledger(
+        self.ledger = KafkaLedger(
             policy,
             cast("Any", self),
             self,

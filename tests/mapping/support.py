@@ -13,12 +13,12 @@ from connector.amazon.vocabulary import ADS_MATCH_KEYS
 from connector.avro.writer_schema import parse
 from connector.mapping.file import MappingFile
 from connector.mapping.plan import Filtered, Mapper, Plan
-from connector.mapping.reading import Target, read
+from connector.mapping.reading import WireTarget, read
 from connector.model import Flaw
 
 EXAMPLES = Path(__file__).parent / "examples"
 CONTRACT = AdsV1("ENTITY1", "client", "EU")
-TARGET = Target("ads-v1", ADS_MATCH_KEYS, CONTRACT.encode)
+TARGET = WireTarget("ads-v1", ADS_MATCH_KEYS, CONTRACT.encode)
 AT_MS = 1_783_900_800_123
 TCF = "CPokAsAPokAsABEACBENC7CgAP_AAH_AAAqIHNf_X__b3_j-_59f9_9uf"
 

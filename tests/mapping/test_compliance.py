@@ -16,7 +16,7 @@ import pytest
 from jmespath.exceptions import JMESPathError
 
 from connector.mapping.closures import Failed, closure
-from connector.mapping.syntax import Unreadable, parse, problems
+from connector.mapping.syntax import Unparsable, parse, problems
 
 DIRECTORY = Path(__file__).parent / "compliance"
 
@@ -41,7 +41,7 @@ class Refused(Exception):
 def ours(text: str, given: Any) -> Any:
     try:
         expression = parse(text)
-    except Unreadable as error:
+    except Unparsable as error:
         if "backquotes" not in str(error):
             raise Refused from error
         with warnings.catch_warnings():

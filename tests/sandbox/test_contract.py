@@ -14,9 +14,9 @@ from connector.sandbox.contract import (
     CONTRACTS,
     DAY_MS,
     EVENTS_V1,
-    Contract,
     EventLimits,
     RequestRefusal,
+    SandboxContract,
     judge,
     open_body,
 )
@@ -40,7 +40,7 @@ PURCHASES = {EVENTS_V1: EVENTS_PURCHASE, ADS_V1: ADS_PURCHASE}
 NOW = {EVENTS_V1: EVENTS_NOW, ADS_V1: ADS_NOW}
 
 
-def flaws(contract: Contract, event: object, limits: EventLimits | None = None) -> list[tuple[str, Rule]]:
+def flaws(contract: SandboxContract, event: object, limits: EventLimits | None = None) -> list[tuple[str, Rule]]:
     return [tuple(flaw) for flaw in judge(contract, event, NOW[contract], limits or EventLimits())]  # type: ignore[misc]  # a flaw is a pair
 
 
@@ -216,7 +216,7 @@ def test_ads_v1_accepts(path: str, value: object) -> None:
 
 @pytest.mark.parametrize("kind", sorted(sets.HASHED_TYPES))
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_a_clear_value_of_a_type_that_identifies_a_person_is_refused(contract: Contract, kind: str) -> None:
+def test_a_clear_value_of_a_type_that_identifies_a_person_is_refused(contract: SandboxContract, kind: str) -> None:
     event = put(PURCHASES[contract], "matchKeys", [{"type": kind, "values": ["berlin"]}])
     assert flaws(contract, event) == [("matchKeys[0].values[0]", Rule.CLEAR_MATCH_KEY)]
 
@@ -257,7 +257,7 @@ def test_every_broken_rule_is_told() -> None:
 
 @pytest.mark.parametrize("event", [None, 1, "event", [], True])
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_what_is_no_object_is_refused(contract: Contract, event: object) -> None:
+def test_what_is_no_object_is_refused(contract: SandboxContract, event: object) -> None:
     assert flaws(contract, event) == [("", Rule.WRONG_TYPE)]
 
 
@@ -271,7 +271,7 @@ def test_the_golden_examples_are_judged_as_their_answers_say() -> None:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_an_event_of_the_other_contract_is_refused(contract: Contract) -> None:
+def test_an_event_of_the_other_contract_is_refused(contract: SandboxContract) -> None:
     (other,) = set(CONTRACTS) - {contract}
     assert Rule.UNKNOWN_FIELD in {rule for _, rule in flaws(contract, PURCHASES[other])}
 
@@ -284,7 +284,7 @@ def test_the_sets_have_the_sizes_the_contract_counts() -> None:
     assert sets.ADS_CURRENCIES > sets.EVENTS_CURRENCIES
 
 
-WHOLE_REFUSED: list[tuple[Contract, Any]] = [
+WHOLE_REFUSED: list[tuple[SandboxContract, Any]] = [
     (EVENTS_V1, []),
     (EVENTS_V1, {"eventData": [EVENTS_PURCHASE]}),
     (EVENTS_V1, {"eventData": [EVENTS_PURCHASE], "ingestionMethod": "PIXEL"}),
@@ -300,7 +300,7 @@ WHOLE_REFUSED: list[tuple[Contract, Any]] = [
 
 
 @pytest.mark.parametrize(("contract", "body"), WHOLE_REFUSED)
-def test_another_wrapper_is_refused_as_a_whole(contract: Contract, body: object) -> None:
+def test_another_wrapper_is_refused_as_a_whole(contract: SandboxContract, body: object) -> None:
     refusal = open_body(contract, orjson.dumps(body))
     assert isinstance(refusal, RequestRefusal)
     assert (refusal.status, refusal.code) == (400, "BAD_REQUEST")

@@ -34,7 +34,7 @@ from connector.kafka import clients
 from connector.kafka import cluster as kafka_cluster
 from connector.kafka.consumer import PollPolicy, SourceConsumer
 from connector.kafka.dead_letters import DeadLetters
-from connector.kafka.ledger import Ledger, LedgerPolicy
+from connector.kafka.ledger import KafkaLedger, LedgerPolicy
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.producer import ConfirmingProducer
 from connector.model import Flaw, Moment
@@ -334,7 +334,7 @@ class Member:
             int(LEDGER_SETTINGS["retention.ms"]),
             self.clock.wall_ms,
         )
-        ledger = Ledger(
+        ledger = KafkaLedger(
             policy, topics, own, producer, of_reader, lambda _: LEDGER, cluster_id="cluster-1", read=read, host=HOST
         )
         letters = DeadLetters(producer, GROUP, lambda _: LETTERS)

@@ -8,7 +8,7 @@ from connector.telemetry.history import (
     EVERY_SECONDS,
     LATENCY_BOUNDS,
     MOST,
-    Answers,
+    AnswerCounts,
     Frontiers,
     History,
     Sample,
@@ -56,7 +56,7 @@ def test_recent_time_begins_five_minutes_ago_or_at_the_start(samples: int, since
 
 
 def test_quantiles_are_those_of_the_answers_since_a_sample() -> None:
-    answers = Answers()
+    answers = AnswerCounts()
     for _ in range(100):
         answers.note("207", 9.0, now=1.0, success=True)
     before = Sample(2.0, {}, tuple(answers.latencies))
