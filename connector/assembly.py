@@ -80,10 +80,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         registry_problems=registry_client.problems,
         read_mapping=_read_mapping,
     )
-    if settings.registry is None or settings.registry.type in ("glue", "azure"):
-        schemas_for(settings)  # refuse what is bad now, not at the first record
+    by_address = settings.registry is not None and settings.registry.type not in ("glue", "azure")
+    schemas = None if by_address else schemas_for(settings)  # refuse what is bad now, not at the first record
     codec_for(settings.codec)
-    return replace(settings, kafka=replace(settings.kafka, tokens=_tokens_for(settings)))
+    return replace(settings, schemas=schemas, kafka=replace(settings.kafka, tokens=_tokens_for(settings)))
 
 
 def _tokens_for(settings: Settings) -> Tokens | None:
@@ -130,7 +130,7 @@ def decoder_for(
     """
     mapper = None if settings.mapping is None else Mapper(settings.mapping, note)
     framing = _framing(settings) if plain is None else Framing.PLAIN
-    return EventDecoder(framing, plain or schemas_for(settings), mapper), mapper
+    return EventDecoder(framing, plain or settings.schemas or schemas_for(settings), mapper), mapper
 
 
 def _framing(settings: Settings) -> Framing:

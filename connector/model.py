@@ -36,6 +36,7 @@ __all__ = [
     "VerdictKind",
     "Verdicts",
     "missing",
+    "natural_order",
 ]
 
 UNKNOWN_EPOCH = -1
@@ -52,6 +53,12 @@ class TopicPartition(NamedTuple):
     def __str__(self) -> str:
         """Return the partition as Kafka's tools write it."""
         return f"{self.topic}-{self.partition}"
+
+
+def natural_order(partition: str) -> tuple[str, int]:
+    """Return the sort key that puts ``topic-10`` after ``topic-9``. A text without a number sorts as 0."""
+    topic, _, number = partition.rpartition("-")
+    return topic, int(number) if number.isdecimal() else 0
 
 
 class Moment(NamedTuple):
@@ -142,7 +149,7 @@ class Poll:
     headers as polled."""
     records: list[object] = field(default_factory=list)
     """Records as polled, opaque to the core. A dead letter is written from them byte for byte."""
-    log_end: int = 0
+    read_end: int = 0
     """End of the log for a reader of committed records, if these records reach it; else 0. Between
     the last of them and this offset stands no other record."""
 

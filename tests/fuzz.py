@@ -53,6 +53,7 @@ from tests.avro.samples import EVENT, ours, with_field, written
 from tests.core.builders import DAY_MS, NOW_MS, PLACE, key_of
 from tests.core.conversation import accounted_for
 from tests.mapping.support import CHARGE, ORDER, SIGN_UP, TILL, example, read_file
+from tests.records import PolledRecord
 
 __all__ = ["Broken", "answers", "codec", "main", "records"]
 
@@ -154,36 +155,6 @@ class Bench:
 
 
 _Headers = Sequence[tuple[str, bytes | None]]
-
-
-class _Damaged:
-    """A record as polled, of any bytes."""
-
-    __slots__ = ("_headers", "_offset", "_value")
-
-    def __init__(self, offset: int, value: bytes | None, headers: _Headers) -> None:
-        self._offset, self._value, self._headers = offset, value, headers
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def key(self) -> bytes | None:
-        return None
-
-    def headers(self) -> _Headers | None:
-        return self._headers or None
-
-    def offset(self) -> int:
-        return self._offset
-
-    def topic(self) -> str:
-        return "conversions"
-
-    def leader_epoch(self) -> int | None:
-        return 0
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, NOW_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +405,7 @@ def records(count: int, seed: int, corpora_of: Callable[[Random], list[_Corpus]]
 def _read(intake: Intake, origin: Origin, offset: int, value: bytes | None, headers: _Headers) -> Poll:
     began = time.thread_time()
     try:
-        poll, _ = intake.read(origin, [_Damaged(offset, value, headers)])
+        poll, _ = intake.read(origin, [PolledRecord(value, offset, headers or None, time_ms=NOW_MS)])
     except Exception as error:
         raise Broken(f"{type(error).__name__} by {value!r} {headers!r}") from error
     if time.thread_time() - began > _SLOWEST_SECONDS:
@@ -658,7 +629,7 @@ def codec(count: int, seed: int) -> Counter[str]:
 
     Raises `Broken` if native code makes of one what Python does not make.
     """
-    from tests.native.events import CONTRACTS, KEYS, Beside, Taken, values  # noqa: PLC0415 - the crate may not be there
+    from tests.native.events import CONTRACTS, KEYS, Beside, values  # noqa: PLC0415 - the crate may not be there
 
     dice, met = Random(seed), Counter[str]()
     while met["records"] < count:
@@ -667,12 +638,12 @@ def codec(count: int, seed: int) -> Counter[str]:
             continue
         make, keys = CONTRACTS[dice.choice(sorted(CONTRACTS))], dice.choice(KEYS)
         beside = Beside(EventDecoder(Framing.CONFLUENT, _Schemas({1: writer})), make(), make(), keys)
-        beside.read([Taken(good[0])])
+        beside.read([PolledRecord(good[0])])
         given = list(islice(_every_bit_and_cut(good[:1]), dice.choice((0, 0, 0, _SCHEMA_RECORDS))))
         while len(given) < min(_SCHEMA_RECORDS, count - met["records"]):
             given.append(dice.choice(good) if dice.random() < 0.3 else _damaged(dice, good))
         try:
-            poll = beside.read([Taken(value, number) for number, value in enumerate(given)])
+            poll = beside.read([PolledRecord(value, number) for number, value in enumerate(given)])
         except AssertionError as error:
             raise Broken(f"native code and Python differ: {error}") from error
         met["records"] += len(given)

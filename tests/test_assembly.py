@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from connector.assembly import contract_for, ledger_policy, read_settings
+from connector.assembly import contract_for, decoder_for, ledger_policy, read_settings
+from connector.avro.encoding import EventEncoder
+from connector.avro.schema_file import packaged
 from connector.model import Flaw, Reason
 from tests.amazon.inputs import a_purchase
+from tests.avro.samples import EVENT
+from tests.records import PolledRecord
 
 ENVIRONMENT = {
     "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092",
@@ -60,3 +67,15 @@ def test_the_wire_contract_is_told_what_becomes_of_events_without_consent(api: s
     assert isinstance(denied, bytes)
     assert b'"amznUserData":"DENIED"' in denied
     assert encoded(AMAZON_REGION="EU", AMAZON_MISSING_CONSENT="send") == encoded(AMAZON_REGION="NA")
+
+
+def test_a_schema_file_is_read_once_at_start(tmp_path: Path) -> None:
+    file = tmp_path / "event.avsc"
+    file.write_text(json.dumps(packaged("conversion_event.avsc")))
+    least = {name: value for name, value in ENVIRONMENT.items() if name != "SCHEMA_REGISTRY_URL"}
+    settings = read_settings(least | {"AVRO_SCHEMA_FILE": str(file)})
+    file.unlink()
+
+    decoder, _ = decoder_for(settings, lambda _: None)
+
+    assert decoder.decode(PolledRecord(EventEncoder().encode(EVENT))) == EVENT

@@ -29,7 +29,8 @@ from connector.core.dedupe import digest
 from connector.intake import Intake, Origin
 from connector.model import Flaw, Poll, Reason, TopicPartition
 from connector.ports import Record
-from tests.avro.samples import AT_MS, EVENT, Known, ours, written
+from tests.avro.samples import EVENT, Known, ours, written
+from tests.records import PolledRecord
 
 MB = 1_000_000
 _BUDGET = 2.5
@@ -37,34 +38,6 @@ _BUDGET = 2.5
 _SURELY_WITHIN_SECONDS = 0.02
 """Half a yardstick on that machine: what takes no longer need not be compared."""
 _TRIES = 10
-
-
-class ARecord:
-    """A record as polled."""
-
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def key(self) -> bytes | None:
-        return None
-
-    def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return None
-
-    def offset(self) -> int:
-        return 0
-
-    def topic(self) -> str:
-        return "conversions"
-
-    def leader_epoch(self) -> int | None:
-        return 0
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, AT_MS
 
 
 _ORIGIN = Origin(TopicPartition("conversions", 0), 1, "cluster", "topic-id")
@@ -76,7 +49,7 @@ def an_intake(schema: Any = None, contract: AdsV1 | EventsV1 | None = None) -> I
 
 
 def read(intake: Intake, value: bytes) -> Poll:
-    poll, lacking = intake.read(_ORIGIN, [ARecord(value)])
+    poll, lacking = intake.read(_ORIGIN, [PolledRecord(value)])
     assert lacking is None
     return poll
 

@@ -18,22 +18,13 @@ from connector import assembly
 from connector.__main__ import parser
 from connector.cli import COMMANDS
 from connector.errors import SettingsError
+from tests.environment import LEAST
 
 _CHECKOUT = Path(__file__).parents[1]
 _DOCS = _CHECKOUT / "docs"
 _PAGES = [_CHECKOUT / "README.md", *sorted(_DOCS.rglob("*.md"))]
 _WIDEST = 100
 _LONGEST_README = 200
-
-_ENVIRONMENT = {
-    "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
-    "KAFKA_TOPIC": "conversions",
-    "SCHEMA_REGISTRY_URL": "https://registry",
-    "AMAZON_ACCOUNT_ID": "1",
-    "AMAZON_CLIENT_ID": "client",
-    "AMAZON_ACCESS_TOKEN": "token",
-}
-"""What a block leaves out because it is about something else."""
 
 _FENCE = re.compile(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CITED = re.compile(r"docs/[a-z0-9/-]+\.md(?:#[\w-]+)?")
@@ -226,7 +217,7 @@ def test_block_of_variables_is_accepted(block: str, files: dict[str, Path]) -> N
 
 
 def _completed(given: dict[str, str]) -> dict[str, str]:
-    others = dict(_ENVIRONMENT)
+    others = dict(LEAST)
     if any(name.startswith(("AMAZON_CLIENT_SECRET", "AMAZON_REFRESH_TOKEN")) for name in given):
         del others["AMAZON_ACCESS_TOKEN"]
     if "AVRO_SCHEMA_FILE" in given:
@@ -248,7 +239,7 @@ def test_variable_named_is_known(variable: str) -> None:
 
 def _problems(more: dict[str, str]) -> list[str]:
     try:
-        assembly.read_settings(_ENVIRONMENT | more)
+        assembly.read_settings(LEAST | more)
     except SettingsError as error:
         return error.problems
     return []

@@ -21,54 +21,31 @@ from connector.intake import Intake, Origin
 from connector.kafka.dead_letters import DeadLetters
 from connector.model import Answer, Flaw, Manner, Poll, Reason, TopicPartition
 from connector.ports import Record
-from tests.avro.samples import AT_MS, EVENT, Known, ours, written
+from tests.avro.samples import EVENT, Known, ours, written
+from tests.records import AT_MS, PolledRecord
 
 _ORIGIN = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
 _Header = tuple[str, bytes | None]
 
 
-class ARecord:
-    """A record as polled."""
-
-    def __init__(self, offset: int, headers: Sequence[_Header] | None = ()) -> None:
-        self._offset, self._headers = offset, headers
-
-    def value(self) -> bytes | None:
-        return b"%d" % self._offset
-
-    def key(self) -> bytes | None:
-        return b"key"
-
-    def headers(self) -> Sequence[_Header] | None:
-        return self._headers
-
-    def offset(self) -> int:
-        return self._offset
-
-    def topic(self) -> str:
-        return "conversions"
-
-    def leader_epoch(self) -> int | None:
-        return 0
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 1_000
+def a_record(offset: int, headers: Sequence[_Header] | None = ()) -> PolledRecord:
+    return PolledRecord(b"%d" % offset, offset, headers, b"key", time_ms=1_000)
 
 
-class Broken(ARecord):
+class Broken(PolledRecord):
     """Its headers cannot be read: asked once it raises, asked again it ends the process, as the client's list would."""
 
     asked = 0
 
     def headers(self) -> Sequence[_Header] | None:
-        if self._headers != ():
-            return self._headers
+        if self.headers_ != ():
+            return self.headers_
         self.asked += 1
         assert self.asked == 1, "a segmentation fault"
         raise SystemError("returned a result with an exception set")
 
     def set_headers(self, headers: Sequence[_Header]) -> None:
-        self._headers = headers
+        self.headers_ = headers
 
 
 class Sound:
@@ -128,7 +105,7 @@ def test_what_nobody_foresaw_of_one_record_makes_it_a_letter_and_leaves_the_othe
     told: list[tuple[TopicPartition, int, str]] = []
     intake = _intake(**{where: {b"1": error}}, unforeseen=lambda *what: told.append(what))
 
-    poll, _ = intake.read(_ORIGIN, [ARecord(0), ARecord(1), ARecord(2)])
+    poll, _ = intake.read(_ORIGIN, [a_record(0), a_record(1), a_record(2)])
 
     kind = type(error).__name__
     assert poll.offsets == [0, 1, 2]
@@ -143,7 +120,7 @@ def test_records_at_fault_are_told_from_what_nobody_foresaw() -> None:
     told: list[str] = []
     errors = {b"0": UnknownSchema("unknown"), b"1": Undecodable("no Avro")}
 
-    poll, _ = _intake(errors, unforeseen=lambda *what: told.append(what[2])).read(_ORIGIN, [ARecord(0), ARecord(1)])
+    poll, _ = _intake(errors, unforeseen=lambda *what: told.append(what[2])).read(_ORIGIN, [a_record(0), a_record(1)])
 
     assert poll.payloads == [Flaw(Reason.UNKNOWN_SCHEMA, "unknown"), Flaw(Reason.UNDECODABLE, "no Avro")]
     assert told == []
@@ -152,18 +129,18 @@ def test_records_at_fault_are_told_from_what_nobody_foresaw() -> None:
 @pytest.mark.parametrize("error", [SettingsError(["x"]), KeyboardInterrupt(), SystemExit()])
 def test_what_is_not_of_a_record_is_no_records_outcome(error: BaseException) -> None:
     with pytest.raises(type(error)):
-        _intake({b"0": error}).read(_ORIGIN, [ARecord(0)])
+        _intake({b"0": error}).read(_ORIGIN, [a_record(0)])
 
 
 def test_a_schema_that_cannot_be_had_is_no_records_outcome() -> None:
-    poll, lacking = _intake({b"1": SchemaUnavailable("down")}).read(_ORIGIN, [ARecord(0), ARecord(1)])
+    poll, lacking = _intake({b"1": SchemaUnavailable("down")}).read(_ORIGIN, [a_record(0), a_record(1)])
 
     assert poll.offsets == [0]
     assert isinstance(lacking, SchemaUnavailable)
 
 
 def test_headers_that_cannot_be_read_count_as_absent_and_are_not_asked_for_again() -> None:
-    odd, sound = Broken(1), ARecord(1)
+    odd, sound = Broken(b"1", 1, (), b"key", time_ms=1_000), a_record(1)
 
     first, second = (_intake().read(_ORIGIN, [record])[0] for record in (odd, sound))
 
@@ -179,17 +156,17 @@ def test_headers_are_read_as_they_are() -> None:
     headers: list[_Header] = [("", b"1"), ("none", None), ("empty", b""), (DEDUPE_ID_HEADER, b"mine")]
     headers += [(f"h{number}", b"x") for number in range(10_000)]
 
-    poll, _ = _intake().read(_ORIGIN, [ARecord(0, headers), ARecord(0, None)])
+    poll, _ = _intake().read(_ORIGIN, [a_record(0, headers), a_record(0, None)])
 
-    assert headers_of(ARecord(0, headers)) == headers
-    assert headers_of(ARecord(0, None)) == ()
+    assert headers_of(a_record(0, headers)) == headers
+    assert headers_of(a_record(0, None)) == ()
     assert poll.payloads[0] == b"mine"
     assert poll.sizes[0] > poll.sizes[1] + 20_000
 
 
-class Settable(ARecord):
+class Settable(PolledRecord):
     def set_headers(self, headers: Sequence[_Header]) -> None:
-        self._headers = headers
+        self.headers_ = headers
 
 
 class Written:
@@ -206,7 +183,7 @@ _TRACES: list[_Header] = [(f"trace-{number}", bytes(1_000)) for number in range(
 
 
 def test_headers_too_large_to_be_held_are_left_out_and_the_event_is_sent_under_its_id() -> None:
-    record = Settable(0, [*_TRACES, (DEDUPE_ID_HEADER, b"mine")])
+    record = Settable(b"0", 0, [*_TRACES, (DEDUPE_ID_HEADER, b"mine")], b"key")
 
     poll, _ = _intake().read(_ORIGIN, [record])
 
@@ -222,7 +199,7 @@ def test_headers_too_large_to_be_held_are_left_out_and_the_event_is_sent_under_i
     ids=["too large", "large"],
 )
 def test_a_letter_says_that_it_lacks_headers_that_were_too_large(headers: list[_Header], lacks: str | None) -> None:
-    record, producer = Settable(0, headers), Written()
+    record, producer = Settable(b"0", 0, headers, b"key"), Written()
     _intake().read(_ORIGIN, [record])
 
     DeadLetters(cast("Any", producer), "group", lambda topic: topic).write(
@@ -236,7 +213,7 @@ def test_a_letter_says_that_it_lacks_headers_that_were_too_large(headers: list[_
 
 
 def test_a_letter_that_its_topic_refuses_lacks_its_short_headers_once() -> None:
-    record, producer = Settable(0, [*_TRACES, (DEDUPE_ID_HEADER, bytes(1_000))]), Written()
+    record, producer = Settable(b"0", 0, [*_TRACES, (DEDUPE_ID_HEADER, bytes(1_000))], b"key"), Written()
     _intake().read(_ORIGIN, [record])
 
     DeadLetters(cast("Any", producer), "group", lambda topic: topic).write(
@@ -246,18 +223,13 @@ def test_a_letter_that_its_topic_refuses_lacks_its_short_headers_once() -> None:
     assert dict(producer.headers)[LEFT_OUT_HEADER] == b"headers, key, value"
 
 
-class Valueless(Settable):
-    def value(self) -> bytes | None:
-        return None
-
-
 _REPLAY: list[_Header] = [(DEDUPE_ID_HEADER, b"id"), ("connector.replay-of", b"orders-3@17"), ("connector.replays", b"1")]
 
 
 def test_a_record_that_an_older_version_replayed_without_its_value_is_a_letter_and_not_ignored() -> None:
     headers: list[_Header] = [("trace", b"1"), (LEFT_OUT_HEADER, b"value, key"), *_REPLAY]
 
-    poll, _ = _intake().read(_ORIGIN, [Valueless(0, headers)])
+    poll, _ = _intake().read(_ORIGIN, [Settable(None, 0, headers, b"key")])
 
     (flaw,) = poll.payloads
     assert isinstance(flaw, Flaw)
@@ -271,27 +243,21 @@ def test_a_record_that_an_older_version_replayed_without_its_value_is_a_letter_a
     ids=["none", "empty", "left out", "replayed", "other part"],
 )
 def test_any_other_record_without_a_value_is_ignored(headers: list[_Header] | None) -> None:
-    assert _intake().read(_ORIGIN, [Valueless(0, headers)])[0].payloads == [None]
+    assert _intake().read(_ORIGIN, [Settable(None, 0, headers, b"key")])[0].payloads == [None]
 
 
 # ---- keys and ids, from the bytes of a record
 
 
-class AnEvent(ARecord):
-    """A record whose value is an event of our own schema."""
-
-    def __init__(self, event: dict[str, Any], offset: int = 0, headers: Sequence[_Header] | None = ()) -> None:
-        super().__init__(offset, headers)
-        self._value = written(ours(), EVENT | event)
-
-    def value(self) -> bytes | None:
-        return self._value
+def an_event(event: dict[str, Any], offset: int = 0, headers: Sequence[_Header] | None = ()) -> PolledRecord:
+    """Return a record whose value is an event of our own schema."""
+    return PolledRecord(written(ours(), EVENT | event), offset, headers, b"key", time_ms=1_000)
 
 
 def read(*events: dict[str, Any], fields: tuple[str, ...] = ("clientDedupeId",), contract: AdsV1 | None = None) -> Poll:
     contract = contract or AdsV1("account", "client", "NA")
     intake = Intake(EventDecoder(Framing.CONFLUENT, Known(id1=ours())), contract, fields)
-    poll, lacking = intake.read(_ORIGIN, [AnEvent(event, offset) for offset, event in enumerate(events)])
+    poll, lacking = intake.read(_ORIGIN, [an_event(event, offset) for offset, event in enumerate(events)])
     assert lacking is None
     return poll
 
@@ -434,8 +400,8 @@ def test_a_replayed_dead_letter_keeps_the_id_of_its_key_and_without_a_key_the_on
     header = [(DEDUPE_ID_HEADER, b"derived-before")]
     intake = Intake(EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), fields)
 
-    before, _ = intake.read(_ORIGIN, [AnEvent({}, 4)])
-    replayed, _ = intake.read(_ORIGIN, [AnEvent({}, 9, header), AnEvent({"clientDedupeId": None}, 10, header)])
+    before, _ = intake.read(_ORIGIN, [an_event({}, 4)])
+    replayed, _ = intake.read(_ORIGIN, [an_event({}, 9, header), an_event({"clientDedupeId": None}, 10, header)])
 
     assert sent_ids(replayed) == [*sent_ids(before), "derived-before"]
     assert replayed.keys == [*before.keys, None]
@@ -452,7 +418,7 @@ def test_a_replayed_dead_letter_without_an_id_keeps_the_one_derived_before() -> 
         EventDecoder(Framing.CONFLUENT, Known(id1=ours())), AdsV1("account", "client", "NA"), ("clientDedupeId",)
     )
 
-    poll, _ = intake.read(_ORIGIN, [AnEvent({"clientDedupeId": None}, 9, [(DEDUPE_ID_HEADER, b"derived-before")])])
+    poll, _ = intake.read(_ORIGIN, [an_event({"clientDedupeId": None}, 9, [(DEDUPE_ID_HEADER, b"derived-before")])])
 
     assert sent_ids(poll) == ["derived-before"]
     assert poll.keys == [None]
@@ -464,7 +430,7 @@ def test_a_buffer_counts_headers_too() -> None:
     )
     headers: list[tuple[str, bytes | None]] = [("trace", b"x" * 1_000), ("none", None)]
 
-    poll, _ = intake.read(_ORIGIN, [AnEvent({}), AnEvent({}, headers=headers)])
+    poll, _ = intake.read(_ORIGIN, [an_event({}), an_event({}, headers=headers)])
     without, with_headers = poll.sizes
 
     assert with_headers - without == len("trace") + 1_000 + len("none")

@@ -24,19 +24,11 @@ from connector.sandbox.faults import Faults
 from connector.telemetry import Telemetry, messages
 from tests import settings_page
 from tests.deploy import generated
+from tests.environment import LEAST
 from tests.integration.test_scenarios import ROWS
 
 _CHECKOUT = Path(__file__).parents[1]
 _DOCS = _CHECKOUT / "docs"
-
-_ENVIRONMENT = {
-    "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
-    "KAFKA_TOPIC": "conversions",
-    "SCHEMA_REGISTRY_URL": "https://registry",
-    "AMAZON_ACCOUNT_ID": "1",
-    "AMAZON_CLIENT_ID": "client",
-    "AMAZON_ACCESS_TOKEN": "token",
-}
 
 
 def _text(page: str) -> str:
@@ -57,7 +49,7 @@ def _codes(text: str) -> list[str]:
 
 
 def _pipeline() -> Pipeline:
-    settings = assembly.read_settings(_ENVIRONMENT)
+    settings = assembly.read_settings(LEAST)
     poll = PollPolicy(("conversions",), incremental=True, drain_seconds=40)
     return Pipeline(assembly.pipeline_policy(settings, assembly.contract_for(settings.amazon), poll, 45))
 
@@ -81,7 +73,7 @@ def test_settings_that_matter_have_the_defaults_of_the_code() -> None:
 
 def test_metrics_are_those_exposed() -> None:
     said = Telemetry()
-    said.watch(_pipeline(), assembly.contract_for(assembly.read_settings(_ENVIRONMENT).amazon))
+    said.watch(_pipeline(), assembly.contract_for(assembly.read_settings(LEAST).amazon))
     exposed = re.findall(r"^# TYPE (\S+) ", said.exposition()[0].decode(), re.MULTILINE)
 
     named = [name.partition("{")[0] for first, _ in _rows("operating.md", "metric") for name in _codes(first)]

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from connector.model import natural_order
 from connector.operations.figures import ago, amount, duration, number, rate, size, two
 from connector.operations.status import FATES
 
@@ -168,7 +169,7 @@ def _letters(there: Sequence[Mapping[str, Any]]) -> Iterable[Table]:
 def _partitions(replicas: Sequence[Replica]) -> Table:
     table = _table("partition", "replica", "phase", "held up by", "committed", "lag", "unresolved", "oldest for", left=4)
     rows = [(row, each.name) for each in replicas if each.status is not None for row in each.status["partitions"]]
-    for row, name in sorted(rows, key=lambda one: _natural(str(one[0]["partition"]))):
+    for row, name in sorted(rows, key=lambda one: natural_order(str(one[0]["partition"]))):
         right = row["phase"] == "running" and not row["held_up_by"]
         oldest = row["oldest_unresolved_seconds"]
         table.add_row(
@@ -256,11 +257,6 @@ def _lag(status: Mapping[str, Any]) -> int | None:
 
 def _sum(there: Sequence[Mapping[str, Any]], name: str) -> str:
     return number(sum(each["amazon"].get(name) or 0 for each in there))
-
-
-def _natural(partition: str) -> tuple[str, int]:
-    topic, _, number_ = partition.rpartition("-")
-    return topic, int(number_) if number_.isdecimal() else 0
 
 
 def _said(name: str, message: str, style: str) -> Text:

@@ -34,6 +34,7 @@ from connector.core.policy import BufferPolicy
 from connector.errors import SettingsError
 
 if TYPE_CHECKING:
+    from connector.avro.decoding import WriterSchemas
     from connector.mapping.file import MappingFile
 
 __all__ = ["SETTINGS", "Listen", "Log", "Settings", "is_secret"]
@@ -140,6 +141,8 @@ class Settings:
     log: Log = section("Probes and logs", Log)
     mapping: MappingFile | None = field(default=None, repr=False)
     """What the mapping file says, read once; None where records have our names."""
+    schemas: WriterSchemas | None = field(default=None, repr=False, compare=False)
+    """The source of writers' schemas, made once; None for a registry that is asked by its address."""
     notes: tuple[str, ...] = ()
     """Messages for the log at start."""
     rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)

@@ -34,7 +34,7 @@ class Admission:
     def admit(self, assignment: Assignment, poll: Poll, now: Moment) -> None:
         """Judge the records of a poll. The wall clock must agree with the brokers'."""
         end = len(poll.offsets)
-        assignment.read_to(max(poll.log_end, poll.offsets[-1] + 1 if end else 0))
+        assignment.read_to(max(poll.read_end, poll.offsets[-1] + 1 if end else 0))
         first = assignment.tracker.track(poll.offsets, poll.epochs)
         received = end - first
         for odd in (*self._odd(assignment, poll, first, now), end):
@@ -47,7 +47,7 @@ class Admission:
                 self._judge(assignment, poll, odd, now)
             first = odd + 1
         self._statistics.records += received
-        assignment.tracker.passed_end(poll.log_end)
+        assignment.tracker.passed_end(poll.read_end)
 
     def _odd(self, assignment: Assignment, poll: Poll, first: int, now: Moment) -> list[int]:
         """Return the positions, from ``first`` on, of the records that must be judged one by one.

@@ -51,7 +51,7 @@ class PartitionBatch:
     messages: list[Message]
     since: float
     """Monotonic second of the poll."""
-    log_end: int = 0
+    read_end: int = 0
     """Where the log ends after these records; 0 if it goes on."""
 
 
@@ -116,8 +116,8 @@ class Backlog:
             elif rest.messages:
                 self._keep(rest, 0.0)
             else:
-                poll.log_end = batch.log_end
-            if poll.offsets or poll.log_end:
+                poll.read_end = batch.read_end
+            if poll.offsets or poll.read_end:
                 polls.append(poll)
         if polls:
             self._post(inputs.Polled(tuple(polls)))
@@ -147,7 +147,7 @@ class Backlog:
         """Note what is in the log now that a record begins to wait for its schema."""
         partition, offset = lacking.origin.partition, lacking.messages[0].offset() or 0
         if offset >= self._seen.get(partition, (0, 0.0))[0]:
-            self._seen[partition] = self._positions.log_end(partition), self._host.monotonic()
+            self._seen[partition] = self._positions.fetched_end(partition), self._host.monotonic()
 
     def _dated(self, batch: PartitionBatch) -> list[PartitionBatch]:
         """Date back the records that were in the log already when an earlier one began to wait."""
@@ -157,9 +157,9 @@ class Backlog:
         older = sum((message.offset() or 0) < end for message in batch.messages)
         if not older or since >= batch.since:
             return [batch]
-        dated = replace(batch, messages=batch.messages[:older], since=since, log_end=0)
+        dated = replace(batch, messages=batch.messages[:older], since=since, read_end=0)
         rest = replace(batch, messages=batch.messages[older:])
-        return [dated, rest] if rest.messages else [replace(dated, log_end=batch.log_end)]
+        return [dated, rest] if rest.messages else [replace(dated, read_end=batch.read_end)]
 
     def drop(self, partition: TopicPartition) -> None:
         """Forget the records of an assignment that ends. Its next owner reads them again."""

@@ -141,7 +141,7 @@ class Poller:
         if error.code() != _END:
             self._take_error(error, partition, message.offset())
         elif (batch := self._batch(partition, batches)) is not None:
-            batch.log_end = self._positions.log_ends(batch.origin.partition, message.offset() or 0)
+            batch.read_end = self._positions.reached_end(batch.origin.partition, message.offset() or 0)
 
     def _batch(self, partition: TopicPartition | None, batches: dict[Origin, PartitionBatch]) -> PartitionBatch | None:
         """Return where records of a partition go; None if they are dropped."""

@@ -63,8 +63,8 @@ class _Partition:
     position: KafkaTopicPartition | None = None
     """The next record to read, with the epoch of the record before it. None until the pipeline says
     where to start."""
-    log_end: int = 0
-    """The highest end of the log that the client has said so far; 0 if it never has."""
+    read_end: int = 0
+    """The highest end of the log at which the client has said that it arrived; 0 if it never has."""
     wanted: bool = False
     """Whether the pipeline wants its records."""
     held: bool = False
@@ -152,7 +152,7 @@ class Positions:
     def reading(self) -> dict[TopicPartition, int]:
         """Return what is fetched, and up to where each was read. Called from any thread."""
         return {
-            partition: max(known.position.offset, known.log_end)
+            partition: max(known.position.offset, known.read_end)
             for partition, known in list(self._partitions.items())
             if known.wanted and not known.held and known.position is not None
         }
@@ -188,15 +188,15 @@ class Positions:
         return known is not None and known.position is not None and not known.stands_still
 
     def is_below(self, partition: TopicPartition, offset: int) -> bool:
-        """Return whether a record lies below the position, or below a known log end."""
+        """Return whether a record lies below the position, or below an end that was reached."""
         known = self._partitions[partition]
-        return known.position is not None and offset < max(known.position.offset, known.log_end)
+        return known.position is not None and offset < max(known.position.offset, known.read_end)
 
-    def log_ends(self, partition: TopicPartition, offset: int) -> int:
-        """Take a log end that the client reports; return the highest reported so far."""
+    def reached_end(self, partition: TopicPartition, offset: int) -> int:
+        """Take the report that reading arrived at the end of the log; return the highest so far."""
         known = self._partitions[partition]
-        known.log_end = max(offset, known.log_end)
-        return known.log_end
+        known.read_end = max(offset, known.read_end)
+        return known.read_end
 
     def advance(self, partition: TopicPartition, last: Message | None) -> None:
         """Note that a partition yielded something, and its last record, if it was records."""
@@ -227,8 +227,8 @@ class Positions:
             self._stand_still(partition, error.name())
         return None
 
-    def log_end(self, partition: TopicPartition) -> int:
-        """Return the end of a partition's log as the last fetch told it; 0 where none has."""
+    def fetched_end(self, partition: TopicPartition) -> int:
+        """Return the end of the log as of the last fetch, read or not; 0 without a fetch."""
         try:
             _, end = self._client.get_watermark_offsets(KafkaTopicPartition(*partition), cached=True)
         except KafkaException:

@@ -10,7 +10,7 @@ from typing import Any
 from connector.core import status
 from connector.core.pipeline import Pipeline
 from connector.mapping.plan import Mapper
-from connector.model import Flaw, Outcome, Reason, TopicPartition
+from connector.model import Flaw, Outcome, Reason, TopicPartition, natural_order
 from connector.telemetry.history import POINT_SECONDS, AnswerCounts, Frontiers, History, Sample, latencies_since, quantile
 
 __all__ = ["NEWEST", "RECENT_SECONDS", "Overview"]
@@ -152,12 +152,7 @@ class Overview:
                     "held_up_by": reasons,
                 }
             )
-        return sorted(rows, key=lambda row: _natural(str(row["partition"])))
-
-
-def _natural(partition: str) -> tuple[str, int]:
-    topic, _, number = partition.rpartition("-")
-    return topic, int(number)
+        return sorted(rows, key=lambda row: natural_order(str(row["partition"])))
 
 
 def _ago(at: float | None, now: float) -> float | None:

@@ -20,6 +20,7 @@ from connector.assembly import read_settings, sink_for
 from connector.errors import SettingsError
 from connector.model import Failure, RequestFailed, Verdicts
 from connector.sandbox import serve
+from tests.environment import LEAST
 from tests.patience import patience
 
 _LOGIN = b"Basic " + base64.b64encode(b"us@er:p:ss")
@@ -293,35 +294,25 @@ def test_of_a_proxy_only_the_place_is_shown() -> None:
     assert proxy_shown("http://user:pass@proxy:3128/") == "http://proxy:3128"
 
 
-_LEAST = {
-    "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
-    "KAFKA_TOPIC": "conversions",
-    "SCHEMA_REGISTRY_URL": "https://registry",
-    "AMAZON_ACCOUNT_ID": "1",
-    "AMAZON_CLIENT_ID": "client",
-    "AMAZON_ACCESS_TOKEN": "token",
-}
-
-
 def test_the_setting_is_a_secret_that_shows_its_place_and_the_environments_proxy_is_noted(tmp_path: Path) -> None:
     place = tmp_path / "proxy"
     place.write_text("http://user:hidden@proxy:3128\n")
-    settings = read_settings(_LEAST | {"AMAZON_PROXY_FILE": str(place), "HTTPS_PROXY": "http://other:hidden@other:1"})
+    settings = read_settings(LEAST | {"AMAZON_PROXY_FILE": str(place), "HTTPS_PROXY": "http://other:hidden@other:1"})
     assert dict(settings.describe())["AMAZON_PROXY"] == "http://proxy:3128"
     assert "hidden" not in repr(settings)
     assert settings.notes == ()
     assert settings.amazon.proxy() == "http://user:hidden@proxy:3128"
 
-    (note,) = read_settings(_LEAST | {"https_proxy": "http://other:hidden@other:1"}).notes
+    (note,) = read_settings(LEAST | {"https_proxy": "http://other:hidden@other:1"}).notes
     assert note.startswith("https_proxy is not used: set AMAZON_PROXY")
     assert "hidden" not in note
     with pytest.raises(SettingsError, match="AMAZON_PROXY begins with socks5://, which is not supported"):
-        read_settings(_LEAST | {"AMAZON_PROXY": "socks5://user:hidden@proxy:1080"})
+        read_settings(LEAST | {"AMAZON_PROXY": "socks5://user:hidden@proxy:1080"})
 
 
 async def test_the_sink_of_the_settings_goes_by_the_proxy(stack: AsyncExitStack) -> None:
     proxy, where = await _proxy(stack, b"HTTP/1.1 502 No\r\n\r\n")
-    settings = read_settings(_LEAST | {"AMAZON_PROXY": f"http://{where}", "AMAZON_BASE_URL": "https://amazon.invalid"})
+    settings = read_settings(LEAST | {"AMAZON_PROXY": f"http://{where}", "AMAZON_BASE_URL": "https://amazon.invalid"})
     sink = sink_for(settings, AdsV1("1", "client", "NA"))
     stack.push_async_callback(sink.close)
     answer = await _send(sink)

@@ -8,8 +8,7 @@ from typing import Any
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.avro.schema_file import packaged
-
-AT_MS = 1_783_900_800_123
+from tests.records import AT_MS
 
 EVENT: dict[str, Any] = {
     "name": "Summer sale",
@@ -65,32 +64,3 @@ def with_field(name: str, /, **changes: Any) -> Any:
 
 def written(schema: Any, event: dict[str, Any], schema_id: int = 1) -> bytes:
     return framed(schema_id, EventEncoder(schema).encode(event))
-
-
-class Polled:
-    """A record of a value, as polled."""
-
-    def __init__(self, value: bytes | None, headers: list[tuple[str, bytes | None]] | None = None) -> None:
-        self._value = value
-        self._headers = headers
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def key(self) -> bytes | None:
-        return None
-
-    def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return self._headers
-
-    def topic(self) -> str:
-        return "conversions"
-
-    def offset(self) -> int:
-        return 0
-
-    def leader_epoch(self) -> int | None:
-        return 0
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, AT_MS

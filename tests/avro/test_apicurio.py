@@ -18,8 +18,8 @@ from connector.avro.registry_client import registry_client
 from connector.avro.writer_schema import parse
 from connector.errors import SchemaDenied, SchemaUnavailable, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
-from tests.avro.samples import Polled
 from tests.avro.test_registry import Server
+from tests.records import PolledRecord
 
 MADE = json.loads((Path(__file__).parent / "framings" / "java.json").read_text("utf-8"))
 V3 = "/apis/registry/v3"
@@ -62,7 +62,7 @@ def test_what_apicurios_serialiser_wrote_is_read_by_the_id_that_it_wrote(server:
     assert len(made) == 4
     for each in made:
         headers: Any = [(name, bytes.fromhex(content)) for name, content in each["headers"]]
-        assert decoder.decode(Polled(bytes.fromhex(each["value"]), headers)) == EVENT
+        assert decoder.decode(PolledRecord(bytes.fromhex(each["value"]), headers_=headers)) == EVENT
     assert server.asked == [
         f"{V3}/ids/{path}{more}" for path in ("contentIds/16909060", "globalIds/16909061") for more in ("", "/references")
     ]

@@ -17,8 +17,8 @@ from connector.avro.framing import Framing
 from connector.avro.registry import Registry
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
-from tests.avro.samples import Polled
 from tests.avro.test_registry import Server, with_certificate
+from tests.records import PolledRecord
 
 (MADE,) = (
     each
@@ -65,7 +65,7 @@ def test_what_azures_serialiser_wrote_is_read_and_the_schema_is_asked_for_once(m
     server.answers[PATH] = 200, SCHEMA
     decoder = EventDecoder(Framing.AZURE, registry(client))
     headers: Any = [(name, bytes.fromhex(content)) for name, content in MADE["headers"]]
-    assert [decoder.decode(Polled(bytes.fromhex(MADE["value"]), headers)) for _ in range(2)] == [EVENT] * 2
+    assert [decoder.decode(PolledRecord(bytes.fromhex(MADE["value"]), headers_=headers)) for _ in range(2)] == [EVENT] * 2
     assert server.asked == [PATH]
     assert server.authorization == ["Bearer token"]
 

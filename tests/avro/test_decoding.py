@@ -14,7 +14,8 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import Framing, framed
 from connector.errors import ConnectorError, SchemaUnavailable, Undecodable, UnknownSchema
-from tests.avro.samples import AT_MS, EVENT, Known, Polled, ours, with_field, written
+from tests.avro.samples import EVENT, Known, ours, with_field, written
+from tests.records import AT_MS, PolledRecord
 
 
 def decoded(schema: Any, event: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def decoded(schema: Any, event: dict[str, Any]) -> dict[str, Any]:
 
 def read(decoder: EventDecoder, value: bytes) -> dict[str, Any]:
     """Decode what is an event."""
-    event = decoder.decode(Polled(value))
+    event = decoder.decode(PolledRecord(value))
     assert isinstance(event, dict)
     return event
 
@@ -38,7 +39,7 @@ def test_our_schema_comes_back_as_it_was_written() -> None:
 
 def test_plain_avro_is_read_by_the_one_schema() -> None:
     decoder = EventDecoder(Framing.PLAIN, Known(id0=ours()))
-    assert decoder.decode(Polled(EventEncoder().encode(EVENT))) == EVENT
+    assert decoder.decode(PolledRecord(EventEncoder().encode(EVENT))) == EVENT
 
 
 def test_absent_optional_inputs_are_none() -> None:
@@ -138,7 +139,7 @@ def test_the_timestamp_is_milliseconds_whatever_its_unit(logical_type: str | Non
     schema = with_field("timestamp", type=["null", long] if optional else long)
     plain = with_field("timestamp", type=["null", "long"] if optional else "long")
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
-    assert decoder.decode(Polled(written(plain, expected(timestamp=AT_MS * factor)))) == EVENT
+    assert decoder.decode(PolledRecord(written(plain, expected(timestamp=AT_MS * factor)))) == EVENT
 
 
 def test_a_fraction_of_a_millisecond_is_cut_towards_the_past() -> None:
@@ -225,7 +226,7 @@ def test_extra_fields_of_any_type_do_no_harm_and_missing_inputs_are_absent() -> 
     fields = [field | {"default": 0} if field["name"] == "loaded" else field for field in schema["fields"]]
     extra = {"loaded": 20_000, "at": 5, "nested": {"value": "x"}}
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
-    event = decoder.decode(Polled(written(schema | {"fields": fields}, EVENT | extra)))
+    event = decoder.decode(PolledRecord(written(schema | {"fields": fields}, EVENT | extra)))
     assert event == {name: value for name, value in EVENT.items() if name not in ("value", "countryCode", "consent")} | extra
 
 
@@ -246,12 +247,12 @@ def test_a_topic_of_several_event_types_is_mapped_record_by_record() -> None:
 
 def test_a_null_in_the_place_of_the_whole_event_is_no_event() -> None:
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=["null", ours(), "string"]))
-    assert decoder.decode(Polled(framed(1, b"\x02" + EventEncoder().encode(EVENT)))) == EVENT
-    assert decoder.decode(Polled(framed(1, b"\x00"))) is None
+    assert decoder.decode(PolledRecord(framed(1, b"\x02" + EventEncoder().encode(EVENT)))) == EVENT
+    assert decoder.decode(PolledRecord(framed(1, b"\x00"))) is None
     with pytest.raises(Undecodable, match="it is not a record"):
-        decoder.decode(Polled(framed(1, b"\x04\x02a")))
+        decoder.decode(PolledRecord(framed(1, b"\x04\x02a")))
     with pytest.raises(Undecodable, match="left over"):
-        decoder.decode(Polled(framed(1, b"\x00\x00")))
+        decoder.decode(PolledRecord(framed(1, b"\x00\x00")))
 
 
 UUID_FIXED = {"type": "fixed", "name": "Uuid", "size": 16, "logicalType": "uuid"}
@@ -270,7 +271,7 @@ def test_a_uuid_of_sixteen_bytes_is_its_text() -> None:
     plain = json.loads(json.dumps(schema).replace('"logicalType": "uuid"', '"of": "uuid"'))
     keys = [{"type": "MAID", "value": raw}, {"type": "EMAIL", "value": "a" * 64}]
     event = expected(clientDedupeId=raw, matchKeys=keys, customAttributes={"a": raw, "b": None, "c": [raw]})
-    assert decoder.decode(Polled(written(plain, event))) == expected(
+    assert decoder.decode(PolledRecord(written(plain, event))) == expected(
         clientDedupeId=UUID,
         matchKeys=[{"type": "MAID", "value": UUID}, {"type": "EMAIL", "value": "a" * 64}],
         customAttributes={"a": UUID, "b": None, "c": [UUID]},
@@ -288,7 +289,7 @@ def test_a_uuid_of_another_size_stays_bytes(size: int) -> None:
     schema = with_field("clientDedupeId", type=UUID_FIXED | {"size": size})
     plain = with_field("clientDedupeId", type={"type": "fixed", "name": "Uuid", "size": size})
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
-    read = decoder.decode(Polled(written(plain, expected(clientDedupeId=b"x" * size))))
+    read = decoder.decode(PolledRecord(written(plain, expected(clientDedupeId=b"x" * size))))
     assert read == expected(clientDedupeId=b"x" * size)
 
 
@@ -309,17 +310,17 @@ def test_a_text_that_is_not_utf8_does_no_harm_where_nobody_reads_it() -> None:
     keys = [{"type": "EMAIL", "value": "a" * 64, "source": "from SHOP, \\udc00 \ud7ff"}]
     value = written(schema, expected(notes={"by": "MUELLER"}, matchKeys=keys, name="Größe"))
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
-    whole = decoder.decode(Polled(value))
-    assert decoder.decode(Polled(value.replace(b"MUELLER", b"M\xfcELLER").replace(b"SHOP", b"SH\xd6P"))) == expected(
+    whole = decoder.decode(PolledRecord(value))
+    assert decoder.decode(PolledRecord(value.replace(b"MUELLER", b"M\xfcELLER").replace(b"SHOP", b"SH\xd6P"))) == expected(
         notes={"by": "M\udcfcELLER"},
         matchKeys=[keys[0] | {"source": keys[0]["source"].replace("SHOP", "SH\udcd6P")}],
         name="Größe",
     )
-    assert decoder.decode(Polled(value)) == whole
+    assert decoder.decode(PolledRecord(value)) == whole
     for read in (b"Gr\xc3\xb6", b"EMAIL", b"a" * 64, b"brand", b"acme", b"WEBSITE"):
         assert read in value
         with pytest.raises(Undecodable, match=r"do not follow its writer's schema \(UnicodeDecodeError\)"):
-            decoder.decode(Polled(value.replace(read, b"\xff" + read[1:], 1)))
+            decoder.decode(PolledRecord(value.replace(read, b"\xff" + read[1:], 1)))
 
 
 def test_a_recursive_type_does_no_harm_where_nobody_reads_it_nor_within_the_event() -> None:
@@ -352,7 +353,7 @@ def test_a_schema_that_cannot_be_used_is_worked_out_once() -> None:
     decoder = EventDecoder(Framing.CONFLUENT, schemas)
     for _ in range(3):
         with pytest.raises(Undecodable, match="does not parse"):
-            decoder.decode(Polled(framed(1, b"")))
+            decoder.decode(PolledRecord(framed(1, b"")))
     assert schemas.asked == 1
 
 
@@ -375,9 +376,9 @@ def test_a_schema_that_was_not_to_be_had_is_asked_for_again(failure: Any) -> Non
     schemas = Failing(failure)
     decoder = EventDecoder(Framing.CONFLUENT, schemas)
     with pytest.raises(type(failure)):
-        decoder.decode(Polled(written(ours(), EVENT)))
+        decoder.decode(PolledRecord(written(ours(), EVENT)))
     schemas.failure = None
-    assert decoder.decode(Polled(written(ours(), EVENT))) == EVENT
+    assert decoder.decode(PolledRecord(written(ours(), EVENT))) == EVENT
 
 
 def test_schemas_known_at_once_are_bounded() -> None:
@@ -385,7 +386,7 @@ def test_schemas_known_at_once_are_bounded() -> None:
     decoder = EventDecoder(Framing.CONFLUENT, schemas)
     for number in range(600):
         with pytest.raises(Undecodable):
-            decoder.decode(Polled(framed(number, b"")))
+            decoder.decode(PolledRecord(framed(number, b"")))
     assert len(decoder._plans) == 512
 
 
@@ -395,12 +396,12 @@ WHOLE = written(ours(), EVENT)
 @pytest.mark.parametrize("length", range(len(WHOLE)))
 def test_a_truncated_record_is_undecodable(length: int) -> None:
     with pytest.raises(Undecodable):
-        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(Polled(WHOLE[:length]))
+        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(PolledRecord(WHOLE[:length]))
 
 
 def test_bytes_left_over_are_undecodable() -> None:
     with pytest.raises(Undecodable, match="left over"):
-        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(Polled(WHOLE + b"\x00"))
+        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(PolledRecord(WHOLE + b"\x00"))
 
 
 @pytest.mark.parametrize("length", [1 << 40, (1 << 62) - 1, -1, -(1 << 62)])
@@ -411,7 +412,7 @@ def test_a_length_beyond_the_record_takes_no_memory(length: int) -> None:
         zigzag >>= 7
     claim.append(zigzag)
     with pytest.raises(Undecodable):
-        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(Polled(framed(1, bytes(claim) + b"abc")))
+        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(PolledRecord(framed(1, bytes(claim) + b"abc")))
 
 
 def test_a_decimal_of_a_megabyte_is_left_as_bytes() -> None:
@@ -433,13 +434,13 @@ def test_attributes_that_make_no_sense_do_no_harm(attributes: dict[str, Any]) ->
     plain = with_field("value", type="long")
     odd = with_field("value", type={"type": "long"} | attributes, **attributes)
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=odd))
-    assert decoder.decode(Polled(written(plain, expected(value=3)))) == expected(value=3)
+    assert decoder.decode(PolledRecord(written(plain, expected(value=3)))) == expected(value=3)
 
 
 def test_no_value_of_the_event_is_in_the_error() -> None:
     damaged = WHOLE.replace(b"a" * 64, b"a" * 63 + b"\xff")
     with pytest.raises(Undecodable) as caught:
-        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(Polled(damaged))
+        EventDecoder(Framing.CONFLUENT, Known(id1=ours())).decode(PolledRecord(damaged))
     assert str(caught.value) == "its bytes do not follow its writer's schema (UnicodeDecodeError)"
     assert caught.value.__suppress_context__
 
@@ -447,7 +448,7 @@ def test_no_value_of_the_event_is_in_the_error() -> None:
 def survives(decoder: EventDecoder, value: bytes) -> bool:
     """Decode, or refuse as the record's fault; any other error escapes and fails the test."""
     try:
-        event = decoder.decode(Polled(value))
+        event = decoder.decode(PolledRecord(value))
     except Undecodable:
         return False
     assert type(event) is dict

@@ -21,7 +21,7 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing, SchemaId, framed, hint, locator, named, schema_id
 from connector.errors import RecordError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
-from tests.avro.samples import Polled
+from tests.records import PolledRecord
 
 HERE = Path(__file__).parent / "framings"
 JAVA = json.loads((HERE / "java.json").read_text("utf-8"))
@@ -57,8 +57,10 @@ def framing_of(made: Any) -> Framing:
     return FRAMINGS.get(made["framing"].partition(" ")[0], Framing.CONFLUENT)
 
 
-def polled(made: Any) -> Polled:
-    return Polled(bytes.fromhex(made["value"]), [(name, bytes.fromhex(content)) for name, content in made["headers"]])
+def polled(made: Any) -> PolledRecord:
+    return PolledRecord(
+        bytes.fromhex(made["value"]), headers_=[(name, bytes.fromhex(content)) for name, content in made["headers"]]
+    )
 
 
 def decoded(made: Any, framing: Framing, schemas: OneSchema) -> Any:
@@ -131,7 +133,7 @@ def test_a_value_in_another_framing_says_which_and_the_setting(made: Any, framin
 )
 def test_confluents_decoder_names_what_it_cannot_read(value: bytes, headers: Any, looks: str) -> None:
     with pytest.raises(RecordError, match=looks):
-        EventDecoder(Framing.CONFLUENT, NoSchema()).decode(Polled(value, headers))
+        EventDecoder(Framing.CONFLUENT, NoSchema()).decode(PolledRecord(value, headers_=headers))
 
 
 def test_a_damaged_value_of_the_framing_that_is_set_gets_no_advice() -> None:
@@ -152,12 +154,12 @@ def test_a_guid_is_sixteen_bytes_after_a_one() -> None:
     guid = UUID("b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63")
     value = b"\x01" + guid.bytes + b"body"
     assert located(value, Framing.CONFLUENT) == guid
-    assert locator(Framing.CONFLUENT)(Polled(value), value)[2] == 17
+    assert locator(Framing.CONFLUENT)(PolledRecord(value), value)[2] == 17
 
 
 def test_the_last_header_counts_and_the_value_beside_it_is_bare() -> None:
     headers: list[tuple[str, bytes | None]] = [("__value_schema_id", framed(1, b"")), ("__value_schema_id", framed(2, b""))]
-    name, value, start = locator(Framing.CONFLUENT)(Polled(b"\x16", headers), b"\x16")
+    name, value, start = locator(Framing.CONFLUENT)(PolledRecord(b"\x16", headers_=headers), b"\x16")
     assert (schema_id(name, Framing.CONFLUENT), value, start) == (2, b"\x16", 0)
 
 
@@ -173,7 +175,7 @@ def test_the_last_header_counts_and_the_value_beside_it_is_bare() -> None:
 )
 def test_another_header_is_undecodable(header: bytes, what: str) -> None:
     with pytest.raises(Undecodable, match=what):
-        locator(Framing.CONFLUENT)(Polled(b"", [("__value_schema_id", header)]), b"")
+        locator(Framing.CONFLUENT)(PolledRecord(b"", headers_=[("__value_schema_id", header)]), b"")
 
 
 @pytest.mark.parametrize(
@@ -197,11 +199,11 @@ def test_another_header_is_undecodable(header: bytes, what: str) -> None:
 )
 def test_ids_of_other_forms_are_undecodable(framing: Framing, value: bytes, headers: Any, what: str) -> None:
     with pytest.raises(Undecodable, match=what):
-        locator(framing)(Polled(value, headers), value)
+        locator(framing)(PolledRecord(value, headers_=headers), value)
 
 
 def located(value: bytes, framing: Framing) -> SchemaId:
-    return schema_id(locator(framing)(Polled(value), value)[0], framing)
+    return schema_id(locator(framing)(PolledRecord(value), value)[0], framing)
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00", b"\x00\x00\x00\x01", b"\x01\x00\x00\x00\x01body", b"\x02body", b"{"])
@@ -218,13 +220,13 @@ def test_compressed_bytes_are_unpacked_up_to_a_bound() -> None:
     prefix = b"\x03\x05" + bytes(16)
     packed = zlib.compress(bytes(16 * 1024 * 1024))
     value = prefix + packed
-    assert len(locator(Framing.GLUE)(Polled(value), value)[1]) == 16 * 1024 * 1024
+    assert len(locator(Framing.GLUE)(PolledRecord(value), value)[1]) == 16 * 1024 * 1024
     value = prefix + zlib.compress(bytes(16 * 1024 * 1024 + 1))
     with pytest.raises(Undecodable, match="more than 16777216 when unpacked"):
-        locator(Framing.GLUE)(Polled(value), value)
+        locator(Framing.GLUE)(PolledRecord(value), value)
     for damaged in (packed[:-1], packed + b"\x00", b"", b"text"):
         with pytest.raises(Undecodable, match="compressed bytes are damaged"):
-            locator(Framing.GLUE)(Polled(prefix + damaged), prefix + damaged)
+            locator(Framing.GLUE)(PolledRecord(prefix + damaged), prefix + damaged)
 
 
 _NAMES = st.sampled_from(
@@ -237,7 +239,7 @@ _STARTS = st.sampled_from([b"", b"\x00", b"\x01", b"\x03\x00", b"\x03\x05", b"\x
 
 @given(start=_STARTS, rest=st.binary(max_size=40), headers=_HEADERS, framing=st.sampled_from(Framing))
 def test_any_bytes_are_read_or_are_a_records_fault(start: bytes, rest: bytes, headers: Any, framing: Framing) -> None:
-    record = Polled(start + rest, headers)
+    record = PolledRecord(start + rest, headers_=headers)
     for schemas in (OneSchema(), NoSchema()):
         try:
             event = EventDecoder(framing, schemas).decode(record)

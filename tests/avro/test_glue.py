@@ -23,8 +23,8 @@ from connector.avro.glue import Glue, session_client
 from connector.avro.registry import Registry
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
-from tests.avro.samples import Polled
 from tests.patience import patience
+from tests.records import PolledRecord
 
 VERSION = "b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63"
 ASKED = {"SchemaVersionId": VERSION}
@@ -50,7 +50,7 @@ def test_what_glues_serialiser_wrote_is_read_and_the_schema_is_asked_for_once(st
     stub.add_response("get_schema_version", answer(SCHEMA), ASKED)
     decoder = EventDecoder(Framing.GLUE, registry(stub))
     values = [bytes.fromhex(made["value"]) for made in MADE if made["framing"].startswith("glue")]
-    assert [decoder.decode(Polled(value)) for value in values] == [EVENT, EVENT]
+    assert [decoder.decode(PolledRecord(value)) for value in values] == [EVENT, EVENT]
     stub.assert_no_pending_responses()
 
 
@@ -198,7 +198,7 @@ def test_a_schema_that_is_registered_is_had_from_the_server(moto: Any, role: str
     had.check()
     made = next(each for each in MADE if each["framing"] == "glue none")
     value = bytes.fromhex(made["value"].replace(made["id"].replace("-", ""), version.hex))
-    assert EventDecoder(Framing.GLUE, had).decode(Polled(value)) == EVENT
+    assert EventDecoder(Framing.GLUE, had).decode(PolledRecord(value)) == EVENT
     with pytest.raises(UnknownSchema):
         had.definitions(UUID(VERSION))
 

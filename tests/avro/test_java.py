@@ -20,7 +20,8 @@ from connector.avro.framing import Framing
 from connector.avro.writer_schema import parse
 from connector.errors import Undecodable
 from tests.avro.java.schemas import schemas
-from tests.avro.samples import Known, Polled
+from tests.avro.samples import Known
+from tests.records import PolledRecord
 
 _MADE = json.loads((Path(__file__).parent / "java" / "values.json").read_text("utf-8"))
 _TAKEN = [(definitions, made) for definitions, made in zip(schemas(), _MADE, strict=True) if made is not None]
@@ -70,6 +71,6 @@ def test_damaged_values_are_read_or_are_undecodable(definitions: list[Any], made
         for place in range(len(value)):
             for damage in (b"", b"\x01", b"\x7f", b"\xff"):
                 try:
-                    assert isinstance(decoder.decode(Polled(value[:place] + damage + value[place + 1 :])), dict)
+                    assert isinstance(decoder.decode(PolledRecord(value[:place] + damage + value[place + 1 :])), dict)
                 except Undecodable:
                     continue

@@ -26,8 +26,9 @@ from connector.avro.schema_file import SchemaFile, packaged
 from connector.avro.writer_schema import parse
 from connector.config.secret import Login, SecretValue
 from connector.errors import SchemaDenied, SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
-from tests.avro.samples import EVENT, Polled, ours, written
+from tests.avro.samples import EVENT, ours, written
 from tests.patience import patience
+from tests.records import PolledRecord
 
 PATIENCE = 30.0
 NOT_FOUND = 404, {"error_code": 40403, "message": "Schema not found"}
@@ -109,7 +110,7 @@ def registry(server: Server, clock: Clock) -> Iterator[Registry]:
 def test_a_record_is_decoded_by_the_schema_of_its_id(server: Server, registry: Registry) -> None:
     server.answers["/schemas/ids/7"] = 200, {"schema": json.dumps(ours())}
     decoder = EventDecoder(Framing.CONFLUENT, registry)
-    assert [decoder.decode(Polled(written(ours(), EVENT, 7))) for _ in range(3)] == [EVENT] * 3
+    assert [decoder.decode(PolledRecord(written(ours(), EVENT, 7))) for _ in range(3)] == [EVENT] * 3
     assert server.asked == ["/schemas/ids/7"]
 
 
@@ -790,7 +791,7 @@ def test_the_schema_file_is_the_schema_of_every_value(tmp_path: Path) -> None:
     path.write_text(json.dumps(ours()))
     schemas = SchemaFile(path)
     schemas.check()
-    assert EventDecoder(Framing.PLAIN, schemas).decode(Polled(EventEncoder().encode(EVENT))) == EVENT
+    assert EventDecoder(Framing.PLAIN, schemas).decode(PolledRecord(EventEncoder().encode(EVENT))) == EVENT
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b'"string"', b'{"type": "record"}', b"[" * 100_000])

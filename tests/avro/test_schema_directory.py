@@ -13,7 +13,7 @@ from connector.avro.framing import Framing
 from connector.avro.schema_directory import SchemaDirectory
 from connector.errors import SettingsError, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
-from tests.avro.samples import Polled
+from tests.records import PolledRecord
 
 MADE = json.loads((Path(__file__).parent / "framings" / "java.json").read_text("utf-8"))
 VALUE = bytes.fromhex(next(made["value"] for made in MADE if made["framing"] == "single-object"))
@@ -30,7 +30,7 @@ def written(path: Path, **schemas: Any) -> Path:
 def test_what_java_wrote_is_read_by_the_schema_of_its_fingerprint(tmp_path: Path) -> None:
     other = {"type": "record", "name": "Other", "fields": []}
     schemas = SchemaDirectory(written(tmp_path, order=SCHEMA | {"doc": "not in the canonical form"}, other=other))
-    assert EventDecoder(Framing.SINGLE_OBJECT, schemas).decode(Polled(VALUE)) == EVENT
+    assert EventDecoder(Framing.SINGLE_OBJECT, schemas).decode(PolledRecord(VALUE)) == EVENT
     assert len(schemas.every()) == 2
 
 

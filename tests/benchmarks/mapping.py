@@ -22,8 +22,9 @@ from connector.avro.framing import Framing
 from connector.mapping.closures import closure
 from connector.mapping.plan import Mapper
 from connector.mapping.syntax import functions_used
-from tests.avro.samples import EVENT, Known, Polled, ours, written
+from tests.avro.samples import EVENT, Known, ours, written
 from tests.mapping.support import ORDER, Record, example, read_file
+from tests.records import PolledRecord
 
 __all__ = ["Measured", "main", "measure"]
 
@@ -70,7 +71,7 @@ def measure(rounds: int) -> Measured:
     mapped = EventDecoder(Framing.CONFLUENT, Known(id1=schema), mapper)
     plain = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
     unmapped = EventDecoder(Framing.CONFLUENT, Known(id1=ours()))
-    order, event = Record(value_=written(schema, copy.deepcopy(ORDER))), Polled(written(ours(), EVENT))
+    order, event = Record(value_=written(schema, copy.deepcopy(ORDER))), PolledRecord(written(ours(), EVENT))
     known = [each for each in route.inputs if not functions_used(each.expression.tree) & _OURS]
     compiled = [jmespath.compile(each.expression.text) for each in known]
     value = plain.decode(order)

@@ -23,8 +23,9 @@ from connector.intake import Intake, Origin
 from connector.mapping.plan import Mapper
 from connector.model import TopicPartition
 from tests.avro.samples import Known
-from tests.mapping.support import AT_MS, CONTRACT, EXAMPLES, ORDER, TILL, Record, example, read_file
+from tests.mapping.support import CONTRACT, EXAMPLES, ORDER, TILL, Record, example, read_file
 from tests.mapping.test_decoding import value_of
+from tests.records import AT_MS
 
 OURS = Path(__file__).parents[2] / "schemas/conversion_event.avsc"
 ENVIRONMENT = {"MAPPING_FILE": str(EXAMPLES / "order.toml"), "AMAZON_REGION": "EU"}

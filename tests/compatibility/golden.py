@@ -19,6 +19,7 @@ from connector.core.commit_metadata import LedgerPosition, commit_metadata
 from connector.core.landmarks import Landmarks
 from connector.model import Facts, LedgerIdentity, Outcome
 from tests.compatibility.history import BEFORE, environment, extracted
+from tests.environment import LEAST
 
 __all__ = ["FACTS", "GOLDEN", "IDENTITY", "PLACE", "facts_of", "policies", "written"]
 
@@ -45,16 +46,9 @@ FACTS: list[tuple[int, int, int, str | None, int]] = [
 """Offset, leader epoch, outcome, digest of the dedupe key, event time."""
 PLACE = LedgerPosition("Yd8hm2oTSGyNYCnYyCe_Ag", 4_711)
 SETTINGS: list[dict[str, str]] = [
-    _BASE := {
-        "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
-        "KAFKA_TOPIC": "conversions",
-        "SCHEMA_REGISTRY_URL": "https://registry",
-        "AMAZON_ACCOUNT_ID": "1",
-        "AMAZON_CLIENT_ID": "client",
-        "AMAZON_ACCESS_TOKEN": "token",
-    },
-    {**_BASE, "AMAZON_API": "events-v1", "AMAZON_REGION": "EU", "DEDUPE_KEY": "name,clientDedupeId"},
-    {**_BASE, "AMAZON_DATASET_NAME": "purchases", "AMAZON_BASE_URL": "https://proxy.example/amazon"},
+    LEAST,
+    {**LEAST, "AMAZON_API": "events-v1", "AMAZON_REGION": "EU", "DEDUPE_KEY": "name,clientDedupeId"},
+    {**LEAST, "AMAZON_DATASET_NAME": "purchases", "AMAZON_BASE_URL": "https://proxy.example/amazon"},
 ]
 
 _EARLIER = """

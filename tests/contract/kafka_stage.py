@@ -94,7 +94,7 @@ class Member:
         """Return the last end of its log that it told of under one assignment."""
         self.source.polled_handled()
         polls = [poll for told in self.of(inputs.Polled) for poll in told.polls if poll.generation == generation]
-        return max((poll.log_end for poll in polls), default=0)
+        return max((poll.read_end for poll in polls), default=0)
 
     def records(self, generation: int) -> list[Record]:
         """Return the records it polled under one assignment."""

@@ -275,7 +275,7 @@ def test_the_end_of_the_log_shows_as_well_that_it_can_be_read() -> None:
     talk = Conversation()
     talk.start()
     talk.tell(inputs.Unreadable(1, 5, "KAFKA_STORAGE_ERROR"))
-    talk.tell(inputs.Polled((Poll(PLACE, 1, log_end=6),)))
+    talk.tell(inputs.Polled((Poll(PLACE, 1, read_end=6),)))
     assert status.paused(talk.pipeline)["unreadable"] == 0
 
 

@@ -87,7 +87,7 @@ def test_the_end_of_the_log_is_committed_once_what_stands_before_it_is_written_d
     talk = Conversation()
     talk.start()
     poll = poll_of((5, None, None, None))
-    poll.log_end = 7
+    poll.read_end = 7
     talk.tell(inputs.Polled((poll,)))
     assert commits(talk.wait(1.0)) == []
     assert commits(talk.appended()) == [7]
@@ -98,7 +98,7 @@ def test_the_end_of_the_log_is_not_taken_for_that_of_polls_that_still_wait_for_t
     talk.start()
     talk.skew_ms = 600_000
     end = poll_of()
-    end.log_end = 7
+    end.read_end = 7
     talk.tell(inputs.Polled((poll_of((5, None, None, None)),)))
     assert commits(talk.tell(inputs.Polled((end,)))) == []
     talk.skew_ms = 0

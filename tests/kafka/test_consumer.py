@@ -79,14 +79,14 @@ class FakeClient:
 
         What that call had found before is dropped, which is the client's doing too.
         """
-        self.log_end: int | None = None
+        self.fetched_end: int | None = None
         """As the last fetch told it; None where the client knows none."""
 
     def get_watermark_offsets(self, _place: KafkaTopicPartition, *, cached: bool) -> tuple[int, int]:
         assert cached, "the thread that polls does not wait for an answer"
-        if self.log_end is None:
+        if self.fetched_end is None:
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
-        return 0, self.log_end
+        return 0, self.fetched_end
 
     def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
         found: list[FakeMessage] = []
@@ -346,7 +346,7 @@ def test_what_stood_in_the_log_when_an_earlier_record_began_to_wait_has_waited_a
     """Else each unknown id in the log would hold its partition up for the whole patience, one after the other."""
     clock = SetClock()
     scene.source._backlog._host = scene.source._poller._host = clock
-    scene.client.log_end = 7
+    scene.client.fetched_end = 7
     scene.intake.lacking = {(ZERO, 3)}
     scene.take(FakeMessage(ZERO, 3))
     clock.now += 30.0
@@ -358,7 +358,7 @@ def test_what_stood_in_the_log_when_an_earlier_record_began_to_wait_has_waited_a
     assert [round(waited) for waited in scene.intake.waited] == [30, 0, 0]
 
     # What waits behind that end is seen from then on; an end that is not known dates nothing back.
-    scene.intake.lacking, scene.client.log_end = {(ZERO, 8)}, None
+    scene.intake.lacking, scene.client.fetched_end = {(ZERO, 8)}, None
     scene.take(FakeMessage(ZERO, 8))
     clock.now += 30.0
     decode_again(scene)
@@ -367,7 +367,7 @@ def test_what_stood_in_the_log_when_an_earlier_record_began_to_wait_has_waited_a
 
 
 def test_what_was_seen_in_the_log_of_an_assignment_is_forgotten_with_it(scene: Scene) -> None:
-    scene.client.log_end = 7
+    scene.client.fetched_end = 7
     scene.intake.lacking = {(ZERO, 3)}
     scene.take(FakeMessage(ZERO, 3))
     scene.source._carry_out(commands.StartOver(ZERO, 1))
@@ -574,7 +574,7 @@ def test_the_end_of_the_log_travels_with_the_records_before_it(scene: Scene) -> 
     decode_again(scene)
     scene.take(FakeMessage(ONE, 7))
 
-    ends = [(poll.offsets, poll.log_end) for told in scene.posted if isinstance(told, inputs.Polled) for poll in told.polls]
+    ends = [(poll.offsets, poll.read_end) for told in scene.posted if isinstance(told, inputs.Polled) for poll in told.polls]
     assert ends == [([0], 3), ([7], 0)]
 
 

@@ -15,44 +15,20 @@ from connector.mapping.file import MappingFile
 from connector.mapping.plan import Filtered, Mapper, Plan
 from connector.mapping.reading import WireTarget, read
 from connector.model import Flaw
+from tests.records import AT_MS, PolledRecord
 
 EXAMPLES = Path(__file__).parent / "examples"
 CONTRACT = AdsV1("ENTITY1", "client", "EU")
 TARGET = WireTarget("ads-v1", ADS_MATCH_KEYS, CONTRACT.encode)
-AT_MS = 1_783_900_800_123
 TCF = "CPokAsAPokAsABEACBENC7CgAP_AAH_AAAqIHNf_X__b3_j-_59f9_9uf"
 
 
 @dataclass
-class Record:
-    """Beside the value of a record, what expressions may ask."""
+class Record(PolledRecord):
+    """A record of the worked examples."""
 
     topic_: str = "orders"
-    key_: bytes | None = None
     headers_: Sequence[tuple[str, bytes | None]] | None = ()
-    time_ms: int = AT_MS
-    value_: bytes | None = None
-
-    def topic(self) -> str:
-        return self.topic_
-
-    def key(self) -> bytes | None:
-        return self.key_
-
-    def value(self) -> bytes | None:
-        return self.value_
-
-    def offset(self) -> int:
-        return 0
-
-    def leader_epoch(self) -> int | None:
-        return 0
-
-    def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
-        return self.headers_
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self.time_ms
 
 
 def example(name: str) -> tuple[str, Any]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from connector.amazon.vocabulary import CONSENT_STATUSES
 from connector.mapping.closures import Failed, closure
 from connector.mapping.syntax import parse
-from tests.mapping.support import AT_MS, Record
+from tests.mapping.support import Record
+from tests.records import AT_MS
 
 TABLES = {"shops": {"17": "DE", "1.50": "x", "true": "yes", "big": 5}}
 
@@ -180,7 +181,7 @@ def test_what_is_neither_granted_nor_denied_is_wrong(given_: Any) -> None:
 
 
 def test_of_the_record() -> None:
-    record = Record("orders", b"k-1", [("a", b"1"), ("b", None), ("a", b"2")], AT_MS)
+    record = Record(key_=b"k-1", headers_=[("a", b"1"), ("b", None), ("a", b"2")])
     assert value("[header('a'), header('b'), header('c'), key(), topic(), record_time()]", record=record) == [
         "2",
         None,

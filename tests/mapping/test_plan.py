@@ -9,7 +9,8 @@ import pytest
 from connector.avro.writer_schema import parse
 from connector.mapping.plan import Filtered, Mapper, problems_in
 from connector.model import Flaw, Reason
-from tests.mapping.support import AT_MS, CONTRACT, ORDER, SIGN_UP, TCF, TILL, Record, example, mapped, plan_of, read_file
+from tests.mapping.support import CONTRACT, ORDER, SIGN_UP, TCF, TILL, Record, example, mapped, plan_of, read_file
+from tests.records import AT_MS
 
 
 def changed(event: dict[str, Any], **paths: Any) -> dict[str, Any]:

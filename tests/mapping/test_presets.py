@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from connector.mapping.plan import Filtered
-from tests.mapping.support import AT_MS, mapped
+from tests.mapping.support import mapped
+from tests.records import AT_MS
 
 
 def record(name: str, **fields: Any) -> dict[str, Any]:

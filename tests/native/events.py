@@ -23,9 +23,10 @@ from connector.codec import BatchCodec
 from connector.intake import Accepted, Intake, Origin
 from connector.model import Poll, TopicPartition
 from connector.ports import Record
-from tests.avro.samples import AT_MS, ours
+from tests.avro.samples import ours
+from tests.records import AT_MS, PolledRecord
 
-__all__ = ["CONTRACTS", "KEYS", "TEXTS", "Beside", "Taken", "event", "schema", "values"]
+__all__ = ["CONTRACTS", "KEYS", "TEXTS", "Beside", "PolledRecord", "event", "schema", "values"]
 
 CONTRACTS: dict[str, Callable[[], Contract]] = {
     "ads NA": lambda: AdsV1("account", "client", "NA"),
@@ -451,34 +452,6 @@ class _Counting:
         return accepted
 
 
-class Taken:
-    """A record as polled."""
-
-    def __init__(self, value: bytes | None, offset: int = 0, headers: Sequence[tuple[str, bytes | None]] = ()) -> None:
-        self._value, self._offset, self._headers = value, offset, headers
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def key(self) -> bytes | None:
-        return b"key"
-
-    def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        return self._headers
-
-    def offset(self) -> int:
-        return self._offset
-
-    def topic(self) -> str:
-        return "conversions"
-
-    def leader_epoch(self) -> int | None:
-        return 3
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, AT_MS
-
-
 class Beside:
     """Python, and native code with Python for what it declines, on the same schemas."""
 
@@ -498,7 +471,7 @@ class Beside:
     def _distrusted(self, reason: str) -> None:
         raise AssertionError(reason)
 
-    def read(self, records: Sequence[Taken]) -> Poll:
+    def read(self, records: Sequence[PolledRecord]) -> Poll:
         """Read records both ways, and return what both made of them; raises AssertionError if they differ."""
         mine, _ = self._python.read(self._origin, records)
         both, _ = self._both.read(self._origin, records)

@@ -23,9 +23,10 @@ from connector.intake import Accepted, Intake, Origin
 from connector.mapping.plan import Mapper
 from connector.model import Flaw, TopicPartition
 from tests import fuzz
-from tests.avro.samples import AT_MS, EVENT, Known, ours, with_field, written
+from tests.avro.samples import EVENT, Known, ours, with_field, written
 from tests.mapping.support import ORDER, example, read_file
-from tests.native.events import CONTRACTS, KEYS, Beside, Taken, values
+from tests.native.events import CONTRACTS, KEYS, Beside, values
+from tests.records import AT_MS, PolledRecord
 
 _GOOD = (
     EVENT
@@ -44,7 +45,7 @@ def _read(beside: Beside, *events: dict[str, Any], writer: Any = None) -> int:
     """Read events both ways; return how many native code took."""
     before = beside.accepted
     given = [written(ours() if writer is None else writer, each) for each in events]
-    beside.read([Taken(value, number) for number, value in enumerate(given)])
+    beside.read([PolledRecord(value, number) for number, value in enumerate(given)])
     return beside.accepted - before
 
 
@@ -52,7 +53,7 @@ def _read(beside: Beside, *events: dict[str, Any], writer: Any = None) -> int:
 @given(seed=st.integers(0, 2**32), contract=st.sampled_from(sorted(CONTRACTS)), keys=st.sampled_from(KEYS))
 def test_of_any_schema_and_any_event(seed: int, contract: str, keys: tuple[str, ...]) -> None:
     writer, made = values(Random(seed), 25)
-    _beside(contract, keys, writer).read([Taken(value, number) for number, value in enumerate(made)])
+    _beside(contract, keys, writer).read([PolledRecord(value, number) for number, value in enumerate(made)])
 
 
 def _every_bit_and_cut(value: bytes) -> list[bytes]:
@@ -65,7 +66,7 @@ def _every_bit_and_cut(value: bytes) -> list[bytes]:
 def test_of_every_damaged_bit(contract: str) -> None:
     beside = _beside(contract)
     damaged = _every_bit_and_cut(written(ours(), _GOOD | {"customAttributes": {"brand": "acme"}}))
-    beside.read([Taken(value, number) for number, value in enumerate(damaged)])
+    beside.read([PolledRecord(value, number) for number, value in enumerate(damaged)])
     assert 0 < beside.accepted < len(damaged)
 
 
@@ -73,7 +74,7 @@ def test_of_every_damaged_bit(contract: str) -> None:
 def test_plain_samples_are_all_taken(contract: str) -> None:
     beside, encoder = _beside(contract), EventEncoder()
     plain = [framed(1, encoder.encode(sample.event or {})) for sample in samples(500, AT_MS, odd=False)]
-    beside.read([Taken(value, number) for number, value in enumerate(plain)])
+    beside.read([PolledRecord(value, number) for number, value in enumerate(plain)])
     assert beside.accepted == 500
     assert not beside.codec.declined
 
@@ -156,14 +157,14 @@ def test_a_value_of_more_than_16_kb_is_left_to_python() -> None:
     writer = with_field("partner", name="partner", type="string")
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=writer))
     beside = Beside(decoder, CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
-    beside.read([Taken(written(writer, _GOOD | {"partner": "x" * 17_000}))])
+    beside.read([PolledRecord(written(writer, _GOOD | {"partner": "x" * 17_000}))])
     assert beside.accepted == 0
 
 
 def test_an_event_without_its_own_id_gets_the_one_of_its_place_or_of_its_replay() -> None:
     beside, value = _beside(), written(ours(), _GOOD | {"clientDedupeId": None})
-    beside.read([Taken(value)])
-    poll = beside.read([Taken(value, 7), Taken(value, 8, [(DEDUPE_ID_HEADER, b'of "another" place\xff')])])
+    beside.read([PolledRecord(value)])
+    poll = beside.read([PolledRecord(value, 7), PolledRecord(value, 8, [(DEDUPE_ID_HEADER, b'of "another" place\xff')])])
     ids = [json.loads(payload)["eventId"] for payload in poll.payloads if isinstance(payload, bytes)]
     assert len(ids[0]) == 32
     assert ids[1] == 'of "another" place\ufffd'
@@ -190,7 +191,7 @@ def test_a_second_block_and_a_block_with_its_size_are_left_to_python() -> None:
         start + b"\x02" + keys[0] + b"\x02" + keys[1] + b"\x00",
         start + b"\x03" + b"\x90\x01" + b"".join(keys) + b"\x00",
     ]
-    poll = beside.read([Taken(form) for form in forms])
+    poll = beside.read([PolledRecord(form) for form in forms])
     assert len(set(map(str, poll.payloads))) == 1
     assert beside.accepted == 1
 
@@ -211,10 +212,10 @@ def test_a_mapping_file_leaves_everything_to_python() -> None:
     text, writer = example("order")
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=writer), Mapper(read_file(text)))
     value = written(writer, ORDER)
-    decoder.decode(Taken(value))
+    decoder.decode(PolledRecord(value))
     assert decoder.is_known(value[:5])
     codec = BatchCodec(Codec, decoder, CONTRACTS["ads NA"](), ("clientDedupeId",))
-    assert codec.read([Taken(value)], [value]) == Accepted.none(1)
+    assert codec.read([PolledRecord(value)], [value]) == Accepted.none(1)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,9 @@ def test_other_framings_are_read_and_compressed_values_are_left_to_python(framin
     beside = Beside(EventDecoder(framing, _OneSchema()), CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
     body = EventEncoder().encode(_GOOD)
     packed = b"\x03\x05" + name + zlib.compress(body)
-    poll = beside.read([Taken(prefix + name + body), Taken(packed if framing is Framing.GLUE else prefix + name + body)])
+    poll = beside.read(
+        [PolledRecord(prefix + name + body), PolledRecord(packed if framing is Framing.GLUE else prefix + name + body)]
+    )
     assert len(set(map(str, poll.payloads))) == 1
     assert beside.accepted == (1 if framing is Framing.GLUE else 2)
 
@@ -245,7 +248,7 @@ def test_records_of_several_schemas_in_one_poll_keep_their_order() -> None:
         written(ours() if at % 3 else other, _GOOD | {"clientDedupeId": f"id{at + 1}", "value": 0.5}, 1 if at % 3 else 2)
         for at in range(20)
     ]
-    poll = beside.read([Taken(None), *map(Taken, given), Taken(b"no Avro")])
+    poll = beside.read([PolledRecord(None), *map(PolledRecord, given), PolledRecord(b"no Avro")])
     ids = [json.loads(payload)["eventId"] for payload in poll.payloads if isinstance(payload, bytes)]
     assert ids == [f"id{at + 1}" for at in range(20)]
     assert beside.accepted == 20
@@ -275,7 +278,7 @@ def test_what_repeats_is_asked_for_once_and_free_texts_never() -> None:
     decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
     codec = BatchCodec(_fills(lambda: asked.append(None)), decoder, contract, ("clientDedupeId",))
     intake = Intake(decoder, contract, ("clientDedupeId",), batches=codec, compared=1 << 60)
-    intake.read(_ORIGIN, [Taken(written(ours(), _GOOD))])
+    intake.read(_ORIGIN, [PolledRecord(written(ours(), _GOOD))])
     dice = Random(5)
     for number in range(200):
         own = {
@@ -288,7 +291,7 @@ def test_what_repeats_is_asked_for_once_and_free_texts_never() -> None:
             | {"ipAddress": f"8.8.8.{number}", "tcf": "C" + f"{dice.getrandbits(120):032x}"},
             "customAttributes": {"brand": f"acme{number}"},
         }
-        poll, _ = intake.read(_ORIGIN, [Taken(written(ours(), _GOOD | own))])
+        poll, _ = intake.read(_ORIGIN, [PolledRecord(written(ours(), _GOOD | own))])
         assert isinstance(poll.payloads[0], bytes)
     assert not codec.declined
     assert len(asked) == 8  # six fields, two types of match keys
@@ -298,11 +301,11 @@ def test_a_memo_that_is_full_is_emptied_and_goes_on() -> None:
     asked: list[None] = []
     decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
     codec = BatchCodec(_fills(lambda: asked.append(None)), decoder, contract, ("clientDedupeId",))
-    Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [Taken(written(ours(), _GOOD))])
+    Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [PolledRecord(written(ours(), _GOOD))])
     names = [f"name{number}" for number in range(4_100)]
     encoder = EventEncoder()
     given = [framed(1, encoder.encode(_GOOD | {"name": name})) for name in (*names, *names[-4:], names[0])]
-    accepted = codec.read([Taken(value) for value in given], given)
+    accepted = codec.read([PolledRecord(value) for value in given], given)
     assert [json.loads(payload or b"{}")["eventDescription"]["name"] for payload in accepted.payloads] == [
         *names,
         *names[-4:],
@@ -335,7 +338,7 @@ def test_native_code_that_differs_or_fails_is_given_up_and_what_python_makes_is_
     decoder, contract, told = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"](), list[str]()
     wrong = _Wrong(error)
     intake = Intake(decoder, contract, ("clientDedupeId",), batches=wrong, distrust=told.append)
-    record = Taken(written(ours(), _GOOD))
+    record = PolledRecord(written(ours(), _GOOD))
     payloads = [payload for _ in range(2) for payload in intake.read(_ORIGIN, [record, record])[0].payloads]
     assert all(isinstance(payload, bytes) and b"order-1" in payload for payload in payloads)
     assert told == [reason]
@@ -344,7 +347,7 @@ def test_native_code_that_differs_or_fails_is_given_up_and_what_python_makes_is_
 
 def test_one_in_so_many_that_were_taken_is_compared() -> None:
     decoder, contract, told = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"](), list[str]()
-    record = Taken(written(ours(), _GOOD))
+    record = PolledRecord(written(ours(), _GOOD))
     right = BatchCodec(Codec, decoder, contract, ("clientDedupeId",))
     intake = Intake(decoder, contract, ("clientDedupeId",), batches=right, distrust=told.append, compared=5)
     for _ in range(7):  # the first record of all is read in Python, because its schema is not known; then one is compared
@@ -379,7 +382,7 @@ def test_terms_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
         return Codec(terms)
 
     decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
-    record = Taken(written(ours(), _GOOD))
+    record = PolledRecord(written(ours(), _GOOD))
     Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [record])
     BatchCodec(make, decoder, contract, ("clientDedupeId",)).read([record], [record.value()])
     assert made
