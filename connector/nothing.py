@@ -58,20 +58,22 @@ Braille."""
 _BOUNDS: Final = [(int(first, 16), int(last, 16)) for first, last in (each.split("-") for each in _RANGES.split())]
 _INVISIBLE: Final = "".join(chr(each) for first, last in _BOUNDS for each in range(first, last + 1))
 
-_PLAIN: Final = re.compile(r"(?=[A-Za-z0-9_.:/ -]*[1-9])[A-Za-z0-9][A-Za-z0-9_.:/ -]*").fullmatch
+_PLAIN: Final = re.compile(r"(?=[^1-9]*[1-9])[A-Za-z0-9][A-Za-z0-9_.:/ -]*").fullmatch
 
 
 def _is_nothing(text: str, name: bool) -> bool:
-    seen = _as_read(text)
-    if _ODD(seen):
-        return True
-    if _PLACE(seen):
-        return False
-    rest = _TEMPLATE.sub(" ", seen)
-    if not name:
-        rest = _SLOT.sub(" ", rest)
-    elif rest != seen or _SLOT.fullmatch(seen):
-        return True
+    seen = rest = text
+    if not _SIMPLE(text):
+        seen = _as_read(text)
+        if _ODD(seen):
+            return True
+        if _PLACE(seen):
+            return False
+        rest = _TEMPLATE.sub(" ", seen)
+        if not name:
+            rest = _SLOT.sub(" ", rest)
+        elif rest != seen or _SLOT.fullmatch(seen):
+            return True
     words = [word.lower() for word in _WORDS(rest)]
     whole = "".join(words)
     if (
@@ -91,6 +93,10 @@ def _is_nothing(text: str, name: bool) -> bool:
     # Letters only: "order-" before an unfilled place, "order_null", "[object Promise]".
     return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
 
+
+_SIMPLE: Final = re.compile(r"\+?[A-Za-z1-9][A-Za-z0-9 .:()À-ÖØ-öø-ÿ-]*(?:@[A-Za-z0-9.-]+)?").fullmatch
+"""Most names, e-mail addresses and telephone numbers. None of these characters begins an encoding, a
+template or an odd spelling, so such a text is looked up as it is."""
 
 _LONGEST: Final = 256
 """Maximum length in characters of a text that is examined: what stands for nothing is short. Bounds
