@@ -141,7 +141,10 @@ def cut_off_from_coordinators(link: Link, groups: Sequence[Group], times: int = 
         group.until_shared()
         group.interrupted(began, now_ms())
         again = [line for line in _accepted_again(group) if line["arrival"] > taken_over + _IN_FLIGHT_MS]
-        assert again == [], "what is sent twice was in flight when the other took over"
+        late = [(line["id"], line["arrival"] - taken_over) for line in again]
+        assert late == [], (
+            f"{group.protocol}: what is sent twice was in flight when the other took over, not ms later: {late}"
+        )
 
 
 _IN_FLIGHT_MS = 3_000
