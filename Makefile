@@ -30,8 +30,9 @@ lint: $(VENV)/.test-tools ## ruff, format and rules
 types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
 
-prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and show what it cost (a quarter of an hour; needs Java)
+prove: $(VENV)/.test-tools ## kill the connector at random, over and over, cut it from its coordinator, and show what it cost (20 minutes; needs Java)
 	$(BIN)/python -m tests.integration.ordeals kills --rounds 20
+	$(BIN)/python -m tests.integration.ordeals chaos --only cut-coordinator
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput

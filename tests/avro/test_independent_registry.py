@@ -33,10 +33,11 @@ from connector.avro.framing import Framing
 from connector.avro.registry import NoGuids, Registry
 from connector.errors import SchemaUnavailable, Undecodable, UnknownSchema
 from connector.sandbox import serve
-from tests.avro.samples import EVENT, Polled, ours
+from tests.avro.samples import EVENT, ours
 from tests.cache import kept
 from tests.fetch import done, go
 from tests.processes import ending
+from tests.records import PolledRecord
 
 PATIENCE = 30.0
 SOURCE = Path(__file__).parent / "framings/registry"
@@ -87,7 +88,7 @@ def registry_at(url: str) -> Iterator[Registry]:
 
 def decoded(url: str, value: bytes, headers: Any = ()) -> Any:
     with registry_at(url) as registry:
-        return EventDecoder(Framing.CONFLUENT, registry).decode(Polled(value, list(headers)))
+        return EventDecoder(Framing.CONFLUENT, registry).decode(PolledRecord(value, headers_=list(headers)))
 
 
 def serialized(url: str, topic: str, way: Any = prefix_schema_id_serializer) -> tuple[bytes, list[tuple[str, Any]]]:
