@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 1-3000
 NATIVE := $(filter-out native/target,$(wildcard native/*)) $(wildcard native/src/*)
 
-.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes fuzz bench bench-window bench-mapping bench-scale docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes image-check fuzz bench bench-window bench-mapping bench-scale docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ mixed: $(VENV)/.test-tools ## members of e0780c9 and of this version in one grou
 
 kubernetes: $(VENV)/.test-tools ## the manifests' environment through upgrade, scaling, rotation, outage and rollout, under load (some minutes; needs the history)
 	$(BIN)/python -m tests.integration.ordeals kubernetes
+
+image-check: $(VENV)/.test-tools ## play the Dockerfile without a container engine, and have the image deliver (some minutes; root, Debian, Java, Rust)
+	$(BIN)/python -m tests.deploy.image
 
 fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing, through mapping files, and answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records
