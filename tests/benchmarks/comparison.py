@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.drawing import Bar, draw_bars
+from tests.benchmarks.members import compare_members
 from tests.benchmarks.sides import bare_loop, connector
 from tests.benchmarks.surroundings import PARTITIONS, Topic, endpoint, filled_broker, received
 from tests.benchmarks.throughput import in_a_process
@@ -255,10 +256,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"after the warm-up (default: {_ROUNDS})")
     parser.add_argument("--traffic", choices=list(Traffic), type=Traffic, default=Traffic.CLEAN)
     parser.add_argument("--broker", choices=("embedded", "kafka"), default="embedded", help="kafka needs Java and Maven")
+    parser.add_argument("--members", type=int, default=1, help="more than 1: so many of ours in one group, beside one")
     parser.add_argument("--peers", type=Path, default=_PYTHON, help="the Python that has the peers")
     parser.add_argument("--picture", type=Path, help="where to draw the ratios, as SVG")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, width=_COLUMNS)
+    if options.members > 1:
+        _members(options, console)
+        return 0
     all_sides = sides(options.traffic, options.records, options.peers)
     found = compare(
         all_sides,
@@ -275,6 +280,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.picture:
         options.picture.write_text(picture(found, names, f"{what}; medians"), "utf-8")
     return 0
+
+
+def _members(options: argparse.Namespace, console: Console) -> None:
+    found = compare_members(
+        options.traffic,
+        options.records,
+        options.rounds,
+        options.members,
+        embedded=options.broker == "embedded",
+        say=console.print,
+    )
+    for name, ratios in (
+        ("records/s", [one.seconds / several.seconds for one, several in found]),
+        ("records a second of CPU", [one.cpu_seconds / several.cpu_seconds for one, several in found]),
+    ):
+        console.print(f"{options.members} members, of one member's {name}: {_spread(ratios)}")
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ from confluent_kafka import Consumer, Message
 from connector.app import Connector
 from connector.assembly import read_settings
 from connector.core.assignment import Phase
+from connector.kafka.cluster import Cluster
 from connector.kafka.embedded import EmbeddedLedgerTopics
+from connector.ports import LedgerTopics
 from connector.telemetry import configure_logging
 from tests.benchmarks.traffic import Traffic
 from tests.benchmarks.work import ACCEPT_PATH, CONSUMER, EVENTS, JSON, Measured, Reader, Task, Watch, body
 
-__all__ = ["bare_loop", "connector", "environment", "until"]
+__all__ = ["bare_loop", "connector", "embedded_ledger", "environment", "until"]
 
 _IN_FLIGHT = 8
 _LOOK_SECONDS = 0.01
@@ -52,9 +54,7 @@ async def _with_deadline(side: Callable[[Task], Coroutine[None, None, Measured]]
 
 
 async def _connector(task: Task) -> Measured:
-    ledger = f"{task.topic}.{task.group}.ledger"
-    embedded = (lambda topics: EmbeddedLedgerTopics(topics, ledger)) if task.embedded else None
-    running = Connector(read_settings(environment(task)), embedded)
+    running = Connector(read_settings(environment(task)), embedded_ledger(task))
     ended = asyncio.create_task(running.run())
     watch = Watch()
     # It may fetch from here on, so the span is a little too long rather than too short.
@@ -69,7 +69,15 @@ async def _connector(task: Task) -> Measured:
     return measured
 
 
+def embedded_ledger(task: Task) -> Callable[[Cluster], LedgerTopics] | None:
+    """Return what finds the ledger on the embedded broker; None where the connector makes its own."""
+    if not task.embedded:
+        return None
+    return lambda topics: EmbeddedLedgerTopics(topics, f"{task.topic}.{task.group}.ledger")
+
+
 async def until(happened: Callable[[], bool], ended: asyncio.Task[str | None]) -> None:
+    """Wait until this has happened to a connector that runs."""
     while not happened():
         if ended.done():
             raise RuntimeError(f"the connector ended early: {ended.result()}")
@@ -81,6 +89,7 @@ def _fetches(running: Connector) -> bool:
 
 
 def environment(task: Task) -> Mapping[str, str]:
+    """Return the connector's settings for a task."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": task.bootstrap_servers,
         "KAFKA_TOPIC": task.topic,

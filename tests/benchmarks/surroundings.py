@@ -60,8 +60,8 @@ def filled_broker(topics: tuple[Topic, ...], *, embedded: bool = True) -> Iterat
 def _kafka(topics: tuple[Topic, ...]) -> Iterator[str]:
     with Cluster() as cluster:
         for topic in topics:
-            for name in (topic.name, f"{topic.name}.dead-letter"):
-                create_topic(cluster.bootstrap_servers, name, PARTITIONS)
+            create_topic(cluster.bootstrap_servers, topic.name, PARTITIONS)
+            create_topic(cluster.bootstrap_servers, f"{topic.name}.dead-letter", PARTITIONS, retention_ms="-1")
         yield cluster.bootstrap_servers
 
 

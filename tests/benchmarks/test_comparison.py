@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.comparison import BARE, Comparison, PeerFailed, Run, Side, compare, peer, picture, table, wall
+from tests.benchmarks.members import run_members
 from tests.benchmarks.sides import bare_loop
-from tests.benchmarks.traffic import Traffic, due
+from tests.benchmarks.surroundings import Topic, endpoint, filled_broker, received
+from tests.benchmarks.traffic import Traffic, due, records
 from tests.benchmarks.work import Measured, Task
 
 _HERE = Path(__file__).parent
@@ -118,3 +121,16 @@ def test_what_runs_in_the_peers_environment_imports_nothing_of_the_connector() -
         "tests.benchmarks.peers.report",
         "tests.benchmarks.work",
     }
+
+
+def test_two_members_share_the_work_of_one_group() -> None:
+    topic = Topic("conversions", 0, Traffic.CLEAN, ("group",))
+    values = list(records(Traffic.CLEAN, 2_000, time.time_ns() // 1_000_000))
+    with filled_broker((topic,)) as servers, endpoint() as url:
+        found = run_members(Task(servers, url, topic.name, "group", len(values)), 2, values)
+        arrived = received(url)
+
+    assert sum(found.resolved) == arrived == 2_000
+    assert min(found.resolved) > 500
+    assert found.seconds > 0
+    assert found.cpu_seconds > 0
