@@ -38,7 +38,7 @@ bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same librar
 	$(BIN)/python -m tests.benchmarks.throughput
 
 bench-peers: $(VENV)/.test-tools $(PEERS)/.installed ## the pipeline beside FastStream, Quix Streams and Bytewax on the same work (some minutes)
-	$(BIN)/python -m tests.benchmarks.comparison --picture tests/benchmarks/peers.svg
+	$(BIN)/python -m tests.benchmarks.comparison --picture docs/peers.svg
 
 bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe window of up to 10 million keys
 	$(BIN)/python -m tests.benchmarks.window

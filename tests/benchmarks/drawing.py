@@ -88,7 +88,7 @@ def draw_bars(bars: Sequence[Bar], meanings: tuple[str, str], caption: str) -> s
     scale = (_WIDTH - _TITLES - _FIGURE) / most
     drawn = []
     for number, (meaning, colour) in enumerate(zip(meanings, _COLOURS, strict=True)):
-        drawn.append(f'<text x="{_TITLES + number * _WIDTH * 2 // 5}" y="16" fill="{colour}">{meaning}</text>')
+        drawn.append(f'<text x="{_TITLES + number * 240}" y="16" fill="{colour}">{meaning}</text>')
     for number, bar in enumerate(bars):
         top = number * _BAR_GAP + 30
         drawn.append(f'<text y="{top + 20}">{bar.title}</text>')
