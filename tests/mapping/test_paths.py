@@ -79,6 +79,10 @@ def test_paths_that_are_in_a_schema(text: str) -> None:
         ("rows[].nowhere", "rows[].nowhere is not in S"),
         ("rows[0][0].nowhere", "rows[0][0].nowhere is not in S"),
         ("text[0]", "text is not in S: it is no array there"),
+        (
+            "rows[].text[0]",
+            "rows[].text is not in S: it is no array there: [0] is taken of each item; write | [0] to take an item of all",
+        ),
         ("text.*", "text is not in S: it has no fields there"),
         ("text == PAID", "PAID is not in S: a text is written 'PAID'"),
         ("nowhere == 'PAID'", "nowhere is not in S"),
