@@ -118,7 +118,7 @@ def test_what_stands_where_a_condition_must_is_a_boolean(text: str, paths: list[
 
 
 def test_every_path_of_the_examples_is_in_their_schemas() -> None:
-    for name in ("order", "envelope", "till", "charge"):
+    for name in ("order", "envelope", "till", "charge", "cloudevent"):
         text, schema = example(name)
         writer = parse_schema([schema])
         assert problems_in(read_file(text), writer, writer.resolved(writer.event), writer.event, name) == []
