@@ -129,7 +129,16 @@ def hint(record: Record, value: bytes, framing: Framing) -> str:
             if framing in read_by:
                 return ""
             return f"; this looks like {what}" + (f" ({read_by[0].value})" if read_by else "")
-    return ""
+    return "" if _has(framing, record, value) else f"; it may be plain Avro ({Framing.PLAIN.value})"
+
+
+def _has(framing: Framing, record: Record, value: bytes) -> bool:
+    """Return whether a value has this framing."""
+    try:
+        schema_id(locator(framing)(record, value)[0], framing)
+    except Undecodable:
+        return False
+    return True
 
 
 def _signs(record: Record, value: bytes) -> tuple[tuple[bool, str, *tuple[Framing, ...]], ...]:
@@ -145,8 +154,14 @@ def _signs(record: Record, value: bytes) -> tuple[tuple[bool, str, *tuple[Framin
         (value[:2] in (b"\x03\x00", b"\x03\x05") and size >= _GLUE_BYTES, "AWS Glue's framing", Framing.GLUE),
         (value[:5] == bytes(5) and size >= _APICURIO_BYTES, "an 8-byte id of Apicurio", Framing.APICURIO),
         (value[:2] == bytes(2) and size >= _ID_BYTES, "Confluent's framing", Framing.CONFLUENT, Framing.APICURIO),
-        (first in (b"{", b"["), "JSON, which is not read"),
+        (first == b"\x01" and size >= _GUID_BYTES, "Confluent's framing with a GUID", Framing.CONFLUENT),
+        (value[:_JSON_BYTES].lstrip(_BEFORE_JSON)[:1] in (b"{", b"["), "JSON, which is not read"),
     )
+
+
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+"""A byte order mark and blanks, which may stand before JSON."""
+_JSON_BYTES = 16
 
 
 def _header(record: Record, name: str) -> bytes | None:

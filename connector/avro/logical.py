@@ -190,10 +190,14 @@ def bytes_conversion(branches: list[Json]) -> Conversion | None:
     uuids = any(map(_is_binary_uuid, branches))
     if not scales and not uuids:
         return None
-    if len(scales) + uuids > 1:
+    plain = any(
+        branch["type"] in ("bytes", "fixed") and _decimal_scale(branch) is None and not _is_binary_uuid(branch)
+        for branch in branches
+    )
+    if len(scales) + uuids + plain > 1:
         raise Undecodable(
-            "its writer's schema allows bytes to be a UUID or a decimal, or a decimal to have several scales, and the value "
-            "does not say which"
+            "its writer's schema allows bytes to be a UUID, a decimal or neither, or a decimal to have several scales, and "
+            "the value does not say which"
         )
     scale = max(scales, default=None)
     return _uuid if scale is None else _decimals(scale)

@@ -26,6 +26,7 @@ __all__ = [
     "result_problem",
     "types_of",
     "unit_problem",
+    "zone_note",
 ]
 
 Types = frozenset[type] | None
@@ -85,7 +86,7 @@ def _rewritten(path: str, types: frozenset[type], wanted: frozenset[type]) -> st
     """Return the advice to write an expression so that its result has a type that is wanted; empty if there is none."""
     if types <= {str} and wanted <= NUMBERS:
         return f": write number({path})"
-    if types <= NUMBERS | {bool} and str in wanted:
+    if types <= NUMBERS | {bool} and str in wanted and not wanted >= NUMBERS:
         return f": write to_string({path})"
     if types <= {bytes} and str in wanted:
         return f": write hex({path}), or text({path}) if they are UTF-8"
@@ -115,6 +116,15 @@ def unit_problem(path: str, branches: Sequence[Json], unit: str | None) -> str:
         return f"{path} is a timestamp, which comes in milliseconds: write time({path})"
     if logical == {"date"} and unit != "d":
         return f"{path} is a date, which comes in days: write time({path}, 'd')"
+    if logical and logical <= _NO_INSTANTS.keys() - {"date"}:
+        return f"{path} is {_NO_INSTANTS[min(logical)]}, and no point in time"
+    return ""
+
+
+def zone_note(path: str, branches: Sequence[Json]) -> str:
+    """Return what to mind about a timestamp without a zone; empty if a path is none."""
+    if path and any((logical_type(branch) or "").startswith("local-timestamp-") for branch in branches):
+        return f"{path} is a local timestamp, which names no zone: it is read as UTC"
     return ""
 
 

@@ -25,6 +25,7 @@ from connector.mapping.kinds import (
     result_problem,
     types_of,
     unit_problem,
+    zone_note,
 )
 from connector.mapping.syntax import Tree
 
@@ -107,12 +108,12 @@ class _Eye:
             self.found.missing.append(missing)
         return None
 
-    def _items(self, shape: _Shape, path: str) -> _Shape:
+    def _items(self, shape: _Shape, path: str, why: str = "it is no array there") -> _Shape:
         """Return the types that the items of an array may have."""
         if shape is None:
             return None
         arrays = [branch for branch in shape if branch["type"] == "array"]
-        return self._shape(branch["items"] for branch in arrays) if arrays else self._miss(path, "it is no array there")
+        return self._shape(branch["items"] for branch in arrays) if arrays else self._miss(path, why)
 
     def _values(self, shape: _Shape, path: str) -> _Shape:
         """Return the types that the values of an object may have."""
@@ -158,9 +159,14 @@ class _Eye:
                 for child in children:
                     shape, path = self._follow(child, shape, path)
                 return shape, path
-            case "index" | "slice":
-                items = self._items(shape, path)
-                return (items, f"{path}[{tree['value']}]") if tree["type"] == "index" else (shape, path)
+            case "index":
+                index = f"[{tree['value']}]"
+                of_each = f"it is no array there: {index} is taken of each item; write | {index} to take an item of all"
+                items = self._items(shape, path, of_each) if "[]" in path else self._items(shape, path)
+                return items, f"{path}{index}"
+            case "slice":
+                self._items(shape, path)
+                return shape, path
             case "identity" | "current":
                 return shape, path
             case "flatten":
@@ -267,6 +273,8 @@ class _Eye:
             and (problem := unit_problem(path, first, arguments[1]["value"] if len(arguments) > 1 else None))
         ):
             self._note(self.found.never_work, problem)
+        if name == "time" and first and (note := zone_note(path, first)):
+            self._note(self.found.doubtful, note)
         for each in arguments:
             if each["type"] == "expref":
                 self.follow(each["children"][0], self._items(first, path), f"{path}[]")
@@ -293,6 +301,8 @@ class _Eye:
         """Follow an expression, and note if the input that it gives never takes its result."""
         found, path = self._follow(tree, shape, "")
         part, _, name = gives.partition(".")
+        if found and gives == "fields.timestamp" and (note := zone_note(path, found)):
+            self._note(self.found.doubtful, note)
         if found and gives:
             self.found.misfit = result_problem(part, name, path, found, self._item_types(found))
 

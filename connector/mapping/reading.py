@@ -49,6 +49,7 @@ _MAY_FAIL: Final = frozenset({"userAgent", "arefMeasurementTokens", "amazonAdEve
 
 If their expression has no result, they are left out and counted.
 """
+_AMOUNTS: Final = frozenset({"value", "unitsSold"})
 _CONSENT: Final = ("ipAddress", "amznAdStorage", "amznUserData", "tcf", "gpp")
 _PER_EVENT: Final = ("clientDedupeId", "timestamp")
 """Inputs that a constant would make the same for every event."""
@@ -225,11 +226,17 @@ class _Reader:
             has = f"it has {', '.join(columns)}" if columns else "it is empty"
             self._problem(place, f"names {' and '.join(absent)}, which {file} has no column for: {has}")
             return {}
+        if twice := [name for name in dict.fromkeys((key, value)) if list(columns).count(name) > 1]:
+            self._problem(place, f"names {' and '.join(twice)}, for which {file} has several columns")
+            return {}
         table: dict[str, object] = {}
         wrong: list[str] = []
         for row in rows:
             if row[key] is None or row[value] is None:
                 wrong.append(f"has a row without {key} and {value}: line {rows.line_num} of {file}")
+            elif any(row.get(None) or ()):
+                cells = f"line {rows.line_num} of {file}"
+                wrong.append(f"has a row with more cells than columns (a value with a comma stands in quotes): {cells}")
             elif row[key] in table:
                 wrong.append(f"has a key twice: line {rows.line_num} of {file}")
             elif len(table) == _MOST_ROWS:
@@ -283,7 +290,7 @@ class _Reader:
             return None
         return None if given is None else frozenset(names)
 
-    def _expression(self, place: str, given: Any, *, consent: bool = False) -> Expression | None:
+    def _expression(self, place: str, given: Any, *, consent: bool = False, amount: bool = False) -> Expression | None:
         if not isinstance(given, str):
             self._problem(place, "is no expression: it stands in quotes; a fixed value stands in [mapping.constants]")
             return None
@@ -292,7 +299,7 @@ class _Reader:
         except Unparsable as error:
             self._problem(place, str(error))
             return None
-        found = list(dict.fromkeys(problems(expression.tree, self._tables, consent=consent)))
+        found = list(dict.fromkeys(problems(expression.tree, self._tables, consent=consent, amount=amount)))
         for problem in found:
             self._problem(place, problem)
         return None if found else expression
@@ -314,7 +321,8 @@ class _Reader:
             self._unknown(f"{place}.{part}", given, known, noun)
         inputs = []
         for name, text in given.items():
-            expression = self._expression(f"{place}.{part}.{name}", text, consent=part == "consent")
+            amount = part == "fields" and name in _AMOUNTS
+            expression = self._expression(f"{place}.{part}.{name}", text, consent=part == "consent", amount=amount)
             if expression is not None:
                 must = part == "consent" or (part == "fields" and name not in _MAY_FAIL)
                 inputs.append(Input(f"{part}.{name}", name, expression, must))

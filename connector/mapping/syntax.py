@@ -57,12 +57,19 @@ def parse(text: str) -> Expression:
     except (LexerError, ParseError) as error:
         at = error.lexer_position if isinstance(error, LexerError) else error.lex_position
         at = min(at, len(text))
-        raise Unparsable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1})") from None
+        hint = ": such a name stands in double quotes" if _ends_a_name(text, at) else ""
+        raise Unparsable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1}){hint}") from None
     except RecursionError:
         raise Unparsable("is nested too deeply") from None
     except (JMESPathError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         # For some texts the library's parser raises Python's own errors.
         raise Unparsable(f"cannot be read ({type(error).__name__})") from None
+
+
+def _ends_a_name(text: str, at: int) -> bool:
+    """Return whether a name was cut short by a character that only a quoted name may have."""
+    before, here = text[at - 1 : at], text[at : at + 1]
+    return bool(here) and (here == "-" or (here.isalpha() and not here.isascii())) and (before.isalnum() or before in "_.")
 
 
 def walk(tree: Tree) -> Iterator[Tree]:
@@ -87,8 +94,8 @@ def tables_used(tree: Tree) -> set[str]:
     }
 
 
-def problems(tree: Tree, tables: Collection[str], *, consent: bool = False) -> Iterator[str]:
-    """Yield what is wrong with an expression, whatever the record."""
+def problems(tree: Tree, tables: Collection[str], *, consent: bool = False, amount: bool = False) -> Iterator[str]:
+    """Yield what is wrong with an expression, whatever the record. Some things are wrong in consent or in an amount only."""
     for node in walk(tree):
         if node["type"] == "function_expression":
             yield from _call_problems(node, tables)
@@ -103,6 +110,11 @@ def problems(tree: Tree, tables: Collection[str], *, consent: bool = False) -> I
         yield _NO_EXPREF
     if consent:
         yield from _consent_problems(tree)
+    if amount and "to_number" in functions_used(tree):
+        yield (
+            "calls to_number(), which makes null of a text that is no number: the purchase would be sent without it; "
+            "write number()"
+        )
 
 
 _NO_EXPREF: Final = "has & in a place that takes none: it stands before an argument of map, sort_by, min_by and max_by"

@@ -299,6 +299,13 @@ def test_bytes_that_are_a_decimal_or_a_uuid_are_refused_and_not_guessed() -> Non
         decoded(schema, expected(value=Decimal(1)))
 
 
+@pytest.mark.parametrize("logical", [{"logicalType": "decimal", "precision": 4}, {"logicalType": "uuid"}])
+def test_bytes_that_may_be_plain_are_not_taken_for_a_decimal_or_a_uuid(logical: dict[str, Any]) -> None:
+    other = {"type": "fixed", "name": "Other", "size": 16, **logical}
+    with pytest.raises(Undecodable, match="does not say which"):
+        decoded(with_field("value", type=["bytes", other]), expected(value=b"\x07\xce"))
+
+
 NOTES: Any = {"name": "notes", "type": {"type": "map", "values": "string"}}
 
 

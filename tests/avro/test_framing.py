@@ -112,8 +112,8 @@ def test_a_value_in_another_framing_says_which_and_the_setting(made: Any, framin
         looks = "^header apicurio.value.encoding is not BINARY, the only encoding that is read$"
     elif framing is framing_of(made) or (made["framing"] in prefixes and framing in (Framing.CONFLUENT, Framing.APICURIO)):
         looks = "^there is no schema [^;]+$"
-    elif made["framing"] == "apicurio prefix, contentId":
-        looks = "^[^;]+$"  # its id is so large that the value might be anything
+    elif made["framing"] == "apicurio prefix, contentId":  # its id is so large that the value might be anything
+        looks = "^[^;]+$" if framing is Framing.PLAIN else r"; it may be plain Avro \(AVRO_SCHEMA_FILE\)$"
     with pytest.raises(RecordError, match=looks):
         decoded(made, framing, NoSchema())
 
@@ -124,6 +124,9 @@ def test_a_value_in_another_framing_says_which_and_the_setting(made: Any, framin
         (bytes(9), [], r"schema 0; this looks like an 8-byte id of Apicurio \(SCHEMA_REGISTRY_TYPE=apicurio\)$"),
         (b"Obj\x01\x04", [], r"this looks like an Avro container file, which is not a value$"),
         (b'{"name": 1}', [], r"this looks like JSON, which is not read$"),
+        (b'\xef\xbb\xbf\r\n {"name": 1}', [], r"this looks like JSON, which is not read$"),
+        (b"\x16Summer sale", [], r", 0 or 1; it may be plain Avro \(AVRO_SCHEMA_FILE\)$"),
+        (b"\x00\x00", [], r"too few for a magic byte and a schema id; it may be plain Avro \(AVRO_SCHEMA_FILE\)$"),
         (
             b"\x16Sum",
             [("content-type", b"avro/binary+" + b"0" * 32)],
@@ -134,6 +137,13 @@ def test_a_value_in_another_framing_says_which_and_the_setting(made: Any, framin
 def test_confluents_decoder_names_what_it_cannot_read(value: bytes, headers: Any, looks: str) -> None:
     with pytest.raises(RecordError, match=looks):
         EventDecoder(Framing.CONFLUENT, NoSchema()).decode(PolledRecord(value, headers_=headers))
+
+
+@pytest.mark.parametrize("framing", [each for each in Framing if each is not Framing.CONFLUENT])
+def test_a_guid_before_the_value_is_told_under_every_other_setting(framing: Framing) -> None:
+    value = b"\x01" + UUID("3971d175-491a-8fad-ac5a-4dd88b2e81ad").bytes + bytes.fromhex(CONFLUENT[1]["value"])
+    with pytest.raises(RecordError, match=r"Confluent's framing with a GUID \(SCHEMA_REGISTRY_TYPE=confluent\)$"):
+        EventDecoder(framing, NoSchema() if framing is not Framing.PLAIN else OneSchema()).decode(PolledRecord(value))
 
 
 def test_a_damaged_value_of_the_framing_that_is_set_gets_no_advice() -> None:

@@ -7,6 +7,7 @@ is asked of it alone.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -47,7 +48,8 @@ UNKNOWN = 1_000_000
 @pytest.fixture(scope="module")
 def independent() -> Iterator[str]:
     """The address of a registry from franz-go, which ends with its standard input."""
-    program = kept("registry-franz-go-sr-1.8.0", _built) / "registry"
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.iterdir()))
+    program = kept(f"registry-{hashlib.sha256(sources).hexdigest()[:12]}", _built) / "registry"
     started = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with ending(started):
         assert started.stdout is not None

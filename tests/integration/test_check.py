@@ -27,6 +27,7 @@ def test_where_all_is_right_it_says_so_sends_nothing_and_changes_nothing(world: 
         "start",
         "group",
         "registry",
+        "schema",
         "token",
         "codec",
     }

@@ -123,3 +123,18 @@ CHARGE: dict[str, Any] = {
     },
     "metadata": {"marketing_consent": "true"},
 }
+
+CLOUD_EVENT: dict[str, Any] = {
+    "id": "b2f6a5c0",
+    "source": "/shop",
+    "type": "com.example.order.placed",
+    "datacontenttype": "application/json",
+    "dataschema": None,
+    "subject": "order-77",
+    "time": AT_MS,
+    "attribute": {"traceparent": "00-1-2-01", "adsconsent": True},
+    "data": (
+        b'{"total": {"amount": 12.30, "currency": "EUR"}, "items": [{"quantity": 2}, {"quantity": 1}], '
+        b'"shipping": {"country": "DE", "zip": "50667"}, "customer": {"email": "Jo@Example.com"}}'
+    ),
+}

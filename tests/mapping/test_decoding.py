@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ from connector.intake import Intake, Origin
 from connector.mapping.plan import Mapper
 from connector.model import Flaw, Reason, TopicPartition
 from tests.avro.samples import Known, written
-from tests.mapping.support import CHARGE, CONTRACT, ORDER, SIGN_UP, TILL, Record, example, read_file
+from tests.mapping.support import CHARGE, CLOUD_EVENT, CONTRACT, ORDER, SIGN_UP, TILL, Record, example, read_file
 
-EVENTS = {"order": ORDER, "envelope": SIGN_UP, "till": TILL, "charge": CHARGE}
+EVENTS = {"order": ORDER, "envelope": SIGN_UP, "till": TILL, "charge": CHARGE, "cloudevent": CLOUD_EVENT}
 ORIGIN = Origin(TopicPartition("orders", 0), 1, "cluster", "topic-id")
 
 
@@ -44,6 +45,7 @@ def test_what_amazon_receives_of_each_example(name: str) -> None:
         "envelope": ("ce-1", "SIGN_UP", "WEBSITE", "DE", None),
         "till": ("pos-17-3-990", "OFF_AMAZON_PURCHASES", "OFFLINE", "DE", 19.99),
         "charge": ("pi_1", "OFF_AMAZON_PURCHASES", "WEBSITE", "DE", 4999.0),
+        "cloudevent": ("order-77", "OFF_AMAZON_PURCHASES", "WEBSITE", "DE", 12.3),
     }
     description = sent["eventDescription"]
     assert (
@@ -69,6 +71,27 @@ def test_minor_units_of_a_charge_are_those_of_its_currency(currency: str, value:
 @pytest.mark.parametrize("change", [{"status": "failed"}, {"paid": False}, {"livemode": False}])
 def test_a_charge_that_is_no_sale_is_ignored(change: dict[str, object]) -> None:
     assert decoder("charge").decode(Record(value_=value_of("charge", CHARGE | change))) is None
+
+
+def test_the_types_of_a_cloudevents_topic_go_their_own_ways() -> None:
+    decode = decoder("cloudevent").decode
+    order = decode(Record(value_=value_of("cloudevent")))
+    assert isinstance(order, dict)
+    assert (order["value"], order["unitsSold"]) == (Decimal("12.30"), 3)
+    registered = {
+        "type": "com.example.customer.registered",
+        "subject": "4711",
+        "attribute": {"adsconsent": False},
+        "data": b'{"email": "jo@example.com", "country": "AT"}',
+    }
+    sign_up = decode(Record(value_=value_of("cloudevent", CLOUD_EVENT | registered)))
+    assert isinstance(sign_up, dict)
+    assert (sign_up["eventType"], sign_up["clientDedupeId"]) == ("SIGN_UP", "customer-4711")
+    assert sign_up["consent"] == {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}
+    assert decode(Record(value_=value_of("cloudevent", CLOUD_EVENT | {"type": "com.example.order.shipped"}))) is None
+    flaw = decode(Record(value_=value_of("cloudevent", CLOUD_EVENT | {"data": b"\x01\xff"})))
+    assert isinstance(flaw, Flaw)
+    assert "value: text() got bytes that are not UTF-8" in flaw.detail
 
 
 def test_filtered_records_are_ignored_and_flaws_are_letters() -> None:

@@ -164,6 +164,13 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
             "time(placedAt, '%d.%m.%Y %! %z')",
             "calls time(): its format cannot be read: it takes the directives of C's strptime",
         ),
+        (
+            "to_number(amount)",
+            (
+                "calls to_number(), which makes null of a text that is no number: the purchase would be sent without it; "
+                "write number()"
+            ),
+        ),
         ("header(orderId)", "calls header() without the name of a header as a text, written 'so'"),
         ("lookup(channel, orderId)", "calls lookup() without the name of a table as a text, written 'so'"),
         ("lookup('shops', orderId)", "looks up shops, which is no table: give it as [tables.shops]"),
@@ -175,6 +182,8 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
         ("a b", "a b  ← cannot be read here (column 3)"),
         ("a = b", "a =  ← cannot be read here (column 3)"),
         ("a.", "a.  ← cannot be read here (column 3)"),
+        ("a.größe", "a.grö  ← cannot be read here (column 5): such a name stands in double quotes"),
+        ("a.x-y", "a.x-  ← cannot be read here (column 4): such a name stands in double quotes"),
         ("", "is empty"),
         ("(" * 5_000 + "a", "is nested too deeply"),
         ("a" * 10_001, "is longer than 10000 characters"),
@@ -184,6 +193,10 @@ def test_each_problem_of_an_expression_is_told(expression: str, what: str) -> No
     line = 'value = "total.amount"'
     assert line in ORDER
     assert one(ORDER.replace(line, f'value = """{expression}"""')) == ("mapping[0].fields.value", what)
+
+
+def test_what_makes_null_of_a_wrong_amount_may_make_other_inputs() -> None:
+    read_file(ORDER.replace('clientDedupeId = "orderId"', 'clientDedupeId = "to_string(to_number(orderId))"'))
 
 
 @pytest.mark.parametrize(
@@ -249,12 +262,22 @@ def test_a_mapping_needs_a_match_key() -> None:
         ("store,name\n17,x\n", "names currency, which stores.csv has no column for: it has store, name"),
         ("store,currency\n17,EUR\n17,CHF\n", "has a key twice: line 3 of stores.csv"),
         ("store,currency\n17\n", "has a row without store and currency: line 2 of stores.csv"),
+        ("store,currency,currency\n17,EUR,CHF\n", "names currency, for which stores.csv has several columns"),
+        (
+            "city,store,currency\nBerlin, DE,17,EUR\n",
+            "has a row with more cells than columns (a value with a comma stands in quotes): line 2 of stores.csv",
+        ),
     ],
 )
 def test_a_table_in_a_file_is_looked_at(content: str, what: str) -> None:
     text = TILL
     assert one(text, **{"stores.csv": content})[0] == "tables.currency"
     assert one(text, **{"stores.csv": content})[1] == what
+
+
+def test_empty_cells_at_the_end_of_a_row_do_no_harm() -> None:
+    file = read_file(TILL, **{"stores.csv": "store,currency,name\n17,EUR,Köln,,\n"})
+    assert file.tables["currency"] == {"17": "EUR"}
 
 
 def test_every_wrong_row_of_a_table_is_told_up_to_five() -> None:

@@ -79,6 +79,10 @@ def test_paths_that_are_in_a_schema(text: str) -> None:
         ("rows[].nowhere", "rows[].nowhere is not in S"),
         ("rows[0][0].nowhere", "rows[0][0].nowhere is not in S"),
         ("text[0]", "text is not in S: it is no array there"),
+        (
+            "rows[].text[0]",
+            "rows[].text is not in S: it is no array there: [0] is taken of each item; write | [0] to take an item of all",
+        ),
         ("text.*", "text is not in S: it has no fields there"),
         ("text == PAID", "PAID is not in S: a text is written 'PAID'"),
         ("nowhere == 'PAID'", "nowhere is not in S"),
@@ -114,7 +118,7 @@ def test_what_stands_where_a_condition_must_is_a_boolean(text: str, paths: list[
 
 
 def test_every_path_of_the_examples_is_in_their_schemas() -> None:
-    for name in ("order", "envelope", "till", "charge"):
+    for name in ("order", "envelope", "till", "charge", "cloudevent"):
         text, schema = example(name)
         writer = parse_schema([schema])
         assert problems_in(read_file(text), writer, writer.resolved(writer.event), writer.event, name) == []
