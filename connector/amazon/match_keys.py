@@ -117,8 +117,9 @@ def _hashed(kind: str, value: str, country: str) -> str:
         return digits
     if len(value) > LONGEST:
         return ""
-    if (digits := sha256_digits(trimmed(value))) is not None:
-        return said(digits, name=kind in _NAMES)
+    known = sha256_digits(trimmed(value))
+    if known is not None:
+        return said(known, name=kind in _NAMES)
     clear = normalised(kind, said(value, name=kind in _NAMES or kind == "EMAIL"), country)
     # "ignore": UTF-8 has no bytes for a lone surrogate, but Avro never yields one.
     return sha256(clear.encode("utf-8", "ignore")).hexdigest() if clear else ""
