@@ -94,9 +94,9 @@ def _is_nothing(text: str, name: bool) -> bool:
     return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
 
 
-_SIMPLE: Final = re.compile(r"\+?[A-Za-z1-9][A-Za-z0-9 .:()À-ÖØ-öø-ÿ-]*(?:@[A-Za-z0-9.-]+)?").fullmatch
-"""Most names, e-mail addresses and telephone numbers. None of these characters begins an encoding, a
-template or an odd spelling, so such a text is looked up as it is."""
+_SIMPLE: Final = re.compile(r"\+?[A-Za-z1-9][A-Za-z0-9 .,:()À-ÖØ-öø-ÿ-]*(?:@[A-Za-z0-9.-]+)?").fullmatch
+"""Most names, e-mail addresses and telephone numbers. None of these characters begins an encoding,
+a template or an odd spelling, so such a text is looked up as it is."""
 
 _LONGEST: Final = 256
 """Maximum length in characters of a text that is examined: what stands for nothing is short. Bounds

@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from base64 import b64encode, urlsafe_b64encode
 from hashlib import md5, sha1, sha256, sha512
+from itertools import product
 from time import thread_time
 
 import pytest
@@ -339,6 +340,18 @@ def test_what_is_said_is_said_again_and_never_has_a_blank_around_it(text: str) -
     assert said(once) == once
     assert once == once.strip()
     assert once in text
+
+
+PARTS = """
+    Jo van Müller not set null xxx aaaaaaaa undefined NA n a 0 ( ) . , : - + @ @a @a.b / ' " _ __a__ # % \\ & { } [ ] < >
+    """.split()  # noqa: SIM905 - a table of texts is read as a table
+
+
+@pytest.mark.parametrize("name", [False, True])
+def test_a_plain_spelling_says_what_an_odd_spelling_of_the_same_says(name: bool) -> None:
+    for one, other in product(PARTS, repeat=2):
+        for text in (f"{one} {other}", f"{one}{other} {one}"):
+            assert bool(said(text, name=name)) == bool(said(text.replace(" ", "\u00a0"), name=name)), text
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class Contract(ABC):
 
     def encode(self, inputs: Mapping[str, object], dedupe_id: str) -> bytes | Flaw:
         """Encode one event, or name every rule that it breaks."""
-        fields = self._rules.clean(inputs)
+        fields = self._rules.clean(inputs, dedupe_id)
         if isinstance(fields, Flaw):
             return fields
         event = self.shaped(fields, dedupe_id)

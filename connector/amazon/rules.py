@@ -124,14 +124,17 @@ class FieldRules:
         """Whether there is something to be said about an event without consent."""
         return self._without_consent not in (None, WithoutConsent.SEND)
 
-    def clean(self, inputs: Mapping[str, object]) -> Fields | Flaw:
-        """Return the fields to send, or every broken rule. Total: no input raises."""
+    def clean(self, inputs: Mapping[str, object], dedupe_id: str = "") -> Fields | Flaw:
+        """Return the fields to send, or every broken rule. Total: no input raises.
+
+        ``dedupe_id`` is the id to send. If it is the event's own, that was looked at already.
+        """
         found, get, limits = Findings(), inputs.get, self._limits
         name = _name(get("name"), found)
         event_type = _constant(get("eventType"), "eventType", EVENT_TYPES, found)
         purchase = event_type == PURCHASE
         source = _constant(get("eventActionSource"), "eventActionSource", limits.sources, found)
-        if (own_id := get("clientDedupeId")) is not None:
+        if (own_id := get("clientDedupeId")) is not None and own_id != dedupe_id:
             _check_id(own_id, found)
         time = _time(get("timestamp"), found)
         country = _country(get("countryCode"), limits.countries, found)

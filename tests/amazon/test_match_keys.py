@@ -35,6 +35,14 @@ def key(kind: object, value: object) -> dict[str, object]:
     return {"type": kind, "value": value}
 
 
+@pytest.mark.parametrize(
+    ("hexadecimal", "is_sent"), [("ab" * 32, True), ("AB" * 32, True), ("0" * 64, False), ("a" * 64, False)]
+)
+def test_a_hash_without_a_digit_but_zero_is_looked_at_closely(hexadecimal: str, is_sent: bool) -> None:
+    expected = [("EMAIL", hexadecimal.lower()), ("PHONE", HASH)] if is_sent else [("PHONE", HASH)]
+    assert keys(key("EMAIL", hexadecimal), key("PHONE", HASH)) == expected
+
+
 def test_a_clear_email_address_is_normalised_and_hashed() -> None:
     # printf %s jodoe@example.com | sha256sum
     assert keys(key("EMAIL", " Jo_Doe@Example.com ")) == [("EMAIL", digest("jodoe@example.com"))]
