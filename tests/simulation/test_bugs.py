@@ -17,6 +17,8 @@ _FOUND_AT = {
     "a partition sought before it is resumed": 43,
     "a seek undone by a late answer believed": 34,
     "an answer resolves the next assignment": 99,
+    "no pause at the bound": 619,
+    "sent although the consumer stands still": 46,
 }
 """The seed that found a bug last, of those that took long: where the search begins. It goes on through all the others."""
 
