@@ -246,8 +246,7 @@ class Assignment:
         tracker = self.tracker
         self.committing.asked, self.committing.made = tracker.next_offset, True
         self.committing.due = now.monotonic + interval_seconds
-        after_last_record = tracker.after_last_record if tracker.after_last_record < tracker.next_offset else None
-        metadata = commit_metadata(self.topic_id, self.position, after_last_record, str(self.landmarks))
+        metadata = commit_metadata(self.topic_id, self.position, tracker.after_last_record, str(self.landmarks))
         return commands.CommitPoint(self.partition, self.generation, tracker.next_offset, tracker.epoch, metadata)
 
     def commit_failed(self, due: float) -> None:

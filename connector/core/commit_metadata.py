@@ -4,7 +4,11 @@ The metadata of a commit is
 
     v1 <source topic id> <ledger topic id>:<next offset> [<offset after the last record>] [kept <landmarks>]
 
-The offset after the last record stands there only if markers of transactions follow that record.
+The offset after the last record is lower than the committed offset if markers of transactions
+follow that record, and otherwise equal. It names the record that the rest was written about: a tool
+that keeps the metadata of a commit and changes its offset skips nothing. Earlier versions left it
+out if it was equal. They read it either way.
+
 `landmarks` describes the last part. Versions that do not know landmarks take such a commit for an
 operator's: they start at the same offset, know the same facts, and commit as before. So a group may
 be updated, or put back, one member at a time.
@@ -42,8 +46,8 @@ class RestsOn(NamedTuple):
     ledger: LedgerPosition
     """Position below which the ledger held all facts that the commit needs."""
     after_last_record: int | None
-    """Offset after the last record below the committed offset; None unless markers of transactions
-    stand between the two."""
+    """Offset after the last record below the committed offset; None in a commit of an earlier
+    version, unless markers of transactions stand between the two."""
     landmarks: Landmarks
     """Entries that the ledger held at the commit."""
 

@@ -358,7 +358,7 @@ def test_an_entry_below_the_ledgers_end_shows_that_the_ledger_was_cut_and_its_pa
     # The commit names what was lost, so the restore finds it missing; it passes no record whose fact was lost.
     assert kinds(out) == [commands.Commit, commands.StartOver]
     (commit,) = [command for command in out if isinstance(command, commands.Commit)]
-    assert (commit.points[0].next_offset, commit.points[0].metadata) == (0, "v1 topic-id ledger-id:60")
+    assert (commit.points[0].next_offset, commit.points[0].metadata) == (0, "v1 topic-id ledger-id:60 0")
 
 
 def test_after_a_cut_no_entry_hides_it_again_however_far_the_ledger_has_grown() -> None:
@@ -395,7 +395,7 @@ def test_a_commit_after_a_cut_names_the_entries_that_were_lost() -> None:
     out = talk.tell(inputs.FactsAppended(1, 60, NOW_MS + 1_000))
 
     (commit,) = [command for command in out if isinstance(command, commands.Commit)]
-    assert commit.points[0].metadata == f"v1 topic-id ledger-id:60 kept 604800 49:{NOW_MS - 5_000} 59:{NOW_MS}"
+    assert commit.points[0].metadata == f"v1 topic-id ledger-id:60 0 kept 604800 49:{NOW_MS - 5_000} 59:{NOW_MS}"
 
 
 def test_a_ledger_that_was_cut_before_the_opening_entry_is_restored_again_and_nothing_is_committed() -> None:

@@ -49,7 +49,7 @@ def test_an_event_is_sent_then_written_down_then_committed() -> None:
         PLACE, 1, "topic-id", Facts([5], [3], [Outcome.DELIVERED], [key_of("a")], [NOW_MS])
     )
     (commit,) = talk.appended()
-    assert commit == commands.Commit((commands.CommitPoint(PLACE, 1, 6, 3, "v1 topic-id ledger-id:20"),))
+    assert commit == commands.Commit((commands.CommitPoint(PLACE, 1, 6, 3, "v1 topic-id ledger-id:20 6"),))
 
 
 def test_nothing_is_committed_while_the_facts_are_unconfirmed() -> None:
@@ -80,7 +80,7 @@ def test_a_commit_names_the_ledgers_end_as_the_restore_found_it_and_then_the_las
     talk.wait(1.0)
     (commit,) = talk.appended()
     assert isinstance(commit, commands.Commit)
-    assert commit.points[0].metadata == "v1 topic-id ledger-id:70"
+    assert commit.points[0].metadata == "v1 topic-id ledger-id:70 1"
 
 
 def test_the_end_of_the_log_is_committed_once_what_stands_before_it_is_written_down() -> None:
@@ -430,7 +430,7 @@ def test_a_commit_names_what_the_ledger_must_still_hold() -> None:
     (commit,) = talk.appended()
     assert isinstance(commit, commands.Commit)
     then, last = NOW_MS - 2 * DAY_MS, NOW_MS + 1_000
-    assert commit.points[0].metadata == f"v1 topic-id ledger-id:23 kept 691200 2:{then} 12:{NOW_MS} 22:{last}"
+    assert commit.points[0].metadata == f"v1 topic-id ledger-id:23 1 kept 691200 2:{then} 12:{NOW_MS} 22:{last}"
 
 
 def test_nothing_is_forgotten_by_a_clock_that_is_not_believed() -> None:

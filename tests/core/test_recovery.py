@@ -70,6 +70,11 @@ def test_it_reads_on_behind_the_last_record_which_its_epoch_vouches_for() -> Non
     assert (found.offset, found.epoch, found.committed) == (10, 3, False)
 
 
+@pytest.mark.parametrize("offset", [3, 9, 11, 14, 19])
+def test_a_tool_that_keeps_the_metadata_of_a_commit_and_changes_its_offset_skips_nothing(offset: int) -> None:
+    assert _recovered(_restoration(MINE).finish(_state(_behind(offset, 10)), WAIT)).offset == 10
+
+
 def test_a_log_that_lost_markers_alone_lost_nothing() -> None:
     assert _recovered(_restoration(MINE).finish(_state(_behind(14, 10), end=11), WAIT)).offset == 10
 

@@ -380,7 +380,9 @@ def test_commit_rests_on_ledger_topic_and_position_that_are_there(world: World) 
     world.deliver_and_stop(2)
     (place,) = committed(world.servers, world.group, world.topic).values()
     source_id, ledger_id = (describe_topic(world.servers, topic)[0] for topic in (world.topic, world.ledger))
-    found = re.fullmatch(rf"v1 {source_id} {ledger_id}:(\d+) kept {8 * 86_400} 0:(\d+) (\d+):\d+", place.metadata or "")
+    found = re.fullmatch(
+        rf"v1 {source_id} {ledger_id}:(\d+) {place.offset} kept {8 * 86_400} 0:(\d+) (\d+):\d+", place.metadata or ""
+    )
     assert found is not None
     assert abs(int(found[2]) - now_ms()) < 60_000
     assert int(found[3]) == int(found[1]) - 1
