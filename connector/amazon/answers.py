@@ -156,7 +156,9 @@ def _oddities(status: int, headers: Mapping[str, str], body: bytes) -> Iterator[
 
 
 def _all_delivered_in_order(answer: dict[str, Any], count: int, first_index: int) -> bool:
-    """Return whether an answer says that each event was taken, in order, and no more: nearly every one does.
+    """Return whether an answer says that each event was taken, in order, and nothing else.
+
+    Nearly every answer does.
 
     What follows in `read_answer` would come to the same verdicts, one by one.
     """

@@ -37,7 +37,7 @@ class Finding:
 def mapping_findings(
     mapping: MappingFile, definitions: list[Json], place: str, topic: str | None = None
 ) -> Iterator[Finding]:
-    """Check every expression of the mapping file against a schema, which is that of one topic or of any."""
+    """Check every expression of the mapping file against the schema of one topic or of any."""
     try:
         writer = parse(definitions)
     except Undecodable as error:
@@ -55,7 +55,7 @@ def mapping_findings(
 
 
 def is_for_none(mapping: MappingFile, schemas: Iterable[list[Json]]) -> bool:
-    """Return whether all records of these schemas become dead letters, because no mapping is for one."""
+    """Return whether no mapping is for any of these schemas, so all records are dead letters."""
     names = [name for definitions in schemas for name, _ in parse(definitions).named_records()]
     return not mapping.ignores_others and not any(route.is_for(name) for route in mapping.routes for name in names)
 
@@ -63,7 +63,7 @@ def is_for_none(mapping: MappingFile, schemas: Iterable[list[Json]]) -> bool:
 def schemas_in_files(
     file: Path | None, directory: Path | None, option: Path | None = None
 ) -> Iterator[tuple[str, list[Json]]]:
-    """Yield the schema of a file or, without one, those of ``directory``, each with what to call it.
+    """Yield the schema of a file, or those of ``directory``, each with its name in messages.
 
     The option ``--schema`` comes before ``file``, which is the setting's.
 

@@ -1,4 +1,6 @@
-"""One partition while it is ours: its offsets, its window, its facts and letters, and the rules of its life.
+"""One partition while it is ours.
+
+An assignment has offsets, a window, facts and letters, and the rules of its life.
 
     RESTORING ──▶ OPENING ──▶ RUNNING ──▶ DRAINING ──▶ ENDED
         ├────────────┴────────────┼──(revoked)──▲        ▲
@@ -73,7 +75,8 @@ class _Restoring:
     due: float | None = None
     """Monotonic second of the next attempt; None while one is under way, and after the last."""
     waits_until: float = 0.0
-    """Monotonic second until which an attempt waits for the facts of older assignments of the same partition."""
+    """Monotonic second until which an attempt waits for the facts of older assignments of the same
+    partition."""
     failures: int = 0
     """In a row."""
     refusal: str | None = None
@@ -97,7 +100,8 @@ class _Unreadable:
     """Trouble with reading the log."""
 
     code: str = ""
-    """Kafka's name of the error that what follows in the log leads to; empty once something was read again."""
+    """Kafka's name of the error that what follows in the log leads to; empty once something was
+    read again."""
     offset: int = 0
     """Where the trouble begins."""
     tries: int = 0
@@ -174,11 +178,13 @@ class Assignment:
     # ---- restoring
 
     def restores_at(self, older: Sequence[Assignment]) -> float | None:
-        """Return the monotonic second at which a restore may be tried; None while it must wait, or is under way.
+        """Return the monotonic second at which a restore may be tried.
+
+        Return None while it must wait, or is under way.
 
         What ``older`` assignments of the partition have in flight would be sent again if its facts
-        were not in the ledger by then. An answer comes within the time-out of its request; facts are
-        waited for as long as by a drain.
+        were not in the ledger by then. An answer comes within the time-out of its request; facts
+        are waited for as long as by a drain.
         """
         if self.restoring.due is None or any(each.in_flight for each in older):
             return None
@@ -213,11 +219,13 @@ class Assignment:
         return self.phase in {Phase.DRAINING, Phase.ENDED} and not self.in_flight and not self.letters.under_way
 
     def shows_a_cut(self, next_offset: int) -> bool:
-        """Return whether an entry of ours stands below the ledger's end as known: the ledger lost what stood there.
+        """Return whether an entry of ours stands below the ledger's end as known.
 
-        Position and landmarks stay as they are then: the next commit names what was lost, and whoever
-        restores the partition finds it missing. So they do after the first such entry, although
-        later ones may stand above that end.
+        The ledger then lost what stood there.
+
+        Position and landmarks stay as they are then: the next commit names what was lost, and
+        whoever restores the partition finds it missing. So they do after the first such entry,
+        although later ones may stand above that end.
         """
         return self.ledger_cut or next_offset <= self.position.next_offset
 
@@ -264,8 +272,8 @@ class Assignment:
     def unread(self, code: str, offset: int, retry: RetryPolicy, now: Moment) -> None:
         """Note that the source paused the partition because what follows cannot be read.
 
-        It is tried again after a back-off: a sound replica may lead by then, or somebody has repaired
-        this one.
+        It is tried again after a back-off: a sound replica may lead by then, or somebody has
+        repaired this one.
         """
         self.fetching = False
         trouble = self.unreadable
@@ -285,7 +293,10 @@ class Assignment:
         return self.unreadable.due is None
 
     def unreadable_message(self) -> str | None:
-        """Return what an operator must know and do about a log that cannot be read; None while none is needed."""
+        """Return what an operator must know and do about a log that cannot be read.
+
+        Return None while none is needed.
+        """
         if self.unreadable.tries < _READ_TRIES:
             return None
         return (
@@ -305,7 +316,9 @@ class Assignment:
     # ---- the end
 
     def outlived(self, session_seconds: float, now: Moment) -> bool:
-        """Return whether the partition may be another member's: the coordinator has been silent for a session.
+        """Return whether the partition may be another member's.
+
+        It may be once the coordinator has been silent for a session.
 
         It is told once a session.
         """

@@ -14,7 +14,8 @@ librdkafka 2.16, most of it on a loaded machine:
   position means that the client is elsewhere, and the partition must begin anew. An assignment at
   an absolute offset would need no question, but fails where the log begins later.
 * **Markers can be lost.** If the log loses transaction markers at its end, which the client had
-  reported, records may take their place. So a record below such an end begins the partition anew, too.
+  reported, records may take their place. So a record below such an end begins the partition anew,
+  too.
 * **A cut log has two names.** Where it may not reset, the client reports a cut log by the code for
   an offset outside the log. The restore tells the second case by the ends of the log. If an offset
   inside the log is refused again before a record came, the log was cut.
@@ -64,7 +65,8 @@ class _Partition:
     """The next record to read, with the epoch of the record before it. None until the pipeline says
     where to start."""
     read_end: int = 0
-    """The highest end of the log at which the client has said that it arrived; 0 if it never has."""
+    """The highest end of the log at which the client has said that it arrived; 0 if it never
+    has."""
     wanted: bool = False
     """Whether the pipeline wants its records."""
     held: bool = False

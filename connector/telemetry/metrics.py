@@ -1,4 +1,4 @@
-"""What a scrape reads: our own counters, those of the pipeline, and the progress of each partition."""
+"""What a scrape reads: our own counters, the pipeline's, and the progress by partition."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Metrics:
         self._registry.register(self)
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None, codec: object = None) -> None:
-        """Show the counters of a pipeline, its mapping, a contract that counts adjustments, and a codec."""
+        """Show the counters of a pipeline, its mapping, its contract and its codec."""
         self.pipeline = pipeline
         self.mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None
