@@ -143,7 +143,7 @@ class Telemetry:
             self._log.info("note", message=note)
 
     def refresh_token_expires(self, timestamp: float | None) -> None:
-        """Store the second (since 1970) at which the refresh token ends, or None if that is unknown."""
+        """Store the second (since 1970) at which the refresh token ends; None if unknown."""
         self._metrics.refresh_token_expires = timestamp
 
     def schema_lacks(self, message: str) -> None:
