@@ -82,9 +82,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="only letters from this time on, by the ledger; letters older than the ledger are left out",
     )
-    parser.add_argument(
-        "--until", type=times.time_ms, metavar="TIME", help="only letters from before this time, by the ledger"
-    )
+    parser.add_argument("--until", type=times.time_ms, metavar="TIME", help="only letters before this time, by the ledger")
     parser.add_argument(
         "--limit", type=_count, metavar="N", help="replay at most N letters of each topic, to try a few first"
     )

@@ -41,7 +41,9 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "urls", nargs="*", metavar="URL", type=_url, default=[_USUAL], help=f"a replica's port (default: {_USUAL})"
     )
     parser.add_argument("--once", action="store_true", help="print one frame, and exit with 1 if no replica answers")
-    parser.add_argument("--interval", type=_interval, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
+    parser.add_argument(
+        "--interval", type=_interval, default=2.0, metavar="SECONDS", help="time between updates (default: 2)"
+    )
 
 
 def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:

@@ -73,12 +73,12 @@ class _Restoring:
     """Attempts to restore."""
 
     due: float | None = None
-    """Monotonic second of the next attempt; None while one is under way, and after the last."""
+    """Monotonic second of the next attempt; None during an attempt, and after the last."""
     waits_until: float = 0.0
     """Monotonic second until which an attempt waits for the facts of older assignments of the same
     partition."""
     failures: int = 0
-    """In a row."""
+    """Number of failed attempts in a row."""
     refusal: str | None = None
     """Why the last attempt failed, where an operator is needed."""
 
@@ -92,22 +92,21 @@ class _Committing:
     due: float = 0.0
     """Monotonic second before which no further commit is made, except after a flush."""
     made: bool = False
-    """Whether the group has a commit of this partition that we go on from, or that we made."""
+    """Whether the group has a commit for this partition: one to start from, or one of ours."""
 
 
 @dataclass(slots=True)
 class _Unreadable:
-    """Trouble with reading the log."""
+    """Failed attempts to read the log."""
 
     code: str = ""
-    """Kafka's name of the error that what follows in the log leads to; empty once something was
-    read again."""
+    """Kafka's name of the error that reading raises; empty once a record was read again."""
     offset: int = 0
-    """Where the trouble begins."""
+    """Offset of the first record that cannot be read."""
     tries: int = 0
     """Failures in a row."""
     due: float | None = None
-    """Monotonic second of the next try; None while one is under way, or there is no trouble."""
+    """Monotonic second of the next attempt; None during an attempt, or without a failure."""
 
 
 @dataclass(slots=True, eq=False)
@@ -117,28 +116,28 @@ class Assignment:
     partition: TopicPartition
     generation: int
     truncated: bool = False
-    """Whether its committed offset is of a log that was cut since."""
+    """Whether the log was cut after the offset was committed."""
     phase: Phase = Phase.RESTORING
     tracker: OffsetTracker = field(default_factory=lambda: OffsetTracker(0))
     resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)
     window: DedupeWindow = field(default_factory=lambda: DedupeWindow(SeenKeys()))
     topic_id: str = ""
     position: LedgerPosition = field(default_factory=lambda: LedgerPosition("", 0))
-    """The ledger holds every fact that the frontier rests on, up to here."""
+    """End of the ledger up to which it holds every fact behind the committed offset."""
     landmarks: Landmarks = field(default_factory=Landmarks)
-    """What the ledger must still hold, for whoever has the partition next."""
+    """Entries that the ledger must still hold for the next owner of the partition."""
     start: tuple[int, int] = (0, -1)
     """Offset and epoch to start at."""
     facts: FactLog = field(default_factory=FactLog)
     letters: LetterBox = field(default_factory=LetterBox)
     held: int = 0
-    """Records received and neither resolved nor released; after the end, those still under way."""
+    """Records received and not yet resolved or released. After the end: records still in flight."""
     held_bytes: int = 0
     in_flight: int = 0
-    """Events in requests."""
+    """Events in requests that are not answered yet."""
     fetching: bool = False
     running_since: float = 0.0
-    """Monotonic second at which it was started, or was last found to have outlived its session."""
+    """Monotonic second at which reading started, or at which the session was last found expired."""
     drain_by: float = 0.0
     """Monotonic second at which a drain gives up."""
     restoring: _Restoring = field(default_factory=_Restoring)

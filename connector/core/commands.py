@@ -121,7 +121,7 @@ class AppendFacts:
 
 @dataclass(frozen=True, slots=True)
 class CommitPoint:
-    """Where one partition stands."""
+    """Offset to commit for one partition."""
 
     partition: TopicPartition
     generation: int

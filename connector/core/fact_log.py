@@ -26,7 +26,7 @@ class FactLog:
     waiting: Facts = field(default_factory=Facts)
     """Known, in no entry yet."""
     under_way: Facts | None = None
-    """In the entry being written; None while there is none."""
+    """Facts of the entry being written; None while no entry is."""
     unconfirmed_since: float | None = None
     """Monotonic second of the first attempt to write the entry under way."""
     _due: float | None = None

@@ -96,7 +96,7 @@ class Unreadable:
 
     generation: int
     offset: int
-    """Where reading goes on; everything below was read."""
+    """Next offset to read. Every record below it was read."""
     code: str
     """Kafka's name of the error."""
 

@@ -84,8 +84,9 @@ from connector.model import Facts, Moment, Poll, TopicPartition
 __all__ = ["MAX_AHEAD", "Pipeline"]
 
 MAX_AHEAD = 100_000
-"""Offsets received beyond a partition's frontier: with one event stuck, the others go on this far
-(about 10 MB)."""
+"""Maximum number of offsets received beyond the next offset of a partition (about 10 MB).
+
+While one event is stuck, the other events of its partition go on until then."""
 
 
 class Pipeline:
@@ -338,7 +339,7 @@ class Pipeline:
         self._unjudged = [poll for poll in self._unjudged if poll.generation != assignment.generation]
 
     def _end(self, generation: int, now: Moment) -> None:
-        """From here on nothing of this assignment is committed or sent."""
+        """End an assignment: nothing of it is committed or sent any more."""
         assignment = self._all.find(generation)
         if assignment is None or not assignment.live:
             return

@@ -39,7 +39,7 @@ class Request:
     attempt: int
     """Failures of these events before, as a request."""
     since: int | None
-    """As of a `PendingBatch`."""
+    """The same as `PendingBatch.since`."""
     size: int
     """Bytes of the body."""
     started: float

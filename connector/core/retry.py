@@ -32,8 +32,9 @@ class RetryPolicy:
     After that it is dead-lettered. What fails for all events alike is tried without bound.
     """
     max_alone: int = 64
-    """The same for an event that Amazon asks to retry while nothing else is there to be sent (about
-    an hour).
+    """Maximum number of retries of an event that Amazon asks to retry while no other event waits.
+
+    It amounts to about an hour.
 
     Copies that wait for it may fill the buffer, and then no other event shows whether this one or
     Amazon is at fault.

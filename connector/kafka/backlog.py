@@ -52,7 +52,7 @@ class PartitionBatch:
     since: float
     """Monotonic second of the poll."""
     read_end: int = 0
-    """Where the log ends after these records; 0 if it goes on."""
+    """End of the log if these records reach it; otherwise 0."""
 
 
 class Backlog:

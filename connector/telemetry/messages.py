@@ -50,8 +50,8 @@ _DOUBTS = {
 
 
 _DISTRUSTED = (
-    "native code read a record otherwise than Python, or failed. What Python made is sent, and Python reads all records "
-    "from now on. Please report it, with the version and the writer's schema"
+    "native code read a record differently from Python, or failed. The connector sends Python's result, and Python "
+    "reads all records from now on. Please report it, with the version and the writer's schema"
 )
 _NO_AUTHENTICATION = "_AUTHENTICATION"
 """How Kafka's client reports that a broker refuses its login, each time that it connects."""
