@@ -6,8 +6,8 @@
 
 FROM rust:1.90-slim-bookworm AS native
 COPY native native
-# For any Python, so that none is needed here.
-RUN PYO3_NO_PYTHON=1 cargo build --release --locked --manifest-path native/Cargo.toml
+# For any Python, so that none is needed here, nor its library to link with.
+RUN PYO3_NO_PYTHON=1 PYO3_BUILD_EXTENSION_MODULE=1 cargo build --release --locked --manifest-path native/Cargo.toml
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build

@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 SEEDS ?= 1-3000
 NATIVE := $(filter-out native/target,$(wildcard native/*)) $(wildcard native/src/*)
 
-.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes fuzz bench bench-window bench-mapping bench-scale docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes image-check fuzz bench bench-peers bench-window bench-mapping bench-scale docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,11 +31,15 @@ lint: $(VENV)/.test-tools ## ruff, format and rules
 types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
 
-prove: $(VENV)/.test-tools ## kill the connector at random, over and over, and show what it cost (a quarter of an hour; needs Java)
+prove: $(VENV)/.test-tools ## kill the connector at random, over and over, cut it from its coordinator, and show what it cost (20 minutes; needs Java)
 	$(BIN)/python -m tests.integration.ordeals kills --rounds 20
+	$(BIN)/python -m tests.integration.ordeals chaos --only cut-coordinator
 
 bench: $(VENV)/.test-tools ## the pipeline beside a bare loop of the same libraries, as a ratio
 	$(BIN)/python -m tests.benchmarks.throughput
+
+bench-peers: $(VENV)/.test-tools $(PEERS)/.installed ## the pipeline beside FastStream, Quix Streams and Bytewax on the same work (some minutes)
+	$(BIN)/python -m tests.benchmarks.comparison --picture docs/peers.svg
 
 bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe window of up to 10 million keys
 	$(BIN)/python -m tests.benchmarks.window
@@ -59,6 +64,9 @@ mixed: $(VENV)/.test-tools ## members of e0780c9 and of this version in one grou
 
 kubernetes: $(VENV)/.test-tools ## the manifests' environment through upgrade, scaling, rotation, outage and rollout, under load (some minutes; needs the history)
 	$(BIN)/python -m tests.integration.ordeals kubernetes
+
+image-check: $(VENV)/.test-tools ## play the Dockerfile without a container engine, and have the image deliver (some minutes; root, Debian, Java, Rust)
+	$(BIN)/python -m tests.deploy.image
 
 fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing, through mapping files, and answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records
@@ -85,9 +93,11 @@ lock: ## resolve the locked versions again, within pyproject's bounds (needs uv)
 		--group docs -c requirements.lock -c tests/requirements.lock -o docs/requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--group native -o native/requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		tests/benchmarks/peers/requirements.in -o tests/benchmarks/peers/requirements.lock
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) native/target site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(PEERS) native/target site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -101,6 +111,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test-tools: tests/requirements.lock $(VENV)/.docs-tools
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	@touch $@
+
+# What the connector is compared with: an environment of its own, which nothing else needs.
+$(PEERS)/.installed: tests/benchmarks/peers/requirements.lock
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/benchmarks/peers/requirements.lock
 	@touch $@
 
 # Made only if the native part is installed. Without it, every target says why, and goes on.

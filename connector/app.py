@@ -62,6 +62,9 @@ NEEDS_OPERATOR = 3
 _SCHEMAS_SHOWN = 10
 _TOPIC_AGAIN_SECONDS = 2.0
 """Pause between two looks for the brokers and the source topics."""
+_TOPIC_LOOKS = 30
+"""A source topic that so many looks in a row, a minute's, have not found needs an operator. One that
+is made together with the connector is there by then."""
 _LOGINS_SECONDS = 10.0
 """Pause between two looks at the files of users and passwords."""
 _LAST_SECONDS = 5.0
@@ -168,6 +171,7 @@ class Connector:
 
         Return the cluster id, None if asked to end first.
         """
+        looks = 0
         while not self._shutdown.is_set():
             try:
                 cluster_id = await asyncio.to_thread(self._topics.cluster_id)
@@ -180,7 +184,8 @@ class Connector:
             except KafkaUnavailable as error:
                 self._waiting = f"the brokers do not answer: {error}"
             else:
-                self.telemetry.lacking([])
+                looks = looks + 1 if self._waiting is not None else 0
+                self.telemetry.lacking([self._waiting] if self._waiting and looks >= _TOPIC_LOOKS else [])
                 if self._waiting is None:
                     return cluster_id
             self.telemetry.waiting_for(self._waiting)
@@ -195,7 +200,10 @@ class Connector:
         """Return what must be there and is not; None if nothing is missing. Blocks."""
         sources = self._settings.kafka.topics
         if missing := [topic for topic in sources if self._topics.describe(topic) is None]:
-            return f"source topic {', '.join(missing)} does not exist (or may not be described)"
+            return (
+                f"source topic {', '.join(missing)} does not exist (or may not be described): create it, grant "
+                "Describe on it, or correct KAFKA_TOPIC"
+            )
         # Lacking the right to the group is fatal to a KIP-848 member, which would start and end for
         # ever.
         try:

@@ -154,8 +154,9 @@ class Intake:
         values = [record.value() for record in records]
         accepted = self._read_by_batches(records, values)
         while (at := len(poll.payloads)) < len(records) and not (at and is_enough()):
-            end = min(accepted.end_of_stretch(at), at + self._accepted_until_compared())
-            if at < end:
+            is_accepted = accepted.payloads[at] is not None
+            if is_accepted and (most := self._accepted_until_compared()):
+                end = min(accepted.end_of_stretch(at), at + most)
                 self._accepted += end - at
                 poll.times += accepted.times[at:end]
                 poll.keys += accepted.keys[at:end]
@@ -167,7 +168,7 @@ class Intake:
             except SchemaUnavailable as error:
                 lacking = error
                 break
-            if accepted.payloads[at] is not None:
+            if is_accepted:
                 self._accepted += 1
                 if judged != accepted.at(at, origin, record):
                     accepted = self._without_batches("different", len(records))
@@ -253,7 +254,7 @@ class Intake:
     ) -> tuple[int | None, bytes | None, bytes | Flaw]:
         time_ms = inputs.get("timestamp")
         values = {name: identity(name, inputs.get(name)) for name in self._key_fields}
-        key = digest(list(values.values()))
+        key = digest(values.values())
         payload = self._encode(inputs, self._id(origin, record, values, key))
         if type(payload) is not bytes:
             key = None

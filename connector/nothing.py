@@ -58,20 +58,22 @@ Braille."""
 _BOUNDS: Final = [(int(first, 16), int(last, 16)) for first, last in (each.split("-") for each in _RANGES.split())]
 _INVISIBLE: Final = "".join(chr(each) for first, last in _BOUNDS for each in range(first, last + 1))
 
-_PLAIN: Final = re.compile(r"(?=[A-Za-z0-9_.:/ -]*[1-9])[A-Za-z0-9][A-Za-z0-9_.:/ -]*").fullmatch
+_PLAIN: Final = re.compile(r"(?=[^1-9]*[1-9])[A-Za-z0-9][A-Za-z0-9_.:/ -]*").fullmatch
 
 
 def _is_nothing(text: str, name: bool) -> bool:
-    seen = _as_read(text)
-    if _ODD(seen):
-        return True
-    if _PLACE(seen):
-        return False
-    rest = _TEMPLATE.sub(" ", seen)
-    if not name:
-        rest = _SLOT.sub(" ", rest)
-    elif rest != seen or _SLOT.fullmatch(seen):
-        return True
+    seen = rest = text
+    if not _SIMPLE(text):
+        seen = _as_read(text)
+        if _ODD(seen):
+            return True
+        if _PLACE(seen):
+            return False
+        rest = _TEMPLATE.sub(" ", seen)
+        if not name:
+            rest = _SLOT.sub(" ", rest)
+        elif rest != seen or _SLOT.fullmatch(seen):
+            return True
     words = [word.lower() for word in _WORDS(rest)]
     whole = "".join(words)
     if (
@@ -91,6 +93,10 @@ def _is_nothing(text: str, name: bool) -> bool:
     # Letters only: "order-" before an unfilled place, "order_null", "[object Promise]".
     return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
 
+
+_SIMPLE: Final = re.compile(r"\+?[A-Za-z1-9][A-Za-z0-9 .:()À-ÖØ-öø-ÿ-]*(?:@[A-Za-z0-9.-]+)?").fullmatch
+"""Most names, e-mail addresses and telephone numbers. None of these characters begins an encoding, a
+template or an odd spelling, so such a text is looked up as it is."""
 
 _LONGEST: Final = 256
 """Maximum length in characters of a text that is examined: what stands for nothing is short. Bounds
@@ -139,9 +145,9 @@ _SLOT: Final = re.compile(
 
 _AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
 _ODD: Final = re.compile(
-    rf"""{_AROUND}(?:-1(?:\.0+)?|-inf|[+-]?1\.\#[A-Z]+0*|<class\ '[^']*'>|<NA>|\\+(?:N|x[0-9A-F]{{2}})|[bu]['"]{{2}}
-    |\#?n\.?/a\.?|\#N/A\ N/A|\#(?:[A-Z]+|DIV/0)[!?]|\#[A-Z]+_[A-Z]+
-    |%(?:[0-9]\$)?[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)){_AROUND}""",
+    rf"""{_AROUND}(?:-1(?:\.0+)?|-9{{2,}}|-inf|[+-]?1\.\#[A-Z]+0*|<class\ '[^']*'>|<NA>|\\+(?:N|x[0-9A-F]{{2}})|[bu]['"]{{2}}
+    |\#?n\.?/[ad]\.?|s/[dn]|w/o|void\ 0|[+-]?0+(?:[.,]0+)?e[+-]?0+|\#N/A\ N/A|\#(?:[A-Z]+|DIV/0)[!?]|\#[A-Z]+_[A-Z]+
+    |%(?:[0-9]\$)?l{{0,2}}[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)){_AROUND}""",
     re.IGNORECASE | re.VERBOSE,
 ).fullmatch
 """Texts that their letters alone do not give away: SQL's \\N, "n/a", literals of Python, unfilled
@@ -181,13 +187,18 @@ _NOTHING: Final = frozenset(
 )
 _NO_ID: Final = frozenset(
     """
-    aaid absent adid advertisingid anon anonymous array blank changeme clientdedupeid dbnull dedupeid default
-    desconhecido desconocido deviceid dummy err error eventid example false foo function gaid guest guid id idfa idfv
-    inconnu inconnue inf infinity insertorderid int invalid invaliddate javalangobject javalangstring keine key leer
-    maid matchid messageid missing na nan nat nil ninguno no nobody noid none nothing notspecified novalue nul nullptr
-    nulo object onbekend optionalempty order orderid orderidhere orderno ordernumber placeholder rampid replaceme
-    sample sconosciuto some string symbol systemdbnull systemobject systemstring tbd test text todo transactionid true
-    unassigned unavailable unbekannt unk unspecified uuid value vide void yes yourorderid
+    aaid absent adid advertisingid anon anonymised anonymized anonymous array asdf bar baz bilinmiyor blank brak
+    changeme clientdedupeid dbnull dedupeid default deleted desconhecido desconocido deviceid direct dummy err error
+    eventid example exception fail failed false foo foobar function gaid geen guest guid hash hidden id idfa idfv
+    inconnu inconnue indefinido inf infinity ingen insertorderid int invalid invaliddate ismeretlen javalangobject
+    javalangstring keine keineangabe key leer loremipsum maid masked matchid messageid missing na nan nat nd
+    nichtgesetzt nichtvorhanden nieznany nil ninguno no noaplica nobody nodisponible noid nondisponibile nondisponible
+    none nothing notspecified novalue nul nullptr nulo object off on onbekend optionalempty order orderid orderidhere
+    orderno ordernumber other placeholder private qwerty rampid redacted removed replaceme sample sconosciuto sindatos
+    sinvalor some string symbol systemdbnull systemobject systemstring tba tbc tbd temp test text timeout tmp todo
+    transactionid true tuntematon ukjent unassigned unavailable unbekannt unk unkn unspecified uuid value vazio vide
+    void yes yok yourorderid indéfini neznámý nondéfini nonrenseigné okänd неизвестно нет пусто לאידוע غيرمعروف なし 不明
+    无 未定义 未知 未設定 無 空 없음
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also
@@ -199,9 +210,10 @@ _NO_ID_OF_WORDS: Final = (
     | _NO_ID
     | set(
         """
-        available basket cart client code customer defined event exist found given here insert is it item msg my new not
-        number of optional pd promise provided purchase request session set system the this to transaction type uid user
-        valid was your
+        available bag basket call cart client code customer data datalayer defined detail event exist external found
+        given here insert is it item java lang last layer model most msg my new not nullpointerexception number of
+        optional pd pointer promise provided purchase reference request session set system the this to traceback
+        tracker transaction type typeerror uid user util valid view viewbag was window without your
         """.split()  # noqa: SIM905 - a table of words is read as a table
     )
 )
@@ -233,7 +245,7 @@ def _disguised() -> dict[str, str]:
     """Return the hashes and UUIDs of words for nothing, in lower case, each with its word."""
     known = dict.fromkeys(_NO_UUID, "null")
     known |= {"-".join((u[:8], u[8:12], u[12:16], u[16:20], u[20:])): "null" for u in _NO_UUID}
-    known |= dict.fromkeys(_NO_DATE, "null")
+    known |= dict.fromkeys((*_NO_DATE, *_NO_NUMBER), "null")
     words = {spelt: word for word in sorted(_NOTHING | _NO_ID) for spelt in (word, word.upper(), word.capitalize())}
     zeros = ["0" * count for count in range(2, 16)]
     words |= {"NaN": "nan", "NaT": "nat", **dict.fromkeys((*_SPELT, *zeros, _NIL_UUID, _NIL_UUID.replace("-", "")), "null")}
@@ -255,10 +267,13 @@ _CODED: Final = 4
 """Letters of the shortest word that is known in base64. A shorter one would look like an id."""
 _NO_DATE: Final = (
     day + time
-    for day in ("1970-01-01", "0001-01-01")
+    for day in ("1970-01-01", "0001-01-01", "1899-12-30", "1900-01-01", "9999-12-31")
     for time in ("", *(f"{gap}00:00:00{rest}" for gap in "t " for rest in ("", "z", ".000", ".000z", "+00:00", ".0000000")))
 )
-"""The first moment of Unix and of .NET, which stand for no time."""
+_NO_NUMBER: Final = (*(str(2**bits - 1) for bits in (31, 32, 63, 64)), "2147483648", "9223372036854775808")
+"""The largest numbers of 32 and 64 bits, and the smallest without their sign, which overflows leave behind."""
+"""The first moment of Unix and of .NET, and other first and last days of databases and
+spreadsheets, which stand for no time."""
 
 
 DISGUISED: Final = _disguised()

@@ -91,3 +91,29 @@ async def test_a_right_that_is_missing_at_the_first_start_needs_an_operator_unti
 
     assert needed == [(0, 0), (0, 0), (1, 0), (1, 0)]
     assert _shown(connector, "connector_operator_needed") == 0
+
+
+async def test_source_topic_that_is_missing_for_a_minute_needs_an_operator_until_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connector = Connector(read_settings(ENVIRONMENT))
+    monkeypatch.setattr("connector.app._TOPIC_AGAIN_SECONDS", 0.0)
+    looks, needed = 40, list[float]()
+
+    def describe(_topic: str) -> object | None:
+        needed.append(_shown(connector, "connector_operator_needed"))
+        return None if len(needed) <= looks else object()
+
+    def committed(_partition: object) -> None:
+        pass
+
+    asked = SimpleNamespace(cluster_id=lambda: "cluster", describe=describe, committed=committed)
+    monkeypatch.setattr(connector, "_topics", asked)
+    monkeypatch.setattr("connector.app.properties.session_timeout_seconds", lambda _: 45.0)
+
+    async with asyncio.timeout(30):
+        assert await connector._until_there() == "cluster"
+
+    in_a_minute = 30
+    assert needed == [0.0] * in_a_minute + [1.0] * (looks + 1 - in_a_minute)
+    assert _shown(connector, "connector_operator_needed") == 0

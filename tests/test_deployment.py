@@ -21,6 +21,7 @@ from connector.config import Settings
 from connector.kafka import properties
 from connector.sandbox.tokens import SandboxCredentials
 from tests.deploy import generated, tools
+from tests.deploy.dashboard import dashboard
 from tests.patience import patience
 from tests.processes import ending
 
@@ -123,9 +124,19 @@ def test_grafana_finds_the_dashboard_and_prometheus(services: dict[str, Any]) ->
     targets = {
         target: _CHECKOUT / source for source, target, _ in (one.split(":") for one in services["grafana"]["volumes"])
     }
-    (source,) = YAML(typ="safe").load(targets["/etc/grafana/provisioning/datasources/connector.yml"])["datasources"]
-    (provider,) = YAML(typ="safe").load(targets["/etc/grafana/provisioning/dashboards/connector.yml"])["providers"]
+    sources = YAML(typ="safe").load(targets["/etc/grafana/provisioning/datasources/connector.yml"])
+    providers = YAML(typ="safe").load(targets["/etc/grafana/provisioning/dashboards/connector.yml"])
+    (source,), (provider,) = sources["datasources"], providers["providers"]
 
+    assert sources["apiVersion"] == providers["apiVersion"] == 1
+
+    # A field that Grafana does not know is passed over in silence. These are known to provisioning's version 1.
+    assert source.keys() <= {"name", "type", "access", "url", "isDefault", "uid", "jsonData", "editable"}
+    assert provider.keys() <= {"name", "type", "options", "folder", "orgId", "editable", "disableDeletion"}
+    assert (source["type"], source["access"], provider["type"]) == ("prometheus", "proxy", "file")
+    (chosen,) = [one for one in dashboard()["templating"]["list"] if one["name"] == "datasource"]
+    assert chosen["query"] == source["type"], "the dashboard offers the data source, of which there is one"
+    assert f"localhost:3000/d/{dashboard()['uid']}" in _COMPOSE.read_text("utf-8")
     assert source["url"] == "http://prometheus:9090"
     assert targets[f"{provider['options']['path']}/connector.json"] == generated.DASHBOARD
 

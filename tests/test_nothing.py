@@ -151,7 +151,45 @@ COMPOSED = [
     "order-{{id}}",
     "web_[ID]",
 ]
-NOTHINGS = ["", "-", "...", *WORDS, *SERIALISERS, *TEMPLATES, *NUMBERS, *COMPOSED]
+SENTINELS = [
+    "-999",
+    "2147483647",
+    "-2147483648",
+    "9223372036854775807",
+    "18446744073709551615",
+    "0e0",
+    "0E+00",
+]
+OTHER_TONGUES = [
+    "keine Angabe",
+    "non renseigné",
+    "sin valor",
+    "n/d",
+    "s/d",
+    "неизвестно",
+    "нет",
+    "未定义",
+    "なし",
+    "없음",
+    "okänd",
+]
+PROGRAMS = [
+    "java.util.Optional.empty",
+    "java.lang.NullPointerException",
+    "void 0",
+    "%ld",
+    "dataLayer.orderId",
+    "window.order_id",
+    "@ViewBag.OrderId",
+    "event.detail.id",
+    "external_id",
+    "(other)",
+    "[redacted]",
+    "***REDACTED***",
+    "TBA",
+    "without id",
+]
+NOTHINGS = ["", *SENTINELS, *OTHER_TONGUES, *PROGRAMS, "-", "...", *WORDS, *SERIALISERS, *TEMPLATES, *NUMBERS, *COMPOSED]
 
 INVISIBLE = [
     chr(point) for point in range(sys.maxunicode + 1) if unicodedata.category(chr(point)) in ("Cc", "Cf", "Zs", "Zl", "Zp")
@@ -263,7 +301,17 @@ def test_a_real_id_is_said_as_it_is_but_for_what_surrounds_it(real: str) -> None
 
 @pytest.mark.parametrize(
     "nothing",
-    ["bnVsbA==", "bnVsbA", "TlVMTA==", "dW5kZWZpbmVk", "1970-01-01", "1970-01-01T00:00:00.000Z", "0001-01-01T00:00:00"],
+    [
+        "bnVsbA==",
+        "bnVsbA",
+        "TlVMTA==",
+        "dW5kZWZpbmVk",
+        "1970-01-01",
+        "1970-01-01T00:00:00.000Z",
+        "0001-01-01T00:00:00",
+        "9999-12-31",
+        "1900-01-01T00:00:00Z",
+    ],
 )
 def test_nothing_in_base64_and_the_first_moment_of_a_clock_say_nothing(nothing: str) -> None:
     assert said(nothing) == said(f" {nothing}\n") == ""

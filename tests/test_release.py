@@ -81,6 +81,53 @@ def test_workflow_may_do_what_its_jobs_say_and_no_more(path: Path) -> None:
     assert all("timeout-minutes" in job or "uses" in job for job in workflow["jobs"].values())
 
 
+def test_updates_of_actions_are_proposed() -> None:
+    file = str(_CHECKOUT / ".github/dependabot.yml")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.dependabot", file]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("path", _WORKFLOWS, ids=lambda path: path.stem)
+def test_action_is_named_by_its_commit_because_a_tag_may_move(path: Path) -> None:
+    used = re.findall(r"uses: (\S+?)@(.+)$", path.read_text("utf-8"), re.MULTILINE)
+    moving = {name for name, version in used if not re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", version)}
+
+    assert used
+    assert moving <= {"azure/setup-helm"}
+
+
+def _scripts() -> list[tuple[str, str]]:
+    """Return what the workflows have run, each with the file that says so."""
+    jobs = [(path.name, job) for path in _WORKFLOWS for job in _workflow(path.name)["jobs"].values()]
+    return [(name, step["run"]) for name, job in jobs for step in job.get("steps", []) if "run" in step]
+
+
+def test_scripts_of_workflows_name_what_the_checkout_has() -> None:
+    missing, seen = [], 0
+    for workflow, script in _scripts():
+        read = re.sub(r">\s*\S+", "", script)  # what is written is not there yet
+        modules = [f"{module.replace('.', '/')}.py" for module in re.findall(r"python -m (tests\.[\w.]+)", read)]
+        files = re.findall(r"(?<![\w./-])((?:\.ci|deploy|docs|native|tests)/[\w./*-]+|[\w-]+\.lock|pyproject\.toml)", read)
+        seen += len(modules) + len(files)
+        missing += [f"{workflow}: {name}" for name in [*modules, *files] if not list(_CHECKOUT.glob(name))]
+
+    assert seen > 10
+    assert missing == []
+
+
+def test_targets_that_workflows_and_documentation_make_exist() -> None:
+    made = set(re.findall(r"^([a-z-]+):", (_CHECKOUT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    texts = [script for _, script in _scripts()] + [(_CHECKOUT / ".ci/run").read_text("utf-8")]
+    texts += [path.read_text("utf-8") for path in [_CHECKOUT / "README.md", *(_CHECKOUT / "docs").glob("*.md")]]
+    wanted = {name for text in texts for name in re.findall(r"(?:`|^ *|exec )make ([a-z-]+)", text, re.MULTILINE)}
+
+    assert "test" in wanted
+    assert wanted <= made
+    assert os.access(_CHECKOUT / ".ci/run", os.X_OK)
+
+
 def test_image_is_for_two_architectures_with_provenance_and_sbom_and_signed() -> None:
     job = _workflow("release.yml")["jobs"]["image"]
     (build,) = [step["with"] for step in job["steps"] if step.get("uses", "").startswith("docker/build-push-action")]

@@ -23,6 +23,7 @@ messages may repeat values of the event.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -143,7 +144,19 @@ def _parsed(body: bytes) -> Any:
     try:
         return orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
+        return _parsed_leniently(body)
+
+
+def _parsed_leniently(body: bytes) -> Any:
+    """Parse JSON that orjson refuses: half of a surrogate pair, as in a cut message, or UTF-16."""
+    try:
+        return json.loads(body.decode(json.detect_encoding(body)), parse_constant=_no_json)
+    except (ValueError, RecursionError):
         return None
+
+
+def _no_json(constant: str) -> Any:
+    raise ValueError(constant)
 
 
 def _oddities(status: int, headers: Mapping[str, str], body: bytes) -> Iterator[str]:

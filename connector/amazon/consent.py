@@ -124,16 +124,16 @@ def _signal(given: dict[str, Any], needs_pair: bool, found: Findings) -> dict[st
 
     OAS requires amznUserData, SEG-OLD requires both fields.
     """
-    parts = _parts(given, "amazonConsent", found)
+    *nested, flat = _parts(given, "amazonConsent", found)
     signal: dict[str, str] = {}
     for name in _SIGNALS:
-        statuses = [_status(part.get(name)) for part in parts]
-        if "DENIED" in statuses:
-            signal[name] = "DENIED"
-        elif None in statuses:
+        status = _status(flat.get(name))
+        for part in nested:
+            status = _stronger(status, _status(part.get(name)))
+        if status:
+            signal[name] = status
+        elif status is None:
             found.invalid(f"consent.{name}", "neither GRANTED nor DENIED")
-        elif "GRANTED" in statuses:
-            signal[name] = "GRANTED"
     if not signal or len(signal) == len(_SIGNALS) or ("amznUserData" in signal and not needs_pair):
         return signal
     if "DENIED" in signal.values():  # a denial is never dropped
@@ -155,6 +155,11 @@ def _status(value: object) -> str | None:
     if isinstance(value, bool | int | float):
         return "GRANTED" if value == 1 else "DENIED" if value == 0 else None
     return None
+
+
+def _stronger(one: str | None, other: str | None) -> str | None:
+    """Return the status that counts: a denial outweighs what cannot be read, and that a consent."""
+    return next(status for status in ("DENIED", None, "GRANTED", "") if status in (one, other))
 
 
 _DENIES: Final = re.compile(

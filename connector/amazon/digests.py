@@ -26,6 +26,8 @@ def sha256_digits(text: str) -> str | None:
     named = _NAMED(bare)
     if _SALTED(bare) or (named and "3" in named[0]):  # SHA-3 has digests of the same lengths
         return ""
+    if "@" in bare:  # an e-mail address: no notation of a digest has this sign
+        return None
     bare = bare[named.end() :].strip(_AROUND) if named else bare
     digits = _BETWEEN.sub("", bare)
     if len(digits) in _HEXADECIMAL and _ARE_HEXADECIMAL(digits):
@@ -110,10 +112,9 @@ _NUMBER: Final = re.compile(r"[2-7]").search
 def _holds_a_digest(text: str) -> bool:
     """Return whether a text holds a digest beside something else: a label, a salt, a file name.
 
-    Such a text is never a person's name. It may be an e-mail address, so texts with "@" are
-    excluded.
+    Such a text is never a person's name.
     """
-    return "@" not in text and bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text))
+    return bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text))
 
 
 _HELD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32,}(?![0-9A-Za-z])").search

@@ -28,7 +28,7 @@ from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.normalisation import LONGEST, normalised
 from connector.amazon.vocabulary import MATCH_KEYS, constant
 from connector.model import Reason
-from connector.nothing import said, trimmed
+from connector.nothing import DISGUISED, said, trimmed
 
 __all__ = ["match_keys"]
 
@@ -42,8 +42,8 @@ _MOST_LOOKED_AT: Final = 100
 """Most keys of an event that are read; at most 15 are sent. Far more than anybody means, and a
 bound on the time that one record takes."""
 
-_HASH: Final = re.compile(r"[0-9A-Fa-f]{64}").fullmatch
-"""SHA-256 in any case (SEG-HASH)."""
+_HASH: Final = re.compile(r"(?=[^1-9]*[1-9])[0-9A-Fa-f]{64}").fullmatch
+"""SHA-256 in any case (SEG-HASH). Without a digit but zero it would need a closer look."""
 
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9]{1,100}").fullmatch
 """Alphanumeric, at most 100 characters (AMZ-GTM)."""
@@ -65,30 +65,28 @@ def match_keys(keys: object, country: str, types: frozenset[str], most: int, fou
         found.invalid("matchKeys", f"more than {_MOST_LOOKED_AT}")
         return []
     broken_before = len(found.broken)
-    sent: list[dict[str, object]] = []
-    kinds: list[str] = []
+    sent: list[tuple[str, str]] = []
     for position, key in enumerate(keys):
         kind, value = _parts(key, position, found)
         if kind is None:
             continue
-        if kind not in types or (len(sent) == most and kind in kinds):
+        kinds = [each for each, _ in sent] if len(sent) == most else []
+        if kind not in types or kind in kinds:
             cleaned = ""
         else:
             cleaned = _raw(kind, said(value)) if kind in _RAW else _hashed(kind, value, country)
-        wanted: dict[str, object] = {"type": kind, "values": [cleaned]}
+        wanted = kind, cleaned
         if not cleaned or wanted in sent:
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
             continue
-        if len(sent) == most:
+        if kinds:
             # Some type has a second key, because no contract takes fewer keys than it has types.
-            second = max(at for at, before in enumerate(kinds) if kinds.index(before) < at)
-            del sent[second], kinds[second]
+            del sent[max(at for at, before in enumerate(kinds) if kinds.index(before) < at)]
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
         sent.append(wanted)
-        kinds.append(kind)
     if not sent and len(found.broken) == broken_before:
         found.broken.append((Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon could match by"))
-    return sent
+    return [{"type": kind, "values": [value]} for kind, value in sent]
 
 
 def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
@@ -115,11 +113,12 @@ def _hashed(kind: str, value: str, country: str) -> str:
 
     Empty if the key is to be left out.
     """
+    if _HASH(value) and (digits := value.lower()) not in DISGUISED:  # nearly every key
+        return digits
     if len(value) > LONGEST:
         return ""
-    digits = value.lower() if _HASH(value) else sha256_digits(trimmed(value))
-    if digits is not None:
-        return said(digits, name=kind in _NAMES)
+    if (found := sha256_digits(trimmed(value))) is not None:
+        return said(found, name=kind in _NAMES)
     clear = normalised(kind, said(value, name=kind in _NAMES or kind == "EMAIL"), country)
     # "ignore": UTF-8 has no bytes for a lone surrogate, but Avro never yields one.
     return sha256(clear.encode("utf-8", "ignore")).hexdigest() if clear else ""

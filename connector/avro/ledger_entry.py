@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from itertools import chain, compress, groupby, islice
@@ -138,7 +138,7 @@ def decode(value: bytes) -> LedgerEntry:
     Raises:
         LedgerRefused: the format or an outcome is unknown, or the value is damaged.
     """
-    return EntryDecoder().decode(value)
+    return _entry(*_decoded(value))
 
 
 class EntryDecoder:
@@ -187,8 +187,12 @@ _NO_FACTS = _Columns(0, b"", b"", b"", b"", b"", b"")
 def _encoded(header: LedgerIdentity, columns: _Columns) -> bytes:
     value = BytesIO()
     value.write(bytes([FORMAT]))
-    schemaless_writer(value, _schema(), asdict(header) | columns._asdict())
+    schemaless_writer(value, _schema(), _fields(header) | columns._asdict())
     return value.getvalue()
+
+
+def _fields(header: LedgerIdentity) -> Json:
+    return {name: getattr(header, name) for name in LedgerIdentity.__slots__}
 
 
 def _decoded(value: bytes) -> tuple[LedgerIdentity, _Columns]:

@@ -29,7 +29,7 @@ from connector.assembly import (
 )
 from connector.avro.registry import Registry
 from connector.cli import times
-from connector.cli.findings import Finding, State, mapping_findings, schemas_in_files
+from connector.cli.findings import Finding, State, schema_findings, schemas_in_files
 from connector.cli.test_event import EVENT_NAME, EVENT_TYPE, Trial, meaning_of
 from connector.config import Settings
 from connector.errors import (
@@ -298,9 +298,8 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
             yield Finding(State.RIGHT, "schema files", f"{settings.schema_dir}: {len(found)}")
         else:
             yield Finding(State.RIGHT, "schema file", str(settings.schema_file))
-        if mapping is not None:
-            for place, definitions in found:
-                yield from mapping_findings(mapping, definitions, place)
+        for place, definitions in found:
+            yield from schema_findings(mapping, definitions, place)
         return
     registry = registry_for(settings.registry)
     if settings.registry.type in _OTHER_REGISTRIES:
@@ -320,7 +319,7 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
             yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
             if mapping is not None:
                 yield _not_checked(f"there is no subject {topic}-value")
-        elif mapping is not None:
+        else:
             yield from _newest(registry, mapping, topic)
 
 
@@ -335,21 +334,20 @@ def _other_registry(registry: Registry, name: str, mapping: MappingFile | None, 
         yield Finding(State.WRONG, "registry", f"{name}: {error}")
         return
     yield Finding(State.RIGHT, "registry", f"{name} answers, and lets this client ask for schemas")
-    if mapping is not None:
-        for topic in topics:
-            yield from _newest_of_topic(registry, mapping, topic, name)
+    for topic in topics:
+        yield from _newest_of_topic(registry, mapping, topic, name)
 
 
-def _newest_of_topic(registry: Registry, mapping: MappingFile, topic: str, registry_name: str) -> Iterator[Finding]:
+def _newest_of_topic(registry: Registry, mapping: MappingFile | None, topic: str, registry_name: str) -> Iterator[Finding]:
     try:
         definitions = registry.newest_of_topic(topic)
         why = f"{registry_name} does not tell which schema topic {topic} has"
     except (SchemaUnavailable, Undecodable) as error:
         definitions, why = None, f"{registry_name}, topic {topic}: {error}"
     if definitions is not None:
-        yield from mapping_findings(mapping, definitions, f"the newest schema of {topic}", topic)
-        return
-    yield _not_checked(why)
+        yield from schema_findings(mapping, definitions, f"the newest schema of {topic}", topic)
+    elif mapping is not None:
+        yield _not_checked(why)
 
 
 def _not_checked(why: str) -> Finding:
@@ -357,16 +355,16 @@ def _not_checked(why: str) -> Finding:
     return Finding(State.NOTE, "mapping", f"{why}: {told}")
 
 
-def _newest(registry: Registry, mapping: MappingFile, topic: str) -> Iterator[Finding]:
+def _newest(registry: Registry, mapping: MappingFile | None, topic: str) -> Iterator[Finding]:
     subject = f"{topic}-value"
     try:
         found = registry.newest(subject)
     except (SchemaUnavailable, Undecodable) as error:
-        yield Finding(State.WRONG, "mapping", f"{subject}: {error}")
+        yield Finding(State.WRONG, "schema" if mapping is None else "mapping", f"{subject}: {error}")
         return
     if found is not None:
         schema_id, definitions = found
-        yield from mapping_findings(mapping, definitions, f"schema {schema_id} of {subject}", topic)
+        yield from schema_findings(mapping, definitions, f"schema {schema_id} of {subject}", topic)
 
 
 async def _amazon(settings: Settings) -> list[Finding]:

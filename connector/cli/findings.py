@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from connector.avro.inputs import fields_by_input, target_of
 from connector.avro.schema_directory import SchemaDirectory
-from connector.avro.schema_file import SchemaFile
-from connector.avro.writer_schema import Json, parse
+from connector.avro.schema_file import SchemaFile, packaged
+from connector.avro.writer_schema import Json, WriterSchema, parse
 from connector.errors import Undecodable
 from connector.mapping.file import MappingFile
 from connector.mapping.plan import problems_in
 
-__all__ = ["Finding", "State", "is_for_none", "mapping_findings", "schemas_in_files"]
+__all__ = ["Finding", "State", "is_for_none", "schema_findings", "schemas_in_files"]
 
 
 class State(Enum):
@@ -34,15 +35,42 @@ class Finding:
     message: str
 
 
-def mapping_findings(
-    mapping: MappingFile, definitions: list[Json], place: str, topic: str | None = None
+def schema_findings(
+    mapping: MappingFile | None, definitions: list[Json], place: str, topic: str | None = None
 ) -> Iterator[Finding]:
-    """Check every expression of the mapping file against the schema of one topic or of any."""
+    """Check whether records of a schema, which is that of one topic or of any, can become events.
+
+    With a mapping file, its expressions must fit the schema. Without one, the schema must have the
+    inputs by name.
+    """
+    what = "schema" if mapping is None else "mapping"
     try:
         writer = parse(definitions)
     except Undecodable as error:
-        yield Finding(State.WRONG, "mapping", f"{place}: {error}")
+        yield Finding(State.WRONG, what, f"{place}: {error}")
         return
+    yield from _by_name(writer, place) if mapping is None else _by_mapping(mapping, writer, place, topic)
+
+
+def _by_name(writer: WriterSchema, place: str) -> Iterator[Finding]:
+    schema = packaged("conversion_event.avsc")
+    ours = parse([schema])
+    target = target_of(ours, ours.event)
+    required = [field["name"] for field in schema["fields"] if "default" not in field]
+    absent = {
+        f"{place} ({name})": [each for each in required if each not in fields_by_input(record["fields"], target)]
+        for name, record in writer.named_records()
+    }
+    state = State.WRONG if all(absent.values()) else State.NOTE
+    for within, names in absent.items():
+        if names:
+            message = f"{within} has no {', '.join(names)}: each of its records is a dead letter (missing-field)"
+            yield Finding(state, "schema", f"{message} unless a mapping file says where they are; set MAPPING_FILE")
+        else:
+            yield Finding(State.RIGHT, "schema", f"{within} has every required input")
+
+
+def _by_mapping(mapping: MappingFile, writer: WriterSchema, place: str, topic: str | None) -> Iterator[Finding]:
     found = [(name, problems_in(mapping, writer, record, name, place, topic)) for name, record in writer.named_records()]
     for lacking in (each for _, all_of in found for each in all_of):
         yield Finding(State.WRONG if lacking.must else State.NOTE, "mapping", lacking.text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from connector.cli.findings import State, is_for_none, mapping_findings, schemas_in_files
+from connector.cli.findings import State, is_for_none, schema_findings, schemas_in_files
 from connector.cli.partial_settings import without_account
 from connector.errors import SettingsError
 
@@ -39,27 +39,26 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     console = Console()
     mapping = settings.mapping
     held = list(schemas_in_files(settings.schema_file, settings.schema_dir, arguments.schema))
-    if mapping is None or not held:
+    if not held:
         what = (
             "There is no mapping file" if mapping is None else "The mapping file was held against no schema: give --schema"
         )
         console.print(f"{what}. The settings are right.", soft_wrap=True)
         return 0
-    found = [each for place, definitions in held for each in mapping_findings(mapping, definitions, place)]
+    found = [each for place, definitions in held for each in schema_findings(mapping, definitions, place)]
     wrong = [each.message for each in found if each.state is State.WRONG]
-    if is_for_none(mapping, (definitions for _, definitions in held)):
+    if mapping is not None and is_for_none(mapping, (definitions for _, definitions in held)):
         wrong.append(_FOR_NONE.format(", ".join(place for place, _ in held)))
     if wrong:
         raise SettingsError(wrong)
     for each in found:
         console.print(each.message, markup=False, highlight=False, soft_wrap=True)
     right = all(each.state is State.RIGHT for each in found)
-    console.print(
-        "Settings and mapping are right." if right else "No error was found; mind the notes above.", soft_wrap=True
-    )
+    console.print("No error was found; mind the notes above." if not right else _RIGHT[mapping is not None], soft_wrap=True)
     return 0
 
 
+_RIGHT = ("Settings and schema are right.", "Settings and mapping are right.")
 _FOR_NONE = (
     "no mapping is for any record of {}, so each would become a dead letter (unmapped): correct record in a [[mapping]], or "
     "set otherwise = 'ignore'"

@@ -33,7 +33,7 @@ from connector.config import Settings
 from connector.errors import SettingsError, Undecodable
 from connector.intake import Intake, Origin
 from connector.kafka.topic_reader import TopicReader
-from connector.model import TopicPartition
+from connector.model import Reason, TopicPartition
 from connector.ports import Record
 from connector.telemetry import configure_logging
 
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         else:
             found.keep(each)
     if not arguments.json:
-        _show(Console(), found, notes)
+        _show(Console(), found, notes, is_mapped=settings.mapping is not None)
     if expected is not None and (differing := list(_differences(expected, found.compared))):
         print(*differing, sep="\n", file=sys.stderr)
         return 1
@@ -326,11 +326,20 @@ def _place(each: Previewed) -> str:
     return f"{each.partition}@{each.offset}"
 
 
-def _show(console: Console, found: _Found, notes: list[str]) -> None:
+def _show(console: Console, found: _Found, notes: list[str], *, is_mapped: bool) -> None:
+    if not found.verdicts:
+        console.print(
+            "No record was found: topic or file is empty, or nothing lies where --from and --partition point.",
+            soft_wrap=True,
+        )
+        return
     table = Table("record", "schema", "mapping", "verdict", "why", box=SIMPLE)
-    for line in found.lines:
-        table.add_row(*line)
-    console.print(table)
+    above = ""
+    for *line, why in found.lines:
+        table.add_row(*line, "as above" if why and why == above else why)
+        above = why
+    if found.lines:
+        console.print(table)
     for each in found.whole:
         console.print(f"{_place(each)} would go out as", markup=False, highlight=False)
         console.print_json(json.dumps(each.event, ensure_ascii=False))
@@ -348,3 +357,11 @@ def _show(console: Console, found: _Found, notes: list[str]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if not is_mapped and found.reasons[Reason.MISSING_FIELD.value]:
+        console.print(_UNMAPPED, markup=False, highlight=False, soft_wrap=True)
+
+
+_UNMAPPED = (
+    "There is no mapping file, so inputs are read by the connector's own field names. If the records have a schema of your "
+    "own, write one and set MAPPING_FILE."
+)

@@ -12,7 +12,7 @@ docs/how-it-works.md#the-window):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
@@ -63,16 +63,17 @@ class DedupePolicy:
         return self.window_ms + _DAY_MS
 
 
-def digest(values: Sequence[object]) -> bytes | None:
+def digest(values: Collection[object]) -> bytes | None:
     """Digest the values of the key's fields; None if one is missing or blank, because then there is no key.
 
     A blank identifies nothing, and as a key it would merge events of different people
     (docs/how-it-works.md#derived-ids). Fields are length-prefixed and typed, so ("ab", "c") and
     ("a", "bc") differ, as do 1 and "1".
     """
-    if not values or any(value is None or (isinstance(value, str) and not value.strip()) for value in values):
-        return None  # with no values at all, every event would have the same key
-    return _digest(values)
+    for value in values:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+    return _digest(values) if values else None  # with no values at all, every event would have the same key
 
 
 def key_id(values: Sequence[object]) -> str:
@@ -85,11 +86,12 @@ def key_id(values: Sequence[object]) -> str:
 
 def packed(value: object) -> bytes:
     """Return the part of a key that a value is."""
-    text = (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
-    return b"%c%d:%b" % (b"s" if isinstance(value, str) else b"r", len(text), text)
+    kind, text = (b"s", value) if isinstance(value, str) else (b"r", repr(value))
+    encoded = text.encode("utf-8", "surrogatepass")
+    return b"%b%d:%b" % (kind, len(encoded), encoded)
 
 
-def _digest(values: Sequence[object]) -> bytes:
+def _digest(values: Collection[object]) -> bytes:
     return blake2b(b"".join(map(packed, values)), digest_size=_DIGEST_BYTES).digest()
 
 

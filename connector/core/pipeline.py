@@ -1,6 +1,4 @@
-"""The pipeline: what the shell reports goes in, what the shell must do comes out.
-
-This is the one place where the parts meet.
+"""The pipeline: inputs come in, commands go out. This is the one place where the parts meet.
 
 The problem. Records come from partitions that may be taken away at any moment, and go to a vendor
 that may answer late, in part, or not at all. Each must be sent, or dropped for a reason that is
@@ -33,8 +31,7 @@ run always have one fate, and what is decided, is decided about runs.
 What an assignment decides alone stands in `assignment`. Here stands what concerns several of them:
 the order of sending, the bound of the buffer, the clocks, the end.
 
-The laws. They hold for each record of a run. The simulation checks each from outside (docs:
-evidence).
+The laws. They hold for each record of a run. The simulation checks each from outside.
 
 L1  A next offset is committed only when every received record below it is resolved, and its fact is
     in the ledger.
@@ -84,9 +81,7 @@ from connector.model import Facts, Moment, Poll, TopicPartition
 __all__ = ["MAX_AHEAD", "Pipeline"]
 
 MAX_AHEAD = 100_000
-"""Maximum number of offsets received beyond the next offset of a partition (about 10 MB).
-
-While one event is stuck, the other events of its partition go on until then."""
+"""Maximum number of offsets received beyond a partition's next offset, for one stuck event."""
 
 
 class Pipeline:
@@ -173,10 +168,7 @@ class Pipeline:
         return out
 
     def wake_at(self, now: Moment) -> float | None:
-        """Return the monotonic second at which to report `TimePassed` if nothing else happens.
-
-        Return None if no time is awaited.
-        """
+        """Return the monotonic second of the next `TimePassed`; None if no time is awaited."""
         times = [self.dispatch.due(now) if self._may_send() else None, self._stop_by, self._all.due]
         if self._all.sums.parked:
             times.append(self.dispatch.breaker.letter_due())
@@ -264,10 +256,7 @@ class Pipeline:
             self._out.append(commands.StartOver(assignment.partition, assignment.generation))
 
     def _open(self, assignment: Assignment, now: Moment) -> None:
-        """Start, now that an entry was confirmed, if the clock may be believed.
-
-        Otherwise ask the brokers for the time again.
-        """
+        """Start if the clock may be believed; otherwise ask the brokers for the time again."""
         if self.clock.agrees:
             assignment.enter(Step.OPENED)
             assignment.fetching, assignment.running_since = False, now.monotonic
@@ -280,10 +269,7 @@ class Pipeline:
     # ---- the life of an assignment
 
     def _assigned(self, assigned: inputs.Assigned, now: Moment) -> None:
-        """Ask for the restore of an assignment.
-
-        The back-off grows while the assignment begins anew again and again without progress.
-        """
+        """Ask for a restore, after a back-off that grows while there is no progress."""
         assignment = Assignment(assigned.partition, assigned.generation, assigned.truncated)
         if self._stopping:
             self._out.append(commands.Release(assignment.partition, assignment.generation, 0))
@@ -312,10 +298,7 @@ class Pipeline:
             self._shut_down(refusal, now)
 
     def _topic_seen(self, seen: inputs.TopicSeen) -> None:
-        """Start over on a recreated topic.
-
-        A classic consumer reads on in it from its old offset (tried).
-        """
+        """Start over on a recreated topic. A classic consumer would read on in it (tried)."""
         for assignment in self._all.values():
             if assignment.running and assignment.partition.topic == seen.topic and assignment.topic_id != seen.topic_id:
                 self._out.append(commands.StartOver(assignment.partition, assignment.generation))
@@ -452,8 +435,7 @@ class Pipeline:
         high = held >= buffer.max_events - buffer.headroom_events or size >= buffer.max_bytes - buffer.headroom_bytes
         low = held <= buffer.max_events // 2 and size <= buffer.max_bytes // 2
         self.full = high or (self.full and not low)
-        # With nothing left to probe by, the breaker must see what comes next, or it would never
-        # close.
+        # With nothing left to probe by, the breaker must see what comes next in order to close.
         probes = not self.dispatch.nothing_new or self._all.sums.parked > 0
         may_fetch = not self.full and self.clock.agrees and not (self.dispatch.breaker.open and probes)
         if may_fetch != self._may_fetch:
@@ -470,7 +452,6 @@ class Pipeline:
 
     def _expire(self, now: Moment) -> None:
         if self.clock.agrees:
-            # The wall clock may be set back by twice the skew and agree all along: what was stale
-            # is fresh again then.
+            # The wall clock may be set back by twice the skew: what was stale is fresh again.
             oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
             self._expiry.step((assignment.window.seen for assignment in self._all.values()), oldest, now.monotonic)

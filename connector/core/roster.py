@@ -210,7 +210,8 @@ class Roster(dict[int, Assignment]):
     @property
     def sums(self) -> _Share:
         """What all together hold, as of now."""
-        self._sum_up()
+        if self._unsummed:
+            self._sum_up()
         return self._sums
 
     @property
@@ -221,7 +222,8 @@ class Roster(dict[int, Assignment]):
     @property
     def unconfirmed_since(self) -> float | None:
         """Monotonic second since which an entry of the ledger is waited for; None with none."""
-        self._sum_up()
+        if self._unsummed:
+            self._sum_up()
         return self._unconfirmed.first
 
     @property

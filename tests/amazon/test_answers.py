@@ -229,6 +229,10 @@ def test_a_detail_is_bounded() -> None:
         (b'{"success":[{"index":0,"event":"\xff"}]}', "nnn", {"body-unreadable"}),
         (b"[" * 100_000, "nnn", {"body-unreadable"}),
         (b'\xef\xbb\xbf{"success":[{"index":0},{"index":1},{"index":2}]}', "ddd", {"byte-order-mark"}),
+        (b'{"success":[{"index":0,"event":"cut \\ud83d"},{"index":1},{"index":2}]}', "ddd", set()),
+        (b'{"success":[{"index":0},{"index":2}],"error":[{"index":1,"errors":[{"message":"\\udc00"}]}]}', "drd", set()),
+        ('{"success":[{"index":0},{"index":1},{"index":2}]}'.encode("utf-16"), "ddd", set()),
+        (b'{"success":[{"index":0},{"index":1},{"index":NaN}]}', "nnn", {"body-unreadable"}),
     ],
 )
 def test_each_event_has_one_verdict_and_each_oddity_a_label(answer: object, verdicts: str, anomalies: set[str]) -> None:

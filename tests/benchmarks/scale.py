@@ -25,7 +25,8 @@ from rich.table import Table
 
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from tests.benchmarks.surroundings import SCHEMA_ID, endpoint
+from tests.benchmarks.surroundings import endpoint
+from tests.benchmarks.traffic import SCHEMA_IDS, Traffic
 from tests.integration.brokers import create_topic
 from tests.integration.events import event, now_ms
 from tests.integration.kafka.cluster import Cluster
@@ -93,7 +94,10 @@ def _rss(pid: int) -> float:
 
 def _values(count: int) -> list[bytes]:
     encoder, at = EventEncoder(), now_ms() - 60_000
-    return [framed(SCHEMA_ID, encoder.encode(event(f"order-{uuid.uuid4().hex}", timestamp=at))) for _ in range(count)]
+    return [
+        framed(SCHEMA_IDS[Traffic.CLEAN], encoder.encode(event(f"order-{uuid.uuid4().hex}", timestamp=at)))
+        for _ in range(count)
+    ]
 
 
 def partitions(stage: Stage, counts: Sequence[int], say: Callable[[str], None]) -> Table:

@@ -3,86 +3,35 @@
 The bare loop consumes, decodes, maps, encodes and posts, 8 requests in flight, and commits at the end. It has no rules, no
 hashing, no window, no ledger and no retry: it is what is left of the connector when everything that it is for is taken out.
 Both have the same properties of the consumer, the same settings of the garbage collector, and requests of 500 events.
+Of mixed traffic the bare loop sends whatever can be decoded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import resource
-import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from io import BytesIO
-from typing import Any
+from pathlib import Path
 
 import aiohttp
-import orjson
 from confluent_kafka import Consumer, Message
-from fastavro import parse_schema, schemaless_reader
 
 from connector.app import Connector
 from connector.assembly import read_settings
-from connector.avro.schema_file import packaged
 from connector.core.assignment import Phase
+from connector.kafka.cluster import Cluster
 from connector.kafka.embedded import EmbeddedLedgerTopics
+from connector.ports import LedgerTopics
 from connector.telemetry import configure_logging
-from tests.benchmarks.surroundings import ACCEPT_PATH
+from tests.benchmarks.traffic import Traffic
+from tests.benchmarks.work import ACCEPT_PATH, CONSUMER, EVENTS, JSON, Measured, Reader, Task, Watch, body
 
-__all__ = ["Measured", "Task", "bare_loop", "body", "connector", "shaped"]
+__all__ = ["bare_loop", "connector", "embedded_ledger", "environment", "until"]
 
-_EVENTS = 500
 _IN_FLIGHT = 8
-_FRAME_BYTES = 5
 _LOOK_SECONDS = 0.01
 _GIVE_UP_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What one side is to do once."""
-
-    bootstrap_servers: str
-    url: str
-    topic: str
-    group: str
-    count: int
-    codec: str
-    """As the setting ``CODEC``; the bare loop has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What it took."""
-
-    acknowledged_seconds: float
-    """From the first record to the last acknowledged event."""
-    committed_seconds: float
-    """From the first record until every offset is committed."""
-    cpu_seconds: float
-    """Of all threads of the process, from the first record to the last acknowledged event."""
-    peak_bytes: int
-    """Of resident memory, of the process from its start."""
-
-
-@dataclass(slots=True)
-class _Watch:
-    began: float = 0.0
-    cpu_began: float = 0.0
-    acknowledged: float = 0.0
-    cpu_acknowledged: float = 0.0
-
-    def start(self) -> None:
-        self.began, self.cpu_began = time.monotonic(), time.process_time()
-
-    def all_acknowledged(self) -> None:
-        self.acknowledged, self.cpu_acknowledged = time.monotonic(), time.process_time()
-
-    def all_committed(self) -> Measured:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        cpu = self.cpu_acknowledged - self.cpu_began
-        return Measured(self.acknowledged - self.began, time.monotonic() - self.began, cpu, peak)
+_MAPPING = Path(__file__).parents[1] / "mapping/examples/order.toml"
 
 
 def connector(task: Task) -> Measured:
@@ -105,23 +54,30 @@ async def _with_deadline(side: Callable[[Task], Coroutine[None, None, Measured]]
 
 
 async def _connector(task: Task) -> Measured:
-    ledger = f"{task.topic}.{task.group}.ledger"
-    running = Connector(read_settings(_environment(task)), lambda topics: EmbeddedLedgerTopics(topics, ledger))
+    running = Connector(read_settings(environment(task)), embedded_ledger(task))
     ended = asyncio.create_task(running.run())
-    watch = _Watch()
+    watch = Watch()
     # It may fetch from here on, so the span is a little too long rather than too short.
-    await _until(lambda: _fetches(running), ended)
+    await until(lambda: _fetches(running), ended)
     watch.start()
-    await _until(lambda: running.pipeline is not None and running.pipeline.statistics.resolved >= task.count, ended)
+    await until(lambda: running.pipeline is not None and running.pipeline.statistics.resolved >= task.count, ended)
     watch.all_acknowledged()
-    await _until(lambda: sum(offset or 0 for offset, _ in running.telemetry.progress().values()) >= task.count, ended)
+    await until(lambda: sum(offset or 0 for offset, _ in running.telemetry.progress().values()) >= task.count, ended)
     measured = watch.all_committed()
     running.request_shutdown()
     await ended
     return measured
 
 
-async def _until(happened: Callable[[], bool], ended: asyncio.Task[str | None]) -> None:
+def embedded_ledger(task: Task) -> Callable[[Cluster], LedgerTopics] | None:
+    """Return what finds the ledger on the embedded broker; None where the connector makes its own."""
+    if not task.embedded:
+        return None
+    return lambda topics: EmbeddedLedgerTopics(topics, f"{task.topic}.{task.group}.ledger")
+
+
+async def until(happened: Callable[[], bool], ended: asyncio.Task[str | None]) -> None:
+    """Wait until this has happened to a connector that runs."""
     while not happened():
         if ended.done():
             raise RuntimeError(f"the connector ended early: {ended.result()}")
@@ -132,7 +88,8 @@ def _fetches(running: Connector) -> bool:
     return running.pipeline is not None and any(part.phase is Phase.RUNNING for part in running.pipeline.assignments)
 
 
-def _environment(task: Task) -> Mapping[str, str]:
+def environment(task: Task) -> Mapping[str, str]:
+    """Return the connector's settings for a task."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": task.bootstrap_servers,
         "KAFKA_TOPIC": task.topic,
@@ -144,11 +101,13 @@ def _environment(task: Task) -> Mapping[str, str]:
         "AMAZON_ACCOUNT_ID": "ENTITY1BENCHMARK",
         "AMAZON_CLIENT_ID": "amzn1.application-oa2-client.benchmark",
         "AMAZON_ACCESS_TOKEN": "benchmark",
-        "BATCH_MAX_EVENTS": str(_EVENTS),
+        "BATCH_MAX_EVENTS": str(EVENTS),
         "MAX_IN_FLIGHT": str(_IN_FLIGHT),
         "CODEC": task.codec,
         "LISTEN_HOST": "127.0.0.1",
         "LISTEN_PORT": "0",
+        **({"MAPPING_FILE": str(_MAPPING)} if task.traffic == Traffic.MAPPED else {}),
+        **({"AMAZON_REGION": "EU"} if task.traffic == Traffic.EU else {}),
     }
 
 
@@ -156,7 +115,7 @@ def _environment(task: Task) -> Mapping[str, str]:
 
 
 async def _bare_loop(task: Task) -> Measured:
-    schema = parse_schema(packaged("conversion_event.avsc"))
+    reader = Reader(task.traffic)
     consumer = Consumer(
         {
             "bootstrap.servers": task.bootstrap_servers,
@@ -164,8 +123,7 @@ async def _bare_loop(task: Task) -> Measured:
             "group.protocol": "consumer",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "fetch.wait.max.ms": 20,
-            "fetch.queue.backoff.ms": 10,
+            **CONSUMER,
             "queued.max.messages.kbytes": 15_625,
         }
     )
@@ -173,9 +131,9 @@ async def _bare_loop(task: Task) -> Measured:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    watch = _Watch()
+    watch = Watch()
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as posts:
-        await _forward(consumer, schema, session, posts, task, watch)
+        await _forward(consumer, reader, session, posts, task, watch)
     watch.all_acknowledged()
     await asyncio.to_thread(consumer.commit, asynchronous=False)
     measured = watch.all_committed()
@@ -184,10 +142,13 @@ async def _bare_loop(task: Task) -> Measured:
 
 
 async def _forward(
-    consumer: Consumer, schema: Any, session: aiohttp.ClientSession, posts: asyncio.TaskGroup, task: Task, watch: _Watch
+    consumer: Consumer, reader: Reader, session: aiohttp.ClientSession, posts: asyncio.TaskGroup, task: Task, watch: Watch
 ) -> None:
     slots = asyncio.Semaphore(_IN_FLIGHT)
     events: list[dict[str, object]] = []
+    read: Callable[[bytes], dict[str, object] | None] = reader.read
+    if task.traffic == Traffic.MIXED:
+        read = reader.read_if_sound
     received = 0
     while received < task.count:
         messages = await asyncio.to_thread(consumer.consume, 1000, 0.1)
@@ -195,9 +156,10 @@ async def _forward(
             watch.start()
         received += len(messages)
         for message in messages:
-            event: Any = schemaless_reader(BytesIO(_value(message)[_FRAME_BYTES:]), schema, None)
-            events.append(shaped(event))
-            if len(events) == _EVENTS:
+            event = read(_value(message))
+            if event is not None:
+                events.append(event)
+            if len(events) == EVENTS:
                 await slots.acquire()
                 posts.create_task(_post(session, task.url, body(events), slots))
                 events = []
@@ -208,43 +170,11 @@ async def _forward(
 
 def _value(message: Message) -> bytes:
     value = message.value()
-    if not isinstance(value, bytes):
-        raise TypeError("the bare loop takes records with a value only")
-    return value
-
-
-def shaped(event: dict[str, Any]) -> dict[str, object]:
-    """Map a decoded event to Amazon's shape, the fields that there are."""
-    sent: dict[str, object] = {
-        "eventDescription": {
-            "name": event["name"],
-            "conversionType": event["eventType"],
-            "eventSource": event["eventActionSource"].upper(),
-            "eventIngestionMethod": "SERVER_TO_SERVER",
-        },
-        "eventTime": event["timestamp"],
-        "eventId": event["clientDedupeId"],
-        "countryCode": event["countryCode"],
-        "matchKeys": [{"type": key["type"], "values": [key["value"]]} for key in event["matchKeys"]],
-    }
-    for name in ("value", "currencyCode", "unitsSold"):
-        if event[name] is not None:
-            sent[name] = event[name]
-    if consent := event["consent"]:
-        statuses = {name: consent[name] for name in ("amznUserData", "amznAdStorage") if consent[name]}
-        sent["consent"] = {"amazonConsent": statuses}
-    if custom := event["customAttributes"]:
-        sent["customData"] = [{"name": name, "dataType": "STRING", "value": value} for name, value in custom.items()]
-    return sent
-
-
-def body(events: list[dict[str, object]]) -> bytes:
-    """Encode a request; a time is a datetime, as fastavro makes it."""
-    return orjson.dumps({"events": events}, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
+    return value if isinstance(value, bytes) else b""
 
 
 async def _post(session: aiohttp.ClientSession, url: str, body: bytes, slots: asyncio.Semaphore) -> None:
-    async with session.post(url + ACCEPT_PATH, data=body, headers={"Content-Type": "application/json"}) as response:
+    async with session.post(url + ACCEPT_PATH, data=body, headers=JSON) as response:
         await response.read()
         if response.status != 207:
             raise RuntimeError(f"the endpoint answered {response.status}")

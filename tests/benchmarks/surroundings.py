@@ -1,4 +1,4 @@
-"""What both sides of the benchmark stand between: a broker full of samples and an endpoint that takes everything.
+"""What the sides of the benchmarks stand between: a broker full of samples and an endpoint that takes everything.
 
 Each is a process of its own, so that what it costs is on no side's account. The endpoint is bare on purpose: the sandbox's
 checks would be the bottleneck, and the benchmark would measure them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,18 +20,16 @@ from multiprocessing.connection import Connection
 from aiohttp import web
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from connector.avro.encoding import EventEncoder
-from connector.avro.framing import framed
-from connector.avro.schema_file import packaged
-from connector.cli.samples import Fate, samples
 from connector.kafka.embedded import EmbeddedBroker
+from tests.benchmarks.traffic import SCHEMA_IDS, Traffic, records
+from tests.benchmarks.work import ACCEPT_PATH, schema
+from tests.integration.brokers import create_topic
+from tests.integration.kafka.cluster import Cluster
 
-__all__ = ["ACCEPT_PATH", "PARTITIONS", "RECEIVED_PATH", "SCHEMA_ID", "Topic", "endpoint", "filled_broker"]
+__all__ = ["PARTITIONS", "RECEIVED_PATH", "Topic", "endpoint", "filled_broker", "keyed_producer", "received"]
 
-ACCEPT_PATH = "/adsApi/v1/create/events"
 RECEIVED_PATH = "/received"
 """``GET`` gives the number of events accepted since it was last asked."""
-SCHEMA_ID = 1
 PARTITIONS = 24
 """The embedded broker keeps 5 MiB a partition, which is enough (checked after producing)."""
 _START_SECONDS = 120.0
@@ -43,19 +42,27 @@ class Topic:
 
     name: str
     count: int
-    odd: bool
-    """With the samples' odd ones: copies, stale, undecodable and flawed records, and records without a value."""
+    traffic: Traffic
     groups: tuple[str, ...]
     """Each gets a ledger."""
 
 
 @contextmanager
-def filled_broker(topics: tuple[Topic, ...]) -> Iterator[str]:
-    """Run a broker that holds these topics; yield its bootstrap servers."""
-    with _process(_hold, topics) as bootstrap_servers:
+def filled_broker(topics: tuple[Topic, ...], *, embedded: bool = True) -> Iterator[str]:
+    """Run a broker that holds these topics, the embedded one or an Apache Kafka; yield its bootstrap servers."""
+    with _process(_hold, topics) if embedded else _kafka(topics) as bootstrap_servers:
         with _process(_fill, bootstrap_servers, topics):
             pass
         yield bootstrap_servers
+
+
+@contextmanager
+def _kafka(topics: tuple[Topic, ...]) -> Iterator[str]:
+    with Cluster() as cluster:
+        for topic in topics:
+            create_topic(cluster.bootstrap_servers, topic.name, PARTITIONS)
+            create_topic(cluster.bootstrap_servers, f"{topic.name}.dead-letter", PARTITIONS, retention_ms="-1")
+        yield cluster.bootstrap_servers
 
 
 @contextmanager
@@ -80,6 +87,12 @@ def _process(target: Callable[..., None], *arguments: object) -> Iterator[str]:
     finally:
         ours.close()  # which is how it learns that it is over
         process.join()
+
+
+def received(url: str) -> int:
+    """Return how many events the endpoint has accepted since this was last asked."""
+    with urllib.request.urlopen(url + RECEIVED_PATH) as answer:  # noqa: S310 - our own endpoint
+        return int(answer.read())
 
 
 def _wait_for_the_end(pipe: Connection) -> None:
@@ -110,16 +123,17 @@ def _fill(pipe: Connection, bootstrap_servers: str, topics: tuple[Topic, ...]) -
 
 
 def _produce(bootstrap_servers: str, topic: Topic) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "compression.type": "lz4", "linger.ms": 200})
-    encoder = EventEncoder()
-    for number, sample in enumerate(samples(topic.count, time.time_ns() // 1_000_000, odd=topic.odd)):
-        value = None if sample.event is None else framed(SCHEMA_ID, encoder.encode(sample.event))
-        if sample.fate is Fate.UNDECODABLE:
-            value = b"not Avro at all"
-        producer.produce(topic.name, value=value, key=sample.key.encode())
+    producer = keyed_producer(bootstrap_servers)
+    for number, (key, value) in enumerate(records(topic.traffic, topic.count, time.time_ns() // 1_000_000)):
+        producer.produce(topic.name, value=value, key=key)
         if number % 10_000 == 0:
             producer.flush()  # the client's queue holds 100,000
     producer.flush()
+
+
+def keyed_producer(bootstrap_servers: str) -> Producer:
+    """Return a producer for many records."""
+    return Producer({"bootstrap.servers": bootstrap_servers, "compression.type": "lz4", "linger.ms": 200})
 
 
 def _check_nothing_evicted(bootstrap_servers: str, topic: Topic) -> None:
@@ -129,7 +143,7 @@ def _check_nothing_evicted(bootstrap_servers: str, topic: Topic) -> None:
     finally:
         consumer.close()
     if any(low for low, _ in marks) or sum(high for _, high in marks) != topic.count:
-        raise RuntimeError(f"the embedded broker does not hold all of {topic.name}: {marks}")
+        raise RuntimeError(f"the broker does not hold all of {topic.name}: {marks}")
 
 
 # ---- the endpoint
@@ -140,13 +154,15 @@ class _Endpoint:
 
     def __init__(self) -> None:
         self._received = 0
-        self._schema = json.dumps({"schema": json.dumps(packaged("conversion_event.avsc"))})
+        self._schemas = {
+            str(number): json.dumps({"schema": json.dumps(schema(traffic))}) for traffic, number in SCHEMA_IDS.items()
+        }
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=_LARGEST_BODY)
         application.router.add_post(ACCEPT_PATH, self._accept)
         application.router.add_get(RECEIVED_PATH, self._tell)
-        application.router.add_get(f"/schemas/ids/{SCHEMA_ID}", self._tell_schema)
+        application.router.add_get("/schemas/ids/{number}", self._tell_schema)
         return application
 
     async def _accept(self, request: web.Request) -> web.Response:
@@ -158,8 +174,10 @@ class _Endpoint:
         received, self._received = self._received, 0
         return web.json_response(received)
 
-    async def _tell_schema(self, _request: web.Request) -> web.Response:
-        return web.Response(text=self._schema, content_type="application/vnd.schemaregistry.v1+json")
+    async def _tell_schema(self, request: web.Request) -> web.Response:
+        return web.Response(
+            text=self._schemas[request.match_info["number"]], content_type="application/vnd.schemaregistry.v1+json"
+        )
 
 
 @lru_cache

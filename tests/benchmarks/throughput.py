@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +18,12 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.sides import Measured, Task, bare_loop, connector
-from tests.benchmarks.surroundings import RECEIVED_PATH, Topic, endpoint, filled_broker
+from tests.benchmarks.sides import bare_loop, connector
+from tests.benchmarks.surroundings import Topic, endpoint, filled_broker, received
+from tests.benchmarks.traffic import Traffic
+from tests.benchmarks.work import Measured, Task
 
-__all__ = ["Comparison", "compare", "main"]
+__all__ = ["Comparison", "compare", "in_a_process", "main"]
 
 _EVENTS = 150_000
 _ROUNDS = 5
@@ -53,15 +54,18 @@ def compare(
     """Run both sides so many times, after a round that is not counted; raises if a side does not deliver what it should."""
     numbers = range(rounds + warm_up)
     ours, bare, mixed = ([f"{side}-{number}" for number in numbers] for side in ("ours", "bare", "mixed"))
-    topics = (Topic(_CLEAN, events, odd=False, groups=tuple(ours)), Topic(_MIXED, events, odd=True, groups=tuple(mixed)))
+    topics = (
+        Topic(_CLEAN, events, Traffic.CLEAN, groups=tuple(ours)),
+        Topic(_MIXED, events, Traffic.MIXED, groups=tuple(mixed)),
+    )
     say(f"producing twice {events:,} records")
     with filled_broker(topics) as bootstrap_servers, endpoint() as url:
 
         def measure(side: Callable[[Task], Measured], topic: str, group: str) -> Measured:
-            measured = _in_a_process(side, Task(bootstrap_servers, url, topic, group, events, codec))
-            received = _received(url)
-            if topic == _CLEAN and received != events:
-                raise RuntimeError(f"{group}: the endpoint received {received:,} events of {events:,}")
+            measured = in_a_process(side, Task(bootstrap_servers, url, topic, group, events, codec))
+            arrived = received(url)
+            if topic == _CLEAN and arrived != events:
+                raise RuntimeError(f"{group}: the endpoint received {arrived:,} events of {events:,}")
             say(f"{group}: {events / measured.acknowledged_seconds:,.0f} records/s")
             return measured
 
@@ -77,14 +81,10 @@ def compare(
     return Comparison(events, *map(list, counted))
 
 
-def _in_a_process(side: Callable[[Task], Measured], task: Task) -> Measured:
+def in_a_process(side: Callable[[Task], Measured], task: Task) -> Measured:
+    """Run a side in a fresh interpreter."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(side, task).result()
-
-
-def _received(url: str) -> int:
-    with urllib.request.urlopen(url + RECEIVED_PATH) as answer:  # noqa: S310 - our own endpoint
-        return int(answer.read())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

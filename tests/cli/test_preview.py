@@ -27,6 +27,7 @@ from tests.mapping.support import CONTRACT, EXAMPLES, ORDER, TILL, Record, examp
 from tests.mapping.test_decoding import value_of
 from tests.records import AT_MS
 
+OURS = Path(__file__).parents[2] / "schemas/conversion_event.avsc"
 ENVIRONMENT = {"MAPPING_FILE": str(EXAMPLES / "order.toml"), "AMAZON_REGION": "EU"}
 
 
@@ -287,6 +288,30 @@ def test_what_is_missing_is_told(
     assert says in capsys.readouterr().err
 
 
+def test_a_schema_of_its_own_without_a_mapping_file_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, order(1), order(2), order(3))
+    assert run(monkeypatch, {"AMAZON_REGION": "EU"}, "preview", "--file", str(file)) == 1
+    output = capsys.readouterr().out
+    assert output.count("missing-field: name:") == 1
+    assert output.count("as above") == 2
+    assert "There is no mapping file" in output
+    assert "set MAPPING_FILE" in output
+    assert run(monkeypatch, ENVIRONMENT, "preview", "--file", str(file)) == 0
+    assert "mapping file" not in capsys.readouterr().out
+
+
+def test_nothing_to_show_is_said_without_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, ENVIRONMENT, "preview", "--file", str(written(tmp_path))) == 0
+    output = capsys.readouterr().out
+    assert "No record was found" in output
+    assert "verdict" not in output
+    assert "ledger" not in output
+
+
 def test_a_file_that_is_no_container_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,6 +349,15 @@ def test_lint_needs_no_network_and_says_what_run_would(
     output = capsys.readouterr().err
     assert "mapping[0].fields.unitSold  is no input; did you mean unitsSold?" in output
     assert "AMAZON_API must be ads-v1 or events-v1" in output
+
+
+def test_lint_without_a_mapping_file_looks_for_the_inputs_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, {"AMAZON_REGION": "EU"}, "lint", "--schema", str(EXAMPLES / "order.avsc")) == 2
+    assert "(com.shop.orders.Order) has no name, eventType, " in capsys.readouterr().err
+    assert run(monkeypatch, {"AMAZON_REGION": "EU"}, "lint", "--schema", str(OURS)) == 0
+    assert "has every required input\nSettings and schema are right." in capsys.readouterr().out
 
 
 def test_lint_refuses_a_mapping_that_is_for_no_record_of_the_schema(

@@ -78,19 +78,21 @@ def _values_schema() -> dict[str, Any]:
     text, flag = {"type": "string"}, {"type": "boolean"}
     anything, texts = {"type": "object"}, {"type": "object", "additionalProperties": {"type": "string"}}
     things = {"type": "array", "items": anything}
-    variable = {"type": "object", "properties": {"name": _like(r"[A-Za-z_][A-Za-z0-9_]*")}, "required": ["name"]}
+    named = {"name": _like(r"[A-Za-z_][A-Za-z0-9_]*"), "value": text}
+    variable = {"type": "object", "properties": named, "required": ["name"]}
+    volume = anything | {"properties": {"name": _like(_NAME)}, "required": ["name"]}
     plain = [one for one in SETTINGS if not one.secret and not one.name.endswith(FAMILY) and one.name != "MAPPING"]
     families = [one.name.removesuffix(FAMILY) for one in SETTINGS if one.name.endswith(FAMILY)]
     in_files = [*(one.name for one in SETTINGS if one.secret), *sorted(IN_FILES_TOO)]
     from_secret = _values(secret=_like(_NAME), key=_like(r"[-._a-zA-Z0-9]+")) | {"required": ["secret", "key"]}
-    return {
+    schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart amazon-conversions-connector",
         "description": "Made by python -m tests.deploy.generated from connector.config.",
         **_values(
             **{"global": anything},
             image=_values(
-                repository=_like(r"\S+"),
+                repository=_like(r"([^\s@]+/)?[^\s@/:]+"),  # its tag is another value
                 tag=_like(r"|[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"),
                 digest=_like(r"|sha256:[0-9a-f]{64}"),
                 pullPolicy={"enum": ["Always", "IfNotPresent", "Never"]},
@@ -110,7 +112,7 @@ def _values_schema() -> dict[str, Any]:
             },
             mapping=text,
             extraEnv={"type": "array", "items": variable},
-            extraVolumes=things,
+            extraVolumes={"type": "array", "items": volume},
             extraVolumeMounts=things,
             staticMembership=flag,
             serviceAccount=_values(create=flag, name=_like(f"|{_NAME}"), annotations=texts),
@@ -137,8 +139,18 @@ def _values_schema() -> dict[str, Any]:
                 authentication=_like(f"|{_NAME}"),
             ),
         ),
-        "required": ["settings"],
     }
+    _require(schema, YAML(typ="safe").load(CHART / "values.yaml"))
+    schema["required"] = ["settings", *schema["required"]]
+    return schema
+
+
+def _require(schema: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Refuse ``null`` for what has a default: Helm would remove the value, and the chart could not go on."""
+    schema.setdefault("required", [name for name, default in defaults.items() if default])
+    for name, default in defaults.items():
+        if isinstance(default, dict) and "properties" in schema["properties"][name]:
+            _require(schema["properties"][name], default)
 
 
 _WITHOUT_USER = {"type": "string", "not": {"pattern": "://[^/]*@"}}

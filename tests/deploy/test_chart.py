@@ -120,6 +120,12 @@ def _made(directory: Path, example: str, **changes: Any) -> tuple[dict[str, Any]
     )
 
 
+def _plain_values() -> dict[str, Any]:
+    """Return the values of the plain example with the chart's own, as Helm joins them."""
+    example = _safe().load(generated.CHECKOUT / "deploy/helm/examples/plain.yaml")
+    return {**_safe().load(generated.CHART / "values.yaml"), **example}
+
+
 def _changed(directory: Path, example: str, changes: dict[str, Any]) -> Path:
     values = _safe().load(generated.CHECKOUT / f"deploy/helm/examples/{example}.yaml")
     for name, value in changes.items():
@@ -381,6 +387,22 @@ def test_network_policy_opens_the_port_of_every_address(tmp_path: Path, changes:
             "resources.requests.memory 1.5G is above the limit 512Mi",
         ),
         ("monitored", {"settings": {"KAFKA_BOOTSTRAP_SERVERS": "kafka:70000"}}, "has the port 70000"),
+        ("plain", {"extraEnv": [{"name": "LISTEN_PORT", "value": "9000"}]}, "set settings.LISTEN_PORT instead"),
+        ("plain", {"extraEnv": [{"name": "TZ", "value": 1}]}, "/extraEnv/0/value"),
+        ("plain", {"extraVolumes": [{"name": "secrets", "emptyDir": {}}]}, "extraVolumes has a volume secrets"),
+        ("keda", {"replicas": 0}, "replicas is 0, but with keda.enabled"),
+        (
+            "keda",
+            {"settings": {"KAFKA_SECURITY_PROTOCOL": "sasl_ssl"}, "keda": {"authentication": ""}},
+            "keda.authentication is missing",
+        ),
+        (
+            "keda",
+            {"settings": {"KAFKA_TOKEN_SOURCE": "aws-msk-iam"}, "keda": {"authentication": ""}},
+            "keda.authentication is missing",
+        ),
+        ("plain", {"keda": None}, "missing property 'keda'"),
+        ("plain", {"image": {"pullPolicy": None}}, "missing property 'pullPolicy'"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_by_their_names(
@@ -392,6 +414,27 @@ def test_values_that_contradict_each_other_are_refused_by_their_names(
 
     assert ended.returncode != 0
     assert said in ended.stderr
+
+
+@pytest.mark.parametrize("release", ["9conversions", "eu.conversions"])
+def test_release_whose_name_no_service_may_have_is_refused_where_one_is_made(release: str) -> None:
+    for example, refused in (("static-membership", True), ("plain", False)):
+        values = generated.CHECKOUT / f"deploy/helm/examples/{example}.yaml"
+        command = [tools.helm(), "template", release, str(generated.CHART), "--values", str(values)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+        assert ("choose another name for the release" in ended.stderr) is refused
+        assert (ended.returncode != 0) is refused
+
+
+def test_settings_that_the_chart_reads_are_not_taken_from_the_other_environment() -> None:
+    helpers = (generated.CHART / "templates/_helpers.tpl").read_text("utf-8")
+    (refused,) = re.findall(r"\$read := list ((?:\"[A-Z_]+\" ?)+)", helpers)
+    templates = "".join(path.read_text("utf-8") for path in (generated.CHART / "templates").glob("*"))
+    names = set(re.findall(r"settings\.([A-Z_]+)", templates))
+
+    # What is only told apart as given or not may come from there too.
+    assert names - {"MAPPING_FILE", "SCHEMA_REGISTRY_URL"} <= set(re.findall(r"[A-Z_]+", refused))
 
 
 def test_memory_is_that_of_the_window_in_the_image(tmp_path: Path) -> None:
@@ -447,6 +490,8 @@ def test_logins_of_keda_are_what_keda_takes() -> None:
         ("settings", "AMAZON_REGION", "eu", True),
         ("settings", "AMAZON_REGION", "", True),
         ("image", "digest", "sha256:short", False),
+        ("image", "repository", "registry.example.com:5000/ads/connector", True),
+        ("image", "repository", "registry.example.com/connector:1.0", False),
         ("image", "pullPolicy", "Sometimes", False),
         ("networkPolicy", "extraPorts", [0], False),
         ("networkPolicy", "extraPorts", [65_536], False),
@@ -462,8 +507,8 @@ def test_logins_of_keda_are_what_keda_takes() -> None:
 def test_values_are_refused_where_the_connector_would_refuse_them_or_they_would_show_a_secret(
     section: str, name: str, value: object, accepted: bool
 ) -> None:
-    values = _safe().load(generated.CHECKOUT / "deploy/helm/examples/plain.yaml")
-    values.setdefault(section, {})[name] = value
+    values = _plain_values()
+    values[section][name] = value
     validator = jsonschema.Draft7Validator(_safe().load(generated.CHART / "values.schema.json"))
 
     assert validator.is_valid(values) is accepted
@@ -471,7 +516,7 @@ def test_values_are_refused_where_the_connector_would_refuse_them_or_they_would_
 
 @pytest.mark.parametrize(("replicas", "accepted"), [(0, True), (1, True), (-1, False), ("2", False)])
 def test_replicas_may_be_none(replicas: object, accepted: bool) -> None:
-    values = _safe().load(generated.CHECKOUT / "deploy/helm/examples/plain.yaml") | {"replicas": replicas}
+    values = _plain_values() | {"replicas": replicas}
     validator = jsonschema.Draft7Validator(_safe().load(generated.CHART / "values.schema.json"))
 
     assert validator.is_valid(values) is accepted

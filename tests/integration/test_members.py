@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from tests.integration.events import event, now_ms
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
 from tests.integration.ordeals import chaos, driver
-from tests.integration.ordeals.group import PROTOCOLS, Group
+from tests.integration.ordeals.group import PROTOCOLS
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
@@ -143,23 +142,8 @@ def test_member_that_its_coordinator_alone_does_not_hear_stops_sending_and_anoth
 ) -> None:
     with driver.groups(three_nodes, tmp_path, PROTOCOLS) as groups:
         driver.begin(groups, link)
-        for group in groups:
-            node, cut = chaos.coordinator_of(group), group.members[-1]
-            began = now_ms()
-            group.struck("cut off from the coordinator alone")
-            link.cut(node=node)
-            eventually(lambda group=group: len(group.members[0].works_on()) == group.partitions, "the other takes over", 60)  # type: ignore[misc]
-            taken_over = now_ms()
-            group.flows()  # for longer than a session
-            eventually(lambda cut=cut: cut.page("/readyz")[0] == 503, "it is not ready", 30)  # type: ignore[misc]
-            # Beginning anew waits some seconds for the answer to the last commit, which never comes here.
-            eventually(lambda cut=cut: cut.works_on() == frozenset(), "what it had counts as lost", 20)  # type: ignore[misc]
-            link.restore()
-            group.flows()
-            group.until_shared()
-            group.interrupted(began, now_ms())
-            again = [line for line in _accepted_again(group) if line["arrival"] > taken_over + _IN_FLIGHT_MS]
-            assert again == [], "what is sent twice was in flight when the other took over"
+
+        chaos.cut_off_from_coordinators(link, groups)
 
         for group in groups:
             driver.settle(group)
@@ -190,23 +174,8 @@ def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_
             driver.settle(group)
 
 
-_IN_FLIGHT_MS = 3_000
-"""A request that was out when the other took over, on a loaded machine."""
-
-
 def _unheard(member: ConnectorProcess) -> bool:
     metrics = member.metrics()
     return member.page("/readyz")[0] == 503 and (
         metrics['connector_paused{reason="coordinator"}'] > 0 or metrics['connector_paused{reason="restoring"}'] > 0
     )
-
-
-def _accepted_again(group: Group) -> list[dict[str, Any]]:
-    """Return the second and later acceptances of each id."""
-    seen: set[str] = set()
-    again = []
-    for line in sorted(group.sandbox.record(), key=lambda line: int(line["arrival"])):
-        if line["verdict"] == "accepted":
-            again += [line] if line["id"] in seen else []
-            seen.add(line["id"])
-    return again

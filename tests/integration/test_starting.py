@@ -16,7 +16,8 @@ def test_source_topic_that_does_not_exist_is_waited_for(world: World) -> None:
     connector = world.connector()
     sentence = f"source topic {world.topic} does not exist (or may not be described)"
     connector.until_said("waiting", message=sentence)
-    assert connector.page("/readyz") == (503, sentence + "\n")
+    remedy = "create it, grant Describe on it, or correct KAFKA_TOPIC"
+    assert connector.page("/readyz") == (503, f"{sentence}: {remedy}\n")
     assert connector.page("/livez") == (200, "live\n")
 
     world.create_topic()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connector.avro.writer_schema import parse
-from connector.cli.findings import State, mapping_findings
+from connector.cli.findings import State, schema_findings
 from connector.mapping.file import MappingFile
 from connector.mapping.plan import problems_in
 from tests.mapping.support import read_file
@@ -191,7 +191,7 @@ def test_a_mapping_whose_every_match_key_is_missing_is_wrong() -> None:
 
 
 def test_lint_and_check_show_what_never_works() -> None:
-    findings: list[Any] = list(mapping_findings(file(value="iso"), [SCHEMA], "order.avsc"))
+    findings: list[Any] = list(schema_findings(file(value="iso"), [SCHEMA], "order.avsc"))
 
     assert [(each.state, each.message) for each in findings] == [
         (State.WRONG, "value: in order.avsc (Order), iso is a text, where a number is needed: write number(iso)")

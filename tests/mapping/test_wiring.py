@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from connector.assembly import decoder_for, ledger_policy, read_settings
-from connector.cli.findings import Finding, State, mapping_findings
+from connector.cli.findings import Finding, State, schema_findings
 from connector.errors import SettingsError
+from tests.avro.samples import ours, with_field
 from tests.mapping.support import EXAMPLES, Record, example, read_file
 from tests.mapping.support import TILL as TILL_EVENT
 from tests.mapping.test_decoding import value_of
@@ -108,18 +109,37 @@ def test_the_decoder_of_settings_maps_and_counts() -> None:
 def test_check_holds_the_file_against_a_schema() -> None:
     text, schema = example("order")
     file = read_file(text)
-    assert list(mapping_findings(file, [schema], "order.avsc")) == [
+    assert list(schema_findings(file, [schema], "order.avsc")) == [
         Finding(State.RIGHT, "mapping", "every path is in order.avsc")
     ]
     lacking = without(without(schema, "orderId"), "customer", "phone")
-    assert list(mapping_findings(file, [lacking], "order.avsc")) == [
+    assert list(schema_findings(file, [lacking], "order.avsc")) == [
         Finding(State.WRONG, "mapping", "clientDedupeId: orderId is not in order.avsc (com.shop.orders.Order)"),
         Finding(State.NOTE, "mapping", "PHONE: customer.phone is not in order.avsc (com.shop.orders.Order)"),
     ]
-    assert list(mapping_findings(file, [schema | {"name": "Refund"}], "order.avsc")) == [
+    assert list(schema_findings(file, [schema | {"name": "Refund"}], "order.avsc")) == [
         Finding(
             State.NOTE,
             "mapping",
             "no mapping is for order.avsc (com.shop.orders.Refund): each of its records is a dead letter (unmapped)",
         )
     ]
+
+
+def test_without_a_file_check_looks_for_the_required_inputs_by_name_and_by_alias() -> None:
+    assert list(schema_findings(None, [ours()], "schema 1")) == [
+        Finding(State.RIGHT, "schema", "schema 1 (ads.conversions.ConversionEvent) has every required input")
+    ]
+    by_alias = with_field("timestamp", name="eventTime")
+    assert [each.state for each in schema_findings(None, [by_alias], "schema 1")] == [State.RIGHT]
+    lacking = Finding(
+        State.WRONG,
+        "schema",
+        "schema 1 (ads.conversions.ConversionEvent) has no countryCode: each of its records is a dead letter "
+        "(missing-field) unless a mapping file says where they are; set MAPPING_FILE",
+    )
+    without_country = ours() | {"fields": [each for each in ours()["fields"] if each["name"] != "countryCode"]}
+    assert list(schema_findings(None, [without_country], "schema 1")) == [lacking]
+    second = {"type": "record", "name": "Refund", "fields": [{"name": "id", "type": "string"}]}
+    both = list(schema_findings(None, [[second, ours()]], "schema 1"))
+    assert [each.state for each in both] == [State.NOTE, State.RIGHT]

@@ -20,7 +20,7 @@ from connector.amazon.ads_v1 import AdsV1
 from connector.amazon.client import AmazonSink
 from connector.amazon.tokens import Credentials
 from connector.avro.decoding import EventDecoder
-from connector.avro.framing import Framing, Located
+from connector.avro.framing import Framing, Located, schema_id
 from connector.avro.registry import Registry
 from connector.avro.schema_file import packaged
 from connector.codec import BatchCodec, NativeCodec
@@ -155,6 +155,16 @@ class _Cursed(EventDecoder):
         _raise_if_cursed(record.value())
         return super().decode(record, waited)
 
+    def _plan_for(self, name: bytes, waited: float) -> Any:
+        """Ask the registry as always, and work out what follows from its answer once for all members."""
+        definitions = self._schemas.definitions(schema_id(name, self._framing), waited)
+        if name not in _plans():
+            knowing = copy(self)
+            knowing._schemas, knowing._plans = cast("Any", SimpleNamespace(definitions=lambda *_: definitions)), _plans()
+            EventDecoder._plan_for(knowing, name, waited)
+        self._plans[name] = _plans()[name]
+        return self._plans[name]
+
     def located(self, record: Record, value: bytes) -> Located:
         _raise_if_cursed(value)
         return super().located(record, value)
@@ -182,6 +192,12 @@ def _codec(terms: dict[str, Any]) -> NativeCodec:
     if layout not in _codecs():
         _codecs()[layout] = make(terms)
     return _codecs()[layout]
+
+
+@cache
+def _plans() -> dict[bytes, Any]:
+    """How to read values of each schema that the registry has."""
+    return {}
 
 
 @cache

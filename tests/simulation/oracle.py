@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -138,6 +139,12 @@ class Part:
     """Of the ledger as it knows it: by its restore, and by its own entries since."""
     cut_short: bool = False
     """It was told of an entry of its own below that, and has not begun anew yet."""
+
+
+@lru_cache(1_000)
+def _decoded(value: bytes) -> ledger_entry.LedgerEntry:
+    """Decode an entry, to look at and not to change."""
+    return ledger_entry.decode(value)
 
 
 def _rests_on(commit: Commit) -> int:
@@ -464,7 +471,7 @@ class Oracle(Observer):
         return [row for row in rows if not begun or row.timestamp_ms < min(begun)]
 
     def _is_of_us(self, stored: Stored) -> bool:
-        header = ledger_entry.decode(stored.value() or b"").header
+        header = _decoded(stored.value() or b"").header
         return (header.source_topic_id, header.destination) == (self._topic_id, DESTINATION)
 
     def _has_fate(self, row: Row) -> bool:
@@ -678,7 +685,7 @@ class Oracle(Observer):
             self._letter_written(stored)
 
     def _entry_written(self, stored: Stored) -> None:
-        entry = ledger_entry.decode(stored.value() or b"")
+        entry = _decoded(stored.value() or b"")
         if entry.header.destination != DESTINATION or entry.header.source_topic_id != self._topic_id:
             return  # of an earlier life
         self.check(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import queue
 import threading
 from collections import deque
@@ -184,31 +185,21 @@ def _running() -> _Thread:
     return _Thread.running
 
 
-class _Selector:
-    """Stands where a loop waits for sockets: it lets time pass instead."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("a dead end: nothing is scheduled, and somebody waits")
-        if timeout > 0:
-            self._loop.jump()
-        return []
-
-    def close(self) -> None:
-        """Nothing is open."""
+_MANY_TIMERS: Final = 100
+_INSTANT_SECONDS: Final = 1e-9
+"""Two moments that are no further apart are one."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop without sockets, on virtual time."""
 
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    _timer_cancelled_count: int
+
     def __init__(self) -> None:
         super().__init__()
         self._seconds = 0.0
-        self._selector = _Selector(self)
-        self._clock_resolution = 1e-9
         self._busy: dict[Executor, int] = {}
         self._queued: dict[Executor, deque[Callable[[], None]]] = {}
         self.failed: Callable[[BaseException], None] = self._give_up
@@ -218,12 +209,51 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Return the virtual second."""
         return self._seconds
 
-    def jump(self) -> None:
-        """Let time pass until something is due."""
-        self._seconds = max(self._seconds, self._scheduled[0].when())  # type: ignore[attr-defined]  # asyncio's own heap
+    def call_at(  # type: ignore[override]  # typeshed has it generic
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Do as asyncio does, without its looks at what is forbidden."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
-    def _process_events(self, event_list: object) -> None:
-        """There are none: asyncio asks for this."""
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Do as asyncio does, without its looks at what is forbidden."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def _run_once(self) -> None:
+        """Do as asyncio does, but with no sockets to look at: let time pass instead."""
+        ready = self._ready
+        self._drop_cancelled_timers()
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not self._scheduled:
+                raise RuntimeError("a dead end: nothing is scheduled, and somebody waits")
+            self._seconds = max(self._seconds, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        timers, end = self._scheduled, self._seconds + _INSTANT_SECONDS
+        while timers and timers[0]._when < end:  # type: ignore[attr-defined]
+            timer = heapq.heappop(timers)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _drop_cancelled_timers(self) -> None:
+        """Drop those that come first, or all where they are many: so asyncio's heap keeps its order, also of equal times."""
+        timers = self._scheduled
+        if len(timers) > _MANY_TIMERS and 2 * self._timer_cancelled_count > len(timers):
+            self._scheduled = [timer for timer in timers if not timer._cancelled]
+            heapq.heapify(self._scheduled)
+            self._timer_cancelled_count = 0
+        while self._scheduled and self._scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
 
     def _write_to_self(self) -> None:
         """Nothing sleeps: asyncio asks for this."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
@@ -27,6 +28,7 @@ __all__ = [
     "bring_back",
     "churn",
     "cut_off",
+    "cut_off_from_coordinators",
     "freeze",
     "kill_coordinators",
     "kill_leaders",
@@ -116,6 +118,48 @@ def cut_off(link: Link, groups: Sequence[Group], seconds: float, *, reset: bool)
         group.until_shared()
         # What it had when it was cut off may have been given away until it was told, which it was by now.
         group.interrupted(began, now_ms())
+
+
+def cut_off_from_coordinators(link: Link, groups: Sequence[Group], times: int = 1) -> None:
+    """Cut each group's last member, which came by the link, from its coordinator alone, until another has taken over.
+
+    The other brokers answer it all the time, and so does Amazon: it must stop sending by itself.
+    """
+    for group in [group for _ in range(times) for group in groups]:
+        node, (other, cut) = coordinator_of(group), group.members
+        began = now_ms()
+        strike([group], f"cut from coordinator {node} alone")
+        link.cut(node=node)
+        eventually(lambda group=group, other=other: len(other.works_on()) == group.partitions, "the other takes over", 60)  # type: ignore[misc]
+        taken_over = now_ms()
+        group.flows()  # for longer than a session
+        eventually(lambda cut=cut: cut.page("/readyz")[0] == 503, "it is not ready", 30)  # type: ignore[misc]
+        # Beginning anew waits some seconds for the answer to the last commit, which never comes here.
+        eventually(lambda cut=cut: cut.works_on() == frozenset(), "what it had counts as lost", 20)  # type: ignore[misc]
+        link.restore()
+        group.flows()
+        group.until_shared()
+        group.interrupted(began, now_ms())
+        again = [line for line in _accepted_again(group) if line["arrival"] > taken_over + _IN_FLIGHT_MS]
+        late = [(line["id"], line["arrival"] - taken_over) for line in again]
+        assert late == [], (
+            f"{group.protocol}: what is sent twice was in flight when the other took over, not ms later: {late}"
+        )
+
+
+_IN_FLIGHT_MS = 3_000
+"""A request that was out when the other took over, on a loaded machine."""
+
+
+def _accepted_again(group: Group) -> list[dict[str, Any]]:
+    """Return the second and later acceptances of each id."""
+    seen: set[str] = set()
+    again = []
+    for line in sorted(group.sandbox.record(), key=lambda line: int(line["arrival"])):
+        if line["verdict"] == "accepted":
+            again += [line] if line["id"] in seen else []
+            seen.add(line["id"])
+    return again
 
 
 def bring_back(cluster: Cluster, number: int) -> None:
@@ -215,5 +259,6 @@ ORDEALS = {
     "churn": Ordeal(lambda _, __, groups, seed: churn(groups, seconds=300, most=6, seed=seed)),
     "sleep": Ordeal(lambda _, __, groups, ___: freeze(groups), SLEEPERS),
     "cut": Ordeal(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=False), linked=True),
+    "cut-coordinator": Ordeal(lambda _, link, groups, __: cut_off_from_coordinators(link, groups, times=3), linked=True),
     "cut-reset": Ordeal(lambda _, link, groups, __: cut_off(link, groups, seconds=60, reset=True), linked=True),
 }

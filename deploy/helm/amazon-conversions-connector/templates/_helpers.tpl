@@ -66,7 +66,9 @@ native part, in which a key takes up to 24 bytes while a table grows; without it
 {{- range $name, $_ := $values.secretFiles }}{{ $ours = concat $ours (list $name (printf "%s_FILE" $name)) }}{{ end }}
 {{- if $values.mapping }}{{ $ours = concat $ours (list "MAPPING_FILE" "MAPPING") }}{{ end }}
 {{- if $values.staticMembership }}{{ $ours = append $ours "KAFKA_GROUP_INSTANCE_ID" }}{{ end }}
+{{- $read := list "BUFFER_MAX_BYTES" "CODEC" "DRAIN_TIMEOUT" "KAFKA_BOOTSTRAP_SERVERS" "KAFKA_GROUP_ID" "KAFKA_GROUP_INSTANCE_ID" "KAFKA_SECURITY_PROTOCOL" "KAFKA_TOKEN_SOURCE" "KAFKA_TOPIC" "LISTEN_HOST" "LISTEN_PORT" "MAX_EVENT_AGE" "SCHEMA_REGISTRY_TYPE" }}
 {{- range $values.extraEnv }}
+{{- if and (has .name $read) (not (has .name $ours)) }}{{ fail (printf "extraEnv names %s, which the chart reads too: set settings.%s instead" .name .name) }}{{ end }}
 {{- if has .name $ours }}{{ fail (printf "extraEnv names %s, which is set already by settings, secretFiles, mapping, staticMembership or extraEnv" .name) }}{{ end }}
 {{- $ours = append $ours .name }}
 {{- end }}
@@ -85,6 +87,13 @@ native part, in which a key takes up to 24 bytes while a table grows; without it
 {{- if gt (include "connector.bytes" . | float64) (include "connector.bytes" $limit | float64) }}{{ fail (printf "resources.requests.memory %v is above the limit %s: raise resources.memoryLimit" . $limit) }}{{ end }}
 {{- end }}
 {{- if and $values.keda.enabled (gt (int64 $values.keda.minReplicas) (int64 $values.keda.maxReplicas)) }}{{ fail (printf "keda.minReplicas %d is above keda.maxReplicas %d" (int64 $values.keda.minReplicas) (int64 $values.keda.maxReplicas)) }}{{ end }}
+{{- if and $values.keda.enabled (eq (int64 $values.replicas) 0) }}{{ fail "replicas is 0, but with keda.enabled KEDA runs at least keda.minReplicas: set keda.enabled: false, or remove replicas and annotate the ScaledObject with autoscaling.keda.sh/paused-replicas: \"0\"" }}{{ end }}
+{{- $plain := and (eq (upper ($values.settings.KAFKA_SECURITY_PROTOCOL | default "PLAINTEXT")) "PLAINTEXT") (not $values.settings.KAFKA_TOKEN_SOURCE) }}
+{{- if and $values.keda.enabled (not $plain) (not $values.keda.authentication) (not $values.keda.metadata) }}{{ fail "keda.authentication is missing: KEDA asks the brokers for the lag, and they want TLS or a login. Name a TriggerAuthentication (deploy/keda/authentication.yaml has some), or set keda.metadata" }}{{ end }}
+{{- if and $values.staticMembership (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "connector.name" .))) }}{{ fail (printf "staticMembership makes a Service named %s, and a Service's name may not begin with a digit or hold a dot: choose another name for the release" (include "connector.name" .)) }}{{ end }}
+{{- range $values.extraVolumes }}
+{{- if or (and (eq .name "secrets") $values.secretFiles) (and (eq .name "mapping") $values.mapping) }}{{ fail (printf "extraVolumes has a volume %s, and so has the chart: give yours another name" .name) }}{{ end }}
+{{- end }}
 {{- if and $values.networkPolicy.enabled $values.secretFiles.AMAZON_PROXY (not $values.networkPolicy.proxyPort) }}{{ fail "networkPolicy.proxyPort is missing: set it to the port of AMAZON_PROXY, which is in a Secret" }}{{ end }}
 {{- if and $values.prometheusRule.enabled (not $values.podMonitor.enabled) }}{{ fail "prometheusRule.enabled needs podMonitor.enabled, whose job the alerts are about; with another scrape load deploy/prometheus/rules.yml" }}{{ end }}
 {{- end }}
