@@ -29,6 +29,8 @@ _SECONDS = 3.0
 _MOST_BYTES = 16_000_000
 """A document of a replica with a thousand partitions has less than one."""
 _MOST_AT_ONCE = 32
+_WIDE = 140
+"""Columns of a frame that no terminal shows, such as in a file: enough for the words of each table."""
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +48,11 @@ def set_up(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Show frames until Ctrl-C, or one; return 1 if no replica answers the only one."""
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in environ:
+        console.width = _WIDE
     opener = build_opener(ProxyHandler({}))
     if arguments.once or not console.is_terminal:
         replicas = _asked(opener, arguments.urls)

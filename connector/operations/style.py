@@ -52,7 +52,7 @@ section.state{color:var(--text)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:14px;margin:0 0 14px}
 .tiles div{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:10px 16px}
 dt{color:var(--quiet);font-size:.85rem}
-.tiles dd{margin:0;font-size:1.5rem;font-weight:600;white-space:nowrap}
+.tiles dd{margin:0;font-size:1.5rem;font-weight:600;text-wrap:balance}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:0 14px}
 .pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:18px 24px}
 figure{margin:0;min-width:0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -34,7 +35,7 @@ async def _replica(status: Callable[[], Mapping[str, Any]]) -> AsyncIterator[str
 async def _top(*arguments: str) -> int:
     """Run the command beside the loop that answers it."""
     found = parser(["top"]).parse_args(["top", *arguments])
-    return await asyncio.to_thread(top.run, found, {})
+    return await asyncio.to_thread(top.run, found, os.environ)
 
 
 def _free_port() -> int:
@@ -52,6 +53,19 @@ def _row(shown: str, first: str) -> list[str]:
     """Return the cells of the line that begins with a text."""
     (line,) = [line for line in shown.splitlines() if line.strip().startswith(first)]
     return re.split(r"\s{2,}", line.strip())
+
+
+async def test_frame_in_a_file_is_wide_enough_for_its_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    async with _replica(document) as url:
+        assert await _top(url) == 0
+
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 140
+    for words in ("delivered/s", "dead letters", "last success", "already resolved"):
+        assert words in shown
 
 
 async def test_replicas_are_shown_side_by_side_and_summed(capsys: pytest.CaptureFixture[str]) -> None:

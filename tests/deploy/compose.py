@@ -99,7 +99,8 @@ def play(
     with contextlib.ExitStack() as ends:
 
         def kept(running: Running) -> Running:
-            ends.callback(running.kill)
+            ends.callback(running.wait, patience(_SECONDS))
+            ends.callback(running.kill)  # before it is waited for
             return running
 
         stand_in = kept(started("sandbox"))

@@ -29,7 +29,6 @@ from tests.cache import kept
 from tests.deploy import compose
 from tests.deploy.dockerfile import Ignore, Instruction, Stage, Unsupported, stages
 from tests.integration.kafka.cluster import Cluster
-from tests.patience import patience
 
 __all__ = ["Image", "built", "main"]
 
@@ -244,7 +243,6 @@ class _Container:
 
     def kill(self) -> None:
         self._process.kill()  # and the kernel everything in its namespace
-        self._process.wait(patience(30))
 
 
 def _expect(fulfilled: object, what: str, said: str = "") -> None:

@@ -31,7 +31,6 @@ def _start(arguments: Sequence[str], environment: Mapping[str, str], output: Pat
             env={"PATH": os.environ["PATH"], **environment},
             stdin=subprocess.DEVNULL,
             stdout=written,
-            stderr=subprocess.DEVNULL,
         )
 
 

@@ -159,6 +159,8 @@ _MEASURE = """<!doctype html><body style="margin:0"><iframe style="border:0;widt
   document.body.dataset.state = seen.querySelector("#state h2").textContent
   document.body.dataset.background = getComputedStyle(seen.body).backgroundColor
   const paths = [...seen.querySelectorAll("svg path")]
+  const tiles = [...seen.querySelectorAll(".tiles div")]
+  document.body.dataset.cut = tiles.filter(it => it.scrollWidth > it.clientWidth).length
   document.body.dataset.drawn = paths.filter(it => it.getBoundingClientRect().width > 50).length
 }}</script></body>"""
 """A window of a browser is at least 500 pixels wide, so the page is put into a frame of the width wanted."""
@@ -173,7 +175,7 @@ def _browser() -> str:
 
 @pytest.mark.parametrize(
     ("name", "width", "scheme", "background"),
-    [("wide-light", 1280, 1, "rgb(246, 247, 249)"), ("narrow-dark", 360, 0, "rgb(20, 23, 27)")],
+    [("wide-light", 1000, 1, "rgb(246, 247, 249)"), ("narrow-dark", 360, 0, "rgb(20, 23, 27)")],
 )
 def test_browser_shows_the_page_within_its_width(
     tmp_path: Path, name: str, width: int, scheme: int, background: str
@@ -195,6 +197,7 @@ def test_browser_shows_the_page_within_its_width(
 
     assert ended.returncode == 0, ended.stderr
     assert found.get("widths") == f"{width},{width}", "it is wider than its window"
+    assert found["cut"] == "0", "a figure is wider than its tile"
     assert found["state"] == ("Not ready" if name == "narrow-dark" else "Right")
     assert found["background"] == background
     assert int(found["drawn"]) >= 8
