@@ -95,8 +95,8 @@ def _is_nothing(text: str, name: bool) -> bool:
 
 
 _SIMPLE: Final = re.compile(r"\+?[A-Za-z1-9][A-Za-z0-9 .:()À-ÖØ-öø-ÿ-]*(?:@[A-Za-z0-9.-]+)?").fullmatch
-"""Most names, e-mail addresses and telephone numbers. None of these characters begins an encoding, a
-template or an odd spelling, so such a text is looked up as it is."""
+"""Most names, e-mail addresses and telephone numbers. None of these characters begins an encoding,
+a template or an odd spelling, so such a text is looked up as it is."""
 
 _LONGEST: Final = 256
 """Maximum length in characters of a text that is examined: what stands for nothing is short. Bounds
@@ -271,7 +271,8 @@ _NO_DATE: Final = (
     for time in ("", *(f"{gap}00:00:00{rest}" for gap in "t " for rest in ("", "z", ".000", ".000z", "+00:00", ".0000000")))
 )
 _NO_NUMBER: Final = (*(str(2**bits - 1) for bits in (31, 32, 63, 64)), "2147483648", "9223372036854775808")
-"""The largest numbers of 32 and 64 bits, and the smallest without their sign, which overflows leave behind."""
+"""The largest numbers of 32 and 64 bits, and the smallest without their sign, which overflows leave
+behind."""
 """The first moment of Unix and of .NET, and other first and last days of databases and
 spreadsheets, which stand for no time."""
 

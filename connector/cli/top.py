@@ -30,7 +30,8 @@ _MOST_BYTES = 16_000_000
 """A document of a replica with a thousand partitions has less than one."""
 _MOST_AT_ONCE = 32
 _WIDE = 140
-"""Columns of a frame that no terminal shows, such as in a file: enough for the words of each table."""
+"""Columns of a frame that no terminal shows, such as in a file: enough for the words of each
+table."""
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
