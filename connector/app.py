@@ -63,8 +63,8 @@ _SCHEMAS_SHOWN = 10
 _TOPIC_AGAIN_SECONDS = 2.0
 """Pause between two looks for the brokers and the source topics."""
 _TOPIC_LOOKS = 30
-"""A source topic that so many looks in a row, a minute's, have not found needs an operator. One that
-is made together with the connector is there by then."""
+"""A source topic that so many looks in a row, a minute's, have not found needs an operator. One
+that is made together with the connector is there by then."""
 _LOGINS_SECONDS = 10.0
 """Pause between two looks at the files of users and passwords."""
 _LAST_SECONDS = 5.0

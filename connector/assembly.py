@@ -297,7 +297,7 @@ def monitor_policy(settings: Settings) -> MonitorPolicy:
 
 
 def identity_of(settings: Settings, build: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the page and ``/status.json`` say of a connector that does not change while it runs."""
+    """Return the constant part of the page and of ``/status.json``."""
     amazon = settings.amazon
     destination = {
         "api": amazon.api,

@@ -179,7 +179,10 @@ class Intake:
         return poll, lacking
 
     def _accepted_until_compared(self) -> int:
-        """Return how many records may be accepted before one is read here too; 0 if that is the next one."""
+        """Return how many records may be accepted before one is read here too.
+
+        Return 0 if that is the next one.
+        """
         return -self._accepted % self._compared
 
     def _complete(self, poll: Poll, records: Sequence[Record], values: Sequence[bytes | None]) -> None:

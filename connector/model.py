@@ -56,7 +56,10 @@ class TopicPartition(NamedTuple):
 
 
 def natural_order(partition: str) -> tuple[str, int]:
-    """Return the sort key that puts ``topic-10`` after ``topic-9``. A text without a number sorts as 0."""
+    """Return the sort key that puts ``topic-10`` after ``topic-9``.
+
+    A text without a number sorts as 0.
+    """
     topic, _, number = partition.rpartition("-")
     return topic, int(number) if number.isdecimal() else 0
 
@@ -263,7 +266,8 @@ class Failure(Enum):
     UNREADABLE = "unreadable"
     """The answer was not HTTP, or was cut short: send again. Several in a row need an operator."""
     RETRY_ALL = "retry-all"
-    """Amazon answered that every event is to be sent again: as transient, and a try of each event."""
+    """Amazon answered that every event is to be sent again: as transient, and a try of each
+    event."""
     THROTTLED = "throttled"
     """Amazon throttles: every request of the process waits."""
     TOO_LARGE = "too-large"

@@ -2,8 +2,8 @@
 
 `FreshTokens` holds one access token and at most one refresh, which any number of requests share. A
 refresh begins before the token expires, and requests go on with the old token meanwhile. After 401
-the token is refreshed and the request sent once more. After 403 it is not, because 403 says that the
-token is good. A token is dropped when the secrets that it was made from have been replaced.
+the token is refreshed and the request sent once more. After 403 it is not, because 403 says that
+the token is good. A token is dropped when the secrets that it was made from have been replaced.
 
 `FixedTokens` holds a token that somebody else renews, and reads it again for each request.
 """

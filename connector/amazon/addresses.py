@@ -44,8 +44,8 @@ _LOCAL_6: Final = tuple(map(IPv6Network, ("2001:2::/48", "2001:10::/28")))
 """Benchmarking, and hashes of public keys (ORCHID)."""
 _LAST_32_BITS_ARE_IPV4: Final = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 """IPv4 within IPv6: compatible, mapped, translated, and through NAT64. The first range also holds
-``::`` and ``::1``; they are refused as part of 0.0.0.0/8. Two further kinds (6to4, Teredo) are known
-to `ipaddress`."""
+``::`` and ``::1``; they are refused as part of 0.0.0.0/8. Two further kinds (6to4, Teredo) are
+known to `ipaddress`."""
 
 
 def is_public_address(text: str) -> bool:

@@ -148,7 +148,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _parsed_leniently(body: bytes) -> Any:
-    """Parse what is JSON and yet too odd for orjson: half of a surrogate pair, as where a message was cut, or UTF-16."""
+    """Parse JSON that orjson refuses: half of a surrogate pair, as in a cut message, or UTF-16."""
     try:
         return json.loads(body.decode(json.detect_encoding(body)), parse_constant=_no_json)
     except (ValueError, RecursionError):
@@ -169,7 +169,9 @@ def _oddities(status: int, headers: Mapping[str, str], body: bytes) -> Iterator[
 
 
 def _all_delivered_in_order(answer: dict[str, Any], count: int, first_index: int) -> bool:
-    """Return whether an answer says that each event was taken, in order, and no more: nearly every one does.
+    """Return whether an answer says that each event was taken, in order, and nothing else.
+
+    Nearly every answer does.
 
     What follows in `read_answer` would come to the same verdicts, one by one.
     """

@@ -11,8 +11,8 @@ The picture. `AmazonSink.send` takes one request through these steps:
       │               │                │                  │                         │
       └───────────────┴────────────────┴──────────────────┴─▶ RequestFailed ◀───────┴─▶ Verdicts
 
-`access_tokens` holds the token, `transport` carries requests and answers, `resolver` looks names up,
-and `network_failures` says what an error of the network means.
+`access_tokens` holds the token, `transport` carries requests and answers, `resolver` looks names
+up, and `network_failures` says what an error of the network means.
 
 Laws. `AmazonSink.send` never raises.
 """

@@ -37,7 +37,10 @@ _PASSING_OF_PROXIES: Final = frozenset({408, 425, 429})
 
 
 def failure_of_proxy(error: Exception, proxy: Proxy, url: str) -> RequestFailed | None:
-    """Return the failure of the proxy; None if it is not the proxy that failed. Nothing has reached Amazon then."""
+    """Return the failure of the proxy.
+
+    Return None if the proxy did not fail. Nothing has reached Amazon if it did.
+    """
     where = f"{proxy.host}:{proxy.port}"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         status = error.status

@@ -1,4 +1,4 @@
-"""Looks up Amazon's host names, and goes on with their last addresses while they cannot be resolved.
+"""Looks up Amazon's host names, and uses the last addresses while a look-up fails.
 
 The last known addresses may well answer. A look-up that hangs counts as failed after five seconds;
 nothing can end it, so its thread is left behind, at most one for each name.
@@ -25,7 +25,7 @@ _Name = tuple[str, int, socket.AddressFamily]
 
 
 class Resolver(aiohttp.ThreadedResolver):
-    """The host's resolver; while it fails or hangs, a name keeps its last addresses (as in RFC 8767)."""
+    """The host's resolver. While it fails, a name keeps its last addresses (as in RFC 8767)."""
 
     def __init__(self) -> None:
         super().__init__(cast("asyncio.AbstractEventLoop", _Lookups()))

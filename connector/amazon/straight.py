@@ -67,7 +67,8 @@ class StraightLine:
         self.match_key = _split(probe.match_keys[0], "EMAIL", _DIGEST)
         """The bytes around a match key's type and value."""
         self.attribute = _split_attribute(attribute)
-        """The bytes before a custom attribute's name, its type if that is sent, and its value, and those at the end."""
+        """The bytes before a custom attribute's name, its type if that is sent, and its value, and
+        those at the end."""
         limits = contract.limits
         self.most_match_keys = limits.most_match_keys
         self.most_attributes = limits.custom.most
@@ -79,7 +80,7 @@ class StraightLine:
     def made(self, name: str, value: object) -> tuple[bytes, int] | None:
         """Return the JSON of an input, and what kind it is; empty if it is not sent.
 
-        None if a rule has something to say about it.
+        Return None if a rule has something to say about it.
         """
         fields = self._cleaned({name: value})
         if fields is None:
@@ -108,7 +109,10 @@ class StraightLine:
         return orjson.dumps(kind), _HASHED if kind in PERSONAL else _MATCH_ID if kind == "MATCH_ID" else _RAW
 
     def data_type(self, given: object) -> tuple[bytes, int] | None:
-        """Return the JSON of a type of custom data, and whether it is for numbers only; None as in `made`."""
+        """Return the JSON of a type of custom data, and whether it is for numbers only.
+
+        Return None as in `made`.
+        """
         fields = self._cleaned({"customData": [{"name": "a", "value": "1", "dataType": given}]})
         if fields is None:
             return None

@@ -74,7 +74,9 @@ def read_fixed(token: FixedToken) -> str | RequestFailed:
 
 
 def refresh_token_expires(granted: date) -> date | None:
-    """Return when a refresh token is said to end that was granted on this day; None if it is not said to.
+    """Return the day on which a refresh token granted on this day ends.
+
+    Return None if Amazon names no end for it.
 
     Not refreshed by use (docs/amazon-contract.md#life-of-a-refresh-token).
     """

@@ -64,7 +64,9 @@ class Transport(Protocol):
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes | aiohttp.FormData | None
     ) -> RawAnswer | RequestFailed:
-        """Post a body, or ask by GET if there is none; return the answer, whatever its status, or why there is none.
+        """Post a body, or ask by GET if there is none.
+
+        Return the answer, whatever its status, or why there is none.
 
         A failure of the network is returned, not raised. So is a request that takes too long. May
         be called for several requests at a time.

@@ -1,9 +1,10 @@
 """Everything about Avro: events decoded by their writer's schema, and entries of the ledger.
 
 - `framing` finds where the Avro bytes of a value begin, and the id of their schema.
-- `registry` fetches a writer's schema from a registry: over a `registry_connection`, which asks one
-  question at a time through the `registry_client` or, for `glue`, `azure` and `apicurio`, their own;
-  `deadline` limits the time for it. `schema_file` and `schema_directory` read schemas from files.
+- `registry` fetches a writer's schema from a registry. It uses a `registry_connection`, which asks
+  one question at a time, and the `registry_client` or that of `glue`, `azure` and `apicurio`.
+  `deadline` limits the time for a question.
+- `schema_file` and `schema_directory` read schemas from files.
 - `writer_schema` parses a writer's schema and refuses what cannot be read safely.
 - `decoding` decodes events by it and maps them to the inputs of ``schemas/conversion_event.avsc``.
 - `encoding` writes sample events.

@@ -32,7 +32,7 @@ _PASSING = frozenset({408, 429, *range(500, 600)})
 
 
 class Apicurio:
-    """A `connector.avro.registry_connection.RegistryApi` over the HTTP client of Confluent's registry client."""
+    """A `registry_connection.RegistryApi` over the HTTP client of Confluent's registry client."""
 
     probed: SchemaId = "globalId 1"
 
@@ -59,7 +59,9 @@ class Apicurio:
         return {"schema": schema, "references": [self._reference(each) for each in references]}
 
     def newest(self, topic: str) -> Json:
-        """Return the newest version of the artifact that Apicurio's serialiser registers for a topic's values by default.
+        """Return the newest version of the artifact of a topic's values.
+
+        Its name is the default of Apicurio's serialiser.
 
         Both versions of the API tell its contentId (REST API, "/groups/{groupId}/artifacts").
         """

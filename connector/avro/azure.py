@@ -37,7 +37,9 @@ _NO_SUCH_SCHEMA = "ItemNotFound"
 
 
 def namespace_client(url: str, **how: Any) -> Any:
-    """Return Azure's client of the schema registry of a namespace, such as ``https://NAME.servicebus.windows.net``.
+    """Return Azure's client for the schema registry of a namespace.
+
+    The URL is such as ``https://NAME.servicebus.windows.net``.
 
     ``how`` is for the client, and overrides its time-outs and the credentials.
 
@@ -71,7 +73,7 @@ class Azure(VendorApi):
         return {"schema": found.definition, "schemaType": getattr(found.properties.format, "name", found.properties.format)}
 
     def newest(self, _topic: str) -> Json:
-        """Return None: a schema is named after its record, in a group that only its producers know."""
+        """Return None: only its producers know the group that a schema is in."""
         return None
 
     def _refusal(self, error: Exception) -> SchemaRegistryError | None:

@@ -142,7 +142,7 @@ class EventDecoder:
         return plan.inputs(event, record, value, start)
 
     def located(self, record: Record, value: bytes) -> Located:
-        """Return what names the schema of a record's value, and where in which bytes its event begins.
+        """Return the id of a record's schema, and where in which bytes its event begins.
 
         Raises:
             Undecodable: the value does not have the framing.
@@ -158,7 +158,10 @@ class EventDecoder:
         return name in self._plans
 
     def layout(self, name: bytes) -> Layout | None:
-        """Return how the values of a known schema are laid out; None if they need more than a look at each field."""
+        """Return how the values of a known schema are laid out.
+
+        Return None if they need more than a look at each field.
+        """
         plan = self._plans.get(name)
         if plan is None or isinstance(plan, str) or plan.mapped:
             return None
@@ -184,7 +187,7 @@ class EventDecoder:
         return identity, plan.names[index] if 0 <= index < len(plan.names) else ""
 
     def seen(self, most: int) -> list[tuple[str, str, str]]:
-        """Return the newest schemas: what names each, the names of its records, and what becomes of them.
+        """Return the newest schemas: id, names of records, and what becomes of the records.
 
         May be called on any thread.
         """
@@ -315,7 +318,10 @@ _LONGEST_NUMBER = 10
 
 
 def _branch(value: bytes, start: int) -> int:
-    """Return the index of a value's branch of a union, the number before the value; -1 if there is none."""
+    """Return the index of a value's branch of a union, the number before the value.
+
+    Return -1 if there is none.
+    """
     numbers = unpacked(value[start : start + _LONGEST_NUMBER])
     return signed(numbers[0]) if numbers else -1
 

@@ -25,7 +25,7 @@ __all__ = ["OneSchema", "container", "json_lines"]
 
 
 class OneSchema:
-    """A `connector.avro.decoding.WriterSchemas` of the one schema that all values were written with."""
+    """A `decoding.WriterSchemas` of the one schema that all values were written with."""
 
     def __init__(self, schema: Json) -> None:
         self._schema = schema

@@ -75,7 +75,8 @@ SchemaId = int | UUID | bytes | str
 """What names a schema.
 
 A number or a GUID (Confluent), a UUID (Glue), a text such as "globalId 5" (Apicurio) or of
-hexadecimal digits (Azure), a fingerprint (single-object encoding), or 0 if there is only one schema.
+hexadecimal digits (Azure), a fingerprint (single-object encoding), or 0 if there is only one
+schema.
 """
 
 Located = tuple[bytes, bytes, int]
@@ -231,7 +232,10 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _apicurio(record: Record, value: bytes) -> Located:
-    """Look at the headers, then at the prefix. An id of 4 bytes is never 0, so zeros begin one of 8."""
+    """Look at the headers, then at the prefix.
+
+    An id of 4 bytes is never 0, so zeros begin one of 8.
+    """
     for header, kind in _APICURIO_HEADERS.items():
         if (content := _header(record, header)) is not None:
             if len(content) != _APICURIO_BYTES - 1:

@@ -25,7 +25,8 @@ _TIMEOUT_SECONDS = 3.0
 _ATTEMPTS = 2
 _UNKNOWN = 40403
 _REGISTRY = "default-registry"
-"""The registry that AWS's serialiser uses unless it is told another (AWSSchemaRegistryConstants.java)."""
+"""The registry that AWS's serialiser uses unless it is told another
+(AWSSchemaRegistryConstants.java)."""
 _DENIED = frozenset(
     {
         "AccessDeniedException",
@@ -88,7 +89,7 @@ class Glue(VendorApi):
     probed: SchemaId = UUID(int=0)
 
     def newest(self, topic: str) -> Json:
-        """Return the newest version of the schema that AWS's serialiser registers for a topic by default."""
+        """Return the newest version of the schema that AWS's serialiser registers by default."""
         schema = {"RegistryName": _REGISTRY, "SchemaName": topic}
         return self._answer(lambda: self._version(SchemaId=schema, SchemaVersionNumber={"LatestVersion": True}))
 

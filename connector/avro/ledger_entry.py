@@ -101,7 +101,10 @@ def encode(header: LedgerIdentity, facts: Facts) -> bytes:
 
 
 def _in_order(facts: Facts) -> Facts:
-    """Return facts in order of offset, leader epoch, outcome; those that are the same in all three stay in their order."""
+    """Return facts in order of offset, leader epoch, outcome.
+
+    Facts that are equal in all three keep their order.
+    """
     offsets, epochs, outcomes = facts.offsets, facts.epochs, facts.outcomes
     by_offset = offsets.__getitem__
     if len(set(offsets)) == len(offsets):

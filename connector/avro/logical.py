@@ -53,7 +53,10 @@ def _is_binary_uuid(branch: Json) -> bool:
 
 
 def _decimals(scale: int) -> Conversion:
-    """Return the conversion of bytes to the decimal that they stand for; of too many bytes, to themselves."""
+    """Return the conversion of bytes to the decimal that they stand for.
+
+    Too many bytes stay as they are.
+    """
     unit, read, multiply = Decimal((0, (1,), -scale)), int.from_bytes, _EXACT.multiply
     return lambda value: value if len(value) > _MAX_DECIMAL_BYTES else multiply(read(value, "big", signed=True), unit)
 
@@ -181,7 +184,7 @@ def time_units(branches: list[Json]) -> int:
 def bytes_conversion(branches: list[Json]) -> Conversion | None:
     """Return the conversion of bytes of any of these types to a decimal or a UUID.
 
-    None if none is needed.
+    Return None if none is needed.
 
     Raises:
         Undecodable: the types leave open which of them it is.

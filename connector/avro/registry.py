@@ -1,4 +1,6 @@
-"""A schema registry as a source of writer's schemas: Confluent's, or another behind a `RegistryApi`.
+"""A schema registry as a source of writer's schemas.
+
+The registry is Confluent's, or another behind a `RegistryApi`.
 
 It is called on the consumer's thread, so it waits for seconds at most. It tells three cases apart,
 because they end differently:
@@ -53,7 +55,8 @@ _MAX_UNKNOWN = 1_000
 class NoGuids(Undecodable):
     """The registry has no GUIDs, so what looks like one is not: any bytes may begin with 1.
 
-    Not a reason to wait. A record that does have a GUID becomes a dead letter, which can be replayed.
+    Not a reason to wait. A record that does have a GUID becomes a dead letter, which can be
+    replayed.
     """
 
 
@@ -69,7 +72,9 @@ class _Absent:
 
 
 class Registry:
-    """A Confluent-compatible schema registry, or another behind an `RegistryApi`, for which ``config`` means nothing.
+    """A Confluent-compatible schema registry, or another behind a `RegistryApi`.
+
+    ``config`` means nothing for another registry.
 
     ``over`` makes the `RegistryApi` of a registry that is asked by the same client.
 
@@ -108,7 +113,8 @@ class Registry:
                 another has waited long enough for it. Time in an outage does not count: the replica
                 that answers first after an outage may know the least.
             SchemaUnavailable: the registry failed, now or in the last two seconds; or it has been
-                asked for so long that the thread must poll; or the record has not waited long enough.
+                asked for so long that the thread must poll; or the record has not waited long
+                enough.
             NoGuids: it is a GUID, and the registry has none, now or in the last minute.
             Undecodable: it is not an Avro schema, or has a rule that changes values.
         """
@@ -163,9 +169,9 @@ class Registry:
         return None if answer is None else (int(answer["id"]), self._defined_by(answer, asked))
 
     def newest_of_topic(self, topic: str) -> list[Json] | None:
-        """Return the newest schema of a topic from a registry without Confluent's API, as `newest` does.
+        """Return the newest schema of a topic, from a registry without Confluent's API.
 
-        None if the registry has none by the name that its serialiser gives by default, or cannot tell.
+        Return None if the registry has none by the default name of its serialiser, or cannot tell.
 
         Raises:
             SchemaUnavailable: the registry does not answer, or refuses.

@@ -72,7 +72,9 @@ class RegistryApi(Protocol):
         """
 
     def newest(self, topic: str) -> Json:
-        """Return such an answer for the newest schema of a topic's values; None if the registry cannot tell it.
+        """Return such an answer for the newest schema of a topic's values.
+
+        Return None if the registry cannot tell it.
 
         A topic has the schema that the registry's serialiser registers for it by default.
 
@@ -164,7 +166,9 @@ class Connection:
         return self._if_any(lambda: self._get(f"subjects/{quote(subject, safe='')}/versions/latest"), asked)
 
     def newest_of_topic(self, topic: str, asked: str) -> Json:
-        """Return the answer of a `RegistryApi` for the newest schema of a topic; None if it cannot tell.
+        """Return the answer of a `RegistryApi` for the newest schema of a topic.
+
+        Return None if it cannot tell.
 
         Raises:
             SchemaUnavailable: the registry does not answer, or refuses.

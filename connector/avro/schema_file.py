@@ -1,4 +1,4 @@
-"""Schemas from files: ours, which are part of the package, and the schema file of a topic of plain Avro."""
+"""Schemas from files: ours, which the package contains, and that of a topic of plain Avro."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def packaged(name: str) -> Json:
 
 
 class SchemaFile:
-    """The schema of a topic of plain Avro, from a file. ``named_by`` is the setting or option that names it.
+    """The schema of a topic of plain Avro, from a file.
+
+    ``named_by`` is the setting or option that names it.
 
     Raises:
         SettingsError: the file cannot be read, or is not the schema of a record.

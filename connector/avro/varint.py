@@ -8,7 +8,10 @@ __all__ = ["packed", "signed", "unpacked", "zigzag"]
 
 
 def zigzag(number: int) -> int:
-    """Return the number without sign that stands for one with a sign: 0, 1, 2, 3 for 0, -1, 1, -2."""
+    """Return the unsigned number that stands for a signed one.
+
+    0, 1, 2, 3 stand for 0, -1, 1, -2.
+    """
     return number * 2 if number >= 0 else -number * 2 - 1
 
 

@@ -50,7 +50,10 @@ class VendorApi(ABC):
 
     @abstractmethod
     def newest(self, topic: str) -> Json:
-        """Return the newest schema of a topic in the same form; None if the registry cannot tell it."""
+        """Return the newest schema of a topic in the same form.
+
+        Return None if the registry cannot tell it.
+        """
 
     def _answer(self, ask: Callable[[], Json]) -> Json:
         """Return what the vendor's client answers; raises as `get` does."""

@@ -67,7 +67,8 @@ class PartitionTotals:
     unaccounted: int
     """Records below the committed offset without any trace of an outcome."""
     letters_missing: int
-    """Records dead-lettered by a fact, without the letter. Includes records that the log deleted."""
+    """Records dead-lettered by a fact, without the letter. Includes records that the log
+    deleted."""
     facts_again: int
     """Facts about a record that had one already."""
     facts_elsewhere: int
@@ -128,7 +129,10 @@ class PartitionAccount:
         self._elsewhere = 0
 
     def take_record(self, offset: int, epoch: int, *, forgotten: bool = False) -> None:
-        """Note a record, in order of offset. ``forgotten``: retention may have deleted its facts."""
+        """Note a record, in order of offset.
+
+        ``forgotten`` means that retention may have deleted its facts.
+        """
         self._codes[offset - self._base] = _RECORD | (_FORGOTTEN if forgotten else 0)
         if not self._epochs or self._epochs[-1] != epoch:
             self._starts.append(offset)
@@ -139,7 +143,10 @@ class PartitionAccount:
         self._since = min(max(first, self._since), self._end)
 
     def started_at(self, offset: int) -> None:
-        """Note where the connector began, the first time of all. Lower offsets were never its own."""
+        """Note where the connector began, the first time of all.
+
+        Lower offsets were never its own.
+        """
         self._started = offset
 
     def take_facts(self, first: int, length: int, outcome: Outcome, epoch: int) -> None:
@@ -169,7 +176,7 @@ class PartitionAccount:
         return [offset for offset in missing if not self._delivered_below.covers(offset, UNKNOWN_EPOCH)]
 
     def _stretches(self, first: int, end: int, epoch: int) -> Iterator[tuple[int, int]]:
-        """Yield the index ranges, from ``first`` to ``end``, whose records have this leader epoch."""
+        """Yield the index ranges from ``first`` to ``end`` with this leader epoch."""
         for at in range(max(bisect_right(self._starts, first) - 1, 0), len(self._starts)):
             start = self._starts[at]
             if start >= end:

@@ -118,7 +118,10 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
-    """Show the event, ask, send it and explain the answer; return False if Amazon did not take it."""
+    """Show the event, ask, send it and explain the answer.
+
+    Return False if Amazon did not take it.
+    """
     amazon, now_ms = settings.amazon, times.now_ms()
     contract = contract_for(amazon)
     event = contract.encode(trial.inputs(amazon.region, now_ms, os.urandom(16)), trial.dedupe_id(now_ms))
@@ -238,7 +241,7 @@ def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
 def _start(
     settings: Settings, topics: Cluster, source: TopicDescription, ledger: TopicDescription | None
 ) -> Iterator[Finding]:
-    """Check whether each partition could start, by its commit and the newest entries of its ledger."""
+    """Check by commit and newest ledger entries whether each partition could start."""
     reader = LedgerReader(
         ledger_policy(settings),
         topics,

@@ -175,7 +175,10 @@ def _produce(settings: Settings, registered: Callable[[str, str], int], count: i
 
 
 async def _forward(settings: Settings, count: int, console: Console) -> float:
-    """Run the connector until every record is resolved and committed; return the seconds it took."""
+    """Run the connector until every record is resolved and committed.
+
+    Return the seconds it took.
+    """
     began = time.monotonic()
     connector = Connector(settings, lambda topics: EmbeddedLedgerTopics(topics, f"{_TOPIC}.{_GROUP}.ledger"))
     running = asyncio.create_task(connector.run())

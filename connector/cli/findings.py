@@ -40,7 +40,8 @@ def schema_findings(
 ) -> Iterator[Finding]:
     """Check whether records of a schema, which is that of one topic or of any, can become events.
 
-    With a mapping file, its expressions must fit the schema; without one, the schema must have the inputs by name.
+    With a mapping file, its expressions must fit the schema. Without one, the schema must have the
+    inputs by name.
     """
     what = "schema" if mapping is None else "mapping"
     try:
@@ -82,7 +83,7 @@ def _by_mapping(mapping: MappingFile, writer: WriterSchema, place: str, topic: s
 
 
 def is_for_none(mapping: MappingFile, schemas: Iterable[list[Json]]) -> bool:
-    """Return whether all records of these schemas become dead letters, because no mapping is for one."""
+    """Return whether no mapping is for any of these schemas, so all records are dead letters."""
     names = [name for definitions in schemas for name, _ in parse(definitions).named_records()]
     return not mapping.ignores_others and not any(route.is_for(name) for route in mapping.routes for name in names)
 
@@ -90,7 +91,7 @@ def is_for_none(mapping: MappingFile, schemas: Iterable[list[Json]]) -> bool:
 def schemas_in_files(
     file: Path | None, directory: Path | None, option: Path | None = None
 ) -> Iterator[tuple[str, list[Json]]]:
-    """Yield the schema of a file or, without one, those of ``directory``, each with what to call it.
+    """Yield the schema of a file, or those of ``directory``, each with its name in messages.
 
     The option ``--schema`` comes before ``file``, which is the setting's.
 

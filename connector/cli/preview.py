@@ -151,7 +151,8 @@ class _Found:
         self.whole: list[Previewed] = []
         """The first events that would be sent."""
         self.compared: list[dict[str, Any]] = []
-        """What ``--expect`` names of each record, and all of the first record that it does not expect."""
+        """What ``--expect`` names of each record, and all of the first record that it does not
+        expect."""
 
     def note(self, each: Previewed) -> bool:
         """Count a record, and return whether it is one to show."""

@@ -17,7 +17,10 @@ def columns() -> tuple[ProgressColumn, ...]:
 
 
 class ProgressBar:
-    """A bar on standard error that shows one phase at a time. Each phase replaces the one before."""
+    """A bar on standard error that shows one phase at a time.
+
+    Each phase replaces the one before.
+    """
 
     def __init__(self) -> None:
         console = Console(stderr=True)

@@ -4,8 +4,8 @@ What is written. The record as it was: key, value, timestamp and its own headers
 the partition that it came from. If the letter lacks a part of the record, which was too large for
 the letter's topic, the record is read from the source topic again. It carries three of our headers:
 
-- ``connector.dedupe-id`` stays, so that an event without an id of its own keeps the derived one, and
-  Amazon can recognise a copy.
+- ``connector.dedupe-id`` stays. An event without an id of its own keeps the derived one, and Amazon
+  can recognise a copy.
 - ``connector.replay-of`` names the record that it is a copy of.
 - ``connector.replays`` counts its replays.
 
@@ -19,7 +19,8 @@ source topic itself, by ``connector.replay-of``. Batches are written in transact
 transactional id for each source topic. A run takes these steps:
 
 1. It reads, shows the plan and asks.
-2. It takes the transactional id. That ends any open transaction of another run, and fences that run.
+2. It takes the transactional id. That ends any open transaction of another run, and fences that
+   run.
 3. It reads what came to the source topic since step 1.
 4. It writes.
 
@@ -81,9 +82,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="only letters from this time on, by the ledger; letters older than the ledger are left out",
     )
-    parser.add_argument(
-        "--until", type=times.time_ms, metavar="TIME", help="only letters from before this time, by the ledger"
-    )
+    parser.add_argument("--until", type=times.time_ms, metavar="TIME", help="only letters before this time, by the ledger")
     parser.add_argument(
         "--limit", type=_count, metavar="N", help="replay at most N letters of each topic, to try a few first"
     )

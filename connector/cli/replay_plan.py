@@ -22,7 +22,10 @@ __all__ = ["Candidate", "Planner", "ReplayPlan", "Selection", "Skipped"]
 
 
 class Skipped(Enum):
-    """Why a record of the dead-letter topic is not replayed. The first reason in this order counts."""
+    """Why a record of the dead-letter topic is not replayed.
+
+    The first reason in this order counts.
+    """
 
     NO_LETTER = "no dead letter of a connector"
     OTHER_GROUP = "of another group or source topic"
@@ -63,7 +66,8 @@ class Candidate:
     offset: int
     letter: Letter
     dead_lettered_ms: int | None = None
-    """The time of the record's fact; None if the ledger no longer has it, or does not have it yet."""
+    """The time of the record's fact; None if the ledger no longer has it, or does not have it
+    yet."""
     replayed: bool = False
     resolved: bool = False
     """Whether the ledger has any fact about the record."""
@@ -207,7 +211,7 @@ class Planner:
         return None
 
     def _is_gone(self, letter: Letter, topic_id: str, begins_at: Mapping[int, int]) -> bool:
-        """Return whether a letter lacks a part of its record that the source topic no longer has."""
+        """Return whether a letter lacks a part of its record that the source has deleted."""
         there = letter.offset >= begins_at.get(letter.source.partition, letter.offset + 1)
         return bool(letter.lacks) and not (there and letter.may_stand_in(self._cluster_id, topic_id))
 

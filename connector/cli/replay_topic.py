@@ -84,7 +84,8 @@ class TopicReplay:
     _source: TopicDescription = field(init=False)
     _planner: Planner = field(init=False)
     _looked_to: dict[TopicPartition, int] = field(default_factory=dict)
-    """The end of the search for replayed records, for each source partition that may contain one."""
+    """The end of the search for replayed records, for each source partition that may contain
+    one."""
     _cut: int = 0
     """The number of chosen letters that may have been replayed by a record that was deleted before
     its time."""
@@ -166,7 +167,7 @@ class TopicReplay:
     def _oldest_ms(self) -> int | None:
         """Return the time of the oldest record that the source topic accepts and keeps.
 
-        None without such a limit.
+        Return None without such a limit.
 
         There is none if the topic goes by append times.
         """

@@ -30,7 +30,8 @@ _MOST_BYTES = 16_000_000
 """A document of a replica with a thousand partitions has less than one."""
 _MOST_AT_ONCE = 32
 _WIDE = 140
-"""Columns of a frame that no terminal shows, such as in a file: enough for the words of each table."""
+"""Columns of a frame that no terminal shows, such as in a file: enough for the words of each
+table."""
 
 
 def set_up(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,9 @@ def set_up(parser: argparse.ArgumentParser) -> None:
         "urls", nargs="*", metavar="URL", type=_url, default=[_USUAL], help=f"a replica's port (default: {_USUAL})"
     )
     parser.add_argument("--once", action="store_true", help="print one frame, and exit with 1 if no replica answers")
-    parser.add_argument("--interval", type=_interval, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
+    parser.add_argument(
+        "--interval", type=_interval, default=2.0, metavar="SECONDS", help="time between updates (default: 2)"
+    )
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -43,7 +43,7 @@ def problem_of(answer: object) -> str:
 
 
 def frame(replicas: Sequence[Replica]) -> RenderableType:
-    """Return the frame. Replicas that do not answer are named, and the sums are those of the others."""
+    """Return the frame. Replicas that do not answer are named, and left out of the sums."""
     there = [each.status for each in replicas if each.status is not None]
     parts: list[RenderableType] = [_replicas(replicas), *_messages(replicas)]
     if there:

@@ -8,8 +8,8 @@ made from that list.
 * `kinds` parses single values: durations, sizes, topic names, URLs.
 * `environment` holds the variables: service links left out, secrets taken from their files.
 * `secret` reads a secret's file again whenever the secret is needed.
-* `sources`, `destination` and `processing` declare the settings of a section each; `settings` is the
-  tree that they make up.
+* `sources`, `destination` and `processing` declare the settings of a part each.
+* `settings` is the tree of all settings.
 * `checks` compares settings with each other.
 
 The rules for a user:

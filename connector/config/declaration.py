@@ -5,7 +5,7 @@ dataclass by a field whose value is `section`::
 
     @dataclass(frozen=True)
     class Batch:
-        max_events: int = setting("BATCH_MAX_EVENTS", kinds.whole(1, 500), "most events", default="500")
+        max_events: int = setting("BATCH_MAX_EVENTS", kinds.whole(1), "most events", default="500")
 
     @dataclass(frozen=True)
     class Settings:
@@ -48,7 +48,8 @@ class Kind(Generic[T]):
     parse: Callable[[str, Refuse], T]
     secret: bool = False
     shown: Callable[[str], str] | None = None
-    """Makes of a value what is shown of it, where the value is too long to show, or a secret in part."""
+    """Makes of a value what is shown of it, where the value is too long to show, or a secret in
+    part."""
 
     def then(self, function: Callable[[T], U]) -> Kind[U]:
         """Return the kind whose value is made from this kind's value."""
@@ -65,10 +66,13 @@ class Variables(Protocol):
         """Return the value of a variable, or the default of its setting."""
 
     def family(self, name: str) -> Mapping[str, str]:
-        """Return the properties that a `FAMILY` of variables gives, by their names in the library."""
+        """Return the properties of a `FAMILY` of variables, by their names in the library."""
 
     def value(self, setting: Setting) -> Any:
-        """Return the value of a setting; a stand-in, with the problem recorded, if it is refused."""
+        """Return the value of a setting.
+
+        Return a stand-in, and record the problem, if it is refused.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,8 @@ class Setting:
     name: str
     """The variable. ``KAFKA_…`` stands for every other variable with that prefix."""
     default: str
-    """The default as a user would type it; ``<…>`` if derived from other settings; empty if none."""
+    """The default as a user would type it; ``<…>`` if derived from other settings; empty if
+    none."""
     kind: Kind[Any]
     meaning: str
     required: bool
@@ -94,7 +99,7 @@ class Setting:
 
     @property
     def secret(self) -> bool:
-        """Whether the value is never shown, and may come from the file that ``<name>_FILE`` names."""
+        """Whether the value is never shown, and may come from the file of ``<name>_FILE``."""
         return self.kind.secret
 
 

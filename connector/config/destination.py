@@ -93,7 +93,10 @@ class Amazon:
 
     @property
     def refresh_token_expires(self) -> float | None:
-        """The second (since 1970) at which the refresh token is said to end; None if that is not known."""
+        """The second (since 1970) at which the refresh token is said to end.
+
+        It is None if that is not known.
+        """
         granted = self.refresh_token_granted
         expires = None if granted is None else refresh_token_expires(granted)
         return None if expires is None else datetime(expires.year, expires.month, expires.day, tzinfo=UTC).timestamp()

@@ -81,13 +81,19 @@ class Environment:
         return found
 
     def rotating(self, *names: str) -> tuple[SecretValue, ...]:
-        """Return the values of these variables, if one of them comes from a file; nothing otherwise."""
+        """Return the values of these variables, if one of them comes from a file.
+
+        Return nothing otherwise.
+        """
         if self._files.keys().isdisjoint(names):
             return ()
         return tuple(SecretValue(self.given(name), self._files.get(name)) for name in names)
 
     def value(self, setting: Setting) -> Any:
-        """Return the value of a setting; a stand-in, with the problem recorded, if it is refused."""
+        """Return the value of a setting.
+
+        Return a stand-in, and record the problem, if it is refused.
+        """
         name = setting.name
         if name.endswith(FAMILY):
             return self.family(name, show=True)

@@ -29,7 +29,8 @@ DEDUPE_FIELDS = (
     "unitsSold",
     "countryCode",
 )
-"""The fields that ``DEDUPE_KEY`` may name: those of ``conversion_event.avsc`` with a single value."""
+"""The fields that ``DEDUPE_KEY`` may name: those of ``conversion_event.avsc`` with a single
+value."""
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {"B": 1, "KB": 1_000, "MB": 1_000_000}
@@ -68,7 +69,10 @@ def text(words: str, problem: Callable[[str], str | None] = lambda _: None) -> K
 
 
 def texts(words: str, problem: Callable[[str], str | None], *, once: bool = False) -> Kind[tuple[str, ...]]:
-    """Return the kind of a list of texts, separated by commas; with ``once``, of different texts."""
+    """Return the kind of a list of texts, separated by commas.
+
+    With ``once``, no text may come twice.
+    """
     words += ", separated by commas"
 
     def parse(text: str, refuse: Refuse) -> tuple[str, ...]:
@@ -86,7 +90,7 @@ def texts(words: str, problem: Callable[[str], str | None], *, once: bool = Fals
 
 
 def choice(options: Mapping[str, T]) -> Kind[T]:
-    """Return the kind that accepts one of several words in any case, each of which means a value."""
+    """Return the kind that accepts one of several words, in any case, and maps it to a value."""
     *first, last = options
     words = f"{', '.join(first)} or {last}"
     values = {word.lower(): value for word, value in options.items()}
@@ -123,7 +127,10 @@ def number(words: str, high: float, *, above_zero: bool = False) -> Kind[float]:
 
 
 def milliseconds(low: int = 1, because: str = "") -> Kind[int]:
-    """Return the kind of a duration, in milliseconds. ``because`` explains an unusual lower limit."""
+    """Return the kind of a duration, in milliseconds.
+
+    ``because`` explains an unusual lower limit.
+    """
     words = {0: "duration", 1: "duration above zero"}.get(low, f"duration of {low // 1_000}s or more")
     example = f"such as 5m ({because})" if because else "such as 500ms, 30s, 5m, 12h or 7d"
     return _converted(words, lambda text: _measured(text, _MS, low), 1, f"a {words}, {example}")

@@ -1,4 +1,6 @@
-"""Settings of what becomes of an event: what counts as stale or duplicate, batches, ledger, dead letters.
+"""Settings of what becomes of an event.
+
+They say what counts as stale or duplicate, and set batches, ledger and dead letters.
 
 A class that is derived from a policy of ``core`` declares where that policy's values come from.
 """

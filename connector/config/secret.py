@@ -34,7 +34,10 @@ def text_of(read: Callable[[], str]) -> str:
 
 @dataclass(slots=True)
 class SecretValue:
-    """A secret. One from a file can change while the connector runs. One that is not set is false."""
+    """A secret.
+
+    A secret from a file can change while the connector runs. A secret that is not set is false.
+    """
 
     value: str = field(repr=False)
     """The value when it was last read."""
@@ -53,7 +56,7 @@ class SecretValue:
 
 
 class Login:
-    """User and password, or the one text that has both, as they were when their files were last read."""
+    """User and password, or one text with both, as of the last reading of their files."""
 
     def __init__(self, *secrets: SecretValue) -> None:
         self._secrets = secrets

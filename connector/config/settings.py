@@ -142,7 +142,8 @@ class Settings:
     mapping: MappingFile | None = field(default=None, repr=False)
     """What the mapping file says, read once; None where records have our names."""
     schemas: WriterSchemas | None = field(default=None, repr=False, compare=False)
-    """The source of writers' schemas, made once; None for a registry that is asked by its address."""
+    """The source of writers' schemas, made once; None for a registry that is asked by its
+    address."""
     notes: tuple[str, ...] = ()
     """Messages for the log at start."""
     rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)

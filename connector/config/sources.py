@@ -1,4 +1,4 @@
-"""Settings of the cluster, of the tokens that its clients log in with, and of the schema registry."""
+"""Settings of the cluster, of the tokens that clients log in with, and of the registry."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Every decision, and nothing else.
 
 1. Everything that decides whether a record is sent, retried, dropped or committed lives here.
-2. Nothing here does I/O, waits, logs, reads a clock or draws a random number. Time (`model.Moment`) and chance arrive as
-   arguments; decisions leave as commands. No set is iterated where order shows: a seed must replay.
+2. Nothing here does I/O, waits, logs, reads a clock or draws a random number. Time (`model.Moment`)
+   and chance arrive as arguments; decisions leave as commands. No set is iterated where order
+   shows: a seed must replay.
 3. Nothing here knows that Kafka's client, Avro, HTTP or asyncio exist.
 
 Start reading at ``pipeline.py``; the others are its parts:

@@ -1,4 +1,7 @@
-"""Records come in: each is judged once, in order, and is resolved, held back as a letter, or buffered to be sent.
+"""Judges each record once, in order.
+
+A record is resolved, held back as a letter, or buffered to be sent.
+
 
 The order of the checks is part of the contract (docs/how-it-works.md#order-of-the-checks): already
 resolved; no value; undecodable; time implausible; stale; breaks a rule; duplicate; too large. A

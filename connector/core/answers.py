@@ -1,9 +1,9 @@
 """What an answer of Amazon means for the events of its request.
 
 An answer cuts the runs of its request where the verdict changes. Each event with a final verdict
-ends by it. What got none is sent again, and is given up only when it is known to be at fault: others
-of the same time got their verdicts (see the table in `dispatch`). Events of an assignment that has
-ended are not sent again; a late verdict still becomes a fact.
+ends by it. What got none is sent again, and is given up only when it is known to be at fault:
+others of the same time got their verdicts (see the table in `dispatch`). Events of an assignment
+that has ended are not sent again; a late verdict still becomes a fact.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Answers:
         return verdict.kind is VerdictKind.RETRY and request.attempt + 1 >= self._retry.max_alone
 
     def _own_tries(self, request: Request, still_open: list[tuple[Run, Verdict]], now: Moment) -> None:
-        """Send again what got no final verdict while others got theirs, a bounded number of times."""
+        """Send events without a final verdict again, a bounded number of times."""
         again: list[Run] = []
         for run, verdict in still_open:
             assignment = self._assignments[run.generation]
@@ -155,7 +155,10 @@ class Answers:
             self._statistics.retries[failed.reason] += count(running)
 
     def _wait_for_account(self, request: Request, runs: list[Run], why: str, now: Moment) -> None:
-        """Let events wait that were refused for the account while others passed (docs/how-it-works.md#shared-failures)."""
+        """Hold events back that were refused for the account while others passed.
+
+        See docs/how-it-works.md#shared-failures.
+        """
         running = self._running(runs)
         if running:
             self._dispatch.wait_for_account(request, running, why, now)

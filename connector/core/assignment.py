@@ -1,4 +1,6 @@
-"""One partition while it is ours: its offsets, its window, its facts and letters, and the rules of its life.
+"""One partition while it is ours.
+
+An assignment has offsets, a window, facts and letters, and the rules of its life.
 
     RESTORING ──▶ OPENING ──▶ RUNNING ──▶ DRAINING ──▶ ENDED
         ├────────────┴────────────┼──(revoked)──▲        ▲
@@ -71,11 +73,12 @@ class _Restoring:
     """Attempts to restore."""
 
     due: float | None = None
-    """Monotonic second of the next attempt; None while one is under way, and after the last."""
+    """Monotonic second of the next attempt; None during an attempt, and after the last."""
     waits_until: float = 0.0
-    """Monotonic second until which an attempt waits for the facts of older assignments of the same partition."""
+    """Monotonic second until which an attempt waits for the facts of older assignments of the same
+    partition."""
     failures: int = 0
-    """In a row."""
+    """Number of failed attempts in a row."""
     refusal: str | None = None
     """Why the last attempt failed, where an operator is needed."""
 
@@ -89,21 +92,21 @@ class _Committing:
     due: float = 0.0
     """Monotonic second before which no further commit is made, except after a flush."""
     made: bool = False
-    """Whether the group has a commit of this partition that we go on from, or that we made."""
+    """Whether the group has a commit for this partition: one to start from, or one of ours."""
 
 
 @dataclass(slots=True)
 class _Unreadable:
-    """Trouble with reading the log."""
+    """Failed attempts to read the log."""
 
     code: str = ""
-    """Kafka's name of the error that what follows in the log leads to; empty once something was read again."""
+    """Kafka's name of the error that reading raises; empty once a record was read again."""
     offset: int = 0
-    """Where the trouble begins."""
+    """Offset of the first record that cannot be read."""
     tries: int = 0
     """Failures in a row."""
     due: float | None = None
-    """Monotonic second of the next try; None while one is under way, or there is no trouble."""
+    """Monotonic second of the next attempt; None during an attempt, or without a failure."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,28 +116,28 @@ class Assignment:
     partition: TopicPartition
     generation: int
     truncated: bool = False
-    """Whether its committed offset is of a log that was cut since."""
+    """Whether the log was cut after the offset was committed."""
     phase: Phase = Phase.RESTORING
     tracker: OffsetTracker = field(default_factory=lambda: OffsetTracker(0))
     resolved: ResolvedOffsets = field(default_factory=ResolvedOffsets)
     window: DedupeWindow = field(default_factory=lambda: DedupeWindow(SeenKeys()))
     topic_id: str = ""
     position: LedgerPosition = field(default_factory=lambda: LedgerPosition("", 0))
-    """The ledger holds every fact that the frontier rests on, up to here."""
+    """End of the ledger up to which it holds every fact behind the committed offset."""
     landmarks: Landmarks = field(default_factory=Landmarks)
-    """What the ledger must still hold, for whoever has the partition next."""
+    """Entries that the ledger must still hold for the next owner of the partition."""
     start: tuple[int, int] = (0, -1)
     """Offset and epoch to start at."""
     facts: FactLog = field(default_factory=FactLog)
     letters: LetterBox = field(default_factory=LetterBox)
     held: int = 0
-    """Records received and neither resolved nor released; after the end, those still under way."""
+    """Records received and not yet resolved or released. After the end: records still in flight."""
     held_bytes: int = 0
     in_flight: int = 0
-    """Events in requests."""
+    """Events in requests that are not answered yet."""
     fetching: bool = False
     running_since: float = 0.0
-    """Monotonic second at which it was started, or was last found to have outlived its session."""
+    """Monotonic second at which reading started, or at which the session was last found expired."""
     drain_by: float = 0.0
     """Monotonic second at which a drain gives up."""
     restoring: _Restoring = field(default_factory=_Restoring)
@@ -174,11 +177,13 @@ class Assignment:
     # ---- restoring
 
     def restores_at(self, older: Sequence[Assignment]) -> float | None:
-        """Return the monotonic second at which a restore may be tried; None while it must wait, or is under way.
+        """Return the monotonic second at which a restore may be tried.
+
+        Return None while it must wait, or is under way.
 
         What ``older`` assignments of the partition have in flight would be sent again if its facts
-        were not in the ledger by then. An answer comes within the time-out of its request; facts are
-        waited for as long as by a drain.
+        were not in the ledger by then. An answer comes within the time-out of its request; facts
+        are waited for as long as by a drain.
         """
         if self.restoring.due is None or any(each.in_flight for each in older):
             return None
@@ -213,11 +218,13 @@ class Assignment:
         return self.phase in {Phase.DRAINING, Phase.ENDED} and not self.in_flight and not self.letters.under_way
 
     def shows_a_cut(self, next_offset: int) -> bool:
-        """Return whether an entry of ours stands below the ledger's end as known: the ledger lost what stood there.
+        """Return whether an entry of ours stands below the ledger's end as known.
 
-        Position and landmarks stay as they are then: the next commit names what was lost, and whoever
-        restores the partition finds it missing. So they do after the first such entry, although
-        later ones may stand above that end.
+        The ledger then lost what stood there.
+
+        Position and landmarks stay as they are then: the next commit names what was lost, and
+        whoever restores the partition finds it missing. So they do after the first such entry,
+        although later ones may stand above that end.
         """
         return self.ledger_cut or next_offset <= self.position.next_offset
 
@@ -263,8 +270,8 @@ class Assignment:
     def unread(self, code: str, offset: int, retry: RetryPolicy, now: Moment) -> None:
         """Note that the source paused the partition because what follows cannot be read.
 
-        It is tried again after a back-off: a sound replica may lead by then, or somebody has repaired
-        this one.
+        It is tried again after a back-off: a sound replica may lead by then, or somebody has
+        repaired this one.
         """
         self.fetching = False
         trouble = self.unreadable
@@ -284,7 +291,10 @@ class Assignment:
         return self.unreadable.due is None
 
     def unreadable_message(self) -> str | None:
-        """Return what an operator must know and do about a log that cannot be read; None while none is needed."""
+        """Return what an operator must know and do about a log that cannot be read.
+
+        Return None while none is needed.
+        """
         if self.unreadable.tries < _READ_TRIES:
             return None
         return (
@@ -304,7 +314,9 @@ class Assignment:
     # ---- the end
 
     def outlived(self, session_seconds: float, now: Moment) -> bool:
-        """Return whether the partition may be another member's: the coordinator has been silent for a session.
+        """Return whether the partition may be another member's.
+
+        It may be once the coordinator has been silent for a session.
 
         It is told once a session.
         """

@@ -1,6 +1,7 @@
 """When buffered events become a request: by count, by bytes, or after the linger.
 
-A body is a join of payloads that are encoded already, so its size is known exactly before it is built.
+A body is a join of payloads that are encoded already, so its size is known exactly before it is
+built.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ class BatchPolicy:
 class Batcher:
     """Buffered events of all partitions, first in, first out.
 
-    Laws. The batches taken, one after the other, are the events added. No batch exceeds the policy, and none of several
-    events exceeds the size learnt. No event waits longer than the linger if a batch is taken whenever one is `full` or
-    `due`.
+    Laws. The batches taken, one after the other, are the events added. No batch exceeds the policy,
+    and none of several events exceeds the size learnt. No event waits longer than the linger if a
+    batch is taken whenever one is `full` or `due`.
     """
 
     __slots__ = ("_bytes", "_count", "_overhead", "_policy", "_queue", "most_bytes")
@@ -81,7 +82,10 @@ class Batcher:
         return self._count >= self._policy.max_events or self._overhead + self._bytes > self.most_bytes
 
     def due(self) -> float | None:
-        """Return the monotonic second at which the oldest event has waited long enough; None without events."""
+        """Return the monotonic second at which the oldest event has waited long enough.
+
+        Return None if there are no events.
+        """
         return self._queue[0].since + self._policy.linger_seconds if self._queue else None
 
     def take(self, limit: int | None = None) -> list[Run]:

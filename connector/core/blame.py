@@ -32,7 +32,7 @@ class Blame:
         self.largest_taken = max(self.largest_taken, request.size)
 
     def proven(self, request: Request) -> bool:
-        """Return whether a request started after these events had failed got a verdict on others."""
+        """Return whether others got a verdict in a request started after these events failed."""
         return request.since is not None and self._judged > request.since
 
     def at_fault(self, request: Request, failed: RequestFailed) -> bool:
@@ -44,5 +44,8 @@ class Blame:
         return failed.failure is Failure.REFUSED and self.proven(request)
 
     def of_these_alone(self, request: Request) -> bool:
-        """Return whether these events alone are refused for the account: others got their verdict since they were."""
+        """Return whether these events alone are refused for the account.
+
+        They are if others got their verdict since.
+        """
         return request.held or self.proven(request)

@@ -1,4 +1,6 @@
-"""The brokers' clock, heard through the ledger: whether the wall clock may be believed, and the brokers answer.
+"""The brokers' clock, heard through the ledger.
+
+It shows whether the wall clock may be believed, and whether the brokers answer.
 
 Every ledger entry comes back with the time at which a broker appended it. That makes each append an
 anchor for the wall clock, and a sign of life. Staleness is the one outcome that keeps no copy of an
@@ -55,18 +57,23 @@ class BrokerClock:
         self.agrees = abs(self.disagreement_ms) <= self._max_skew_ms
 
     def brokers_ms(self, now: Moment) -> int:
-        """Return the time by the brokers' clock in milliseconds; by ours, before any append was confirmed."""
+        """Return the time by the brokers' clock in milliseconds.
+
+        Before the first append is confirmed, this is our own clock.
+        """
         return now.wall_ms if self._anchor is None else round(self._anchor + now.monotonic * 1000)
 
     def appended(self, append_ms: int | None, now: Moment) -> None:
-        """Note an append confirmed just now, and the time a broker gave it (None from a simulator)."""
+        """Note an append that was confirmed just now, and its time by the broker, if it has one."""
         self._confirmed_at = now.monotonic
         if append_ms is not None:
             self._anchor = append_ms - now.monotonic * 1000
             self.look(now)
 
     def listen(self, unconfirmed_since: Iterable[float | None], now: Moment) -> None:
-        """Judge the silence, given since when each partition waits for an append (None: it does not).
+        """Judge the silence.
+
+        The argument says for each partition since when it waits for an append, or None.
 
         The trouble of one partition does not silence the ledger: an append of any other ends it.
         """

@@ -1,4 +1,6 @@
-"""What the pipeline asks the shell to do: commands, in the imperative. `inputs` is the other direction.
+"""What the pipeline asks the shell to do.
+
+Each command is named in the imperative. `inputs` is the other direction.
 
 A handful per poll, batch or flush; nothing per event. The shell carries them out in order.
 """
@@ -28,7 +30,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Read committed offset and ledger of a partition; answer with `Restored` or `RestoreFailed`."""
+    """Read the committed offset and the ledger of a partition.
+
+    The answer is `Restored` or `RestoreFailed`.
+    """
 
     partition: TopicPartition
     generation: int
@@ -100,7 +105,9 @@ class WriteLetter:
 
 @dataclass(frozen=True, slots=True)
 class AppendFacts:
-    """Append facts to the ledger (an empty entry is legal); answer with `FactsAppended` or `FactsFailed`.
+    """Append facts to the ledger. An entry may be empty.
+
+    The answer is `FactsAppended` or `FactsFailed`.
 
     Serialise them at once: the core goes on adding to the columns of facts that failed.
     """
@@ -114,7 +121,7 @@ class AppendFacts:
 
 @dataclass(frozen=True, slots=True)
 class CommitPoint:
-    """Where one partition stands."""
+    """Offset to commit for one partition."""
 
     partition: TopicPartition
     generation: int

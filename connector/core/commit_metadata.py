@@ -2,7 +2,8 @@
 
 The metadata of a commit is
 
-    v1 <source topic id> <ledger topic id>:<next offset> [<offset after the last record>] [kept <landmarks>]
+    v1 <source topic id> <ledger topic id>:<next offset> [<offset after the last record>] [kept
+    <landmarks>]
 
 The offset after the last record is lower than the committed offset if markers of transactions
 follow that record, and otherwise equal. It names the record that the rest was written about: a tool
@@ -13,8 +14,8 @@ out if it was equal. They read it either way.
 operator's: they start at the same offset, know the same facts, and commit as before. So a group may
 be updated, or put back, one member at a time.
 
-What must change together: writing, reading, and the versions before. What they cannot read they take
-for foreign, so a format that they would misread needs a new version number, which they refuse.
+What must change together: writing, reading, and the versions before. What they cannot read they
+take for foreign, so a format that they would misread needs a new version number, which they refuse.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class FactLog:
     waiting: Facts = field(default_factory=Facts)
     """Known, in no entry yet."""
     under_way: Facts | None = None
-    """In the entry being written; None while there is none."""
+    """Facts of the entry being written; None while no entry is."""
     unconfirmed_since: float | None = None
     """Monotonic second of the first attempt to write the entry under way."""
     _due: float | None = None
@@ -45,12 +45,18 @@ class FactLog:
 
     @property
     def due(self) -> float | None:
-        """Return the monotonic second at which `take` may have an entry; None while one is under way, or none waits."""
+        """Return the monotonic second at which `take` may have an entry.
+
+        Return None while one is under way, or none waits.
+        """
         return None if self.under_way is not None else self._due
 
     @property
     def writable(self) -> int:
-        """Return how many facts an entry written now could hold; 0 while one is under way, or has failed."""
+        """Return how many facts an entry written now could hold.
+
+        Return 0 while one is under way, or has failed.
+        """
         return 0 if self.under_way is not None or self._failures else len(self.waiting)
 
     def ask_for_entry(self, at: float) -> None:
@@ -72,7 +78,8 @@ class FactLog:
         """Return the facts of an entry to write now; None if none is due.
 
         An entry is due after the interval, when it is full, or ``at_once``: nothing more can be
-        learnt that could go into it, or many facts wait. After a failure the back-off alone decides.
+        learnt that could go into it, or many facts wait. After a failure the back-off alone
+        decides.
         """
         if self.under_way is not None:
             return None

@@ -1,4 +1,6 @@
-"""What the shell reports to the pipeline: facts, in the past tense. `commands` is the other direction.
+"""What the shell reports to the pipeline.
+
+Each input is named in the past tense. `commands` is the other direction.
 
 A handful per poll, batch or flush; nothing per event.
 """
@@ -38,7 +40,8 @@ class Assigned:
     partition: TopicPartition
     generation: int
     truncated: bool = False
-    """Whether the log lacks what our position rests on, so that the committed offset cannot be trusted."""
+    """Whether the log lacks what our position rests on, so that the committed offset cannot be
+    trusted."""
     anew: bool = False
     """Whether it was ours before and begins anew, for a reason that may persist."""
 
@@ -53,7 +56,10 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class RestoreFailed:
-    """The ledger could not be read, or must not be trusted; the partition stays paused and the restore is tried again."""
+    """The ledger could not be read, or must not be trusted.
+
+    The partition stays paused and the restore is tried again.
+    """
 
     generation: int
     message: str
@@ -83,11 +89,14 @@ class Polled:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What follows in the log cannot be read; the partition is paused, and read again when it is resumed."""
+    """What follows in the log cannot be read.
+
+    The partition is paused, and read again when it is resumed.
+    """
 
     generation: int
     offset: int
-    """Where reading goes on; everything below was read."""
+    """Next offset to read. Every record below it was read."""
     code: str
     """Kafka's name of the error."""
 
@@ -125,7 +134,8 @@ class FactsAppended:
     next_offset: int
     """Offset of the ledger partition after the entry."""
     append_ms: int | None
-    """Milliseconds by the brokers' clock when they appended it; None from a simulator, which has no such clock."""
+    """Milliseconds by the brokers' clock when they appended it; None from a simulator, which has no
+    such clock."""
 
 
 @dataclass(frozen=True, slots=True)

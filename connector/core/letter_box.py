@@ -26,8 +26,8 @@ _TIME = "INVALID_TIMESTAMP"
 _OF_A_BATCH = TOO_LARGE | {_TIME, "INVALID_RECORD", "_INVALID_DIFFERENT_RECORD", "UNKNOWN"}
 """Codes that another letter of the same batch may have caused.
 
-With several untimely letters in a batch, librdkafka 2.16 reports INVALID_RECORD for each of them and
-_INVALID_DIFFERENT_RECORD for the others. Brokers report UNKNOWN when they fail themselves.
+With several untimely letters in a batch, librdkafka 2.16 reports INVALID_RECORD for each of them
+and _INVALID_DIFFERENT_RECORD for the others. Brokers report UNKNOWN when they fail themselves.
 """
 _PARTS = 3
 """What a letter can be written without: value, headers and key."""
@@ -52,7 +52,10 @@ class PendingLetter:
     manner: Manner = field(default_factory=Manner)
 
     def refused(self, code: str) -> bool:
-        """Choose the next manner after a refusal; return False if none is left, or none would help."""
+        """Choose the next manner after a refusal.
+
+        Return False if none is left, or none would help.
+        """
         manner = self.manner
         if code in _OF_A_BATCH and not manner.alone:
             self.manner = replace(manner, alone=True)
@@ -67,7 +70,10 @@ class PendingLetter:
 
 @dataclass(slots=True, eq=False)
 class LetterBox:
-    """Holds the letters of one assignment until the brokers have confirmed them; each stands in one place, by offset."""
+    """Holds the letters of one assignment until the brokers have confirmed them.
+
+    Each letter stands in one place, by offset.
+    """
 
     under_way: dict[int, PendingLetter] = field(default_factory=dict)
     """Handed to the producer, not confirmed."""
@@ -112,7 +118,10 @@ class LetterBox:
         return self.parked.pop(next(iter(self.parked)))
 
     def give_up_unwritten(self) -> None:
-        """Forget the letters to be written again: whoever has the partition next reads their records again."""
+        """Forget the letters to be written again.
+
+        The partition's next owner reads their records again.
+        """
         self.unwritten, self.due = {}, None
 
     def complaint(self) -> str | None:

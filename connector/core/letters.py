@@ -48,7 +48,7 @@ __all__ = [
 Headers = Sequence[tuple[str, bytes | None]]
 
 DEDUPE_ID_HEADER = "connector.dedupe-id"
-"""On a dead letter, the derived id of its record. On a replayed record, the id that it keeps
+"""Header with the derived id of a dead letter's record, or the id that a replayed record keeps
 (docs/how-it-works.md#derived-ids)."""
 REASON_HEADER = "connector.reason"
 

@@ -1,4 +1,6 @@
-"""What becomes of each record: the one place where a held record is resolved, counted and given its fact.
+"""What becomes of each record.
+
+This is the one place where a held record is resolved, counted and given its fact.
 
 A record ends as delivered, duplicate, stale, ignored or dead-lettered (law L2). When an event ends
 undelivered, the next copy of its key takes its place: only an acknowledged event makes its copies
@@ -150,7 +152,10 @@ class Outcomes:
         self.doubts.repeated(key, assignment.partition, offset, self._statistics.records)
 
     def compare(self, assignment: Assignment, first: Claim, copy: Run) -> None:
-        """Doubt the key of a copy whose content differs from the event in flight: it is dropped once that is taken."""
+        """Doubt the key of a copy whose content differs from the event in flight.
+
+        The copy is dropped once that event is accepted.
+        """
         (offset, payload), (other,) = first, copy.payloads
         if other != payload and self._policy.dedupe.differ(payload, other):
             self.doubts.differs(assignment.partition, offset, copy.offsets[0])

@@ -1,4 +1,4 @@
-"""The pipeline: what the shell reports goes in, what the shell must do comes out. The one place where the parts meet.
+"""The pipeline: inputs come in, commands go out. This is the one place where the parts meet.
 
 The problem. Records come from partitions that may be taken away at any moment, and go to a vendor
 that may answer late, in part, or not at all. Each must be sent, or dropped for a reason that is
@@ -31,25 +31,31 @@ run always have one fate, and what is decided, is decided about runs.
 What an assignment decides alone stands in `assignment`. Here stands what concerns several of them:
 the order of sending, the bound of the buffer, the clocks, the end.
 
-The laws. They hold for each record of a run. The simulation checks each from outside (docs: evidence).
+The laws. They hold for each record of a run. The simulation checks each from outside.
 
-L1  A next offset is committed only when every received record below it is resolved, and its fact is in the ledger.
-L2  A record is in one run, or in one letter, until it is resolved, by exactly one of: delivered, duplicate, stale, ignored,
-    dead-lettered. It leaves no other way than being given back at the end of its assignment (released).
-L3  A key counts as seen only once Amazon acknowledged its event. Of the events of a key one is in flight, the others wait.
-L4  After an assignment has ended nothing of it is committed or sent; facts about what was sent are still written down.
+L1  A next offset is committed only when every received record below it is resolved, and its fact is
+    in the ledger.
+L2  A record is in one run, or in one letter, until it is resolved by exactly one of: delivered,
+    duplicate, stale, ignored, dead-lettered. The only other way out is release, at the end of the
+    assignment.
+L3  A key counts as seen only once Amazon has acknowledged its event. One event of a key is in
+    flight at a time, and the others wait.
+L4  After an assignment has ended, nothing of it is committed or sent. Facts about what was sent are
+    still written.
 L5  Every buffer has a bound. At the bound the pipeline pauses, it never drops.
-L6  What fails for all alike never dead-letters an event; a verdict on an event stops no other (but for the breaker).
+L6  A failure that affects all events dead-letters none. A verdict on one event stops no other, but
+    for the breaker.
 L7  Nothing is judged by a clock that disagrees with the brokers'.
 
 What must change together. A new input or command needs its branch in `handle` and in the shell's
-`Runtime`. A new thing that waits for time needs its line in `wake_at`, or nothing wakes the pipeline
-for it; where each assignment has one, its line in `Roster`. A new thing that is under way needs its
-part in `Assignment.idle`, or a drain ends without it. A new way for a record to end belongs in
-`Outcomes`, with its number in `model.Outcome`.
+`Runtime`. A new thing that waits for time needs its line in `wake_at`, or nothing wakes the
+pipeline for it; where each assignment has one, its line in `Roster`. A new thing that is under way
+needs its part in `Assignment.idle`, or a drain ends without it. A new way for a record to end
+belongs in `Outcomes`, with its number in `model.Outcome`.
 
 What is done for each record is done by column, in `runs`, `admission` and `dedupe`; a loop with a
-branch for each is left to the odd ones. All else happens a handful of times per batch, in `_settle`.
+branch for each is left to the odd ones. All else happens a handful of times per batch, in
+`_settle`.
 """
 
 from __future__ import annotations
@@ -75,7 +81,7 @@ from connector.model import Facts, Moment, Poll, TopicPartition
 __all__ = ["MAX_AHEAD", "Pipeline"]
 
 MAX_AHEAD = 100_000
-"""Offsets received beyond a partition's frontier: with one event stuck, the others go on this far (about 10 MB)."""
+"""Maximum number of offsets received beyond a partition's next offset, for one stuck event."""
 
 
 class Pipeline:
@@ -162,7 +168,7 @@ class Pipeline:
         return out
 
     def wake_at(self, now: Moment) -> float | None:
-        """Return the monotonic second at which `TimePassed` is to be reported if nothing else happens; None for never."""
+        """Return the monotonic second of the next `TimePassed`; None if no time is awaited."""
         times = [self.dispatch.due(now) if self._may_send() else None, self._stop_by, self._all.due]
         if self._all.sums.parked:
             times.append(self.dispatch.breaker.letter_due())
@@ -178,8 +184,8 @@ class Pipeline:
         """Return whether a request may still be sent.
 
         The sink may have waited for a token, and a partition may have been lost in the meantime.
-        Nothing of an assignment that ended is sent, nor anything while the consumer's thread does not
-        poll or the group's coordinator does not answer
+        Nothing of an assignment that ended is sent, nor anything while the consumer's thread does
+        not poll or the group's coordinator does not answer
         (docs/how-it-works.md#what-may-be-sent-twice). Of events of several assignments, those that
         are still ours are sent again without the others.
         """
@@ -208,7 +214,7 @@ class Pipeline:
         return self.clock.silent or self._all.sums.facts > self._policy.flush.max_unconfirmed
 
     def doubts(self) -> list[Doubt]:
-        """Return what is to be told of dedupe keys since this was asked last, the latest of each kind."""
+        """Return the doubts about dedupe keys since the last call, the latest of each kind."""
         return self._outcomes.doubts.take()
 
     # ---- records and facts
@@ -236,7 +242,9 @@ class Pipeline:
             self._open(assignment, now)
 
     def _ledger_was_cut(self, assignment: Assignment, now: Moment) -> None:
-        """Begin a partition anew whose ledger lost its end: the restore judges by the commit what is missing.
+        """Begin a partition anew because its ledger lost its end.
+
+        The restore compares the ledger with the commit to see what is missing.
 
         The commit is made once more first, for the last one may be older than what was lost.
         """
@@ -248,7 +256,7 @@ class Pipeline:
             self._out.append(commands.StartOver(assignment.partition, assignment.generation))
 
     def _open(self, assignment: Assignment, now: Moment) -> None:
-        """Start, now that an entry was confirmed, if the clock may be believed; else ask the brokers for the time again."""
+        """Start if the clock may be believed; otherwise ask the brokers for the time again."""
         if self.clock.agrees:
             assignment.enter(Step.OPENED)
             assignment.fetching, assignment.running_since = False, now.monotonic
@@ -261,7 +269,7 @@ class Pipeline:
     # ---- the life of an assignment
 
     def _assigned(self, assigned: inputs.Assigned, now: Moment) -> None:
-        """Have it restored, after a growing back-off where it begins anew again and again without progress."""
+        """Ask for a restore, after a back-off that grows while there is no progress."""
         assignment = Assignment(assigned.partition, assigned.generation, assigned.truncated)
         if self._stopping:
             self._out.append(commands.Release(assignment.partition, assignment.generation, 0))
@@ -290,7 +298,7 @@ class Pipeline:
             self._shut_down(refusal, now)
 
     def _topic_seen(self, seen: inputs.TopicSeen) -> None:
-        """Start over on a recreated topic; a classic consumer reads on in it from its old offset (tried)."""
+        """Start over on a recreated topic. A classic consumer would read on in it (tried)."""
         for assignment in self._all.values():
             if assignment.running and assignment.partition.topic == seen.topic and assignment.topic_id != seen.topic_id:
                 self._out.append(commands.StartOver(assignment.partition, assignment.generation))
@@ -314,7 +322,7 @@ class Pipeline:
         self._unjudged = [poll for poll in self._unjudged if poll.generation != assignment.generation]
 
     def _end(self, generation: int, now: Moment) -> None:
-        """From here on nothing of this assignment is committed or sent."""
+        """End an assignment: nothing of it is committed or sent any more."""
         assignment = self._all.find(generation)
         if assignment is None or not assignment.live:
             return
@@ -388,7 +396,7 @@ class Pipeline:
         return self.clock.agrees and not self.ledger_behind
 
     def _many_facts_wait(self) -> bool:
-        """Return whether to write what can be written before its interval ends, so that sending need not wait for it.
+        """Return whether to write facts before their interval ends, so that sending need not wait.
 
         What waits behind an entry under way does not count: while one leader is slow, every other
         partition would write its facts one by one.
@@ -427,7 +435,7 @@ class Pipeline:
         high = held >= buffer.max_events - buffer.headroom_events or size >= buffer.max_bytes - buffer.headroom_bytes
         low = held <= buffer.max_events // 2 and size <= buffer.max_bytes // 2
         self.full = high or (self.full and not low)
-        # With nothing left to probe by, the breaker must see what comes next, or it would never close.
+        # With nothing left to probe by, the breaker must see what comes next in order to close.
         probes = not self.dispatch.nothing_new or self._all.sums.parked > 0
         may_fetch = not self.full and self.clock.agrees and not (self.dispatch.breaker.open and probes)
         if may_fetch != self._may_fetch:
@@ -444,6 +452,6 @@ class Pipeline:
 
     def _expire(self, now: Moment) -> None:
         if self.clock.agrees:
-            # The wall clock may be set back by twice the skew and agree all along: what was stale is fresh again then.
+            # The wall clock may be set back by twice the skew: what was stale is fresh again.
             oldest = now.wall_ms - self._policy.dedupe.window_ms - 2 * self._policy.freshness.max_skew_ms
             self._expiry.step((assignment.window.seen for assignment in self._all.values()), oldest, now.monotonic)

@@ -13,9 +13,9 @@ __all__ = ["BufferPolicy", "FlushPolicy", "Policy"]
 
 @dataclass(frozen=True, slots=True)
 class BufferPolicy:
-    """How many records may be held unresolved, and how much of that is left for polls under way.
+    """Maximum number of unresolved records, and the headroom in it for polls in progress.
 
-    The maximum holds as long as the polls under way when the pipeline pauses fit into the headroom.
+    The maximum holds as long as polls in progress fit into the headroom when the pipeline pauses.
     """
 
     max_events: int
@@ -32,16 +32,16 @@ class FlushPolicy:
     max_facts: int = 10_000
     """Facts per entry: about 0.25 MB, below any sensible ``max.message.bytes``."""
     max_unconfirmed: int = 50_000
-    """Facts not confirmed yet, of all partitions. Beyond it nothing more is sent.
+    """Maximum number of unconfirmed facts of all partitions. At the maximum, sending stops.
 
-    Once half as many wait that could be written, they are, whatever the interval: else no more than
-    this many events could pass in one interval.
+    Facts are written before their interval ends once half the maximum is waiting. Otherwise the
+    interval would limit throughput to this many events.
     """
     max_silence_seconds: float = 5.0
-    """How long facts may be under way, with none confirmed of any partition, before sending stops.
+    """Time without any confirmed fact, while facts are being written, after which sending stops.
 
-    A process that cannot reach the brokers may have lost its partitions to another member, which
-    sends again all that is not written down.
+    A process that cannot reach the brokers may have lost its partitions to another member. That
+    member sends every event again whose fact is not in the ledger.
     """
 
 
@@ -54,7 +54,7 @@ class Policy:
     dispatch: DispatchPolicy
     buffer: BufferPolicy
     drain_seconds: float
-    """How long a partition that is taken away, or a shutdown, waits for what is in flight."""
+    """How long a revoke or a shutdown waits for events in flight."""
     flush: FlushPolicy = field(default_factory=FlushPolicy)
     stop_on_verdict: bool = False
     """``ON_VERDICT=stop``."""

@@ -21,13 +21,14 @@ The picture. A commit points into the source and, by its metadata, into the ledg
                    refuses early      the entries     the source is read for
                                                       a record without a fact
 
-A commit without our metadata (see `commit_metadata`) is *foreign*. An operator sets one to start from now before the first
-start, or to go back at any time. Another consumer with the same group id makes one too, by itself.
-It is used unless it skips a record that was never judged. What was judged is known from the ledger:
-the entry that opens an assignment says where that assignment begins. Everything below was judged by
-then, or skipped because an operator wanted it; from there on, a record is judged if it has a fact.
-Where no such entry is left, or an older version wrote none, judging begins with the lowest fact.
-With neither, the ledger never had this partition of this topic.
+A commit without our metadata (see `commit_metadata`) is *foreign*. An operator sets one to start
+from now before the first start, or to go back at any time. Another consumer with the same group id
+makes one too, by itself. It is used unless it skips a record that was never judged. What was judged
+is known from the ledger: the entry that opens an assignment says where that assignment begins.
+Everything below was judged by then, or skipped because an operator wanted it; from there on, a
+record is judged if it has a fact. Where no such entry is left, or an older version wrote none,
+judging begins with the lowest fact. With neither, the ledger never had this partition of this
+topic.
 
 The laws.
 
@@ -59,10 +60,10 @@ The cases, in the order in which they are decided:
                     the log was truncated below a start that is    then at the beginning
                     ours or has an epoch
 
-What must change together. A check that needs entries of the ledger must wait while `unread`. A stretch that
-`in_doubt` returns is read by `LedgerReader`, which alone sees the source. A new refusal needs a row
-above and in docs/how-it-works.md#what-a-commit-rests-on, and, if ACCEPT can overrule it, everything
-that makes its case in `accept_value`.
+What must change together. A check that needs entries of the ledger must wait while `unread`. A
+stretch that `in_doubt` returns is read by `LedgerReader`, which alone sees the source. A new
+refusal needs a row above and in docs/how-it-works.md#what-a-commit-rests-on, and, if ACCEPT can
+overrule it, everything that makes its case in `accept_value`.
 """
 
 from __future__ import annotations

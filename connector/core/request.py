@@ -20,7 +20,8 @@ class PendingBatch:
     attempt: int = field(compare=False)
     """Failures so far."""
     since: int | None = field(compare=False)
-    """Number of the latest request started before these events first failed, or were last blamed; None if they never did.
+    """Number of the latest request started before these events first failed, or were last blamed;
+    None if they never did.
 
     A verdict on any later request proves that Amazon was answering.
     """
@@ -38,7 +39,7 @@ class Request:
     attempt: int
     """Failures of these events before, as a request."""
     since: int | None
-    """As of a `PendingBatch`."""
+    """The same as `PendingBatch.since`."""
     size: int
     """Bytes of the body."""
     started: float

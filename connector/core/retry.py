@@ -18,25 +18,33 @@ NO_JITTER = 1.0
 class RetryPolicy:
     """Capped exponential back-off with jitter.
 
-    Amazon's guide asks for a start of 1 s, a cap of 60 s and jitter (Ads API concepts, rate limiting). Half of each wait is
-    fixed and half is random, so the members of a group spread out and none comes back at once.
+    Amazon's guide asks for a start of 1 s, a cap of 60 s and jitter (Ads API concepts, rate
+    limiting). Half of each wait is fixed and half is random, so the members of a group spread out
+    and none comes back at once.
     """
 
     first_seconds: float = 1.0
     cap_seconds: float = 60.0
     max_tries: int = 8
-    """How often one event may return without a final verdict while other events get theirs (about two minutes).
+    """How often one event may return without a final verdict while other events get theirs (about
+    two minutes).
 
     After that it is dead-lettered. What fails for all events alike is tried without bound.
     """
     max_alone: int = 64
-    """The same for an event that Amazon asks to retry while nothing else is there to be sent (about an hour).
+    """Maximum number of retries of an event that Amazon asks to retry while no other event waits.
 
-    Copies that wait for it may fill the buffer, and then no other event shows whether this one or Amazon is at fault.
+    It amounts to about an hour.
+
+    Copies that wait for it may fill the buffer, and then no other event shows whether this one or
+    Amazon is at fault.
     """
 
     def delay(self, attempt: int, chance: float) -> float:
-        """Return the seconds to wait after the ``attempt``-th failure, from 1; ``chance`` is drawn from [0, 1)."""
+        """Return the seconds to wait after the ``attempt``-th failure, from 1.
+
+        ``chance`` is drawn from [0, 1).
+        """
         full = min(self.cap_seconds, self.first_seconds * float(1 << min(attempt - 1, 30)))
         return full * (0.5 + 0.5 * chance)
 

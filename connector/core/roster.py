@@ -1,4 +1,4 @@
-"""The assignments by generation, and what holds for all of them together, without a walk over all at each input.
+"""The assignments by generation, and their totals, without a walk over all at each input.
 
 The problem. With hundreds of partitions each input concerns one or two, but what is due next, how
 much is held, and whether an operator is needed depend on all.
@@ -12,8 +12,8 @@ what was noted is settled, added up and given a new time:
                   settled, in the order of assignment ─▶ end_turn: its share of the sums, its next time
 
 What must change together. A new sum over assignments needs its part in `_Share`. A new thing of an
-assignment that waits for time needs its line in `_due_of`, or nothing wakes the pipeline for it. What
-waits for something else than time or a change of its own needs `note_all` when that happens.
+assignment that waits for time needs its line in `_due_of`, or nothing wakes the pipeline for it.
+What waits for something else than time or a change of its own needs `note_all` when that happens.
 """
 
 from __future__ import annotations
@@ -148,7 +148,10 @@ class Roster(dict[int, Assignment]):
         self.note(self)
 
     def wake(self, now: float) -> None:
-        """Note the assignments whose time has come, those with letters held back, and those that wait for one noted."""
+        """Note the assignments to settle.
+
+        Their time has come, they hold letters back, or they wait for an assignment that is noted.
+        """
         self.note(self._due.take(now))
         self.note(self._parked)
         self._note_others_of_partitions()
@@ -225,7 +228,10 @@ class Roster(dict[int, Assignment]):
 
     @property
     def due(self) -> float | None:
-        """Monotonic second at which one of them is to be settled if nothing else happens; None for never."""
+        """Monotonic second at which one of them is to be settled if nothing else happens.
+
+        It is None if no time is awaited.
+        """
         return self._due.first
 
 

@@ -10,8 +10,8 @@ them is a run. From there on everything that is decided about events is decided 
                                    ▲                                  │
                                    └───────── cut, halved, again ─────┘
 
-One record is a run of one, so there is one way for all. A run that is cut becomes several, each with
-columns of its own: the records of a part that has ended are not kept in memory by the rest.
+One record is a run of one, so there is one way for all. A run that is cut becomes several, each
+with columns of its own: the records of a part that has ended are not kept in memory by the rest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ Label = TypeVar("Label")
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """Decoded records of one assignment in offset order, at least one: buffered, waiting or in flight."""
+    """Decoded records of one assignment in offset order, at least one.
+
+    They are buffered, waiting or in flight.
+    """
 
     generation: int
     """Number of the assignment that the records were polled under; unique in the process, across
@@ -88,7 +91,7 @@ class Run:
         )
 
     def stretches(self, labels: Iterable[Label]) -> Iterator[tuple[Run, Label]]:
-        """Cut wherever the label of a record differs from that of the one before; there is a label for each."""
+        """Cut between records with different labels. Each record has a label."""
         first = 0
         for label, same in groupby(labels):
             end = first + len(list(same))

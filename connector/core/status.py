@@ -1,4 +1,6 @@
-"""What people are told of a running pipeline: what it holds, what is paused and why, and what needs an operator.
+"""What people are told of a running pipeline.
+
+They are told what it holds, what is paused and why, and what needs an operator.
 
 Functions of a pipeline that change nothing. Metrics, the health page and the log read them.
 """
@@ -12,12 +14,15 @@ __all__ = ["REASONS", "buffered_events", "held_bytes", "held_up", "in_flight_eve
 
 
 def in_flight_events(pipeline: Pipeline) -> int:
-    """Return the number of events handed to the sink, outcome unknown, of assignments that are ours."""
+    """Return the number of events in flight whose assignments are ours."""
     return sum(assignment.in_flight for assignment in pipeline.assignments)
 
 
 def buffered_events(pipeline: Pipeline) -> int:
-    """Return the number of records neither in flight nor resolved: to be sent, sent again, or becoming letters."""
+    """Return the number of records neither in flight nor resolved.
+
+    They are to be sent, sent again, or written as letters.
+    """
     return sum(assignment.held - assignment.in_flight for assignment in pipeline.assignments)
 
 

@@ -6,8 +6,8 @@ costly could take seconds a poll, and a member that does not poll counts as dead
 (``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the
 next poll of the client.
 
-How long a record has waited for its schema counts from when it was seen to be in the log: polled, or
-below the end of the log that was known when an earlier record began to wait. Its schema was
+How long a record has waited for its schema counts from when it was seen to be in the log: polled,
+or below the end of the log that was known when an earlier record began to wait. Its schema was
 registered before that. So a log full of ids that no registry knows holds its partition up once for
 all that is in it, not once for each id.
 
@@ -52,7 +52,7 @@ class PartitionBatch:
     since: float
     """Monotonic second of the poll."""
     read_end: int = 0
-    """Where the log ends after these records; 0 if it goes on."""
+    """End of the log if these records reach it; otherwise 0."""
 
 
 class Backlog:
@@ -84,7 +84,8 @@ class Backlog:
         """Monotonic second at which to go on."""
         self._lacks_schema = False
         self._seen: dict[TopicPartition, tuple[int, float]] = {}
-        """The end of the log when a record began to wait for its schema, and the monotonic second of that."""
+        """The end of the log when a record began to wait for its schema, and the monotonic second
+        of that."""
 
     def decode(self, batches: list[PartitionBatch]) -> None:
         """Decode what can be decoded now and post it; keep the rest."""

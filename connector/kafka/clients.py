@@ -39,7 +39,7 @@ Report = Callable[[str, str], None]
 _LARGEST_RECORD_BYTES = 1_000_000_000
 """The largest value that librdkafka accepts."""
 _FETCH_BACKOFF_MS = 10
-"""With the default backoff of 1 s, whoever reads fast waits for the client two thirds of the time
+"""Backoff of fetches. With the default of 1 s, a fast reader waits two thirds of the time
 (docs/limits.md#fetch-queue)."""
 
 

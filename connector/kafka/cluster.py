@@ -81,7 +81,8 @@ _PASSING = _NOT_IN_CHARGE | {
 """Errors that pass by themselves: a leader or a coordinator is moving, or a topic was just created.
 Admin clients hand them on instead of asking again (librdkafka 2.16)."""
 _UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
-"""Errors that pass for a partition that was described: the broker asked does not know the topic yet."""
+"""Errors that pass for a partition that was described: the broker asked does not know the topic
+yet."""
 _NO_RECORD = -1
 """The answer to a question for the first record from some time on, if there is none. A question
 that was not answered in time has no error either, but `OFFSET_INVALID` (librdkafka 2.16)."""
@@ -152,7 +153,8 @@ class Cluster:
         self._login_of_made = self._login_of_offsets = Following(login)
         self._sleep = host.sleep
         self._of_thread = host.local()
-        """Its ``wanted`` says whether the calling thread's questions are still wanted, where `asked_while` said so."""
+        """Its ``wanted`` says whether the calling thread's questions are still wanted, where
+        `asked_while` said so."""
         self._unanswered: list[AdminClient] = []
         """Clients whose answer is overdue, as after the process was stopped for a while. They are
         kept: freeing a client with a request in flight crashes the process (seen with
@@ -160,7 +162,10 @@ class Cluster:
 
     @contextmanager
     def asked_while(self, wanted: Callable[[], bool]) -> Iterator[None]:
-        """Have this thread ask nothing again once ``wanted`` says no: the question raises what it had for an answer."""
+        """Have this thread ask nothing again once ``wanted`` says no.
+
+        The question raises what it got as an answer.
+        """
         self._of_thread.wanted = wanted
         try:
             yield
@@ -383,7 +388,8 @@ class Cluster:
         try:
             entry = self._settings("settings of the group", resource).get("consumer.session.timeout.ms")
         except KafkaUnavailable as error:
-            # Brokers before 4.0 have no group settings, and this client may lack the right to see them.
+            # Brokers before 4.0 have no group settings, and this client may lack the right to see
+            # them.
             if _is_unanswered(error) and error_code(error) != KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001 - the same
                 raise
             return _DEFAULT_SESSION_SECONDS

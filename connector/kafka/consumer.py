@@ -25,8 +25,8 @@ The picture
                               │
 
 A turn of the loop carries out all commands, goes on with records that waited to be decoded, polls
-once and decodes, looks whether the group has let us in, and sends the commits that are queued. Every
-piece of state has one owner:
+once and decodes, looks whether the group has let us in, and sends the commits that are queued.
+Every piece of state has one owner:
 
 =============  ===================================================================================
 `Assignments`  which partitions are ours, and under which generation
@@ -52,7 +52,8 @@ The laws
    records that were read before a partition began anew.
 6. A revoke waits, inside its callback, until the pipeline has released each partition, because only
    until the callback returns are commits for it accepted. The wait is bounded: the group waits too.
-   Other commands that arrive meanwhile are put off, because assignments do not change in a callback.
+   Other commands that arrive meanwhile are put off, because assignments do not change in a
+   callback.
 7. One commit at a time, with the newest offset of each partition. A partition begins anew only
    after the answer to its last commit, or a few seconds without one, because it begins by asking
    for the committed offset. Commits that come for it meanwhile are dropped. A drain does not wait
@@ -67,11 +68,11 @@ another one.
 What must change together
 -------------------------
 
-A new command: `connector.ports.SourceCommand`, `SourceConsumer._carry_out`, and the choice whether a
-drain puts it off. A new kind of event from the client: `Poller._take_in`. A new reason to begin anew:
-the list at the top of `positions`. The simulation's client (``tests/simulation/cluster.py``) does
-what librdkafka was seen to do. What is learnt about librdkafka goes there too, and the contract suite
-holds it against a real broker.
+A new command: `connector.ports.SourceCommand`, `SourceConsumer._carry_out`, and the choice whether
+a drain puts it off. A new kind of event from the client: `Poller._take_in`. A new reason to begin
+anew: the list at the top of `positions`. The simulation's client (``tests/simulation/cluster.py``)
+does what librdkafka was seen to do. What is learnt about librdkafka goes there too, and the
+contract suite holds it against a real broker.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class KafkaLedger:
             )
 
     def _topics(self, source: TopicPartition, since: float, wanted: Callable[[], bool]) -> _Checked:
-        """Describe and check the topics, unless another restore did so a moment ago, and after ``since``."""
+        """Describe and check the topics, unless a restore did so just now, after ``since``."""
         with self._turn(source, wanted):
             found, now = self._checked.get(source.topic), self._host.monotonic()
             if found is None or found.asked <= since or now - found.asked > _BURST_SECONDS:

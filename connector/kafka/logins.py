@@ -13,7 +13,7 @@ from connector.config import Login
 __all__ = ["LOGIN", "Following", "with_login"]
 
 LOGIN: Final = "connector.login"
-"""In the properties of a client: its `Login`. It is taken out before the client is made."""
+"""Key of a client's `Login` among its properties; removed before the client is made."""
 
 
 class _Client(Protocol):

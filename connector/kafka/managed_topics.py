@@ -2,8 +2,8 @@
 
 Nothing in them may get lost by itself. A ledger keeps its entries for the dedupe window and a day;
 a dead-letter topic keeps its letters for ever, or as long as is asked for. Both are as replicated,
-and as strict about replicas in sync, as the source: a fact must not be lost with a broker whose loss
-the source survives.
+and as strict about replicas in sync, as the source: a fact must not be lost with a broker whose
+loss the source survives.
 """
 
 from __future__ import annotations

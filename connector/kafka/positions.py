@@ -14,7 +14,8 @@ librdkafka 2.16, most of it on a loaded machine:
   position means that the client is elsewhere, and the partition must begin anew. An assignment at
   an absolute offset would need no question, but fails where the log begins later.
 * **Markers can be lost.** If the log loses transaction markers at its end, which the client had
-  reported, records may take their place. So a record below such an end begins the partition anew, too.
+  reported, records may take their place. So a record below such an end begins the partition anew,
+  too.
 * **A cut log has two names.** Where it may not reset, the client reports a cut log by the code for
   an offset outside the log. The restore tells the second case by the ends of the log. If an offset
   inside the log is refused again before a record came, the log was cut.
@@ -48,7 +49,7 @@ DENIED = MAY_NOT | {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTIC
 
 
 class Gone(Enum):
-    """Why a position is of no use any more."""
+    """Why a position cannot be read from any more."""
 
     OUT_OF_RANGE = auto()
     """The offset is outside the log, as far as the client can tell."""
@@ -64,17 +65,18 @@ class _Partition:
     """The next record to read, with the epoch of the record before it. None until the pipeline says
     where to start."""
     read_end: int = 0
-    """The highest end of the log at which the client has said that it arrived; 0 if it never has."""
+    """The highest end of the log at which the client has said that it arrived; 0 if it never
+    has."""
     wanted: bool = False
-    """Whether the pipeline wants its records."""
+    """Whether the pipeline has asked for the partition's records."""
     held: bool = False
-    """Whether fetching waits because records of it are not decoded yet."""
+    """Whether fetching is paused because earlier records wait to be decoded."""
     stands_still: bool = False
-    """Whether the client cannot read on, or not before it was assigned anew."""
+    """Whether reading has stopped until the partition is resumed."""
     damage: str | None = None
-    """The error that it last stood still for. None once something has been read again."""
+    """The error that last stopped reading. None once a record was read again."""
     refused_at: int | None = None
-    """The offset that the client last refused. None once something has been read again."""
+    """The offset that the client last refused. None once a record was read again."""
 
 
 class Positions:
@@ -86,27 +88,27 @@ class Positions:
         self._incremental = incremental
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._unreported: dict[TopicPartition, str] = {}
-        """Partitions that stand still, with the error, until the pipeline was told."""
+        """Partitions whose reading stopped, with the error, until the pipeline is told."""
 
     # ---- the life of an assignment
 
     def begin(self, partition: TopicPartition) -> None:
-        """Forget where a partition was read; what the client refused last is still known."""
+        """Forget the position of a partition. The offset that the client refused last is kept."""
         before = self._partitions.get(partition, _Partition())
         self._partitions[partition] = _Partition(damage=before.damage, refused_at=before.refused_at)
         self._unreported.pop(partition, None)
 
     def forget(self, partition: TopicPartition) -> None:
-        """Forget a partition that was given up."""
+        """Forget a partition that is no longer assigned."""
         self._partitions.pop(partition, None)
         self._unreported.pop(partition, None)
 
     def start(self, partition: TopicPartition, offset: int, epoch: int) -> None:
-        """Set where the pipeline wants a partition to be read from, once it is resumed."""
+        """Set the position from which a partition is read once it is resumed."""
         self._partitions[partition].position = kafka_place(partition, offset, epoch)
 
     def assign_anew(self, partitions: list[TopicPartition]) -> None:
-        """Have the client forget these partitions, and pause them at the beginning."""
+        """Assign these partitions again, paused at the beginning: the client forgets them."""
         places = [kafka_place(each, OFFSET_BEGINNING) for each in partitions]
         if self._incremental:
             self._client.incremental_unassign(places)
@@ -118,17 +120,17 @@ class Positions:
     # ---- what is fetched
 
     def want(self, partition: TopicPartition) -> bool:
-        """Note that the pipeline wants records of a partition; return whether to resume it now."""
+        """Note that the pipeline wants a partition's records; return whether to resume it now."""
         self._partitions[partition].wanted = True
         return not self._partitions[partition].held
 
     def pause(self, partition: TopicPartition) -> None:
-        """Fetch a partition no more: the pipeline does not want its records."""
+        """Stop fetching a partition, because the pipeline does not want its records."""
         self._partitions[partition].wanted = False
         self._client.pause([KafkaTopicPartition(*partition)])
 
     def hold(self, partition: TopicPartition, *, everything: bool) -> None:
-        """Fetch a partition no more while its records wait to be decoded; or nothing at all."""
+        """Stop fetching a partition, or all, while records wait to be decoded."""
         for name, known in self._partitions.items():
             known.held = known.held or name == partition or (everything and known.wanted)
         self._client.pause([KafkaTopicPartition(*each) for each in self.held()])
@@ -138,7 +140,7 @@ class Positions:
         return [partition for partition, known in self._partitions.items() if known.held]
 
     def stop_holding(self) -> list[TopicPartition]:
-        """Hold nothing any more; return what was held. Nothing is resumed by this."""
+        """End every hold and return the partitions that were held. Nothing is resumed."""
         held = self.held()
         for partition in held:
             self._partitions[partition].held = False
@@ -150,7 +152,7 @@ class Positions:
         return known is not None and known.wanted and not known.held
 
     def reading(self) -> dict[TopicPartition, int]:
-        """Return what is fetched, and up to where each was read. Called from any thread."""
+        """Return the fetched partitions with the end of what was read. Called from any thread."""
         return {
             partition: max(known.position.offset, known.read_end)
             for partition, known in list(self._partitions.items())
@@ -199,7 +201,7 @@ class Positions:
         return known.read_end
 
     def advance(self, partition: TopicPartition, last: Message | None) -> None:
-        """Note that a partition yielded something, and its last record, if it was records."""
+        """Note progress of a partition, and its last record if records were read."""
         known = self._partitions[partition]
         known.refused_at = None
         if not known.stands_still:
@@ -212,7 +214,7 @@ class Positions:
     # ---- what the client cannot read
 
     def failed(self, partition: TopicPartition | None, error: KafkaError, offset: int | None) -> Gone | None:
-        """Take an error of a partition; say why it must begin anew, None if it need not."""
+        """Take an error of a partition; return why it must begin anew, or None if it need not."""
         known = self._partitions.get(partition) if partition is not None else None
         if partition is None or known is None or known.stands_still:
             return None
@@ -236,7 +238,7 @@ class Positions:
         return max(end, 0)
 
     def take_unreported(self) -> list[tuple[TopicPartition, int, str]]:
-        """Return the partitions that stand still since the last call: where each does, and why."""
+        """Return the partitions that stopped since the last call, with offset and error."""
         unreported, self._unreported = self._unreported, {}
         found = ((partition, self._partitions[partition].position, code) for partition, code in unreported.items())
         return [(partition, position.offset, code) for partition, position, code in found if position is not None]
@@ -249,7 +251,7 @@ class Positions:
         return again or code == KafkaError._LOG_TRUNCATION  # noqa: SLF001 - librdkafka's own codes are named so
 
     def _stand_still(self, partition: TopicPartition, code: str) -> None:
-        """Take no more records of a partition until it is resumed, from its position."""
+        """Stop reading a partition until it is resumed from its position."""
         known = self._partitions[partition]
         known.stands_still, known.damage, known.wanted = True, code, False
         self._unreported[partition] = code

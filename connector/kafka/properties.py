@@ -112,8 +112,7 @@ _ALIASES = {
     "retries": "message.send.max.retries",
     "sasl.mechanism": "sasl.mechanisms",
 }
-"""For properties with two names: the name that librdkafka's messages may use instead of the one
-given."""
+"""Alias of a property, which librdkafka's messages may use instead of the given name."""
 
 _DEFAULT_MAX_POLL_MS = "300000"
 _DEFAULT_SESSION_MS = "45000"

@@ -27,7 +27,8 @@ _STALLED_SECONDS = 30.0
 """A partition that yields nothing for so long counts as unreadable for now."""
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes are named so
 _OF_THE_GROUP = KafkaError.GROUP_AUTHORIZATION_FAILED
-"""librdkafka asks for the coordinator of any client's group, and reports that it may not; a read needs none."""
+"""librdkafka asks for the coordinator of any client's group, and reports that it may not; a read
+needs none."""
 _DAMAGED = frozenset(
     {
         KafkaError._BAD_MSG,  # noqa: SLF001 - the same

@@ -1,4 +1,6 @@
-"""Tokens by which Kafka's clients log in (OAUTHBEARER): where they come from, and one cache for all.
+"""Tokens by which Kafka's clients log in (OAUTHBEARER).
+
+The module has the sources of tokens, and the one cache that all clients share.
 
 The client asks for a token on a thread of its own, without being polled (confluent-kafka 2.16). It
 asks again after 80 % of the life that it was told. An exception reaches ``error_cb`` without its
@@ -37,10 +39,11 @@ _LIMIT_SECONDS = 5.0
 _AGAIN_SECONDS = 10.0
 """Pause after a failure, as long as the client's own, but for all clients together."""
 _TOLD = 0.8
-"""The share of a token's life that clients are told of, so that none begins to log in with a token that ends."""
+"""The share of a token's life that clients are told of, so that none begins to log in with a token
+that ends."""
 _KEPT = 0.5
-"""The share of its life after which the next client to ask gets a new token. Clients ask at 0.64, and
-one that was made in between asks later."""
+"""The share of its life after which the next client to ask gets a new token. Clients ask at 0.64,
+and one that was made in between asks later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,10 @@ class Tokens:
         self._report: Callable[[list[str]], None] = lambda _: None
 
     def report_to(self, report: Callable[[list[str]], None]) -> None:
-        """Have ``report`` told what an operator must do while clients cannot log in; empty once they can."""
+        """Tell ``report`` what an operator must do while clients cannot log in.
+
+        The text is empty once they can.
+        """
         self._report = report
 
     def __call__(self, _config: str) -> tuple[str, float]:

@@ -1,4 +1,7 @@
-"""What a mapping file says: its routes, the inputs that they give, and its tables. `reading` reads one."""
+"""What a mapping file says: its routes, the inputs that they give, and its tables.
+
+`reading` reads one.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class Route:
     custom_data: tuple[Input, ...]
 
     def is_for(self, record: str, topic: str | None = None) -> bool:
-        """Return whether the mapping is for records of a type, given by its full name, in this topic or in any."""
+        """Return whether the mapping is for records of this full name, in this topic or any."""
         return (self.records is None or record in self.records) and (
             self.topics is None or topic is None or topic in self.topics
         )

@@ -83,7 +83,10 @@ def _called(types: Iterable[type]) -> str:
 
 
 def _rewritten(path: str, types: frozenset[type], wanted: frozenset[type]) -> str:
-    """Return the advice to write an expression so that its result has a type that is wanted; empty if there is none."""
+    """Return the advice to write an expression so that its result has a type that is wanted.
+
+    Empty if there is none.
+    """
     if types <= {str} and wanted <= NUMBERS:
         return f": write number({path})"
     if types <= NUMBERS | {bool} and str in wanted and not wanted >= NUMBERS:

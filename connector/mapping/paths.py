@@ -186,7 +186,8 @@ class _Eye:
             case "comparator":
                 return self._comparison(tree, shape, path)
             case _:
-                # Every part of logic or a multi-select must be in the schema. A literal has no parts.
+                # Every part of logic or a multi-select must be in the schema. A literal has no
+                # parts.
                 for child in tree["children"]:
                     self.follow(child, shape, path)
                 return BOOLEAN if tree["type"] == "not_expression" else None

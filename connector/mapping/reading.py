@@ -1,4 +1,6 @@
-"""Reads the text of a mapping file: returns what it says, or raises every problem at once with its place.
+"""Reads the text of a mapping file.
+
+`read` returns what the file says, or raises every problem at once with its place.
 
 Everything that needs neither a record nor a schema is checked here: directives, inputs,
 expressions, tables and constants.

@@ -1,1 +1,4 @@
-"""The HTTP server for operators and orchestrators: ``/``, ``/status.json``, ``/metrics``, ``/livez``, ``/readyz``."""
+"""The HTTP server for operators and orchestrators.
+
+It serves ``/``, ``/status.json``, ``/metrics``, ``/livez`` and ``/readyz``.
+"""

@@ -33,7 +33,7 @@ def most(drawn: Sequence[Line], *, stacked: bool = False) -> float:
 
 
 def lines(drawn: Sequence[Line], label: str, points: int) -> str:
-    """Draw each line by itself. The newest value is at the right edge, and there is room for ``points``."""
+    """Draw each line by itself. The newest of ``points`` values is at the right edge."""
     top = most(drawn) or 1
     paths = [
         f'<path class="line c{line.colour}" d="{_path(run, top)}"/>' for line in drawn for run in _runs(line.values, points)

@@ -19,9 +19,11 @@ from connector.model import TopicPartition
 __all__ = ["Health", "Vitals"]
 
 _STILL_SECONDS = 60.0
-"""Time without a poll, beyond a drain's time-out, after which the consumer's thread counts as hung."""
+"""Time without a poll, beyond a drain's time-out, after which the consumer's thread counts as
+hung."""
 _REFUSED_SECONDS = 15.0
-"""How long a reported refusal counts. The client connects again, and is refused again, every 10 s."""
+"""How long a reported refusal counts. The client connects again, and is refused again, every 10
+s."""
 _LEAST_SILENCE_SECONDS = 30.0
 """Minimum silence before brokers count as unreachable: one look at topics and group can take this
 long while a broker is being replaced."""

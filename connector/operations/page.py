@@ -1,4 +1,6 @@
-"""The page at ``/``: the document of `status` as HTML. Pure, without scripts and without other files.
+"""The page at ``/``: the document of `status` as HTML.
+
+The module is pure. The page has no scripts and needs no other files.
 
 What an operator asks comes first: is it right, and if not, why. Then what has happened lately, the
 last hour as pictures, and below them what one looks up.
@@ -238,7 +240,10 @@ def _none(text: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], name: str, *, numbers: bool = True) -> str:
-    """Return a table. Its cells are HTML; where ``numbers``, those after the first are aligned as numbers."""
+    """Return a table, whose cells are HTML.
+
+    With ``numbers``, all cells of a row but the first are aligned as numbers.
+    """
     shown = "".join(f"<th>{each}</th>" for each in head)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     kind = " class=numbers" if numbers else ""

@@ -31,7 +31,8 @@ POINT_SECONDS = 30.0
 """Span of one point of `History.series`: an hour has 120 points."""
 
 LATENCY_BOUNDS = tuple(0.005 * 1.3**step for step in range(38))
-"""Upper bounds of the latencies that are told apart, in seconds: from 5 ms to 82 s, each 30 % above the last."""
+"""Upper bounds of the latencies that are told apart, in seconds: from 5 ms to 82 s, each 30 % above
+the last."""
 
 
 @dataclass(slots=True)
@@ -81,7 +82,10 @@ class History:
         self.samples.append(sample)
 
     def before(self, now: float, seconds: float) -> Sample:
-        """Return the sample that a span ending now begins with: the newest that is old enough, else the oldest."""
+        """Return the sample that a span ending now begins with.
+
+        It is the newest that is old enough, or else the oldest.
+        """
         found = self.samples[0]
         for sample in self.samples:
             if sample.at > now - seconds + EVERY_SECONDS / 2:
@@ -98,7 +102,7 @@ class History:
         return ends[::-1]
 
     def series(self, groups: Mapping[str, Sequence[str]]) -> dict[str, list[float | None]]:
-        """Return a line for each group of counters, in events per second, and for lag and latencies, by point."""
+        """Return the lines of the charts, by point: counters per second, lag and latencies."""
         points = self.points()
         pairs = list(pairwise(points))
         lines: dict[str, list[float | None]] = {

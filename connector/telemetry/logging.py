@@ -16,7 +16,8 @@ __all__ = ["REPEAT_SECONDS", "configure_logging"]
 REPEAT_SECONDS = 10.0
 """Interval at which a line that repeats is written, with the number of lines left out."""
 _FOREIGN_LINES = 10
-"""Lines that one library's logger may write per interval: a traceback or two, and what led to it."""
+"""Lines that one library's logger may write per interval: a traceback or two, and what led to
+it."""
 
 
 def configure_logging(level: str, style: str) -> None:

@@ -50,8 +50,8 @@ _DOUBTS = {
 
 
 _DISTRUSTED = (
-    "native code read a record otherwise than Python, or failed. What Python made is sent, and Python reads all records "
-    "from now on. Please report it, with the version and the writer's schema"
+    "native code read a record differently from Python, or failed. The connector sends Python's result, and Python "
+    "reads all records from now on. Please report it, with the version and the writer's schema"
 )
 _NO_AUTHENTICATION = "_AUTHENTICATION"
 """How Kafka's client reports that a broker refuses its login, each time that it connects."""
@@ -98,7 +98,7 @@ class Telemetry:
         schemas: Callable[[], Sequence[tuple[str, str, str]]] = list,
         codec: object = None,
     ) -> None:
-        """Show the counters of a pipeline, its mapping, a contract that counts adjustments, and a codec.
+        """Show the counters of a pipeline, its mapping, its contract and its codec.
 
         ``schemas`` returns the newest schemas that records came with.
         """
@@ -130,7 +130,7 @@ class Telemetry:
         )
 
     def restores(self) -> Mapping[TopicPartition, tuple[int, int]]:
-        """Return how many entries of how many are read, for each ledger partition that is being read."""
+        """Return the entries read, and of how many, for each ledger partition being read."""
         return self._metrics.restores
 
     # ---- events
@@ -143,7 +143,7 @@ class Telemetry:
             self._log.info("note", message=note)
 
     def refresh_token_expires(self, timestamp: float | None) -> None:
-        """Store the second (since 1970) at which the refresh token ends; None if that is not known."""
+        """Store the second (since 1970) at which the refresh token ends; None if unknown."""
         self._metrics.refresh_token_expires = timestamp
 
     def schema_lacks(self, message: str) -> None:
@@ -166,7 +166,10 @@ class Telemetry:
         self._log.info("partition_assigned", partition=str(partition))
 
     def restoring(self, partition: TopicPartition, read: int, of: int) -> None:
-        """Store how many entries of a partition's ledger are read; log it every ten seconds while that takes longer."""
+        """Store how many entries of a partition's ledger are read.
+
+        While a ledger takes longer, log the progress every ten seconds.
+        """
         now, restores = self._clock(), self._metrics.restores
         if partition not in restores:
             self._progress_said_at[partition] = now
@@ -241,11 +244,17 @@ class Telemetry:
         self._seldom("warning", "dead_letter_not_written", code, topic=topic, code=code, **more)
 
     def record_unforeseen(self, partition: TopicPartition, offset: int, kind: str) -> None:
-        """Log that reading a record failed in an unforeseen way. The record becomes a dead letter."""
+        """Log that reading a record failed in an unforeseen way.
+
+        The record becomes a dead letter.
+        """
         self._seldom("warning", "record_unforeseen", kind, partition=str(partition), offset=offset, kind=kind)
 
     def codec_distrusted(self, reason: str) -> None:
-        """Log that native code is not used for records any more: it read one otherwise than Python, or failed."""
+        """Log that native code is not used for records any more.
+
+        It failed, or read a record differently from Python.
+        """
         self._metrics.codec_distrusted.labels(reason).inc()
         self._log.warning("codec_distrusted", reason=reason, message=_DISTRUSTED)
 
@@ -298,7 +307,7 @@ class Telemetry:
         self._log.info("credentials_changed", whose=whose)
 
     def look_at_logins(self) -> None:
-        """Tell that the brokers refuse our login, or that for a while they have not. Called now and then."""
+        """Tell that the brokers refuse our login, or no longer do. Called now and then."""
         refused = self._clock() - self._login_refused_at < _LOGIN_REFUSED_SECONDS
         before, self._login_refused = self._login_refused, [_LOGIN_REFUSED] if refused else []
         self._operator_needed(before, self._login_refused)
@@ -337,7 +346,10 @@ class Telemetry:
         self._log.info("draining", signal=signal)
 
     def group_not_left(self) -> None:
-        """Log that the brokers did not confirm our leaving: the group waits until our session ends."""
+        """Log that the brokers did not confirm our leaving.
+
+        The group waits until our session ends.
+        """
         self._log.warning("group_not_left")
 
     def stopped(self, verdict: str | None) -> None:

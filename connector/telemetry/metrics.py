@@ -1,4 +1,4 @@
-"""What a scrape reads: our own counters, those of the pipeline, and the progress of each partition."""
+"""What a scrape reads: our own counters, the pipeline's, and the progress by partition."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Metrics:
         )
         self.codec_distrusted = Counter(
             "connector_codec_distrusted",
-            "Times that native code was given up for records, by what it did.",
+            "Times that the connector stopped using native code for records, by reason.",
             ["reason"],
             registry=self._registry,
         )
@@ -98,7 +98,7 @@ class Metrics:
         self._registry.register(self)
 
     def watch(self, pipeline: Pipeline, contract: object, mapper: Mapper | None, codec: object = None) -> None:
-        """Show the counters of a pipeline, its mapping, a contract that counts adjustments, and a codec."""
+        """Show the counters of a pipeline, its mapping, its contract and its codec."""
         self.pipeline = pipeline
         self.mapper = mapper
         self._contract = contract if isinstance(contract, _Adjusting) else None
@@ -189,7 +189,7 @@ class Metrics:
         yield _counters("connector_retries", "Events sent again, by reason.", "reason", counts.retries)
         doubtful = counts.doubtful_duplicates
         yield _counters("connector_doubtful_duplicates", "Duplicates whose key may not identify an event.", "kind", doubtful)
-        yield _counter("connector_released", "Records given back unresolved.", counts.released)
+        yield _counter("connector_released", "Records released unresolved at the end of an assignment.", counts.released)
         yield _counter("connector_late_answers", "Verdicts that came after their assignment had ended.", counts.late_answers)
         if self._contract is not None:
             adjusted = self.adjustments()
@@ -215,14 +215,14 @@ class Metrics:
         seen = [part.window.seen for part in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys in memory.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of the dedupe keys.", sum(keys.size_bytes for keys in seen))
-        paused = GaugeMetricFamily("connector_paused", "Partitions held up, by reason.", labels=["reason"])
+        paused = GaugeMetricFamily("connector_paused", "Paused partitions, by reason.", labels=["reason"])
         schema = {"schema": self.lacking_schema}
         for reason, partitions in (status.paused(pipeline) | schema).items():
             paused.add_metric([reason], partitions)
         yield paused
         progress = GaugeMetricFamily(
             "connector_ledger_restore_progress",
-            "Share of its ledger that is read, while a partition is restored.",
+            "Share of the ledger read so far while a partition is restored.",
             labels=["topic", "partition"],
         )
         for partition, (read, of) in list(self.restores.items()):

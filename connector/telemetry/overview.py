@@ -1,4 +1,4 @@
-"""What a person wants to know of a running connector, gathered for the page and for ``connector top``."""
+"""Gathers what the page and ``connector top`` show of a running connector."""
 
 from __future__ import annotations
 
