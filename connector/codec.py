@@ -13,7 +13,8 @@ it evaluates the file's expressions, as far as `connector.mapping.straight` can 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -39,12 +40,14 @@ class NativeCodec(Protocol):
     """The codec of one writer's schema (``native/src/codec.rs``)."""
 
     def read(
-        self, values: Sequence[bytes], start: int, /
+        self, values: Sequence[bytes], start: int, asked: Sequence[Sequence[object]] = (), /
     ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int], list[int]]:
         """Return payload, time and dedupe key of each value whose event begins at ``start``.
 
         All are None of a value that is declined. The dict has the place for the id in each payload
         that lacks it. The last list has the indices of values that the mapping file ignores.
+
+        ``asked`` has, of each value, what its mapping asks the record of Kafka.
         """
 
     def take_declined(self) -> list[tuple[str, int]]:
@@ -68,7 +71,7 @@ class BatchCodec:
         self._decoder = decoder
         self._line = StraightLine(contract)
         self._key_fields = tuple(key_fields)
-        self._codecs: dict[bytes, tuple[NativeCodec, str | None] | None] = {}
+        self._codecs: dict[bytes, tuple[NativeCodec, Layout] | None] = {}
         self.declined: Counter[str] = Counter()
         """Records that were left to Python, by the first reason."""
 
@@ -79,16 +82,17 @@ class BatchCodec:
             found = self._codec_for(name)
             if found is None:
                 continue
-            codec, label = found
-            payloads, times, keys, holes, ignored = codec.read(group.values, start)
+            codec, layout = found
+            asked = [_asked(layout, records[at]) for at in group.positions] if layout.asks else ()
+            payloads, times, keys, holes, ignored = codec.read(group.values, start, asked)
             if len(payloads) == len(records):
                 accepted = Accepted(payloads, times, keys, holes)
             else:
                 for at, payload, time_ms, key in zip(group.positions, payloads, times, keys, strict=True):
                     accepted.payloads[at], accepted.times[at], accepted.keys[at] = payload, time_ms, key
                 accepted.holes.update({group.positions[at]: hole for at, hole in holes.items()})
-            if label is not None:
-                accepted.ignored.update({group.positions[at]: label for at in ignored})
+            if layout.filtered is not None:
+                accepted.ignored.update({group.positions[at]: layout.filtered for at in ignored})
             if declined := codec.take_declined():
                 self.declined = self.declined + Counter(dict(declined))  # a new one, as another thread may read it
         return accepted
@@ -114,8 +118,7 @@ class BatchCodec:
             group.values.append(found)
         return groups
 
-    def _codec_for(self, name: bytes) -> tuple[NativeCodec, str | None] | None:
-        """Return the codec of a schema, and the label under which it ignores records."""
+    def _codec_for(self, name: bytes) -> tuple[NativeCodec, Layout] | None:
         if name not in self._codecs:
             if not self._decoder.is_known(name):
                 return None
@@ -123,7 +126,7 @@ class BatchCodec:
                 self._codecs.clear()
             layout = self._decoder.layout(name)
             codec = None if layout is None else self._made(layout)
-            self._codecs[name] = None if layout is None or codec is None else (codec, layout.filtered)
+            self._codecs[name] = None if layout is None or codec is None else (codec, layout)
         return self._codecs[name]
 
     def _made(self, layout: Layout) -> NativeCodec | None:
@@ -163,7 +166,15 @@ class BatchCodec:
             return None  # a schema of more types than are read
 
 
-def _mapping(layout: Layout, known: Set[int]) -> dict[str, Any]:
+def _asked(layout: Layout, record: Record) -> Sequence[object]:
+    """Return what a record answers to its mapping; nothing if it has no answer to something."""
+    try:
+        return [ask(None, record) for ask in layout.asks]
+    except Exception:  # noqa: BLE001 - Python meets it again, and says what it is
+        return ()
+
+
+def _mapping(layout: Layout, known: AbstractSet[int]) -> dict[str, Any]:
     """Return the mappings, without the inputs of one that gives what the contract has no place for."""
     routes = [
         (when, inputs if inputs is not None and {part for part, _ in inputs["parts"]} <= known else None)

@@ -88,6 +88,8 @@ class Layout:
     raises."""
     routes: Sequence[MappedRoute] | None = None
     """With a mapping file, its mappings for the records. The fields are parts of no event then."""
+    asks: Sequence[Callable[[Any, Any], Any]] = ()
+    """What the mappings ask the record of Kafka, which is the second argument."""
     filtered: str | None = None
     """The label under which a record is ignored that no mapping takes; None if Python has to see it."""
 
@@ -146,7 +148,7 @@ def mapped_layout(writer: WriterSchema, record: Json, straight: Straight) -> Lay
         return None
     routes = [(when, None if inputs is None else _numbered(inputs)) for when, inputs in straight.routes]
     remembered = dict.fromkeys(range(1, Remembered.DATA_TYPE + 1), bytes.decode)
-    return Layout(fields, 1, remembered, routes, straight.filtered)
+    return Layout(fields, 1, remembered, routes, straight.asks, straight.filtered)
 
 
 def _numbered(inputs: StraightInputs) -> Mapping[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from connector.amazon.vocabulary import CONSENT_STATUSES
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
+from connector.mapping.closures import Evaluate, closure
 from connector.mapping.file import Input, Route
-from connector.mapping.functions import TIME_UNITS
+from connector.mapping.functions import RECORD_FUNCTIONS, TIME_UNITS
 from connector.mapping.syntax import Tree
 
 __all__ = ["Straight", "StraightInputs", "straight"]
@@ -52,6 +53,8 @@ class Straight:
 
     routes: Sequence[tuple[Told | None, StraightInputs | None]]
     """Condition and inputs of each. Without inputs its records are left to Python."""
+    asks: Sequence[Evaluate]
+    """The calls that read the record of Kafka, of which native code is given the results."""
     filtered: str | None
     """The label under which a record is ignored that none of them takes; None if Python has to see it."""
 
@@ -77,18 +80,26 @@ def straight(
     teller = _Teller(writer, tables)
     told: list[tuple[Told | None, StraightInputs | None]] = []
     for route, broken, absent in routes:
-        try:
-            when = _ALWAYS if "when" in broken else None if route.when is None else teller.told(route.when.tree, record, True)[0]
-        except _NotStraight:
-            when = _ALWAYS
-            broken = ["when"]
-        told.append((when, None if broken else _inputs(route, absent, teller, record)))
+        when, is_told = _condition(route, broken, teller, record)
+        told.append((when, _inputs(route, absent, teller, record) if is_told and not broken else None))
         if when is None or when is _ALWAYS:
             filtered = None
             break
     else:
         filtered = routes[-1][0].label if routes else otherwise
-    return Straight(told, filtered) if filtered is not None or any(inputs for _, inputs in told) else None
+    return Straight(told, teller.asks, filtered) if filtered is not None or any(inputs for _, inputs in told) else None
+
+
+def _condition(route: Route, broken: Sequence[str], teller: _Teller, record: Json) -> tuple[Told | None, bool]:
+    """Return the condition of a mapping, and whether it can be told; if not, no record passes the mapping."""
+    if route.when is None:
+        return None, True
+    if "when" in broken:
+        return _ALWAYS, False
+    try:
+        return teller.told(route.when.tree, record, True)[0], True
+    except _NotStraight:
+        return _ALWAYS, False
 
 
 def _inputs(route: Route, absent: Sequence[str], teller: _Teller, record: Json) -> StraightInputs | None:
@@ -115,7 +126,8 @@ def _inputs(route: Route, absent: Sequence[str], teller: _Teller, record: Json) 
 def _copies_last(inputs: Sequence[Input]) -> list[Input]:
     """Return inputs in the order in which `plan` adds them: at the end those whose expression has been there."""
     texts: set[str] = set()
-    first, copies = [], []
+    first: list[Input] = []
+    copies: list[Input] = []
     for each in inputs:
         (copies if each.expression.text in texts else first).append(each)
         texts.add(each.expression.text)
@@ -140,6 +152,8 @@ class _Teller:
     def __init__(self, writer: WriterSchema, tables: Mapping[str, Mapping[str, Any]]) -> None:
         self._writer = writer
         self._tables = tables
+        self.asks: list[Evaluate] = []
+        """The calls that read the record of Kafka."""
 
     def told(self, tree: Tree, shape: _Shape, is_record: bool = False) -> tuple[Told, _Shape]:
         """Return an expression for values of a shape, and the shape of what it gives.
@@ -163,7 +177,10 @@ class _Teller:
             case "projection" | "filter_projection":
                 return self._projection(tree, shape, is_record)
             case "multi_select_list":
-                return ("list", [self.told(child, shape, is_record)[0] for child in children]), {"type": "array", "items": None}
+                return ("list", [self.told(child, shape, is_record)[0] for child in children]), {
+                    "type": "array",
+                    "items": None,
+                }
             case "literal":
                 value = tree["value"]
                 if not isinstance(value, str | bool | int | None):
@@ -175,6 +192,9 @@ class _Teller:
             case "comparator":
                 return (tree["value"], *(self.told(child, shape, is_record)[0] for child in children)), None
             case "function_expression":
+                if tree["value"] in RECORD_FUNCTIONS and is_record:
+                    self.asks.append(closure(tree, self._tables))
+                    return ("asked", len(self.asks) - 1), None
                 return self._function(tree["value"], children, shape, is_record)
         raise _NotStraight
 
@@ -256,7 +276,7 @@ class _Teller:
         return {key: _literal(value) for key, value in table.items()}
 
 
-_ALIKE: Final = {"divide", "hex", "join", "length", "lower", "multiply", "split", "sum", "to_string", "upper"}
+_ALIKE: Final = {"divide", "hex", "join", "length", "lower", "multiply", "split", "sum", "to_string", "trim", "upper"}
 """Functions that are told by their arguments alone."""
 
 

@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::avro::{Cursor, Field, Got, Node};
-use crate::mapping::{Mapped, Program};
+use crate::mapping::{Constant, Mapped, Program};
 use crate::{blake2b, json};
 
 /// Why a record is left to Python.
@@ -369,7 +369,8 @@ impl Codec {
             && *last != b' '
             && text.iter().all(|&byte| is_base64(byte) || matches!(byte, b'.' | b':' | b'/' | b' '))
             && text.iter().any(|byte| (b'1'..=b'9').contains(byte))
-            && (text.len() < self.shortest_disguised || !self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase()))
+            && (text.len() < self.shortest_disguised
+                || !self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase()))
     }
 
     fn is_public(&self, text: &str) -> bool {
@@ -399,11 +400,11 @@ impl Codec {
         found.remembered[part - 1].as_ref().map(|bytes| self.remembered(part - 1, bytes)).transpose()
     }
 
-    fn find<'a>(&'a self, bytes: &'a [u8], at: usize) -> Got<Found<'a>> {
+    fn find<'a>(&'a self, bytes: &'a [u8], at: usize, asked: &'a [Constant]) -> Got<Found<'a>> {
         let cursor = Cursor { bytes, at };
         match &self.source {
             Source::Fields(fields) => self.find_in_fields(fields, cursor),
-            Source::Mapping(program) => found_by_mapping(program.mapped(cursor)?),
+            Source::Mapping(program) => found_by_mapping(program.mapped(cursor, asked)?),
         }
     }
 
@@ -478,11 +479,11 @@ impl Codec {
         Ok(found)
     }
 
-    fn encode(&self, value: &[u8], start: usize, out: &mut Vec<u8>) -> Got<Event> {
+    fn encode(&self, value: &[u8], start: usize, asked: &[Constant], out: &mut Vec<u8>) -> Got<Event> {
         if value.len() > self.terms.most_bytes {
             return decline(Why::Size);
         }
-        let found = self.find(value, start)?;
+        let found = self.find(value, start, asked)?;
         let from = out.len();
         let is_purchase = self.part(EVENT_TYPE, &found)?.is_some_and(|(_, kind, _)| *kind == PURCHASE);
         if found.id.as_ref().is_some_and(|id| !self.is_plain(id.as_bytes())) {
@@ -890,8 +891,7 @@ impl Codec {
     }
 }
 
-type Columns<'py> =
-    (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>, Bound<'py, PyList>);
+type Columns<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>, Bound<'py, PyList>);
 
 /// What the connector says of a writer's schema, a contract and a key, by name (`connector/codec.py`).
 #[derive(FromPyObject)]
@@ -954,12 +954,22 @@ impl Codec {
     /// Of each value: payload, time and dedupe key; None of each where it is declined. Without a dedupe key the last is None.
     ///
     /// The dict has the index of each payload that lacks its id, with the place for it; the last list has the indices of the
-    /// values that are no events for Amazon. Each value begins at `start`.
-    fn read<'py>(&mut self, py: Python<'py>, values: Vec<Bound<'py, PyBytes>>, start: usize) -> PyResult<Columns<'py>> {
+    /// values that are no events for Amazon. Each value begins at `start`. `asked` has what the functions of the mapping give
+    /// that read the record of Kafka, for each value; nothing where one fails, or where there are none.
+    #[pyo3(signature = (values, start, asked = Vec::new()))]
+    fn read<'py>(
+        &mut self,
+        py: Python<'py>,
+        values: Vec<Bound<'py, PyBytes>>,
+        start: usize,
+        asked: Vec<Vec<Bound<'py, PyAny>>>,
+    ) -> PyResult<Columns<'py>> {
         let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        let mut read = Read { out: Vec::with_capacity(bytes.len() * 512), events: Vec::with_capacity(bytes.len()), filtered: vec![] };
+        let asked = asked.iter().map(|each| each.iter().map(Constant::read).collect()).collect::<PyResult<Vec<Vec<_>>>>()?;
+        let mut read =
+            Read { out: Vec::with_capacity(bytes.len() * 512), events: Vec::with_capacity(bytes.len()), filtered: vec![] };
         while read.events.len() < bytes.len() {
-            let unknown = py.detach(|| self.read_on(&bytes, start, &mut read));
+            let unknown = py.detach(|| self.read_on(&bytes, start, &asked, &mut read));
             if let Some((memo, remembered)) = unknown {
                 let made: Entry = self.terms.fill.call1(py, (memo, PyBytes::new(py, &remembered)))?.extract(py)?;
                 let memo = &mut self.memos[memo];
@@ -1000,12 +1010,19 @@ struct Read {
 
 impl Codec {
     /// Read values until the last one, or until a memo lacks something.
-    fn read_on(&mut self, values: &[&[u8]], start: usize, read: &mut Read) -> Option<(usize, Vec<u8>)> {
+    fn read_on(
+        &mut self,
+        values: &[&[u8]],
+        start: usize,
+        asked: &[Vec<Constant>],
+        read: &mut Read,
+    ) -> Option<(usize, Vec<u8>)> {
         let Read { out, events, filtered } = read;
         while let Some(value) = values.get(events.len()) {
             let before = out.len();
+            let asked = asked.get(events.len()).map_or(&[][..], Vec::as_slice);
             // A bug in here must not end the process: the record is Python's then, like any that is declined.
-            let read = catch_unwind(AssertUnwindSafe(|| self.encode(value, start, out)));
+            let read = catch_unwind(AssertUnwindSafe(|| self.encode(value, start, asked, out)));
             let read = read.unwrap_or_else(|_| decline(Why::Panic));
             if read.is_err() {
                 out.truncate(before);

@@ -65,7 +65,8 @@ impl<'a> Value<'a> {
             Node::Uuid => {
                 let bytes = cursor.take(UUID_BYTES)?;
                 let mut text = String::with_capacity(36);
-                for (number, part) in [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]].iter().enumerate() {
+                for (number, part) in [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]].iter().enumerate()
+                {
                     if number > 0 {
                         text.push('-');
                     }
@@ -83,7 +84,8 @@ impl<'a> Value<'a> {
                     return Err(NO);
                 }
                 let negative = bytes.first().is_some_and(|&byte| byte > 0x7F);
-                let digits = bytes.iter().fold(if negative { -1 } else { 0 }, |digits: i128, &byte| (digits << 8) | i128::from(byte));
+                let digits =
+                    bytes.iter().fold(if negative { -1 } else { 0 }, |digits: i128, &byte| (digits << 8) | i128::from(byte));
                 Value::Decimal(digits, *scale)
             }
             Node::Time(units, of) => Value::Int(cursor.integer(of).ok_or(NO)??.div_euclid(*units)),
@@ -198,7 +200,7 @@ impl<'a> Value<'a> {
     }
 
     /// What `to_string` gives.
-    fn as_text(self) -> Got<Cow<'a, str>> {
+    fn spelt(self) -> Got<Cow<'a, str>> {
         match self {
             Value::Text(text) => Ok(text),
             Value::Int(number) => Ok(Cow::Owned(number.to_string())),
@@ -245,7 +247,7 @@ enum Step {
     Key(String),
 }
 
-enum Constant {
+pub enum Constant {
     Null,
     Bool(bool),
     Int(i64),
@@ -254,7 +256,7 @@ enum Constant {
 }
 
 impl Constant {
-    fn read(told: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub fn read(told: &Bound<'_, PyAny>) -> PyResult<Self> {
         Ok(if told.is_none() {
             Constant::Null
         } else if told.is_instance_of::<PyBool>() {
@@ -286,7 +288,10 @@ type Table = HashMap<String, Constant>;
 
 fn table(told: &Bound<'_, PyAny>) -> PyResult<Table> {
     let pairs = told.call_method0("items")?;
-    pairs.try_iter()?.map(|pair| pair.and_then(|pair| Ok((pair.get_item(0)?.extract()?, Constant::read(&pair.get_item(1)?)?)))).collect()
+    pairs
+        .try_iter()?
+        .map(|pair| pair.and_then(|pair| Ok((pair.get_item(0)?.extract()?, Constant::read(&pair.get_item(1)?)?))))
+        .collect()
 }
 
 enum Order {
@@ -299,6 +304,8 @@ enum Order {
 /// An expression. Its order of evaluation means nothing, for whatever fails is declined.
 enum Expression {
     Literal(Constant),
+    /// What a function gives that reads the record of Kafka, by its number.
+    Asked(usize),
     Path(Vec<Step>),
     Pipe(Box<[Expression; 2]>),
     Index(i64),
@@ -323,6 +330,7 @@ enum Expression {
     ToString(Box<Expression>),
     Upper(Box<Expression>),
     Lower(Box<Expression>),
+    Trim(Box<Expression>),
     Hex(Box<Expression>),
     Sum(Box<Expression>),
     Length(Box<Expression>),
@@ -336,7 +344,7 @@ const NANOSECONDS_PER_MILLISECOND: i128 = 1_000_000;
 /// What an expression is evaluated for: a record, or a value of it.
 #[derive(Clone, Copy)]
 enum Scope<'a, 'c> {
-    Record { fields: &'a [Field], bytes: &'a [u8], starts: &'c [usize] },
+    Record { fields: &'a [Field], bytes: &'a [u8], starts: &'c [usize], asked: &'a [Constant] },
     Of(&'c Value<'a>),
 }
 
@@ -357,6 +365,7 @@ impl Expression {
         };
         Ok(match kind.as_str() {
             "literal" => Expression::Literal(Constant::read(&told.get_item(1)?)?),
+            "asked" => Expression::Asked(told.get_item(1)?.extract()?),
             "path" => {
                 let mut steps = Vec::new();
                 for step in told.get_item(1)?.try_iter()? {
@@ -396,6 +405,7 @@ impl Expression {
             "to_string" => Expression::ToString(only()?),
             "upper" => Expression::Upper(only()?),
             "lower" => Expression::Lower(only()?),
+            "trim" => Expression::Trim(only()?),
             "hex" => Expression::Hex(only()?),
             "sum" => Expression::Sum(only()?),
             "length" => Expression::Length(only()?),
@@ -407,10 +417,14 @@ impl Expression {
         let both = |pair: &'a [Expression; 2]| Ok((pair[0].value(scope)?, pair[1].value(scope)?));
         Ok(match self {
             Expression::Literal(constant) => constant.value(),
+            Expression::Asked(number) => match scope {
+                Scope::Record { asked, .. } => asked.get(*number).ok_or(NO)?.value(),
+                Scope::Of(_) => return Err(NO),
+            },
             Expression::Path(steps) => {
                 let (mut value, steps) = match (scope, steps.as_slice()) {
                     (Scope::Of(value), steps) => (value.clone(), steps),
-                    (Scope::Record { fields, bytes, starts }, [Step::Field(first), steps @ ..]) => {
+                    (Scope::Record { fields, bytes, starts, .. }, [Step::Field(first), steps @ ..]) => {
                         let (field, at) = (fields.get(*first).ok_or(NO)?, *starts.get(*first).ok_or(NO)?);
                         (Value::load(&field.node, Cursor { bytes, at })?, steps)
                     }
@@ -500,7 +514,7 @@ impl Expression {
             Expression::Lookup(table, key, default) => {
                 let found = match key.value(scope)? {
                     Value::Null => None,
-                    key => table.get(&*key.as_text()?),
+                    key => table.get(&*key.spelt()?),
                 };
                 match (found, default) {
                     (Some(found), _) => found.value(),
@@ -511,7 +525,9 @@ impl Expression {
             Expression::Granted(statuses, of) => match of.value(scope)? {
                 Value::Null => Value::Null,
                 Value::Bool(is_so) => Value::Text(Cow::Borrowed(if is_so { "GRANTED" } else { "DENIED" })),
-                Value::Text(text) if text.len() <= MOST_STATUS && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => {
+                Value::Text(text)
+                    if text.len() <= MOST_STATUS && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) =>
+                {
                     let spelt = text.trim_matches(' ').to_ascii_uppercase().replace(['-', ' '], "_");
                     statuses.get(&spelt).ok_or(NO)?.value()
                 }
@@ -570,9 +586,16 @@ impl Expression {
                 }
                 _ => return Err(NO),
             },
-            Expression::ToString(of) => Value::Text(of.value(scope)?.as_text()?),
+            Expression::ToString(of) => Value::Text(of.value(scope)?.spelt()?),
             Expression::Upper(of) => ascii(of.value(scope)?, str::to_ascii_uppercase)?,
             Expression::Lower(of) => ascii(of.value(scope)?, str::to_ascii_lowercase)?,
+            Expression::Trim(of) => match of.value(scope)? {
+                Value::Null => Value::Null,
+                Value::Text(text) if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => {
+                    Value::Text(Cow::Owned(text.trim_matches(' ').to_owned()))
+                }
+                _ => return Err(NO),
+            },
             Expression::Hex(of) => match of.value(scope)? {
                 Value::Null => Value::Null,
                 Value::Bytes(bytes) => {
@@ -635,7 +658,17 @@ fn iso(text: &[u8]) -> Option<i64> {
         [b'.', rest @ ..] => {
             let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
             let (part, zone) = rest.split_at(count);
-            (digits(part)? * if count == 3 { 1_000 } else if count == 6 { 1 } else { return None }, zone)
+            (
+                digits(part)?
+                    * if count == 3 {
+                        1_000
+                    } else if count == 6 {
+                        1
+                    } else {
+                        return None;
+                    },
+                zone,
+            )
         }
         zone => (0, zone),
     };
@@ -785,7 +818,9 @@ impl Program {
     }
 
     /// The inputs of the record that begins at a cursor and ends with its bytes.
-    pub fn mapped<'a>(&'a self, mut cursor: Cursor<'a>) -> Got<Mapped<'a>> {
+    ///
+    /// `asked` is what the functions give that read the record of Kafka.
+    pub fn mapped<'a>(&'a self, mut cursor: Cursor<'a>, asked: &'a [Constant]) -> Got<Mapped<'a>> {
         let mut starts = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
             starts.push(cursor.at);
@@ -794,7 +829,7 @@ impl Program {
         if cursor.at != cursor.bytes.len() {
             return Err(No::Declined(Why::Bytes));
         }
-        let scope = Scope::Record { fields: &self.fields, bytes: cursor.bytes, starts: &starts };
+        let scope = Scope::Record { fields: &self.fields, bytes: cursor.bytes, starts: &starts, asked };
         for Route { when, inputs } in &self.routes {
             if let Some(when) = when {
                 if when.value(scope)?.is_false()? {
