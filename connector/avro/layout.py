@@ -203,6 +203,9 @@ class _Told:
             return self.node(other, parts, depth + 1)
 
         if isinstance(schema, list):
+            bytes_like = [branch for branch in schema if self._writer.resolved(branch)["type"] in ("bytes", "fixed")]
+            if self._with_meaning and len(bytes_like) > 1:
+                raise _NotStraight  # `logical` reads bytes of any of them alike
             return "union", [within(branch) for branch in schema]
         resolved = self._writer.resolved(schema)
         match resolved["type"]:

@@ -162,9 +162,7 @@ class _Teller:
         """
         children = tree["children"]
         match tree["type"]:
-            case "field":
-                return self._path([tree["value"]], shape)
-            case "subexpression":
+            case "field" | "subexpression":
                 parts = _flat(tree)
                 names = [part["value"] for part in parts if part["type"] == "field"]
                 return self._path(names, shape) if len(names) == len(parts) else self._in_turn(parts, shape, is_record)
@@ -177,24 +175,29 @@ class _Teller:
             case "projection" | "filter_projection":
                 return self._projection(tree, shape, is_record)
             case "multi_select_list":
-                return ("list", [self.told(child, shape, is_record)[0] for child in children]), {
-                    "type": "array",
-                    "items": None,
-                }
+                return ("list", self._each(children, shape, is_record)), {"type": "array", "items": None}
+        return self._made(tree, shape, is_record), None
+
+    def _each(self, trees: Sequence[Tree], shape: _Shape, is_record: bool) -> list[Told]:
+        return [self.told(tree, shape, is_record)[0] for tree in trees]
+
+    def _made(self, tree: Tree, shape: _Shape, is_record: bool) -> Told:
+        """Return an expression that makes a value of its own, which no path leads into."""
+        children = tree["children"]
+        match tree["type"]:
             case "literal":
                 value = tree["value"]
                 if not isinstance(value, str | bool | int | None):
                     raise _NotStraight
-                return ("literal", _literal(value)), None
+                return "literal", _literal(value)
             case "or_expression" | "and_expression" | "not_expression":
-                name = tree["type"].removesuffix("_expression")
-                return (name, *(self.told(child, shape, is_record)[0] for child in children)), None
+                return tree["type"].removesuffix("_expression"), *self._each(children, shape, is_record)
             case "comparator":
-                return (tree["value"], *(self.told(child, shape, is_record)[0] for child in children)), None
+                return tree["value"], *self._each(children, shape, is_record)
             case "function_expression":
                 if tree["value"] in RECORD_FUNCTIONS and is_record:
                     self.asks.append(closure(tree, self._tables))
-                    return ("asked", len(self.asks) - 1), None
+                    return "asked", len(self.asks) - 1
                 return self._function(tree["value"], children, shape, is_record)
         raise _NotStraight
 
@@ -207,7 +210,9 @@ class _Teller:
         return others[0] if others else branches[0]
 
     def _items(self, shape: _Shape) -> _Shape:
-        if shape is None or shape["type"] != "array":
+        if shape is None:
+            return None
+        if shape["type"] != "array":
             raise _NotStraight
         return None if shape["items"] is None else self._single(shape["items"])
 
@@ -249,24 +254,23 @@ class _Teller:
             return ("project", told, each), {"type": "array", "items": found}
         return ("filter", told, each, self.told(parts[1], items)[0]), {"type": "array", "items": found}
 
-    def _function(self, name: str, arguments: Sequence[Tree], shape: _Shape, is_record: bool) -> tuple[Told, _Shape]:
+    def _function(self, name: str, arguments: Sequence[Tree], shape: _Shape, is_record: bool) -> Told:
         def told(position: int) -> Told:
             return self.told(arguments[position], shape, is_record)[0]
 
-        makes = {"type": "array", "items": "string"} if name == "split" else None
         if name == "not_null":
-            return (name, [told(position) for position in range(len(arguments))]), None
+            return name, self._each(arguments, shape, is_record)
         if name == "lookup":
-            return (name, self._table(arguments[0]["value"]), told(1), told(2) if len(arguments) > 2 else None), None
+            return name, self._table(arguments[0]["value"]), told(1), told(2) if len(arguments) > 2 else None
         if name == "granted":
-            return (name, CONSENT_STATUSES, told(0)), None
+            return name, CONSENT_STATUSES, told(0)
         if name == "time":
             unit = arguments[1]["value"] if len(arguments) > 1 else None
             if unit is not None and unit not in TIME_UNITS:
                 raise _NotStraight
-            return (name, None if unit is None else TIME_UNITS[unit], told(0)), None
+            return name, None if unit is None else TIME_UNITS[unit], told(0)
         if name in _ALIKE:
-            return (name, *map(told, range(len(arguments)))), makes
+            return name, *self._each(arguments, shape, is_record)
         raise _NotStraight
 
     def _table(self, name: str) -> Mapping[str, object]:
