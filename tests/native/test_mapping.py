@@ -278,3 +278,41 @@ def test_a_record_without_an_answer_to_its_mapping_is_left_to_python() -> None:
     assert [isinstance(payload, Flaw) for payload in poll.payloads] == [False, True, False, False]
     assert isinstance(poll.payloads[3], bytes)
     assert b'"b-2"' in poll.payloads[3]
+
+
+def test_a_union_of_several_types_of_bytes_has_no_codec() -> None:
+    decimals = [
+        {"type": "fixed", "name": "Hash", "size": 4},
+        {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+    ]
+    writer = _WRITER | {"fields": [*_WRITER["fields"], {"name": "parts", "type": {"type": "array", "items": decimals}}]}
+    beside = _beside(_text(own_id="hex(not_null(parts, parts)[0])"), writer)
+    records = [Taken(written(writer, copy.deepcopy(_OWN | {"parts": [part]}))) for part in (b"\x01", b"abcd")]
+    for _ in range(2):
+        beside.read(records)
+    assert (beside.accepted, beside.ignored) == (0, 0)
+
+
+def test_no_value_of_a_match_key_and_no_id_is_remembered() -> None:
+    asked: list[bytes] = []
+
+    def make(terms: dict[str, Any]) -> Codec:
+        fill = terms["fill"]
+
+        def told(memo: int, value: bytes) -> object:
+            asked.append(value)
+            return fill(memo, value)
+
+        return Codec(terms | {"fill": told})
+
+    decoder, contract = (
+        EventDecoder(Framing.CONFLUENT, Known(id1=_WRITER), Mapper(read_file(_text()))),
+        CONTRACTS["ads EU"](),
+    )
+    codec = BatchCodec(make, decoder, contract, ("clientDedupeId",))
+    intake = Intake(decoder, contract, ("clientDedupeId",), batches=codec)
+    for number in range(5):
+        own = {"id": f"order-{number}", "email": f"jo{number}@example.com"}
+        intake.read(_ORIGIN, [Taken(written(_WRITER, copy.deepcopy(_OWN | own)))])
+    assert not codec.declined
+    assert sorted(asked) == [b"DE", b"EMAIL", b"OFF_AMAZON_PURCHASES", b"Order", b"WEBSITE"]
