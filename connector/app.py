@@ -229,8 +229,7 @@ class Connector:
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         decoder, mapper = decoder_for(settings, telemetry.schema_lacks)
         fields, most, make = settings.dedupe.key_fields, settings.batch.max_bytes, self._codec.make
-        # With a mapping file Python reads every record, so no time is spent on offering them.
-        batches = None if make is None or mapper is not None else BatchCodec(make, decoder, self.contract, fields)
+        batches = None if make is None else BatchCodec(make, decoder, self.contract, fields)
         telemetry.watch(pipeline, self.contract, mapper, partial(decoder.seen, _SCHEMAS_SHOWN), batches)
         unforeseen, distrust = telemetry.record_unforeseen, telemetry.codec_distrusted
         intake = Intake(decoder, self.contract, fields, unforeseen, most, batches, distrust)

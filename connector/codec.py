@@ -6,14 +6,15 @@ The law: the codec *declines a record, or makes what `connector.intake` makes in
 byte*. Python stays the specification. It alone reads what is declined, so flaws and adjustments
 come from it alone. `Intake` compares a sample of what was accepted.
 
-A codec is made for each writer's schema, once Python has read a record of it. A topic with a
-mapping file has none.
+A codec is made for each writer's schema, once Python has read a record of it. With a mapping file
+it evaluates the file's expressions, as far as `connector.mapping.straight` can tell them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -39,12 +40,14 @@ class NativeCodec(Protocol):
     """The codec of one writer's schema (``native/src/codec.rs``)."""
 
     def read(
-        self, values: Sequence[bytes], start: int, /
-    ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int]]:
+        self, values: Sequence[bytes], start: int, asked: Sequence[Sequence[object]] = (), /
+    ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int], list[int]]:
         """Return payload, time and dedupe key of each value whose event begins at ``start``.
 
         All are None of a value that is declined. The dict has the place for the id in each payload
-        that lacks it.
+        that lacks it. The last list has the indices of values that the mapping file ignores.
+
+        ``asked`` has, of each value, what its mapping asks the record of Kafka.
         """
 
     def take_declined(self) -> list[tuple[str, int]]:
@@ -68,7 +71,7 @@ class BatchCodec:
         self._decoder = decoder
         self._line = StraightLine(contract)
         self._key_fields = tuple(key_fields)
-        self._codecs: dict[bytes, NativeCodec | None] = {}
+        self._codecs: dict[bytes, tuple[NativeCodec, Layout] | None] = {}
         self.declined: Counter[str] = Counter()
         """Records that were left to Python, by the first reason."""
 
@@ -76,19 +79,27 @@ class BatchCodec:
         """Read records with their values. Total: what is not read is declined."""
         accepted = Accepted.none(len(records))
         for (name, start), group in self._located(records, values).items():
-            codec = self._codec_for(name)
-            if codec is None:
+            found = self._codec_for(name)
+            if found is None:
                 continue
-            payloads, times, keys, holes = codec.read(group.values, start)
+            codec, layout = found
+            asked = [_asked(layout, records[at]) for at in group.positions] if layout.asks else ()
+            payloads, times, keys, holes, ignored = codec.read(group.values, start, asked)
             if len(payloads) == len(records):
                 accepted = Accepted(payloads, times, keys, holes)
             else:
                 for at, payload, time_ms, key in zip(group.positions, payloads, times, keys, strict=True):
                     accepted.payloads[at], accepted.times[at], accepted.keys[at] = payload, time_ms, key
                 accepted.holes.update({group.positions[at]: hole for at, hole in holes.items()})
+            if layout.filtered is not None:
+                accepted.ignored.update({group.positions[at]: layout.filtered for at in ignored})
             if declined := codec.take_declined():
                 self.declined = self.declined + Counter(dict(declined))  # a new one, as another thread may read it
         return accepted
+
+    def count_ignored(self, label: str) -> None:
+        """Count a record that the mapping file ignores."""
+        self._decoder.count_filtered(label)
 
     def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:
         """Return where the events are, by the name of their schema and the place in their bytes."""
@@ -107,14 +118,15 @@ class BatchCodec:
             group.values.append(found)
         return groups
 
-    def _codec_for(self, name: bytes) -> NativeCodec | None:
+    def _codec_for(self, name: bytes) -> tuple[NativeCodec, Layout] | None:
         if name not in self._codecs:
             if not self._decoder.is_known(name):
                 return None
             if len(self._codecs) >= _MOST_CODECS:
                 self._codecs.clear()
             layout = self._decoder.layout(name)
-            self._codecs[name] = None if layout is None else self._made(layout)
+            codec = None if layout is None else self._made(layout)
+            self._codecs[name] = None if layout is None or codec is None else (codec, layout)
         return self._codecs[name]
 
     def _made(self, layout: Layout) -> NativeCodec | None:
@@ -124,8 +136,12 @@ class BatchCodec:
         line = self._line
         pieces = [(lead, PARTS[name], trail) for lead, name, trail in line.pieces]
         known = {part for _, part, _ in pieces} | {0, Part.CUSTOM_DATA}
+        mapping = None if layout.routes is None else _mapping(layout, known)
+        if mapping is not None and not mapping["filters"] and not any(inputs for _, inputs in mapping["routes"]):
+            return None
         terms = {
             "record": ("record", [(part if part in known else Part.ABSENT, node) for part, node in layout.fields]),
+            "mapping": mapping,
             "units_per_millisecond": layout.units_per_millisecond,
             "pieces": pieces,
             "tail": line.tail,
@@ -137,16 +153,34 @@ class BatchCodec:
             "consent_is_required": line.consent_is_required,
             "consent_is_a_pair": line.consent_is_a_pair,
             "local": line.local_networks,
-            "disguised": list(DISGUISED),
+            "disguised": set(DISGUISED),
             "key_parts": parts,
             "id_parts": [] if parts == [Part.ID] else [PARTS[name] for name in sorted(self._key_fields)],
             "most_bytes": _MOST_BYTES,
             "fill": _Filled(self._line, layout, self._key_fields),
+            "hash": line.hashes,
         }
         try:
             return self._make(terms)
         except ValueError:
             return None  # a schema of more types than are read
+
+
+def _asked(layout: Layout, record: Record) -> Sequence[object]:
+    """Return what a record answers to its mapping; nothing if it has no answer to something."""
+    try:
+        return [ask(None, record) for ask in layout.asks]
+    except Exception:  # noqa: BLE001 - Python meets it again, and says what it is
+        return ()
+
+
+def _mapping(layout: Layout, known: AbstractSet[int]) -> dict[str, Any]:
+    """Return the mappings, without the inputs of one that gives what the contract has no place for."""
+    routes = [
+        (when, inputs if inputs is not None and {part for part, _ in inputs["parts"]} <= known else None)
+        for when, inputs in layout.routes or ()
+    ]
+    return {"routes": routes, "filters": layout.filtered is not None}
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ no answer, the consumer thread keeps the records and calls again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import orjson
@@ -65,6 +65,8 @@ class Accepted:
     keys: list[bytes | None]
     holes: dict[int, int]
     """The place for the id in a payload that lacks it, by the index of its record."""
+    ignored: dict[int, str] = field(default_factory=dict)
+    """The records that the mapping file ignores, with what they are counted by."""
 
     @classmethod
     def none(cls, count: int) -> Accepted:
@@ -99,6 +101,9 @@ class Batches(Protocol):
 
     def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
         """Read records with their values."""
+
+    def count_ignored(self, label: str) -> None:
+        """Count a record that the mapping file ignores."""
 
 
 class Intake:
@@ -162,13 +167,20 @@ class Intake:
                 poll.keys += accepted.keys[at:end]
                 poll.payloads += accepted.payloads_of(at, records[at:end], origin)
                 continue
+            if self._batches is not None and at in accepted.ignored and self._accepted_until_compared():
+                self._accepted += 1
+                self._batches.count_ignored(accepted.ignored[at])
+                poll.times.append(None)
+                poll.keys.append(None)
+                poll.payloads.append(None)
+                continue
             record = records[at]
             try:
                 judged = time_ms, key, payload = self._judged(origin, record, values[at], waited)
             except SchemaUnavailable as error:
                 lacking = error
                 break
-            if is_accepted:
+            if is_accepted or at in accepted.ignored:
                 self._accepted += 1
                 if judged != accepted.at(at, origin, record):
                     accepted = self._without_batches("different", len(records))

@@ -16,7 +16,7 @@ from connector.errors import SettingsError
 
 __all__ = ["INTERFACE", "Codec", "codec_for"]
 
-INTERFACE: Final = 2
+INTERFACE: Final = 3
 """Number that the crate must have: it changes whenever what this package uses of it does."""
 
 

@@ -270,11 +270,11 @@ _NO_DATE: Final = (
     for day in ("1970-01-01", "0001-01-01", "1899-12-30", "1900-01-01", "9999-12-31")
     for time in ("", *(f"{gap}00:00:00{rest}" for gap in "t " for rest in ("", "z", ".000", ".000z", "+00:00", ".0000000")))
 )
+"""The first moment of Unix and of .NET, and other first and last days of databases and
+spreadsheets, which stand for no time."""
 _NO_NUMBER: Final = (*(str(2**bits - 1) for bits in (31, 32, 63, 64)), "2147483648", "9223372036854775808")
 """The largest numbers of 32 and 64 bits, and the smallest without their sign, which overflows leave
 behind."""
-"""The first moment of Unix and of .NET, and other first and last days of databases and
-spreadsheets, which stand for no time."""
 
 
 DISGUISED: Final = _disguised()

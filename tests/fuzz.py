@@ -630,25 +630,34 @@ def codec(count: int, seed: int) -> Counter[str]:
     Raises `Broken` if native code makes of one what Python does not make.
     """
     from tests.native.events import CONTRACTS, KEYS, Beside, values  # noqa: PLC0415 - the crate may not be there
+    from tests.native.mapped import HEADERS, mapping  # noqa: PLC0415
 
     dice, met = Random(seed), Counter[str]()
     while met["records"] < count:
-        writer, good = values(dice, 100)
+        is_mapped = dice.random() < 0.5
+        text, writer, good = mapping(dice, 100) if is_mapped else ("", *values(dice, 100))
         if not good:
             continue
         make, keys = CONTRACTS[dice.choice(sorted(CONTRACTS))], dice.choice(KEYS)
-        beside = Beside(EventDecoder(Framing.CONFLUENT, _Schemas({1: writer})), make(), make(), keys)
+        one, other = (
+            EventDecoder(Framing.CONFLUENT, _Schemas({1: writer}), Mapper(read_file(text)) if is_mapped else None)
+            for _ in range(2)
+        )
+        beside = Beside(one, make(), make(), keys, other)
         beside.read([PolledRecord(good[0])])
         given = list(islice(_every_bit_and_cut(good[:1]), dice.choice((0, 0, 0, _SCHEMA_RECORDS))))
         while len(given) < min(_SCHEMA_RECORDS, count - met["records"]):
             given.append(dice.choice(good) if dice.random() < 0.3 else _damaged(dice, good))
         try:
-            poll = beside.read([PolledRecord(value, number) for number, value in enumerate(given)])
+            poll = beside.read([PolledRecord(value, number, dice.choice(HEADERS)) for number, value in enumerate(given)])
         except AssertionError as error:
             raise Broken(f"native code and Python differ: {error}") from error
         met["records"] += len(given)
         met["events"] += sum(isinstance(payload, bytes) for payload in poll.payloads)
         met["taken by native code"] += beside.accepted
+        met["of a mapping file"] += len(given) * is_mapped
+        met["of a mapping file, taken"] += beside.accepted * is_mapped
+        met["of a mapping file, ignored by native code"] += beside.ignored
         met.update({f"declined: {reason}": times for reason, times in beside.codec.declined.items()})
     return met
 

@@ -30,7 +30,7 @@ from connector.amazon.vocabulary import MATCH_KEYS, constant
 from connector.model import Reason
 from connector.nothing import DISGUISED, said, trimmed
 
-__all__ = ["match_keys"]
+__all__ = ["hashed", "match_keys"]
 
 _RAW: Final = frozenset({"MAID", "RAMP_ID", "MATCH_ID", "REAL_ID", "MERKLE_ID", "KANTAR_ID", "FIP"})
 """Types sent without a hash: OAS EventCreate.matchKeys, the fuller of its two lists
@@ -74,7 +74,7 @@ def match_keys(keys: object, country: str, types: frozenset[str], most: int, fou
         if kind not in types or kind in kinds:
             cleaned = ""
         else:
-            cleaned = _raw(kind, said(value)) if kind in _RAW else _hashed(kind, value, country)
+            cleaned = _raw(kind, said(value)) if kind in _RAW else hashed(kind, value, country)
         wanted = kind, cleaned
         if not cleaned or wanted in sent:
             found.adjustments.append(Adjustment.MATCH_KEY_LEFT_OUT)
@@ -108,7 +108,7 @@ def _parts(key: Any, position: int, found: Findings) -> tuple[str | None, str]:
     return None, ""
 
 
-def _hashed(kind: str, value: str, country: str) -> str:
+def hashed(kind: str, value: str, country: str) -> str:
     """Return the hash to send for a personal identifier, which may be in clear or hashed already.
 
     Empty if the key is to be left out.

@@ -7,13 +7,14 @@ but for that field.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
 
 from connector.amazon.addresses import LOCAL_NETWORKS
 from connector.amazon.contract import Contract
+from connector.amazon.match_keys import hashed
 from connector.amazon.normalisation import PERSONAL
 from connector.amazon.rules import FieldRules, Fields
 from connector.amazon.vocabulary import PURCHASE
@@ -108,6 +109,14 @@ class StraightLine:
         kind = fields.match_keys[0]["type"]
         return orjson.dumps(kind), _HASHED if kind in PERSONAL else _MATCH_ID if kind == "MATCH_ID" else _RAW
 
+    @staticmethod
+    def hashes(keys: Sequence[tuple[str, str, bytes]]) -> list[str]:
+        """Return the hashes of personal identifiers in clear, each given with its type and the country in JSON.
+
+        Empty of one that is left out, or that a rule cannot read.
+        """
+        return [_hash(*key) for key in keys]
+
     def data_type(self, given: object) -> tuple[bytes, int] | None:
         """Return the JSON of a type of custom data, and whether it is for numbers only.
 
@@ -123,6 +132,13 @@ class StraightLine:
         before = self._rules.adjustments.total()
         fields = self._rules.clean(_PROBE | inputs)
         return None if isinstance(fields, Flaw) or self._rules.adjustments.total() > before else fields
+
+
+def _hash(kind: str, value: str, country: bytes) -> str:
+    try:
+        return hashed(kind, value, orjson.loads(country))
+    except Exception:  # noqa: BLE001 - Python meets it again, and says what it is
+        return ""
 
 
 def _mark(name: str) -> Any:

@@ -19,7 +19,7 @@ from fastavro import schemaless_reader
 
 from connector.avro.framing import Framing, Located, SchemaId, hint, locator, named, schema_id
 from connector.avro.inputs import Target, branches_of, fields_by_input, target_of
-from connector.avro.layout import Layout, layout_of
+from connector.avro.layout import Layout, layout_of, mapped_layout
 from connector.avro.logical import Conversion, bytes_conversion, time_units
 from connector.avro.registry import NoGuids
 from connector.avro.schema_file import packaged
@@ -163,9 +163,19 @@ class EventDecoder:
         Return None if they need more than a look at each field.
         """
         plan = self._plans.get(name)
-        if plan is None or isinstance(plan, str) or plan.mapped:
+        if plan is None or isinstance(plan, str):
             return None
-        return layout_of(plan.writer, plan.convert, self._inputs)
+        if not plan.mapped:
+            return layout_of(plan.writer, plan.convert, self._inputs)
+        mapped = plan.mapped[0]
+        if plan.is_union or mapped is None or (straight := mapped.straight()) is None:
+            return None
+        return mapped_layout(plan.writer, plan.writer.resolved(plan.writer.event), straight)
+
+    def count_filtered(self, label: str) -> None:
+        """Count a record that the mapping file ignores, and that `decode` has not seen."""
+        if self._mapper is not None:
+            self._mapper.filtered[label] += 1
 
     def written_by(self, record: Record) -> tuple[int | str | None, str]:
         """Return the schema id and the record name of a record that `decode` has seen.

@@ -14,10 +14,11 @@ from typing import Any, Final
 from fastavro import parse_schema, schemaless_reader
 
 from connector.avro.inputs import Target, branches_of, fields_by_input
-from connector.avro.logical import Conversion, time_units
+from connector.avro.logical import Conversion, decimal_scale, is_binary_uuid, time_units
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
+from connector.mapping.straight import Straight, StraightInputs
 
-__all__ = ["PARTS", "Layout", "Part", "Remembered", "layout_of"]
+__all__ = ["PARTS", "Layout", "Part", "Remembered", "layout_of", "mapped_layout"]
 
 
 class Part:
@@ -85,6 +86,17 @@ class Layout:
     remembered: Mapping[int, Callable[[bytes], object]]
     """Reads the bytes of a field alone, for each part that is remembered; returns its input. Raises what fastavro
     raises."""
+    routes: Sequence[MappedRoute] | None = None
+    """With a mapping file, its mappings for the records. The fields are parts of no event then."""
+    asks: Sequence[Callable[[Any, Any], Any]] = ()
+    """What the mappings ask the record of Kafka, which is the second argument."""
+    filtered: str | None = None
+    """The label under which a record is ignored that no mapping takes; None if Python has to see it."""
+
+
+MappedRoute = tuple[Node | None, Mapping[str, Any] | None]
+"""A mapping's condition and its inputs, by the numbers of their parts (``native/src/mapping.rs``). Without inputs
+its records are left to Python."""
 
 
 class _NotStraight(Exception):
@@ -127,6 +139,29 @@ def _layout(writer: WriterSchema, record: Json, convert: Conversion | None, inpu
     return Layout(fields, units, remembered)
 
 
+def mapped_layout(writer: WriterSchema, record: Json, straight: Straight) -> Layout | None:
+    """Return the layout of a writer's schema with a mapping file; None if the codec cannot read it."""
+    told = _Told(writer, with_meaning=True)
+    try:
+        fields = [(0, told.node(field["type"], {})) for field in record["fields"]]
+    except _NotStraight:
+        return None
+    routes = [(when, None if inputs is None else _numbered(inputs)) for when, inputs in straight.routes]
+    remembered = dict.fromkeys(range(1, Remembered.DATA_TYPE + 1), bytes.decode)
+    return Layout(fields, 1, remembered, routes, straight.asks, straight.filtered)
+
+
+def _numbered(inputs: StraightInputs) -> Mapping[str, Any]:
+    consent = _WITHIN["consent"]
+    return {
+        "parts": [(PARTS.get(name, Part.ABSENT), told) for name, told in inputs.parts],
+        "match_keys": inputs.match_keys,
+        "consent": [(consent[name], told) for name, told in inputs.consent],
+        "attributes": inputs.attributes,
+        "custom_data": inputs.custom_data,
+    }
+
+
 def _has_twice(record: Json) -> bool:
     names = [field["name"] for field in record["fields"]]
     return len(set(names)) < len(names)
@@ -153,8 +188,9 @@ def _parts_within(writer: WriterSchema, name: str | None, schema: Json, inputs: 
 class _Told:
     """Tells types as the codec knows them: without names, so recursive types are left out."""
 
-    def __init__(self, writer: WriterSchema) -> None:
+    def __init__(self, writer: WriterSchema, *, with_meaning: bool = False) -> None:
         self._writer = writer
+        self._with_meaning = with_meaning
         self._left = _MOST_TYPES
 
     def node(self, schema: Json, parts: Mapping[int, int], depth: int = 0) -> Node:
@@ -167,6 +203,9 @@ class _Told:
             return self.node(other, parts, depth + 1)
 
         if isinstance(schema, list):
+            bytes_like = [branch for branch in schema if self._writer.resolved(branch)["type"] in ("bytes", "fixed")]
+            if self._with_meaning and len(bytes_like) > 1:
+                raise _NotStraight  # `logical` reads bytes of any of them alike
             return "union", [within(branch) for branch in schema]
         resolved = self._writer.resolved(schema)
         match resolved["type"]:
@@ -174,14 +213,37 @@ class _Told:
                 return "array", within(resolved["items"])
             case "map":
                 return "map", within(resolved["values"])
-            case "enum":
-                return "enum", len(resolved["symbols"])
-            case "fixed":
-                return "fixed", resolved["size"]
             case kind if kind in RECORDS:
                 return "record", [(parts.get(id(field), 0), within(field["type"])) for field in resolved["fields"]]
-            case kind:
-                return (kind,)
+            case _:
+                return _meaning(resolved) if self._with_meaning else _leaf(resolved)
+
+
+def _leaf(resolved: Json) -> Node:
+    match resolved["type"]:
+        case "enum":
+            return "enum", len(resolved["symbols"])
+        case "fixed":
+            return "fixed", resolved["size"]
+        case kind:
+            return (kind,)
+
+
+_UUID_BYTES: Final = 16
+
+
+def _meaning(resolved: Json) -> Node:
+    """Return a type with what `logical` makes of its values."""
+    match resolved["type"]:
+        case "enum":
+            return "symbols", list(resolved["symbols"])
+        case "int" | "long" if (units := time_units([resolved])) > 1:
+            return "time", units, _leaf(resolved)
+        case "bytes" | "fixed" if (scale := decimal_scale(resolved)) is not None:
+            return "decimal", scale, _leaf(resolved)
+        case "fixed" if is_binary_uuid(resolved) and resolved["size"] == _UUID_BYTES:
+            return ("uuid",)
+    return _leaf(resolved)
 
 
 def _reader(used: Json, name: str, convert: Conversion | None) -> Callable[[bytes], object]:

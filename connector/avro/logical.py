@@ -13,7 +13,7 @@ from typing import Any, Final
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, logical_type
 from connector.errors import Undecodable
 
-__all__ = ["Conversion", "bytes_conversion", "conversion", "time_units"]
+__all__ = ["Conversion", "bytes_conversion", "conversion", "decimal_scale", "is_binary_uuid", "time_units"]
 
 Conversion = Callable[[Any], Any]
 """Converts a decoded value to what it means, and returns it. A record is changed in place."""
@@ -41,13 +41,13 @@ _EXACT: Final = Context(prec=40)
 _UUID_BYTES: Final = 16
 
 
-def _decimal_scale(branch: Json) -> int | None:
+def decimal_scale(branch: Json) -> int | None:
     """Return the scale of a decimal type; None for other types, and for an impossible scale."""
     scale = branch.get("scale", 0) if logical_type(branch) == "decimal" else None
     return scale if isinstance(scale, int) and 0 <= scale <= _EXACT.prec else None
 
 
-def _is_binary_uuid(branch: Json) -> bool:
+def is_binary_uuid(branch: Json) -> bool:
     """Return whether a type is a UUID of bytes. A UUID of text is a text like any other."""
     return branch["type"] == "fixed" and logical_type(branch) == "uuid"
 
@@ -189,12 +189,12 @@ def bytes_conversion(branches: list[Json]) -> Conversion | None:
     Raises:
         Undecodable: the types leave open which of them it is.
     """
-    scales = {scale for branch in branches if (scale := _decimal_scale(branch)) is not None}
-    uuids = any(map(_is_binary_uuid, branches))
+    scales = {scale for branch in branches if (scale := decimal_scale(branch)) is not None}
+    uuids = any(map(is_binary_uuid, branches))
     if not scales and not uuids:
         return None
     plain = any(
-        branch["type"] in ("bytes", "fixed") and _decimal_scale(branch) is None and not _is_binary_uuid(branch)
+        branch["type"] in ("bytes", "fixed") and decimal_scale(branch) is None and not is_binary_uuid(branch)
         for branch in branches
     )
     if len(scales) + uuids + plain > 1:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from connector.avro.logical import Conversion, conversion
@@ -24,6 +25,7 @@ from connector.avro.writer_schema import Json, WriterSchema
 from connector.mapping.closures import Evaluate, Failed, closure, is_false
 from connector.mapping.file import Input, MappingFile, Route
 from connector.mapping.paths import look
+from connector.mapping.straight import Straight, straight
 from connector.mapping.syntax import walk
 from connector.model import Flaw, Reason
 from connector.ports import Record
@@ -75,8 +77,19 @@ class Mapper:
         compiled = [_compiled(route, self._file, all_of) for route, all_of in zip(routes, lacking, strict=True)]
         names, whole_below = _fields_asked_for(routes)
         convert = conversion(writer, record, names, whole_below=whole_below)
+        told = [
+            (route, [each.place for each in all_of if each.must], [each.place for each in all_of if not each.must])
+            for route, all_of in zip(routes, lacking, strict=True)
+        ]
+        otherwise = _OTHERWISE if self._file.ignores_others else None
         return Plan(
-            compiled, convert, by_name, Flaw(Reason.UNMAPPED, f"no mapping is for {within}"), self, self._file.ignores_others
+            compiled,
+            convert,
+            by_name,
+            Flaw(Reason.UNMAPPED, f"no mapping is for {within}"),
+            self,
+            self._file.ignores_others,
+            partial(straight, told, writer, record, self._file.tables, otherwise),
         )
 
 
@@ -260,6 +273,7 @@ class Plan:
         unmapped: Flaw,
         mapper: Mapper,
         ignores_others: bool,
+        straight: Callable[[], Straight | None],
     ) -> None:
         self._routes = routes
         self._convert = convert
@@ -267,6 +281,8 @@ class Plan:
         self._unmapped = unmapped
         self._mapper = mapper
         self._ignores_others = ignores_others
+        self.straight = straight
+        """Tells the plan as native code evaluates it; None if it cannot."""
         self._by_topic: dict[str | None, list[_Compiled]] = {}
 
     @property

@@ -24,6 +24,14 @@ pub enum Node {
     Text,
     Fixed(usize),
     Enum(usize),
+    /// An enum whose symbols are read.
+    Symbols(Vec<String>),
+    /// A time in so many units a millisecond.
+    Time(i64, Box<Node>),
+    /// A decimal with so many decimals.
+    Decimal(u32, Box<Node>),
+    /// A UUID of 16 bytes.
+    Uuid,
     Array(Box<Node>),
     Map(Box<Node>),
     Record(Vec<Field>),
@@ -36,6 +44,7 @@ pub struct Field {
     pub node: Node,
 }
 
+pub const UUID_BYTES: usize = 16;
 const MOST_DEEP: usize = 24;
 const MOST_NODES: usize = 4_000;
 
@@ -63,6 +72,18 @@ impl Node {
             "string" => Node::Text,
             "fixed" => Node::Fixed(told.get_item(1)?.extract()?),
             "enum" => Node::Enum(told.get_item(1)?.extract()?),
+            "symbols" => Node::Symbols(told.get_item(1)?.extract()?),
+            "time" => {
+                let units = told.get_item(1)?.extract()?;
+                if units < 1 {
+                    return Err(PyValueError::new_err("a time of no unit"));
+                }
+                Node::Time(units, Box::new(Node::within(&told.get_item(2)?, depth + 1, nodes)?))
+            }
+            "decimal" => {
+                Node::Decimal(told.get_item(1)?.extract()?, Box::new(Node::within(&told.get_item(2)?, depth + 1, nodes)?))
+            }
+            "uuid" => Node::Uuid,
             "array" => Node::Array(Box::new(only(nodes)?)),
             "map" => Node::Map(Box::new(only(nodes)?)),
             "union" => {
@@ -136,13 +157,26 @@ impl<'a> Cursor<'a> {
         Ok(f64::from(f32::from_le_bytes(self.array()?)))
     }
 
-    fn size(&mut self) -> Got<usize> {
+    pub fn boolean(&mut self) -> Got<bool> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(BYTES),
+        }
+    }
+
+    pub fn size(&mut self) -> Got<usize> {
         usize::try_from(self.long()?).map_err(|_| BYTES)
     }
 
-    pub fn text(&mut self) -> Got<&'a str> {
+    /// Bytes after their number.
+    pub fn sized(&mut self) -> Got<&'a [u8]> {
         let size = self.size()?;
-        std::str::from_utf8(self.take(size)?).map_err(|_| BYTES)
+        self.take(size)
+    }
+
+    pub fn text(&mut self) -> Got<&'a str> {
+        std::str::from_utf8(self.sized()?).map_err(|_| BYTES)
     }
 
     /// How many items or entries the next block has. Each takes a byte at least, or `writer_schema.py` refuses the schema.
@@ -174,13 +208,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    fn symbol(&mut self, symbols: usize) -> Got<()> {
+        if self.size()? < symbols {
+            Ok(())
+        } else {
+            Err(BYTES)
+        }
+    }
+
     pub fn skip(&mut self, node: &Node) -> Got<()> {
         match node {
             Node::Null => {}
             Node::Boolean => {
-                if self.byte()? > 1 {
-                    return Err(BYTES);
-                }
+                self.boolean()?;
             }
             Node::Int => {
                 self.int()?;
@@ -195,8 +235,7 @@ impl<'a> Cursor<'a> {
                 self.take(8)?;
             }
             Node::Bytes => {
-                let size = self.size()?;
-                self.take(size)?;
+                self.sized()?;
             }
             Node::Text => {
                 self.text()?;
@@ -204,10 +243,11 @@ impl<'a> Cursor<'a> {
             Node::Fixed(size) => {
                 self.take(*size)?;
             }
-            Node::Enum(symbols) => {
-                if self.size()? >= *symbols {
-                    return Err(BYTES);
-                }
+            Node::Enum(symbols) => self.symbol(*symbols)?,
+            Node::Symbols(names) => self.symbol(names.len())?,
+            Node::Time(_, of) | Node::Decimal(_, of) => self.skip(of)?,
+            Node::Uuid => {
+                self.take(UUID_BYTES)?;
             }
             Node::Record(fields) => {
                 for field in fields {

@@ -5,8 +5,10 @@
 //!
 //! Rules are not told again here. What repeats from event to event (name, type, country) is remembered by the bytes of its
 //! field, and Python makes each entry with its own rules. Free texts (ids, match keys, consent strings, attributes) are never
-//! remembered: they are taken where they have a form about which the rules have nothing to say.
+//! remembered: they are taken where they have a form about which the rules have nothing to say. Of personal identifiers in
+//! clear Python makes the hashes, for all values of a call at once.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -15,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::avro::{Cursor, Field, Got, Node};
+use crate::mapping::{Constant, Mapped, Program};
 use crate::{blake2b, json};
 
 /// Why a record is left to Python.
@@ -32,21 +35,34 @@ pub enum Why {
     Attributes,
     Rare,
     Escape,
+    Mapping,
     Panic,
 }
 
 /// Their names, in the same order.
-const REASONS: [&str; 13] =
-    ["size", "bytes", "rule", "id", "time", "match-keys", "value", "units", "consent", "attributes", "rare", "escape", "panic"];
+const REASONS: [&str; 14] = [
+    "size",
+    "bytes",
+    "rule",
+    "id",
+    "time",
+    "match-keys",
+    "value",
+    "units",
+    "consent",
+    "attributes",
+    "rare",
+    "escape",
+    "mapping",
+    "panic",
+];
 
 pub enum No {
     Declined(Why),
-    /// A memo lacks these bytes of the value.
-    Unknown {
-        memo: usize,
-        from: usize,
-        to: usize,
-    },
+    /// A memo lacks these bytes.
+    Unknown(usize, Vec<u8>),
+    /// No mapping is for the record, or none of their conditions holds.
+    Filtered,
 }
 
 fn decline<T>(why: Why) -> Got<T> {
@@ -55,6 +71,7 @@ fn decline<T>(why: Why) -> Got<T> {
 
 // Parts of an event, as `connector/avro/layout.py` numbers them. The first ones are remembered, by the number less one.
 const EVENT_TYPE: usize = 2;
+const COUNTRY: usize = 4;
 const CURRENCY: usize = 5;
 const OPTIONS: usize = 6;
 const ID: usize = 7;
@@ -106,38 +123,20 @@ type Made = (Vec<u8>, u8, Option<Vec<u8>>);
 /// None: leave the record to the rules.
 type Entry = Option<Made>;
 
-/// A part of the payload, and the bytes around it.
-struct Piece {
-    lead: Vec<u8>,
-    part: usize,
-    trail: Vec<u8>,
+/// Where the inputs of an event are.
+enum Source {
+    /// In the fields of the record.
+    Fields(Vec<Field>),
+    /// Where the expressions of a mapping file find them.
+    Mapping(Program),
 }
 
 #[pyclass]
 pub struct Codec {
-    fields: Vec<Field>,
-    units_per_millisecond: i64,
-    pieces: Vec<Piece>,
-    tail: Vec<u8>,
-    match_key: [Vec<u8>; 3],
-    /// The bytes before name, type and value, and at the end; without a type where the contract has none.
-    attribute: (Vec<u8>, Option<Vec<u8>>, Vec<u8>, Vec<u8>),
-    most_match_keys: usize,
-    most_attributes: usize,
-    any_attribute_text: bool,
-    consent_is_required: bool,
-    consent_is_a_pair: bool,
-    /// Networks of which an address is not public: first address and mask.
-    local: Vec<(u32, u32)>,
-    /// Texts that stand for nothing although they look like an id, in lower case; and the shortest of them.
-    disguised: HashSet<Vec<u8>>,
+    source: Source,
+    terms: Terms,
     shortest_disguised: usize,
-    key_parts: Vec<usize>,
-    /// In the order in which they make the id on the wire; empty if the event's own id is the key, and is sent as it is.
-    id_parts: Vec<usize>,
-    most_bytes: usize,
     memos: Vec<HashMap<Box<[u8]>, Entry>>,
-    fill: Py<PyAny>,
     declined: [u64; REASONS.len()],
 }
 
@@ -148,21 +147,67 @@ struct Event {
     key: Option<[u8; blake2b::DIGEST]>,
     /// Where the id is missing, which its place in Kafka makes.
     hole: Option<usize>,
+    /// The match keys whose hash is missing; and where all match keys are, if it is missing in any.
+    clear: Vec<Clear>,
+    spans: Vec<(usize, usize)>,
 }
 
+/// A personal identifier in clear, and the place for its hash.
+struct Clear {
+    at: usize,
+    kind: String,
+    text: String,
+    country: Vec<u8>,
+}
+
+/// Digits of SHA-256.
+const HASH: usize = 64;
+
+/// Items in an array or a map of the record; or told by the expressions of a mapping file.
+enum Items<'a, T> {
+    Absent,
+    At(&'a Node, Cursor<'a>),
+    Told(Vec<T>),
+}
+
+type Text<'a> = Cow<'a, str>;
+
 /// What was found of an event before any of it is written.
-struct Found<'a, 'n> {
-    value: &'a [u8],
-    remembered: [Option<(usize, usize)>; OPTIONS],
-    id: Option<&'a str>,
+struct Found<'a> {
+    remembered: [Option<Cow<'a, [u8]>>; OPTIONS],
+    id: Option<Text<'a>>,
     time_ms: i64,
     amount: Option<f64>,
     units: Option<i64>,
-    match_keys: Option<(&'n Node, Cursor<'a>)>,
-    consent: Option<(&'n Node, Cursor<'a>)>,
-    attributes: Option<(&'n Node, Cursor<'a>)>,
-    custom_data: Option<(&'n Node, Cursor<'a>)>,
-    traffic: [Option<&'a str>; TRAFFIC],
+    match_keys: Items<'a, (&'a str, Text<'a>)>,
+    consent: [Text<'a>; CONSENT_PARTS],
+    attributes: Items<'a, (&'a str, Text<'a>)>,
+    custom_data: Items<'a, (&'a str, &'a str, Text<'a>)>,
+    traffic: [Option<Text<'a>>; TRAFFIC],
+}
+
+impl Found<'_> {
+    fn nothing() -> Self {
+        Found {
+            remembered: [const { None }; OPTIONS],
+            id: None,
+            time_ms: 0,
+            amount: None,
+            units: None,
+            match_keys: Items::Absent,
+            consent: [const { Cow::Borrowed("") }; CONSENT_PARTS],
+            attributes: Items::Absent,
+            custom_data: Items::Absent,
+            traffic: [const { None }; TRAFFIC],
+        }
+    }
+}
+
+fn bytes_of(text: Text<'_>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
 }
 
 /// A text or null; another type is declined.
@@ -187,6 +232,52 @@ fn is_base64(byte: u8) -> bool {
     is_word(byte) || byte == b'-'
 }
 
+fn consent_parts<'a>(node: &Node, cursor: &mut Cursor<'a>) -> Got<[Text<'a>; CONSENT_PARTS]> {
+    let mut parts = [const { Cow::Borrowed("") }; CONSENT_PARTS];
+    match cursor.branch(node)? {
+        Node::Null => {}
+        Node::Record(fields) => {
+            for Field { part, node } in fields {
+                match part {
+                    1..=CONSENT_PARTS => {
+                        parts[part - 1] = Cow::Borrowed(text_or_null(node, cursor, Why::Consent)?.unwrap_or(""));
+                    }
+                    _ => cursor.skip(node)?,
+                }
+            }
+        }
+        _ => return decline(Why::Consent),
+    }
+    Ok(parts)
+}
+
+fn found_by_mapping(mapped: Mapped<'_>) -> Got<Found<'_>> {
+    let mut found = Found::nothing();
+    let mut time_ms = None;
+    for (part, value) in mapped.parts {
+        match part {
+            1..=OPTIONS => found.remembered[part - 1] = value.text()?.map(bytes_of),
+            ID => found.id = value.text()?,
+            TIME => time_ms = value.whole()?,
+            VALUE => found.amount = value.amount()?,
+            UNITS => found.units = value.whole()?,
+            USER_AGENT..=PARTNER => found.traffic[part - USER_AGENT] = value.text()?.filter(|text| !text.is_empty()),
+            _ => return decline(Why::Rare),
+        }
+    }
+    found.time_ms = match time_ms {
+        Some(time_ms) => time_ms,
+        None => return decline(Why::Time),
+    };
+    for (part, text) in mapped.consent {
+        found.consent[part - 1] = text;
+    }
+    found.match_keys = Items::Told(mapped.match_keys);
+    found.attributes = Items::Told(mapped.attributes);
+    found.custom_data = Items::Told(mapped.custom_data);
+    Ok(found)
+}
+
 fn is_granted(text: &str) -> Got<bool> {
     if text.eq_ignore_ascii_case("GRANTED") {
         Ok(true)
@@ -195,6 +286,15 @@ fn is_granted(text: &str) -> Got<bool> {
     } else {
         decline(Why::Consent)
     }
+}
+
+/// The type of a custom attribute that comes without one.
+const UNTYPED: &[u8] = b"\"STRING\"";
+
+/// Whether two of these parts are the same.
+fn has_twice(spans: &[(usize, usize)], out: &[u8]) -> bool {
+    let part = |&(from, to): &(usize, usize)| &out[from..to];
+    spans.iter().enumerate().any(|(number, span)| spans[..number].iter().any(|before| part(before) == part(span)))
 }
 
 const LONGEST_CONSENT: usize = 16_384;
@@ -269,13 +369,14 @@ impl Codec {
             && *last != b' '
             && text.iter().all(|&byte| is_base64(byte) || matches!(byte, b'.' | b':' | b'/' | b' '))
             && text.iter().any(|byte| (b'1'..=b'9').contains(byte))
-            && (text.len() < self.shortest_disguised || !self.disguised.contains(text.to_ascii_lowercase().as_slice()))
+            && (text.len() < self.shortest_disguised
+                || !self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase()))
     }
 
     fn is_public(&self, text: &str) -> bool {
         if let Ok(address) = text.parse::<Ipv4Addr>() {
             let number = u32::from(address);
-            return !self.local.iter().any(|(network, mask)| number & mask == *network);
+            return !self.terms.local.iter().any(|(network, mask)| number & mask == *network);
         }
         // Global unicast without what is given out for protocols, and without 6to4: Python looks at those.
         text.parse::<Ipv6Addr>().is_ok_and(|address| match address.segments() {
@@ -284,52 +385,44 @@ impl Codec {
         })
     }
 
-    fn remembered(&self, memo: usize, value: &[u8], from: usize, to: usize) -> Got<&Made> {
-        if to - from > MOST_REMEMBERED_BYTES {
+    fn remembered(&self, memo: usize, bytes: &[u8]) -> Got<&Made> {
+        if bytes.len() > MOST_REMEMBERED_BYTES {
             return decline(Why::Rule);
         }
-        match value.get(from..to).and_then(|bytes| self.memos[memo].get(bytes)) {
+        match self.memos[memo].get(bytes) {
             Some(Some(entry)) => Ok(entry),
             Some(None) => decline(Why::Rule),
-            None => Err(No::Unknown { memo, from, to }),
+            None => Err(No::Unknown(memo, bytes.to_vec())),
         }
     }
 
-    fn part<'s>(&'s self, part: usize, found: &Found<'_, '_>) -> Got<Option<&'s Made>> {
-        match found.remembered[part - 1] {
-            Some((from, to)) => self.remembered(part - 1, found.value, from, to).map(Some),
-            None => Ok(None),
+    fn part<'s>(&'s self, part: usize, found: &Found<'_>) -> Got<Option<&'s Made>> {
+        found.remembered[part - 1].as_ref().map(|bytes| self.remembered(part - 1, bytes)).transpose()
+    }
+
+    fn find<'a>(&'a self, bytes: &'a [u8], at: usize, asked: &'a [Constant]) -> Got<Found<'a>> {
+        let cursor = Cursor { bytes, at };
+        match &self.source {
+            Source::Fields(fields) => self.find_in_fields(fields, cursor),
+            Source::Mapping(program) => found_by_mapping(program.mapped(cursor, asked)?),
         }
     }
 
-    fn find<'a, 'n>(&'n self, value: &'a [u8], start: usize) -> Got<Found<'a, 'n>> {
-        let mut cursor = Cursor { bytes: value, at: start };
-        let mut found = Found {
-            value,
-            remembered: [None; OPTIONS],
-            id: None,
-            time_ms: 0,
-            amount: None,
-            units: None,
-            match_keys: None,
-            consent: None,
-            attributes: None,
-            custom_data: None,
-            traffic: [None; TRAFFIC],
-        };
+    fn find_in_fields<'a>(&'a self, fields: &'a [Field], mut cursor: Cursor<'a>) -> Got<Found<'a>> {
+        let mut found = Found::nothing();
         let mut time_ms = None;
-        for Field { part, node } in &self.fields {
+        for Field { part, node } in fields {
             let here = cursor;
             match *part {
                 1..=OPTIONS => {
                     cursor.skip(node)?;
-                    found.remembered[part - 1] = Some((here.at, cursor.at));
+                    found.remembered[part - 1] = Some(Cow::Borrowed(&cursor.bytes[here.at..cursor.at]));
                 }
-                ID => found.id = text_or_null(node, &mut cursor, Why::Id)?,
+                ID => found.id = text_or_null(node, &mut cursor, Why::Id)?.map(Cow::Borrowed),
                 TIME => {
                     let branch = cursor.branch(node)?;
                     let Some(read) = cursor.integer(branch) else { return decline(Why::Time) };
-                    time_ms = Some(read?.div_euclid(self.units_per_millisecond));
+                    time_ms = Some(read?.div_euclid(self.terms.units_per_millisecond));
                 }
                 VALUE => {
                     found.amount = match cursor.branch(node)? {
@@ -353,23 +446,20 @@ impl Codec {
                 }
                 MATCH_KEYS => {
                     cursor.skip(node)?;
-                    found.match_keys = Some((node, here));
+                    found.match_keys = Items::At(node, here);
                 }
-                CONSENT => {
-                    cursor.skip(node)?;
-                    found.consent = Some((node, here));
-                }
+                CONSENT => found.consent = consent_parts(node, &mut cursor)?,
                 ATTRIBUTES => {
                     cursor.skip(node)?;
-                    found.attributes = Some((node, here));
+                    found.attributes = Items::At(node, here);
                 }
                 CUSTOM_DATA => {
                     cursor.skip(node)?;
-                    found.custom_data = Some((node, here));
+                    found.custom_data = Items::At(node, here);
                 }
                 USER_AGENT..=PARTNER => {
                     found.traffic[part - USER_AGENT] =
-                        text_or_null(node, &mut cursor, Why::Rare)?.filter(|text| !text.is_empty());
+                        text_or_null(node, &mut cursor, Why::Rare)?.filter(|text| !text.is_empty()).map(Cow::Borrowed);
                 }
                 ABSENT => {
                     if !matches!(cursor.branch(node)?, Node::Null) {
@@ -379,7 +469,7 @@ impl Codec {
                 _ => cursor.skip(node)?,
             }
         }
-        if cursor.at != value.len() {
+        if cursor.at != cursor.bytes.len() {
             return decline(Why::Bytes);
         }
         found.time_ms = match time_ms {
@@ -389,26 +479,27 @@ impl Codec {
         Ok(found)
     }
 
-    fn encode(&self, value: &[u8], start: usize, out: &mut Vec<u8>) -> Got<Event> {
-        if value.len() > self.most_bytes {
+    fn encode(&self, value: &[u8], start: usize, asked: &[Constant], out: &mut Vec<u8>) -> Got<Event> {
+        if value.len() > self.terms.most_bytes {
             return decline(Why::Size);
         }
-        let found = self.find(value, start)?;
+        let found = self.find(value, start, asked)?;
         let from = out.len();
         let is_purchase = self.part(EVENT_TYPE, &found)?.is_some_and(|(_, kind, _)| *kind == PURCHASE);
-        if found.id.is_some_and(|id| !self.is_plain(id.as_bytes())) {
+        if found.id.as_ref().is_some_and(|id| !self.is_plain(id.as_bytes())) {
             return decline(Why::Id);
         }
-        let key = self.key(&self.key_parts, &found)?;
+        let key = self.key(&self.terms.key_parts, &found)?;
         let mut hole = None;
-        for Piece { lead, part, trail } in &self.pieces {
+        let (mut clear, mut spans) = (Vec::new(), Vec::new());
+        for (lead, part, trail) in &self.terms.pieces {
             let before = out.len();
             out.extend_from_slice(lead);
             let is_there = match *part {
                 ID => {
-                    match (key, found.id) {
-                        (Some(_), Some(id)) if self.id_parts.is_empty() => json::text(id, out)?,
-                        (Some(_), _) if !self.id_parts.is_empty() => self.id(&found, out)?,
+                    match (key, &found.id) {
+                        (Some(_), Some(id)) if self.terms.id_parts.is_empty() => json::text(id, out)?,
+                        (Some(_), _) if !self.terms.id_parts.is_empty() => self.id(&found, out)?,
                         _ => hole = Some(out.len() - from),
                     }
                     true
@@ -434,12 +525,12 @@ impl Codec {
                     None => false,
                 },
                 MATCH_KEYS => {
-                    self.match_keys(&found, out)?;
+                    spans = self.match_keys(&found, out, &mut clear)?;
                     true
                 }
                 CONSENT => self.consent(&found, out)?,
                 ATTRIBUTES => self.attributes(&found, out)?,
-                USER_AGENT..=PARTNER => match found.traffic[part - USER_AGENT] {
+                USER_AGENT..=PARTNER => match &found.traffic[part - USER_AGENT] {
                     Some(text) if is_trim(text) && is_traffic(*part, text) => {
                         json::text(text, out)?;
                         true
@@ -464,17 +555,17 @@ impl Codec {
                 out.truncate(before);
             }
         }
-        out.extend_from_slice(&self.tail);
-        Ok(Event { from, to: out.len(), time_ms: found.time_ms, key, hole })
+        out.extend_from_slice(&self.terms.tail);
+        Ok(Event { from, to: out.len(), time_ms: found.time_ms, key, hole, clear, spans })
     }
 
     /// The digest of the event's key; None if a part of it is missing (`connector/core/dedupe.py`).
-    fn key(&self, parts: &[usize], found: &Found<'_, '_>) -> Got<Option<[u8; blake2b::DIGEST]>> {
+    fn key(&self, parts: &[usize], found: &Found<'_>) -> Got<Option<[u8; blake2b::DIGEST]>> {
         let mut packed = Vec::with_capacity(64);
         for &part in parts {
             match part {
                 ID => {
-                    let Some(id) = found.id else { return Ok(None) };
+                    let Some(id) = &found.id else { return Ok(None) };
                     packed.push(b's');
                     json::number(id.len() as u64, &mut packed);
                     packed.push(b':');
@@ -490,8 +581,8 @@ impl Codec {
     }
 
     /// The id on the wire of a key that is more than the event's own id.
-    fn id(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<()> {
-        let Some(digest) = self.key(&self.id_parts, found)? else { return decline(Why::Id) };
+    fn id(&self, found: &Found<'_>, out: &mut Vec<u8>) -> Got<()> {
+        let Some(digest) = self.key(&self.terms.id_parts, found)? else { return decline(Why::Id) };
         out.push(b'"');
         for byte in digest {
             for digit in [byte >> 4, byte & 15] {
@@ -502,93 +593,122 @@ impl Codec {
         Ok(())
     }
 
-    fn match_keys(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<()> {
-        let Some((node, mut cursor)) = found.match_keys else { return decline(Why::MatchKeys) };
-        let Node::Array(item) = cursor.branch(node)? else { return decline(Why::MatchKeys) };
-        let Node::Record(fields) = &**item else { return decline(Why::MatchKeys) };
-        let count = cursor.block()?;
-        if !(1..=self.most_match_keys).contains(&count) {
+    /// Write the match keys. Return where they are if a hash is missing, and add what it is of to `clear`.
+    fn match_keys(&self, found: &Found<'_>, out: &mut Vec<u8>, clear: &mut Vec<Clear>) -> Got<Vec<(usize, usize)>> {
+        let mut spans = [(0, 0); MOST_MATCH_KEYS];
+        let count = match &found.match_keys {
+            Items::Absent => return decline(Why::MatchKeys),
+            Items::Told(keys) => {
+                for (number, (kind, value)) in keys.iter().enumerate() {
+                    let kind = self.remembered(KEY_TYPES, kind.as_bytes())?;
+                    self.add_match_key(number, kind, value, found, out, clear, &mut spans)?;
+                }
+                keys.len()
+            }
+            Items::At(node, cursor) => {
+                let mut cursor = *cursor;
+                let Node::Array(item) = cursor.branch(node)? else { return decline(Why::MatchKeys) };
+                let Node::Record(fields) = &**item else { return decline(Why::MatchKeys) };
+                let count = cursor.block()?;
+                for number in 0..count {
+                    let (mut kind, mut value) = (None, None);
+                    for Field { part, node } in fields {
+                        let from = cursor.at;
+                        match *part {
+                            KEY_TYPE => {
+                                cursor.skip(node)?;
+                                kind = Some(self.remembered(KEY_TYPES, &cursor.bytes[from..cursor.at])?);
+                            }
+                            KEY_VALUE => value = text_or_null(node, &mut cursor, Why::MatchKeys)?,
+                            _ => cursor.skip(node)?,
+                        }
+                    }
+                    let (Some(kind), Some(value)) = (kind, value) else { return decline(Why::MatchKeys) };
+                    self.add_match_key(number, kind, value, found, out, clear, &mut spans)?;
+                }
+                if count == 0 || cursor.block()? != 0 {
+                    return decline(Why::MatchKeys); // none, or a second block
+                }
+                count
+            }
+        };
+        if count == 0 {
             return decline(Why::MatchKeys);
         }
-        let mut spans = [(0, 0); MOST_MATCH_KEYS];
-        out.push(b'[');
-        for number in 0..count {
-            if number > 0 {
-                out.push(b',');
-            }
-            let begin = out.len();
-            let (mut kind, mut value) = (None, None);
-            for Field { part, node } in fields {
-                let from = cursor.at;
-                match *part {
-                    KEY_TYPE => {
-                        cursor.skip(node)?;
-                        kind = Some(self.remembered(KEY_TYPES, cursor.bytes, from, cursor.at)?);
-                    }
-                    KEY_VALUE => value = text_or_null(node, &mut cursor, Why::MatchKeys)?,
-                    _ => cursor.skip(node)?,
-                }
-            }
-            let (Some((name, how, _)), Some(value)) = (kind, value) else { return decline(Why::MatchKeys) };
-            out.extend_from_slice(&self.match_key[0]);
-            out.extend_from_slice(name);
-            out.extend_from_slice(&self.match_key[1]);
-            out.push(b'"');
-            self.match_key_value(*how, value.as_bytes(), out)?;
-            out.push(b'"');
-            out.extend_from_slice(&self.match_key[2]);
-            let is_new = spans[..number].iter().all(|&(from, to)| out[from..to] != out[begin..]);
-            if !is_new {
+        out.push(b']');
+        let spans = &spans[..count];
+        if !clear.is_empty() {
+            return Ok(spans.to_vec());
+        }
+        if has_twice(spans, out) {
+            return decline(Why::MatchKeys);
+        }
+        Ok(Vec::new())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn add_match_key(
+        &self,
+        number: usize,
+        (name, how, _): &Made,
+        value: &str,
+        found: &Found<'_>,
+        out: &mut Vec<u8>,
+        clear: &mut Vec<Clear>,
+        spans: &mut [(usize, usize); MOST_MATCH_KEYS],
+    ) -> Got<()> {
+        if number >= self.terms.most_match_keys.min(MOST_MATCH_KEYS) {
+            return decline(Why::MatchKeys);
+        }
+        out.push(if number > 0 { b',' } else { b'[' });
+        let begin = out.len();
+        out.extend_from_slice(&self.terms.match_key[0]);
+        out.extend_from_slice(name);
+        out.extend_from_slice(&self.terms.match_key[1]);
+        out.push(b'"');
+        let at = out.len();
+        if !self.match_key_value(*how, value.as_bytes(), out) {
+            if *how != HASHED {
                 return decline(Why::MatchKeys);
             }
-            spans[number] = (begin, out.len());
+            let Some((country, _, _)) = self.part(COUNTRY, found)? else { return decline(Why::Rule) };
+            out.resize(at + HASH, b'-');
+            clear.push(Clear {
+                at,
+                kind: String::from_utf8_lossy(name).trim_matches('"').to_owned(),
+                text: value.to_owned(),
+                country: country.clone(),
+            });
         }
-        out.push(b']');
-        if cursor.block()? != 0 {
-            return decline(Why::MatchKeys); // a second block
-        }
+        out.push(b'"');
+        out.extend_from_slice(&self.terms.match_key[2]);
+        spans[number] = (begin, out.len());
         Ok(())
     }
 
-    fn match_key_value(&self, how: u8, value: &[u8], out: &mut Vec<u8>) -> Got<()> {
-        let begin = out.len();
+    /// Write a value that is sent as it is, and return whether it is one.
+    fn match_key_value(&self, how: u8, value: &[u8], out: &mut Vec<u8>) -> bool {
         let has_form = match how {
-            HASHED => value.len() == 64 && value.iter().all(u8::is_ascii_hexdigit),
+            HASHED => value.len() == HASH && value.iter().all(u8::is_ascii_hexdigit),
             MATCH_ID => value.len() <= 100 && value.iter().all(u8::is_ascii_alphanumeric),
             RAW => true,
             _ => false,
         };
+        let begin = out.len();
         out.extend_from_slice(value);
         if how == HASHED {
             out[begin..].make_ascii_lowercase();
         }
-        if has_form && self.is_plain(&out[begin..]) {
-            Ok(())
-        } else {
-            decline(Why::MatchKeys)
+        let is_sent = has_form && self.is_plain(&out[begin..]);
+        if !is_sent {
+            out.truncate(begin);
         }
+        is_sent
     }
 
     /// Write the consent, as `connector/amazon/consent.py` lays it out; return whether there is any.
-    fn consent(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<bool> {
-        let mut parts = [""; CONSENT_PARTS];
-        if let Some((node, mut cursor)) = found.consent {
-            match cursor.branch(node)? {
-                Node::Null => {}
-                Node::Record(fields) => {
-                    for Field { part, node } in fields {
-                        match part {
-                            1..=CONSENT_PARTS => {
-                                parts[part - 1] = text_or_null(node, &mut cursor, Why::Consent)?.unwrap_or("");
-                            }
-                            _ => cursor.skip(node)?,
-                        }
-                    }
-                }
-                _ => return decline(Why::Consent),
-            }
-        }
-        let [address, ad_storage, user_data, tcf, gpp] = parts;
+    fn consent(&self, found: &Found<'_>, out: &mut Vec<u8>) -> Got<bool> {
+        let [address, ad_storage, user_data, tcf, gpp] = found.consent.each_ref().map(|text| &**text);
         let begin = out.len();
         if !address.is_empty() {
             if !self.is_public(address) {
@@ -599,7 +719,7 @@ impl Codec {
             out.push(b'}');
         }
         if !ad_storage.is_empty() || !user_data.is_empty() {
-            if user_data.is_empty() || (ad_storage.is_empty() && self.consent_is_a_pair) || !tcf.is_empty() {
+            if user_data.is_empty() || (ad_storage.is_empty() && self.terms.consent_is_a_pair) || !tcf.is_empty() {
                 return decline(Why::Consent);
             }
             let is_denied = !is_granted(user_data)? | (!ad_storage.is_empty() && !is_granted(ad_storage)?);
@@ -626,7 +746,7 @@ impl Codec {
             }
         }
         if out.len() == begin {
-            return if self.consent_is_required { decline(Why::Consent) } else { Ok(false) };
+            return if self.terms.consent_is_required { decline(Why::Consent) } else { Ok(false) };
         }
         out[begin] = b'{'; // in the place of the first comma
         out.push(b'}');
@@ -634,20 +754,39 @@ impl Codec {
     }
 
     /// Write custom data and attributes, in this order; return whether there is any.
-    fn attributes(&self, found: &Found<'_, '_>, out: &mut Vec<u8>) -> Got<bool> {
+    fn attributes(&self, found: &Found<'_>, out: &mut Vec<u8>) -> Got<bool> {
         let mut names = Vec::new();
-        if let Some((node, mut cursor)) = found.custom_data {
-            match cursor.branch(node)? {
-                Node::Null => {}
-                Node::Array(item) => self.typed_attributes(item, &mut cursor, &mut names, out)?,
-                _ => return decline(Why::Attributes),
+        match &found.custom_data {
+            Items::Absent => {}
+            Items::Told(told) => {
+                for (name, kind, value) in told {
+                    let (kind, how, _) = self.remembered(DATA_TYPES, kind.as_bytes())?;
+                    self.typed_attribute(name, kind, *how, value, &mut names, out)?;
+                }
+            }
+            Items::At(node, cursor) => {
+                let mut cursor = *cursor;
+                match cursor.branch(node)? {
+                    Node::Null => {}
+                    Node::Array(item) => self.typed_attributes(item, &mut cursor, &mut names, out)?,
+                    _ => return decline(Why::Attributes),
+                }
             }
         }
-        if let Some((node, mut cursor)) = found.attributes {
-            match cursor.branch(node)? {
-                Node::Null => {}
-                Node::Map(value) => self.untyped_attributes(value, &mut cursor, &mut names, out)?,
-                _ => return decline(Why::Attributes),
+        match &found.attributes {
+            Items::Absent => {}
+            Items::Told(told) => {
+                for (name, value) in told {
+                    self.attribute(name, UNTYPED, value, &mut names, out)?;
+                }
+            }
+            Items::At(node, cursor) => {
+                let mut cursor = *cursor;
+                match cursor.branch(node)? {
+                    Node::Null => {}
+                    Node::Map(value) => self.untyped_attributes(value, &mut cursor, &mut names, out)?,
+                    _ => return decline(Why::Attributes),
+                }
             }
         }
         if names.is_empty() {
@@ -675,7 +814,7 @@ impl Codec {
                     DATA_VALUE => value = text_or_null(node, cursor, Why::Attributes)?,
                     DATA_TYPE => {
                         cursor.skip(node)?;
-                        kind = Some(self.remembered(DATA_TYPES, cursor.bytes, from, cursor.at)?);
+                        kind = Some(self.remembered(DATA_TYPES, &cursor.bytes[from..cursor.at])?);
                     }
                     _ => cursor.skip(node)?,
                 }
@@ -683,15 +822,27 @@ impl Codec {
             let (Some(name), Some(value), Some((kind, how, _))) = (name, value, kind) else {
                 return decline(Why::Attributes);
             };
-            if *how == INTEGER && !is_int32(value) {
-                return decline(Why::Attributes);
-            }
-            self.attribute(name, kind, value, names, out)?;
+            self.typed_attribute(name, kind, *how, value, names, out)?;
         }
         if count > 0 && cursor.block()? != 0 {
             return decline(Why::Attributes); // a second block
         }
         Ok(())
+    }
+
+    fn typed_attribute<'a>(
+        &self,
+        name: &'a str,
+        kind: &[u8],
+        how: u8,
+        value: &str,
+        names: &mut Vec<&'a str>,
+        out: &mut Vec<u8>,
+    ) -> Got<()> {
+        if how == INTEGER && !is_int32(value) {
+            return decline(Why::Attributes);
+        }
+        self.attribute(name, kind, value, names, out)
     }
 
     fn untyped_attributes<'a>(
@@ -705,7 +856,7 @@ impl Codec {
         for _ in 0..count {
             let name = cursor.text()?;
             let Some(text) = text_or_null(value, cursor, Why::Attributes)? else { return decline(Why::Attributes) };
-            self.attribute(name, b"\"STRING\"", text, names, out)?;
+            self.attribute(name, UNTYPED, text, names, out)?;
         }
         if count > 0 && cursor.block()? != 0 {
             return decline(Why::Attributes); // a second block
@@ -714,11 +865,11 @@ impl Codec {
     }
 
     fn attribute<'a>(&self, name: &'a str, kind: &[u8], value: &str, names: &mut Vec<&'a str>, out: &mut Vec<u8>) -> Got<()> {
-        let has_form = if self.any_attribute_text { is_trim(value) } else { value.bytes().all(is_word) };
+        let has_form = if self.terms.any_attribute_text { is_trim(value) } else { value.bytes().all(is_word) };
         let is_sent = !name.is_empty()
             && name.bytes().all(is_word)
             && !names.contains(&name)
-            && names.len() < self.most_attributes
+            && names.len() < self.terms.most_attributes
             && !value.is_empty()
             && value.chars().count() <= MOST_ATTRIBUTE_TEXT;
         if !has_form || !is_sent {
@@ -726,7 +877,7 @@ impl Codec {
         }
         out.push(if names.is_empty() { b'[' } else { b',' });
         names.push(name);
-        let (before_name, before_kind, before_value, end) = &self.attribute;
+        let (before_name, before_kind, before_value, end) = &self.terms.attribute;
         out.extend_from_slice(before_name);
         json::text(name, out)?;
         if let Some(before_kind) = before_kind {
@@ -740,37 +891,46 @@ impl Codec {
     }
 }
 
-type Columns<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>);
+type Columns<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>, Bound<'py, PyList>);
 
 /// What the connector says of a writer's schema, a contract and a key, by name (`connector/codec.py`).
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct Terms<'py> {
-    record: Bound<'py, PyAny>,
+struct Terms {
+    record: Py<PyAny>,
+    /// None: the fields of the record are the inputs.
+    mapping: Option<Py<PyAny>>,
     units_per_millisecond: i64,
+    /// The parts of the payload, with the bytes before and after each.
     pieces: Vec<(Vec<u8>, usize, Vec<u8>)>,
     tail: Vec<u8>,
     match_key: [Vec<u8>; 3],
+    /// The bytes before name, type and value, and at the end; without a type where the contract has none.
     attribute: (Vec<u8>, Option<Vec<u8>>, Vec<u8>, Vec<u8>),
     most_match_keys: usize,
     most_attributes: usize,
     any_attribute_text: bool,
     consent_is_required: bool,
     consent_is_a_pair: bool,
+    /// Networks of which an address is not public: first address and mask.
     local: Vec<(u32, u32)>,
-    disguised: Vec<String>,
+    /// Texts that stand for nothing although they look like an id, in lower case.
+    disguised: HashSet<String>,
     key_parts: Vec<usize>,
+    /// In the order in which they make the id on the wire; empty if the event's own id is the key, and is sent as it is.
     id_parts: Vec<usize>,
     most_bytes: usize,
     fill: Py<PyAny>,
+    /// Makes the hashes of personal identifiers in clear.
+    hash: Py<PyAny>,
 }
 
 #[pymethods]
 impl Codec {
     #[new]
-    fn new(terms: Terms<'_>) -> PyResult<Self> {
+    fn new(py: Python<'_>, terms: Terms) -> PyResult<Self> {
         let refused = |why| Err(pyo3::exceptions::PyValueError::new_err(why));
-        let Node::Record(fields) = Node::read(&terms.record)? else { return refused("an event is a record") };
+        let Node::Record(fields) = Node::read(terms.record.bind(py))? else { return refused("an event is a record") };
         let is_known = |part: &usize| (1..ABSENT).contains(part);
         let is_key = |part: &usize| (1..OPTIONS).contains(part) || *part == ID;
         if !terms.pieces.iter().all(|(_, part, _)| is_known(part)) || terms.units_per_millisecond < 1 {
@@ -780,41 +940,38 @@ impl Codec {
             return refused("a key of parts that are not known");
         }
         Ok(Codec {
-            fields,
-            units_per_millisecond: terms.units_per_millisecond,
-            pieces: terms.pieces.into_iter().map(|(lead, part, trail)| Piece { lead, part, trail }).collect(),
-            tail: terms.tail,
-            match_key: terms.match_key,
-            attribute: terms.attribute,
-            most_match_keys: terms.most_match_keys.min(MOST_MATCH_KEYS),
-            most_attributes: terms.most_attributes,
-            any_attribute_text: terms.any_attribute_text,
-            consent_is_required: terms.consent_is_required,
-            consent_is_a_pair: terms.consent_is_a_pair,
-            local: terms.local,
+            source: match &terms.mapping {
+                None => Source::Fields(fields),
+                Some(told) => Source::Mapping(Program::read(fields, told.bind(py))?),
+            },
             shortest_disguised: terms.disguised.iter().map(String::len).min().unwrap_or(usize::MAX),
-            disguised: terms.disguised.into_iter().map(String::into_bytes).collect(),
-            key_parts: terms.key_parts,
-            id_parts: terms.id_parts,
-            most_bytes: terms.most_bytes,
+            terms,
             memos: (0..MEMOS).map(|_| HashMap::new()).collect(),
-            fill: terms.fill,
             declined: [0; REASONS.len()],
         })
     }
 
     /// Of each value: payload, time and dedupe key; None of each where it is declined. Without a dedupe key the last is None.
     ///
-    /// The dict has the index of each payload that lacks its id, with the place for it. Each value begins at `start`.
-    fn read<'py>(&mut self, py: Python<'py>, values: Vec<Bound<'py, PyBytes>>, start: usize) -> PyResult<Columns<'py>> {
+    /// The dict has the index of each payload that lacks its id, with the place for it; the last list has the indices of the
+    /// values that are no events for Amazon. Each value begins at `start`. `asked` has what the functions of the mapping give
+    /// that read the record of Kafka, for each value; nothing where one fails, or where there are none.
+    #[pyo3(signature = (values, start, asked = Vec::new()))]
+    fn read<'py>(
+        &mut self,
+        py: Python<'py>,
+        values: Vec<Bound<'py, PyBytes>>,
+        start: usize,
+        asked: Vec<Vec<Bound<'py, PyAny>>>,
+    ) -> PyResult<Columns<'py>> {
         let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        let mut out = Vec::with_capacity(bytes.len() * 512);
-        let mut events: Vec<Option<Event>> = Vec::with_capacity(bytes.len());
-        while events.len() < bytes.len() {
-            let unknown = py.detach(|| self.read_on(&bytes, start, &mut events, &mut out));
-            if let Some((memo, from, to)) = unknown {
-                let remembered = &bytes[events.len()][from..to];
-                let made: Entry = self.fill.call1(py, (memo, PyBytes::new(py, remembered)))?.extract(py)?;
+        let asked = asked.iter().map(|each| each.iter().map(Constant::read).collect()).collect::<PyResult<Vec<Vec<_>>>>()?;
+        let mut read =
+            Read { out: Vec::with_capacity(bytes.len() * 512), events: Vec::with_capacity(bytes.len()), filtered: vec![] };
+        while read.events.len() < bytes.len() {
+            let unknown = py.detach(|| self.read_on(&bytes, start, &asked, &mut read));
+            if let Some((memo, remembered)) = unknown {
+                let made: Entry = self.terms.fill.call1(py, (memo, PyBytes::new(py, &remembered)))?.extract(py)?;
                 let memo = &mut self.memos[memo];
                 if memo.len() >= MOST_ENTRIES {
                     memo.clear();
@@ -822,6 +979,8 @@ impl Codec {
                 memo.insert(remembered.into(), made);
             }
         }
+        self.hash(py, &mut read)?;
+        let Read { out, events, filtered } = read;
         let holes = PyDict::new(py);
         for (number, event) in events.iter().enumerate() {
             if let Some(Event { hole: Some(hole), .. }) = event {
@@ -832,7 +991,7 @@ impl Codec {
         let payloads = PyList::new(py, events().map(|event| event.map(|each| PyBytes::new(py, &out[each.from..each.to]))))?;
         let times = PyList::new(py, events().map(|event| event.map(|each| each.time_ms)))?;
         let keys = PyList::new(py, events().map(|event| event.and_then(|each| each.key.map(|key| PyBytes::new(py, &key)))))?;
-        Ok((payloads, times, keys, holes))
+        Ok((payloads, times, keys, holes, PyList::new(py, filtered)?))
     }
 
     /// How many records were declined since the last call, by reason.
@@ -842,32 +1001,72 @@ impl Codec {
     }
 }
 
+/// What was made of the first of some values.
+struct Read {
+    out: Vec<u8>,
+    events: Vec<Option<Event>>,
+    filtered: Vec<usize>,
+}
+
 impl Codec {
-    /// Read values from where `events` ends, until the last one or until a memo lacks something.
+    /// Read values until the last one, or until a memo lacks something.
     fn read_on(
         &mut self,
         values: &[&[u8]],
         start: usize,
-        events: &mut Vec<Option<Event>>,
-        out: &mut Vec<u8>,
-    ) -> Option<(usize, usize, usize)> {
+        asked: &[Vec<Constant>],
+        read: &mut Read,
+    ) -> Option<(usize, Vec<u8>)> {
+        let Read { out, events, filtered } = read;
         while let Some(value) = values.get(events.len()) {
             let before = out.len();
+            let asked = asked.get(events.len()).map_or(&[][..], Vec::as_slice);
             // A bug in here must not end the process: the record is Python's then, like any that is declined.
-            let read = catch_unwind(AssertUnwindSafe(|| self.encode(value, start, out)));
-            match read.unwrap_or_else(|_| decline(Why::Panic)) {
+            let read = catch_unwind(AssertUnwindSafe(|| self.encode(value, start, asked, out)));
+            let read = read.unwrap_or_else(|_| decline(Why::Panic));
+            if read.is_err() {
+                out.truncate(before);
+            }
+            match read {
                 Ok(event) => events.push(Some(event)),
                 Err(No::Declined(why)) => {
                     self.declined[why as usize] += 1;
-                    out.truncate(before);
                     events.push(None);
                 }
-                Err(No::Unknown { memo, from, to }) => {
-                    out.truncate(before);
-                    return Some((memo, from, to));
+                Err(No::Filtered) => {
+                    filtered.push(events.len());
+                    events.push(None);
                 }
+                Err(No::Unknown(memo, bytes)) => return Some((memo, bytes)),
             }
         }
         None
+    }
+
+    /// Put the hashes that Python makes of personal identifiers in clear to their places.
+    fn hash(&mut self, py: Python<'_>, read: &mut Read) -> PyResult<()> {
+        let Read { out, events, .. } = read;
+        let clear = || events.iter().flatten().flat_map(|event| &event.clear);
+        let asked = PyList::new(py, clear().map(|each| (&each.kind, &each.text, PyBytes::new(py, &each.country))))?;
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<String> = self.terms.hash.call1(py, (asked,))?.extract(py)?;
+        let mut hashes = hashes.iter();
+        for event in events.iter_mut() {
+            let Some(Event { clear, spans, .. }) = event else { continue };
+            let mut is_sent = true;
+            for (each, hash) in clear.iter().zip(&mut hashes) {
+                match out.get_mut(each.at..each.at + HASH) {
+                    Some(place) if hash.len() == HASH => place.copy_from_slice(hash.as_bytes()),
+                    _ => is_sent = false,
+                }
+            }
+            if !is_sent || has_twice(spans, out) {
+                self.declined[Why::MatchKeys as usize] += 1;
+                *event = None;
+            }
+        }
+        Ok(())
     }
 }

@@ -6,10 +6,11 @@ mod avro;
 mod blake2b;
 mod codec;
 mod json;
+mod mapping;
 mod window;
 
 /// What the connector asks before it uses anything: it must be the number that it was written for.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 3;
 
 #[pymodule]
 fn connector_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,7 +2,7 @@
 
 The event is the order of the first worked example: 18 inputs by expressions, and a condition. Times are the processor's,
 and the least of many rounds in which all sides take turns, for the machine may be shared. The collector is set as `run` sets
-it.
+it. Last come the worked examples from bytes to payloads, in Python and with native code.
 """
 
 from __future__ import annotations
@@ -13,20 +13,25 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jmespath
 
 from connector.app import settle_garbage
 from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
+from connector.codec import BatchCodec
+from connector.intake import Intake, Origin
 from connector.mapping.closures import closure
 from connector.mapping.plan import Mapper
 from connector.mapping.syntax import functions_used
+from connector.model import TopicPartition
+from connector.native import codec_for
 from tests.avro.samples import EVENT, Known, ours, written
-from tests.mapping.support import ORDER, Record, example, read_file
+from tests.mapping.support import CHARGE, CONTRACT, ORDER, SIGN_UP, TILL, Record, example, read_file
 from tests.records import PolledRecord
 
-__all__ = ["Measured", "main", "measure"]
+__all__ = ["Measured", "main", "measure", "whole"]
 
 _EVENTS = 50
 _OURS = {"lookup", "granted", "sum"}
@@ -90,6 +95,24 @@ def measure(rounds: int) -> Measured:
     return Measured(least[0], least[1], least[2], len(route.inputs), least[3], len(known), least[4])
 
 
+def whole(name: str, event: dict[str, Any], rounds: int) -> tuple[float, float]:
+    """Return the microseconds from bytes to payload of a worked example: in Python, and with the parts of ``CODEC=auto``."""
+    text, schema = example(name)
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema), Mapper(read_file(text)))
+    make, fields = codec_for("auto").make, ("clientDedupeId",)
+    batches = None if make is None else BatchCodec(make, decoder, CONTRACT, fields)
+    records = [Record(value_=written(schema, copy.deepcopy(event)))] * _EVENTS
+    origin = Origin(TopicPartition("orders", 0), 1, "cluster", "topic-id")
+    sides = [Intake(decoder, CONTRACT, fields), Intake(decoder, CONTRACT, fields, batches=batches)]
+    least = [float("inf")] * len(sides)
+    for _ in range(rounds):
+        for number, side in enumerate(sides):
+            began = time.process_time()
+            side.read(origin, records)
+            least[number] = min(least[number], (time.process_time() - began) / _EVENTS * 1e6)
+    return least[0], least[1]
+
+
 def _microseconds(side: Callable[[], object]) -> float:
     began = time.process_time()
     for _ in range(_EVENTS):
@@ -109,6 +132,9 @@ def main(arguments: Sequence[str]) -> int:
     print(f"mapping, {found.inputs} inputs         {found.mapping:6.1f}   = {share:.2f} of the unmapped path")
     print(f"library, {found.library_inputs} of them         {found.library:6.1f}")
     print(f"closures, the same {found.library_inputs}      {found.same:6.1f}   = {found.ratio:.2f} of the library's")
+    for name, event in (("order", ORDER), ("envelope", SIGN_UP), ("till", TILL), ("charge", CHARGE)):
+        python, native = whole(name, event, parser.parse_args(arguments).rounds // 10 + 1)
+        print(f"{name + ', whole':<20}       {python:6.1f}   with native code {native:6.1f}   = {native / python:.2f}")
     return 0
 
 

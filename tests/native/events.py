@@ -445,28 +445,46 @@ class _Counting:
     def __init__(self, codec: BatchCodec) -> None:
         self._codec = codec
         self.accepted = 0
+        self.ignored = 0
 
     def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
         accepted = self._codec.read(records, values)
         self.accepted += sum(payload is not None for payload in accepted.payloads)
+        self.ignored += len(accepted.ignored)
         return accepted
+
+    def count_ignored(self, label: str) -> None:
+        self._codec.count_ignored(label)
 
 
 class Beside:
     """Python, and native code with Python for what it declines, on the same schemas."""
 
-    def __init__(self, decoder: EventDecoder, contract: Contract, again: Contract, key_fields: tuple[str, ...]) -> None:
-        self._contracts = contract, again
+    def __init__(
+        self,
+        decoder: EventDecoder,
+        contract: Contract,
+        again: Contract,
+        key_fields: tuple[str, ...],
+        other: EventDecoder | None = None,
+    ) -> None:
+        other = decoder if other is None else other
+        self._contracts, self._mappers = (contract, again), (decoder._mapper, other._mapper)
         self._python = Intake(decoder, contract, key_fields)
-        self.codec = BatchCodec(Codec, decoder, again, key_fields)
+        self.codec = BatchCodec(Codec, other, again, key_fields)
         self._counting = _Counting(self.codec)
-        self._both = Intake(decoder, again, key_fields, batches=self._counting, distrust=self._distrusted, compared=1 << 60)
+        self._both = Intake(other, again, key_fields, batches=self._counting, distrust=self._distrusted, compared=1 << 60)
         self._origin = Origin(TopicPartition("conversions", 3), 1, "cluster", "topic-id")
 
     @property
     def accepted(self) -> int:
         """How many records native code took."""
         return self._counting.accepted
+
+    @property
+    def ignored(self) -> int:
+        """How many records native code said the mapping file ignores."""
+        return self._counting.ignored
 
     def _distrusted(self, reason: str) -> None:
         raise AssertionError(reason)
@@ -481,4 +499,8 @@ class Beside:
         assert mine.sizes == both.sizes
         assert mine.offsets == both.offsets
         assert self._contracts[0].adjustments == self._contracts[1].adjustments
+        python, native = self._mappers
+        if python is not None and native is not None and python is not native:
+            assert python.filtered == native.filtered
+            assert python.left_out == native.left_out
         return both
