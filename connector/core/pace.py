@@ -27,7 +27,7 @@ from connector.core.retry import RetryPolicy
 __all__ = ["Pace"]
 
 _SHARE = 0.93
-"""Share of the allowed pace that is used: refusals and growth beyond it make it about nine tenths."""
+"""Share of the allowed pace that is used after a refusal. What is left covers that vendors count in different ways."""
 _JITTER = 0.04
 """Share by which intervals differ, so that members whose requests fall between each other's do not stay there."""
 _CHANGE_SECONDS = 1.0
