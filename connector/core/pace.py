@@ -115,7 +115,7 @@ class Pace:
         if self._learnt is None:
             return
         if now - self._refused_at > _FORGET_SECONDS:
-            self._learnt = None
+            self._learnt, self._row, self._wait = None, 0, 0.0
             return
         self._taken += 1
         if started > self._refused_at:

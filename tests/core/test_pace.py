@@ -202,6 +202,22 @@ def test_a_minute_after_the_last_429_the_pace_is_forgotten() -> None:
     assert pace.per_second is None
 
 
+def test_a_pace_that_was_forgotten_leaves_no_row_behind() -> None:
+    pace = Pace(None)
+    for second in range(6):
+        pace.refused(second, second + 0.1, None, 0.0)
+    pace.taken(70.0, 70.1)
+    assert pace.refused(71.0, 71.1, None, 0.0) < 0.5
+
+
+def test_a_request_that_was_out_while_another_was_refused_ends_no_row() -> None:
+    pace = Pace(None)
+    for second in range(6):
+        pace.refused(second, second + 0.1, None, 1.0)
+    pace.taken(5.0, 5.2)
+    assert pace.refused(9.0, 9.1, None, 1.0) == 4.0
+
+
 def test_refusals_in_a_row_wait_longer_up_to_a_bound_and_what_was_out_together_is_one() -> None:
     pace, now, waits = Pace(None), 0.0, list[float]()
     for _ in range(8):
