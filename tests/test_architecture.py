@@ -56,7 +56,7 @@ CORE_IMPORTS = {
     "commit_metadata": {"landmarks"},
     "concurrency": set[str](),
     "dedupe": {"runs"},
-    "dispatch": {"batching", "blame", "breaker", "concurrency", "request", "retry", "runs"},
+    "dispatch": {"batching", "blame", "breaker", "concurrency", "pace", "request", "retry", "runs"},
     "doubts": set[str](),
     "expiry": {"dedupe"},
     "fact_log": {"policy", "retry"},
@@ -79,6 +79,7 @@ CORE_IMPORTS = {
         "runs",
         "statistics",
     },
+    "pace": {"retry"},
     "pipeline": {
         "admission",
         "answers",

@@ -1,6 +1,7 @@
 """How many requests may be out at once: additive increase, multiplicative decrease (as in TCP's congestion control).
 
-Signs of congestion are a 429, a time-out, and an answer that took much longer than recent answers.
+Signs of congestion are a time-out, and an answer that took much longer than recent answers. A 429 is
+a matter of the rate (see `pace`).
 Vector's adaptive concurrency and Netflix' concurrency-limits compare latency with its own past in the
 same way. When all answers have become slow, slow is the new normal and the limit rises again: fewer
 requests would not make them faster.

@@ -15,7 +15,7 @@ The picture. Events wait in one of three places, and leave in requests:
 The gate. A request starts only when all of these hold:
 
 - the consumer's thread has polled, and the group's coordinator has answered, of late;
-- the rate allows it, and neither a throttle nor our own back-off holds everything back;
+- the pace allows it, and neither Retry-After nor our own back-off holds everything back;
 - fewer requests are out than the limit, which is one while there is an outage or an operator is needed;
 - the breaker on dead letters is closed, or lets some events through as a probe.
 
@@ -28,7 +28,7 @@ failed and new events take turns, so that one bad event cannot block the rest. W
     time-out                            the same                            the same; half as many at once
     2xx, every event to be retried      the same                            the same
     not HTTP, or a 2xx that is cut      the same                            3 in a row: wait, an operator is needed
-    429                                 sent again                          wait for it, or Retry-After; half as many
+    429                                 sent again                          wait, Retry-After at least; a slower pace
     any, with Retry-After               the same                            wait for it
     413                                 halved; a single one is a letter*   bodies from now on stay below its size
     400, 422                            halved; a single one is a letter*   wait while everything is refused alike
@@ -60,6 +60,7 @@ from connector.core.batching import Batcher, BatchPolicy, Envelope
 from connector.core.blame import Blame
 from connector.core.breaker import DeadLetterBreaker, DeadLetterPolicy, OutageBreaker, OutagePolicy
 from connector.core.concurrency import ConcurrencyLimit
+from connector.core.pace import Pace
 from connector.core.request import PendingBatch, Request
 from connector.core.retry import RetryPolicy, RetryQueue
 from connector.core.runs import Run, count, divide
@@ -120,9 +121,10 @@ class Dispatch:
         self._account = ""  # why they were refused, by the latest answer
         self._limit = ConcurrencyLimit(policy.max_in_flight)
         self._outage = OutageBreaker(policy.outage)
+        self.pace = Pace(policy.max_per_second)
         self._requests: dict[int, Request] = {}
         self._number = 0
-        self._hold_until = 0.0  # monotonic second before which no request starts: the vendor's wish, or the rate
+        self._hold_until = 0.0  # monotonic second before which no request starts: the vendor's wish
         self._probe_at = 0.0  # our own back-off, in the same seconds; cleared as soon as Amazon answers
         self._failures = 0  # requests that failed for the operator's reasons, in a row
         self._sure = False  # whether an operator is needed for certain
@@ -130,8 +132,6 @@ class Dispatch:
             False  # probes alternate between failed and new events, so that one bad event cannot block the rest
         )
         self._mute = 0  # answers in a row without a verdict on any event, or that cannot be read
-        self._throttled = 0  # rounds of requests that were answered 429, in a row
-        self._throttled_at = float("-inf")  # when the last such round was noted
         self.blame = Blame()
         self.breaker = DeadLetterBreaker(policy.breaker)
         self.verdict: str | None = None
@@ -206,7 +206,7 @@ class Dispatch:
 
     def take(self, now: Moment) -> PendingBatch | None:
         """Take the events of the next request; None if nothing may be sent now."""
-        held = now.monotonic < max(self._hold_until, self._probe_at)
+        held = now.monotonic < max(self._hold_until, self._probe_at, self.pace.due)
         if held or not self._policy.may_send(now) or len(self._requests) >= self.limit:
             return None
         allowed = self.breaker.allows(now.monotonic)
@@ -242,8 +242,7 @@ class Dispatch:
         self._requests[self._number] = request
         if self.breaker.open:
             self.breaker.probing(now.monotonic)
-        if self._policy.max_per_second is not None:
-            self._hold(1 / self._policy.max_per_second, now)
+        self.pace.started(now.monotonic, now.chance)
         return request, body
 
     def finish(self, number: int) -> Request:
@@ -256,7 +255,8 @@ class Dispatch:
         """Note an answer with a final verdict on some event, and how many were delivered."""
         self._limit.answered(request.started, now.monotonic)
         self._recovered(now)
-        self._mute = self._throttled = 0
+        self._mute = 0
+        self.pace.taken(request.started, now.monotonic)
         self.blame.judged(request)
         if delivered:
             self.breaker.delivered(delivered)
@@ -309,8 +309,8 @@ class Dispatch:
                 self._passing(request, runs, failed, wait, now)
             case Failure.THROTTLED:
                 self._recovered(now)
-                self._limit.congested(request.started, now.monotonic)
-                wait = self._throttle(request, failed.retry_after, now)
+                hold = self.pace.refused(request.started, now.monotonic, failed.retry_after, now.chance)
+                wait = max(hold, failed.retry_after or 0.0, self._policy.retry.delay(1, now.chance))
                 self._retry(request, runs, wait, now)
             case Failure.OPERATOR:
                 self._recovered(now)
@@ -350,7 +350,7 @@ class Dispatch:
         times = [time for time in (new, self._due_for_account(), self._retries.due()) if time is not None]
         if not times or len(self._requests) >= self.limit:
             return None
-        soonest = max(min(times), self._hold_until, self._probe_at, self.breaker.due() or 0.0)
+        soonest = max(min(times), self._hold_until, self._probe_at, self.pace.due, self.breaker.due() or 0.0)
         if not self._policy.may_send(now):
             soonest = max(soonest, now.monotonic + _GATE_AGAIN_SECONDS)
         return soonest
@@ -369,15 +369,6 @@ class Dispatch:
         return self._ask_operator(failed.detail or failed.reason, now, sure=False)
 
     # ---- holding and sending again
-
-    def _throttle(self, request: Request, retry_after: float | None, now: Moment) -> float:
-        """Hold everything back, longer for each round of throttled requests; those out together are one round."""
-        if request.started > self._throttled_at:
-            self._throttled += 1
-            self._throttled_at = now.monotonic
-        wait = max(retry_after or 0.0, self._policy.retry.delay(max(self._throttled, 1), now.chance))
-        self._hold(wait, now)
-        return wait
 
     def _learn(self, most_bytes: int) -> None:
         for batcher in (self._batcher, self._held):

@@ -144,6 +144,7 @@ def _events(document: Mapping[str, Any]) -> str:
 
 def _amazon(document: Mapping[str, Any]) -> str:
     amazon, span = document["amazon"], document["recent_seconds"]
+    pace_limit = amazon.get("requests_per_second_limit")
     rows = [[f"<b>{escape(status)}</b>", *_both(counts, span)] for status, counts in amazon["statuses"].items()]
     table = (
         _table(["answer", f"last {duration(span)}", "per s", "since start"], rows, "answers")
@@ -154,6 +155,7 @@ def _amazon(document: Mapping[str, Any]) -> str:
         "latency p50 / p99, since start": two(amazon["p50_seconds_since_start"], amazon["p99_seconds_since_start"]),
         "requests in flight": number(amazon.get("requests_in_flight")),
         "concurrency limit": number(amazon.get("concurrency_limit")),
+        "most requests a second": "no limit" if pace_limit is None else amount(pace_limit),
         "events in flight": number(amazon.get("events_in_flight")),
         "largest request": size(amazon.get("request_bytes_limit")),
         "last success": ago(amazon["last_success_seconds_ago"]),

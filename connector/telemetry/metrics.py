@@ -209,6 +209,8 @@ class Metrics:
         )
         yield _gauge("connector_in_flight_requests", "Requests without an answer yet.", pipeline.dispatch.requests)
         yield _gauge("connector_concurrency_limit", "Most requests in flight at once, as adapted.", pipeline.dispatch.limit)
+        pace = pipeline.dispatch.pace.per_second
+        yield _gauge("connector_request_rate_limit", "Most requests started in a second, as learnt or set.", pace)
         yield _gauge(
             "connector_batch_bytes_limit", "Most bytes of a request body, as adapted.", pipeline.dispatch.most_bytes
         )
@@ -258,9 +260,11 @@ def _counters(name: str, text: str, label: str, values: Mapping[Any, int]) -> Me
     return family
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    """Return a gauge; without a sample if there is no value."""
     family = GaugeMetricFamily(name, text)
-    family.add_metric([], value)
+    if value is not None:
+        family.add_metric([], value)
     return family
 
 

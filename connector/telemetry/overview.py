@@ -159,12 +159,13 @@ def _ago(at: float | None, now: float) -> float | None:
     return None if at is None else now - at
 
 
-def _pace(pipeline: Pipeline | None) -> dict[str, int]:
+def _pace(pipeline: Pipeline | None) -> dict[str, float | None]:
     if pipeline is None:
         return {}
     dispatch = pipeline.dispatch
     return {
         "concurrency_limit": dispatch.limit,
+        "requests_per_second_limit": dispatch.pace.per_second,
         "requests_in_flight": dispatch.requests,
         "events_in_flight": status.in_flight_events(pipeline),
         "request_bytes_limit": dispatch.most_bytes,

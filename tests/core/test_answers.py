@@ -110,46 +110,49 @@ def test_the_wait_the_vendor_asked_for_is_kept() -> None:
     assert sends(talk.wait(0.1)) == [b"[0]", b"[1]"]
 
 
-def test_throttled_every_request_of_the_process_waits_and_fewer_go_out_at_once() -> None:
+def test_throttled_every_request_of_the_process_waits_and_they_go_out_one_after_the_other() -> None:
     talk = Conversation()
     talk.start()
     talk.poll(good(0))
-    assert talk.pipeline.dispatch.limit == 4
     talk.answer(b"[0]", RequestFailed(Failure.THROTTLED, "http-429", retry_after=5.0))
-    assert talk.pipeline.dispatch.limit == 2
+    assert talk.pipeline.dispatch.limit == 4, "the rate is too high, not their number"
+    assert talk.pipeline.dispatch.pace.per_second == 0.93
     assert talk.poll(good(1)) == []
     assert talk.pipeline.wake_at(talk.moment) == 5.0
     assert sends(talk.wait(4.9)) == []
-    assert sends(talk.wait(0.1)) == [b"[0]", b"[1]"]
+    assert sends(talk.wait(0.1)) == [b"[0]"]
+    assert sends(talk.wait(3.9)) == [], "one asks whether it is taken"
+    assert sends(talk.verdicts(b"[0]", DELIVERED)) == []
+    assert sends(talk.wait(0.2)) == [b"[1]"]
 
 
-@pytest.mark.parametrize(("asked", "wait"), [(None, 0.5), (0.0, 0.5), (0.75, 0.75), (3600.0, 3600.0)])
-def test_throttled_no_request_goes_out_before_the_wait_is_over_and_all_do_then(asked: float | None, wait: float) -> None:
+@pytest.mark.parametrize(
+    ("asked", "wait", "first"), [(None, 0.269, b"[1]"), (0.0, 0.269, b"[1]"), (0.75, 0.75, b"[0]"), (3600.0, 3600.0, b"[0]")]
+)
+def test_throttled_no_request_goes_out_before_the_wait_is_over_and_one_does_then(
+    asked: float | None, wait: float, first: bytes
+) -> None:
     talk = Conversation()
     talk.start()
     talk.poll(good(0))
     talk.answer(b"[0]", RequestFailed(Failure.THROTTLED, "http-429", retry_after=asked))
     talk.poll(good(1))
     assert sends(talk.wait(wait - 0.001)) == []
-    assert sends(talk.wait(0.001)) == [b"[0]", b"[1]"]
+    assert sends(talk.wait(0.001)) == [first], "what was refused waits half a second at least"
 
 
-def test_each_round_that_is_throttled_waits_longer_and_a_round_is_all_that_was_out() -> None:
+def test_requests_that_are_throttled_together_lower_the_pace_once_and_go_out_again_one_after_the_other() -> None:
     talk = Conversation(sending(batch=BatchPolicy(1, 100, 0.0)))
     talk.start()
-    throttled = RequestFailed(Failure.THROTTLED, "http-429")
     talk.poll(good(0), good(1), good(2))
     for body in (b"[0]", b"[1]", b"[2]"):
-        talk.answer(body, throttled)
+        talk.answer(body, RequestFailed(Failure.THROTTLED, "http-429"))
+    assert talk.pipeline.dispatch.pace.per_second == 0.93
     assert talk.pipeline.wake_at(talk.moment) == 0.5
-    assert sends(talk.wait(0.5)) == [b"[0]", b"[1]"]
-    talk.answer(b"[0]", throttled)
-    talk.verdicts(b"[1]", DELIVERED)  # until then one is out, and no more may be
-    assert talk.pipeline.wake_at(talk.moment) == 1.5
-    assert sends(talk.wait(1.0)) == [b"[2]", b"[0]"]
-    talk.answer(b"[2]", throttled)
+    assert sends(talk.wait(0.5)) == [b"[0]"]
     talk.verdicts(b"[0]", DELIVERED)
-    assert talk.pipeline.wake_at(talk.moment) == 2.0  # one that was answered begins anew
+    assert talk.pipeline.wake_at(talk.moment) == pytest.approx(0.5 + 0.96 * 0.96 / 0.93)
+    assert sends(talk.wait(1.1)) == [b"[1]"]
 
 
 def test_a_batch_is_as_large_as_before_however_often_it_is_throttled() -> None:

@@ -123,6 +123,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 ("in flight {{instance}}", f"max by (instance) (connector_in_flight_requests{_S})"),
             ),
         ),
+        Panel("Most requests a second, while there is a limit", _each("connector_request_rate_limit"), "reqps"),
         Panel("Events sent again, by reason", _by("reason", "connector_retries_total"), "eps"),
         Panel("Anomalies in answers", _by("kind", "connector_response_anomalies_total", "increase")),
         Panel("Late answers", (("answers", f"sum(increase(connector_late_answers_total{_S}{_RATE}))"),)),

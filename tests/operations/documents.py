@@ -96,6 +96,7 @@ _RIGHT: dict[str, Any] = {
         "p99_seconds_since_start": 2.2,
         "last_success_seconds_ago": 0.2,
         "concurrency_limit": 8,
+        "requests_per_second_limit": 1.86,
         "requests_in_flight": 3,
         "events_in_flight": 1_500,
         "request_bytes_limit": 1_000_000,
