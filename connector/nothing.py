@@ -146,7 +146,7 @@ _SLOT: Final = re.compile(
 _AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
 _ODD: Final = re.compile(
     rf"""{_AROUND}(?:-1(?:\.0+)?|-9{{2,}}|-inf|[+-]?1\.\#[A-Z]+0*|<class\ '[^']*'>|<NA>|\\+(?:N|x[0-9A-F]{{2}})|[bu]['"]{{2}}
-    |\#?n\.?/[ad]\.?|s/[dn]|w/o|void\ 0|[+-]?0+(?:[.,]0+)?e[+-]?0+|\#N/A\ N/A|\#(?:[A-Z]+|DIV/0)[!?]|\#[A-Z]+_[A-Z]+
+    |\#?n\.?/[ad]\.?|s/[dn]|w/o|[+-]?0+(?:[.,]0+)?e[+-]?0+|\#N/A\ N/A|\#(?:[A-Z]+|DIV/0)[!?]|\#[A-Z]+_[A-Z]+
     |%(?:[0-9]\$)?l{{0,2}}[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)){_AROUND}""",
     re.IGNORECASE | re.VERBOSE,
 ).fullmatch
@@ -197,8 +197,8 @@ _NO_ID: Final = frozenset(
     orderno ordernumber other placeholder private qwerty rampid redacted removed replaceme sample sconosciuto sindatos
     sinvalor some string symbol systemdbnull systemobject systemstring tba tbc tbd temp test text timeout tmp todo
     transactionid true tuntematon ukjent unassigned unavailable unbekannt unk unkn unspecified uuid value vazio vide
-    void yes yok yourorderid indéfini neznámý nondéfini nonrenseigné okänd неизвестно нет пусто לאידוע غيرمعروف なし 不明
-    无 未定义 未知 未設定 無 空 없음
+    void void0 yes yok yourorderid indéfini neznámý nondéfini nonrenseigné okänd неизвестно нет пусто לאידוע غيرمعروف なし
+    不明 无 未定义 未知 未設定 無 空 없음
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also

@@ -59,7 +59,7 @@ class Straight:
     """The label under which a record is ignored that none of them takes; None if Python has to see it."""
 
 
-class _NotStraight(Exception):
+class _NeedsPython(Exception):
     """It cannot be told."""
 
 
@@ -98,7 +98,7 @@ def _condition(route: Route, broken: Sequence[str], teller: _Teller, record: Jso
         return _ALWAYS, False
     try:
         return teller.told(route.when.tree, record, True)[0], True
-    except _NotStraight:
+    except _NeedsPython:
         return _ALWAYS, False
 
 
@@ -119,7 +119,7 @@ def _inputs(route: Route, absent: Sequence[str], teller: _Teller, record: Json) 
             attributes=[(one.name, told) for one, told in each(_copies_last(route.custom_attributes))],
             custom_data=[((one.name, str(one.data_type)), told) for one, told in each(route.custom_data)],
         )
-    except _NotStraight:
+    except _NeedsPython:
         return None
 
 
@@ -136,13 +136,13 @@ def _copies_last(inputs: Sequence[Input]) -> list[Input]:
 
 def _constant(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _NotStraight
+        raise _NeedsPython
     return _literal(value)
 
 
 def _literal(value: object) -> object:
     if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        raise _NotStraight
+        raise _NeedsPython
     return value
 
 
@@ -188,7 +188,7 @@ class _Teller:
             case "literal":
                 value = tree["value"]
                 if not isinstance(value, str | bool | int | None):
-                    raise _NotStraight
+                    raise _NeedsPython
                 return "literal", _literal(value)
             case "or_expression" | "and_expression" | "not_expression":
                 return tree["type"].removesuffix("_expression"), *self._each(children, shape, is_record)
@@ -199,28 +199,28 @@ class _Teller:
                     self.asks.append(closure(tree, self._tables))
                     return "asked", len(self.asks) - 1
                 return self._function(tree["value"], children, shape, is_record)
-        raise _NotStraight
+        raise _NeedsPython
 
     def _single(self, schema: Json) -> _Shape:
         """Return the type that a value of a type has where it is not null."""
         branches = [self._writer.resolved(each) for each in (schema if isinstance(schema, list) else [schema])]
         others = [branch for branch in branches if branch["type"] != "null"]
         if len(others) > 1:
-            raise _NotStraight
+            raise _NeedsPython
         return others[0] if others else branches[0]
 
     def _items(self, shape: _Shape) -> _Shape:
         if shape is None:
             return None
         if shape["type"] != "array":
-            raise _NotStraight
+            raise _NeedsPython
         return None if shape["items"] is None else self._single(shape["items"])
 
     def _path(self, names: Sequence[str], shape: _Shape) -> tuple[Told, _Shape]:
         steps: list[int | str] = []
         for name in names:
             if shape is None:
-                raise _NotStraight
+                raise _NeedsPython
             if shape["type"] == "map":
                 steps.append(name)
                 shape = self._single(shape["values"])
@@ -228,7 +228,7 @@ class _Teller:
             fields = shape["fields"] if shape["type"] in RECORDS else []
             own = [field["name"] for field in fields]
             if len(set(own)) < len(own):
-                raise _NotStraight
+                raise _NeedsPython
             if name not in own:
                 return _NULL, {"type": "null"}
             steps.append(own.index(name))
@@ -248,7 +248,7 @@ class _Teller:
         told, shape = self.told(base["children"][0] if is_flat else base, shape, is_record)
         items = self._items(shape)
         if is_flat and items is not None and items["type"] == "array":
-            raise _NotStraight  # arrays within an array
+            raise _NeedsPython  # arrays within an array
         each, found = self.told(parts[0], items)
         if tree["type"] == "projection":
             return ("project", told, each), {"type": "array", "items": found}
@@ -267,16 +267,16 @@ class _Teller:
         if name == "time":
             unit = arguments[1]["value"] if len(arguments) > 1 else None
             if unit is not None and unit not in TIME_UNITS:
-                raise _NotStraight
+                raise _NeedsPython
             return name, None if unit is None else TIME_UNITS[unit], told(0)
         if name in _ALIKE:
             return name, *self._each(arguments, shape, is_record)
-        raise _NotStraight
+        raise _NeedsPython
 
     def _table(self, name: str) -> Mapping[str, object]:
         table = self._tables[name]
         if len(table) > _MOST_ROWS or not all(isinstance(value, str | bool | int) for value in table.values()):
-            raise _NotStraight
+            raise _NeedsPython
         return {key: _literal(value) for key, value in table.items()}
 
 

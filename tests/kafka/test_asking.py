@@ -22,6 +22,7 @@ from connector.kafka import clients, cluster
 from connector.kafka.embedded import EmbeddedBroker
 from connector.kafka.ledger import LedgerPolicy, LedgerReader
 from connector.model import Facts, LedgerIdentity, Outcome, TopicDescription, TopicPartition
+from tests.patience import patience
 
 _FETCH, _LIST_OFFSETS, _OFFSET_FETCH = 1, 2, 9
 """Numbers of Kafka's requests."""
@@ -85,7 +86,7 @@ class _Scene:
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Scene]:
-    monkeypatch.setattr(cluster, "_TRIES_SECONDS", (2.0,))
+    monkeypatch.setattr(cluster, "_TRIES_SECONDS", (2.0, patience(6.0)))
     monkeypatch.setattr(cluster, "_COMMITTED_SECONDS", 2.0)
     monkeypatch.setattr(cluster, "_PASSING_SECONDS", (0.05,) * 3)
     with _FailingBroker() as broker:
