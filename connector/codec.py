@@ -175,7 +175,7 @@ def _asked(layout: Layout, record: Record) -> Sequence[object]:
 
 
 def _mapping(layout: Layout, known: AbstractSet[int]) -> dict[str, Any]:
-    """Return the mappings, without the inputs of one that gives what the contract has no place for."""
+    """Return the mappings, without inputs where the contract has no place for one of them."""
     routes = [
         (when, inputs if inputs is not None and {part for part, _ in inputs["parts"]} <= known else None)
         for when, inputs in layout.routes or ()
@@ -205,7 +205,10 @@ class _Filled:
         self._key_fields = frozenset(key_fields)
 
     def __call__(self, memo: int, value: bytes) -> tuple[bytes, int, bytes | None] | None:
-        """Return JSON, kind and part of the key; None if the rules have something to say about it."""
+        """Return JSON, kind and part of the key.
+
+        None if the rules have something to say about it.
+        """
         part = memo + 1
         try:
             given = self._layout.remembered[part](value)

@@ -111,7 +111,9 @@ class StraightLine:
 
     @staticmethod
     def hashes(keys: Sequence[tuple[str, str, bytes]]) -> list[str]:
-        """Return the hashes of personal identifiers in clear, each given with its type and the country in JSON.
+        """Return the hashes of personal identifiers in clear.
+
+        Each is given with its type and the country in JSON.
 
         Empty of one that is left out, or that a rule cannot read.
         """

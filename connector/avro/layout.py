@@ -30,7 +30,7 @@ class Part:
 
 
 class Remembered:
-    """Numbers of types within match keys and custom data, which are remembered besides the first parts."""
+    """Numbers of the types that match keys and custom data have, which are remembered too."""
 
     KEY_TYPE, DATA_TYPE = Part.OPTIONS + 1, Part.OPTIONS + 2
 
@@ -84,19 +84,20 @@ class Layout:
     """The part of the event that each field is, and the field's type."""
     units_per_millisecond: int
     remembered: Mapping[int, Callable[[bytes], object]]
-    """Reads the bytes of a field alone, for each part that is remembered; returns its input. Raises what fastavro
-    raises."""
+    """Reads the bytes of a field alone, for each part that is remembered; returns its input. Raises
+    what fastavro raises."""
     routes: Sequence[MappedRoute] | None = None
     """With a mapping file, its mappings for the records. The fields are parts of no event then."""
     asks: Sequence[Callable[[Any, Any], Any]] = ()
     """What the mappings ask the record of Kafka, which is the second argument."""
     filtered: str | None = None
-    """The label under which a record is ignored that no mapping takes; None if Python has to see it."""
+    """The label under which a record is ignored that no mapping takes; None if Python has to see
+    it."""
 
 
 MappedRoute = tuple[Node | None, Mapping[str, Any] | None]
-"""A mapping's condition and its inputs, by the numbers of their parts (``native/src/mapping.rs``). Without inputs
-its records are left to Python."""
+"""A mapping's condition and its inputs, by the numbers of their parts (``native/src/mapping.rs``).
+Without inputs its records are left to Python."""
 
 
 class _NotStraight(Exception):
@@ -140,7 +141,10 @@ def _layout(writer: WriterSchema, record: Json, convert: Conversion | None, inpu
 
 
 def mapped_layout(writer: WriterSchema, record: Json, straight: Straight) -> Layout | None:
-    """Return the layout of a writer's schema with a mapping file; None if the codec cannot read it."""
+    """Return the layout of a writer's schema with a mapping file.
+
+    None if the codec cannot read it.
+    """
     told = _Told(writer, with_meaning=True)
     try:
         fields = [(0, told.node(field["type"], {})) for field in record["fields"]]

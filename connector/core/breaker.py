@@ -1,4 +1,6 @@
-"""Two circuit breakers: one for dead letters, one for outages. While open, each probes now and then.
+"""Two circuit breakers: one for dead letters, one for outages.
+
+While open, each probes now and then.
 
 Too many dead letters mean that something other than the events is wrong. Consumption pauses then,
 rather than emptying the topic into the dead letters (docs/how-it-works.md#shared-failures).
@@ -15,7 +17,8 @@ from connector.core.retry import RetryPolicy
 __all__ = ["DeadLetterBreaker", "DeadLetterPolicy", "OutageBreaker", "OutagePolicy"]
 
 _PROBE_RATIO = 0.5
-"""Share of dead letters that restarts the probes when ``DEAD_LETTER_MAX_RATIO`` is off and a row opened the breaker."""
+"""Share of dead letters that restarts the probes when ``DEAD_LETTER_MAX_RATIO`` is off and a row
+opened the breaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class DeadLetterPolicy:
     """How many dead letters are too many; 0 switches a limit off."""
 
     max_consecutive: int = 1000
-    """Dead letters in a row, with no event delivered between them. The default is two full batches."""
+    """Dead letters in a row, with no event delivered between them. Default: two full batches."""
     max_ratio: float = 0.5
     """Share of dead letters among the latest events that were delivered or dead-lettered."""
     sample: int = 1000
@@ -31,14 +34,17 @@ class DeadLetterPolicy:
     probe_seconds: float = 60.0
     """How often one probe is sent, and one letter written, while open."""
     enough: int = 64
-    """Events delivered by probes after which it closes: about seven probes, if there are enough events to fill them."""
+    """Events delivered by probes after which it closes: about seven probes, if there are enough
+    events to fill them."""
 
 
 class DeadLetterBreaker:
-    """Closed: everything is sent. Open: a probe every ``probe_seconds``, twice as large as the last while they pass.
+    """Closed: everything is sent.
 
-    Once open, only the probes count. Enough deliveries within the limit close it; more dead letters than the limit make the
-    probes start at one event again.
+    Open: a probe every ``probe_seconds``, twice as large as the last while they pass.
+
+    Once open, only the probes count. Enough deliveries within the limit close it; more dead letters
+    than the limit make the probes start at one event again.
     """
 
     __slots__ = ("_bad", "_good", "_letter_at", "_policy", "_probe_at", "_row", "why")
@@ -121,7 +127,10 @@ class DeadLetterBreaker:
         return due
 
     def letter_due(self) -> float | None:
-        """Return the monotonic second at which a letter held back may be written; None while closed."""
+        """Return the monotonic second at which a letter held back may be written.
+
+        None while closed.
+        """
         return self._letter_at if self.open else None
 
 
@@ -130,16 +139,20 @@ class OutagePolicy:
     """How many failures make an outage, and how often a probe asks whether it is over."""
 
     max_failures: int = 5
-    """Failures in a row for passing reasons (network, time-out, 5xx). Requests that are out together are one."""
+    """Failures in a row for passing reasons (network, time-out, 5xx). Requests that are out
+    together are one."""
     probes: RetryPolicy = field(default_factory=lambda: RetryPolicy(cap_seconds=4.0))
     """Back-off between probes; recovery is noticed within its cap."""
     silent_seconds: float = 30.0
-    """Seconds for which a request was out, and nothing was answered, after which its failure alone makes an outage.
-    Amazon promises answers within them at p99 (docs/amazon-contract.md#retries)."""
+    """Seconds for which a request was out, and nothing was answered, after which its failure alone
+    makes an outage. Amazon promises answers within them at p99
+    (docs/amazon-contract.md#retries)."""
 
 
 class OutageBreaker:
-    """Closed: as many requests as the limit allows. Open: one at a time, at growing intervals. Any answer closes it.
+    """Closed: as many requests as the limit allows.
+
+    Open: one at a time, at growing intervals. Any answer closes it.
 
     Requests that are out together fail by the same cause, so they count once: a request sent before
     the last failure that counted says nothing new. Else the intervals would grow with the number of

@@ -1,16 +1,18 @@
-"""How many requests may be out at once: additive increase, multiplicative decrease (as in TCP's congestion control).
+"""How many requests may be out at once.
 
-Signs of congestion are a time-out, and an answer that took much longer than recent answers. A 429 is
-a matter of the rate (see `pace`).
-Vector's adaptive concurrency and Netflix' concurrency-limits compare latency with its own past in the
-same way. When all answers have become slow, slow is the new normal and the limit rises again: fewer
-requests would not make them faster.
+The limit increases additively and decreases multiplicatively, as in TCP's congestion control.
 
-After an outage nothing is known of what the vendor can take. The limit begins at one and doubles with each
-round of answers until the first sign of congestion (as in TCP's slow start).
+Signs of congestion are a time-out, and an answer that took much longer than recent answers. A 429
+is a matter of the rate (see `pace`). Vector's adaptive concurrency and Netflix' concurrency-limits
+compare latency with its own past in the same way. When all answers have become slow, slow is the
+new normal and the limit rises again: fewer requests would not make them faster.
 
-Requests that are out together are one sign of congestion, however many of them fail (as in TCP's fast
-recovery). A request sent before the last decrease says nothing about the effect of that decrease.
+After an outage nothing is known of what the vendor can take. The limit begins at one and doubles
+with each round of answers until the first sign of congestion (as in TCP's slow start).
+
+Requests that are out together are one sign of congestion, however many of them fail (as in TCP's
+fast recovery). A request sent before the last decrease says nothing about the effect of that
+decrease.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _USUAL_WEIGHT = 0.1
 
 
 class ConcurrencyLimit:
-    """A limit between 1 and ``maximum``: one more per round of answers, half after a sign of congestion."""
+    """A limit from 1 to ``maximum``: one more per round of answers, half after congestion."""
 
     __slots__ = ("_decreased_at", "_doubles", "_maximum", "_usual_seconds", "_value")
 
@@ -53,13 +55,13 @@ class ConcurrencyLimit:
             self._value = min(self._maximum, self._value + (1 if self._doubles else 1 / self._value))
 
     def congested(self, started: float, now: float) -> None:
-        """Note a sign of congestion, by the monotonic seconds at which its request was sent and ended."""
+        """Note congestion, by the monotonic seconds at which its request was sent and ended."""
         if started > self._decreased_at:
             self._value = max(1.0, self._value / 2)
             self._decreased_at = now
             self._doubles = False
 
     def restart(self) -> None:
-        """Start at one again after an outage, so that the vendor is not met with everything at once."""
+        """Start at one again after an outage, to spare the vendor everything at once."""
         self._value = 1.0
         self._doubles = True

@@ -1,4 +1,6 @@
-"""The dedupe window of one partition: keys that Amazon acknowledged, keys in flight, and copies that wait.
+"""The dedupe window of one partition.
+
+It holds keys that Amazon acknowledged, keys in flight, and copies that wait.
 
 Laws (docs/how-it-works.md#acknowledged-then-seen, docs/how-it-works.md#copies-wait,
 docs/how-it-works.md#the-window):
@@ -55,16 +57,19 @@ class DedupePolicy:
     window_ms: int
     key_fields: tuple[str, ...] = ("clientDedupeId",)
     differ: Callable[[bytes, bytes], bool] = bytes.__ne__
-    """Returns whether two payloads with one key are different events, rather than one that its producer sent twice."""
+    """Returns whether two payloads with one key are different events, rather than one that its
+    producer sent twice."""
 
     @property
     def ledger_ms(self) -> int:
-        """How long the ledger keeps an entry: a day longer than its keys count, so that no key is lost early."""
+        """How long the ledger keeps an entry: a day longer than its keys count, to lose none."""
         return self.window_ms + _DAY_MS
 
 
 def digest(values: Collection[object]) -> bytes | None:
-    """Digest the values of the key's fields; None if one is missing or blank, because then there is no key.
+    """Digest the values of the key's fields.
+
+    None if one is missing or blank, because then there is no key.
 
     A blank identifies nothing, and as a key it would merge events of different people
     (docs/how-it-works.md#derived-ids). Fields are length-prefixed and typed, so ("ab", "c") and
@@ -77,7 +82,9 @@ def digest(values: Collection[object]) -> bytes | None:
 
 
 def key_id(values: Sequence[object]) -> str:
-    """Return the id on the wire of an event whose key is more than its own id: Amazon counts one event per id.
+    """Return the id on the wire of an event whose key is more than its own id.
+
+    Amazon counts one event per id.
 
     No value may be missing or blank. 32 hex digits, the same whenever and wherever they are made.
     """
@@ -96,16 +103,22 @@ def _digest(values: Collection[object]) -> bytes:
 
 
 def derived_id(cluster_id: str, topic_id: str, partition: int, offset: int, timestamp_ms: int) -> str:
-    """Return an id for a record without one, made from its place in Kafka (docs/how-it-works.md#derived-ids).
+    """Return an id for a record without one, made from its place in Kafka.
 
-    The topic's id and the record's timestamp keep ids from repeating when a topic is recreated or truncated. 32 hex digits.
+    See docs/how-it-works.md#derived-ids.
+
+    The topic's id and the record's timestamp keep ids from repeating when a topic is recreated or
+    truncated. 32 hex digits.
     """
     place = f"{cluster_id}/{topic_id}/{partition}/{offset}/{timestamp_ms}"
     return blake2b(place.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 class Seen(Protocol):
-    """What a window needs of the keys that count as seen. `SeenKeys` says what each answer means."""
+    """What a window needs of the keys that count as seen.
+
+    `SeenKeys` says what each answer means.
+    """
 
     def __len__(self) -> int: ...
 
@@ -129,23 +142,28 @@ class Seen(Protocol):
 
 
 class SeenKeys:
-    """Digests that count as seen, by the day of their event time or acknowledgement, whichever is later.
+    """Digests that count as seen, by day.
 
-    The acknowledgement counts because an event may be nearly as old as the window when Amazon takes it, and its copy comes
-    later. The event time counts because it may be ahead of the clock by the skew allowed.
+    The day is that of the event time or of the acknowledgement, whichever is later.
 
-    A day leaves when its youngest possible key is older than the window. So a key may be recognised for up to a day longer
-    than asked, never shorter.
+    The acknowledgement counts because an event may be nearly as old as the window when Amazon takes
+    it, and its copy comes later. The event time counts because it may be ahead of the clock by the
+    skew allowed.
 
-    Keys are in shards by the first byte of their digest. A big dict grows or is rebuilt in one step, and nothing else in
-    the process runs meanwhile: at 10 million keys it took 1.7 s to grow and 1.5 s to drop two days of seven. With shards no
-    step takes longer than some milliseconds (``make bench-window`` measures both).
+    A day leaves when its youngest possible key is older than the window. So a key may be recognised
+    for up to a day longer than asked, never shorter.
+
+    Keys are in shards by the first byte of their digest. A big dict grows or is rebuilt in one
+    step, and nothing else in the process runs meanwhile: at 10 million keys it took 1.7 s to grow
+    and 1.5 s to drop two days of seven. With shards no step takes longer than some milliseconds
+    (``make bench-window`` measures both).
     """
 
     __slots__ = ("_days", "_oldest_day", "_shards", "_swept")
 
-    # The dicts hold only bytes and ints, so the garbage collector does not walk them. A set of the same digests costs a
-    # second per full collection at 10 million keys (docs/limits.md#garbage-collection).
+    # The dicts hold only bytes and ints, so the garbage collector does not walk them. A set of the
+    # same digests costs a second per full collection at 10 million keys
+    # (docs/limits.md#garbage-collection).
     def __init__(self) -> None:
         self._shards: list[dict[bytes, int]] = [{} for _ in range(_SHARDS)]
         self._days: dict[int, int] = {}  # each to itself, so that all keys of a day share one object
@@ -173,9 +191,12 @@ class SeenKeys:
             shard[key] = self._days.setdefault(day, day)
 
     def add_many(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
-        """Note packed 16-byte digests with their event times; an all-zero digest stands for an event without a key.
+        """Note packed 16-byte digests with their event times.
 
-        ``written_ms`` is when the ledger appended them, which is a flush or a retry after their acknowledgement.
+        An all-zero digest stands for an event without a key.
+
+        ``written_ms`` is when the ledger appended them, which is a flush or a retry after their
+        acknowledgement.
         """
         # `add` is told here again: a call for each of millions of keys costs a third of a restore.
         none, shards, days = bytes(_DIGEST_BYTES), self._shards, self._days
@@ -186,12 +207,16 @@ class SeenKeys:
                 shard[key] = days.setdefault(day, day)
 
     def expire(self, oldest_ms: int) -> bool:
-        """Forget the days whose youngest possible key is older than this, one step per call; return whether more is left."""
+        """Forget the days whose youngest possible key is older than this, one step per call.
+
+        Return whether more is left.
+        """
         if self._swept == 0:
             self._oldest_day = oldest_ms // _DAY_MS  # for the whole sweep, even if midnight passes meanwhile
             if min(self._days, default=self._oldest_day) >= self._oldest_day:
                 return False
-            # Before the sweep, so that an old key that comes after it has passed is left to the next one.
+            # Before the sweep, so that an old key that comes after it has passed is left to the
+            # next one.
             self._days = {day: day for day in self._days if day >= self._oldest_day}
         looked_at = 0
         while self._swept < _SHARDS and looked_at < _KEYS_AT_ONCE:
@@ -263,7 +288,10 @@ class DedupeWindow:
         return self._claims[key]
 
     def delivered(self, keys: Sequence[bytes | None], times: Sequence[int], now_ms: int) -> list[tuple[bytes, Run]]:
-        """Note that Amazon acknowledged events now; return the copies that are duplicates, each with its key."""
+        """Note that Amazon acknowledged events now.
+
+        Return the copies that are duplicates, each with its key.
+        """
         add, unclaim = self.seen.add, self._claims.pop
         for key, time_ms in zip(keys, times, strict=True):
             if key is not None:
@@ -274,7 +302,10 @@ class DedupeWindow:
         return [(key, copy) for key in keys if key is not None for copy in self._waiting.pop(key, ())]
 
     def ended(self, key: bytes) -> Run | None:
-        """Return the next copy, which takes the place of an event that ended undelivered; None if none waits."""
+        """Return the next copy, which takes the place of an event that ended undelivered.
+
+        None if none waits.
+        """
         waiting = self._waiting.get(key)
         if waiting:
             copy = waiting.popleft()

@@ -1,8 +1,10 @@
-"""What is sent next, and when: new batches, batches sent again, and everything that may hold a request back.
+"""What is sent next, and when.
+
+Here are new batches, batches sent again, and everything that may hold a request back.
 
 The problem. A failed request says little about why it failed. The cause may be one event in it, the
-vendor for a moment, the vendor for hours, or a setting. Sending again at once harms a vendor that is
-overloaded; giving events up loses sales; waiting for one bad event holds up all others.
+vendor for a moment, the vendor for hours, or a setting. Sending again at once harms a vendor that
+is overloaded; giving events up loses sales; waiting for one bad event holds up all others.
 
 The picture. Events wait in one of three places, and leave in requests:
 
@@ -16,11 +18,13 @@ The gate. A request starts only when all of these hold:
 
 - the consumer's thread has polled, and the group's coordinator has answered, of late;
 - the pace allows it, and neither Retry-After nor our own back-off holds everything back;
-- fewer requests are out than the limit, which is one while there is an outage or an operator is needed;
+- fewer requests are out than the limit, which is one while there is an outage or an operator is
+  needed;
 - the breaker on dead letters is closed, or lets some events through as a probe.
 
 What failed goes before what is new, but for probes: while we ask whether anything is taken at all,
-failed and new events take turns, so that one bad event cannot block the rest. What a failure leads to:
+failed and new events take turns, so that one bad event cannot block the rest. What a failure leads
+to:
 
     what came back                      the request is                      all others
     ---------------------------------   ---------------------------------   --------------------------------------------
@@ -39,16 +43,16 @@ failed and new events take turns, so that one bad event cannot block the rest. W
     2xx, some refused for the account   those again, until they pass        go on; an operator is needed
     nothing: it was not sent after all  sent again                          -
 
-* Only when it is known to be at fault (see `blame`). Until then the cause may also be a setting, and
-no event is given up for a setting (docs/how-it-works.md#shared-failures).
+* Only when it is known to be at fault (see `blame`). Until then the cause may also be a setting,
+  and no event is given up for a setting (docs/how-it-works.md#shared-failures).
 
 Laws. An event that was added leaves by a request, or by `give_back`; none is in two places. No
-verdict on one event stops another. Whatever waits has a time at which `due` reports it, or an answer
-that is still to come.
+verdict on one event stops another. Whatever waits has a time at which `due` reports it, or an
+answer that is still to come.
 
 What must change together. A new kind of failure needs a row above, a branch in `failed`, and its
-place in `model.Failure`. A new reason to wait belongs into both `take` and `due`: a reason in `take`
-alone lets the event loop spin, one in `due` alone lets it sleep for ever.
+place in `model.Failure`. A new reason to wait belongs into both `take` and `due`: a reason in
+`take` alone lets the event loop spin, one in `due` alone lets it sleep for ever.
 """
 
 from __future__ import annotations
@@ -69,13 +73,17 @@ from connector.model import Failure, Moment, RequestFailed
 __all__ = ["Dispatch", "DispatchPolicy"]
 
 _GATE_AGAIN_SECONDS = 0.1
-"""How soon the gate is looked at again while the consumer thread has not polled, or the coordinator not answered."""
+"""How soon the gate is looked at again while the consumer thread has not polled, or the coordinator
+not answered."""
 _HALVE_EVERY = 4
-"""Failures after which a batch is halved while others are delivered: one of its events may be what breaks it."""
+"""Failures after which a batch is halved while others are delivered: one of its events may be what
+breaks it."""
 _CERTAIN = 3
-"""Requests of one event each, refused alike, after which the cause is taken to be a setting and not the events."""
+"""Requests of one event each, refused alike, after which the cause is taken to be a setting and not
+the events."""
 _MUTE_ANSWERS = 3
-"""Answers in a row, without any verdict or not readable, after which something other than Amazon's endpoint answers."""
+"""Answers in a row, without any verdict or not readable, after which something other than Amazon's
+endpoint answers."""
 
 
 _AWAY = frozenset({Failure.TRANSIENT, Failure.TIMEOUT})
@@ -91,12 +99,12 @@ class DispatchPolicy:
     max_in_flight: int
     """Requests at once."""
     poll_gate_seconds: float
-    """Half the session time-out: within it the consumer thread must have polled, and the coordinator have been asked
-    something that it answered to us as a member (docs/how-it-works.md#what-may-be-sent-twice).
+    """Half the session time-out: within it the consumer thread must have polled, and the
+    coordinator have been asked something that it answered to us as a member
+    (docs/how-it-works.md#what-may-be-sent-twice).
 
-    The other half is for heartbeats, which alone keep a session with KIP-848: the answer may have come an interval after the
-    last of them.
-    """
+    The other half is for heartbeats, which alone keep a session with KIP-848: the answer may
+    have come an interval after the last of them."""
     max_per_second: float | None = None
     """Requests started per second; None for as many as may be out."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -135,7 +143,8 @@ class Dispatch:
         self.blame = Blame()
         self.breaker = DeadLetterBreaker(policy.breaker)
         self.verdict: str | None = None
-        """What an operator must know and do, after a request failed for a reason that waiting does not fix; else None."""
+        """What an operator must know and do, after a request failed for a reason that waiting does
+        not fix; else None."""
         self.fits = self._batcher.fits
         self.buffer = self._batcher.add
 
@@ -160,7 +169,10 @@ class Dispatch:
 
     @property
     def stops(self) -> str | None:
-        """The message for which ``ON_VERDICT=stop`` ends the process: no further event will settle the matter."""
+        """The message for which ``ON_VERDICT=stop`` ends the process.
+
+        No further event will settle the matter.
+        """
         if self.breaker.open:
             return self.breaker.message
         if self._failures >= _CERTAIN or self._sure:
@@ -169,12 +181,12 @@ class Dispatch:
 
     @property
     def _asks_for_held(self) -> bool:
-        """Whether a probe is out for the events that wait for the account; there is one at a time."""
+        """Whether a probe, of which there is one at a time, is out for events of the account."""
         return any(request.held for request in self._requests.values())
 
     @property
     def account(self) -> str | None:
-        """What an operator must know while some events are refused for the account and others pass; else None."""
+        """What to tell an operator while events are refused for the account and others pass."""
         if self._account and (len(self._held) or self._asks_for_held):
             return f"Amazon refuses some events, and takes others: {self._account}. They wait, and are tried again"
         return None
@@ -274,7 +286,10 @@ class Dispatch:
         self._retries.add(now.monotonic + self._policy.retry.delay(tries, now.chance), request.attempt, self._number, runs)
 
     def wait_for_account(self, request: Request, runs: list[Run], why: str, now: Moment) -> None:
-        """Hold events that were refused for the account while others passed: they are good, and no other waits for them."""
+        """Hold events that were refused for the account while others passed.
+
+        They are good, and no other waits for them.
+        """
         self._recovered(now)
         if request.held or self.account is None:
             self._account = why
@@ -285,7 +300,7 @@ class Dispatch:
             self._held.add(run)
 
     def unjudged(self, request: Request, runs: list[Run], now: Moment) -> None:
-        """Send events again after an answer without any final verdict, which says nothing about any of them."""
+        """Send events again after an answer that has no final verdict for any of them."""
         self._recovered(now)
         self._mute += 1
         if self._mute >= _MUTE_ANSWERS:
@@ -297,7 +312,10 @@ class Dispatch:
         self._back_off(request, runs, self._policy.retry.delay(request.attempt + 1, now.chance), now)
 
     def failed(self, request: Request, runs: list[Run], failed: RequestFailed, now: Moment) -> None:
-        """Send the events of a request that failed as a whole again: ``runs`` are those that are still ours."""
+        """Send the events of a request that failed as a whole again.
+
+        ``runs`` are those that are still ours.
+        """
         wait = max(failed.retry_after or 0.0, self._policy.retry.delay(request.attempt + 1, now.chance))
         if failed.retry_after is not None:
             self._hold(failed.retry_after, now)
@@ -323,7 +341,8 @@ class Dispatch:
                 if request.count > 1:
                     self._halve(request, runs, 0.0, now)
                 else:
-                    # Behind what is new by then: if something else is delivered, this one is known to be at fault.
+                    # Behind what is new by then: if something else is delivered, this one is known
+                    # to be at fault.
                     wait = self._ask_operator(_alone(failed), now, sure=False)
                     self._retry(request, runs, 2 * wait, now)
             case _:
@@ -332,8 +351,8 @@ class Dispatch:
     def _passing(self, request: Request, runs: list[Run], failed: RequestFailed, wait: float, now: Moment) -> None:
         """Send events again whose request failed for a reason that passes.
 
-        In an outage a failure says nothing of its events. It is no try of theirs, and they are there
-        for the next probe.
+        In an outage a failure says nothing of its events. It is no try of theirs, and they are
+        there for the next probe.
         """
         if failed.failure is Failure.TIMEOUT:
             self._limit.congested(request.started, now.monotonic)
@@ -345,7 +364,7 @@ class Dispatch:
             self._back_off(request, runs, max(wait, self._unreadable(failed, now)), now)
 
     def due(self, now: Moment) -> float | None:
-        """Return the monotonic second at which time alone lets something be sent; None if only an input can."""
+        """Return the monotonic second from which something may be sent; None: after an input."""
         new = 0.0 if self._batcher.full or self._asks_by_something_new else self._batcher.due()
         times = [time for time in (new, self._due_for_account(), self._retries.due()) if time is not None]
         if not times or len(self._requests) >= self.limit:
@@ -356,10 +375,12 @@ class Dispatch:
         return soonest
 
     def _unreadable(self, failed: RequestFailed, now: Moment) -> float:
-        """Ask for an operator after several unreadable answers in a row; return the seconds to wait, else 0.
+        """Ask for an operator after several unreadable answers in a row.
 
-        The first few pass for an outage, because a proxy that restarts may answer anything. More could go on for ever:
-        accepted events are sent again after each answer that cannot be read.
+        Return the seconds to wait, else 0.
+
+        The first few pass for an outage, because a proxy that restarts may answer anything. More
+        could go on for ever: accepted events are sent again after each answer that cannot be read.
         """
         if failed.failure is not Failure.UNREADABLE:
             return 0.0
@@ -392,7 +413,7 @@ class Dispatch:
         return wait
 
     def _recovered(self, now: Moment) -> None:
-        """Note that Amazon answered: an outage is over, and so are the back-offs that were meant for it."""
+        """Note that Amazon answered, which ends an outage and the back-offs meant for it."""
         if self._outage.answered(now.monotonic):
             self._probe_at = 0.0
             self._limit.restart()

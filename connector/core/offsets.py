@@ -69,7 +69,9 @@ class OffsetTracker:
         return len(self._received)
 
     def track(self, offsets: Sequence[int], epochs: Sequence[int]) -> int:
-        """Take in received offsets; return how many lie below the start, where everything is committed.
+        """Take in received offsets.
+
+        Return how many lie below the start, where everything is committed.
 
         Raises:
             OutOfOrder: an offset is not above all before it, or lies below a log end that was

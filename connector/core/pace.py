@@ -1,4 +1,6 @@
-"""How many requests a second may start: the setting's maximum, and what was learnt from refusals (429).
+"""How many requests a second may start.
+
+The setting gives a maximum, and refusals (429) teach what is allowed.
 
 The problem. A vendor that takes two requests a second says so by a 429 to every other. Backing off
 after each of them wastes half of what is allowed, and so does asking again at once.
@@ -6,18 +8,21 @@ after each of them wastes half of what is allowed, and so does asking again at o
 The way. The pace is learnt as TCP learns the rate of a path: a little less after a refusal, more
 while there is none.
 
-- Nothing is learnt, and nothing held back, until the first 429. Then the pace is what was taken of late.
+- Nothing is learnt, and nothing held back, until the first 429. Then the pace is what was taken of
+  late.
 - Requests start at even intervals. A refusal shows what is allowed: the pace at which it happened,
   or, where requests were refused since the last change, the share that was taken. From there on
   `_SHARE` of that is used.
 - After a while at this pace it grows, slowly at first, then twofold within a second, until the next
-  refusal. The while is long where a refusal costs much: at a slow pace, or with a long ``Retry-After``.
+  refusal. The while is long where a refusal costs much: at a slow pace, or with a long
+  ``Retry-After``.
 - After a refusal one request at a time, a wait after the other, asks whether it is taken. Refusals
   in a row make each wait longer, but so short that sending is at full speed within 10 s of the end
   of a storm, however long it was.
 - A minute after the last refusal the pace is forgotten.
 
-Requests that are out together when one is refused tell the same as that one. They are counted, and change nothing.
+Requests that are out together when one is refused tell the same as that one. They are counted, and
+change nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +32,14 @@ from connector.core.retry import RetryPolicy
 __all__ = ["Pace"]
 
 _SHARE = 0.93
-"""Share of the allowed pace that is used after a refusal. What is left covers that vendors count in different ways."""
+"""Share of the allowed pace that is used after a refusal. What is left covers that vendors count in
+different ways."""
 _JITTER = 0.04
-"""Share by which intervals differ, so that members whose requests fall between each other's do not stay there."""
+"""Share by which intervals differ, so that members whose requests fall between each other's do not
+stay there."""
 _CHANGE_SECONDS = 1.0
-"""Refusals within this time of a change say nothing new: a vendor that counts by the second refuses until it is over."""
+"""Refusals within this time of a change say nothing new: a vendor that counts by the second refuses
+until it is over."""
 _LEAST_SHARE = 0.4
 """What is left of the pace by one change, at least."""
 _SLOWEST = 0.3
@@ -39,11 +47,12 @@ _SLOWEST = 0.3
 _STEADY_SECONDS = 4.0
 _STEADY_WAITS = 10.0
 _STEADY_MOST_SECONDS = 30.0
-"""How long the pace stays as it is after a refusal: so many seconds, or so many times the wait, and at most this."""
+"""How long the pace stays as it is after a refusal: so many seconds, or so many times the wait, and
+at most this."""
 _GENTLE = 0.1
 """Growth after that, as a share of the pace, by the square of the seconds."""
 _BEYOND = 1.3
-"""How far beyond the pace that was refused the limit is taken to be another, and the pace doubles."""
+"""How far beyond the refused pace the limit is taken to be another, and the pace doubles."""
 _DOUBLES_SECONDS = 0.5
 """How long that takes at least; and as long as an answer takes, for it may be a refusal."""
 _LEAST_WAIT = 0.1
@@ -110,7 +119,7 @@ class Pace:
             self.due = max(self.due, now + 1 / self._most)
 
     def taken(self, started: float, now: float) -> None:
-        """Note a request that was not refused, by the monotonic seconds at which it was sent and answered."""
+        """Note a request that was not refused, by the monotonic seconds of its start and answer."""
         self._recent.add(now)
         if self._learnt is None:
             return

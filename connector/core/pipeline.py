@@ -2,12 +2,10 @@
 
 The problem. Records come from partitions that may be taken away at any moment, and go to a vendor
 that may answer late, in part, or not at all. Each must be sent, or dropped for a reason that is
-written down, and neither twice; nothing that is held may grow without bound; and there are so many
-that what is done for each of them must be next to nothing.
+written down, and neither twice; nothing held may grow without bound; no record may cost much time.
 
-The picture. One input is one turn: route it to the part it concerns, then settle, which asks every
-part what is due now, and of the assignments those that changed or whose time has come (`roster`).
-All commands of a turn come out in order.
+The picture. One input is one turn: route it to its part, then settle, which asks every part what is
+due, and the assignments that changed or whose time has come (`roster`). Commands come out in order.
 
     Polled ──────────▶ Admission ──▶ Dispatch ──▶ Send
                            │             ▲
@@ -33,15 +31,12 @@ the order of sending, the bound of the buffer, the clocks, the end.
 
 The laws. They hold for each record of a run. The simulation checks each from outside.
 
-L1  A next offset is committed only when every received record below it is resolved, and its fact is
-    in the ledger.
-L2  A record is in one run, or in one letter, until it is resolved by exactly one of: delivered,
-    duplicate, stale, ignored, dead-lettered. The only other way out is release, at the end of the
-    assignment.
+L1  An offset is committed only when the facts of all received records below it are in the ledger.
+L2  A record is in one run or letter until it is resolved by exactly one of: delivered, duplicate,
+    stale, ignored, dead-lettered; or until it is released at the end of its assignment.
 L3  A key counts as seen only once Amazon has acknowledged its event. One event of a key is in
     flight at a time, and the others wait.
-L4  After an assignment has ended, nothing of it is committed or sent. Facts about what was sent are
-    still written.
+L4  After an assignment has ended, nothing of it is committed or sent; facts are still written.
 L5  Every buffer has a bound. At the bound the pipeline pauses, it never drops.
 L6  A failure that affects all events dead-letters none. A verdict on one event stops no other, but
     for the breaker.
@@ -54,8 +49,7 @@ needs its part in `Assignment.idle`, or a drain ends without it. A new way for a
 belongs in `Outcomes`, with its number in `model.Outcome`.
 
 What is done for each record is done by column, in `runs`, `admission` and `dedupe`; a loop with a
-branch for each is left to the odd ones. All else happens a handful of times per batch, in
-`_settle`.
+branch for each is left to the odd ones. All else happens some times a batch, in `_settle`.
 """
 
 from __future__ import annotations
@@ -244,9 +238,8 @@ class Pipeline:
     def _ledger_was_cut(self, assignment: Assignment, now: Moment) -> None:
         """Begin a partition anew because its ledger lost its end.
 
-        The restore compares the ledger with the commit to see what is missing.
-
-        The commit is made once more first, for the last one may be older than what was lost.
+        The restore compares the ledger with the commit to see what is missing. The commit is made
+        once more first, for the last one may be older than what was lost.
         """
         assignment.ledger_cut = True
         if assignment.running:

@@ -352,8 +352,8 @@ class Restoration:
         start = _Start(committed.next_offset, committed.epoch, "from the committed offset", ours=True)
         if rests_on.after_last_record is None:
             return start
-        # A tool may have kept the metadata and changed the offset: what was judged, the metadata says.
-        # The committed epoch is that of the last record. The markers after it may have later
+        # A tool may have kept the metadata and changed the offset: what was judged, the metadata
+        # says. The committed epoch is that of the last record. The markers after it may have later
         # epochs.
         if state.first_offset <= rests_on.after_last_record:
             return start._replace(offset=rests_on.after_last_record)

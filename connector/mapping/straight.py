@@ -56,7 +56,8 @@ class Straight:
     asks: Sequence[Evaluate]
     """The calls that read the record of Kafka, of which native code is given the results."""
     filtered: str | None
-    """The label under which a record is ignored that none of them takes; None if Python has to see it."""
+    """The label under which a record is ignored that none of them takes; None if Python has to see
+    it."""
 
 
 class _NeedsPython(Exception):
@@ -91,7 +92,10 @@ def straight(
 
 
 def _condition(route: Route, broken: Sequence[str], teller: _Teller, record: Json) -> tuple[Told | None, bool]:
-    """Return the condition of a mapping, and whether it can be told; if not, no record passes the mapping."""
+    """Return the condition of a mapping, and whether it can be told.
+
+    If not, no record passes the mapping.
+    """
     if route.when is None:
         return None, True
     if "when" in broken:
@@ -124,7 +128,7 @@ def _inputs(route: Route, absent: Sequence[str], teller: _Teller, record: Json) 
 
 
 def _copies_last(inputs: Sequence[Input]) -> list[Input]:
-    """Return inputs in the order in which `plan` adds them: at the end those whose expression has been there."""
+    """Return inputs in the order of `plan`: those with a repeated expression come last."""
     texts: set[str] = set()
     first: list[Input] = []
     copies: list[Input] = []

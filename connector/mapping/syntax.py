@@ -95,7 +95,10 @@ def tables_used(tree: Tree) -> set[str]:
 
 
 def problems(tree: Tree, tables: Collection[str], *, consent: bool = False, amount: bool = False) -> Iterator[str]:
-    """Yield what is wrong with an expression, whatever the record. Some things are wrong in consent or in an amount only."""
+    """Yield what is wrong with an expression, whatever the record.
+
+    Some things are wrong in consent or in an amount only.
+    """
     for node in walk(tree):
         if node["type"] == "function_expression":
             yield from _call_problems(node, tables)
