@@ -2,7 +2,7 @@
 
 Three stages, each with its handler:
 
-    the program starts        `listen`   SIGTERM ends the process at once
+    libraries are loaded      `listen`   SIGTERM ends the process at once
     a command is at work      `raised`   SIGTERM raises `Terminated`, like SIGINT
     within a call to Kafka    `held`     a first signal waits until the call has returned
 

@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from connector import __main__ as program
 from connector import signals
 from tests.patience import patience
 from tests.processes import ending
@@ -179,3 +182,17 @@ def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.01)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_no_exception_is_raised_while_libraries_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = []
+
+    def loaded(name: str) -> ModuleType:
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        return import_module(name)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(program, "import_module", loaded)
+    with pytest.raises(SystemExit):
+        program.main(["lint", "--help"])
+    assert handlers == [before]

@@ -266,7 +266,7 @@ def test_records_of_transactions_count_and_aborted_ones_are_gaps(world: World) -
     transactions = Transactions(world)
     transactions.commit("kept")
     transactions.abort("aborted")
-    world.produce(event("last"))
+    world.produce(event("final-1"))
     world.connector().until_resolved(delivered=2)
     eventually(lambda: world.committed() == {0: 5}, "it has committed")
 

@@ -40,15 +40,15 @@ def _stopped(world: World, **ledger: str) -> None:
     for number in range(2):
         world.produce(event(f"old-{number}"))
         connector.until_resolved(delivered=number + 1)
-    world.produce(event("on the other"), partition=1)
+    world.produce(event("elsewhere-1"), partition=1)
     connector.until_resolved(delivered=3)
     world.until_committed_to_the_end()
     assert connector.stop() == 0
     world.produce(*(event(f"new-{number}") for number in range(4)))
-    world.produce(event("new on the other"), partition=1)
+    world.produce(event("elsewhere-2"), partition=1)
 
 
-_BEFORE = {"old-0": 1, "old-1": 1, "on the other": 1}
+_BEFORE = {"old-0": 1, "old-1": 1, "elsewhere-1": 1}
 
 
 def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:
@@ -57,7 +57,7 @@ def _is_refused_and_the_other_goes_on(world: World, sentence: str) -> None:
     connector.until_resolved(delivered=1)
     assert connector.page("/readyz")[0] == 503
     assert connector.stop() == 0
-    assert world.sandbox.accepted() == _BEFORE | {"new on the other": 1}
+    assert world.sandbox.accepted() == _BEFORE | {"elsewhere-2": 1}
     assert world.committed() == {0: 2, 1: 2}
     checked = world.command("check")
     assert (checked.returncode, sentence in checked.stdout) == (1, True)
@@ -105,7 +105,7 @@ def test_damage_where_no_checksum_reaches_is_noticed(world: World, cluster: Clus
     connector.until_resolved(delivered=1)
     eventually(lambda: any(sentence in line["message"] for line in connector.log("operator_needed")), "it says so", 120)
     assert connector.page("/readyz")[0] == 503
-    assert world.sandbox.accepted() == _BEFORE | {"new on the other": 1}
+    assert world.sandbox.accepted() == _BEFORE | {"elsewhere-2": 1}
 
 
 def test_from_damage_that_nothing_fixes_an_operator_goes_on_as_the_sentence_says(world: World, cluster: Cluster) -> None:

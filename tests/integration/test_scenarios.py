@@ -295,17 +295,20 @@ def _peak_memory(connector: ConnectorProcess) -> int:
     return 1024 * int(text.partition("VmHWM:")[2].split()[0])
 
 
+_FIRST_BACK_OFF_SECONDS = 0.5
+
+
 @pytest.mark.parametrize(
     ("form", "least", "most"),
     [
-        # Without a wait that can be read it is the backoff's first: half a second, and chance.
-        pytest.param(None, 0.5, 1.0, id="absent"),
-        pytest.param(0, 0.5, 1.0, id="0"),
+        # Without a wait that can be read, the pace decides, which this one refusal has taught.
+        pytest.param(None, 0.1, 1.0, id="absent"),
+        pytest.param(0, 0.1, 1.0, id="0"),
         pytest.param(1, 1.0, 1.0, id="1"),
         pytest.param(2, 2.0, 2.0, id="2"),
         pytest.param("date+3", 2.0, 3.0, id="date"),  # whole seconds: the answer's own date may be the next one
-        pytest.param("soon", 0.5, 1.0, id="garbage"),
-        pytest.param(-5, 0.5, 1.0, id="negative"),
+        pytest.param("soon", 0.1, 1.0, id="garbage"),
+        pytest.param(-5, 0.1, 1.0, id="negative"),
     ],
 )
 def test_no_request_of_the_process_comes_before_the_wait_is_over_and_none_much_later(
@@ -326,6 +329,8 @@ def test_no_request_of_the_process_comes_before_the_wait_is_over_and_none_much_l
     assert refused["answer"] == "failed:429"
     assert min(line["arrival"] for line in others) - refused["arrival"] >= 1000 * least
     assert min(line["arrival"] for line in others) - refused["answered"] <= 1000 * (most + _SLACK_SECONDS)
+    again = next(line for line in others if line["id"] == refused["id"])
+    assert again["arrival"] - refused["arrival"] >= 1000 * max(least, _FIRST_BACK_OFF_SECONDS)
     steady.broken = False
 
 

@@ -117,7 +117,7 @@ def test_a_schema_that_the_registry_has_late_holds_up_its_partition_alone_and_co
     late.register("first", ours())
     world.produce(
         *(Produced(framed(2, EventEncoder(_LATE).encode(event(f"order-{number}")))) for number in range(200)),
-        Produced(framed(1, EventEncoder().encode(event("other"))), partition=1),
+        Produced(framed(1, EventEncoder().encode(event("other-1"))), partition=1),
     )
 
     connector = world.connector(SCHEMA_REGISTRY_URL=late.registry_url, UNKNOWN_SCHEMA_PATIENCE=None)
