@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     given = sys.argv[1:] if argv is None else argv
     try:
-        # This loads the command's libraries. An exception amid the loading of one in C may crash the
-        # process (seen once), so SIGTERM raises none before that is done.
+        # This loads the command's libraries. An exception amid the loading of one in C may crash
+        # the process (seen once), so SIGTERM raises none before that is done.
         arguments = parser(given).parse_args(given)
         with signals.raised():
             code: int = arguments.run(arguments, os.environ)
