@@ -31,7 +31,7 @@ lint: $(VENV)/.test-tools ## ruff, format and rules
 types: $(VENV)/.test-tools ## mypy, strict
 	$(BIN)/mypy
 
-prove: $(VENV)/.test-tools ## kill the connector at random, over and over, cut it from its coordinator, and show what it cost (20 minutes; needs Java)
+prove: $(VENV)/.test-tools ## kill the connector at random, over and over, cut it from its coordinator, and show what it cost (more than a quarter of an hour; needs Java)
 	$(BIN)/python -m tests.integration.ordeals kills --rounds 20
 	$(BIN)/python -m tests.integration.ordeals chaos --only cut-coordinator
 
@@ -65,7 +65,7 @@ mixed: $(VENV)/.test-tools ## members of e0780c9 and of this version in one grou
 kubernetes: $(VENV)/.test-tools ## the manifests' environment through upgrade, scaling, rotation, outage and rollout, under load (some minutes; needs the history)
 	$(BIN)/python -m tests.integration.ordeals kubernetes
 
-image-check: $(VENV)/.test-tools ## play the Dockerfile without a container engine, and have the image deliver (some minutes; root, Debian, Java, Rust)
+image-check: $(VENV)/.test-tools ## play the Dockerfile without a container engine, and have the image deliver (up to half an hour; root, Debian, Java, Rust)
 	$(BIN)/python -m tests.deploy.image
 
 fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing, through mapping files, and answers (some minutes)

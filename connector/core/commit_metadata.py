@@ -2,8 +2,7 @@
 
 The metadata of a commit is
 
-    v1 <source topic id> <ledger topic id>:<next offset> [<offset after the last record>] [kept
-    <landmarks>]
+    v1 <source topic id> <ledger topic id>:<next offset> [<after last record>] [kept <landmarks>]
 
 The offset after the last record is lower than the committed offset if markers of transactions
 follow that record, and otherwise equal. It names the record that the rest was written about: a tool

@@ -56,6 +56,7 @@ _BEYOND = 1.3
 _DOUBLES_SECONDS = 0.5
 """How long that takes at least; and as long as an answer takes, for it may be a refusal."""
 _LEAST_WAIT = 0.1
+"""Seconds after a single refusal."""
 _STORM = 4
 """Refusals in a row after which nothing is known of what is allowed."""
 _BEGIN = 1.0
