@@ -94,7 +94,7 @@ def straight(
 def _condition(route: Route, broken: Sequence[str], teller: _Teller, record: Json) -> tuple[Told | None, bool]:
     """Return the condition of a mapping, and whether it can be told.
 
-    If not, no record passes the mapping.
+    If not, the condition is one that always holds: records that come to it are left to Python.
     """
     if route.when is None:
         return None, True
