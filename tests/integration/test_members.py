@@ -47,10 +47,10 @@ def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_
     with driver.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS) as groups:
         driver.begin(groups)
 
-        chaos.freeze(groups)
+        zombies = chaos.freeze(groups)
 
-        for group in groups:
-            zombie, woke_ms = group.members[-1], group.faults[-1][1]
+        for group, zombie in zip(groups, zombies, strict=True):
+            woke_ms = group.faults[-1][1]
             eventually(lambda zombie=zombie: zombie.metrics().get("connector_late_answers_total"), "answers come late", 60)  # type: ignore[misc]
             group.until_shared()
             account = driver.settle(group).account

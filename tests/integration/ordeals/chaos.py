@@ -19,8 +19,8 @@ from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.link import Link
 from tests.integration.ordeals.driver import Ordeal
 from tests.integration.ordeals.group import Group
-from tests.integration.program import World
-from tests.patience import eventually
+from tests.integration.program import ConnectorProcess, World
+from tests.patience import eventually, patience
 
 __all__ = [
     "ORDEALS",
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 _NODES = (1, 2, 3)
-SLEEPERS = {"MAX_IN_FLIGHT": "2", "DRAIN_TIMEOUT": "40s"}
-"""Settings of groups for `freeze`; the late answers must not outlast the drain of whoever has the late requests."""
-_LATE_MS = 25_000
-"""A session, a take-over and a restore take less, on a loaded machine."""
+SLEEPERS = {"MAX_IN_FLIGHT": "2", "AMAZON_TIMEOUT": "260s", "DRAIN_TIMEOUT": "270s"}
+"""Settings of groups for `freeze`: late answers are awaited, and by the drain of whoever has their requests, too."""
+_LATE_SECONDS = 25.0
+"""A session, a take-over and a restore take less on an idle machine."""
 _ASK_SECONDS = 20.0
 
 
@@ -169,24 +169,37 @@ def bring_back(cluster: Cluster, number: int) -> None:
     until_in_sync(cluster)
 
 
-def freeze(groups: Sequence[Group]) -> None:
-    """Stop each group's last member with requests out and events waiting, until another has taken its partitions over and
-    sent what waited; then let it go on, while answers still come."""
+def freeze(groups: Sequence[Group]) -> list[ConnectorProcess]:
+    """Stop one member of each group with requests out and events waiting, until another has taken its partitions over and
+    sent what waited; then let it go on, while answers still come. Return the members that slept."""
+    zombies = []
     for group in groups:
-        zombie = group.members[-1]
-        # One slot waits for an answer that comes after the zombie knows what it lost, the other is free when it wakes.
-        group.sandbox.set_faults(latency_ms=1_500, next=[{"fault": "delay", "ms": _LATE_MS, "times": 2}])
-        eventually(lambda zombie=zombie: _is_loaded(zombie.metrics()), "requests are out and events wait", 60)  # type: ignore[misc]
+        zombies.append(_with_late_requests(group))
         strike([group], "SIGSTOP")
-        group.stop(zombie)
+        group.stop(zombies[-1])
         group.sandbox.set_faults(latency_ms=20)
     for group in groups:
         group.flows()
-    for group in groups:
+    for group, zombie in zip(groups, zombies, strict=True):
         began = group.faults[-1][1]
         strike([group], "SIGCONT")
-        group.go_on(group.members[-1])
+        group.go_on(zombie)
         group.interrupted(began, now_ms())
+    return zombies
+
+
+def _with_late_requests(group: Group) -> ConnectorProcess:
+    """Have two requests of the group be answered late; return a member that has one of them, and all else it can hold."""
+    # The late answer comes after the zombie knows what it lost; its other slot, if that is not late too, is free then.
+    late = {"fault": "delay", "ms": round(patience(_LATE_SECONDS) * 1000), "times": 2}
+    group.sandbox.set_faults(latency_ms=1_500, next=[late])
+
+    def found() -> list[ConnectorProcess]:
+        out = {line["id"] for line in group.sandbox.record() if line["fault"] == "delay" and line["answer"] == "pending"}
+        partitions = {record.partition for record in list(group.load.made.values()) if record.event_id in out}
+        return [member for member in group.members if member.works_on() & partitions and _is_loaded(member.metrics())]
+
+    return eventually(found, "requests are out and events wait", 60)[-1]
 
 
 def _is_loaded(metrics: Mapping[str, float]) -> bool:

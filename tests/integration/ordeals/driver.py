@@ -26,7 +26,7 @@ libraries' own lines, of six clients, are in it too."""
 class Ordeal:
     """A fault at length, and the groups it strikes."""
 
-    strike: Callable[[Cluster, Link, Sequence[Group], int], None]
+    strike: Callable[[Cluster, Link, Sequence[Group], int], object]
     """Takes the seed last."""
     settings: Mapping[str, str | None] = field(default_factory=dict)
     rate: float = 40.0
