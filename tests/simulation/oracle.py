@@ -418,7 +418,12 @@ class Oracle(Observer):
     # ---- the life of an assignment
 
     def _restoring(self, part: Part) -> None:
-        """What is in the ledger now, the restore that begins must find."""
+        """What is in the ledger now, the restore that begins must find.
+
+        A restore that failed before it is forgotten: the ledger may have lost its end since.
+        """
+        part.resolved.clear()
+        part.known_keys.clear()
         part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
         if self.cluster is not None:
             place, ledger = TopicPartition(SOURCE, part.partition), TopicPartition(LEDGER, part.partition)
