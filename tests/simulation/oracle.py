@@ -131,6 +131,8 @@ class Part:
     alone_too_large: set[Row] = field(default_factory=set)
     told: list[tuple[Row, Outcome]] = field(default_factory=list)
     """Fates that the connector learnt, and must write down."""
+    answered_at: float = 0.0
+    """The monotonic second of the last of these that an answer told."""
     forgotten: bool = False
     """Its process ended before all of that could be written down."""
     taken_away: bool = False
@@ -355,6 +357,7 @@ class Oracle(Observer):
                 if isinstance(answer, RequestFailed) and answer.failure is Failure.TOO_LARGE and len(sent) == 1:
                     part.alone_too_large.add(row)
             elif verdict.kind is VerdictKind.DELIVERED:
+                part.answered_at = now.monotonic
                 self.check(self._accepted[row] > 0, "I4: {} taken for delivered, and was never accepted", row)
                 self._told_delivered(part, row)
             elif verdict.kind is VerdictKind.REJECTED:
@@ -375,7 +378,7 @@ class Oracle(Observer):
         name = member.process.name
         match command:
             case commands.Restore(_, generation):
-                self._restoring(self._owned(name, generation, "restore"))
+                self._restoring(self._owned(name, generation, "restore"), now)
             case commands.Start(generation=generation, offset=offset, epoch=epoch):
                 self._started(self._owned(name, generation, "start"), offset, epoch)
             case commands.Pause(_, generation) | commands.Resume(_, generation):
@@ -417,11 +420,17 @@ class Oracle(Observer):
 
     # ---- the life of an assignment
 
-    def _restoring(self, part: Part) -> None:
+    def _restoring(self, part: Part, now: Moment) -> None:
         """What is in the ledger now, the restore that begins must find.
 
         A restore that failed before it is forgotten: the ledger may have lost its end since.
         """
+        for older in self._older(part):
+            told = [row for row, outcome in older.told if outcome is Outcome.DELIVERED and not self._has_fact(row, outcome)]
+            if told and older.end is End.LOST and not older.forgotten:
+                waited, most = now.monotonic - older.answered_at, self._policy.drain_seconds
+                self.check(waited >= most - _INSTANT, "I3: restored {:.1f} s after an answer about {}", waited, told)
+                older.end = End.TIMED_OUT
         part.resolved.clear()
         part.known_keys.clear()
         part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
