@@ -255,6 +255,9 @@ class Oracle(Observer):
         ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
         if commit is not None and ours and (first > min(_named(commit), default=0) or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
+        for part in self._current.values():
+            if part.partition == partition and not part.running:
+                self._know_the_ledger(part)  # its restore is under way, and may find no more than that
 
     def goes_on(self, accepted: frozenset[str]) -> None:
         """An operator goes on without what ledgers lost, or from the first record that there is."""
@@ -421,18 +424,13 @@ class Oracle(Observer):
     # ---- the life of an assignment
 
     def _restoring(self, part: Part, now: Moment) -> None:
-        """What is in the ledger now, the restore that begins must find.
-
-        A restore that failed before it is forgotten: the ledger may have lost its end since.
-        """
+        """What is in the ledger now, the restore that begins must find, and none that failed before it."""
         for older in self._older(part):
             told = [row for row, outcome in older.told if outcome is Outcome.DELIVERED and not self._has_fact(row, outcome)]
             if told and older.end is End.LOST and not older.forgotten:
                 waited, most = now.monotonic - older.answered_at, self._policy.drain_seconds
                 self.check(waited >= most - _INSTANT, "I3: restored {:.1f} s after an answer about {}", waited, told)
                 older.end = End.TIMED_OUT
-        part.resolved.clear()
-        part.known_keys.clear()
         part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
         if self.cluster is not None:
             place, ledger = TopicPartition(SOURCE, part.partition), TopicPartition(LEDGER, part.partition)
@@ -440,6 +438,12 @@ class Oracle(Observer):
             if commit is not None and self._is_whole(commit, ledger):
                 self._harmed.pop(part.partition, None)  # as far as a commit can tell
             part.commits, part.first = [self.cluster.committed.get(place)], self.cluster.bounds(place)[0]
+        self._know_the_ledger(part)
+
+    def _know_the_ledger(self, part: Part) -> None:
+        """Have an assignment know what is in the ledger now, and nothing else."""
+        part.resolved.clear()
+        part.known_keys.clear()
         for row, facts in self._facts.items():
             there = [outcome for at, outcome in facts if at != _LOST]
             if row.partition == part.partition and there:
