@@ -169,7 +169,7 @@ def _number(value: Any) -> Any:
     if not text:
         return None
     if not _NUMBER_TEXT(text):
-        raise Wrong("got a text that is no number")
+        raise Wrong("got a text that is not a number")
     return Decimal(text)
 
 
@@ -248,7 +248,7 @@ def _json_float(digits: str) -> Decimal | float:
 
 
 def _no_json(_: str) -> Any:
-    raise Wrong("got a text that is no JSON")
+    raise Wrong("got a text that is not JSON")
 
 
 _read_json: Final = json.JSONDecoder(parse_float=_json_float, parse_constant=_no_json).decode
@@ -258,7 +258,7 @@ def _json(text: str) -> Any:
     try:
         value = _read_json(text)
     except (ValueError, RecursionError):
-        raise Wrong("got a text that is no JSON") from None
+        raise Wrong("got a text that is not JSON") from None
     if _is_deeper(value, _DEEPEST):
         raise Wrong(f"got JSON nested deeper than {_DEEPEST}")
     return value
@@ -313,7 +313,7 @@ def time_of(value: Any, unit: str | None = None) -> int | None:
         try:
             return int(_EXACT.multiply(exact(value), Decimal(nanoseconds)) // 1_000_000)
         except (ArithmeticError, ValueError):
-            raise Wrong("got a number that is no time") from None
+            raise Wrong("got a number that is not a time") from None
     if value is None:
         return None
     raise Wrong(f"got {kind(value)}")
@@ -327,7 +327,7 @@ def _time_of_text(text: str, unit: str | None) -> int | None:
     try:
         read = datetime.fromisoformat(text) if unit is None else datetime.strptime(text, unit)  # noqa: DTZ007 - looked at below
     except (ValueError, OverflowError):
-        raise Wrong(f"got a text that is no time of {'ISO 8601' if unit is None else 'its format'}") from None
+        raise Wrong(f"got a text that is not a time of {'ISO 8601' if unit is None else 'its format'}") from None
     if read.tzinfo is None:
         if unit is None:
             raise Wrong("got a time without an offset from UTC")
