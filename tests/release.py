@@ -24,9 +24,13 @@ def notes(tag: str, pyproject: str, changelog: str) -> str:
     """Return the section of the changelog that belongs to a tag.
 
     Raises:
-        Refused: the tag is not that of the version, or the changelog has no such section.
+        Refused: the tag is not that of the version, the version is not of the form 1.2.3, or the changelog has no
+            such section.
     """
     version = tomllib.loads(pyproject)["project"]["version"]
+    if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
+        # Python's 1.2.0rc1 is no version for Helm and for the image's tags, and 1.2.0-rc1 is none for Python.
+        raise Refused(f"version {version} is not of the form 1.2.3, which wheel, image and chart have in common")
     if tag != f"v{version}":
         raise Refused(f"tag {tag} differs from pyproject.toml, whose version is {version}: tag v{version}, or change it")
     sections = re.split(r"^## \[", changelog, flags=re.MULTILINE)

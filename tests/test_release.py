@@ -34,6 +34,13 @@ def test_notes_of_a_release_are_its_section_of_the_changelog() -> None:
     assert notes("v1.2.3", _PYPROJECT, _CHANGELOG) == "### Added\n\n- A thing.\n"
 
 
+@pytest.mark.parametrize("version", ["1.2.3rc1", "1.2.3-rc1", "1.2", "1.2.3.post1", "01.2.3"])
+def test_version_that_is_none_for_wheel_image_or_chart_is_refused(version: str) -> None:
+    pyproject, changelog = (text.replace("1.2.3", version) for text in (_PYPROJECT, _CHANGELOG))
+    with pytest.raises(Refused, match=f"version {re.escape(version)} is not of the form 1.2.3"):
+        notes(f"v{version}", pyproject, changelog)
+
+
 @pytest.mark.parametrize(
     ("tag", "changelog", "why"),
     [
@@ -95,7 +102,17 @@ def test_action_is_named_by_its_commit_because_a_tag_may_move(path: Path) -> Non
     moving = {name for name, version in used if not re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", version)}
 
     assert used
-    assert moving <= {"azure/setup-helm"}
+    assert moving == set()
+
+
+def test_chart_is_packaged_by_the_helm_that_tried_it() -> None:
+    (step,) = [
+        step
+        for step in _workflow("release.yml")["jobs"]["chart"]["steps"]
+        if step.get("uses", "").startswith("azure/setup-helm")
+    ]
+
+    assert f"Helm {step['with']['version'].removeprefix('v')} " in (_CHECKOUT / "tests/deploy/tools.py").read_text("utf-8")
 
 
 def _scripts() -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from connector.core.offsets import ResolvedOffsets
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.errors import SchemaDenied, SchemaUnavailable
-from connector.model import TopicPartition
+from connector.model import Reason, TopicPartition
 from connector.telemetry import Telemetry, configure_logging
 from connector.telemetry import logging as lines_of
 from tests.core.conversation import POLICY
@@ -62,6 +62,45 @@ def test_metrics_are_openmetrics_where_the_request_asks_for_it() -> None:
     assert asked.endswith(b"# EOF\n")
     names = {sample.name for family in cast("Any", openmetrics)(asked.decode()) for sample in family.samples}
     assert names == {sample.name for family in prometheus(plain.decode()) for sample in family.samples}
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics_wanted"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain;version=0.0.4", False),
+        ("application/openmetrics-text", True),
+        ("Application/OpenMetrics-Text ; Version=1.0.0 ; charset=utf-8", True),
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            True,
+        ),
+        ("application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3", False),
+        ("application/openmetrics-text;q=0.3,text/plain;q=0.7", False),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;version=9", False),
+        ("application/openmetrics-text;version=x;escaping=y", False),
+        ("application/openmetrics-text;q=often", False),
+        (";;=,;q==,application/openmetrics-text", True),
+    ],
+)
+def test_form_of_metrics_is_what_the_request_prefers_and_nothing_asked_for_fails(
+    accept: str, *, openmetrics_wanted: bool
+) -> None:
+    text, its_type = Telemetry().exposition(accept)
+
+    assert text.endswith(b"# EOF\n") is openmetrics_wanted
+    assert its_type.startswith(
+        "application/openmetrics-text; version=1.0.0;" if openmetrics_wanted else "text/plain; version=0.0.4;"
+    )
+
+
+def test_each_reason_of_a_dead_letter_is_counted_from_the_start() -> None:
+    telling = Telemetry()
+    telling.watch(Pipeline(POLICY), object())
+
+    assert shown(telling, "connector_dead_letters_total") == [0.0] * len(Reason)
 
 
 @pytest.mark.parametrize("ends", ["restored", "restore_failed", "released", "lost"])

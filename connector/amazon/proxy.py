@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 __all__ = ["Proxy", "proxy_problem", "proxy_shown"]
 
 _FORM = "must be http://host:port or http://user:password@host:port, with special characters percent-encoded"
+
+
+_HOST = re.compile(r"[^\s\\^<>\"{}|`]+")
 
 
 class Proxy(NamedTuple):
@@ -16,8 +20,8 @@ class Proxy(NamedTuple):
 
     host: str
     port: int
-    user: str = ""
-    password: str = ""
+    login: bytes = b""
+    """User and password, with a colon in between; empty if the proxy asks for none."""
 
     @property
     def url(self) -> str:
@@ -28,10 +32,7 @@ class Proxy(NamedTuple):
     @property
     def headers(self) -> dict[str, str]:
         """The headers that tell the proxy who we are."""
-        if not self.user:
-            return {}
-        login = b64encode(f"{self.user}:{self.password}".encode()).decode()
-        return {"Proxy-Authorization": f"Basic {login}"}
+        return {"Proxy-Authorization": f"Basic {b64encode(self.login).decode()}"} if self.login else {}
 
     @classmethod
     def read(cls, text: str) -> Proxy | None:
@@ -39,7 +40,8 @@ class Proxy(NamedTuple):
         if proxy_problem(text):
             return None
         parts = urlsplit(text)
-        return cls(parts.hostname or "", parts.port or 0, unquote(parts.username or ""), unquote(parts.password or ""))
+        user, password = (unquote_to_bytes(part or "") for part in (parts.username, parts.password))
+        return cls(parts.hostname or "", parts.port or 0, user + b":" + password if user or password else b"")
 
 
 def proxy_problem(text: str) -> str | None:
@@ -51,10 +53,10 @@ def proxy_problem(text: str) -> str | None:
         return _FORM
     if parts.scheme in {"https", "socks4", "socks5", "socks5h"}:
         return f"begins with {parts.scheme}://, which is not supported: {_FORM}; TLS to Amazon passes through it unopened"
-    if ":" in unquote(parts.username or ""):
+    if b":" in unquote_to_bytes(parts.username or ""):
         return f"has a colon in its user, which no proxy can be told: {_FORM}"
     more = parts.path.strip("/") or parts.query or parts.fragment
-    return _FORM if parts.scheme != "http" or not parts.hostname or not port or more else None
+    return _FORM if parts.scheme != "http" or not _HOST.fullmatch(parts.hostname or "") or not port or more else None
 
 
 def proxy_shown(text: str) -> str:

@@ -7,13 +7,18 @@ named; the others are shown all the same.
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
+import sys
 import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
+from typing import NamedTuple
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import OpenerDirector, ProxyHandler, build_opener
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 import orjson
 from rich.console import Console
@@ -25,7 +30,7 @@ __all__ = ["run", "set_up"]
 
 _USUAL = "http://127.0.0.1:8080"
 _SECONDS = 3.0
-"""Limit for the answer of one replica."""
+"""Limit for each wait on one replica, and for the whole of its answer once that has begun."""
 _MOST_BYTES = 16_000_000
 """A document of a replica with a thousand partitions has less than one."""
 _MOST_AT_ONCE = 32
@@ -34,15 +39,29 @@ _WIDE = 140
 table."""
 
 
+_URLS = f"a replica's address (default: {_USUAL}); with a path or a user and a password where something before it wants them"
+_HIGH = 40
+"""Lines of a terminal that says it has none."""
+_PLAIN = str.maketrans("▁▂▃▄▅▆▇█·…", "12345678..")
+"""What is shown where the terminal's encoding has no bars."""
+
+
+class _Place(NamedTuple):
+    """Where a replica is asked, and as whom."""
+
+    name: str
+    """What it is called: host, port and path, without a password."""
+    url: str
+    login: bytes = b""
+
+
 def set_up(parser: argparse.ArgumentParser) -> None:
     """Declare the description and the options of the command."""
     parser.description = (
         "Show state, rates, answers and partitions of running replicas, as their page does. Ends with Ctrl-C. It needs no "
         "settings. Without a terminal, or with --once, it prints one frame."
     )
-    parser.add_argument(
-        "urls", nargs="*", metavar="URL", type=_url, default=[_USUAL], help=f"a replica's port (default: {_USUAL})"
-    )
+    parser.add_argument("urls", nargs="*", metavar="URL", type=_place, default=[_place(_USUAL)], help=_URLS)
     parser.add_argument("--once", action="store_true", help="print one frame, and exit with 1 if no replica answers")
     parser.add_argument(
         "--interval", type=_interval, default=2.0, metavar="SECONDS", help="time between updates (default: 2)"
@@ -51,9 +70,14 @@ def set_up(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Show frames until Ctrl-C, or one; return 1 if no replica answers the only one."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        codecs.register_error("connector-top", _plainly)
+        sys.stdout.reconfigure(errors="connector-top")
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in environ:
+    if console.width < 1 or (not console.is_terminal and "COLUMNS" not in environ):
         console.width = _WIDE
+    if console.height < 1:
+        console.height = _HIGH
     opener = build_opener(ProxyHandler({}))
     if arguments.once or not console.is_terminal:
         replicas = _asked(opener, arguments.urls)
@@ -68,17 +92,27 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return 0
 
 
-def _asked(opener: OpenerDirector, urls: Sequence[str]) -> list[Replica]:
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """Replace what the terminal's encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return lacking.translate(_PLAIN).encode("ascii", "replace").decode(), error.end
+
+
+def _asked(opener: OpenerDirector, places: Sequence[_Place]) -> list[Replica]:
     """Ask all replicas at once, so that one that hangs holds up no other."""
-    with ThreadPoolExecutor(min(len(urls), _MOST_AT_ONCE)) as pool:
-        return list(pool.map(lambda url: _answer(opener, url), urls))
+    with ThreadPoolExecutor(min(len(places), _MOST_AT_ONCE)) as pool:
+        return list(pool.map(lambda place: _answer(opener, place), places))
 
 
-def _answer(opener: OpenerDirector, url: str) -> Replica:
-    name = urlsplit(url).netloc
+def _answer(opener: OpenerDirector, place: _Place) -> Replica:
+    name, request = place.name, Request(f"{place.url}/status.json")  # noqa: S310 - http or https, see _place
+    if place.login:  # not sent on where a redirect leads
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(place.login).decode()}")
     try:
-        with opener.open(f"{url}/status.json", timeout=_SECONDS) as answer:
-            text = answer.read(_MOST_BYTES)
+        with opener.open(request, timeout=_SECONDS) as answer:
+            text = _read(answer)
         status = orjson.loads(text)
     except HTTPError as error:
         with error:
@@ -95,7 +129,17 @@ def _answer(opener: OpenerDirector, url: str) -> Replica:
     return Replica(name, problem=problem) if problem else Replica(name, status)
 
 
-def _url(text: str) -> str:
+def _read(answer: HTTPResponse) -> bytes:
+    """Read an answer, which has to end in time: each part alone could come before its time-out."""
+    ends, read = time.monotonic() + _SECONDS, bytearray()
+    while part := answer.read1(65_536):
+        read += part
+        if len(read) > _MOST_BYTES or time.monotonic() > ends:
+            raise TimeoutError("the answer does not end")
+    return bytes(read)
+
+
+def _place(text: str) -> _Place:
     url = text if "://" in text else f"http://{text}"
     try:
         parts = urlsplit(url)
@@ -104,7 +148,10 @@ def _url(text: str) -> str:
         valid = False
     if not valid:
         raise argparse.ArgumentTypeError(f"{text} is not the address of a replica, such as {_USUAL}")
-    return f"{parts.scheme}://{parts.netloc}"
+    user, at, host = parts.netloc.rpartition("@")
+    path = parts.path.removesuffix("/status.json").rstrip("/")
+    login = unquote_to_bytes(user if ":" in user else f"{user}:") if at else b""
+    return _Place(f"{host}{path}", f"{parts.scheme}://{host}{path}", login)
 
 
 def _interval(text: str) -> float:

@@ -20,6 +20,7 @@ __all__ = ["Replica", "frame", "problem_of"]
 _STATES = {"right": "bold green", "held up": "bold yellow", "not ready": "bold red", "hung": "bold red"}
 _BARS = " ▁▂▃▄▅▆▇█"
 _NEWEST = 10
+_ANOTHER_FORM = "its version has another form of status"
 _WANTED = {
     *("build", "group", "destination", "state", "held_up", "uptime_seconds", "recent_seconds", "records", "fates"),
     *("dead_letters", "amazon", "partitions", "window", "buffer", "schemas", "history"),
@@ -39,7 +40,13 @@ def problem_of(answer: object) -> str:
     """Return what is wrong with an answer that should be a document; empty if nothing is."""
     if not isinstance(answer, dict) or (lacking := sorted(_WANTED - answer.keys())) == sorted(_WANTED):
         return "the answer is not the status of a connector"
-    return f"its version has another form of status: it lacks {', '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"{_ANOTHER_FORM}: it lacks {', '.join(lacking)}"
+    try:
+        frame([Replica("", answer)])
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return _ANOTHER_FORM
+    return ""
 
 
 def frame(replicas: Sequence[Replica]) -> RenderableType:

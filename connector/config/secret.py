@@ -64,9 +64,16 @@ class Login:
         """Another object once it has changed. Read by other threads."""
 
     def look(self) -> bool:
-        """Read the files again, and return whether anything changed. Blocks."""
-        found = tuple(secret() for secret in self._secrets)
-        if found == self.current:
+        """Read the files again, and return whether anything changed. Blocks.
+
+        Files that are replaced between two readings count at the next look, so that a new password
+        does not come with the old user.
+        """
+        found = self._read()
+        if found == self.current or found != self._read():
             return False
         self.current = found
         return True
+
+    def _read(self) -> tuple[str, ...]:
+        return tuple(secret() for secret in self._secrets)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from typing import Any, Final
 import orjson
 
 from connector.config import TokenSettings
+from connector.config.secret import trimmed
 from connector.errors import KafkaTokenLacking, SettingsError
 from connector.kafka.host import HOST, Host
 
@@ -41,6 +44,9 @@ _AGAIN_SECONDS = 10.0
 _TOLD = 0.8
 """The share of a token's life that clients are told of, so that none begins to log in with a token
 that ends."""
+_LONGEST_SECONDS = 3_600.0
+"""How long a token is used at most before the source is asked again. One that lives for months may
+be revoked, and its file replaced, long before its end."""
 _KEPT = 0.5
 """The share of its life after which the next client to ask gets a new token. Clients ask at 0.64,
 and one that was made in between asks later."""
@@ -105,7 +111,7 @@ class Tokens:
             KafkaTokenLacking: there is none.
         """
         held = self._current()
-        return held.token.text, held.told
+        return held.token.text, min(held.told, self._now() + _TOLD * _LONGEST_SECONDS)
 
     def require(self) -> None:
         """Return if there is a token, so that a client can be made.
@@ -139,7 +145,7 @@ class Tokens:
             return None
         self._failure = None
         life = token.expires_at - now
-        self._held = _Held(token, now + _KEPT * life, now + _TOLD * life)
+        self._held = _Held(token, now + _KEPT * min(life, _LONGEST_SECONDS), now + _TOLD * life)
         return self._held
 
     def _within_the_limit(self) -> Token:
@@ -257,14 +263,20 @@ class _Google:
 
 def _from_file(path: Path) -> Token:
     try:
-        text = path.read_text("utf-8").strip()
+        text = trimmed(path.read_text("utf-8"))
     except OSError as error:
         raise TokenRefused(f"the file cannot be read: {error.strerror}") from None
     except ValueError:
         raise TokenRefused("the file is not UTF-8 text") from None
+    found = _JWT.fullmatch(text)
     try:
-        payload = text.split(".")[1]
+        payload = found[1] if found else ""
         expires_at = float(orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        raise TokenRefused("the file holds no JWT with a time of expiry (exp)") from None
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        expires_at = math.nan
+    if not math.isfinite(expires_at):
+        raise TokenRefused("the file holds no JWT with a time of expiry (exp)")
     return Token(text, expires_at)
+
+
+_JWT = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]*", re.ASCII)

@@ -47,6 +47,7 @@ class _Server(web.Server):
     def __init__(self, answer: Callable[[web.BaseRequest], web.Response]) -> None:
         async def answered(request: web.BaseRequest) -> web.Response:
             response = answer(request)
+            response.headers.update(_HEADERS)
             response.force_close()
             return response
 
@@ -99,7 +100,8 @@ class Operations:
     async def start(self, host: str, port: int) -> None:
         """Listen. Port 0 takes a free one."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        both = host == "::" and socket.has_dualstack_ipv6()  # every address, so those of IPv4 too
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
         self.port = listening.getsockname()[1]
         self._server = _Server(self._answer)
         self._runner = web.ServerRunner(self._server)
@@ -129,9 +131,7 @@ class Operations:
             return web.Response(text=f"Not found: the pages are {known}\n", status=404)
         if request.method not in {"GET", "HEAD"}:
             return web.Response(text="Method not allowed: use GET or HEAD\n", status=405, headers={"Allow": "GET, HEAD"})
-        response = page()
-        response.headers.update(_HEADERS)
-        return response
+        return page()
 
     def _livez(self) -> web.Response:
         why = self._health().not_live

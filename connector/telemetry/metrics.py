@@ -8,16 +8,21 @@ from typing import Any, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from connector.core import status
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
 from connector.core.statistics import AGE_BOUNDS_SECONDS
 from connector.mapping.plan import Mapper
-from connector.model import Outcome, TopicPartition
+from connector.model import Outcome, Reason, TopicPartition
 
 __all__ = ["Metrics"]
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS_VERSIONS = frozenset({"", "1.0.0"})
+"""Versions of OpenMetrics that a request may ask for. It gets the text format for any other."""
 
 _REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 
@@ -109,8 +114,9 @@ class Metrics:
 
         ``accept`` is the header of a request, which says what it wants.
         """
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        if _wants_openmetrics(accept):
+            return openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self._registry), _TEXT
 
     # ---- progress of each partition
 
@@ -185,7 +191,9 @@ class Metrics:
             outcomes.add_metric([outcome.name.lower()], counts.outcomes[outcome])
         outcomes.add_metric(["already_resolved"], counts.already_resolved)
         yield outcomes
-        yield _counters("connector_dead_letters", "Dead letters by reason.", "reason", counts.dead_letters)
+        # Every reason from the start: increase() does not see the first value of a series.
+        letters = dict.fromkeys(Reason, 0) | counts.dead_letters
+        yield _counters("connector_dead_letters", "Dead letters by reason.", "reason", letters)
         yield _counters("connector_retries", "Events sent again, by reason.", "reason", counts.retries)
         doubtful = counts.doubtful_duplicates
         yield _counters("connector_doubtful_duplicates", "Duplicates whose key may not identify an event.", "kind", doubtful)
@@ -245,6 +253,25 @@ class Metrics:
             if (behind := self._lag(partition)) is not None:
                 lag.add_metric(labels, behind)
         return committed, lag
+
+
+def _wants_openmetrics(accept: str) -> bool:
+    """Return whether a request prefers OpenMetrics to the text format, by its ``Accept``."""
+    weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for one in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in one.split(";"))
+        given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parameters)}
+        if name == "text/plain" or (name in weights and given.get("version", "") in _OPENMETRICS_VERSIONS):
+            weights[name] = max(weights[name], _weight(given.get("q", "1")))
+    wanted, text = weights.values()
+    return 0 < wanted >= text
+
+
+def _weight(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1.0)
+    except ValueError:
+        return 0.0
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

@@ -278,6 +278,8 @@ async def test_a_proxy_file_that_is_spoilt_is_told_and_not_quoted(sink_by: SinkB
         "http://p:3128/x",
         "http://a:b:c",
         "http://a%3Ab:c@proxy:3128",
+        "http://pro xy:3128",
+        "http://pro\\xy:3128",
     ],
 )
 def test_what_is_no_proxy_is_refused_and_not_quoted(text: str) -> None:
@@ -290,8 +292,30 @@ def test_what_is_no_proxy_is_refused_and_not_quoted(text: str) -> None:
 
 
 def test_of_a_proxy_only_the_place_is_shown() -> None:
-    assert Proxy.read("http://us%40er:p%3Ass@[::1]:3128") == Proxy("::1", 3128, "us@er", "p:ss")
+    assert Proxy.read("http://us%40er:p%3Ass@[::1]:3128") == Proxy("::1", 3128, b"us@er:p:ss")
     assert proxy_shown("http://user:pass@proxy:3128/") == "http://proxy:3128"
+
+
+@pytest.mark.parametrize(
+    ("login", "sent"),
+    [
+        ("", None),
+        ("user@", b"user:"),
+        (":password@", b":password"),  # some proxies take a token as the password of nobody
+        ("us%40er:p%3Ass%25@", b"us@er:p:ss%"),
+        ("user:50%off@", b"user:50%off"),
+        ("user:p@ss@", b"user:p@ss"),
+        ("user:%E4@", b"user:\xe4"),  # not UTF-8: what was given is what is sent
+        ("user:ä@", "user:ä".encode()),
+    ],
+)
+def test_user_and_password_reach_the_proxy_as_they_were_given(login: str, sent: bytes | None) -> None:
+    proxy = Proxy.read(f"http://{login}proxy:3128")
+    assert proxy is not None
+    header = proxy.headers.get("Proxy-Authorization")
+
+    assert (base64.b64decode(header.removeprefix("Basic ")) if header else None) == sent
+    assert proxy.url == "http://proxy:3128"
 
 
 def test_the_setting_is_a_secret_that_shows_its_place_and_the_environments_proxy_is_noted(tmp_path: Path) -> None:

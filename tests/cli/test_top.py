@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+import sys
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 from rich.console import Console
 
 from connector.__main__ import main, parser
@@ -132,6 +137,81 @@ def test_interval_that_makes_no_sense_is_refused(seconds: str, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main(["top", "--interval", seconds])
     assert "is not a number of seconds" in capsys.readouterr().err
+
+
+async def test_terminal_without_bars_or_size_has_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    monkeypatch.setenv("COLUMNS", "0")
+    monkeypatch.setenv("LINES", "0")
+    async with _replica(document) as url:
+        assert await _top("--once", url) == 0
+    sys.stdout.flush()
+    shown = written.getvalue().decode("ascii")
+
+    assert re.search(r" events +[1-8]{30,} ", shown)
+    assert "delivered/s" in shown
+
+
+async def test_replica_behind_a_path_and_a_login_is_asked_there_and_its_password_is_not_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.append((request.path, request.headers.get("Authorization")))
+        return web.json_response(document())
+
+    async with AsyncExitStack() as stack:
+        place = f"127.0.0.1:{await _serving(stack, answer)}/eu"
+        assert await _top("--once", f"http://me:p%40ss@{place}/", f"http://me:p%40ss@{place}/status.json") == 0
+    shown = capsys.readouterr().out
+
+    assert asked == [("/eu/status.json", f"Basic {b64encode(b'me:p@ss').decode()}")] * 2
+    assert shown.count(f"{place}   right ") == 2
+    assert "p%40ss" not in shown
+
+
+async def test_answer_that_does_not_end_holds_up_no_frame(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(top, "_SECONDS", 1.0)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                await stream.write(b" ")
+                await asyncio.sleep(0.2)
+        return stream
+
+    async with AsyncExitStack() as stack:
+        assert await _top("--once", f"127.0.0.1:{await _serving(stack, answer)}") == 1
+    assert "it does not answer: " in capsys.readouterr().out
+
+
+async def _serving(stack: AsyncExitStack, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> int:
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port: int = runner.addresses[0][1]
+    return port
+
+
+def test_document_whose_parts_have_another_form_is_named_too() -> None:
+    for name, value in {
+        "fates": {},
+        "state": "right",
+        "amazon": {},
+        "partitions": [{"partition": "conversions-0"}],
+        "records": 7,
+        "window": {"keys": "many", "bytes": 1},
+        "recent_seconds": None,
+    }.items():
+        assert problem_of(document() | {name: value}) == "its version has another form of status"
 
 
 def test_document_of_another_version_is_named() -> None:

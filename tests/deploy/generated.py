@@ -77,13 +77,23 @@ def _values_schema() -> dict[str, Any]:
     secret = SECRET_PROPERTY.pattern.upper().replace(r"\.", "_")
     text, flag = {"type": "string"}, {"type": "boolean"}
     anything, texts = {"type": "object"}, {"type": "object", "additionalProperties": {"type": "string"}}
+    labels = texts | {"propertyNames": {"not": {"pattern": r"^app\.kubernetes\.io/"}}}  # those are the chart's
     things = {"type": "array", "items": anything}
     named = {"name": _like(r"[A-Za-z_][A-Za-z0-9_]*"), "value": text}
-    variable = {"type": "object", "properties": named, "required": ["name"]}
+    in_files = [*(one.name for one in SETTINGS if one.secret), *sorted(IN_FILES_TOO)]
+    # Everybody who may read the pod reads the value of a variable, but not what valueFrom names.
+    families = [one.name.removesuffix(FAMILY) for one in SETTINGS if one.name.endswith(FAMILY)]
+    others = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET")
+    own = (one.name for one in SETTINGS if one.secret)
+    shown = rf"^(?:(?:{'|'.join(families)}).*(?:{secret})|(?:{'|'.join((*own, *others))})$)"
+    variable = {
+        "type": "object",
+        "properties": named,
+        "required": ["name"],
+        "not": {"properties": {"name": {"pattern": shown, "not": {"pattern": "_FILE$"}}}, "required": ["value"]},
+    }
     volume = anything | {"properties": {"name": _like(_NAME)}, "required": ["name"]}
     plain = [one for one in SETTINGS if not one.secret and not one.name.endswith(FAMILY) and one.name != "MAPPING"]
-    families = [one.name.removesuffix(FAMILY) for one in SETTINGS if one.name.endswith(FAMILY)]
-    in_files = [*(one.name for one in SETTINGS if one.secret), *sorted(IN_FILES_TOO)]
     from_secret = _values(secret=_like(_NAME), key=_like(r"[-._a-zA-Z0-9]+")) | {"required": ["secret", "key"]}
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -118,8 +128,9 @@ def _values_schema() -> dict[str, Any]:
             serviceAccount=_values(create=flag, name=_like(f"|{_NAME}"), annotations=texts),
             resources=_values(requests=anything, memoryLimit=_like(r"|[0-9]+(\.[0-9]+)?([KMGT]i?|k)?")),
             dedupeKeys=_number(0),
-            podAnnotations=texts,
-            podLabels=texts | {"propertyNames": {"not": {"pattern": r"^app\.kubernetes\.io/"}}},
+            runAsUser=_number(0),
+            podAnnotations=texts | {"propertyNames": {"not": {"enum": ["checksum/mapping"]}}},
+            podLabels=labels,
             nodeSelector=texts,
             tolerations=things,
             affinity=anything,
@@ -127,8 +138,8 @@ def _values_schema() -> dict[str, Any]:
             networkPolicy=_values(
                 enabled=flag, extraPorts={"type": "array", "items": _number(1, 65_535)}, proxyPort=_number(0, 65_535)
             ),
-            podMonitor=_values(enabled=flag, interval=_like(r"[1-9][0-9]*(ms|s|m|h)"), labels=texts),
-            prometheusRule=_values(enabled=flag, labels=texts, docs=_like(r"|https?://\S+/")),
+            podMonitor=_values(enabled=flag, interval=_like(r"[1-9][0-9]*(ms|s|m|h)"), labels=labels),
+            prometheusRule=_values(enabled=flag, labels=labels, docs=_like(r"|https?://\S+/")),
             keda=_values(
                 enabled=flag,
                 minReplicas=_number(1),

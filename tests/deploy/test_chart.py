@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from functools import cache
@@ -203,7 +204,7 @@ def test_pod_runs_as_the_image_does_and_may_nothing(values: Path) -> None:
     pod = _workload(values)["spec"]["template"]["spec"]
     (user,) = re.findall(r"^USER (\d+):\d+$", (generated.CHECKOUT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
 
-    assert pod["securityContext"]["runAsUser"] == int(user)
+    assert pod["securityContext"].get("runAsUser", int(user)) == int(user)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["automountServiceAccountToken"] is False
     assert _container(_workload(values))["securityContext"] == {
@@ -211,6 +212,42 @@ def test_pod_runs_as_the_image_does_and_may_nothing(values: Path) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_user_may_be_left_to_the_platform() -> None:
+    """OpenShift refuses a pod that names a user or a group outside its namespace's range."""
+    of_platform, of_image = (
+        _of_kind(_example(name), "Deployment")["spec"]["template"]["spec"]["securityContext"]
+        for name in ("everything", "plain")
+    )
+    own = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+    assert of_platform == own
+    assert of_image == own | {"runAsUser": 10_001, "runAsGroup": 10_001, "fsGroup": 10_001}
+
+
+def test_text_that_looks_like_a_number_or_a_truth_stays_a_text(tmp_path: Path) -> None:
+    values = _changed(
+        tmp_path,
+        "keda",
+        {
+            "serviceAccount": {"name": "123"},
+            "image": {"pullSecrets": ["007", "1e3"]},
+            "secretFiles": {
+                "AMAZON_CLIENT_SECRET": {"secret": "123", "key": "on"},
+                "AMAZON_REFRESH_TOKEN": {"secret": "true", "key": "1"},
+            },
+            "keda": {"authentication": "1"},
+        },
+    )
+    values.write_text(json.dumps(_safe().load(values)), "utf-8")  # in which every text is quoted
+    command = [tools.helm(), "template", "2026", str(generated.CHART), "--values", str(values)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    kubernetes_s = YAML(typ="safe", pure=True)
+    kubernetes_s.version = (1, 1)  # of YAML, in which `on` is true
+    for resource in kubernetes_s.load_all(said):
+        jsonschema.Draft202012Validator(_schema(resource)).validate(resource)
 
 
 def test_rollout_adds_no_pod_and_takes_one_at_a_time() -> None:
@@ -332,7 +369,7 @@ def _ports(resources: tuple[dict[str, Any], ...]) -> set[int]:
 
 
 def test_network_policy_lets_out_what_the_settings_name() -> None:
-    assert _ports(_example("mapping")) == {53, 443, 8081, 9093, 9094}
+    assert _ports(_example("mapping")) == {53, 5353, 443, 8081, 9093, 9094}
 
 
 @pytest.mark.parametrize(
@@ -365,7 +402,11 @@ def test_network_policy_opens_the_port_of_every_address(tmp_path: Path, changes:
         ("plain", {"settings": {"KAFKA_GROUP_INSTANCE_ID": "one"}}, "set staticMembership: true instead"),
         ("plain", {"settings": {"LISTEN_HOST": "127.0.0.1"}}, "settings.LISTEN_HOST is 127.0.0.1"),
         ("plain", {"extraEnv": [{"name": "KAFKA_TOPIC", "value": "b"}]}, "extraEnv names KAFKA_TOPIC"),
-        ("plain", {"extraEnv": [{"name": "AMAZON_REFRESH_TOKEN", "value": "b"}]}, "extraEnv names AMAZON_REFRESH_TOKEN"),
+        (
+            "plain",
+            {"extraEnv": [{"name": "AMAZON_REFRESH_TOKEN", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]},
+            "extraEnv names AMAZON_REFRESH_TOKEN",
+        ),
         ("plain", {"extraEnv": [{"name": "TZ", "value": "a"}, {"name": "TZ", "value": "b"}]}, "extraEnv names TZ"),
         ("keda", {"keda": {"minReplicas": 13}}, "keda.minReplicas 13 is above keda.maxReplicas 12"),
         ("keda", {"settings": {"KAFKA_GROUP_ID": ""}}, "keda needs settings.KAFKA_GROUP_ID"),
@@ -501,6 +542,9 @@ def test_logins_of_keda_are_what_keda_takes() -> None:
         ("keda", "metadata", {"lagThreshold": "10"}, False),
         ("keda", "metadata", {"sasl": "aws_msk_iam"}, True),
         ("podLabels", "app.kubernetes.io/name", "other", False),
+        ("podAnnotations", "checksum/mapping", "other", False),
+        ("podMonitor", "labels", {"app.kubernetes.io/instance": "other"}, False),
+        ("prometheusRule", "labels", {"app.kubernetes.io/instance": "other"}, False),
         ("resources", "memoryLimit", "plenty", False),
     ],
 )
@@ -509,6 +553,26 @@ def test_values_are_refused_where_the_connector_would_refuse_them_or_they_would_
 ) -> None:
     values = _plain_values()
     values[section][name] = value
+    validator = jsonschema.Draft7Validator(_safe().load(generated.CHART / "values.schema.json"))
+
+    assert validator.is_valid(values) is accepted
+
+
+@pytest.mark.parametrize(
+    ("variable", "accepted"),
+    [
+        ({"name": "KAFKA_SASL_PASSWORD", "value": "hidden"}, False),
+        ({"name": "AMAZON_ACCESS_TOKEN", "value": "hidden"}, False),
+        ({"name": "AMAZON_PROXY", "value": "http://user:hidden@proxy:3128"}, False),
+        ({"name": "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO", "value": "user:hidden"}, False),
+        ({"name": "AWS_SECRET_ACCESS_KEY", "value": "hidden"}, False),
+        ({"name": "KAFKA_SASL_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "kafka", "key": "password"}}}, True),
+        ({"name": "KAFKA_SASL_PASSWORD_FILE", "value": "/vault/secrets/password"}, True),
+        ({"name": "AWS_REGION", "value": "eu-west-1"}, True),
+    ],
+)
+def test_other_environment_takes_no_secret_that_the_manifest_would_show(variable: dict[str, Any], *, accepted: bool) -> None:
+    values = _plain_values() | {"extraEnv": [variable]}
     validator = jsonschema.Draft7Validator(_safe().load(generated.CHART / "values.schema.json"))
 
     assert validator.is_valid(values) is accepted

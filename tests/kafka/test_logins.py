@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from connector.assembly import read_settings
-from connector.config import Settings
+from connector.config import Login, Settings
+from connector.config.secret import SecretValue
 from connector.errors import SettingsError
 from connector.kafka import clients
 from connector.kafka.cluster import Cluster
@@ -69,6 +70,16 @@ def test_a_login_changes_with_either_file_and_outlives_a_file_that_is_gone_or_em
     files.user.write_text("second")
     assert login.look()
     assert login.current == ("second", "two")
+
+
+def test_files_that_are_replaced_while_they_are_read_give_no_pair_of_old_and_new() -> None:
+    users, passwords = iter(["old", "new", "new", "new"]), iter(["of the new"] * 4)
+    login = Login(SecretValue("old", lambda: next(users)), SecretValue("of the old", lambda: next(passwords)))
+
+    assert login.look() is False
+    assert login.current == ("old", "of the old")
+    assert login.look() is True
+    assert login.current == ("new", "of the new")
 
 
 def test_the_user_is_shown_and_the_password_is_not(files: _Files) -> None:

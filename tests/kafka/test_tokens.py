@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import queue
 import sys
 import threading
@@ -190,7 +191,37 @@ def test_a_token_file_is_read_again_each_time_and_says_when_its_token_ends(tmp_p
         assert fetch() == Token(_jwt(expires_at), expires_at)
 
 
-@pytest.mark.parametrize("text", ["", "opaque", "a.b.c", "a.e30.c", _jwt(1).replace(".", "")])
+def test_what_an_editor_puts_around_a_token_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"\ufeff {_jwt(_START_SECONDS)}\r\n", "utf-8")
+    assert _source({"KAFKA_TOKEN_SOURCE": f"file:{path}"})().text == _jwt(_START_SECONDS)
+
+
+def test_a_token_that_lives_for_months_is_read_again_within_the_hour_and_outlives_a_file_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    path, host, year = tmp_path / "token", _Host(), 365 * 86_400
+    fetch = _source({"KAFKA_TOKEN_SOURCE": f"file:{path}"})
+    tokens = Tokens(fetch, "file", host.wall_ms, cast("Any", host))
+    path.write_text(_jwt(_START_SECONDS + year))
+    assert tokens("") == (_jwt(_START_SECONDS + year), _START_SECONDS + 2_880)
+
+    path.unlink()
+    host.now = 2_304  # when the client asks: 80 % of what it was told
+    assert tokens("") == (_jwt(_START_SECONDS + year), _START_SECONDS + 2_304 + 2_880)
+    path.write_text(_jwt(_START_SECONDS + 2 * year))
+    host.now = 4_608
+    assert tokens("")[0] == _jwt(_START_SECONDS + 2 * year)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "opaque", "a.b.c", "a.e30.c", _jwt(1).replace(".", "")),
+        *(_jwt(math.inf), _jwt(math.nan), _jwt(cast("Any", "inf")), _jwt(cast("Any", "nan"))),
+        *(f"{_jwt(1)}\n{_jwt(1)}", f"{_jwt(1)}ä"),
+    ],
+)
 def test_a_file_without_a_jwt_is_refused_and_not_quoted(tmp_path: Path, text: str) -> None:
     path = tmp_path / "token"
     path.write_text(text)

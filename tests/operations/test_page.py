@@ -166,6 +166,10 @@ _MEASURE = """<!doctype html><body style="margin:0"><iframe style="border:0;widt
 """A window of a browser is at least 500 pixels wide, so the page is put into a frame of the width wanted."""
 
 
+_NEARLY_EMPTY = 30_000
+"""Bytes of a picture."""
+
+
 def _browser() -> str:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
@@ -189,10 +193,13 @@ def test_browser_shows_the_page_within_its_width(
         *(f"--window-size={max(width, 500)},2400", f"--screenshot={picture}", "--dump-dom"),
         (tmp_path / "page.html").as_uri(),
     ]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        timeout=patience(120),
-    )  # fmt: skip
+    for _ in range(3):  # on a busy machine the picture may be taken before the frame is painted
+        ended = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            timeout=patience(120),
+        )  # fmt: skip
+        if picture.exists() and picture.stat().st_size > _NEARLY_EMPTY:
+            break
     found = dict(re.findall(r'data-(\w+)="([^"]*)"', ended.stdout.partition("<body")[2].partition(">")[0]))
 
     assert ended.returncode == 0, ended.stderr
@@ -202,4 +209,4 @@ def test_browser_shows_the_page_within_its_width(
     assert found["background"] == background
     assert int(found["drawn"]) >= 8
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 30_000, "it is nearly empty"
+    assert picture.stat().st_size > _NEARLY_EMPTY, "it is nearly empty"

@@ -56,7 +56,17 @@ async def test_pages_and_what_is_none(operations: Operations) -> None:
     assert (await _asked(operations, "/livez", "POST"))[0] == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/livez", "/readyz"])
+async def test_every_address_is_also_every_address_of_ipv4() -> None:
+    """Kubernetes with IPv6 needs LISTEN_HOST=::, and the image asks for its health at 127.0.0.1."""
+    operations = Operations(lambda: Health(None, ()), lambda _: (b"", "text/plain"), document)
+    await operations.start("::", 0)
+    try:
+        assert await _asked(operations, "/livez") == (200, "live\n")
+    finally:
+        await operations.stop()
+
+
+@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/livez", "/readyz", "/nothing"])
 async def test_nothing_on_a_page_may_load_or_run_anything(operations: Operations, path: str) -> None:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{operations.port}{path}") as answer:
         rules = answer.headers["Content-Security-Policy"].split("; ")

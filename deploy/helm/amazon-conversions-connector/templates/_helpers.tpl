@@ -4,7 +4,7 @@
 
 {{- define "connector.selector" -}}
 app.kubernetes.io/name: amazon-conversions-connector
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "connector.labels" -}}
@@ -106,25 +106,27 @@ metadata:
   {{- if or .Values.mapping .Values.podAnnotations }}
   annotations:
     {{- if .Values.mapping }}
-    checksum/mapping: {{ .Values.mapping | sha256sum }}
+    checksum/mapping: {{ .Values.mapping | sha256sum | quote }}
     {{- end }}
     {{- with .Values.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "connector.serviceAccount" . }}
+  serviceAccountName: {{ include "connector.serviceAccount" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false # they look like settings
   terminationGracePeriodSeconds: {{ include "connector.grace" . }} # DRAIN_TIMEOUT + 20 s
   securityContext:
     runAsNonRoot: true
-    runAsUser: 10001
-    runAsGroup: 10001
-    fsGroup: 10001
+    {{- with int .Values.runAsUser }}
+    runAsUser: {{ . }}
+    runAsGroup: {{ . }}
+    fsGroup: {{ . }}
+    {{- end }}
     seccompProfile: {type: RuntimeDefault}
   {{- with .Values.image.pullSecrets }}
   imagePullSecrets:
     {{- range . }}
-    - name: {{ . }}
+    - name: {{ . | quote }}
     {{- end }}
   {{- end }}
   containers:
@@ -202,9 +204,9 @@ spec:
         sources:
           {{- range $name, $from := .Values.secretFiles }}
           - secret:
-              name: {{ $from.secret }}
+              name: {{ $from.secret | quote }}
               items:
-                - key: {{ $from.key }}
+                - key: {{ $from.key | quote }}
                   path: {{ include "connector.file" $name }}
           {{- end }}
     {{- end }}
