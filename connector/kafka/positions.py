@@ -24,6 +24,10 @@ librdkafka 2.16, most of it on a loaded machine:
   jump to whatever offset stands there, and report that as outside the log; or it goes on behind the
   batch. It then refuses to seek. So the partition is assigned anew at its position and stands still
   until the pipeline resumes it.
+* **No checksum covers a batch's own offset.** If it has changed on disk, the client hands out the
+  records of the batch under offsets of other records, or of records to come. A fact about such an
+  offset would lose the record that stands there. So records that are out of order, or that follow a
+  gap and lie behind the end of the log, are not taken in, back to the gap before them.
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ __all__ = ["DENIED", "Gone", "Positions", "kafka_place"]
 
 _SEEK_TRIES = 50
 _SEEK_AGAIN_SECONDS = 0.1
+_MISPLACED = "OFFSETS_OUT_OF_ORDER"
+_BEHIND_THE_END = "OFFSET_BEHIND_THE_END"
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
 DENIED = MAY_NOT | {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}  # noqa: SLF001 - the same
 """Errors that need operator action. The client goes on by itself once they are fixed."""
@@ -194,6 +200,24 @@ class Positions:
         known = self._partitions[partition]
         return known.position is not None and offset < max(known.position.offset, known.read_end)
 
+    def take_in_order(self, partition: TopicPartition, offsets: list[int], before: int | None) -> tuple[int, str | None]:
+        """Return how many of these records can stand where they say; stop reading behind them.
+
+        ``before`` is the offset of the record before them in this poll, if any. Gaps are usual:
+        compaction and transactions leave them. But after records that were out of order, a gap may
+        be what is left of them. Returns an error, too, if reading was stopped.
+        """
+        known = self._partitions[partition]
+        expected = known.position.offset if known.position is not None else 0
+        if before is not None:
+            expected = max(expected, before + 1)
+        if offsets == list(range(expected, expected + len(offsets))):
+            return len(offsets), None
+        sound, error = _misplaced(offsets, expected, self.fetched_end(partition), gaps=known.damage != _MISPLACED)
+        if error is not None:
+            self._stand_still(partition, error)
+        return sound, error
+
     def reached_end(self, partition: TopicPartition, offset: int) -> int:
         """Take the report that reading arrived at the end of the log; return the highest so far."""
         known = self._partitions[partition]
@@ -263,6 +287,22 @@ class Positions:
             everything = self._partitions.items()
             self._client.assign([each.position or kafka_place(name, OFFSET_BEGINNING) for name, each in everything])
             self._client.pause([KafkaTopicPartition(*name) for name in self._partitions if not self.is_fetched(name)])
+
+
+def _misplaced(offsets: list[int], expected: int, log_end: int, *, gaps: bool) -> tuple[int, str | None]:
+    """Return how many records come before those that cannot be told from misplaced ones."""
+    gap: int | None = None
+    for number, offset in enumerate(offsets):
+        if offset < expected:
+            return number if gap is None else gap, _MISPLACED
+        if offset > expected:
+            if not gaps:
+                return number, _MISPLACED
+            gap = number
+        expected = offset + 1
+    if gap is not None and 0 < log_end <= offsets[-1]:
+        return gap, _BEHIND_THE_END
+    return len(offsets), None
 
 
 def kafka_place(
