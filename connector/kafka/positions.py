@@ -45,8 +45,8 @@ from connector.model import UNKNOWN_EPOCH, TopicPartition
 
 __all__ = ["DENIED", "Gone", "Positions", "kafka_place"]
 
-_SEEK_TRIES = 50
-_SEEK_AGAIN_SECONDS = 0.1
+_SEEK_SECONDS = 5.0
+"""How long the client may refuse a seek before the partition begins anew."""
 _MISPLACED = "OFFSETS_OUT_OF_ORDER"
 _BEHIND_THE_END = "OFFSET_BEHIND_THE_END"
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
@@ -81,6 +81,9 @@ class _Partition:
     """Whether reading has stopped until the partition is resumed."""
     damage: str | None = None
     """The error that last stopped reading. None once a record was read again."""
+    seek_until: float | None = None
+    """Monotonic second until which a seek that the client refused is tried again; None without
+    one."""
     refused_at: int | None = None
     """The offset that the client last refused. None once a record was read again."""
 
@@ -132,13 +135,15 @@ class Positions:
 
     def pause(self, partition: TopicPartition) -> None:
         """Stop fetching a partition, because the pipeline does not want its records."""
-        self._partitions[partition].wanted = False
+        known = self._partitions[partition]
+        known.wanted, known.seek_until = False, None
         self._client.pause([KafkaTopicPartition(*partition)])
 
     def hold(self, partition: TopicPartition, *, everything: bool) -> None:
         """Stop fetching a partition, or all, while records wait to be decoded."""
         for name, known in self._partitions.items():
             known.held = known.held or name == partition or (everything and known.wanted)
+            known.seek_until = None if known.held else known.seek_until
         self._client.pause([KafkaTopicPartition(*each) for each in self.held()])
 
     def held(self) -> list[TopicPartition]:
@@ -166,23 +171,31 @@ class Positions:
         }
 
     def resume(self, partition: TopicPartition) -> bool:
-        """Fetch a partition from its position; return False if the client refuses to seek there."""
-        known = self._partitions[partition]
-        known.stands_still = False
+        """Fetch a partition from its position; return False if the client will not seek there.
+
+        It refuses while an assignment settles, and for that it must be polled: so the seek is tried
+        again after the next poll (`unsought`), for some seconds.
+        """
+        known, place, now = self._partitions[partition], [KafkaTopicPartition(*partition)], self._host.monotonic()
         self._unreported.pop(partition, None)
-        self._client.resume([KafkaTopicPartition(*partition)])
+        self._client.resume(place)
         position = cast("KafkaTopicPartition", known.position)  # a resume follows a start
-        for _ in range(_SEEK_TRIES):
-            try:
-                self._client.seek(position)
-            except KafkaException as error:
-                # Refused for a moment while an assignment settles.
-                if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
-                    raise
-                self._host.sleep(_SEEK_AGAIN_SECONDS)
-            else:
-                return True
-        return False
+        try:
+            self._client.seek(position)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
+                raise
+            self._client.pause(place)
+            if known.seek_until is None:
+                known.seek_until = now + _SEEK_SECONDS
+            return now < known.seek_until
+        known.stands_still, known.seek_until = False, None
+        return True
+
+    def unsought(self) -> list[TopicPartition]:
+        """Return the partitions that are to be fetched and whose seek the client has refused."""
+        refused = [partition for partition, known in self._partitions.items() if known.seek_until is not None]
+        return [partition for partition in refused if self.is_fetched(partition)]
 
     # ---- what a poll brings
 
@@ -204,8 +217,8 @@ class Positions:
         """Return how many of these records can stand where they say; stop reading behind them.
 
         ``before`` is the offset of the record before them in this poll, if any. Gaps are usual:
-        compaction and transactions leave them. But after records that were out of order, a gap may
-        be what is left of them. Returns an error, too, if reading was stopped.
+        compaction and transactions leave them. But after records that were out of order, what
+        stands around a gap may be what is left of them. Returns an error, too, if reading was stopped.
         """
         known = self._partitions[partition]
         expected = known.position.offset if known.position is not None else 0
@@ -277,7 +290,7 @@ class Positions:
     def _stand_still(self, partition: TopicPartition, code: str) -> None:
         """Stop reading a partition until it is resumed from its position."""
         known = self._partitions[partition]
-        known.stands_still, known.damage, known.wanted = True, code, False
+        known.stands_still, known.damage, known.wanted, known.seek_until = True, code, False, None
         self._unreported[partition] = code
         if self._incremental:
             self._client.incremental_unassign([KafkaTopicPartition(*partition)])
@@ -297,7 +310,7 @@ def _misplaced(offsets: list[int], expected: int, log_end: int, *, gaps: bool) -
             return number if gap is None else gap, _MISPLACED
         if offset > expected:
             if not gaps:
-                return number, _MISPLACED
+                return 0, _MISPLACED
             gap = number
         expected = offset + 1
     if gap is not None and 0 < log_end <= offsets[-1]:
