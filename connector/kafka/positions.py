@@ -9,6 +9,9 @@ librdkafka 2.16, most of it on a loaded machine:
 * **A seek carries the epoch.** With the epoch of the record before it, the client checks the offset
   against the log's history, and a log that was cut is reported as such. Without it, reading would
   go on from another record.
+* **A seek can be refused.** While an assignment settles, the client refuses to seek, and it may
+  have to be polled to settle. So nothing waits in place: the partition stays paused, and the seek
+  is tried again after the next poll. After some seconds of that the partition begins anew.
 * **A seek can be lost.** An assignment begins at "the beginning", which the client asks the broker
   for. If that answer comes after the seek, the client believes the answer. So a record below the
   position means that the client is elsewhere, and the partition must begin anew. An assignment at
@@ -216,14 +219,15 @@ class Positions:
     def take_in_order(self, partition: TopicPartition, offsets: list[int], before: int | None) -> tuple[int, str | None]:
         """Return how many of these records can stand where they say; stop reading behind them.
 
-        ``before`` is the offset of the record before them in this poll, if any. Gaps are usual:
+        ``before`` is the offset of the record before them in this poll; it counts if it is of the
+        same call of the client. Gaps are usual:
         compaction and transactions leave them. But after records that were out of order, what
         stands around a gap may be what is left of them. Returns an error, too, if reading was stopped.
         """
         known = self._partitions[partition]
         expected = known.position.offset if known.position is not None else 0
-        if before is not None:
-            expected = max(expected, before + 1)
+        # A record below the position is another matter: `is_below`.
+        expected = before + 1 if before is not None and before >= expected else min(expected, offsets[0])
         if offsets == list(range(expected, expected + len(offsets))):
             return len(offsets), None
         sound, error = _misplaced(offsets, expected, self.fetched_end(partition), gaps=known.damage != _MISPLACED)
