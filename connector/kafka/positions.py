@@ -220,9 +220,9 @@ class Positions:
         """Return how many of these records can stand where they say; stop reading behind them.
 
         ``before`` is the offset of the record before them in this poll; it counts if it is of the
-        same call of the client. Gaps are usual:
-        compaction and transactions leave them. But after records that were out of order, what
-        stands around a gap may be what is left of them. Returns an error, too, if reading was stopped.
+        same call of the client. Gaps are usual: compaction and transactions leave them. But after
+        records that were out of order, what stands around a gap may be what is left of them.
+        Returns an error, too, if reading was stopped.
         """
         known = self._partitions[partition]
         expected = known.position.offset if known.position is not None else 0
