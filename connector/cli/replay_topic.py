@@ -28,10 +28,13 @@ from connector.model import TopicDescription, TopicPartition
 
 __all__ = ["Asked", "TopicReplay"]
 
-_NOT_TAKEN = (
-    "letters stay, because the source topic refuses their records with a replay's headers ({}): if they are too large, "
-    "raise its max.message.bytes by 1 KB"
-)
+_NOT_TAKEN = "letters stay, because the source topic refuses their records with a replay's headers ({}): {}"
+_WHAT_TO_DO = {
+    "INVALID_RECORD": "where its cleanup.policy has compact, it takes no record without a key; set delete for the replay",
+    "INVALID_TIMESTAMP": "their times are outside its message.timestamp.before.max.ms and message.timestamp.after.max.ms; "
+    "raise these for the replay",
+}
+_TOO_LARGE = "if they are too large, raise its max.message.bytes by 1 KB"
 _GONE = "letters stay, because they lack a part of their records, and the source topic no longer has the records"
 _SHOWN = 5
 _BATCH_RECORDS = 500
@@ -246,7 +249,8 @@ class TopicReplay:
             half = len(batch) // 2
             if not half:
                 _, record = replay_of(batch[0].headers) or ("", "")
-                self.left.setdefault(_NOT_TAKEN.format(refusal), []).append(record)
+                why = _NOT_TAKEN.format(refusal, _WHAT_TO_DO.get(str(refusal), _TOO_LARGE))
+                self.left.setdefault(why, []).append(record)
                 return
             self._write(producer, batch[:half])
             self._write(producer, batch[half:])

@@ -218,6 +218,7 @@ class SourceConsumer:
         self._login.update(self._client)
         self._carry_out_all()
         self._decode_again()
+        self._seek_again()
         self._poll()
         self._admission.look(self._client.memberid)
         self._commits.send()
@@ -232,6 +233,11 @@ class SourceConsumer:
     def _decode_again(self) -> None:
         for partition in self._backlog.decode_again():
             if self._positions.is_fetched(partition):  # a partition that began anew may have ended the others too
+                self._assignments.resume(partition)
+
+    def _seek_again(self) -> None:
+        for partition in self._positions.unsought():
+            if self._positions.is_fetched(partition):  # as above
                 self._assignments.resume(partition)
 
     def _send_last_commits(self) -> None:

@@ -127,11 +127,16 @@ class Poller:
         if batch is None:
             return
         partition = batch.origin.partition
-        if self._positions.is_below(partition, min([message.offset() or 0 for message in messages])):
+        offsets = [message.offset() or 0 for message in messages]
+        if self._positions.is_below(partition, min(offsets)):
             self._events.consumer_error("POSITION_LOST", partition)
             self._assignments.begin_anew(partition)
-        else:
-            batch.messages.extend(messages)
+            return
+        before = batch.messages[-1].offset() if batch.messages else None
+        sound, error = self._positions.take_in_order(partition, offsets, before)
+        batch.messages.extend(messages[:sound])
+        if error is not None:
+            self._events.consumer_error(error, partition)
 
     def _take_report(
         self, partition: TopicPartition | None, message: Message, batches: dict[Origin, PartitionBatch]

@@ -9,6 +9,9 @@ librdkafka 2.16, most of it on a loaded machine:
 * **A seek carries the epoch.** With the epoch of the record before it, the client checks the offset
   against the log's history, and a log that was cut is reported as such. Without it, reading would
   go on from another record.
+* **A seek can be refused.** While an assignment settles, the client refuses to seek, and it may
+  have to be polled to settle. So nothing waits in place: the partition stays paused, and the seek
+  is tried again after the next poll. After some seconds of that the partition begins anew.
 * **A seek can be lost.** An assignment begins at "the beginning", which the client asks the broker
   for. If that answer comes after the seek, the client believes the answer. So a record below the
   position means that the client is elsewhere, and the partition must begin anew. An assignment at
@@ -24,6 +27,10 @@ librdkafka 2.16, most of it on a loaded machine:
   jump to whatever offset stands there, and report that as outside the log; or it goes on behind the
   batch. It then refuses to seek. So the partition is assigned anew at its position and stands still
   until the pipeline resumes it.
+* **No checksum covers a batch's own offset.** If it has changed on disk, the client hands out the
+  records of the batch under offsets of other records, or of records to come. A fact about such an
+  offset would lose the record that stands there. So records that are out of order, or that follow a
+  gap and lie behind the end of the log, are not taken in, back to the gap before them.
 """
 
 from __future__ import annotations
@@ -41,8 +48,10 @@ from connector.model import UNKNOWN_EPOCH, TopicPartition
 
 __all__ = ["DENIED", "Gone", "Positions", "kafka_place"]
 
-_SEEK_TRIES = 50
-_SEEK_AGAIN_SECONDS = 0.1
+_SEEK_SECONDS = 5.0
+"""How long the client may refuse a seek before the partition begins anew."""
+_MISPLACED = "OFFSETS_OUT_OF_ORDER"
+_BEHIND_THE_END = "OFFSET_BEHIND_THE_END"
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001 - librdkafka's own codes are named so
 DENIED = MAY_NOT | {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}  # noqa: SLF001 - the same
 """Errors that need operator action. The client goes on by itself once they are fixed."""
@@ -75,6 +84,9 @@ class _Partition:
     """Whether reading has stopped until the partition is resumed."""
     damage: str | None = None
     """The error that last stopped reading. None once a record was read again."""
+    seek_until: float | None = None
+    """Monotonic second until which a seek that the client refused is tried again; None without
+    one."""
     refused_at: int | None = None
     """The offset that the client last refused. None once a record was read again."""
 
@@ -126,13 +138,15 @@ class Positions:
 
     def pause(self, partition: TopicPartition) -> None:
         """Stop fetching a partition, because the pipeline does not want its records."""
-        self._partitions[partition].wanted = False
+        known = self._partitions[partition]
+        known.wanted, known.seek_until = False, None
         self._client.pause([KafkaTopicPartition(*partition)])
 
     def hold(self, partition: TopicPartition, *, everything: bool) -> None:
         """Stop fetching a partition, or all, while records wait to be decoded."""
         for name, known in self._partitions.items():
             known.held = known.held or name == partition or (everything and known.wanted)
+            known.seek_until = None if known.held else known.seek_until
         self._client.pause([KafkaTopicPartition(*each) for each in self.held()])
 
     def held(self) -> list[TopicPartition]:
@@ -160,23 +174,31 @@ class Positions:
         }
 
     def resume(self, partition: TopicPartition) -> bool:
-        """Fetch a partition from its position; return False if the client refuses to seek there."""
-        known = self._partitions[partition]
-        known.stands_still = False
+        """Fetch a partition from its position; return False if the client will not seek there.
+
+        It refuses while an assignment settles, and for that it must be polled: so the seek is tried
+        again after the next poll (`unsought`), for some seconds.
+        """
+        known, place, now = self._partitions[partition], [KafkaTopicPartition(*partition)], self._host.monotonic()
         self._unreported.pop(partition, None)
-        self._client.resume([KafkaTopicPartition(*partition)])
+        self._client.resume(place)
         position = cast("KafkaTopicPartition", known.position)  # a resume follows a start
-        for _ in range(_SEEK_TRIES):
-            try:
-                self._client.seek(position)
-            except KafkaException as error:
-                # Refused for a moment while an assignment settles.
-                if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
-                    raise
-                self._host.sleep(_SEEK_AGAIN_SECONDS)
-            else:
-                return True
-        return False
+        try:
+            self._client.seek(position)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes are named so
+                raise
+            self._client.pause(place)
+            if known.seek_until is None:
+                known.seek_until = now + _SEEK_SECONDS
+            return now < known.seek_until
+        known.stands_still, known.seek_until = False, None
+        return True
+
+    def unsought(self) -> list[TopicPartition]:
+        """Return the partitions that are to be fetched and whose seek the client has refused."""
+        refused = [partition for partition, known in self._partitions.items() if known.seek_until is not None]
+        return [partition for partition in refused if self.is_fetched(partition)]
 
     # ---- what a poll brings
 
@@ -193,6 +215,25 @@ class Positions:
         """Return whether a record lies below the position, or below an end that was reached."""
         known = self._partitions[partition]
         return known.position is not None and offset < max(known.position.offset, known.read_end)
+
+    def take_in_order(self, partition: TopicPartition, offsets: list[int], before: int | None) -> tuple[int, str | None]:
+        """Return how many of these records can stand where they say; stop reading behind them.
+
+        ``before`` is the offset of the record before them in this poll; it counts if it is of the
+        same call of the client. Gaps are usual: compaction and transactions leave them. But after
+        records that were out of order, what stands around a gap may be what is left of them.
+        Returns an error, too, if reading was stopped.
+        """
+        known = self._partitions[partition]
+        expected = known.position.offset if known.position is not None else 0
+        # A record below the position is another matter: `is_below`.
+        expected = before + 1 if before is not None and before >= expected else min(expected, offsets[0])
+        if offsets == list(range(expected, expected + len(offsets))):
+            return len(offsets), None
+        sound, error = _misplaced(offsets, expected, self.fetched_end(partition), gaps=known.damage != _MISPLACED)
+        if error is not None:
+            self._stand_still(partition, error)
+        return sound, error
 
     def reached_end(self, partition: TopicPartition, offset: int) -> int:
         """Take the report that reading arrived at the end of the log; return the highest so far."""
@@ -253,7 +294,7 @@ class Positions:
     def _stand_still(self, partition: TopicPartition, code: str) -> None:
         """Stop reading a partition until it is resumed from its position."""
         known = self._partitions[partition]
-        known.stands_still, known.damage, known.wanted = True, code, False
+        known.stands_still, known.damage, known.wanted, known.seek_until = True, code, False, None
         self._unreported[partition] = code
         if self._incremental:
             self._client.incremental_unassign([KafkaTopicPartition(*partition)])
@@ -263,6 +304,22 @@ class Positions:
             everything = self._partitions.items()
             self._client.assign([each.position or kafka_place(name, OFFSET_BEGINNING) for name, each in everything])
             self._client.pause([KafkaTopicPartition(*name) for name in self._partitions if not self.is_fetched(name)])
+
+
+def _misplaced(offsets: list[int], expected: int, log_end: int, *, gaps: bool) -> tuple[int, str | None]:
+    """Return how many records come before those that cannot be told from misplaced ones."""
+    gap: int | None = None
+    for number, offset in enumerate(offsets):
+        if offset < expected:
+            return number if gap is None else gap, _MISPLACED
+        if offset > expected:
+            if not gaps:
+                return 0, _MISPLACED
+            gap = number
+        expected = offset + 1
+    if gap is not None and 0 < log_end <= offsets[-1]:
+        return gap, _BEHIND_THE_END
+    return len(offsets), None
 
 
 def kafka_place(

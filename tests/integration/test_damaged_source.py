@@ -20,13 +20,16 @@ _BATCH = 5
 """Records of a partition that are produced together, three times."""
 
 
-# Where things stand in a batch: magic at 16, checksum at 17, codec at 22, records from 61 on.
+# Where things stand in a batch: its offset up to 7, magic at 16, checksum at 17, codec at 22, records from 61 on.
 _DAMAGES: Mapping[str, tuple[str, int, int]] = {
     "plain": ("uncompressed", 90, 4),
     "zstd": ("zstd", 90, 4),
     "gzip": ("gzip", 90, 4),
     "codec": ("lz4", 22, 6),
     "magic": ("uncompressed", 16, 4),
+    # Under no checksum: offset 5 becomes 13, beyond the next batch's first, or 1, below the last one's end.
+    "ahead": ("uncompressed", 7, 8),
+    "back": ("uncompressed", 7, 4),
 }
 """Codec of the topic, and which byte of a batch loses which bits."""
 

@@ -310,6 +310,20 @@ def test_letter_whose_record_is_gone_is_not_replayed_and_the_others_are(world: W
     assert [each.value() for each in read_topic(world.servers, world.topic)] == [b"\x01 small"] * 2
 
 
+def test_record_that_a_source_compacted_by_now_refuses_is_said_to_need_a_key(world: World) -> None:
+    world.create_topic()
+    world.produce(Produced(b"\x01 without", None), Produced(b"\x01 with", b"k"))
+    world.connector().until_resolved(dead_lettered=2)
+    world.until_committed_to_the_end()
+    alter_topic(world.servers, world.topic, cleanup_policy="compact")
+
+    replay = world.command("replay", "--yes")
+
+    assert replay.returncode == 1, replay.stdout + replay.stderr
+    assert "replayed 1 of 2 dead letters" in replay.stdout
+    assert "(INVALID_RECORD): where its cleanup.policy has compact, it takes no record without a key" in replay.stdout
+
+
 def test_record_that_the_source_refuses_in_a_replay_stays_and_the_others_are_replayed(world: World) -> None:
     world.create_topic()
     large = b"\x01" + _RANDOM.randbytes(50_000)

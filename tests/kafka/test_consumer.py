@@ -79,6 +79,8 @@ class FakeClient:
 
         What that call had found before is dropped, which is the client's doing too.
         """
+        self.unsettled = False
+        """Whether it refuses to seek until it is polled, as after a rebalance that it has not handed out."""
         self.fetched_end: int | None = None
         """As the last fetch told it; None where the client knows none."""
 
@@ -90,6 +92,7 @@ class FakeClient:
 
     def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
         found: list[FakeMessage] = []
+        self.unsettled = False
         while self.waiting and len(found) < count:
             next_one = self.waiting.pop(0)
             if isinstance(next_one, FakeMessage):
@@ -105,7 +108,12 @@ class FakeClient:
     def resume(self, places: list[KafkaTopicPartition]) -> None:
         self.paused -= {TopicPartition(place.topic, place.partition) for place in places}
 
+    def memberid(self) -> str:
+        return "member"
+
     def seek(self, place: KafkaTopicPartition) -> None:
+        if self.unsettled:
+            raise KafkaException(KafkaError(KafkaError._STATE))
         partition = TopicPartition(place.topic, place.partition)
         self.sought.append((partition, place.offset, place.leader_epoch, partition in self.paused))
 
@@ -220,6 +228,48 @@ def test_every_resume_ends_in_a_seek_to_where_the_partition_is_for_an_error_told
     scene.source._carry_out(commands.Resume(ZERO, 1))
 
     assert scene.client.sought == [(ZERO, 0, None, False), (ONE, 0, None, False), (ZERO, 2, 4, False)]
+
+
+def test_a_seek_that_is_refused_until_the_client_is_polled_is_tried_again_after_a_poll(scene: Scene) -> None:
+    """Tried again in place, the seeks of a few partitions kept the thread from polling for ever."""
+    scene.client.sought.clear()
+    scene.client.unsettled = True
+    for partition, generation in ((ZERO, 1), (ONE, 2)):
+        scene.source._carry_out(commands.Resume(partition, generation))
+    assert scene.client.sought == []
+    assert scene.client.paused == {ZERO, ONE}, "what is fetched before the seek would come from elsewhere"
+
+    scene.source._turn()
+    scene.source._turn()
+    assert scene.client.sought == [(ZERO, 0, None, False), (ONE, 0, None, False)]
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ONE, 0))
+    assert scene.polled() == [(ZERO, 1, [0]), (ONE, 2, [0])]
+
+
+def test_a_seek_that_is_refused_for_seconds_begins_the_partition_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SetClock()
+    scene.source._positions._host = clock
+
+    def refuse(_place: KafkaTopicPartition) -> None:
+        raise KafkaException(KafkaError(KafkaError._STATE))
+
+    monkeypatch.setattr(scene.client, "seek", refuse)
+    scene.source._carry_out(commands.Resume(ZERO, 1))
+    clock.now += 4.9
+    scene.source._turn()
+    assert inputs.Lost((1,)) not in scene.posted
+    # Neither counts on where nobody wants its records.
+    scene.source._carry_out(commands.Pause(ZERO, 1))
+    clock.now += 10.0
+    scene.source._turn()
+    scene.source._carry_out(commands.Resume(ZERO, 1))
+    clock.now += 4.9
+    scene.source._turn()
+    assert inputs.Lost((1,)) not in scene.posted
+
+    clock.now += 0.2
+    scene.source._turn()
+    assert scene.posted[-2:] == [inputs.Lost((1,)), inputs.Assigned(ZERO, 3, anew=True)]
 
 
 def test_a_partition_that_begins_anew_is_sought_where_it_is_told_to_start(scene: Scene) -> None:
@@ -353,6 +403,7 @@ def test_what_stood_in_the_log_when_an_earlier_record_began_to_wait_has_waited_a
     decode_again(scene)
     scene.intake.waited.clear()
 
+    scene.client.fetched_end = 8
     scene.take(FakeMessage(ZERO, 6), FakeMessage(ZERO, 7), FakeMessage(ONE, 6))
     assert scene.polled()[-3:] == [(ZERO, 1, [6]), (ZERO, 1, [7]), (ONE, 2, [6])]
     assert [round(waited) for waited in scene.intake.waited] == [30, 0, 0]
@@ -693,6 +744,62 @@ def test_what_the_client_says_of_an_offset_that_it_had_jumped_to_does_not_begin_
     scene.take(jumped)
     assert len(unreadable(scene)) == 2, "before it is started it stands still anyway"
     assert scene.posted[-1] == inputs.Assigned(ZERO, 3, anew=True)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "sound"),
+    [
+        ([0, 1, 2, 5, 6, 7, 5, 6], [0, 1, 2]),
+        ([0, 1, 4, 5, 6, 9, 10, 7], [0, 1, 4, 5, 6]),
+        ([0, 1, 2, 1, 2, 3, 6], [0, 1, 2]),
+        ([0, 1, 1], [0, 1]),
+        ([3, 4, 2], []),
+    ],
+    ids=["ahead", "ahead, behind a usual gap", "back", "twice", "from the start"],
+)
+def test_records_that_are_out_of_order_are_not_taken_in_back_to_the_gap_before_them(
+    scene: Scene, offsets: list[int], sound: list[int]
+) -> None:
+    """No checksum covers the offset of a batch: on disk, it may have changed."""
+    scene.take(FakeMessage(ONE, 0))  # the first call asks for one record alone
+    scene.take(*(FakeMessage(ZERO, offset) for offset in offsets), FakeMessage(ONE, 1))
+
+    assert scene.polled()[1:] == [*([(ZERO, 1, sound)] if sound else []), (ONE, 2, [1])]
+    assert unreadable(scene) == [inputs.Unreadable(1, (sound or [-1])[-1] + 1, "OFFSETS_OUT_OF_ORDER")]
+    assert scene.client.paused == {ZERO}
+
+
+def test_records_of_one_poll_are_out_of_order_also_with_those_of_another_partition_between_them(scene: Scene) -> None:
+    scene.take(FakeMessage(ZERO, 0), FakeMessage(ZERO, 1), FakeMessage(ONE, 0), FakeMessage(ZERO, 1), FakeMessage(ZERO, 2))
+    assert scene.polled() == [(ZERO, 1, [0, 1]), (ONE, 2, [0])]
+    assert unreadable(scene) == [inputs.Unreadable(1, 2, "OFFSETS_OUT_OF_ORDER")]
+
+
+def test_after_records_out_of_order_no_gap_is_believed_until_the_log_is_whole(scene: Scene) -> None:
+    """Read again, the batch may be passed over in part or whole, and the rest looks sound."""
+    scene.take(*(FakeMessage(ZERO, offset) for offset in (0, 1, 2, 1, 2)))
+    for again in ((6, 7), (3, 6)):
+        scene.source._carry_out(commands.Resume(ZERO, 1))
+        scene.take(*(FakeMessage(ZERO, offset) for offset in again))
+        scene.source.polled_handled()
+    assert scene.polled() == [(ZERO, 1, [0, 1, 2])]
+    assert [told.offset for told in unreadable(scene)] == [3, 3, 3]
+
+    scene.source._carry_out(commands.Resume(ZERO, 1))
+    scene.take(FakeMessage(ZERO, 3), FakeMessage(ZERO, 4))
+    scene.take(FakeMessage(ZERO, 6))
+    assert scene.polled()[1:] == [(ZERO, 1, [3, 4]), (ZERO, 1, [6])]
+
+
+def test_records_behind_a_gap_and_the_end_of_the_log_are_not_taken_in(scene: Scene) -> None:
+    scene.client.fetched_end = 6
+    scene.take(*(FakeMessage(ZERO, offset) for offset in (0, 1, 3, 1_000, 1_001)))
+    assert scene.polled() == [(ZERO, 1, [0, 1, 3])]
+    assert unreadable(scene) == [inputs.Unreadable(1, 4, "OFFSET_BEHIND_THE_END")]
+
+    scene.source._carry_out(commands.Resume(ZERO, 1))
+    scene.take(FakeMessage(ZERO, 5))
+    assert scene.polled()[1:] == [(ZERO, 1, [5])]
 
 
 def test_whatever_else_a_broker_says_of_a_partition_makes_it_wait_but_for_a_right_that_lacks(scene: Scene) -> None:
