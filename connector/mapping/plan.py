@@ -22,7 +22,9 @@ from typing import Any
 
 from connector.avro.logical import Conversion, conversion
 from connector.avro.writer_schema import Json, WriterSchema
-from connector.mapping.closures import Evaluate, Failed, closure, is_false
+from connector.mapping.closures import closure
+from connector.mapping.conditions import is_false
+from connector.mapping.evaluation import Evaluate, Failed
 from connector.mapping.file import Input, MappingFile, Route
 from connector.mapping.paths import look
 from connector.mapping.straight import Straight, straight

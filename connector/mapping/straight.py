@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from connector.amazon.vocabulary import CONSENT_STATUSES
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
-from connector.mapping.closures import Evaluate, closure
+from connector.mapping.closures import closure
+from connector.mapping.evaluation import Evaluate
 from connector.mapping.file import Input, Route
-from connector.mapping.functions import RECORD_FUNCTIONS, TIME_UNITS
+from connector.mapping.own_functions import RECORD_FUNCTIONS
 from connector.mapping.syntax import Tree
+from connector.mapping.times import TIME_UNITS
 
 __all__ = ["Straight", "StraightInputs", "straight"]
 
