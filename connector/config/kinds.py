@@ -45,7 +45,7 @@ def secret(problem: Callable[[str], str | None] = lambda _: None) -> Kind[Secret
 
 
 def text(words: str, problem: Callable[[str], str | None] = lambda _: None) -> Kind[str]:
-    """Return the kind of a text, of which ``problem`` says what is wrong."""
+    """Return the kind of a text. ``problem`` returns what is wrong with one; None if nothing is."""
 
     def parse(text: str, refuse: Refuse) -> str:
         if found := problem(text):
