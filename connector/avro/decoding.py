@@ -168,9 +168,9 @@ class EventDecoder:
         if not plan.mapped:
             return layout_of(plan.writer, plan.convert, self._inputs)
         mapped = plan.mapped[0]
-        if plan.is_union or mapped is None or (straight := mapped.straight()) is None:
+        if plan.is_union or mapped is None or (mappings := mapped.native_mappings()) is None:
             return None
-        return mapped_layout(plan.writer, plan.writer.resolved(plan.writer.event), straight)
+        return mapped_layout(plan.writer, plan.writer.resolved(plan.writer.event), mappings)
 
     def count_filtered(self, label: str) -> None:
         """Count a record that the mapping file ignores, and that `decode` has not seen."""

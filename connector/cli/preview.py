@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 class _Found:
-    """What is kept of the records that were looked at: a file may hold more events than the memory.
+    """Counts and shown rows of the records read so far; a file may hold more events than memory.
 
     ``expected`` has the objects of ``--expect``, whose names are compared.
     """

@@ -59,8 +59,7 @@ _WAIT_SECONDS = 30.0
 process (confluent-kafka 2.16)."""
 _COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
-"""How long brokers may take to say who they are before an operator is told that they do not
-answer."""
+"""Timeout of the first question, after which an operator reads that the brokers do not answer."""
 _DEFAULT_SESSION_SECONDS = 45.0
 """Kafka's default for both protocols; used if the brokers do not report the setting."""
 
@@ -323,7 +322,7 @@ class Cluster:
         return None if found < 0 else found
 
     def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return when the first record of each partition was written, of those that have one."""
+        """Return when the first record of each partition was written, in ms; none if it is empty."""
         found = self._listed(partitions, OffsetSpec.for_timestamp(0), IsolationLevel.READ_UNCOMMITTED, may_lack=True)
         return {partition: first.timestamp for partition, first in found.items() if first.offset >= 0}
 
@@ -430,7 +429,7 @@ class Cluster:
                 raise
 
     def add_partitions(self, topic: str, partitions: int, *, rehearsal: bool = False) -> None:
-        """Give a topic so many partitions, unless another member has done so meanwhile.
+        """Raise a topic to ``partitions`` partitions, unless another member has done so meanwhile.
 
         A ``rehearsal`` only asks whether it may.
         """

@@ -41,19 +41,19 @@ _FIX = (
     "ledger's records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
 )
 
-_TOLD_EVERY = 250
-"""Entries after which progress is told."""
+_REPORT_EVERY = 250
+"""Entries between two reports of progress."""
 _BURST_SECONDS = 5.0
 """How old what was found out of the topics may be when a restore goes by it."""
 _LOOK_SECONDS = 0.1
 """How often a restore that waits for another's answer looks whether it is wanted still."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many entries were read, of how many."""
+"""Takes the number of entries that were read, and the number of all."""
 
 
-def _untold(_read: int, _of: int) -> None:
-    """Tell nobody."""
+def _unreported(_read: int, _of: int) -> None:
+    """Report no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class KafkaLedger:
         *,
         truncated: bool = False,
         wanted: Callable[[], bool] = lambda: True,
-        progress: Progress = _untold,
+        progress: Progress = _unreported,
         since: float = inf,
     ) -> Recovery:
         """Return what an assignment starts with. Blocks while the ledger partition is read.
@@ -217,7 +217,7 @@ class LedgerReader:
         truncated: bool = False,
         newest: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
-        progress: Progress = _untold,
+        progress: Progress = _unreported,
     ) -> Recovery:
         """Read a ledger partition to its end; blocks.
 
@@ -274,7 +274,7 @@ class LedgerReader:
         try:
             messages = self._read(self._properties, place, first, end, wanted)
             for number, (message, entry) in enumerate(entries(messages, place, first, end)):
-                if number % _TOLD_EVERY == 0:
+                if number % _REPORT_EVERY == 0:
                     progress(number, end - first)
                 _take(restoration, place, message, entry)
         except KafkaDenied:
