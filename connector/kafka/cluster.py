@@ -152,8 +152,7 @@ class Cluster:
         self._login_of_made = self._login_of_offsets = Following(login)
         self._sleep = host.sleep
         self._of_thread = host.local()
-        """Its ``wanted`` says whether the calling thread's questions are still wanted, where
-        `asked_while` said so."""
+        """Per thread, `asked_while` sets ``wanted``: whether an answer is still of use."""
         self._unanswered: list[AdminClient] = []
         """Clients whose answer is overdue, as after the process was stopped for a while. They are
         kept: freeing a client with a request in flight crashes the process (seen with
@@ -161,9 +160,9 @@ class Cluster:
 
     @contextmanager
     def asked_while(self, wanted: Callable[[], bool]) -> Iterator[None]:
-        """Have this thread ask nothing again once ``wanted`` says no.
+        """Retry no question of this thread once ``wanted`` returns False.
 
-        The question raises what it got as an answer.
+        The question then raises the error of its last try.
         """
         self._of_thread.wanted = wanted
         try:
