@@ -100,7 +100,7 @@ MappedRoute = tuple[Node | None, Mapping[str, Any] | None]
 Without inputs its records are left to Python."""
 
 
-class _NeedsPython(Exception):
+class _NoLayout(Exception):
     """The schema is not one that the codec can read."""
 
 
@@ -113,14 +113,14 @@ def layout_of(writer: WriterSchema, convert: Conversion | None, inputs: Target) 
         return None
     try:
         return _layout(writer, writer.resolved(writer.event), convert, inputs)
-    except _NeedsPython:
+    except _NoLayout:
         return None
 
 
 def _layout(writer: WriterSchema, record: Json, convert: Conversion | None, inputs: Target) -> Layout:
     given = fields_by_input(record["fields"], inputs)
     if not given.keys() >= _REQUIRED or _has_twice(record):
-        raise _NeedsPython
+        raise _NoLayout
     input_of = {id(field): name for name, field in given.items()}
     types = _Types(writer)
     fields: list[tuple[int, Node]] = []
@@ -148,7 +148,7 @@ def mapped_layout(writer: WriterSchema, record: Json, mappings: NativeMappings) 
     types = _Types(writer, with_meaning=True)
     try:
         fields = [(0, types.node(field["type"], {})) for field in record["fields"]]
-    except _NeedsPython:
+    except _NoLayout:
         return None
     routes = [(when, None if inputs is None else _numbered(inputs)) for when, inputs in mappings.routes]
     remembered = dict.fromkeys(range(1, Remembered.DATA_TYPE + 1), bytes.decode)
@@ -181,10 +181,10 @@ def _parts_within(writer: WriterSchema, name: str | None, schema: Json, inputs: 
         return {}
     records = _records(writer, schema)
     if len(records) > 1 or any(map(_has_twice, records)):
-        raise _NeedsPython
+        raise _NoLayout
     fields = records[0]["fields"] if records else []
     if any(field["name"] in _READ_BESIDES.get(name, ()) for field in fields):
-        raise _NeedsPython
+        raise _NoLayout
     given = fields_by_input(fields, inputs.fields[name])
     return {id(field): _WITHIN[name][ours] for ours, field in given.items()}
 
@@ -201,7 +201,7 @@ class _Types:
         """Return the node of a type; ``parts`` has the parts of an event by their fields' ids."""
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
-            raise _NeedsPython
+            raise _NoLayout
 
         def within(other: Json) -> Node:
             return self.node(other, parts, depth + 1)
@@ -209,7 +209,7 @@ class _Types:
         if isinstance(schema, list):
             bytes_like = [branch for branch in schema if self._writer.resolved(branch)["type"] in ("bytes", "fixed")]
             if self._with_meaning and len(bytes_like) > 1:
-                raise _NeedsPython  # `logical` reads bytes of any of them alike
+                raise _NoLayout  # `logical` reads bytes of any of them alike
             return "union", [within(branch) for branch in schema]
         resolved = self._writer.resolved(schema)
         match resolved["type"]:
