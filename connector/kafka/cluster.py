@@ -321,7 +321,7 @@ class Cluster:
         return None if found < 0 else found
 
     def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the append time of each first record, in milliseconds; none of an empty partition."""
+        """Return the time of each first record, in milliseconds; none of an empty partition."""
         found = self._listed(partitions, OffsetSpec.for_timestamp(0), IsolationLevel.READ_UNCOMMITTED, may_lack=True)
         return {partition: first.timestamp for partition, first in found.items() if first.offset >= 0}
 
