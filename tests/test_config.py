@@ -238,7 +238,7 @@ def test_credentials_are_a_fixed_token_or_a_login_and_not_both() -> None:
     assert (login.client_id, login.token_url) == (_LEAST["AMAZON_CLIENT_ID"], "https://api.amazon.com/auth/o2/token")
     assert (login.client_secret(), login.refresh_token()) == ("a-secret", "Atzr|another-secret")
     assert _problem(AMAZON_REFRESH_TOKEN="Atzr|another-secret").startswith(
-        "AMAZON_ACCESS_TOKEN cannot stand beside AMAZON_REFRESH_TOKEN"
+        "AMAZON_ACCESS_TOKEN is set together with AMAZON_REFRESH_TOKEN"
     )
     assert _problem(**_LOGIN | {"AMAZON_CLIENT_SECRET": ""}).startswith("AMAZON_CLIENT_SECRET is missing")
 
@@ -330,8 +330,8 @@ def test_limits_of_sending_and_of_dead_letters_are_read() -> None:
 def test_no_topic_has_two_uses() -> None:
     assert "'conversions'" in _problem(LEDGER_TOPIC="conversions")
     assert "'conversions'" in _problem(DEAD_LETTER_TOPIC="conversions")
-    assert "LEDGER_TOPIC too" in _problem(LEDGER_TOPIC="same", DEAD_LETTER_TOPIC="same")
-    assert "KAFKA_TOPIC too" in _problem(KAFKA_TOPIC="a,a.dead-letter")
+    assert "LEDGER_TOPIC names too" in _problem(LEDGER_TOPIC="same", DEAD_LETTER_TOPIC="same")
+    assert "KAFKA_TOPIC names too" in _problem(KAFKA_TOPIC="a,a.dead-letter")
 
 
 def test_secret_may_stand_in_a_file(tmp_path: Path) -> None:

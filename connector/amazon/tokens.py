@@ -135,7 +135,9 @@ _MOST_LIFE_SECONDS: Final = 86400.0
 """Longest lifetime that is believed: a day. Refreshing too early costs one request."""
 
 _UNREADABLE: Final = "Login with Amazon answered 200 without a token; check AMAZON_TOKEN_URL, and any proxy in between"
-_ADVICE: Final = "check AMAZON_CLIENT_ID, AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN, and that the consent still stands"
+_ADVICE: Final = (
+    "check AMAZON_CLIENT_ID, AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN, and that the user has not withdrawn consent"
+)
 
 _OAUTH_ERRORS: Final = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}

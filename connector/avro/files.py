@@ -51,7 +51,7 @@ def container(path: Path) -> tuple[Json, Iterator[bytes]]:
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - fastavro raises anything for other files
-        raise Undecodable(f"{path} is no container file of Avro ({type(error).__name__})") from None
+        raise Undecodable(f"{path} is not a container file of Avro ({type(error).__name__})") from None
     return schema, _values(path, parse([schema]))
 
 
@@ -89,7 +89,7 @@ def json_lines(path: Path, schema: Json) -> Iterator[bytes]:
                 except _Unfit as unfit:
                     raise Undecodable(f"{path}, line {number}: {unfit}") from None
                 except (ValueError, RecursionError):
-                    raise Undecodable(f"{path}, line {number}: it is no JSON") from None
+                    raise Undecodable(f"{path}, line {number}: it is not JSON") from None
                 yield out.getvalue()
 
 
@@ -186,7 +186,7 @@ def _latin(value: Json, place: str) -> bytes:
     try:
         return bytes(_of(value, str, place, "a text of bytes").encode("latin-1"))
     except UnicodeEncodeError:
-        raise _Unfit(f"{place} has characters that are no bytes") from None
+        raise _Unfit(f"{place} has characters that are not bytes") from None
 
 
 def _zigzag(number: int) -> bytes:

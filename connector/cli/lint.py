@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     held = list(schemas_in_files(settings.schema_file, settings.schema_dir, arguments.schema))
     if not held:
         what = (
-            "There is no mapping file" if mapping is None else "The mapping file was held against no schema: give --schema"
+            "There is no mapping file" if mapping is None else "The mapping file was compared with no schema: give --schema"
         )
         console.print(f"{what}. The settings are right.", soft_wrap=True)
         return 0

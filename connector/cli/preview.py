@@ -95,7 +95,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < _MOST_RECORDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_RECORDS - 1}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MOST_RECORDS - 1}")
     return int(text)
 
 
@@ -293,9 +293,9 @@ def _expected(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise SettingsError([f"--expect: {path} cannot be read: {error.strerror}"]) from error
     except ValueError as error:
-        raise SettingsError([f"--expect: {path} is not a file of JSON objects, a line each"]) from error
+        raise SettingsError([f"--expect: {path} is not a file of JSON objects, one a line"]) from error
     if not all(isinstance(row, dict) for row in rows):
-        raise SettingsError([f"--expect: {path} is not a file of JSON objects, a line each"])
+        raise SettingsError([f"--expect: {path} is not a file of JSON objects, one a line"])
     return rows
 
 
@@ -328,7 +328,7 @@ def _place(each: Previewed) -> str:
 def _show(console: Console, found: _Found, notes: list[str], *, is_mapped: bool) -> None:
     if not found.verdicts:
         console.print(
-            "No record was found: topic or file is empty, or nothing lies where --from and --partition point.",
+            "No record was found: topic or file is empty, or has no record where --from and --partition point.",
             soft_wrap=True,
         )
         return
@@ -362,5 +362,5 @@ def _show(console: Console, found: _Found, notes: list[str], *, is_mapped: bool)
 
 _UNMAPPED = (
     "There is no mapping file, so inputs are read by the connector's own field names. If the records have a schema of your "
-    "own, write one and set MAPPING_FILE."
+    "own, write a mapping file and set MAPPING_FILE."
 )

@@ -83,14 +83,14 @@ def _answer(opener: OpenerDirector, url: str) -> Replica:
     except HTTPError as error:
         with error:
             return Replica(
-                name, problem=f"it answers {error.code}: it is no connector, or of a version without /status.json"
+                name, problem=f"it answers {error.code}: it is not a connector, or a version without /status.json"
             )
     except URLError as error:
         return Replica(name, problem=f"it does not answer: {error.reason}")
     except (OSError, HTTPException) as error:
         return Replica(name, problem=f"it does not answer: {str(error) or type(error).__name__}")
     except orjson.JSONDecodeError:
-        return Replica(name, problem="its answer is not JSON: it is no connector")
+        return Replica(name, problem="its answer is not JSON: it is not a connector")
     problem = problem_of(status)
     return Replica(name, problem=problem) if problem else Replica(name, status)
 

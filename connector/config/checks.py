@@ -54,14 +54,17 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
     given = [name for name, source in sources.items() if source is not None]
     if len(given) > 1:
         both = "both" if len(given) == 2 else "all"
-        yield f"{', '.join(given[:-1])} and {given[-1]} are {both} set: remove what lacks the records' schemas"
+        yield f"{', '.join(given[:-1])} and {given[-1]} are {both} set: keep the one that has the schemas of the records"
     elif not given:
         yield "SCHEMA_REGISTRY_URL is missing: set it, SCHEMA_REGISTRY_TYPE=glue, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR"
     others = variables.family("SCHEMA_REGISTRY_…")
     if not settings.registry and (others or (given and registry_type in ("apicurio", "azure"))):
-        yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set"
+        yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set: set it, or remove them"
     if glue and (others or variables.given("SCHEMA_REGISTRY_URL")):
-        yield "SCHEMA_REGISTRY_TYPE is glue, which has neither address nor properties: remove SCHEMA_REGISTRY_URL and such"
+        yield (
+            "SCHEMA_REGISTRY_TYPE is glue, which has neither address nor properties: remove SCHEMA_REGISTRY_URL and the "
+            "properties of other registries"
+        )
     if registry_type == "azure" and (others or len(settings.registry.urls if settings.registry else ()) > 1):
         yield "SCHEMA_REGISTRY_TYPE is azure, which has one address and no properties: remove the others"
     if not glue:
@@ -97,7 +100,8 @@ def _credentials(variables: Variables) -> Iterator[str]:
             f"{name} is missing: set it, or a fixed token in AMAZON_ACCESS_TOKEN" for name in login if name not in given
         )
     elif given:
-        yield f"AMAZON_ACCESS_TOKEN cannot stand beside {' and '.join(given)}: keep the fixed token or the login, not both"
+        others = " and ".join(given)
+        yield f"AMAZON_ACCESS_TOKEN is set together with {others}: keep the fixed token or the login, and remove the other"
 
 
 def _granted(settings: Settings) -> Iterator[str]:
@@ -126,7 +130,7 @@ def _shared_topics(settings: Settings) -> Iterator[str]:
     for name, template in _templates(settings):
         for topic in map(template, sources):
             if used_by.setdefault(topic, name) != name:
-                yield f"{name} names {topic!r}, which is a topic of {used_by[topic]} too: choose another name"
+                yield f"{name} names {topic!r}, which {used_by[topic]} names too: choose another name"
 
 
 def _templates(settings: Settings) -> tuple[tuple[str, TopicTemplate], ...]:
@@ -136,7 +140,7 @@ def _templates(settings: Settings) -> tuple[tuple[str, TopicTemplate], ...]:
 def _window(settings: Settings) -> Iterator[str]:
     if settings.dedupe.window_ms < settings.freshness.max_age_ms:
         yield (
-            "DEDUPE_WINDOW is below MAX_EVENT_AGE: a duplicate could be neither recognised nor stale; "
+            "DEDUPE_WINDOW is below MAX_EVENT_AGE: some duplicates would be neither recognised nor stale; "
             "raise DEDUPE_WINDOW or lower MAX_EVENT_AGE"
         )
 
@@ -161,7 +165,7 @@ def _unencrypted(settings: Settings) -> Iterator[str]:
     urls += [("SCHEMA_REGISTRY_URL", url) for url in (settings.registry.urls if settings.registry else ())]
     for name, url in urls:
         if url.startswith("http:") and host_of(url) not in _ON_THIS_MACHINE:
-            yield f"{name} is not https: what is sent there is not encrypted"
+            yield f"{name} is not https: requests to it are not encrypted"
 
 
 def _short_drain(settings: Settings) -> Iterator[str]:
@@ -181,4 +185,4 @@ def _proxy_of_others(settings: Settings, variables: Variables) -> Iterator[str]:
 def _without_end(settings: Settings) -> Iterator[str]:
     granted = settings.amazon.refresh_token_granted
     if granted is not None and refresh_token_expires(granted) is None:
-        yield f"AMAZON_REFRESH_TOKEN_GRANTED is {granted}: tokens that were granted by then are not said to end"
+        yield f"AMAZON_REFRESH_TOKEN_GRANTED is {granted}: no source says that such a token ends, so no metric shows it"

@@ -48,7 +48,7 @@ class Amazon:
     refresh_token_granted: date | None = setting(
         "AMAZON_REFRESH_TOKEN_GRANTED",
         kinds.optional(kinds.day()),
-        "day of the consent that AMAZON_REFRESH_TOKEN comes from, such as 2026-11-05: a metric then tells when it ends",
+        "day of the consent that AMAZON_REFRESH_TOKEN comes from, such as 2026-11-05; a metric then shows when it ends",
     )
     access_token: SecretValue = setting(
         "AMAZON_ACCESS_TOKEN", kinds.secret(kinds.header_problem), "fixed access token, instead of secret and refresh token"
@@ -56,32 +56,32 @@ class Amazon:
     base_url: str = setting(
         "AMAZON_BASE_URL",
         kinds.ENDPOINT,
-        "another endpoint, such as the sandbox or a proxy",
+        "address of another endpoint, such as the sandbox",
         default="<by region>",
         derive=lambda variables: _region(variables).base_url,
     )
     token_url: str = setting(
         "AMAZON_TOKEN_URL",
         kinds.ENDPOINT,
-        "another token endpoint",
+        "address of another token endpoint",
         default="<by region>",
         derive=lambda variables: _region(variables).token_url,
     )
     proxy: SecretValue = setting(
         "AMAZON_PROXY",
         kinds.PROXY,
-        "proxy for the API and the token URL: http://[user:password@]host:port; HTTPS passes through it unopened (CONNECT)",
+        "proxy for the API and the token URL: http://[user:password@]host:port; HTTPS passes through unopened (CONNECT)",
     )
     dataset_name: str | None = setting(
         "AMAZON_DATASET_NAME",
         kinds.optional(kinds.DATA_SET),
-        "data set that receives the events which name none (dataSetName); ads-v1 only",
+        "data set for the events that do not name one (input dataSetName); ads-v1 only",
     )
     without_consent: WithoutConsent = setting(
         "AMAZON_MISSING_CONSENT",
         kinds.choice({member.value: member for member in WithoutConsent}),
-        "what becomes of an event without consent in region EU: dead-letter sets it aside, denied sends it as denied, "
-        "send sends it as it is",
+        "what becomes of an event without consent in region EU: dead-letter sets it aside, denied sends it with consent "
+        "denied, send sends it as it is",
         default="dead-letter",
     )
     timeout_seconds: float = setting(

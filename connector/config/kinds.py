@@ -194,7 +194,7 @@ def _server_problem(text: str) -> str | None:
 
 
 def _data_set_problem(text: str) -> str | None:
-    rule = "begin with a letter; use letters, digits, '_' and '-', at most 100"
+    rule = "begin with a letter, and use at most 100 letters, digits, '_' and '-'"
     return None if DATASET_NAME.fullmatch(text) else f"is not a valid data set name: {rule}"
 
 
@@ -205,7 +205,7 @@ def _field_problem(text: str) -> str | None:
 
 def topic_problem(text: str) -> str | None:
     """Return why Kafka refuses the name of a topic; None if it does not."""
-    rule = "use letters, digits, '.', '_' and '-', at most 249"
+    rule = "use at most 249 letters, digits, '.', '_' and '-'"
     return None if _TOPIC.fullmatch(text) else f"names {text!r}, which is not a valid Kafka topic name: {rule}"
 
 

@@ -71,8 +71,8 @@ class DedupeSettings(DedupePolicy):
     key_fields: tuple[str, ...] = setting(
         "DEDUPE_KEY",
         kinds.FIELDS,
-        "fields that identify an event, separated by commas; any choice but clientDedupeId alone also makes the id "
-        "that is sent",
+        "fields that identify an event, separated by commas; unless this is clientDedupeId alone, the id that is sent is "
+        "derived from all of them",
         default="clientDedupeId",
     )
 
@@ -93,13 +93,13 @@ class BufferSettings(BufferPolicy):
     max_events: int = setting(
         "BUFFER_MAX_EVENTS",
         kinds.whole(_MIN_BUFFER),
-        "most unresolved events held in memory; fetching pauses before",
+        "most unresolved events held in memory; fetching pauses before it is exceeded",
         default="20000",
     )
     max_bytes: int = setting(
         "BUFFER_MAX_BYTES",
         kinds.size(),
-        "most bytes of unresolved events held in memory; fetching pauses before",
+        "most bytes of unresolved events held in memory; fetching pauses before it is exceeded",
         default="64MB",
     )
 
@@ -114,7 +114,7 @@ class Sending:
     max_per_second: float | None = setting(
         "AMAZON_MAX_REQUESTS_PER_SECOND",
         kinds.optional(kinds.number("number above 0, up to 1000, such as 5 or 0.5", 1_000, above_zero=True)),
-        "most requests per second from this process; without it, the connector adapts to Amazon's limit, which is unknown",
+        "most requests per second from this process; without it, the connector adapts to Amazon's unknown limit",
     )
 
 
@@ -133,7 +133,10 @@ class LedgerSettings:
         "LEDGER_FLUSH_INTERVAL", kinds.seconds(), "how long a fact waits for others before it is written", default="1s"
     )
     auto_create: bool = setting(
-        "LEDGER_AUTO_CREATE", kinds.boolean(), "whether to create missing ledger and dead-letter topics", default="true"
+        "LEDGER_AUTO_CREATE",
+        kinds.boolean(),
+        "whether to create ledger and dead-letter topics that do not exist",
+        default="true",
     )
 
 
@@ -142,13 +145,13 @@ class _DeadLetterLimits(DeadLetterPolicy):
     max_consecutive: int = setting(
         "DEAD_LETTER_MAX_CONSECUTIVE",
         kinds.whole(0),
-        "dead letters in a row that pause consumption; 0: no limit",
+        "number of dead letters in a row that pauses consumption; 0 means no limit",
         default="1000",
     )
     max_ratio: float = setting(
         "DEAD_LETTER_MAX_RATIO",
         kinds.number("share from 0 to 1", 1),
-        "share of dead letters in the latest 1,000 to 2,000 events that pauses consumption; 0: no limit",
+        "share of dead letters among the latest 1,000 to 2,000 events that pauses consumption; 0 means no limit",
         default="0.5",
     )
 
@@ -167,6 +170,6 @@ class DeadLetterSettings:
     retention_ms: int | None = setting(
         "DEAD_LETTER_RETENTION",
         kinds.optional(kinds.milliseconds()),
-        "how long a dead-letter topic that the connector makes keeps letters; without it, for ever",
+        "how long dead-letter topics that the connector creates keep letters; without it, for ever",
     )
     policy: DeadLetterPolicy = section("", _DeadLetterLimits)

@@ -44,11 +44,11 @@ __all__ = ["SETTINGS", "Listen", "Log", "Settings", "is_secret"]
 class Listen:
     """Where the operations server listens."""
 
-    host: str = setting("LISTEN_HOST", kinds.TEXT, "address that serves /, /metrics, /livez and /readyz", default="0.0.0.0")  # noqa: S104 - probes and scrapes come from outside
+    host: str = setting("LISTEN_HOST", kinds.TEXT, "address of /, /metrics, /livez and /readyz", default="0.0.0.0")  # noqa: S104 - probes and scrapes come from outside
     port: int = setting(
         "LISTEN_PORT",
         kinds.whole(0, 65_535),
-        "port of that address; 0 takes a free one, on a loopback LISTEN_HOST",
+        "port of LISTEN_HOST; 0 takes a free one, if LISTEN_HOST is a loopback address",
         default="8080",
     )
 
@@ -58,9 +58,11 @@ class Log:
     """How the program logs."""
 
     level: str = setting(
-        "LOG_LEVEL", kinds.word("debug", "info", "warning", "error"), "debug, info, warning or error", default="info"
+        "LOG_LEVEL", kinds.word("debug", "info", "warning", "error"), "lowest level that is logged", default="info"
     )
-    format: str = setting("LOG_FORMAT", kinds.word("json", "console"), "json, or console for people", default="json")
+    format: str = setting(
+        "LOG_FORMAT", kinds.word("json", "console"), "format of log lines: json, or console for people", default="json"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Settings:
     schema_file: Path | None = setting(
         "AVRO_SCHEMA_FILE",
         kinds.optional(kinds.text("path of a file").then(Path)),
-        "file with the schema that the records were written with, if there is no registry",
+        "file with the writer's schema of all records, if there is no registry",
         section="Schemas",
     )
     schema_dir: Path | None = setting(
@@ -86,13 +88,13 @@ class Settings:
     mapping_file: Path | None = setting(
         "MAPPING_FILE",
         kinds.optional(kinds.text("path of a file").then(Path)),
-        "mapping file, which makes events of records with a schema of your own",
+        "mapping file, which turns records with a schema of your own into events",
         section="Mapping",
     )
     mapping_text: str | None = setting(
         "MAPPING",
         kinds.optional(kinds.FILE_TEXT),
-        "the text of a mapping file, where there is no place for a file; set this or MAPPING_FILE",
+        "text of a mapping file, if you cannot mount a file; set this or MAPPING_FILE, not both",
         section="Mapping",
     )
     amazon: Amazon = section("Amazon", Amazon)
@@ -113,14 +115,14 @@ class Settings:
     offset_out_of_range: str = setting(
         "OFFSET_OUT_OF_RANGE",
         kinds.word("wait", "earliest"),
-        "what follows a committed offset outside the log: wait for an operator, or go on at the earliest record",
+        "what to do if a committed offset is outside the log: wait for an operator, or go on at the earliest record",
         default="wait",
         section="Operation",
     )
     accept: str | None = setting(
         "ACCEPT",
         kinds.optional(kinds.TEXT),
-        "value that a refusal printed (separate several with commas); it holds for that case only",
+        "value that a refusal printed, to go on all the same; it holds for that case only; separate several with commas",
         section="Operation",
     )
     on_verdict: str = setting(
@@ -133,7 +135,7 @@ class Settings:
     codec: str = setting(
         "CODEC",
         kinds.word("auto", "native", "python"),
-        "auto takes the native parts where they are installed, python never does, native does not start without them",
+        "native code: auto uses it where it is installed, python never does, native does not start without it",
         default="auto",
         section="Operation",
     )

@@ -66,16 +66,18 @@ class TokenSettings:
     source: str | None = setting(
         "KAFKA_TOKEN_SOURCE",
         kinds.optional(kinds.TOKEN_SOURCE),
-        "log in with tokens: aws-msk-iam (extra aws), gcp-adc (extra gcp), or a JWT in a file, read again at each refresh",
+        "source of login tokens: aws-msk-iam (extra aws), gcp-adc (extra gcp), or the file of a JWT, read at each refresh",
     )
     region: str | None = setting(
         "KAFKA_TOKEN_REGION",
         kinds.optional(kinds.TEXT),
-        "AWS region of aws-msk-iam",
+        "AWS region, for KAFKA_TOKEN_SOURCE=aws-msk-iam",
         default="<by KAFKA_BOOTSTRAP_SERVERS or AWS_REGION>",
         derive=_token_region,
     )
-    role_arn: str | None = setting("KAFKA_TOKEN_ROLE_ARN", kinds.optional(kinds.TEXT), "AWS role to assume for aws-msk-iam")
+    role_arn: str | None = setting(
+        "KAFKA_TOKEN_ROLE_ARN", kinds.optional(kinds.TEXT), "AWS role to assume, for KAFKA_TOKEN_SOURCE=aws-msk-iam"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +87,21 @@ class RegistrySettings:
     type: str = setting(
         "SCHEMA_REGISTRY_TYPE",
         kinds.word("confluent", "glue", "apicurio", "azure"),
-        "API of the registry: confluent; glue (AWS, needs no SCHEMA_REGISTRY_URL); apicurio (its own API); or azure",
+        "API of the registry: confluent, glue (AWS; needs no SCHEMA_REGISTRY_URL), apicurio (its own API) or azure",
         default="confluent",
     )
     region: str | None = setting(
         "SCHEMA_REGISTRY_REGION",
         kinds.optional(kinds.TEXT),
-        "AWS region of a registry of type glue; without it, that of the AWS environment",
+        "AWS region, for SCHEMA_REGISTRY_TYPE=glue; without it, the region of the AWS environment",
     )
     role_arn: str | None = setting(
-        "SCHEMA_REGISTRY_ROLE_ARN", kinds.optional(kinds.TEXT), "AWS role to assume for a registry of type glue"
+        "SCHEMA_REGISTRY_ROLE_ARN", kinds.optional(kinds.TEXT), "AWS role to assume, for SCHEMA_REGISTRY_TYPE=glue"
     )
     urls: tuple[str, ...] = setting(
         "SCHEMA_REGISTRY_URL",
         kinds.URLS,
-        "schema registry; without one, set AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR",
+        "address of the schema registry; without a registry, set AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR",
         repr=False,
     )
     others: Mapping[str, str] = setting(

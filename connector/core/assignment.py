@@ -74,9 +74,9 @@ class _Restoring:
 
     due: float | None = None
     """Monotonic second of the next attempt; None during an attempt, and after the last."""
-    waits_until: float = 0.0
+    waits_until: float | None = None
     """Monotonic second until which an attempt waits for the facts of older assignments of the same
-    partition."""
+    partition; None while requests of theirs are out."""
     failures: int = 0
     """Number of failed attempts in a row."""
     refusal: str | None = None
@@ -176,16 +176,24 @@ class Assignment:
 
     # ---- restoring
 
+    def await_facts(self, older: Sequence[Assignment], until: float) -> None:
+        """Wait for the facts of ``older`` assignments of the partition until ``until``.
+
+        It is the monotonic second that counts once none of their requests is out.
+        """
+        if self.restoring.waits_until is None and not any(each.in_flight for each in older):
+            self.restoring.waits_until = until
+
     def restores_at(self, older: Sequence[Assignment]) -> float | None:
         """Return the monotonic second at which a restore may be tried.
 
         Return None while it must wait, or is under way.
 
         What ``older`` assignments of the partition have in flight would be sent again if its facts
-        were not in the ledger by then. An answer comes within the time-out of its request; facts
-        are waited for as long as by a drain.
+        were not in the ledger by then. An answer comes within the time-out of its request; from the
+        last answer on, facts are waited for as long as by a drain.
         """
-        if self.restoring.due is None or any(each.in_flight for each in older):
+        if self.restoring.due is None or self.restoring.waits_until is None:
             return None
         return max(self.restoring.due, self.restoring.waits_until) if older else self.restoring.due
 

@@ -171,6 +171,12 @@ class ResolvedOffsets:
                     offset = max(offset, self._ends[epoch][at])
         return offset
 
+    def has_older(self, offset: int, epoch: int) -> bool:
+        """Return whether a record from this offset on is resolved under an earlier epoch."""
+        for older in list(self._open):
+            self._merge(older)
+        return any(older < epoch and ends[-1] > offset for older, ends in self._ends.items())
+
     def last_below(self, offset: int) -> tuple[int, int] | None:
         """Return offset and epoch of the last resolved record below this offset, or None.
 

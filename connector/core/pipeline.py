@@ -270,8 +270,7 @@ class Pipeline:
         self._all[assignment.generation] = assignment
         restarts = self._restarts.get(assignment.partition, 0) if assigned.anew else 0
         self._restarts[assignment.partition] = restarts + 1
-        due = now.monotonic + (self._retry.delay(restarts, NO_JITTER) if restarts else 0.0)
-        assignment.restoring.due, assignment.restoring.waits_until = due, due + self._policy.drain_seconds
+        assignment.restoring.due = now.monotonic + (self._retry.delay(restarts, NO_JITTER) if restarts else 0.0)
 
     def _running(self, generation: int) -> Assignment | None:
         assignment = self._all.find(generation)
@@ -404,6 +403,7 @@ class Pipeline:
                 return
 
     def _restore_due(self, assignment: Assignment, now: Moment) -> None:
+        assignment.await_facts(self._all.older(assignment), now.monotonic + self._policy.drain_seconds)
         due = assignment.restores_at(self._all.older(assignment))
         if due is not None and due <= now.monotonic:
             assignment.restoring.due = None

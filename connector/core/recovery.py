@@ -271,7 +271,8 @@ class Restoration:
 
         A record without a fact in this stretch would be skipped unjudged. The stretch begins with
         the last record known to be judged: if the log still has that record under the same leader
-        epoch, it has all records before it too. None if nothing has to be read.
+        epoch, it has all records before it too. A log that lost judged records may have new ones
+        anywhere, so all of it is read. None if nothing has to be read.
         """
         committed, begin = state.committed, self._lowest_fact if self._judged_from is None else self._judged_from
         if committed is None or begin is None or parse_metadata(committed.metadata) is not None:
@@ -283,8 +284,16 @@ class Restoration:
         judged_to = min(self.resolved.first_missing(begin), end)
         last = self.resolved.last_below(judged_to)
         first = begin if last is None or last[0] < begin - 1 else last[0]
-        first = max(first, state.first_offset)
+        first = state.first_offset if self._was_cut(state, committed) else max(first, state.first_offset)
         return (first, end) if first < end else None
+
+    def _was_cut(self, state: PartitionState, committed: CommittedOffset) -> bool:
+        """Return whether the log lost judged records.
+
+        It ends below them, or their epoch is earlier than that of a record before the commit.
+        """
+        judged_to = max(self._judged_from or 0, self.resolved.end)
+        return judged_to > state.end_offset or self.resolved.has_older(committed.next_offset, committed.epoch)
 
     def never_began(self, state: PartitionState) -> bool:
         """Return whether a foreign commit skips records of a partition unknown to the ledger."""

@@ -122,7 +122,7 @@ def unit_problem(path: str, branches: Sequence[Json], unit: str | None) -> str:
     if logical == {"date"} and unit != "d":
         return f"{path} is a date, which comes in days: write time({path}, 'd')"
     if logical and logical <= _NO_INSTANTS.keys() - {"date"}:
-        return f"{path} is {_NO_INSTANTS[min(logical)]}, and no point in time"
+        return f"{path} is {_NO_INSTANTS[min(logical)]}, which is not a point in time"
     return ""
 
 
@@ -162,7 +162,7 @@ def comparison_problem(operation: str, one: Side, other: Side) -> tuple[str, boo
     for enum, word in ((one, other), (other, one)):
         if enum.symbols and isinstance(word.constant, str) and word.constant not in enum.symbols:
             symbols = ", ".join(enum.symbols[:_MOST_SYMBOLS]) + (", …" if len(enum.symbols) > _MOST_SYMBOLS else "")
-            return f"{word.text} is no symbol of {enum.text}: {symbols}", False
+            return f"{word.text} is not a symbol of {enum.text}: {symbols}", False
     return None
 
 
@@ -207,7 +207,7 @@ def result_problem(part: str, name: str, path: str, branches: Sequence[Json], it
         and (logical := {logical_type(each) or "" for each in branches}) <= _NO_INSTANTS.keys()
     ):
         hint = f": write time({written}, 'd')" if logical == {"date"} else ""
-        return f"{what} is {_NO_INSTANTS[min(logical)]}, and no point in time{hint}"
+        return f"{what} is {_NO_INSTANTS[min(logical)]}, which is not a point in time{hint}"
     if part == "matchKeys" and types == frozenset({list}):
         types, what = items, f"an item of {what}"
     wanted = _OF_ATTRIBUTES if part.startswith("custom") else _WANTED.get(name, _A_TEXT)

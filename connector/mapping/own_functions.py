@@ -62,7 +62,7 @@ def _json_float(digits: str) -> Decimal | float:
 
 
 def _no_json(_: str) -> Any:
-    raise Wrong("got a text that is no JSON")
+    raise Wrong("got a text that is not JSON")
 
 
 _read_json: Final = json.JSONDecoder(parse_float=_json_float, parse_constant=_no_json).decode
@@ -73,7 +73,7 @@ def parsed_json(text: str) -> Any:
     try:
         value = _read_json(text)
     except (ValueError, RecursionError):
-        raise Wrong("got a text that is no JSON") from None
+        raise Wrong("got a text that is not JSON") from None
     if _is_deeper(value, _DEEPEST):
         raise Wrong(f"got JSON nested deeper than {_DEEPEST}")
     return value

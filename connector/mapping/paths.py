@@ -108,7 +108,7 @@ class _Eye:
             self.found.missing.append(missing)
         return None
 
-    def _items(self, shape: _Shape, path: str, why: str = "it is no array there") -> _Shape:
+    def _items(self, shape: _Shape, path: str, why: str = "it is not an array there") -> _Shape:
         """Return the types that the items of an array may have."""
         if shape is None:
             return None
@@ -161,7 +161,7 @@ class _Eye:
                 return shape, path
             case "index":
                 index = f"[{tree['value']}]"
-                of_each = f"it is no array there: {index} is taken of each item; write | {index} to take an item of all"
+                of_each = f"it is not an array there: {index} applies to each item; write | {index} to take one of all"
                 items = self._items(shape, path, of_each) if "[]" in path else self._items(shape, path)
                 return items, f"{path}{index}"
             case "slice":

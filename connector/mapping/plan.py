@@ -116,7 +116,7 @@ def _lacking(route: Route, writer: WriterSchema, record: Json, within: str) -> I
         for missing in found.missing:
             yield Lacking("when", True, Reason.MISSING_FIELD, f"{route.label}.when: {missing.within(within)}")
         for path in found.no_conditions:
-            text = f"{route.label}.when: {path} is no boolean in {within}: compare it with a value"
+            text = f"{route.label}.when: {path} is not a boolean in {within}: compare it with a value"
             yield Lacking("when", True, Reason.INVALID_FIELD, text)
     for each in route.inputs:
         for missing in look(each.expression.tree, writer, record).missing:

@@ -96,10 +96,10 @@ def read(text: str, target: WireTarget, read_table: Callable[[str], str]) -> Map
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise MappingRefused([("the file", f"is no TOML: {error}; an expression or a text stands in quotes")]) from None
+        raise MappingRefused([("the file", f"is not valid TOML: {error}; put expressions and texts in quotes")]) from None
     except (RecursionError, ValueError):
         raise MappingRefused(
-            [("the file", "is no TOML: it is nested too deeply, or has a number of too many digits")]
+            [("the file", "is not valid TOML: it is nested too deeply, or has a number of too many digits")]
         ) from None
     return _Reader(document, target, read_table).file()
 
@@ -126,9 +126,9 @@ class _Reader:
         if not isinstance(mappings, list) or not mappings or not all(isinstance(each, dict) for each in mappings):
             is_table = isinstance(mappings, dict)
             what = (
-                "is written [[mapping]], in double brackets"
+                "must be written [[mapping]], with double brackets"
                 if is_table
-                else "is missing: a file has one [[mapping]] or more"
+                else "is missing: a file needs at least one [[mapping]]"
             )
             self._problem("mapping", what)
             mappings = []
@@ -147,12 +147,12 @@ class _Reader:
     def _unknown(self, place: str, table: Mapping[str, Any], known: Collection[str], noun: str) -> None:
         for name in table:
             if name not in known:
-                self._problem(_joined(place, name), f"is no {noun}{_close(name, known)}")
+                self._problem(_joined(place, name), f"is not a{'n' if noun[0] == 'i' else ''} {noun}{_close(name, known)}")
 
     def _table(self, place: str, given: Any) -> dict[str, Any]:
         if isinstance(given, dict):
             return given
-        self._problem(place, "is no table: write it as [" + re.sub(r"\[\d+\]", "", place) + "]")
+        self._problem(place, "is not a table: write it as [" + re.sub(r"\[\d+\]", "", place) + "]")
         return {}
 
     # ---- presets
@@ -163,7 +163,7 @@ class _Reader:
         if preset is None:
             return given
         if preset not in PRESETS:
-            self._problem(f"{place}.extends", f"is no preset{_close(str(preset), PRESETS)}")
+            self._problem(f"{place}.extends", f"is not a preset{_close(str(preset), PRESETS)}")
             return given
         packaged = _preset(preset)
         self._read_tables({name: table for name, table in packaged.get("tables", {}).items() if name not in self._tables})
@@ -195,12 +195,12 @@ class _Reader:
             self._problem(place, f"names a file that cannot be read ({type(error).__name__}): {file}")
             return {}
         except ValueError:
-            self._problem(place, f"names a file that is no text in UTF-8: {file}")
+            self._problem(place, f"names a file that is not UTF-8 text: {file}")
             return {}
         try:
             return self._rows(place, file, key, value, text)
         except csv.Error as error:
-            self._problem(place, f"names a file that is no CSV ({error}): {file}")
+            self._problem(place, f"names a file that is not CSV ({error}): {file}")
             return {}
 
     def _rows(self, place: str, file: str, key: str, value: str, text: str) -> dict[str, object]:
@@ -220,7 +220,7 @@ class _Reader:
                 wrong.append(f"has a row without {key} and {value}: line {rows.line_num} of {file}")
             elif any(row.get(None) or ()):
                 cells = f"line {rows.line_num} of {file}"
-                wrong.append(f"has a row with more cells than columns (a value with a comma stands in quotes): {cells}")
+                wrong.append(f"has a row with more cells than columns (put a value with a comma in quotes): {cells}")
             elif row[key] in table:
                 wrong.append(f"has a key twice: line {rows.line_num} of {file}")
             elif len(table) == _MOST_ROWS:
@@ -270,13 +270,15 @@ class _Reader:
         if given is not None and not (
             isinstance(names, list) and names and all(isinstance(each, str) and each.strip() for each in names)
         ):
-            self._problem(place, "takes a name or a list of names")
+            self._problem(place, "must be a name or a list of names")
             return None
         return None if given is None else frozenset(names)
 
     def _expression(self, place: str, given: Any, *, consent: bool = False, amount: bool = False) -> Expression | None:
         if not isinstance(given, str):
-            self._problem(place, "is no expression: it stands in quotes; a fixed value stands in [mapping.constants]")
+            self._problem(
+                place, "is not an expression: put an expression in quotes, and a fixed value in [mapping.constants]"
+            )
             return None
         try:
             expression = parse(given)
@@ -300,7 +302,9 @@ class _Reader:
         if known is None:
             for name in given:
                 if not _CUSTOM_NAME(name):
-                    self._problem(f"{place}.{part}.{name}", f"is no name of an {noun}: letters, digits and _ only")
+                    self._problem(
+                        f"{place}.{part}.{name}", f"is not a valid name of an {noun}: use letters, digits and _ only"
+                    )
         else:
             self._unknown(f"{place}.{part}", given, known, noun)
         inputs = []
@@ -321,9 +325,9 @@ class _Reader:
                 continue
             data_type = each.get("type", "STRING")
             if data_type not in ("STRING", "INTEGER", "TIMESTAMP"):
-                self._problem(f"{where}.type", "takes STRING, INTEGER or TIMESTAMP")
+                self._problem(f"{where}.type", "must be STRING, INTEGER or TIMESTAMP")
             if not _CUSTOM_NAME(name):
-                self._problem(where, "is no name of an attribute: letters, digits and _ only")
+                self._problem(where, "is not a valid name of an attribute: use letters, digits and _ only")
             if (expression := self._expression(f"{where}.value", each["value"])) is not None:
                 inputs.append(Input(f"customData.{name}", name, expression, must=False, data_type=str(data_type)))
         return tuple(inputs)
@@ -342,7 +346,7 @@ class _Reader:
     def _look_at_whole(self, place: str, route: Route, parts: Mapping[str, Mapping[str, Any]]) -> None:
         for name in parts["fields"]:
             if name in parts["constants"] and name in _CONSTANTS:
-                self._problem(f"{place}.fields.{name}", "stands in constants, too: give it once")
+                self._problem(f"{place}.fields.{name}", "is in constants, too: give it once")
         if not route.inherit:
             for name in _REQUIRED:
                 if name not in parts["fields"] and name not in parts["constants"]:
@@ -352,7 +356,8 @@ class _Reader:
         for each in route.fields:
             if each.name == "clientDedupeId" and "record_time" in functions_used(each.expression.tree):
                 self._problem(
-                    f"{place}.{each.place}", "uses record_time(), and a copy of a record has another: two orders of one"
+                    f"{place}.{each.place}",
+                    "uses record_time(), which differs from copy to copy of a record: one order would count as two",
                 )
 
 

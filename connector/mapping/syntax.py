@@ -52,13 +52,15 @@ def parse(text: str) -> Expression:
             warnings.simplefilter("error", PendingDeprecationWarning)
             return Expression(text, jmespath.compile(text).parsed)
     except PendingDeprecationWarning:
-        raise Unparsable(f"{text}  ← what stands between backquotes is no JSON; a text is written 'so'") from None
+        raise Unparsable(
+            f"{text}  ← the text between backquotes is not JSON; write a text in single quotes, such as 'PAID'"
+        ) from None
     except EmptyExpressionError:
         raise Unparsable("is empty") from None
     except (LexerError, ParseError) as error:
         at = error.lexer_position if isinstance(error, LexerError) else error.lex_position
         at = min(at, len(text))
-        hint = ": such a name stands in double quotes" if _ends_a_name(text, at) else ""
+        hint = ": put such a name in double quotes" if _ends_a_name(text, at) else ""
         raise Unparsable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1}){hint}") from None
     except RecursionError:
         raise Unparsable("is nested too deeply") from None
@@ -116,12 +118,12 @@ def problems(tree: Tree, tables: Collection[str], *, consent: bool = False, amou
         yield from _consent_problems(tree)
     if amount and "to_number" in functions_used(tree):
         yield (
-            "calls to_number(), which makes null of a text that is no number: the purchase would be sent without it; "
+            "calls to_number(), which turns a text that is not a number into null: the purchase would be sent without it; "
             "write number()"
         )
 
 
-_NO_EXPREF: Final = "has & in a place that takes none: it stands before an argument of map, sort_by, min_by and max_by"
+_NO_EXPREF: Final = "has & in a wrong place: it may only be before an argument of map, sort_by, min_by and max_by"
 _HAVE_A_LEFT: Final = {
     "subexpression",
     "index_expression",
@@ -137,7 +139,7 @@ def _call_problems(node: Tree, tables: Collection[str]) -> Iterator[str]:
     function = FUNCTIONS.get(name)
     if function is None:
         close = difflib.get_close_matches(name, FUNCTIONS, n=1)
-        yield f"calls {name}(), which is no function" + (f"; did you mean {close[0]}()?" if close else "")
+        yield f"calls {name}(), which is not a function" + (f"; did you mean {close[0]}()?" if close else "")
         return
     if wrong := function.arity_problem(len(arguments)):
         yield f"calls {name}() with {len(arguments)} arguments; it {wrong}"
@@ -159,19 +161,19 @@ _LITERALS: Final = {"lookup": 0, "time": 1, "header": 0}
 def _literal_problems(name: str, argument: Tree, tables: Collection[str]) -> Iterator[str]:
     if argument["type"] != "literal" or not isinstance(argument["value"], str):
         what = {"lookup": "the name of a table", "time": "its unit or format", "header": "the name of a header"}[name]
-        yield f"calls {name}() without {what} as a text, written 'so'"
+        yield f"calls {name}() without {what} as a text in single quotes"
     elif name == "lookup" and argument["value"] not in tables:
         close = difflib.get_close_matches(argument["value"], tables, n=1)
         hint = f"did you mean {close[0]}?" if close else "give it as [tables." + argument["value"] + "]"
-        yield f"looks up {argument['value']}, which is no table: {hint}"
+        yield f"looks up {argument['value']}, which is not a table: {hint}"
     elif name == "time" and (wrong := format_problem(argument["value"])):
         yield f"calls time(): {wrong}"
 
 
 _NO_CONSENT: Final = {
-    "or_expression": "has ||, which passes over false: a denial would become what stands behind it; write not_null(a, b)",
+    "or_expression": "has ||, which skips false: a denial would become the value after it; write not_null(a, b)",
     "and_expression": "has &&, to which the text DENIED is true: a denial could become a grant; write granted(a)",
-    "not_expression": "has !, and !null is true: who was never asked would have granted; write granted(a == `false`)",
+    "not_expression": "has !, and !null is true: whoever was never asked would have granted; write granted(a == `false`)",
 }
 
 
@@ -187,11 +189,11 @@ def _consent_problems(tree: Tree) -> Iterator[str]:
     if tree["type"] in _NO_CONSENT:
         yield _NO_CONSENT[tree["type"]]
     elif tree["type"] == "comparator" and tree["value"] == "ne":
-        yield "has !=, and null differs from everything: who was never asked would have granted; write it with =="
+        yield "has !=, and null differs from everything: whoever was never asked would have granted; write it with =="
     elif tree["type"] == "comparator" and tree["value"] == "eq" and not any(map(_is_value, tree["children"])):
         yield (
-            "has == without a literal, or with null: it is true of two nulls, and who was never asked would have granted; "
-            "compare with a value"
+            "has == without a literal, or with null: it is true of two nulls, and whoever was never asked would have "
+            "granted; compare with a value"
         )
     elif tree["type"] == "function_expression" and tree["value"] == "max":
         yield "calls max(), to which GRANTED is more than DENIED: a denial would become a grant; write min()"

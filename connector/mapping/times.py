@@ -58,7 +58,7 @@ def time_of(value: Any, unit: str | None = None) -> int | None:
         try:
             return int(DECIMALS.multiply(exact(value), Decimal(nanoseconds)) // 1_000_000)
         except (ArithmeticError, ValueError):
-            raise Wrong("got a number that is no time") from None
+            raise Wrong("got a number that is not a time") from None
     if value is None:
         return None
     raise Wrong(f"got {kind(value)}")
@@ -72,7 +72,7 @@ def _time_of_text(text: str, unit: str | None) -> int | None:
     try:
         read = datetime.fromisoformat(text) if unit is None else datetime.strptime(text, unit)  # noqa: DTZ007 - looked at below
     except (ValueError, OverflowError):
-        raise Wrong(f"got a text that is no time of {'ISO 8601' if unit is None else 'its format'}") from None
+        raise Wrong(f"got a text that is not a time of {'ISO 8601' if unit is None else 'its format'}") from None
     if read.tzinfo is None:
         if unit is None:
             raise Wrong("got a time without an offset from UTC")

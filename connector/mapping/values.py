@@ -100,5 +100,5 @@ def number_in(value: Any) -> Any:
     if not text:
         return None
     if not _NUMBER_TEXT(text):
-        raise Wrong("got a text that is no number")
+        raise Wrong("got a text that is not a number")
     return Decimal(text)

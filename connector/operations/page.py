@@ -28,7 +28,7 @@ _LONG = 64
 _STATES = {
     "right": ("good", "Right", "Events are read, sent and committed."),
     "held up": ("warn", "Held up", "It goes on by itself once the cause has passed."),
-    "not ready": ("bad", "Not ready", "This is what is missing or must be done:"),
+    "not ready": ("bad", "Not ready", "What is missing, or must be done:"),
     "hung": ("bad", "Hung", "The process must be restarted."),
 }
 

@@ -41,11 +41,11 @@ _TOO_LARGE = (
 )
 
 _DOUBTS = {
-    DoubtKind.REPEATED: "one dedupe key comes again and again. If it does not identify one event (a constant, a "
-    "customer's id), all events with it but one are dropped. Look at the records at these places, and fix the producer "
-    "or DEDUPE_KEY",
-    DoubtKind.DIFFERENT: "events with one dedupe key differ in more than their time, and only one of them is sent. Look "
-    "at the records at these places, and fix the producer or DEDUPE_KEY",
+    DoubtKind.REPEATED: "very many records have the same dedupe key. If it does not identify one event (a constant, a "
+    "customer's id), all events with it but one are dropped. Look at the records that `first` and `last` name, and fix "
+    "the producer or DEDUPE_KEY",
+    DoubtKind.DIFFERENT: "events with the same dedupe key differ in more than their time, and only one of them is sent. "
+    "Look at the records that `first` and `last` name, and fix the producer or DEDUPE_KEY",
 }
 
 
@@ -58,7 +58,7 @@ _NO_AUTHENTICATION = "_AUTHENTICATION"
 _LOGIN_REFUSED_SECONDS = 25.0
 """How long a refused login counts. The client connects again every 10 s at the latest."""
 _LOGIN_REFUSED = (
-    "the brokers refuse this client's login: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or what the tokens say. "
+    "the brokers refuse this client's login: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or the claims of the token. "
     "Files of user and password are read again every 10 s"
 )
 

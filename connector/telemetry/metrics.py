@@ -203,7 +203,7 @@ class Metrics:
         declined = self._codec.declined if self._codec is not None else {}
         yield _counters("connector_codec_declined", "Records that native code left to Python.", "reason", declined)
         filtered = self.mapper.filtered if self.mapper is not None else {}
-        yield _counters("connector_filtered", "Records that are no events by a mapping.", "mapping", filtered)
+        yield _counters("connector_filtered", "Records that a mapping file does not select.", "mapping", filtered)
 
     def _measured(self, pipeline: Pipeline) -> Iterable[Metric]:
         yield _gauge(

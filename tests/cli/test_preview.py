@@ -203,7 +203,7 @@ def test_json_lines_are_the_bytes_that_a_producer_writes(tmp_path: Path) -> None
     [
         (b'{"number": 1e39}', r"line 1: number is too large for a float$"),
         (b'{"number": 1%s}' % (b"0" * 400), r"line 1: number is too large for a float$"),
-        (b'{"number": 1}\n{"n\xfcmber": 1}', r"line 2: it is no JSON$"),
+        (b'{"number": 1}\n{"n\xfcmber": 1}', r"line 2: it is not JSON$"),
         (b'\xef\xbb\xbf\r\n{"number": null}', r"line 2: number is not a number$"),
     ],
 )
@@ -218,7 +218,7 @@ def test_numbers_and_bytes_that_do_not_fit_are_refused_by_their_line(tmp_path: P
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("{", "line 1: it is no JSON"),
+        ("{", "line 1: it is not JSON"),
         ("[]", "line 1: the line is not an object"),
         ('{"flag": true}', "line 1: number is missing"),
         ('{"flag": 1, "number": 1, "of": null}', "line 1: flag is not true or false"),
@@ -268,7 +268,7 @@ def test_records_are_shown_as_they_are_read_and_not_kept(
     assert run(monkeypatch, {}, "preview", "--file", str(file), "--schema", str(schema), "--json") == 2
     output = capsys.readouterr()
     assert [row["offset"] for row in rows(output.out)] == [0]
-    assert "line 2: it is no JSON" in output.err
+    assert "line 2: it is not JSON" in output.err
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_records_are_shown_as_they_are_read_and_not_kept(
         (("--file", "nowhere.avro"), "--file: nowhere.avro cannot be read: No such file or directory"),
         (("--file", __file__), "--schema: is needed for JSON lines (or AVRO_SCHEMA_FILE); a container file ends in .avro"),
         (("--file", "x.avro", "--expect", "nowhere"), "--expect: nowhere cannot be read: No such file or directory"),
-        (("--file", "x.avro", "--expect", __file__), "is not a file of JSON objects, a line each"),
+        (("--file", "x.avro", "--expect", __file__), "is not a file of JSON objects, one a line"),
         ((), "KAFKA_BOOTSTRAP_SERVERS is missing"),
     ],
 )
@@ -321,7 +321,7 @@ def test_a_file_that_is_no_container_is_refused(
     assert "is damaged" in capsys.readouterr().err
     file.write_bytes(b"no Avro")
     assert run(monkeypatch, ENVIRONMENT, "preview", "--file", str(file)) == 2
-    assert "is no container file of Avro" in capsys.readouterr().err
+    assert "is not a container file of Avro" in capsys.readouterr().err
 
 
 def test_lint_needs_no_network_and_says_what_run_would(
@@ -338,7 +338,7 @@ def test_lint_needs_no_network_and_says_what_run_would(
     assert "No error was found; mind the notes above." in output
     assert "are right" not in output
     assert run(monkeypatch, ENVIRONMENT, "lint") == 0
-    assert "held against no schema" in capsys.readouterr().out
+    assert "compared with no schema" in capsys.readouterr().out
     assert run(monkeypatch, {"AMAZON_REGION": "EU"}, "lint") == 0
     file = tmp_path / "mapping.toml"
     file.write_text(example("order")[0].replace('total.amount"', 'total.amout"').replace("customer.phone", "customer.tel"))
@@ -347,7 +347,7 @@ def test_lint_needs_no_network_and_says_what_run_would(
     file.write_text(example("order")[0].replace("unitsSold", "unitSold"))
     assert run(monkeypatch, {"MAPPING_FILE": str(file), "AMAZON_API": "ads-v3"}, "lint", "--schema", schema) == 2
     output = capsys.readouterr().err
-    assert "mapping[0].fields.unitSold  is no input; did you mean unitsSold?" in output
+    assert "mapping[0].fields.unitSold  is not an input; did you mean unitsSold?" in output
     assert "AMAZON_API must be ads-v1 or events-v1" in output
 
 

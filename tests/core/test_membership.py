@@ -150,6 +150,20 @@ def test_facts_that_cannot_be_written_hold_a_restore_back_no_longer_than_a_drain
     assert commands.Restore(PLACE, 2) in talk.wait(1.0)
 
 
+def test_facts_have_a_drain_s_time_from_an_answer_that_comes_late() -> None:
+    """DRAIN_TIMEOUT may be shorter than a request takes."""
+    talk = Conversation()
+    talk.start()
+    talk.poll(good(0))
+    talk.tell(inputs.Lost((1,)))
+    talk.tell(inputs.Assigned(PLACE, 2))
+    talk.wait(50.0)
+
+    assert commands.Restore not in kinds(talk.verdicts(b"[0]", DELIVERED))
+    assert commands.Restore(PLACE, 2) not in talk.wait(39.0)
+    assert commands.Restore(PLACE, 2) in talk.wait(1.0)
+
+
 def test_another_partition_s_requests_hold_nothing_back() -> None:
     talk = Conversation()
     talk.start()

@@ -357,8 +357,27 @@ def test_where_no_judged_record_vouches_for_somebody_elses_commit_its_own_epoch_
 
 
 @pytest.mark.parametrize("offset", [0, 5, 12])
-def test_going_back_is_an_operators_right(offset: int) -> None:
-    assert _restoration(MINE).in_doubt(_state(CommittedOffset(offset, 9, ""))) is None
+@pytest.mark.parametrize("epoch", [UNKNOWN_EPOCH, 3])
+def test_going_back_is_an_operators_right(offset: int, epoch: int) -> None:
+    assert _restoration(MINE).in_doubt(_state(CommittedOffset(offset, epoch, ""))) is None
+
+
+@pytest.mark.parametrize(
+    ("committed", "begun", "end"),
+    [
+        ((12, UNKNOWN_EPOCH), 12, 15),  # 15 was judged, and is gone
+        ((12, UNKNOWN_EPOCH), 17, 16),  # all to 16 was judged, and 16 is gone
+        ((12, 4), 12, 90),  # what is before the commit came after what was judged behind it
+    ],
+)
+def test_a_log_that_lost_judged_records_may_have_new_ones_anywhere_below_somebody_elses_commit(
+    committed: tuple[int, int], begun: int, end: int
+) -> None:
+    restoration = _opened(begun)
+    assert restoration.take(MINE, [(12, 4, Outcome.STALE, 3)], b"", []) is None
+    state = _state(CommittedOffset(*committed, ""), first=2, end=end)
+    assert restoration.in_doubt(state) == (2, committed[0])
+    assert "the record at offset 7 below it has no fact" in _refused(restoration.finish(state, WAIT, skipped=7)).message
 
 
 def test_starting_from_now_before_the_first_start_is_an_operators_right() -> None:
@@ -400,7 +419,7 @@ def test_records_below_the_first_fact_are_looked_at_where_the_ledger_says_that_w
     assert restoration.take(MINE, [(10, 1, Outcome.DEAD_LETTERED, 3)], b"", [], Written(1, NOW_MS)) is None
     assert restoration.in_doubt(_state(CommittedOffset(11, 9, ""))) == (0, 11)
     # Without that word, as an older version left it, the lowest fact must do: facts before it may have left the ledger.
-    assert _restoration(MINE, first=10).in_doubt(_state(CommittedOffset(11, 9, ""))) == (10, 11)
+    assert _restoration(MINE, first=10).in_doubt(_state(CommittedOffset(11, 3, ""))) == (10, 11)
 
 
 def test_the_latest_beginning_counts_also_where_it_went_back() -> None:

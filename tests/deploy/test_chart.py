@@ -377,7 +377,7 @@ def test_network_policy_opens_the_port_of_every_address(tmp_path: Path, changes:
         (
             "plain",
             {"secretFiles": {"AMAZON_ACCESS_TOKEN": {"secret": "amazon-ads", "key": "access-token"}}},
-            "secretFiles.AMAZON_ACCESS_TOKEN cannot stand beside",
+            "secretFiles.AMAZON_ACCESS_TOKEN is set together with",
         ),
         ("plain", {"settings": {"SCHEMA_REGISTRY_URL": ""}}, "settings.SCHEMA_REGISTRY_URL is missing"),
         ("plain", {"resources": {"memoryLimit": "256Mi"}}, "resources.requests.memory 384Mi is above the limit 256Mi"),

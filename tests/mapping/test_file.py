@@ -41,9 +41,9 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
         read_file(text)
     assert str(refused.value) == (
         "3 problems\n"
-        "  mapping[0].fields.unitsSolds  is no input; did you mean unitsSold?\n"
+        "  mapping[0].fields.unitsSolds  is not an input; did you mean unitsSold?\n"
         "  mapping[0].fields.value       total.amount +  ← cannot be read here (column 14)\n"
-        "  mapping[0].matchKeys.MAIL     is no match key of ads-v1; did you mean EMAIL?"
+        "  mapping[0].matchKeys.MAIL     is not a match key of ads-v1; did you mean EMAIL?"
     )
 
 
@@ -53,16 +53,16 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
         ("version = 1", "", "version", "is missing: write version = 1"),
         ("version = 1", "version = 2", "version", "is not 1"),
         ("version = 1", "version = 1\notherwise = 'drop'", "otherwise", "takes 'dead-letter' or 'ignore'"),
-        ("version = 1", "version = 1\nextra = 1", "extra", "is no directive: version, otherwise, mapping, tables"),
-        ("when =", "wen =", "mapping[0].wen", "is no directive; did you mean when?"),
-        ('record = "com.shop.orders.Order"', "record = 5", "mapping[0].record", "takes a name or a list of names"),
-        ('record = "com.shop.orders.Order"', "topic = []", "mapping[0].topic", "takes a name or a list of names"),
+        ("version = 1", "version = 1\nextra = 1", "extra", "is not a directive: version, otherwise, mapping, tables"),
+        ("when =", "wen =", "mapping[0].wen", "is not a directive; did you mean when?"),
+        ('record = "com.shop.orders.Order"', "record = 5", "mapping[0].record", "must be a name or a list of names"),
+        ('record = "com.shop.orders.Order"', "topic = []", "mapping[0].topic", "must be a name or a list of names"),
         ('record = "com.shop.orders.Order"', 'inherit = "yes"', "mapping[0].inherit", "takes true or false"),
         (
             'record = "com.shop.orders.Order"',
             'extends = "ga3"',
             "mapping[0].extends",
-            "is no preset; did you mean ga4?",
+            "is not a preset; did you mean ga4?",
         ),
         (
             'eventType = "OFF_AMAZON_PURCHASES"',
@@ -80,7 +80,7 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
             'name = "Order"',
             'name = "Order"\nvalue = 5',
             "mapping[0].fields.value",
-            "stands in constants, too: give it once",
+            "is in constants, too: give it once",
         ),
         (
             'name = "Order"\n',
@@ -92,19 +92,19 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
             'value = "total.amount"',
             "value = 5",
             "mapping[0].fields.value",
-            "is no expression: it stands in quotes; a fixed value stands in [mapping.constants]",
+            "is not an expression: put an expression in quotes, and a fixed value in [mapping.constants]",
         ),
         (
             "amznUserData =",
             "amznUser =",
             "mapping[0].consent.amznUser",
-            "is no signal of consent; did you mean amznUserData?",
+            "is not a signal of consent; did you mean amznUserData?",
         ),
         (
             "category =",
             '"a b" =',
             "mapping[0].customAttributes.a b",
-            "is no name of an attribute: letters, digits and _ only",
+            "is not a valid name of an attribute: use letters, digits and _ only",
         ),
         (
             "[tables.source]",
@@ -116,20 +116,20 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
             "[tables.source]",
             "[mapping.customData]\nitems = { value = 'orderId', type = 'INT' }\n[tables.source]",
             "mapping[0].customData.items.type",
-            "takes STRING, INTEGER or TIMESTAMP",
+            "must be STRING, INTEGER or TIMESTAMP",
         ),
         (
             "'source'",
             "'sources'",
             "mapping[0].fields.eventActionSource",
-            "looks up sources, which is no table: did you mean source?",
+            "looks up sources, which is not a table: did you mean source?",
         ),
         ('WEB = "WEBSITE"', "WEB = []", "tables.source.WEB", "is neither a text, a number, true nor false"),
         (
             'clientDedupeId = "orderId"',
             'clientDedupeId = "to_string(record_time())"',
             "mapping[0].fields.clientDedupeId",
-            "uses record_time(), and a copy of a record has another: two orders of one",
+            "uses record_time(), which differs from copy to copy of a record: one order would count as two",
         ),
     ],
 )
@@ -141,14 +141,14 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
 @pytest.mark.parametrize(
     ("expression", "what"),
     [
-        ("uper(orderId)", "calls uper(), which is no function; did you mean upper()?"),
-        ("frobnicate(orderId)", "calls frobnicate(), which is no function"),
+        ("uper(orderId)", "calls uper(), which is not a function; did you mean upper()?"),
+        ("frobnicate(orderId)", "calls frobnicate(), which is not a function"),
         ("upper()", "calls upper() with 0 arguments; it takes 1 argument"),
         ("time(placedAt, 's', 's')", "calls time() with 3 arguments; it takes 1 or 2 arguments"),
         ("not_null()", "calls not_null() with 0 arguments; it takes at least 1 argument"),
         ("key(orderId)", "calls key() with 1 arguments; it takes no arguments"),
         ("!a.b", "has ! before a path, which negates its first part alone: write !(a.b) for !a.b"),
-        ("time(placedAt, unit)", "calls time() without its unit or format as a text, written 'so'"),
+        ("time(placedAt, unit)", "calls time() without its unit or format as a text in single quotes"),
         (
             "time(placedAt, 'h')",
             "calls time(): its second argument is 'd', 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'",
@@ -167,23 +167,23 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
         (
             "to_number(amount)",
             (
-                "calls to_number(), which makes null of a text that is no number: the purchase would be sent without it; "
-                "write number()"
+                "calls to_number(), which turns a text that is not a number into null: the purchase would be sent without "
+                "it; write number()"
             ),
         ),
-        ("header(orderId)", "calls header() without the name of a header as a text, written 'so'"),
-        ("lookup(channel, orderId)", "calls lookup() without the name of a table as a text, written 'so'"),
-        ("lookup('shops', orderId)", "looks up shops, which is no table: give it as [tables.shops]"),
+        ("header(orderId)", "calls header() without the name of a header as a text in single quotes"),
+        ("lookup(channel, orderId)", "calls lookup() without the name of a table as a text in single quotes"),
+        ("lookup('shops', orderId)", "looks up shops, which is not a table: give it as [tables.shops]"),
         ("a[::0]", "has a slice with a step of 0"),
-        ("&a", "has & in a place that takes none: it stands before an argument of map, sort_by, min_by and max_by"),
+        ("&a", "has & in a wrong place: it may only be before an argument of map, sort_by, min_by and max_by"),
         ("sort_by(lines, price)", "calls sort_by() without & before its expression"),
-        ("upper(&a)", "has & in a place that takes none: it stands before an argument of map, sort_by, min_by and max_by"),
-        ("`PAID`", "`PAID`  ← what stands between backquotes is no JSON; a text is written 'so'"),
+        ("upper(&a)", "has & in a wrong place: it may only be before an argument of map, sort_by, min_by and max_by"),
+        ("`PAID`", "`PAID`  ← the text between backquotes is not JSON; write a text in single quotes, such as 'PAID'"),
         ("a b", "a b  ← cannot be read here (column 3)"),
         ("a = b", "a =  ← cannot be read here (column 3)"),
         ("a.", "a.  ← cannot be read here (column 3)"),
-        ("a.größe", "a.grö  ← cannot be read here (column 5): such a name stands in double quotes"),
-        ("a.x-y", "a.x-  ← cannot be read here (column 4): such a name stands in double quotes"),
+        ("a.größe", "a.grö  ← cannot be read here (column 5): put such a name in double quotes"),
+        ("a.x-y", "a.x-  ← cannot be read here (column 4): put such a name in double quotes"),
         ("", "is empty"),
         ("(" * 5_000 + "a", "is nested too deeply"),
         ("a" * 10_001, "is longer than 10000 characters"),
@@ -232,22 +232,22 @@ def test_a_filter_within_a_consent_may_say_anything() -> None:
 def test_what_is_no_toml_is_told_with_its_line(text: str) -> None:
     place, what = one(text)
     assert place == "the file"
-    assert what.startswith("is no TOML: ")
+    assert what.startswith("is not valid TOML: ")
 
 
 def test_an_expression_without_quotes_is_told_to_have_some() -> None:
-    assert one("when = paid && live")[1].endswith("an expression or a text stands in quotes")
+    assert one("when = paid && live")[1].endswith("put expressions and texts in quotes")
 
 
 @pytest.mark.parametrize(
     "text", ["version = 1", "version = 1\nmapping = []", "version = 1\nmapping = 3", "version = 1\nmapping = [1]"]
 )
 def test_a_file_needs_a_mapping(text: str) -> None:
-    assert one(text) == ("mapping", "is missing: a file has one [[mapping]] or more")
+    assert one(text) == ("mapping", "is missing: a file needs at least one [[mapping]]")
 
 
 def test_a_mapping_in_single_brackets_is_told_to_have_two() -> None:
-    assert one('version = 1\n[mapping]\nwhen = "a"\n') == ("mapping", "is written [[mapping]], in double brackets")
+    assert one('version = 1\n[mapping]\nwhen = "a"\n') == ("mapping", "must be written [[mapping]], with double brackets")
 
 
 def test_a_mapping_needs_a_match_key() -> None:
@@ -265,7 +265,7 @@ def test_a_mapping_needs_a_match_key() -> None:
         ("store,currency,currency\n17,EUR,CHF\n", "names currency, for which stores.csv has several columns"),
         (
             "city,store,currency\nBerlin, DE,17,EUR\n",
-            "has a row with more cells than columns (a value with a comma stands in quotes): line 2 of stores.csv",
+            "has a row with more cells than columns (put a value with a comma in quotes): line 2 of stores.csv",
         ),
     ],
 )
@@ -322,13 +322,13 @@ def test_a_condition_that_is_a_literal_is_told() -> None:
 @pytest.mark.parametrize("directive", ['record = ""', 'topic = [" "]'])
 def test_a_blank_name_is_told(directive: str) -> None:
     (_, what) = one(TILL.replace("[[mapping]]", f"[[mapping]]\n{directive}"))
-    assert what == "takes a name or a list of names"
+    assert what == "must be a name or a list of names"
 
 
 def test_a_preset_that_is_none_is_the_only_problem() -> None:
     assert one('version = 1\n[[mapping]]\nextends = "shopify"\n') == (
         "mapping[0].extends",
-        "is no preset: debezium, ga4, segment",
+        "is not a preset: debezium, ga4, segment",
     )
 
 

@@ -155,10 +155,10 @@ def test_what_may_work_is_no_problem(name: str, text: str) -> None:
         ),
         ("timestamp", "iso", "timestamp: iso is a text, where a whole number is needed: write time(iso)"),
         ("timestamp", "rate", "timestamp: rate is a number, where a whole number is needed: write time(rate)"),
-        ("timestamp", "day", "timestamp: day is a date, and no point in time: write time(day, 'd')"),
-        ("timestamp", "clock", "timestamp: clock is a time of day, and no point in time"),
-        ("timestamp", "time(clock)", "timestamp: clock is a time of day, and no point in time"),
-        ("timestamp", "time(clock, 's')", "timestamp: clock is a time of day, and no point in time"),
+        ("timestamp", "day", "timestamp: day is a date, which is not a point in time: write time(day, 'd')"),
+        ("timestamp", "clock", "timestamp: clock is a time of day, which is not a point in time"),
+        ("timestamp", "time(clock)", "timestamp: clock is a time of day, which is not a point in time"),
+        ("timestamp", "time(clock, 's')", "timestamp: clock is a time of day, which is not a point in time"),
         ("timestamp", "time(test)", "timestamp: test is a boolean, which time() does not take"),
         ("timestamp", "time(day)", "timestamp: day is a date, which comes in days: write time(day, 'd')"),
         ("timestamp", "time(at, 'us')", "timestamp: at is a timestamp, which comes in milliseconds: write time(at)"),
@@ -174,7 +174,7 @@ def test_what_never_works_is_wrong(name: str, text: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("when", "status == 'PAYED'", "mapping[0].when: 'PAYED' is no symbol of status: PLACED, PAID"),
+        ("when", "status == 'PAYED'", "mapping[0].when: 'PAYED' is not a symbol of status: PLACED, PAID"),
         ("timestamp", "wall", "timestamp: wall is a local timestamp, which names no zone: it is read as UTC"),
         ("timestamp", "time(wall)", "timestamp: wall is a local timestamp, which names no zone: it is read as UTC"),
         ("brand", "rate", "brand: rate is a number, where a text or a whole number is needed: write to_string(rate)"),

@@ -74,7 +74,7 @@ def test_problems_of_the_file_come_with_those_of_other_settings(tmp_path: Path) 
     found = problems(MAPPING_FILE=str(file), MAX_IN_FLIGHT="none")
     assert len(found) == 2
     assert found[1] == (
-        f"MAPPING_FILE {file}: 1 problem\n  mapping[0].fields.unitSold  is no input; did you mean unitsSold?"
+        f"MAPPING_FILE {file}: 1 problem\n  mapping[0].fields.unitSold  is not an input; did you mean unitsSold?"
     )
 
 

@@ -131,6 +131,8 @@ class Part:
     alone_too_large: set[Row] = field(default_factory=set)
     told: list[tuple[Row, Outcome]] = field(default_factory=list)
     """Fates that the connector learnt, and must write down."""
+    answered_at: float = 0.0
+    """The monotonic second of the last of these that an answer told."""
     forgotten: bool = False
     """Its process ended before all of that could be written down."""
     taken_away: bool = False
@@ -253,6 +255,9 @@ class Oracle(Observer):
         ours = commit is not None and commit.metadata.startswith(f"v1 {self._topic_id} ")
         if commit is not None and ours and (first > min(_named(commit), default=0) or _rests_on(commit) > end):
             self._harmed[partition] = cluster.loop.time() if cluster else 0.0
+        for part in self._current.values():
+            if part.partition == partition and not part.running:
+                self._know_the_ledger(part)  # its restore is under way, and may find no more than that
 
     def goes_on(self, accepted: frozenset[str]) -> None:
         """An operator goes on without what ledgers lost, or from the first record that there is."""
@@ -355,6 +360,7 @@ class Oracle(Observer):
                 if isinstance(answer, RequestFailed) and answer.failure is Failure.TOO_LARGE and len(sent) == 1:
                     part.alone_too_large.add(row)
             elif verdict.kind is VerdictKind.DELIVERED:
+                part.answered_at = now.monotonic
                 self.check(self._accepted[row] > 0, "I4: {} taken for delivered, and was never accepted", row)
                 self._told_delivered(part, row)
             elif verdict.kind is VerdictKind.REJECTED:
@@ -375,7 +381,7 @@ class Oracle(Observer):
         name = member.process.name
         match command:
             case commands.Restore(_, generation):
-                self._restoring(self._owned(name, generation, "restore"))
+                self._restoring(self._owned(name, generation, "restore"), now)
             case commands.Start(generation=generation, offset=offset, epoch=epoch):
                 self._started(self._owned(name, generation, "start"), offset, epoch)
             case commands.Pause(_, generation) | commands.Resume(_, generation):
@@ -417,8 +423,14 @@ class Oracle(Observer):
 
     # ---- the life of an assignment
 
-    def _restoring(self, part: Part) -> None:
-        """What is in the ledger now, the restore that begins must find."""
+    def _restoring(self, part: Part, now: Moment) -> None:
+        """What is in the ledger now, the restore that begins must find, and none that failed before it."""
+        for older in self._older(part):
+            told = [row for row, outcome in older.told if outcome is Outcome.DELIVERED and not self._has_fact(row, outcome)]
+            if told and older.end is End.LOST and not older.forgotten:
+                waited, most = now.monotonic - older.answered_at, self._policy.drain_seconds
+                self.check(waited >= most - _INSTANT, "I3: restored {:.1f} s after an answer about {}", waited, told)
+                older.end = End.TIMED_OUT
         part.restoring_since = self.cluster.loop.time() if self.cluster else 0.0
         if self.cluster is not None:
             place, ledger = TopicPartition(SOURCE, part.partition), TopicPartition(LEDGER, part.partition)
@@ -426,6 +438,12 @@ class Oracle(Observer):
             if commit is not None and self._is_whole(commit, ledger):
                 self._harmed.pop(part.partition, None)  # as far as a commit can tell
             part.commits, part.first = [self.cluster.committed.get(place)], self.cluster.bounds(place)[0]
+        self._know_the_ledger(part)
+
+    def _know_the_ledger(self, part: Part) -> None:
+        """Have an assignment know what is in the ledger now, and nothing else."""
+        part.resolved.clear()
+        part.known_keys.clear()
         for row, facts in self._facts.items():
             there = [outcome for at, outcome in facts if at != _LOST]
             if row.partition == part.partition and there:

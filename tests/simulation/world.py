@@ -259,8 +259,13 @@ class World:
                 self._cluster.commit(place, Commit(self._cluster.bounds(place)[0], -1, ""))
 
     def _accept_what_is_refused(self) -> None:
-        """An operator goes on without what the ledger lost: sets ``ACCEPT``, and restarts."""
+        """An operator does what the sentences say: sets offsets, or ``ACCEPT``, and restarts."""
         sentences = " ".join(sentence for member in self._members for sentence in status.needs_operator(member.pipeline))
+        for refused, offset in re.findall(r"committed offset (\d+) is not this connector's.*?--to-offset (\d+)", sentences):
+            for place, commit in self._cluster.committed.items():
+                if not commit.metadata and commit.next_offset == int(refused):
+                    self._tell(f"offset of {place} set to {offset}")
+                    self._cluster.commit(place, Commit(int(offset), -1, ""))
         found = frozenset(re.findall(r"ACCEPT=((?:ledger|destination)[\w-]+)|(OFFSET_OUT_OF_RANGE=earliest)", sentences))
         found = frozenset(accept or setting for accept, setting in found) - self._accepted
         if found:

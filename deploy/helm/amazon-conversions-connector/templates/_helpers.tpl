@@ -78,7 +78,7 @@ native part, in which a key takes up to 24 bytes while a table grows; without it
 {{- range list "AMAZON_CLIENT_SECRET" "AMAZON_REFRESH_TOKEN" }}
 {{- if not (has . $given) }}{{ fail (printf "secretFiles.%s is missing: name a Secret that holds it, or a fixed token in secretFiles.AMAZON_ACCESS_TOKEN" .) }}{{ end }}
 {{- end }}
-{{- else if or (has "AMAZON_CLIENT_SECRET" $given) (has "AMAZON_REFRESH_TOKEN" $given) }}{{ fail "secretFiles.AMAZON_ACCESS_TOKEN cannot stand beside AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN: keep the fixed token or the login" }}
+{{- else if or (has "AMAZON_CLIENT_SECRET" $given) (has "AMAZON_REFRESH_TOKEN" $given) }}{{ fail "secretFiles.AMAZON_ACCESS_TOKEN is set together with AMAZON_CLIENT_SECRET and AMAZON_REFRESH_TOKEN: keep the fixed token or the login" }}
 {{- end }}
 {{- $glue := eq (lower ($values.settings.SCHEMA_REGISTRY_TYPE | default "")) "glue" }}
 {{- if not (or $glue (has "SCHEMA_REGISTRY_URL" $given) (has "AVRO_SCHEMA_FILE" $given) (has "AVRO_SCHEMA_DIR" $given)) }}{{ fail "settings.SCHEMA_REGISTRY_URL is missing: set it, SCHEMA_REGISTRY_TYPE: glue, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR" }}{{ end }}
