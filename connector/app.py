@@ -27,6 +27,7 @@ from connector.assembly import (
     read_settings,
     sink_for,
 )
+from connector.avro.decoding import EventDecoder
 from connector.build import build
 from connector.codec import BatchCodec
 from connector.config import Settings
@@ -63,8 +64,8 @@ _SCHEMAS_SHOWN = 10
 _TOPIC_AGAIN_SECONDS = 2.0
 """Pause between two looks for the brokers and the source topics."""
 _TOPIC_LOOKS = 30
-"""A source topic that so many looks in a row, a minute's, have not found needs an operator. One
-that is made together with the connector is there by then."""
+"""Looks in a row, a minute in all, after which a missing source topic needs an operator. A topic
+that is created together with the connector exists by then."""
 _LOGINS_SECONDS = 10.0
 """Pause between two looks at the files of users and passwords."""
 _LAST_SECONDS = 5.0
@@ -110,7 +111,7 @@ class Connector:
             self._runtime.post(inputs.ShutdownRequested())
 
     def _ended_early(self, task: asyncio.Task[None]) -> None:
-        """End the connector if its logins are not looked at any more: a start reads them anew."""
+        """End the connector if reading the login files has failed; a restart reads them anew."""
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self._failed(error)
 
@@ -135,21 +136,21 @@ class Connector:
             raise SettingsError([f"LISTEN_PORT: {where} cannot be listened on: {error.strerror}"]) from error
         self.telemetry.listening(listen.host, self.operations.port)
         sink = sink_for(settings, self.contract)
-        besides = [asyncio.create_task(self._look_at_logins()), asyncio.create_task(self._sample())]
-        besides[0].add_done_callback(self._ended_early)
+        background = [asyncio.create_task(self._look_at_logins()), asyncio.create_task(self._sample())]
+        background[0].add_done_callback(self._ended_early)
         try:
             cluster_id = await self._until_there()
             verdict = await self._run_pipeline(cluster_id, sink) if cluster_id is not None else None
             self.telemetry.stopped(verdict)
             return verdict
         finally:
-            for task in besides:
+            for task in background:
                 task.cancel()
             await sink.close()
             await self.operations.stop()
 
     async def _look_at_logins(self) -> None:
-        """Read user and password again from their files, every now and then."""
+        """Read users and passwords again from their files, every `_LOGINS_SECONDS`."""
         registry = self._settings.registry
         logins = {"kafka": self._settings.kafka.login, "registry": None if registry is None else registry.login}
         while True:
@@ -228,32 +229,22 @@ class Connector:
         poll = poll_policy(settings, session_seconds)
         self.pipeline = pipeline = Pipeline(pipeline_policy(settings, self.contract, poll, session_seconds))
         decoder, mapper = decoder_for(settings, telemetry.schema_lacks)
-        fields, most, make = settings.dedupe.key_fields, settings.batch.max_bytes, self._codec.make
-        batches = None if make is None else BatchCodec(make, decoder, self.contract, fields)
+        make = self._codec.make
+        batches = None if make is None else BatchCodec(make, decoder, self.contract, settings.dedupe.key_fields)
         telemetry.watch(pipeline, self.contract, mapper, partial(decoder.seen, _SCHEMAS_SHOWN), batches)
-        unforeseen, distrust = telemetry.record_unforeseen, telemetry.codec_distrusted
-        intake = Intake(decoder, self.contract, fields, unforeseen, most, batches, distrust)
         logger = logging.getLogger("librdkafka")
         reported = clients.producer_properties(settings.kafka, telemetry.client_error, logger)
         # Clients are made off the loop, because they may have to wait for a token.
         made = partial(ConfirmingProducer, reported, last_seconds=_LAST_SECONDS, failed=self._failed)
         with await asyncio.to_thread(made) as producer:
-            ledger = KafkaLedger(
-                ledger_policy(settings),
-                self._topics,
-                self._own_topics,
-                producer,
-                clients.reader_properties(settings.kafka, telemetry.client_error, logger),
-                settings.ledger.topic_for,
-                append_time=not self._simulated,
-            )
+            ledger = self._ledger(producer, logger)
             letters = DeadLetters(producer, settings.kafka.group_id, settings.dead_letters.topic_for)
             self._runtime = runtime = Runtime(pipeline, sink, ledger, letters, telemetry, HostClock(), random.random)
             source = await asyncio.to_thread(
                 SourceConsumer,
                 clients.consumer_properties(settings.kafka, telemetry.client_error, logger, _QUEUE_BYTES),
                 poll,
-                intake,
+                self._intake(decoder, batches),
                 cluster_id,
                 runtime.post,
                 telemetry,
@@ -262,23 +253,49 @@ class Connector:
                 return None
             settle_garbage()
             monitor = ClusterMonitor(self._topics, monitor_policy(settings), source, runtime.post, telemetry)
-            self._vitals = Vitals(
-                partial(status.paused, pipeline),
-                partial(status.needs_operator, pipeline),
-                telemetry.restores,
-                source,
-                monitor,
-                telemetry,
-                group=settings.kafka.group_id,
-                drain_seconds=settings.drain_timeout_seconds,
-                session_seconds=session_seconds,
-            )
+            self._vitals = self._vitals_of(pipeline, source, monitor)
             with monitor:
                 return await runtime.run(source)
 
+    def _intake(self, decoder: EventDecoder, batches: BatchCodec | None) -> Intake:
+        return Intake(
+            decoder,
+            self.contract,
+            self._settings.dedupe.key_fields,
+            self.telemetry.record_unforeseen,
+            self._settings.batch.max_bytes,
+            batches,
+            self.telemetry.codec_distrusted,
+        )
+
+    def _ledger(self, producer: ConfirmingProducer, logger: logging.Logger) -> KafkaLedger:
+        settings = self._settings
+        return KafkaLedger(
+            ledger_policy(settings),
+            self._topics,
+            self._own_topics,
+            producer,
+            clients.reader_properties(settings.kafka, self.telemetry.client_error, logger),
+            settings.ledger.topic_for,
+            append_time=not self._simulated,
+        )
+
+    def _vitals_of(self, pipeline: Pipeline, source: SourceConsumer, monitor: ClusterMonitor) -> Vitals:
+        return Vitals(
+            partial(status.paused, pipeline),
+            partial(status.needs_operator, pipeline),
+            self.telemetry.restores,
+            source,
+            monitor,
+            self.telemetry,
+            group=self._settings.kafka.group_id,
+            drain_seconds=self._settings.drain_timeout_seconds,
+            session_seconds=self._session_seconds,
+        )
+
 
 def settle_garbage() -> None:
-    """Exempt what lives for ever from garbage collection (docs/limits.md#garbage-collection)."""
+    """Exempt long-lived objects from garbage collection (docs/limits.md#garbage-collection)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

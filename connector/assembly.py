@@ -124,7 +124,9 @@ def _read_mapping(settings: Settings) -> MappingFile | None:
 def decoder_for(
     settings: Settings, note: Callable[[str], None], plain: WriterSchemas | None = None
 ) -> tuple[EventDecoder, Mapper | None]:
-    """Return what decodes records, and what maps them for it; ``note`` is told what schemas lack.
+    """Return the decoder of records, and its mapper if there is a mapping file.
+
+    ``note`` is called with a text for each part of the mapping file that a schema lacks.
 
     ``plain`` has the schema of values that come from elsewhere than the topic, as plain Avro.
     """

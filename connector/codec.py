@@ -1,13 +1,13 @@
-"""The straight line: native code turns whole polls into payloads where no rule objects.
+"""The fast path: native code turns plain records into payloads, and declines the others.
 
     values ──locate──▶ by schema ──native codec──▶ payload, time and dedupe key; or declined
 
-The law: the codec *declines a record, or makes what `connector.intake` makes in Python, byte for
-byte*. Python stays the specification. It alone reads what is declined, so flaws and adjustments
-come from it alone. `Intake` compares a sample of what was accepted.
+The law: *the codec declines a record, or makes what `connector.intake` makes in Python, byte for
+byte*. Python stays the specification. It alone reads what is declined, so every flaw and every
+adjustment comes from Python. `Intake` compares a sample of what was accepted.
 
 A codec is made for each writer's schema, once Python has read a record of it. With a mapping file
-it evaluates the file's expressions, as far as `connector.mapping.straight` can tell them.
+the codec evaluates those expressions that `mapping.native_terms` can translate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from connector.amazon.contract import Contract
-from connector.amazon.straight import StraightLine
+from connector.amazon.event_template import EventTemplate
 from connector.avro.decoding import EventDecoder
 from connector.avro.layout import PARTS, Layout, Part, Remembered
 from connector.core.dedupe import packed
@@ -42,12 +42,13 @@ class NativeCodec(Protocol):
     def read(
         self, values: Sequence[bytes], start: int, asked: Sequence[Sequence[object]] = (), /
     ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int], list[int]]:
-        """Return payload, time and dedupe key of each value whose event begins at ``start``.
+        """Return payloads, times, dedupe keys, places for ids, and indices of ignored values.
 
-        All are None of a value that is declined. The dict has the place for the id in each payload
-        that lacks it. The last list has the indices of values that the mapping file ignores.
+        The event of each value begins at byte ``start``. The first three lists have an entry for
+        each value: None where it is declined. The dict has the place for the id in each payload
+        that lacks it. The mapping file ignores the values of the last list.
 
-        ``asked`` has, of each value, what its mapping asks the record of Kafka.
+        ``asked`` has the answers of each value's Kafka record to the calls of `Layout.asks`.
         """
 
     def take_declined(self) -> list[tuple[str, int]]:
@@ -55,9 +56,9 @@ class NativeCodec(Protocol):
 
 
 class BatchCodec:
-    """Reads the records of a poll by their schemas. For one thread.
+    """Reads the records of a poll, each by the codec of its schema. For one thread.
 
-    ``make`` makes the codec of a schema.
+    ``make`` makes the codec of a schema, from the terms that ``native/src/codec.rs`` describes.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class BatchCodec:
     ) -> None:
         self._make = make
         self._decoder = decoder
-        self._line = StraightLine(contract)
+        self._template = EventTemplate(contract)
         self._key_fields = tuple(key_fields)
         self._codecs: dict[bytes, tuple[NativeCodec, Layout] | None] = {}
         self.declined: Counter[str] = Counter()
@@ -102,7 +103,7 @@ class BatchCodec:
         self._decoder.count_filtered(label)
 
     def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:
-        """Return where the events are, by the name of their schema and the place in their bytes."""
+        """Return the values by the name of their schema and the byte at which the event begins."""
         groups: dict[tuple[bytes, int], _Group] = {}
         for at, (record, value) in enumerate(zip(records, values, strict=True)):
             if value is None or len(value) > _MOST_BYTES or self._decoder.is_compressed(value):
@@ -133,8 +134,8 @@ class BatchCodec:
         parts = [PARTS.get(name, Part.ABSENT) for name in self._key_fields]
         if not set(parts) <= _KEY_PARTS:
             return None
-        line = self._line
-        pieces = [(lead, PARTS[name], trail) for lead, name, trail in line.pieces]
+        template = self._template
+        pieces = [(lead, PARTS[name], trail) for lead, name, trail in template.pieces]
         known = {part for _, part, _ in pieces} | {0, Part.CUSTOM_DATA}
         mapping = None if layout.routes is None else _mapping(layout, known)
         if mapping is not None and not mapping["filters"] and not any(inputs for _, inputs in mapping["routes"]):
@@ -144,21 +145,21 @@ class BatchCodec:
             "mapping": mapping,
             "units_per_millisecond": layout.units_per_millisecond,
             "pieces": pieces,
-            "tail": line.tail,
-            "match_key": line.match_key,
-            "attribute": line.attribute,
-            "most_match_keys": line.most_match_keys,
-            "most_attributes": line.most_attributes,
-            "any_attribute_text": line.any_attribute_text,
-            "consent_is_required": line.consent_is_required,
-            "consent_is_a_pair": line.consent_is_a_pair,
-            "local": line.local_networks,
+            "tail": template.tail,
+            "match_key": template.match_key,
+            "attribute": template.attribute,
+            "most_match_keys": template.most_match_keys,
+            "most_attributes": template.most_attributes,
+            "any_attribute_text": template.any_attribute_text,
+            "consent_is_required": template.consent_is_required,
+            "consent_is_a_pair": template.consent_is_a_pair,
+            "local": template.local_networks,
             "disguised": set(DISGUISED),
             "key_parts": parts,
             "id_parts": [] if parts == [Part.ID] else [PARTS[name] for name in sorted(self._key_fields)],
             "most_bytes": _MOST_BYTES,
-            "fill": _Filled(self._line, layout, self._key_fields),
-            "hash": line.hashes,
+            "fill": _FieldRules(self._template, layout, self._key_fields),
+            "hash": template.hashes,
         }
         try:
             return self._make(terms)
@@ -167,7 +168,7 @@ class BatchCodec:
 
 
 def _asked(layout: Layout, record: Record) -> Sequence[object]:
-    """Return what a record answers to its mapping; nothing if it has no answer to something."""
+    """Return the answers of a Kafka record to its mapping's calls; none if one of them fails."""
     try:
         return [ask(None, record) for ask in layout.asks]
     except Exception:  # noqa: BLE001 - Python meets it again, and says what it is
@@ -175,7 +176,7 @@ def _asked(layout: Layout, record: Record) -> Sequence[object]:
 
 
 def _mapping(layout: Layout, known: AbstractSet[int]) -> dict[str, Any]:
-    """Return the mappings, without inputs where the contract has no place for one of them."""
+    """Return the mappings. One with an input that the contract has no place for goes to Python."""
     routes = [
         (when, inputs if inputs is not None and {part for part, _ in inputs["parts"]} <= known else None)
         for when, inputs in layout.routes or ()
@@ -185,29 +186,29 @@ def _mapping(layout: Layout, known: AbstractSet[int]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Group:
-    """Values of one schema, and which of the records they are of."""
+    """Values of one schema, and the positions of their records in the poll."""
 
     positions: list[int] = field(default_factory=list)
     values: list[bytes] = field(default_factory=list)
 
 
 _KEY_PARTS: Final = {Part.ID, Part.NAME, Part.EVENT_TYPE, Part.SOURCE, Part.COUNTRY, Part.CURRENCY}
-"""Parts of an event that may be in the key of one that the codec reads."""
+"""Parts that a dedupe key may be made of if the codec is to read the event."""
 
 
-class _Filled:
-    """Says what the rules make of the bytes of a field."""
+class _FieldRules:
+    """What the field rules make of the bytes of one field; called by the codec, which remembers."""
 
-    def __init__(self, line: StraightLine, layout: Layout, key_fields: Sequence[str]) -> None:
-        self._line = line
+    def __init__(self, template: EventTemplate, layout: Layout, key_fields: Sequence[str]) -> None:
+        self._template = template
         self._layout = layout
         self._names = {part: name for name, part in PARTS.items()}
         self._key_fields = frozenset(key_fields)
 
     def __call__(self, memo: int, value: bytes) -> tuple[bytes, int, bytes | None] | None:
-        """Return JSON, kind and part of the key.
+        """Return the JSON of the field, its kind, and its part of the dedupe key.
 
-        None if the rules have something to say about it.
+        Return None if the value breaks a rule or is adjusted: then Python reads the record.
         """
         part = memo + 1
         try:
@@ -215,11 +216,11 @@ class _Filled:
         except Exception:  # noqa: BLE001 - what cannot be read is left to Python
             return None
         if part in (Remembered.KEY_TYPE, Remembered.DATA_TYPE):
-            of = self._line.match_key_type if part == Remembered.KEY_TYPE else self._line.data_type
+            of = self._template.match_key_type if part == Remembered.KEY_TYPE else self._template.data_type
             made = of(given)
             return None if made is None else (*made, None)
         name = self._names[part]
-        made = self._line.made(name, given)
+        made = self._template.made(name, given)
         if made is None:
             return None
         known = identity(name, given) if name in self._key_fields else None

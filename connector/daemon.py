@@ -1,8 +1,8 @@
-"""Calls that nothing can interrupt, each in a thread of its own.
+"""Runs calls that nothing can interrupt, each in a daemon thread.
 
-A call of C that hangs, as a look-up of a name does while the name servers are silent, ends when it
-likes. Whoever asked waits for as long as it wants, and leaves the thread behind. Such a thread does
-not keep the process alive, unlike those of an executor.
+A look-up of a name hangs in C while the name servers are silent, and so does a read of a file on a
+mount that hangs. The caller waits for as long as it wants, then leaves the thread behind. Unlike an
+executor's threads, it does not keep the process alive.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def in_daemon(call: Callable[[], T], name: str) -> Future[T]:
-    """Begin a call in a daemon thread; return its outcome to come, which cannot be cancelled."""
+    """Start a call in a daemon thread; return the future of its outcome. It cannot be cancelled."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()
 

@@ -33,7 +33,7 @@ times its size in memory, and so long that the group would consider the process 
 limits what a compressed batch contains. The same limit holds for headers. Larger headers are not
 kept in memory while the event is on its way, and a dead letter of it lacks them."""
 _COMPARED = 10_000
-"""One in so many records that native code accepted is read in Python too."""
+"""Of this many records that native code accepted, one is read in Python too, and compared."""
 
 
 class Origin:

@@ -16,8 +16,10 @@ from enum import Enum, IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 __all__ = [
+    "DEDUPE_INPUTS",
     "DELIVERED",
     "NO_VERDICT",
+    "SINGLE_INPUTS",
     "UNKNOWN_EPOCH",
     "Answer",
     "Facts",
@@ -42,6 +44,32 @@ __all__ = [
 UNKNOWN_EPOCH = -1
 """Leader epoch of a record whose broker did not report one. It equals only itself
 (docs/how-it-works.md#a-fact-names-its-record)."""
+
+DEDUPE_INPUTS = (
+    "name",
+    "eventType",
+    "eventActionSource",
+    "clientDedupeId",
+    "timestamp",
+    "value",
+    "currencyCode",
+    "unitsSold",
+    "countryCode",
+)
+"""Inputs of an event that the dedupe key may be made of: they can identify the event."""
+
+SINGLE_INPUTS = (
+    *DEDUPE_INPUTS,
+    "dataProcessingOptions",
+    "dataSetName",
+    "userAgent",
+    "arefMeasurementTokens",
+    "amazonAdEventKey",
+    "partner",
+)
+"""Inputs that are one value each, by the names of their fields in
+``schemas/conversion_event.avsc``. The others are match keys, consent, custom attributes and custom
+data."""
 
 
 class TopicPartition(NamedTuple):

@@ -1,7 +1,7 @@
-"""Finds the native parts, which are a crate of its own (docs/development.md#the-native-part).
+"""Finds the native parts, a crate of Rust, or their equals in Python.
 
-Each has its equal in Python, with the same answers. So it is never wrong to run without them, only
-slower and larger.
+Both give the same answers (docs/development.md#the-native-part), so it is never wrong to run
+without the crate. It only costs time and memory.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from connector.errors import SettingsError
 __all__ = ["INTERFACE", "Codec", "codec_for"]
 
 INTERFACE: Final = 3
-"""Number that the crate must have: it changes whenever what this package uses of it does."""
+"""Version of the crate's interface; the crate must have the same. Raise both with each change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """What does the work for which Python is slow."""
+    """The implementation that reads plain records and keeps the dedupe window."""
 
     name: str
-    """native or python."""
+    """Either ``native`` or ``python``."""
     message: str
     """One line for the log and for `connector check`."""
     seen: Callable[[], Seen]
@@ -35,7 +35,7 @@ class Codec:
 
     @property
     def is_second_best(self) -> bool:
-        """Whether there would be something faster, that nobody has switched off."""
+        """Whether native code is missing although the settings do not switch it off."""
         return self.name == "python" and self.message != _SWITCHED_OFF
 
 
@@ -48,10 +48,10 @@ _SLOWER = (
 
 
 def codec_for(asked: str) -> Codec:
-    """Return the native parts if ``CODEC`` allows them and they are there, else those in Python.
+    """Return the native parts if ``CODEC`` allows them and they are installed; else Python's.
 
     Raises:
-        SettingsError: ``CODEC`` is native, and they are not there.
+        SettingsError: ``CODEC`` is native, and they are not installed.
     """
     if asked == "python":
         return Codec("python", _SWITCHED_OFF, SeenKeys)

@@ -11,9 +11,10 @@ import pytest
 
 from connector.amazon.rules import WithoutConsent
 from connector.amazon.tokens import Credentials, FixedToken
-from connector.config import DEDUPE_FIELDS, SETTINGS, Setting, Settings
+from connector.config import SETTINGS, Setting, Settings
 from connector.errors import SettingsError
 from connector.kafka import properties
+from connector.model import SINGLE_INPUTS
 
 _CHECKOUT = Path(__file__).parents[1]
 
@@ -524,10 +525,11 @@ def test_values_are_shown_in_the_order_of_the_table() -> None:
     assert rows == [name for name in order if name in rows]
 
 
-def test_fields_of_the_dedupe_key_are_inputs_of_the_schema() -> None:
+def test_single_inputs_are_those_of_the_schema() -> None:
     schema = orjson.loads((_CHECKOUT / "schemas" / "conversion_event.avsc").read_bytes())
 
-    assert set(DEDUPE_FIELDS) <= {field["name"] for field in schema["fields"]}
+    several = {"matchKeys", "consent", "customAttributes", "customData"}
+    assert set(SINGLE_INPUTS) == {field["name"] for field in schema["fields"]} - several
 
 
 @pytest.mark.parametrize(

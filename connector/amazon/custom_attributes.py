@@ -33,8 +33,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 """OAS CreateCustomData.name; SEG-FIRST says the same of events/v1."""
 
 _MOST_READ: Final = 1_000
-"""Attributes that are read, of which 13 are sent: far more than anybody means, and a bound on the
-time that one record takes."""
+"""Attributes of an event that are read; 13 are sent. Far above any real event, the limit bounds
+the time that one record takes."""
 
 
 def custom_attributes(typed: object, untyped: object, limits: CustomLimits, found: Findings) -> list[tuple[str, str, str]]:

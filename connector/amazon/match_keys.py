@@ -39,8 +39,8 @@ _RAW: Final = frozenset({"MAID", "RAMP_ID", "MATCH_ID", "REAL_ID", "MERKLE_ID", 
 _NAMES: Final = frozenset({"FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE"})
 
 _MOST_LOOKED_AT: Final = 100
-"""Most keys of an event that are read; at most 15 are sent. Far more than anybody means, and a
-bound on the time that one record takes."""
+"""Keys of an event that are read; at most 15 are sent. Far above any real event, the limit bounds
+the time that one record takes."""
 
 _HASH: Final = re.compile(r"(?=[^1-9]*[1-9])[0-9A-Fa-f]{64}").fullmatch
 """SHA-256 in any case (SEG-HASH). Without a digit but zero it would need a closer look."""

@@ -358,8 +358,8 @@ def _limited_data_use(given: object, found: Findings) -> bool:
 
 
 _MOST_OPTIONS: Final = 1_000
-"""Options that are read: far more than anybody means, and a bound on the time that one record
-takes."""
+"""Options of an event that are read. Far above any real event, the limit bounds the time that one
+record takes."""
 
 
 def _traffic(inputs: Mapping[str, object], taken: bool, found: Findings) -> dict[str, str]:
@@ -414,8 +414,8 @@ def _measurement_tokens(text: str) -> str:
 
 
 _LONGEST_TOKENS: Final = 16_384
-"""Characters of the longest text that is read, more than 600 pairs. Nobody clicks so often, and it
-bounds the time that one record takes."""
+"""Maximum length in characters of a text that is read: more than 600 pairs, which is more than
+anybody clicks. Bounds the time that one record takes."""
 _TOKEN_PAIR: Final = re.compile(r"[A-Za-z0-9]{10}\.[0-9]{13}").fullmatch
 
 _TRAFFIC: Final[Mapping[str, tuple[Callable[[str], str], Adjustment]]] = {

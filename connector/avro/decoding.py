@@ -150,7 +150,7 @@ class EventDecoder:
         return self._locate(record, value)
 
     def is_compressed(self, value: bytes) -> bool:
-        """Return whether it takes more than a look at a value to find its event."""
+        """Return whether a value's event is compressed, so that its bytes are not in the value."""
         return self._framing is Framing.GLUE and value[1:2] != b"\x00"
 
     def is_known(self, name: bytes) -> bool:
@@ -158,19 +158,16 @@ class EventDecoder:
         return name in self._plans
 
     def layout(self, name: bytes) -> Layout | None:
-        """Return how the values of a known schema are laid out.
-
-        Return None if they need more than a look at each field.
-        """
+        """Return the layout of a known schema; None if the native codec cannot read its values."""
         plan = self._plans.get(name)
         if plan is None or isinstance(plan, str):
             return None
         if not plan.mapped:
             return layout_of(plan.writer, plan.convert, self._inputs)
         mapped = plan.mapped[0]
-        if plan.is_union or mapped is None or (straight := mapped.straight()) is None:
+        if plan.is_union or mapped is None or (mappings := mapped.native_mappings()) is None:
             return None
-        return mapped_layout(plan.writer, plan.writer.resolved(plan.writer.event), straight)
+        return mapped_layout(plan.writer, plan.writer.resolved(plan.writer.event), mappings)
 
     def count_filtered(self, label: str) -> None:
         """Count a record that the mapping file ignores, and that `decode` has not seen."""
@@ -242,7 +239,7 @@ class _Plan:
 
     writer: WriterSchema
     convert: Conversion | None
-    """What the decoded dict needs; None if it is the event as it is."""
+    """Turns a decoded dict into the event; None if the dict is the event already."""
     names: tuple[str, ...]
     """The record name of each branch of the writer's union, or of its only type; empty for a type
     that is not a record."""

@@ -56,7 +56,7 @@ def container(path: Path) -> tuple[Json, Iterator[bytes]]:
 
 
 def _values(path: Path, writer: WriterSchema) -> Iterator[bytes]:
-    """Yield the values of a container file, of which one block at a time is in memory."""
+    """Yield the values of a container file. One block at a time is in memory."""
     try:
         with path.open("rb") as content:
             for block in block_reader(content):

@@ -4,7 +4,7 @@ For each input the first of these rules that finds a field decides:
 
 1. A writer's field with our name.
 2. A writer's field with a name that our schema gives as an alias.
-3. A writer's field of which an alias is one of these names.
+3. A writer's field that has one of these names as an alias.
 
 Names are case-sensitive. Record names, namespaces and field order mean nothing.
 """

@@ -1,7 +1,7 @@
-"""How the values of one writer's schema are laid out, for the native codec.
+"""Describes the values of one writer's schema to the native codec.
 
-A layout says of each field of a record what part of an event it is. It is made only for a schema
-that the codec can read by a look at each field in turn; `connector.avro.decoding` reads the others.
+A layout says which part of an event each field of a record is. It exists only for a schema that the
+codec can read field by field; `connector.avro.decoding` reads the values of the others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastavro import parse_schema, schemaless_reader
 from connector.avro.inputs import Target, branches_of, fields_by_input
 from connector.avro.logical import Conversion, decimal_scale, is_binary_uuid, time_units
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
-from connector.mapping.straight import Straight, StraightInputs
+from connector.mapping.native_terms import NativeInputs, NativeMappings
 
 __all__ = ["PARTS", "Layout", "Part", "Remembered", "layout_of", "mapped_layout"]
 
@@ -30,7 +30,7 @@ class Part:
 
 
 class Remembered:
-    """Numbers of the types that match keys and custom data have, which are remembered too."""
+    """Numbers of two more texts that the codec remembers: types of match keys and custom data."""
 
     KEY_TYPE, DATA_TYPE = Part.OPTIONS + 1, Part.OPTIONS + 2
 
@@ -55,7 +55,7 @@ PARTS: Final[Mapping[str, int]] = {
     "amazonAdEventKey": Part.AD_EVENT_KEY,
     "partner": Part.PARTNER,
 }
-"""The inputs by their names. A record with another one is left to Python."""
+"""Inputs by their names. A record with any other input is left to Python."""
 
 _WITHIN: Final[Mapping[str, Mapping[str, int]]] = {
     "matchKeys": {"type": 1, "value": 2},
@@ -63,17 +63,17 @@ _WITHIN: Final[Mapping[str, Mapping[str, int]]] = {
     "consent": {"ipAddress": 1, "amznAdStorage": 2, "amznUserData": 3, "tcf": 4, "gpp": 5},
 }
 _READ_BESIDES: Final[Mapping[str, Collection[str]]] = {"matchKeys": {"values"}, "consent": {"geo", "amazonConsent"}}
-"""Fields that are no inputs of ours, and that the rules read all the same."""
+"""Fields that are not in our schema, and that the field rules read nevertheless."""
 _REQUIRED: Final = {"name", "eventType", "eventActionSource", "countryCode", "timestamp", "matchKeys"}
 """Without one of these every record is a dead letter."""
 
 _MOST_TYPES: Final = 2_000
-"""Types in a schema, each counted where it is used. A schema in use has some dozens."""
+"""Maximum types in a schema, each counted where it is used. A usual schema has some dozens."""
 _DEEPEST: Final = 20
-"""Types within each other."""
+"""Maximum depth of types within types."""
 
 Node = tuple[Any, ...]
-"""A type: its name, and the types or the number that it has."""
+"""A type as the codec takes it: its name, then its inner types, its size or its symbols."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ class Layout:
     """The part of the event that each field is, and the field's type."""
     units_per_millisecond: int
     remembered: Mapping[int, Callable[[bytes], object]]
-    """Reads the bytes of a field alone, for each part that is remembered; returns its input. Raises
-    what fastavro raises."""
+    """For each part of which the codec remembers the texts, what reads the bytes of that field
+    alone and returns its input. Raises what fastavro raises."""
     routes: Sequence[MappedRoute] | None = None
-    """With a mapping file, its mappings for the records. The fields are parts of no event then."""
+    """The mappings of a mapping file, if there is one. The fields are no parts of an event then."""
     asks: Sequence[Callable[[Any, Any], Any]] = ()
-    """What the mappings ask the record of Kafka, which is the second argument."""
+    """Calls by which the mappings read the Kafka record, which is the second argument."""
     filtered: str | None = None
-    """The label under which a record is ignored that no mapping takes; None if Python has to see
+    """Label under which a record that no mapping takes is ignored; None if Python decides about
     it."""
 
 
@@ -100,7 +100,7 @@ MappedRoute = tuple[Node | None, Mapping[str, Any] | None]
 Without inputs its records are left to Python."""
 
 
-class _NotStraight(Exception):
+class _NoLayout(Exception):
     """The schema is not one that the codec can read."""
 
 
@@ -113,23 +113,23 @@ def layout_of(writer: WriterSchema, convert: Conversion | None, inputs: Target) 
         return None
     try:
         return _layout(writer, writer.resolved(writer.event), convert, inputs)
-    except _NotStraight:
+    except _NoLayout:
         return None
 
 
 def _layout(writer: WriterSchema, record: Json, convert: Conversion | None, inputs: Target) -> Layout:
     given = fields_by_input(record["fields"], inputs)
     if not given.keys() >= _REQUIRED or _has_twice(record):
-        raise _NotStraight
+        raise _NoLayout
     input_of = {id(field): name for name, field in given.items()}
-    told = _Told(writer)
+    types = _Types(writer)
     fields: list[tuple[int, Node]] = []
     remembered: dict[int, Callable[[bytes], object]] = {}
     for field, used in zip(record["fields"], writer.schema["fields"], strict=True):
         name = input_of.get(id(field))
         part = 0 if name is None else PARTS.get(name, Part.ABSENT)
         parts = _parts_within(writer, name, field["type"], inputs)
-        fields.append((part, told.node(field["type"], parts)))
+        fields.append((part, types.node(field["type"], parts)))
         if name is not None and 0 < part <= Part.OPTIONS:
             remembered[part] = _reader(used, name, convert)
         if name == "matchKeys":
@@ -140,27 +140,27 @@ def _layout(writer: WriterSchema, record: Json, convert: Conversion | None, inpu
     return Layout(fields, units, remembered)
 
 
-def mapped_layout(writer: WriterSchema, record: Json, straight: Straight) -> Layout | None:
+def mapped_layout(writer: WriterSchema, record: Json, mappings: NativeMappings) -> Layout | None:
     """Return the layout of a writer's schema with a mapping file.
 
     None if the codec cannot read it.
     """
-    told = _Told(writer, with_meaning=True)
+    types = _Types(writer, with_meaning=True)
     try:
-        fields = [(0, told.node(field["type"], {})) for field in record["fields"]]
-    except _NotStraight:
+        fields = [(0, types.node(field["type"], {})) for field in record["fields"]]
+    except _NoLayout:
         return None
-    routes = [(when, None if inputs is None else _numbered(inputs)) for when, inputs in straight.routes]
+    routes = [(when, None if inputs is None else _numbered(inputs)) for when, inputs in mappings.routes]
     remembered = dict.fromkeys(range(1, Remembered.DATA_TYPE + 1), bytes.decode)
-    return Layout(fields, 1, remembered, routes, straight.asks, straight.filtered)
+    return Layout(fields, 1, remembered, routes, mappings.asks, mappings.filtered)
 
 
-def _numbered(inputs: StraightInputs) -> Mapping[str, Any]:
+def _numbered(inputs: NativeInputs) -> Mapping[str, Any]:
     consent = _WITHIN["consent"]
     return {
-        "parts": [(PARTS.get(name, Part.ABSENT), told) for name, told in inputs.parts],
+        "parts": [(PARTS.get(name, Part.ABSENT), term) for name, term in inputs.parts],
         "match_keys": inputs.match_keys,
-        "consent": [(consent[name], told) for name, told in inputs.consent],
+        "consent": [(consent[name], term) for name, term in inputs.consent],
         "attributes": inputs.attributes,
         "custom_data": inputs.custom_data,
     }
@@ -181,16 +181,16 @@ def _parts_within(writer: WriterSchema, name: str | None, schema: Json, inputs: 
         return {}
     records = _records(writer, schema)
     if len(records) > 1 or any(map(_has_twice, records)):
-        raise _NotStraight
+        raise _NoLayout
     fields = records[0]["fields"] if records else []
     if any(field["name"] in _READ_BESIDES.get(name, ()) for field in fields):
-        raise _NotStraight
+        raise _NoLayout
     given = fields_by_input(fields, inputs.fields[name])
     return {id(field): _WITHIN[name][ours] for ours, field in given.items()}
 
 
-class _Told:
-    """Tells types as the codec knows them: without names, so recursive types are left out."""
+class _Types:
+    """Describes types to the codec. It has no names for types, so recursive ones are refused."""
 
     def __init__(self, writer: WriterSchema, *, with_meaning: bool = False) -> None:
         self._writer = writer
@@ -198,10 +198,10 @@ class _Told:
         self._left = _MOST_TYPES
 
     def node(self, schema: Json, parts: Mapping[int, int], depth: int = 0) -> Node:
-        """Return a type, in which some fields of records are ``parts`` by their identity."""
+        """Return the node of a type; ``parts`` has the parts of an event by their fields' ids."""
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
-            raise _NotStraight
+            raise _NoLayout
 
         def within(other: Json) -> Node:
             return self.node(other, parts, depth + 1)
@@ -209,7 +209,7 @@ class _Told:
         if isinstance(schema, list):
             bytes_like = [branch for branch in schema if self._writer.resolved(branch)["type"] in ("bytes", "fixed")]
             if self._with_meaning and len(bytes_like) > 1:
-                raise _NotStraight  # `logical` reads bytes of any of them alike
+                raise _NoLayout  # `logical` reads bytes of any of them alike
             return "union", [within(branch) for branch in schema]
         resolved = self._writer.resolved(schema)
         match resolved["type"]:
@@ -237,7 +237,7 @@ _UUID_BYTES: Final = 16
 
 
 def _meaning(resolved: Json) -> Node:
-    """Return a type with what `logical` makes of its values."""
+    """Return the node of a type and of its logical type, as `logical` converts its values."""
     match resolved["type"]:
         case "enum":
             return "symbols", list(resolved["symbols"])
@@ -251,9 +251,9 @@ def _meaning(resolved: Json) -> Node:
 
 
 def _reader(used: Json, name: str, convert: Conversion | None) -> Callable[[bytes], object]:
-    """Return what reads the bytes of one field, and makes the input of it.
+    """Return a function that reads the bytes of one field and returns its input.
 
-    ``used`` is the field as fastavro has it.
+    ``used`` is the field as fastavro takes it.
     """
     schema: Json = parse_schema({"type": "record", "name": "alone", "fields": []})
     schema["fields"] = [used]
@@ -266,7 +266,10 @@ def _reader(used: Json, name: str, convert: Conversion | None) -> Callable[[byte
 
 
 def _reader_within(writer: WriterSchema, schema: Json, used: Json, name: str) -> Callable[[bytes], object]:
-    """Return what reads one field of the records in an array; raises without such a field."""
+    """Return a function that reads one field of the records in an array.
+
+    It raises if they have no such field.
+    """
     branches: Sequence[Json] = used["type"] if isinstance(used["type"], list) else [used["type"]]
     items = [each["items"] for each in branches if isinstance(each, dict) and each["type"] == "array"]
     records = [each for each in items if isinstance(each, dict) and each["type"] in RECORDS]

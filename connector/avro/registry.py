@@ -74,14 +74,13 @@ class _Absent:
 class Registry:
     """A Confluent-compatible schema registry, or another behind a `RegistryApi`.
 
-    ``config`` means nothing for another registry.
+    ``config`` has the properties of Confluent's client by its names, with values as text; ``url``
+    is required. ``login`` is the client's user and password, if they may change. ``over`` makes the
+    `RegistryApi` of a registry with another interface that the same client can ask. ``api`` is that
+    of a registry with a client of its own, which ignores ``config``.
 
-    ``over`` makes the `RegistryApi` of a registry that is asked by the same client.
-
-    ``config`` has the client's properties by Confluent's names, with values as text; ``url`` is
-    required. ``login`` is its user and password, if they may change. ``monotonic`` returns seconds.
-    ``patience_seconds`` is how long a record waits for a schema that the registry says it does not
-    have.
+    ``monotonic`` returns seconds. ``patience_seconds`` is how long a record waits for a schema that
+    the registry says it does not have.
 
     Raises:
         SettingsError: a property is unknown or invalid. The text has no value: some are secrets.

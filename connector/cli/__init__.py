@@ -3,16 +3,17 @@
 A module is imported only when its command is given, so no command waits for the libraries of
 another. Code that commands share, or that must be tested without Kafka, stands beside them:
 
-    findings       what `check` and `lint` find, a line each
-    partial_settings settings of which the account may be missing
-    preview_verdicts what would become of one record
-    test_event     the event of ``check --send-test-event``, and the meaning of Amazon's answer
-    audit_account  the outcome of every offset
-    replay_plan    which dead letters are replayed, and why the others are not
-    top_frame      what `top` shows of some replicas
-    samples        the events that ``demo`` and ``produce-samples`` produce
-    times          points in time as a person types them
-    progress       progress bars
+    findings          what `check` and `lint` find, a line each
+    partial_settings  settings for `lint` and `preview`, which need no account
+    preview_verdicts  what would become of one record
+    test_event        the event of ``check --send-test-event``, and what Amazon's answer means
+    audit_account     the outcome of every offset of a partition
+    replay_plan       which dead letters are replayed, and why the others are not
+    replay_topic      the replay of one topic: look, show, write
+    top_frame         what `top` shows of some replicas
+    samples           the events that ``demo`` and ``produce-samples`` produce
+    times             points in time as a person types them
+    progress          progress bars
 """
 
 from __future__ import annotations

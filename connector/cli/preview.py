@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 class _Found:
-    """What is kept of the records that were looked at: a file may hold more events than the memory.
+    """Counts and shown rows of the records read so far; a file may hold more events than memory.
 
     ``expected`` has the objects of ``--expect``, whose names are compared.
     """
@@ -151,8 +151,7 @@ class _Found:
         self.whole: list[Previewed] = []
         """The first events that would be sent."""
         self.compared: list[dict[str, Any]] = []
-        """What ``--expect`` names of each record, and all of the first record that it does not
-        expect."""
+        """Of each record, the names that ``--expect`` gives; of the first record too many, all."""
 
     def note(self, each: Previewed) -> bool:
         """Count a record, and return whether it is one to show."""
@@ -258,7 +257,7 @@ class _FileRecord:
 
 
 def _of_file(settings: Settings, arguments: argparse.Namespace, notes: list[str]) -> Iterator[Previewed]:
-    """Look at every value. None counts as stale, so a test with a file still passes years later."""
+    """Yield what would become of every value. No event is stale, so a test passes years later."""
     topic = settings.kafka.topics[0]
     origin = Origin(TopicPartition(topic, 0), 0, "file", "file")
     try:

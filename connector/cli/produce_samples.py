@@ -52,7 +52,7 @@ def _positive(text: str) -> float:
 
 @dataclass(slots=True)
 class Produced:
-    """The number of records that the brokers confirmed, and of those that failed."""
+    """How many records the brokers confirmed, and how many failed."""
 
     confirmed: int = 0
     failed: int = 0

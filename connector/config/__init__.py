@@ -25,14 +25,12 @@ from __future__ import annotations
 
 from connector.config.declaration import Setting
 from connector.config.destination import Amazon
-from connector.config.kinds import DEDUPE_FIELDS
 from connector.config.processing import DeadLetterSettings, LedgerSettings, Sending
 from connector.config.secret import Login
 from connector.config.settings import SETTINGS, Listen, Log, Settings, is_secret
 from connector.config.sources import Kafka, RegistrySettings, TokenSettings
 
 __all__ = [
-    "DEDUPE_FIELDS",
     "SETTINGS",
     "Amazon",
     "DeadLetterSettings",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from connector.config.declaration import FAMILY, Setting
@@ -44,7 +45,7 @@ class Environment:
     replaced by the secret in that file.
     """
 
-    def __init__(self, environ: Mapping[str, str], settings: Iterable[Setting], read_file: Callable[[str], str]) -> None:
+    def __init__(self, environ: Mapping[str, str], settings: Iterable[Setting]) -> None:
         self.problems: list[str] = []
         """Messages that begin with a variable."""
         self.notes: list[str] = []
@@ -59,7 +60,7 @@ class Environment:
         given = {name: trimmed(value) for name, value in environ.items() if name not in links}
         self._values = {name: value for name, value in given.items() if value}
         self._files: dict[str, Callable[[], str]] = {}
-        self._take_secrets_from_files(read_file)
+        self._take_secrets_from_files()
 
     def given(self, name: str) -> str:
         """Return the value of a variable; empty if it is not set."""
@@ -115,7 +116,7 @@ class Environment:
                 close = difflib.get_close_matches(name.removeprefix(_OWN), ends, n=1)
                 self._refuse(name, f"is not a setting: {f'did you mean {_OWN}{close[0]}?' if close else 'remove it'}")
 
-    def _take_secrets_from_files(self, read_file: Callable[[str], str]) -> None:
+    def _take_secrets_from_files(self) -> None:
         for variable in [name for name in self._values if name.endswith("_FILE")]:
             name = variable.removesuffix("_FILE")
             if not self._is_secret(name) and name not in IN_FILES_TOO:
@@ -124,7 +125,7 @@ class Environment:
             if name in self._values:
                 self._refuse(variable, f"and {name} are both set: remove one of them")
                 continue
-            self._files[name] = partial(read_file, path)
+            self._files[name] = partial(Path(path).read_text, encoding="utf-8")
             self._values[name] = self._secret_in(variable, path, self._files[name]) or _UNREADABLE
 
     def _secret_in(self, variable: str, path: str, read: Callable[[], str]) -> str:

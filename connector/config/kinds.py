@@ -15,22 +15,9 @@ from connector.amazon.proxy import proxy_problem, proxy_shown
 from connector.amazon.rules import DATASET_NAME
 from connector.config.declaration import Kind, Refuse
 from connector.config.secret import SecretValue
+from connector.model import DEDUPE_INPUTS
 
 T = TypeVar("T")
-
-DEDUPE_FIELDS = (
-    "name",
-    "eventType",
-    "eventActionSource",
-    "clientDedupeId",
-    "timestamp",
-    "value",
-    "currencyCode",
-    "unitsSold",
-    "countryCode",
-)
-"""The fields that ``DEDUPE_KEY`` may name: those of ``conversion_event.avsc`` with a single
-value."""
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {"B": 1, "KB": 1_000, "MB": 1_000_000}
@@ -58,7 +45,7 @@ def secret(problem: Callable[[str], str | None] = lambda _: None) -> Kind[Secret
 
 
 def text(words: str, problem: Callable[[str], str | None] = lambda _: None) -> Kind[str]:
-    """Return the kind of a text, of which ``problem`` says what is wrong."""
+    """Return the kind of a text. ``problem`` returns what is wrong with one; None if nothing is."""
 
     def parse(text: str, refuse: Refuse) -> str:
         if found := problem(text):
@@ -212,8 +199,8 @@ def _data_set_problem(text: str) -> str | None:
 
 
 def _field_problem(text: str) -> str | None:
-    fields = ", ".join(DEDUPE_FIELDS)
-    return None if text in DEDUPE_FIELDS else f"names {text!r}, which cannot identify an event: choose from {fields}"
+    fields = ", ".join(DEDUPE_INPUTS)
+    return None if text in DEDUPE_INPUTS else f"names {text!r}, which cannot identify an event: choose from {fields}"
 
 
 def topic_problem(text: str) -> str | None:

@@ -154,24 +154,22 @@ class Settings:
     def from_environment(
         cls,
         environ: Mapping[str, str],
-        read_file: Callable[[str], str] = lambda path: Path(path).read_text(encoding="utf-8"),
         kafka_problems: Callable[[Mapping[str, str], float, bool], list[str]] = lambda *_: [],
         registry_problems: Callable[[Mapping[str, str]], list[str]] = lambda _: [],
         read_mapping: Callable[[Settings], MappingFile | None] = lambda _: None,
     ) -> Settings:
         """Parse the environment.
 
-        ``read_file`` returns the text of a secret's file. ``kafka_problems`` and
-        ``registry_problems`` take the properties by their names in the library, and return one
-        message per problem that begins with the variable. The first one also takes the seconds of
-        ``DRAIN_TIMEOUT``, during which the consumer does not poll, and whether clients log in with
-        tokens of ours. ``read_mapping`` takes the
-        settings, which the mapping file has to fit, and may raise a `SettingsError`.
+        ``kafka_problems`` and ``registry_problems`` take the properties by their names in the
+        library, and return one message per problem that begins with the variable. The first one
+        also takes the seconds of ``DRAIN_TIMEOUT``, during which the consumer does not poll, and
+        whether clients log in with tokens of ours. ``read_mapping`` takes the settings, which the
+        mapping file has to fit, and may raise a `SettingsError`.
 
         Raises:
             SettingsError: with every problem there is.
         """
-        environment = Environment(environ, SETTINGS, read_file)
+        environment = Environment(environ, SETTINGS)
         settings = read(cls, environment)
         if settings.registry is not None and not settings.registry.urls and settings.registry.type != "glue":
             settings = replace(settings, registry=None)

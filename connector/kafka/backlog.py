@@ -168,7 +168,7 @@ class Backlog:
         self._waiting = [each for each in self._waiting if each.origin.partition != partition]
 
     def _keep(self, batch: PartitionBatch, seconds: float, *, everything: bool = False) -> None:
-        """Keep records, to go on with them after so long at the latest."""
+        """Keep records; `decode_again` goes on with them after ``seconds`` at the latest."""
         due = self._host.monotonic() + seconds
         self._due = min(due, self._due) if self._waiting else due
         self._waiting.append(batch)

@@ -59,8 +59,7 @@ _WAIT_SECONDS = 30.0
 process (confluent-kafka 2.16)."""
 _COMMITTED_SECONDS = 15.0
 _FIRST_ANSWER_SECONDS = 5.0
-"""How long brokers may take to say who they are before an operator is told that they do not
-answer."""
+"""Timeout of the first question, after which an operator reads that the brokers do not answer."""
 _DEFAULT_SESSION_SECONDS = 45.0
 """Kafka's default for both protocols; used if the brokers do not report the setting."""
 
@@ -153,8 +152,7 @@ class Cluster:
         self._login_of_made = self._login_of_offsets = Following(login)
         self._sleep = host.sleep
         self._of_thread = host.local()
-        """Its ``wanted`` says whether the calling thread's questions are still wanted, where
-        `asked_while` said so."""
+        """Per thread, `asked_while` sets ``wanted``: whether an answer is still of use."""
         self._unanswered: list[AdminClient] = []
         """Clients whose answer is overdue, as after the process was stopped for a while. They are
         kept: freeing a client with a request in flight crashes the process (seen with
@@ -162,9 +160,9 @@ class Cluster:
 
     @contextmanager
     def asked_while(self, wanted: Callable[[], bool]) -> Iterator[None]:
-        """Have this thread ask nothing again once ``wanted`` says no.
+        """Retry no question of this thread once ``wanted`` returns False.
 
-        The question raises what it got as an answer.
+        The question then raises the error of its last try.
         """
         self._of_thread.wanted = wanted
         try:
@@ -323,7 +321,7 @@ class Cluster:
         return None if found < 0 else found
 
     def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return when the first record of each partition was written, of those that have one."""
+        """Return the time of each first record, in milliseconds; none of an empty partition."""
         found = self._listed(partitions, OffsetSpec.for_timestamp(0), IsolationLevel.READ_UNCOMMITTED, may_lack=True)
         return {partition: first.timestamp for partition, first in found.items() if first.offset >= 0}
 
@@ -430,7 +428,7 @@ class Cluster:
                 raise
 
     def add_partitions(self, topic: str, partitions: int, *, rehearsal: bool = False) -> None:
-        """Give a topic so many partitions, unless another member has done so meanwhile.
+        """Raise a topic to ``partitions`` partitions, unless another member has done so meanwhile.
 
         A ``rehearsal`` only asks whether it may.
         """

@@ -166,7 +166,7 @@ class SourceConsumer:
         self._slots.release()
 
     def close(self, seconds: float = _LEAVE_SECONDS) -> bool:
-        """Leave the group; wait so long for the thread to end, and return whether it has."""
+        """Leave the group; wait up to ``seconds`` for the thread to end, return whether it has."""
         self._closing.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()

@@ -1,4 +1,4 @@
-"""The clock and the threads of the machine, as one object that is given to whoever needs them.
+"""The clock and the threads of the machine, as one object that a simulation can replace.
 
 Nothing else in this room imports ``time``, ``threading`` or ``queue`` for what the simulation
 plays, so that a test gives virtual time and threads that take turns instead of patching modules.

@@ -41,19 +41,19 @@ _FIX = (
     "ledger's records up to there (kafka-delete-records.sh), and set the value of ACCEPT that the next start prints"
 )
 
-_TOLD_EVERY = 250
-"""Entries after which progress is told."""
+_REPORT_EVERY = 250
+"""Entries between two reports of progress."""
 _BURST_SECONDS = 5.0
-"""How old what was found out of the topics may be when a restore goes by it."""
+"""Maximum age of the topics' description that a restore uses."""
 _LOOK_SECONDS = 0.1
-"""How often a restore that waits for another's answer looks whether it is wanted still."""
+"""How often a restore that waits for another's answer checks whether it is still wanted."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many entries were read, of how many."""
+"""Takes the number of entries that were read, and the number of all."""
 
 
-def _untold(_read: int, _of: int) -> None:
-    """Tell nobody."""
+def _unreported(_read: int, _of: int) -> None:
+    """Report no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ class KafkaLedger:
     ``append_time`` is False for brokers without a clock, as the embedded one, which reports a
     constant; the wall clock is trusted then. ``cluster_id`` is asked for once if it is not given.
 
-    Assignments come in bursts, and to describe a topic costs as much as it has partitions. So
-    restores that wait at the same time go by the same answer. None goes by one that was asked for
-    before its assignment began, or that is older than some seconds.
+    Assignments come in bursts, and describing a topic takes the longer the more partitions it has.
+    So restores that wait at the same time share one description. It is never older than
+    `_BURST_SECONDS`, nor than the assignment.
     """
 
     def __init__(
@@ -142,8 +142,8 @@ class KafkaLedger:
     def append(self, source: TopicPartition, topic_id: str, facts: Facts, report: Callable[[Confirmation], None]) -> None:
         """Append an entry; ``report`` is called once it is confirmed or has failed."""
         value = ledger_entry.encode(self._policy.identity(self.cluster_id, source, topic_id), facts)
-        told = report if self._append_time else lambda confirmation: report(replace(confirmation, append_ms=None))
-        self._producer.write(self._topic_for(source.topic), source.partition, value, told)
+        confirm = report if self._append_time else lambda confirmation: report(replace(confirmation, append_ms=None))
+        self._producer.write(self._topic_for(source.topic), source.partition, value, confirm)
 
     def restore(
         self,
@@ -151,14 +151,14 @@ class KafkaLedger:
         *,
         truncated: bool = False,
         wanted: Callable[[], bool] = lambda: True,
-        progress: Progress = _untold,
+        progress: Progress = _unreported,
         since: float = inf,
     ) -> Recovery:
         """Return what an assignment starts with. Blocks while the ledger partition is read.
 
-        ``since`` is the monotonic second at which it was asked for; without one, the topics are
-        checked for this restore alone. Once ``wanted`` says no, it ends as if the ledger could not
-        be read.
+        ``since`` is the monotonic second at which the restore was requested; without one, the
+        topics are checked for this restore alone. Once ``wanted`` returns False, the restore ends
+        as if the ledger could not be read.
 
         Raises:
             LedgerRefused: an operator must decide.
@@ -217,7 +217,7 @@ class LedgerReader:
         truncated: bool = False,
         newest: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
-        progress: Progress = _untold,
+        progress: Progress = _unreported,
     ) -> Recovery:
         """Read a ledger partition to its end; blocks.
 
@@ -274,7 +274,7 @@ class LedgerReader:
         try:
             messages = self._read(self._properties, place, first, end, wanted)
             for number, (message, entry) in enumerate(entries(messages, place, first, end)):
-                if number % _TOLD_EVERY == 0:
+                if number % _REPORT_EVERY == 0:
                     progress(number, end - first)
                 _take(restoration, place, message, entry)
         except KafkaDenied:

@@ -28,7 +28,7 @@ class Following:
         self._known = login.current if login is not None else ()
 
     def update(self, client: _Client) -> None:
-        """Tell the client of a login that has changed; cheap while it has not."""
+        """Give the client its login if that has changed; cheap while it has not."""
         if self._login is not None and self._login.current is not self._known:
             self._known = self._login.current
             client.set_sasl_credentials(*self._known)

@@ -60,7 +60,7 @@ class GroupAdmission:
         self.refused = (self._host.monotonic(), code)
 
     def let_in(self) -> None:
-        """Note that the group has assigned something, if only nothing."""
+        """Note that the group has answered with an assignment, which may be empty."""
         self.joined = True
 
     def put_out(self) -> None:
@@ -68,7 +68,7 @@ class GroupAdmission:
         self.joined, self._waiting_since = False, self._host.monotonic()
 
     def look(self, member_id: Callable[[], str | None]) -> None:
-        """Look whether the group has let this member in although it assigned nothing.
+        """Update `joined`: the group may have let this member in although it assigned nothing.
 
         A KIP-848 member is not told of an empty assignment (seen with Apache Kafka 4.4). One that
         has been neither refused nor given anything for `_JOIN_SECONDS` is taken for a spare.

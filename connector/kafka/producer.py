@@ -44,8 +44,8 @@ def time_kept(timestamp_ms: int) -> int:
 class ConfirmingProducer:
     """Writes records and reports, on its own thread, what became of each.
 
-    ``last_seconds`` is how long leaving the context waits for records in flight. ``failed`` is told
-    what ended the reporting thread.
+    ``last_seconds`` is how long leaving the context waits for records in flight. ``failed`` is
+    called with the error that ended the reporting thread.
     """
 
     def __init__(

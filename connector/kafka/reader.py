@@ -24,7 +24,7 @@ _READ_SECONDS = 0.05
 each restore pays for it."""
 _READ_RECORDS = 500
 _STALLED_SECONDS = 30.0
-"""A partition that yields nothing for so long counts as unreadable for now."""
+"""Silence after which a partition counts as unreadable for now."""
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes are named so
 _OF_THE_GROUP = KafkaError.GROUP_AUTHORIZATION_FAILED
 """librdkafka asks for the coordinator of any client's group, and reports that it may not; a read

@@ -33,7 +33,7 @@ _COUNT_EVERY = 500
 class TopicReader:
     """Reads source, ledger and dead-letter topics. Making one asks the brokers.
 
-    ``advance`` is told, every few hundred, how many offsets were passed.
+    ``advance`` is called with the number of offsets passed since its last call, every few hundred.
     """
 
     def __init__(self, kafka: Kafka, advance: Callable[[int], None] = lambda _: None) -> None:

@@ -18,7 +18,7 @@ from connector.config import Kafka
 from connector.core.letters import Headers
 from connector.errors import KafkaUnavailable, RecordsRefused
 from connector.kafka import clients
-from connector.kafka.host import HOST, Host
+from connector.kafka.host import HOST
 from connector.kafka.producer import time_kept
 from connector.model import TopicPartition
 
@@ -81,8 +81,7 @@ class OutgoingRecord:
 class TransactionalProducer:
     """Writes batches, each in its own transaction. ``name`` is its transactional id."""
 
-    def __init__(self, kafka: Kafka, name: str, host: Host = HOST) -> None:
-        self._host = host
+    def __init__(self, kafka: Kafka, name: str) -> None:
         self._name = name
         fixed = {
             "transactional.id": name,
@@ -156,12 +155,12 @@ class TransactionalProducer:
             raise KafkaException(next((each for each in failures if each.code() in _REFUSED), failures[0]))
 
     def _commit(self) -> None:
-        deadline = self._host.monotonic() + _REQUEST_SECONDS
+        deadline = HOST.monotonic() + _REQUEST_SECONDS
         while True:
             try:
                 self._producer.commit_transaction(_REQUEST_SECONDS)
             except KafkaException as error:
-                if not error.args[0].retriable() or self._host.monotonic() > deadline:
+                if not error.args[0].retriable() or HOST.monotonic() > deadline:
                     raise
             else:
                 return

@@ -4,7 +4,8 @@ The library's own interpreter walks the tree for every value. For 14 inputs that
 everything else that is done with an event. A closure knows its children beforehand: a path is a
 chain of look-ups, and a comparison with a constant is a single comparison.
 
-A closure returns what the library returns, with the exceptions that `functions` lists and these:
+This file has paths and projections; `conditions` and `calls` have what their names say. A closure
+returns what the library returns, with the exceptions that `functions` lists and these:
 
 1. Numbers may be decimals.
 2. Ordering a text against a number fails instead of giving null.
@@ -13,45 +14,15 @@ A closure returns what the library returns, with the exceptions that `functions`
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from decimal import Decimal
-from functools import partial
 from typing import Any, Final
 
-from connector.mapping.functions import (
-    EXPRESSION,
-    FUNCTIONS,
-    NUMBERS,
-    RECORD_FUNCTIONS,
-    Function,
-    Takes,
-    Wrong,
-    exact,
-    kind,
-    looked_up,
-    time_of,
-)
+from connector.mapping.calls import call
+from connector.mapping.conditions import both, comparison, either, is_false, negation
+from connector.mapping.evaluation import Evaluate, Tables
 from connector.mapping.syntax import Tree
 
-__all__ = ["Evaluate", "Failed", "Tables", "closure", "is_false"]
-
-Evaluate = Callable[[Any, Any], Any]
-"""Evaluates an expression for a value of a record, which is given too.
-
-Raises:
-    Failed: the expression has no result.
-"""
-
-Tables = Mapping[str, Mapping[str, Any]]
-
-
-class Failed(Exception):
-    """An expression has no result for this record.
-
-    The text names a function and a kind of value, never a value.
-    """
+__all__ = ["closure"]
 
 
 def closure(tree: Tree, tables: Tables) -> Evaluate:
@@ -240,264 +211,32 @@ def _multi_select_dict(tree: Tree, tables: Tables) -> Evaluate:
     return lambda value, record: None if value is None else {name: part(value, record) for name, part in parts}
 
 
-# ---- logic
-
-_MAY_BE_FALSE: Final = frozenset({type(None), bool, str, list, dict})
+# ---- conditions and calls
 
 
-def is_false(value: Any) -> bool:
-    """Return whether JMESPath takes a value for false.
-
-    False are null, false, and an empty text, array or object. 0 is true.
-    """
-    return not value and type(value) in _MAY_BE_FALSE
-
-
-def _or(tree: Tree, tables: Tables) -> Evaluate:
-    first, second = _children(tree, tables)
-
-    def evaluate(value: Any, record: Any) -> Any:
-        found = first(value, record)
-        return second(value, record) if is_false(found) else found
-
-    return evaluate
-
-
-def _and(tree: Tree, tables: Tables) -> Evaluate:
-    first, second = _children(tree, tables)
-
-    def evaluate(value: Any, record: Any) -> Any:
-        found = first(value, record)
-        return second(value, record) if found is True or not is_false(found) else found
-
-    return evaluate
-
-
-def _not(tree: Tree, tables: Tables) -> Evaluate:
-    (negated,) = _children(tree, tables)
-    return lambda value, record: is_false(negated(value, record))
+def _of_children(make: Callable[..., Evaluate]) -> Callable[[Tree, Tables], Evaluate]:
+    return lambda tree, tables: make(*_children(tree, tables))
 
 
 def _comparator(tree: Tree, tables: Tables) -> Evaluate:
     left, right = _children(tree, tables)
-    name = tree["value"]
-    if name in _ORDERS:
-        return _order(_ORDERS[name], left, right)
-    constant = tree["children"][1]
-    if constant["type"] == "literal" and type(constant["value"]) is str:  # nearly every comparison there is
-        text = constant["value"]
-        if name == "eq":
-            return lambda value, record: left(value, record) == text
-        return lambda value, record: left(value, record) != text
-    if name == "eq":
-        return lambda value, record: _equal(left(value, record), right(value, record))
-    return lambda value, record: not _equal(left(value, record), right(value, record))
-
-
-_ORDERS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "lt": operator.lt,
-    "lte": operator.le,
-    "gt": operator.gt,
-    "gte": operator.ge,
-}
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Return whether two values are equal.
-
-    1 does not equal true, nor 0 false. A float equals the decimal with the same digits.
-    """
-    if type(one) is bool or type(other) is bool:
-        return one is other
-    if type(one) is float and type(other) is Decimal:
-        return exact(one) == other
-    if type(one) is Decimal and type(other) is float:
-        return one == exact(other)
-    return bool(one == other)
-
-
-def _order(compare: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
-    def evaluate(value: Any, record: Any) -> Any:
-        one, other = left(value, record), right(value, record)
-        first, second = type(one), type(other)
-        if first in NUMBERS and second in NUMBERS:
-            if first is not second and (first is float or second is float):
-                return compare(exact(one), exact(other))
-            return compare(one, other)
-        if first is str and second is str:
-            return compare(one, other)
-        if first in _COMPARABLE and second in _COMPARABLE:
-            # With null, a condition would leave such records out for ever, and nobody would notice.
-            raise Failed(f"a comparison got {kind(one)} and {kind(other)}")
-        return None
-
-    return evaluate
-
-
-_COMPARABLE: Final = NUMBERS | {str, bytes}
-
-# ---- functions
-
-
-_CANNOT: Final = (ArithmeticError, ValueError, TypeError, RecursionError)
-
-
-def _failed(name: str, error: Exception) -> Failed:
-    """Return the error that names the function. Texts of Python's own errors may quote a value."""
-    return Failed(f"{name}() {error if isinstance(error, Wrong) else 'got a value that it cannot take'}")
+    return comparison(tree["value"], left, right, tree["children"][1])
 
 
 def _function(tree: Tree, tables: Tables) -> Evaluate:
-    name, arguments = tree["value"], tree["children"]
-    if name in RECORD_FUNCTIONS:
-        return _asking_the_record(name, arguments)
-    if name == "lookup":
-        return _lookup(arguments, tables)
-    if name == "time":
-        unit = arguments[1]["value"] if len(arguments) > 1 else None
-        return _call(name, replace(FUNCTIONS[name], run=partial(time_of, unit=unit)), arguments[:1], tables)
-    if name == "not_null":
-        return _not_null(_children(tree, tables))
-    function = FUNCTIONS[name]
-    if any(takes is EXPRESSION for takes in function.takes):
-        return _call_with_expression(name, function, arguments, tables)
-    return _call(name, function, arguments, tables)
+    return call(tree["value"], tree["children"], _children(tree, tables), tables)
 
 
-def _asking_the_record(name: str, arguments: list[Tree]) -> Evaluate:
-    ask = RECORD_FUNCTIONS[name]
-    literals = [argument["value"] for argument in arguments]
-
-    def evaluate(_value: Any, record: Any) -> Any:
-        try:
-            return ask(record, *literals)
-        except Wrong as wrong:
-            raise _failed(name, wrong) from None
-
-    return evaluate
-
-
-def _lookup(arguments: list[Tree], tables: Tables) -> Evaluate:
-    table = tables[arguments[0]["value"]]
-    key = closure(arguments[1], tables)
-    default = closure(arguments[2], tables) if len(arguments) > 2 else None
-
-    def evaluate(value: Any, record: Any) -> Any:
-        wanted = key(value, record)
-        try:
-            found = table.get(wanted) if type(wanted) is str else looked_up(table, wanted)
-        except Wrong as wrong:
-            raise _failed("lookup", wrong) from None
-        return default(value, record) if found is None and default is not None else found
-
-    return evaluate
-
-
-def _not_null(parts: list[Evaluate]) -> Evaluate:
-    if len(parts) == 2:
-        first, second = parts
-
-        def of_two(value: Any, record: Any) -> Any:
-            one, other = first(value, record), second(value, record)
-            return other if one is None else one
-
-        return of_two
-    choose = FUNCTIONS["not_null"].run
-    return lambda value, record: choose(*[part(value, record) for part in parts])
-
-
-def _call(name: str, function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:
-    parts = [closure(argument, tables) for argument in arguments]
-    takes = [function.takes[min(position, len(function.takes) - 1)] for position in range(len(parts))]
-    run, ours = function.run, function.ours
-    if len(parts) == 1:
-        (only,), (allowed,) = parts, takes
-        types, has_items = allowed.types, bool(allowed.items)
-
-        def one(value: Any, record: Any) -> Any:
-            given = only(value, record)
-            if given is None and ours:
-                return None
-            if (has_items or type(given) not in types) and (problem := allowed.refuse(given)):
-                raise _failed(name, Wrong(problem))
-            try:
-                return run(given)
-            except (Wrong, *_CANNOT) as wrong:
-                raise _failed(name, wrong) from None
-
-        return one
-
-    if len(parts) == 2:
-        return _call_of_two(name, function, parts, takes)
-
-    def many(value: Any, record: Any) -> Any:
-        given = [part(value, record) for part in parts]
-        for argument, allowed in zip(given, takes, strict=True):
-            if problem := allowed.refuse(argument):
-                raise _failed(name, Wrong(problem))
-        try:
-            return run(*given)
-        except (Wrong, *_CANNOT) as wrong:
-            raise _failed(name, wrong) from None
-
-    return many
-
-
-def _call_of_two(name: str, function: Function, parts: list[Evaluate], takes: list[Takes]) -> Evaluate:
-    first, second = parts
-    of_first, of_second = takes
-    types, has_items = of_first.types, bool(of_first.items)
-    other_types, has_other_items = of_second.types, bool(of_second.items)
-    run, ours = function.run, function.ours
-
-    def two(value: Any, record: Any) -> Any:
-        one, other = first(value, record), second(value, record)
-        if one is None and ours:
-            return None
-        if ((has_items or type(one) not in types) and (problem := of_first.refuse(one))) or (
-            (has_other_items or type(other) not in other_types) and (problem := of_second.refuse(other))
-        ):
-            raise _failed(name, Wrong(problem))
-        try:
-            return run(one, other)
-        except (Wrong, *_CANNOT) as wrong:
-            raise _failed(name, wrong) from None
-
-    return two
-
-
-def _call_with_expression(name: str, function: Function, arguments: list[Tree], tables: Tables) -> Evaluate:
-    by_expression = [takes is EXPRESSION for takes in function.takes]
-    parts = [
-        closure(argument["children"][0] if each else argument, tables)
-        for argument, each in zip(arguments, by_expression, strict=True)
-    ]
-
-    def evaluate(value: Any, record: Any) -> Any:
-        given: list[Any] = []
-        for part, each, allowed in zip(parts, by_expression, function.takes, strict=True):
-            if each:
-                given.append(partial(_item, part, record))
-                continue
-            given.append(part(value, record))
-            if problem := allowed.refuse(given[-1]):
-                raise _failed(name, Wrong(problem))
-        try:
-            return function.run(*given)
-        except (Wrong, *_CANNOT) as wrong:
-            raise _failed(name, wrong) from None
-
-    return evaluate
-
-
-def _item(part: Evaluate, record: Any, item: Any) -> Any:
-    return part(item, record)
+def _expression(tree: Tree, tables: Tables) -> Evaluate:
+    (after_ampersand,) = _children(tree, tables)
+    return after_ampersand
 
 
 _MAKERS: Final[Mapping[str, Callable[[Tree, Tables], Evaluate]]] = {
-    "and_expression": _and,
+    "and_expression": _of_children(both),
     "comparator": _comparator,
     "current": _identity,
+    "expref": _expression,
     "field": _field,
     "filter_projection": _filter_projection,
     "flatten": _flatten,
@@ -508,15 +247,12 @@ _MAKERS: Final[Mapping[str, Callable[[Tree, Tables], Evaluate]]] = {
     "literal": _literal,
     "multi_select_dict": _multi_select_dict,
     "multi_select_list": _multi_select_list,
-    "not_expression": _not,
-    "or_expression": _or,
+    "not_expression": _of_children(negation),
+    "or_expression": _of_children(either),
     "pipe": _in_turn,
     "projection": _projection,
     "slice": _slice,
     "subexpression": _subexpression,
     "value_projection": _value_projection,
 }
-"""What makes the closure of each type of node.
-
-``expref`` and ``key_val_pair`` are made by the node that holds them.
-"""
+"""What makes the closure of each type of node. ``multi_select_dict`` makes its ``key_val_pair``."""

@@ -15,7 +15,9 @@ from typing import Final, NamedTuple
 from connector.avro.logical import bytes_conversion
 from connector.avro.writer_schema import Json, logical_type
 from connector.errors import Undecodable
-from connector.mapping.functions import FUNCTIONS, NUMBERS, TIME_UNITS, kind
+from connector.mapping.functions import FUNCTIONS
+from connector.mapping.times import TIME_UNITS
+from connector.mapping.values import NUMBERS, kind
 
 __all__ = [
     "BOOLEAN",

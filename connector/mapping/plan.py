@@ -22,10 +22,12 @@ from typing import Any
 
 from connector.avro.logical import Conversion, conversion
 from connector.avro.writer_schema import Json, WriterSchema
-from connector.mapping.closures import Evaluate, Failed, closure, is_false
+from connector.mapping.closures import closure
+from connector.mapping.conditions import is_false
+from connector.mapping.evaluation import Evaluate, Failed
 from connector.mapping.file import Input, MappingFile, Route
+from connector.mapping.native_terms import NativeMappings, native_mappings
 from connector.mapping.paths import look
-from connector.mapping.straight import Straight, straight
 from connector.mapping.syntax import walk
 from connector.model import Flaw, Reason
 from connector.ports import Record
@@ -89,7 +91,7 @@ class Mapper:
             Flaw(Reason.UNMAPPED, f"no mapping is for {within}"),
             self,
             self._file.ignores_others,
-            partial(straight, told, writer, record, self._file.tables, otherwise),
+            partial(native_mappings, told, writer, record, self._file.tables, otherwise),
         )
 
 
@@ -273,7 +275,7 @@ class Plan:
         unmapped: Flaw,
         mapper: Mapper,
         ignores_others: bool,
-        straight: Callable[[], Straight | None],
+        native: Callable[[], NativeMappings | None],
     ) -> None:
         self._routes = routes
         self._convert = convert
@@ -281,8 +283,8 @@ class Plan:
         self._unmapped = unmapped
         self._mapper = mapper
         self._ignores_others = ignores_others
-        self.straight = straight
-        """Tells the plan as native code evaluates it; None if it cannot."""
+        self.native_mappings = native
+        """Translates the plan for native code; None if native code could do nothing with it."""
         self._by_topic: dict[str | None, list[_Compiled]] = {}
 
     @property

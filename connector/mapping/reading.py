@@ -21,30 +21,12 @@ from typing import Any, Final
 
 from connector.mapping.file import Input, MappingFile, Route
 from connector.mapping.syntax import Expression, Unparsable, functions_used, parse, problems
-from connector.model import Flaw
+from connector.model import SINGLE_INPUTS, Flaw
 
 __all__ = ["PRESETS", "MappingRefused", "WireTarget", "read"]
 
 PRESETS: Final = ("debezium", "ga4", "segment")
 
-_SINGLE: Final[tuple[str, ...]] = (
-    "name",
-    "eventType",
-    "eventActionSource",
-    "clientDedupeId",
-    "timestamp",
-    "value",
-    "currencyCode",
-    "unitsSold",
-    "countryCode",
-    "dataProcessingOptions",
-    "dataSetName",
-    "userAgent",
-    "arefMeasurementTokens",
-    "amazonAdEventKey",
-    "partner",
-)
-"""Inputs that one expression gives (``schemas/conversion_event.avsc``)."""
 _REQUIRED: Final = ("name", "eventType", "eventActionSource", "timestamp", "countryCode")
 _MAY_FAIL: Final = frozenset({"userAgent", "arefMeasurementTokens", "amazonAdEventKey", "partner"})
 """Inputs without which Amazon books the same.
@@ -55,7 +37,7 @@ _AMOUNTS: Final = frozenset({"value", "unitsSold"})
 _CONSENT: Final = ("ipAddress", "amznAdStorage", "amznUserData", "tcf", "gpp")
 _PER_EVENT: Final = ("clientDedupeId", "timestamp")
 """Inputs that a constant would make the same for every event."""
-_CONSTANTS: Final[tuple[str, ...]] = tuple(name for name in _SINGLE if name not in _PER_EVENT)
+_CONSTANTS: Final[tuple[str, ...]] = tuple(name for name in SINGLE_INPUTS if name not in _PER_EVENT)
 _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 
 _TOP: Final = ("version", "otherwise", "mapping", "tables")
@@ -269,7 +251,7 @@ class _Reader:
             when=None if given.get("when") is None else self._condition(f"{place}.when", given["when"]),
             inherit=inherit is True,
             constants=self._constants(f"{place}.constants", parts["constants"]),
-            fields=self._inputs(place, "fields", parts["fields"], _SINGLE, "input"),
+            fields=self._inputs(place, "fields", parts["fields"], SINGLE_INPUTS, "input"),
             match_keys=self._inputs(
                 place, "matchKeys", parts["matchKeys"], sorted(self._target.match_keys), f"match key of {self._target.api}"
             ),

@@ -15,7 +15,8 @@ from typing import Any, Final
 import jmespath
 from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError, ParseError
 
-from connector.mapping.functions import EXPRESSION, FUNCTIONS, format_problem
+from connector.mapping.functions import EXPRESSION, FUNCTIONS
+from connector.mapping.times import format_problem
 
 __all__ = ["Expression", "Tree", "Unparsable", "functions_used", "parse", "problems", "tables_used", "walk"]
 
@@ -42,7 +43,7 @@ def parse(text: str) -> Expression:
     """Parse an expression.
 
     Raises:
-        Unreadable: the text does not follow the grammar.
+        Unparsable: the text does not follow the grammar.
     """
     if len(text) > _LONGEST:
         raise Unparsable(f"is longer than {_LONGEST} characters")

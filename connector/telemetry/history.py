@@ -142,13 +142,13 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
 
 
 class Frontiers:
-    """Since when each partition's oldest unresolved record is the oldest."""
+    """How long each partition's oldest unresolved record has been its oldest."""
 
     def __init__(self) -> None:
         self._stands: dict[int, tuple[int, float]] = {}
 
     def look(self, now: float, frontiers: Mapping[int, int | None]) -> dict[int, float]:
-        """Return by generation for how many seconds the frontier has stood, as far as was looked.
+        """Return the seconds since each frontier last moved, by generation, as seen by these calls.
 
         ``frontiers`` has the offset of the oldest unresolved record; None if all are resolved.
         """

@@ -307,7 +307,7 @@ class Telemetry:
         self._log.info("credentials_changed", whose=whose)
 
     def look_at_logins(self) -> None:
-        """Tell that the brokers refuse our login, or no longer do. Called now and then."""
+        """Report that the brokers refuse our login, or no longer do. Called every few seconds."""
         refused = self._clock() - self._login_refused_at < _LOGIN_REFUSED_SECONDS
         before, self._login_refused = self._login_refused, [_LOGIN_REFUSED] if refused else []
         self._operator_needed(before, self._login_refused)

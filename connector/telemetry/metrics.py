@@ -182,8 +182,14 @@ class Metrics:
         pipeline = self.pipeline
         waiting = self._messages() + (len(status.needs_operator(pipeline)) if pipeline is not None else 0)
         yield _gauge("connector_operator_needed", "Messages that need an operator.", waiting)
-        if pipeline is None:
-            return
+        if pipeline is not None:
+            yield from self._counted(pipeline)
+            yield from self._measured(pipeline)
+            yield from self._restore_progress()
+            yield _ages(pipeline.statistics.event_to_ack, pipeline.statistics.event_to_ack_seconds)
+            yield from self._offsets()
+
+    def _counted(self, pipeline: Pipeline) -> Iterable[Metric]:
         counts = pipeline.statistics
         yield _counter("connector_records", "Records that the pipeline took in.", counts.records)
         outcomes = CounterMetricFamily("connector_events", "Records by outcome.", labels=["outcome"])
@@ -206,6 +212,8 @@ class Metrics:
         yield _counters("connector_codec_declined", "Records that native code left to Python.", "reason", declined)
         filtered = self.mapper.filtered if self.mapper is not None else {}
         yield _counters("connector_filtered", "Records that a mapping file does not select.", "mapping", filtered)
+
+    def _measured(self, pipeline: Pipeline) -> Iterable[Metric]:
         yield _gauge(
             "connector_buffered_events",
             "Events decoded, and neither in flight nor resolved.",
@@ -230,6 +238,8 @@ class Metrics:
         for reason, partitions in (status.paused(pipeline) | schema).items():
             paused.add_metric([reason], partitions)
         yield paused
+
+    def _restore_progress(self) -> Iterable[Metric]:
         progress = GaugeMetricFamily(
             "connector_ledger_restore_progress",
             "Share of the ledger read so far while a partition is restored.",
@@ -238,8 +248,6 @@ class Metrics:
         for partition, (read, of) in list(self.restores.items()):
             progress.add_metric([partition.topic, str(partition.partition)], read / of)
         yield progress
-        yield _ages(counts.event_to_ack, counts.event_to_ack_seconds)
-        yield from self._offsets()
 
     def _offsets(self) -> Iterable[Metric]:
         committed = GaugeMetricFamily(

@@ -1,4 +1,4 @@
-"""Gathers what the page and ``connector top`` show of a running connector."""
+"""What the document of ``/status.json`` says of a running pipeline; the page and `top` show it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Refusal:
 
 @dataclass(slots=True)
 class Overview:
-    """Keeps the history of one connector, and gathers what is to be shown. Times are monotonic."""
+    """Keeps the history of one connector, and describes it. Times are monotonic seconds."""
 
     began: float
     answers: AnswerCounts = field(default_factory=AnswerCounts)

@@ -13,9 +13,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from connector.amazon.rules import DATASET_NAME
-from connector.config import DEDUPE_FIELDS, SETTINGS
+from connector.config import SETTINGS
 from connector.config.declaration import FAMILY, Setting
 from connector.config.environment import IN_FILES_TOO, SECRET_PROPERTY
+from connector.model import DEDUPE_INPUTS
 from tests.deploy import tools
 from tests.deploy.dashboard import dashboard
 
@@ -256,7 +257,7 @@ _OF_TYPES = {
 _OF_SETTINGS = {
     "AMAZON_DATASET_NAME": DATASET_NAME.pattern,
     "AMAZON_MAX_REQUESTS_PER_SECOND": r"1000|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|0\.[0-9]{0,5}[1-9]",
-    "DEDUPE_KEY": r"{0}(, *{0})*".format("|".join(DEDUPE_FIELDS).join("()")),
+    "DEDUPE_KEY": r"{0}(, *{0})*".format("|".join(DEDUPE_INPUTS).join("()")),
     "KAFKA_TOKEN_SOURCE": r"aws-msk-iam|gcp-adc|file:/.+",
     "LISTEN_PORT": _between(1, 65_535),  # 0 is a free port, which no probe knows
 }

@@ -1,10 +1,11 @@
-"""The consumer's thread without a broker: a client that is an ordinary object, driven step by step by the test."""
+"""The consumer's thread without a broker: what the simulation's client hands out is scripted, step by step."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
 from typing import Any, cast
 
 import pytest
@@ -20,12 +21,14 @@ from connector.kafka.host import Host
 from connector.kafka.membership import GroupAdmission
 from connector.model import Poll, TopicPartition
 from connector.ports import Record
+from tests.simulation.cluster import Cluster, MemberClient, Odds, Stored
+from tests.simulation.virtual_time import Process, VirtualLoop
 
 ZERO, ONE = TopicPartition("conversions", 0), TopicPartition("conversions", 1)
 
 
-class FakeMessage:
-    """A record, or an error of a partition, as the client hands it out."""
+class FakeMessage(Stored):
+    """A record of so many bytes, or an error of a partition, as the client hands it out."""
 
     def __init__(
         self,
@@ -35,45 +38,20 @@ class FakeMessage:
         *,
         size: int = 1,
         key: bytes | None = None,
-        headers: list[tuple[str, bytes | None]] | None = None,
+        headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> None:
-        self._partition, self._offset, self._error, self._size, self._key = partition, offset, error, size, key
-        self._headers = headers
-
-    def __len__(self) -> int:
-        return self._size
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return self._headers
-
-    def topic(self) -> str:
-        return self._partition.topic
-
-    def partition(self) -> int:
-        return self._partition.partition
-
-    def offset(self) -> int:
-        return self._offset
-
-    def leader_epoch(self) -> int:
-        return 4
-
-    def error(self) -> KafkaError | None:
-        return self._error
+        super().__init__(partition, offset, bytes(size), key, headers, under=4, failure=error)
 
 
-class FakeClient:
-    """Hands out records in order, and notes what it was told to pause, to resume and to commit."""
+class ScriptedClient(MemberClient):
+    """The simulation's client of the group; only what its polls bring is the test's."""
 
-    def __init__(self) -> None:
-        self.paused: set[TopicPartition] = set()
+    def __init__(self, properties: dict[str, Any]) -> None:
+        super().__init__(properties)
         self.sought: list[tuple[TopicPartition, int, int | None, bool]] = []
         """Where to, by offset and epoch, and whether it was paused then."""
-        self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
-        """Offsets by partition, and whether it was waited for."""
+        self.commits: list[dict[TopicPartition, int]] = []
+        """Offsets by partition."""
         self.waiting: list[FakeMessage | Callable[[], None]] = []
         """Records; a callback among them is served by the call that reaches it, as the client serves a rebalance.
 
@@ -84,14 +62,18 @@ class FakeClient:
         self.fetched_end: int | None = None
         """As the last fetch told it; None where the client knows none."""
 
+    @property
+    def paused(self) -> set[TopicPartition]:
+        return self._paused
+
     def get_watermark_offsets(self, _place: KafkaTopicPartition, *, cached: bool) -> tuple[int, int]:
         assert cached, "the thread that polls does not wait for an answer"
         if self.fetched_end is None:
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
         return 0, self.fetched_end
 
-    def consume(self, count: int, _seconds: float) -> list[FakeMessage]:
-        found: list[FakeMessage] = []
+    def consume(self, count: int, _seconds: float) -> list[Stored]:
+        found: list[Stored] = []
         self.unsettled = False
         while self.waiting and len(found) < count:
             next_one = self.waiting.pop(0)
@@ -102,31 +84,19 @@ class FakeClient:
                 next_one()
         return found
 
-    def pause(self, places: list[KafkaTopicPartition]) -> None:
-        self.paused |= {TopicPartition(place.topic, place.partition) for place in places}
-
-    def resume(self, places: list[KafkaTopicPartition]) -> None:
-        self.paused -= {TopicPartition(place.topic, place.partition) for place in places}
-
     def memberid(self) -> str:
         return "member"
 
     def seek(self, place: KafkaTopicPartition) -> None:
         if self.unsettled:
             raise KafkaException(KafkaError(KafkaError._STATE))
+        super().seek(place)
         partition = TopicPartition(place.topic, place.partition)
         self.sought.append((partition, place.offset, place.leader_epoch, partition in self.paused))
 
-    def incremental_assign(self, places: list[KafkaTopicPartition]) -> None:
-        pass
-
-    def incremental_unassign(self, places: list[KafkaTopicPartition]) -> None:
-        self.resume(places)
-
-    def commit(self, offsets: list[KafkaTopicPartition], *, asynchronous: bool) -> list[KafkaTopicPartition]:
-        committed = {TopicPartition(place.topic, place.partition): place.offset for place in offsets}
-        self.commits.append((committed, not asynchronous))
-        return [] if asynchronous else offsets
+    def commit(self, *, offsets: list[KafkaTopicPartition], asynchronous: bool) -> list[KafkaTopicPartition]:
+        self.commits.append({TopicPartition(place.topic, place.partition): place.offset for place in offsets})
+        return super().commit(offsets=offsets, asynchronous=asynchronous)
 
 
 class FakeIntake(Intake):
@@ -173,13 +143,19 @@ class SetClock(Host):
 class Scene:
     """A `SourceConsumer` with two partitions that are fetched."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: VirtualLoop) -> None:
         self.posted: list[Any] = []
-        self.intake, self.client = FakeIntake(), FakeClient()
+        self.intake = FakeIntake()
+        cluster = Cluster(loop, Random(1), Odds(), cast("Any", Silent()))
+        cluster.create("conversions", 2, {})
+        simulated = {"simulated.cluster": cluster, "simulated.process": Process(loop, "process")}
+
+        def make_client(properties: dict[str, Any]) -> Any:
+            self.client = ScriptedClient(properties | simulated)
+            return self.client
+
         policy = PollPolicy(("conversions",), incremental=True, drain_seconds=0.0, seconds=0.01, records=250, size=1_000_000)
-        self.source = SourceConsumer(
-            {}, policy, self.intake, "cluster", self._post, Silent(), make_client=lambda _: cast("Any", self.client)
-        )
+        self.source = SourceConsumer({}, policy, self.intake, "cluster", self._post, Silent(), make_client=make_client)
         self.source._on_assign(cast("Any", self.client), [KafkaTopicPartition(*ZERO), KafkaTopicPartition(*ONE)])
         for partition, generation in ((ZERO, 1), (ONE, 2)):
             self.start(partition, generation)
@@ -201,8 +177,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene() -> Iterator[Scene]:
+    loop = VirtualLoop()  # never runs: no answer comes but the test's
+    yield Scene(loop)
+    loop.close()
 
 
 def error(code: int, *, fatal: bool = False) -> KafkaError:
@@ -311,7 +289,7 @@ def test_a_poll_of_small_records_takes_few_calls(scene: Scene, monkeypatch: pyte
     asked: list[int] = []
     consume = scene.client.consume
 
-    def noting(count: int, seconds: float) -> list[FakeMessage]:
+    def noting(count: int, seconds: float) -> list[Stored]:
         asked.append(count)
         return consume(count, seconds)
 
@@ -497,12 +475,12 @@ def commit(scene: Scene, partition: TopicPartition, generation: int, offset: int
 def test_one_commit_is_out_at_a_time_and_the_next_has_the_newest_of_each_partition(scene: Scene) -> None:
     for partition, generation, offset in ((ZERO, 1, 10), (ZERO, 1, 20), (ONE, 2, 7), (ZERO, 1, 30)):
         commit(scene, partition, generation, offset)
-    assert scene.client.commits == [({ZERO: 10}, False)]
+    assert scene.client.commits == [{ZERO: 10}]
 
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
     scene.source._commits.send()
 
-    assert scene.client.commits[1:] == [({ZERO: 30, ONE: 7}, False)]
+    assert scene.client.commits[1:] == [{ZERO: 30, ONE: 7}]
 
 
 def revoke(scene: Scene, *out: Any) -> None:
@@ -518,7 +496,7 @@ def test_what_a_drain_leaves_to_commit_is_committed_at_once_and_nobody_waits_for
         commands.Commit((commands.CommitPoint(ZERO, 1, 20, 0, ""),)),
     )
 
-    assert scene.client.commits == [({ZERO: 20}, False)]
+    assert scene.client.commits == [{ZERO: 20}]
 
 
 def test_while_a_commit_is_out_a_drain_makes_none_or_the_older_might_be_made_last(scene: Scene) -> None:
@@ -527,7 +505,7 @@ def test_while_a_commit_is_out_a_drain_makes_none_or_the_older_might_be_made_las
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
     scene.source._commits.send()
 
-    assert scene.client.commits == [({ZERO: 10}, False)]
+    assert scene.client.commits == [{ZERO: 10}]
 
 
 def test_before_it_leaves_it_waits_for_the_answer_to_a_commit_and_makes_the_last(scene: Scene) -> None:
@@ -541,7 +519,7 @@ def test_before_it_leaves_it_waits_for_the_answer_to_a_commit_and_makes_the_last
     scene.client.waiting += answers
     scene.source._send_last_commits()
 
-    assert scene.client.commits == [({ZERO: 10}, False), ({ZERO: 20}, False)]
+    assert scene.client.commits == [{ZERO: 10}, {ZERO: 20}]
     assert scene.client.waiting == []
 
 
@@ -550,7 +528,7 @@ def test_before_it_leaves_it_does_not_wait_for_ever(scene: Scene, monkeypatch: p
     commit(scene, ZERO, 1, 10)
     scene.source._send_last_commits()
 
-    assert scene.client.commits == [({ZERO: 10}, False)]
+    assert scene.client.commits == [{ZERO: 10}]
 
 
 def test_what_a_drain_is_told_of_other_partitions_is_carried_out_after_it(scene: Scene) -> None:
@@ -597,7 +575,7 @@ def test_what_waits_for_its_turn_to_be_committed_is_not_committed_once_its_parti
     scene.source._on_commit(None, [KafkaTopicPartition(*ZERO, 10)])
     scene.source._commits.send()
 
-    assert scene.client.commits == [({ZERO: 10}, False)]
+    assert scene.client.commits == [{ZERO: 10}]
 
 
 def test_a_fatal_error_of_the_group_ends_the_thread_with_its_reason(scene: Scene) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from connector.mapping.closures import Failed, closure
+from connector.mapping.closures import closure
+from connector.mapping.evaluation import Failed
 from connector.mapping.syntax import parse, problems
 
 NAMES = st.sampled_from("abcd")

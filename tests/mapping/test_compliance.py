@@ -15,7 +15,8 @@ import jmespath
 import pytest
 from jmespath.exceptions import JMESPathError
 
-from connector.mapping.closures import Failed, closure
+from connector.mapping.closures import closure
+from connector.mapping.evaluation import Failed
 from connector.mapping.syntax import Unparsable, parse, problems
 
 DIRECTORY = Path(__file__).parent / "compliance"

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.amazon.vocabulary import CONSENT_STATUSES
-from connector.mapping.closures import Failed, closure
+from connector.mapping.closures import closure
+from connector.mapping.evaluation import Failed
 from connector.mapping.syntax import parse
 from tests.mapping.support import Record
 from tests.records import AT_MS

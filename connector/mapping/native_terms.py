@@ -1,11 +1,11 @@
-"""Tells the mappings for one writer's schema as native code evaluates them.
+"""Translates the mappings for one writer's schema into terms that native code evaluates.
 
-An expression is told as a tuple: its kind, and what it is made of (``native/src/mapping.rs``). A
-path is told by the positions of its fields. So it is followed through the schema here, and it must
-lead through types that leave nothing open: of a union, only null and one other type.
+A term is a tuple: the kind of an expression, and what it is made of (``native/src/mapping.rs``).
+Native code finds a field by its position, not by its name. So paths are followed through the schema
+here, and every type on the way must be certain: a union may have null and one other type.
 
-What cannot be told is left to `connector.mapping.closures`: a mapping with such an input, or all
-mappings from the first one with such a condition on.
+An expression without a translation is left to Python (`closures`). For such an input its mapping is
+left to Python; for such a condition, all mappings from that one on are.
 """
 
 from __future__ import annotations
@@ -16,112 +16,118 @@ from typing import Any, Final
 
 from connector.amazon.vocabulary import CONSENT_STATUSES
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
-from connector.mapping.closures import Evaluate, closure
+from connector.mapping.closures import closure
+from connector.mapping.evaluation import Evaluate
 from connector.mapping.file import Input, Route
-from connector.mapping.functions import RECORD_FUNCTIONS, TIME_UNITS
+from connector.mapping.own_functions import RECORD_FUNCTIONS
 from connector.mapping.syntax import Tree
+from connector.mapping.times import TIME_UNITS
 
-__all__ = ["Straight", "StraightInputs", "straight"]
+__all__ = ["NativeInputs", "NativeMappings", "native_mappings"]
 
-Told = tuple[Any, ...]
+Term = tuple[Any, ...]
 
 _Shape = Json | None
-"""The type that a value has where it is not null; None for a value that the expression makes."""
+"""Type of a value where it is not null; None for a value that the expression computes."""
 
-_NULL: Final[Told] = ("literal", None)
-_ALWAYS: Final[Told] = ("literal", True)
+_NULL: Final[Term] = ("literal", None)
+_ALWAYS: Final[Term] = ("literal", True)
 _MOST_ROWS: Final = 10_000
-"""Rows of the largest table that native code gets; it keeps a copy of its own for each schema."""
+"""Maximum rows of a table that is translated. Native code keeps a copy for each schema."""
 _LARGEST: Final = 2**63
-"""Bound of the numbers that it knows."""
+"""Native code has numbers of 64 bits: from minus this bound up to below it."""
 
 
 @dataclass(frozen=True, slots=True)
-class StraightInputs:
-    """The expressions of one mapping."""
+class NativeInputs:
+    """The terms of one mapping, each with the name of its input."""
 
-    parts: Sequence[tuple[str, Told]]
-    match_keys: Sequence[tuple[str, Told]]
-    consent: Sequence[tuple[str, Told]]
-    attributes: Sequence[tuple[str, Told]]
-    custom_data: Sequence[tuple[tuple[str, str], Told]]
+    parts: Sequence[tuple[str, Term]]
+    match_keys: Sequence[tuple[str, Term]]
+    consent: Sequence[tuple[str, Term]]
+    attributes: Sequence[tuple[str, Term]]
+    custom_data: Sequence[tuple[tuple[str, str], Term]]
 
 
 @dataclass(frozen=True, slots=True)
-class Straight:
-    """The mappings for records of one type."""
+class NativeMappings:
+    """The translated mappings for records of one type."""
 
-    routes: Sequence[tuple[Told | None, StraightInputs | None]]
-    """Condition and inputs of each. Without inputs its records are left to Python."""
+    routes: Sequence[tuple[Term | None, NativeInputs | None]]
+    """Condition and inputs of each mapping. Without inputs, its records are left to Python."""
     asks: Sequence[Evaluate]
-    """The calls that read the record of Kafka, of which native code is given the results."""
+    """Calls that read the Kafka record. They are evaluated in Python, and native code is given the
+    results."""
     filtered: str | None
-    """The label under which a record is ignored that none of them takes; None if Python has to see
+    """Label under which a record that no mapping takes is ignored; None if Python decides about
     it."""
 
 
 class _NeedsPython(Exception):
-    """It cannot be told."""
+    """There is no translation."""
 
 
-def straight(
+def native_mappings(
     routes: Sequence[tuple[Route, Sequence[str], Sequence[str]]],
     writer: WriterSchema,
     record: Json,
     tables: Mapping[str, Mapping[str, Any]],
     otherwise: str | None,
-) -> Straight | None:
-    """Tell the mappings for a type; None if native code could do nothing with them.
+) -> NativeMappings | None:
+    """Translate the mappings for a type; None if native code could do nothing with them.
 
-    Each route comes with the places of what the schema lacks: that must be there, and that is left
-    out. ``otherwise`` is the label under which a record is ignored that no mapping is for.
+    Each route comes with two lists of places whose fields the schema lacks: those that make every
+    record a dead letter, and those that are left out. ``otherwise`` is the label under which a
+    record is ignored if there is no mapping for it.
     """
     if any(route.topics is not None for route, _, _ in routes) or not (routes or otherwise):
         return None
-    teller = _Teller(writer, tables)
-    told: list[tuple[Told | None, StraightInputs | None]] = []
+    translator = _Translator(writer, tables)
+    terms: list[tuple[Term | None, NativeInputs | None]] = []
     for route, broken, absent in routes:
-        when, is_told = _condition(route, broken, teller, record)
-        told.append((when, _inputs(route, absent, teller, record) if is_told and not broken else None))
+        when, is_translated = _condition(route, broken, translator, record)
+        terms.append((when, _inputs(route, absent, translator, record) if is_translated and not broken else None))
         if when is None or when is _ALWAYS:
             filtered = None
             break
     else:
         filtered = routes[-1][0].label if routes else otherwise
-    return Straight(told, teller.asks, filtered) if filtered is not None or any(inputs for _, inputs in told) else None
+    if filtered is None and not any(inputs for _, inputs in terms):
+        return None
+    return NativeMappings(terms, translator.asks, filtered)
 
 
-def _condition(route: Route, broken: Sequence[str], teller: _Teller, record: Json) -> tuple[Told | None, bool]:
-    """Return the condition of a mapping, and whether it can be told.
+def _condition(route: Route, broken: Sequence[str], translator: _Translator, record: Json) -> tuple[Term | None, bool]:
+    """Return the condition of a mapping, and whether it has a translation.
 
-    If not, the condition is one that always holds: records that come to it are left to Python.
+    If not, the condition returned always holds: records that come to it are left to Python.
     """
     if route.when is None:
         return None, True
     if "when" in broken:
         return _ALWAYS, False
     try:
-        return teller.told(route.when.tree, record, True)[0], True
+        return translator.term(route.when.tree, record, True)[0], True
     except _NeedsPython:
         return _ALWAYS, False
 
 
-def _inputs(route: Route, absent: Sequence[str], teller: _Teller, record: Json) -> StraightInputs | None:
-    def each(inputs: Sequence[Input]) -> list[tuple[Input, Told]]:
-        return [(one, teller.told(one.expression.tree, record, True)[0]) for one in inputs if one.place not in absent]
+def _inputs(route: Route, absent: Sequence[str], translator: _Translator, record: Json) -> NativeInputs | None:
+    def each(inputs: Sequence[Input]) -> list[tuple[Input, Term]]:
+        return [(one, translator.term(one.expression.tree, record, True)[0]) for one in inputs if one.place not in absent]
 
     if route.inherit:
         return None
     try:
-        return StraightInputs(
+        return NativeInputs(
             parts=[
                 *((name, ("literal", _constant(value))) for name, value in route.constants.items()),
-                *((one.name, told) for one, told in each(route.fields)),
+                *((one.name, term) for one, term in each(route.fields)),
             ],
-            match_keys=[(one.name, told) for one, told in each(route.match_keys)],
-            consent=[(one.name, told) for one, told in each(route.consent)],
-            attributes=[(one.name, told) for one, told in each(_copies_last(route.custom_attributes))],
-            custom_data=[((one.name, str(one.data_type)), told) for one, told in each(route.custom_data)],
+            match_keys=[(one.name, term) for one, term in each(route.match_keys)],
+            consent=[(one.name, term) for one, term in each(route.consent)],
+            attributes=[(one.name, term) for one, term in each(_copies_last(route.custom_attributes))],
+            custom_data=[((one.name, str(one.data_type)), term) for one, term in each(route.custom_data)],
         )
     except _NeedsPython:
         return None
@@ -150,19 +156,19 @@ def _literal(value: object) -> object:
     return value
 
 
-class _Teller:
-    """Tells expressions for records of one schema."""
+class _Translator:
+    """Translates expressions for records of one schema."""
 
     def __init__(self, writer: WriterSchema, tables: Mapping[str, Mapping[str, Any]]) -> None:
         self._writer = writer
         self._tables = tables
         self.asks: list[Evaluate] = []
-        """The calls that read the record of Kafka."""
+        """The calls that read the Kafka record, in the order of their numbers in the terms."""
 
-    def told(self, tree: Tree, shape: _Shape, is_record: bool = False) -> tuple[Told, _Shape]:
-        """Return an expression for values of a shape, and the shape of what it gives.
+    def term(self, tree: Tree, shape: _Shape, is_record: bool = False) -> tuple[Term, _Shape]:
+        """Return the term of an expression for values of a shape, and the shape of its result.
 
-        ``is_record`` says that it is evaluated for the whole record.
+        ``is_record`` says that the value is the whole record.
         """
         children = tree["children"]
         match tree["type"]:
@@ -180,13 +186,13 @@ class _Teller:
                 return self._projection(tree, shape, is_record)
             case "multi_select_list":
                 return ("list", self._each(children, shape, is_record)), {"type": "array", "items": None}
-        return self._made(tree, shape, is_record), None
+        return self._computed(tree, shape, is_record), None
 
-    def _each(self, trees: Sequence[Tree], shape: _Shape, is_record: bool) -> list[Told]:
-        return [self.told(tree, shape, is_record)[0] for tree in trees]
+    def _each(self, trees: Sequence[Tree], shape: _Shape, is_record: bool) -> list[Term]:
+        return [self.term(tree, shape, is_record)[0] for tree in trees]
 
-    def _made(self, tree: Tree, shape: _Shape, is_record: bool) -> Told:
-        """Return an expression that makes a value of its own, which no path leads into."""
+    def _computed(self, tree: Tree, shape: _Shape, is_record: bool) -> Term:
+        """Return the term of an expression that computes a value; no path leads into the value."""
         children = tree["children"]
         match tree["type"]:
             case "literal":
@@ -206,7 +212,7 @@ class _Teller:
         raise _NeedsPython
 
     def _single(self, schema: Json) -> _Shape:
-        """Return the type that a value of a type has where it is not null."""
+        """Return the one type, apart from null, that a value of a schema's type may have."""
         branches = [self._writer.resolved(each) for each in (schema if isinstance(schema, list) else [schema])]
         others = [branch for branch in branches if branch["type"] != "null"]
         if len(others) > 1:
@@ -220,7 +226,7 @@ class _Teller:
             raise _NeedsPython
         return None if shape["items"] is None else self._single(shape["items"])
 
-    def _path(self, names: Sequence[str], shape: _Shape) -> tuple[Told, _Shape]:
+    def _path(self, names: Sequence[str], shape: _Shape) -> tuple[Term, _Shape]:
         steps: list[int | str] = []
         for name in names:
             if shape is None:
@@ -239,40 +245,40 @@ class _Teller:
             shape = self._single(fields[own.index(name)]["type"])
         return ("path", steps), shape
 
-    def _in_turn(self, parts: Sequence[Tree], shape: _Shape, is_record: bool) -> tuple[Told, _Shape]:
-        told, shape = self.told(parts[0], shape, is_record)
+    def _in_turn(self, parts: Sequence[Tree], shape: _Shape, is_record: bool) -> tuple[Term, _Shape]:
+        term, shape = self.term(parts[0], shape, is_record)
         for part in parts[1:]:
-            each, shape = self.told(part, shape)
-            told = ("pipe", told, each)
-        return told, shape
+            each, shape = self.term(part, shape)
+            term = ("pipe", term, each)
+        return term, shape
 
-    def _projection(self, tree: Tree, shape: _Shape, is_record: bool) -> tuple[Told, _Shape]:
+    def _projection(self, tree: Tree, shape: _Shape, is_record: bool) -> tuple[Term, _Shape]:
         base, *parts = tree["children"]
         is_flat = base["type"] == "flatten"
-        told, shape = self.told(base["children"][0] if is_flat else base, shape, is_record)
+        term, shape = self.term(base["children"][0] if is_flat else base, shape, is_record)
         items = self._items(shape)
         if is_flat and items is not None and items["type"] == "array":
             raise _NeedsPython  # arrays within an array
-        each, found = self.told(parts[0], items)
+        each, found = self.term(parts[0], items)
         if tree["type"] == "projection":
-            return ("project", told, each), {"type": "array", "items": found}
-        return ("filter", told, each, self.told(parts[1], items)[0]), {"type": "array", "items": found}
+            return ("project", term, each), {"type": "array", "items": found}
+        return ("filter", term, each, self.term(parts[1], items)[0]), {"type": "array", "items": found}
 
-    def _function(self, name: str, arguments: Sequence[Tree], shape: _Shape, is_record: bool) -> Told:
-        def told(position: int) -> Told:
-            return self.told(arguments[position], shape, is_record)[0]
+    def _function(self, name: str, arguments: Sequence[Tree], shape: _Shape, is_record: bool) -> Term:
+        def argument(position: int) -> Term:
+            return self.term(arguments[position], shape, is_record)[0]
 
         if name == "not_null":
             return name, self._each(arguments, shape, is_record)
         if name == "lookup":
-            return name, self._table(arguments[0]["value"]), told(1), told(2) if len(arguments) > 2 else None
+            return name, self._table(arguments[0]["value"]), argument(1), argument(2) if len(arguments) > 2 else None
         if name == "granted":
-            return name, CONSENT_STATUSES, told(0)
+            return name, CONSENT_STATUSES, argument(0)
         if name == "time":
             unit = arguments[1]["value"] if len(arguments) > 1 else None
             if unit is not None and unit not in TIME_UNITS:
                 raise _NeedsPython
-            return name, None if unit is None else TIME_UNITS[unit], told(0)
+            return name, None if unit is None else TIME_UNITS[unit], argument(0)
         if name in _ALIKE:
             return name, *self._each(arguments, shape, is_record)
         raise _NeedsPython
@@ -285,7 +291,7 @@ class _Teller:
 
 
 _ALIKE: Final = {"divide", "hex", "join", "length", "lower", "multiply", "split", "sum", "to_string", "trim", "upper"}
-"""Functions that are told by their arguments alone."""
+"""Functions whose term is their name and the terms of their arguments."""
 
 
 def _flat(tree: Tree) -> list[Tree]:

@@ -1,8 +1,8 @@
-"""What the native codec has to know of a wire contract, found by asking the contract.
+"""What the native codec has to know of a wire contract, found by trying the contract out.
 
-The codec knows Avro and JSON, and nothing of Amazon. It learns the layout of an event from one that
-the contract lays out, and what becomes of a field from the rules: they clean an event that is good
-but for that field.
+The codec knows Avro and JSON, and nothing of Amazon. It learns the layout of an event from an event
+of marks that the contract has encoded. What becomes of a field it learns from the field rules: they
+clean an event in which only that field may be wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from connector.amazon.rules import FieldRules, Fields
 from connector.amazon.vocabulary import PURCHASE
 from connector.model import Flaw
 
-__all__ = ["StraightLine"]
+__all__ = ["EventTemplate"]
 
 _DIGEST: Final = "1a" * 32
 _PROBE: Final[dict[str, object]] = {
@@ -34,34 +34,35 @@ _PROBE: Final[dict[str, object]] = {
 """An event about which no rule of either contract has anything to say."""
 
 _ORDINARY, _PURCHASE = 0, 1
+"""Kinds of event types, by the codec's numbers."""
 _HASHED, _RAW, _MATCH_ID = 1, 2, 3
-"""What the codec is told besides, of an event type and of a match key type."""
-
+"""Kinds of match key types: how the value is sent."""
 _OTHER, _INTEGER = 0, 1
-"""The same of a type of custom data."""
+"""Kinds of custom data types."""
 
 _TRAFFIC: Final = ("userAgent", "arefMeasurementTokens", "amazonAdEventKey", "partner")
 
 _ANY_TEXT: Final = "any text: é"
-"""A value of a custom attribute that is not of letters, digits and underscores alone."""
+"""A value of a custom attribute with more than letters, digits and underscores."""
 
 
-class StraightLine:
-    """The layout of a contract, and its rules for the fields that repeat.
+class EventTemplate:
+    """The layout of a contract's events, and its rules for single fields.
 
-    Whatever a rule would have something to say about, a flaw or an adjustment, is left to the
-    contract itself.
+    A value that breaks a rule or is adjusted by one is left to the contract itself: the methods
+    return None for it.
     """
 
     def __init__(self, contract: Contract) -> None:
-        self._rules = FieldRules(contract.limits, None)  # of its own, because it counts what nobody sent
+        self._rules = FieldRules(contract.limits, None)  # its own rules, because its adjustments are nobody's
         dedupe_id = _mark("clientDedupeId")
         full: Any = contract.shaped(_marked(with_optional=True), dedupe_id)
         required = contract.shaped(_marked(with_optional=False), dedupe_id).keys()
         self._limited_data_use = orjson.dumps(full["dataProcessingOptions"])
         attribute = next(value for name, value in full.items() if name not in required and _is_list_of_dicts(value))[0]
         self.pieces, self.tail = _pieces(full, required)
-        """The bytes before each input, its name, and the bytes after it; and those at the end."""
+        """For each input, the bytes before it, its name, and the bytes after it; then the bytes at
+        the end of the event."""
         probe = self._cleaned({})
         if probe is None:
             raise ValueError("the rules have something to say about the probe")
@@ -79,10 +80,7 @@ class StraightLine:
         self.local_networks = [(int(each.network_address), int(each.netmask)) for each in LOCAL_NETWORKS]
 
     def made(self, name: str, value: object) -> tuple[bytes, int] | None:
-        """Return the JSON of an input, and what kind it is; empty if it is not sent.
-
-        Return None if a rule has something to say about it.
-        """
+        """Return the JSON of an input and its kind. The JSON is empty if the input is not sent."""
         fields = self._cleaned({name: value})
         if fields is None:
             return None
@@ -102,7 +100,7 @@ class StraightLine:
         return None
 
     def match_key_type(self, given: object) -> tuple[bytes, int] | None:
-        """Return the JSON of a match key's type, and how its value is sent; None as in `made`."""
+        """Return the JSON of a match key's type and its kind, which says how its value is sent."""
         fields = self._cleaned({"matchKeys": [{"type": given, "value": _DIGEST}]})
         if fields is None:
             return None
@@ -111,19 +109,15 @@ class StraightLine:
 
     @staticmethod
     def hashes(keys: Sequence[tuple[str, str, bytes]]) -> list[str]:
-        """Return the hashes of personal identifiers in clear.
+        """Return the hashes of personal identifiers that are not hashed yet.
 
-        Each is given with its type and the country in JSON.
-
-        Empty of one that is left out, or that a rule cannot read.
+        Each is given as its type, its text, and the country in JSON. The hash is empty for an
+        identifier that is left out, or that a rule cannot read.
         """
         return [_hash(*key) for key in keys]
 
     def data_type(self, given: object) -> tuple[bytes, int] | None:
-        """Return the JSON of a type of custom data, and whether it is for numbers only.
-
-        Return None as in `made`.
-        """
+        """Return the JSON of a type of custom data and its kind: whether it takes only numbers."""
         fields = self._cleaned({"customData": [{"name": "a", "value": "1", "dataType": given}]})
         if fields is None:
             return None
