@@ -105,6 +105,11 @@ class BatchCodec:
     def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:
         """Return the values by the name of their schema and the byte at which the event begins."""
         groups: dict[tuple[bytes, int], _Group] = {}
+        small = [value for value in values if value is not None and len(value) <= _MOST_BYTES]
+        if small and len(small) == len(values):
+            together = self._decoder.located_together(records, small)
+            if together is not None:
+                return {together: _Group(list(range(len(small))), small)}
         for at, (record, value) in enumerate(zip(records, values, strict=True)):
             if value is None or len(value) > _MOST_BYTES or self._decoder.is_compressed(value):
                 continue

@@ -19,7 +19,7 @@ import orjson
 from connector.core.dedupe import derived_id, digest, key_id
 from connector.core.letters import DEDUPE_ID_HEADER, Headers, kept, replayed_without_value, size
 from connector.errors import ConnectorError, Oversized, RecordError, SchemaUnavailable, UnknownSchema
-from connector.headers import Shortened, headers_of
+from connector.headers import Shortened, all_headers_of, headers_of
 from connector.model import UNKNOWN_EPOCH, Flaw, Poll, Reason, TopicPartition
 from connector.nothing import said
 from connector.ports import Decoder, Record, WireContract
@@ -201,10 +201,16 @@ class Intake:
         """Add the columns that do not depend on what a value says."""
         poll.offsets += [record.offset() for record in records]
         poll.epochs += [UNKNOWN_EPOCH if (epoch := record.leader_epoch()) is None else epoch for record in records]
-        for record, value, payload in zip(records, values, poll.payloads, strict=False):
-            held = len(value or b"") + len(record.key() or b"") + (len(payload) if type(payload) is bytes else 0)
-            headers = headers_of(record)
-            poll.sizes.append(held + self._header_bytes(record, headers) if headers else held)
+        keys = [record.key() for record in records]
+        poll.sizes += [
+            len(value or b"") + len(key or b"") + (len(payload) if type(payload) is bytes else 0)
+            for value, key, payload in zip(values, keys, poll.payloads, strict=False)
+        ]
+        found = all_headers_of(records)
+        if any(found):
+            for at, (record, headers) in enumerate(zip(records, found, strict=True)):
+                if headers:
+                    poll.sizes[at] += self._header_bytes(record, headers)
         poll.records += records
 
     def _read_by_batches(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:

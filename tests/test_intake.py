@@ -16,7 +16,7 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing
 from connector.core.letters import DEDUPE_ID_HEADER, LEFT_OUT_HEADER, Letter
 from connector.errors import SchemaUnavailable, SettingsError, Undecodable, UnknownSchema
-from connector.headers import headers_of
+from connector.headers import all_headers_of, headers_of
 from connector.intake import Intake, Origin
 from connector.kafka.dead_letters import DeadLetters
 from connector.model import Answer, Flaw, Manner, Poll, Reason, TopicPartition
@@ -150,6 +150,15 @@ def test_headers_that_cannot_be_read_count_as_absent_and_are_not_asked_for_again
     assert headers_of(odd) is None
     assert list(odd.headers() or ()) == [], "whoever else asks comes upon nothing"
     assert list(headers_of(sound) or ("none",)) == ["none"]
+
+
+def test_all_headers_are_what_each_record_has() -> None:
+    some: list[_Header] = [("a", b"1")]
+    records = [a_record(0), Broken(b"1", 1, ()), a_record(2, some), Broken(b"3", 3, ()), Broken(b"4", 4, ()), a_record(5)]
+
+    assert all_headers_of(records) == [(), None, some, None, None, ()]
+    assert all_headers_of(records) == [headers_of(record) for record in records], "no record is asked twice"
+    assert all_headers_of([]) == []
 
 
 def test_headers_are_read_as_they_are() -> None:

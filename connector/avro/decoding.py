@@ -11,6 +11,7 @@ needs nothing: the dict is passed on as fastavro made it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from connector.avro.schema_file import packaged
 from connector.avro.varint import signed, unpacked
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
+from connector.headers import all_headers_of
 from connector.mapping.plan import Filtered, Mapper, Plan
 from connector.model import Flaw
 from connector.ports import Record
@@ -148,6 +150,22 @@ class EventDecoder:
             Undecodable: the value does not have the framing.
         """
         return self._locate(record, value)
+
+    def located_together(self, records: Sequence[Record], values: Sequence[bytes]) -> tuple[bytes, int] | None:
+        """Return the id of the schema of all these records, and where in each value its event begins.
+
+        Return None if it takes a look at each. Where there are no headers, the bytes before the
+        event say all that a framing says.
+        """
+        if self.is_compressed(values[0]) or any(all_headers_of(records)):
+            return None
+        try:
+            name, found, start = self.located(records[0], values[0])
+        except Exception:  # noqa: BLE001 - it is met again where each record is looked at
+            return None
+        before = values[0][:start]
+        is_common = found is values[0] and [value[:start] for value in values].count(before) == len(values)
+        return (name, start) if is_common else None
 
     def is_compressed(self, value: bytes) -> bool:
         """Return whether a value's event is compressed, so that its bytes are not in the value."""

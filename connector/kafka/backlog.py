@@ -18,7 +18,7 @@ records wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -26,14 +26,14 @@ from confluent_kafka import Message
 
 from connector.core import inputs
 from connector.core.letters import size as headers_size
-from connector.headers import headers_of
+from connector.headers import all_headers_of
 from connector.intake import Intake, Origin
 from connector.kafka.host import Host, Semaphore
 from connector.kafka.positions import Positions
 from connector.model import Poll, TopicPartition
 from connector.ports import ConsumerEvents, Record
 
-__all__ = ["Backlog", "PartitionBatch", "size_of"]
+__all__ = ["Backlog", "PartitionBatch", "sizes_of"]
 
 _EVENT_BYTES = 1_000
 """Estimated JSON overhead per event: field names and punctuation."""
@@ -172,11 +172,15 @@ class Backlog:
         due = self._host.monotonic() + seconds
         self._due = min(due, self._due) if self._waiting else due
         self._waiting.append(batch)
-        size = sum(size_of(message) for each in self._waiting for message in each.messages)
+        size = sum(sum(sizes_of(each.messages)) for each in self._waiting)
         self._positions.hold(batch.origin.partition, everything=everything or size >= self._poll_bytes)
 
 
-def size_of(message: Message) -> int:
-    """Return what a record takes. Key and headers may be as large as a value."""
-    headers = headers_of(cast("Record", message))  # its stub types them wider
-    return len(message) + len(message.key() or b"") + (headers_size(headers) if headers else 0) + _EVENT_BYTES
+def sizes_of(messages: Sequence[Message]) -> list[int]:
+    """Return what each record takes. Key and headers may be as large as a value."""
+    keys = [message.key() for message in messages]
+    sizes = [_EVENT_BYTES + len(message) + len(key or b"") for message, key in zip(messages, keys, strict=True)]
+    found = all_headers_of(cast("Sequence[Record]", messages))  # its stub types headers wider
+    if any(found):
+        return [held + headers_size(headers or ()) for held, headers in zip(sizes, found, strict=True)]
+    return sizes

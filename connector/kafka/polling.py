@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaError, Message
 from connector.errors import KafkaUnavailable
 from connector.intake import Origin
 from connector.kafka.assignments import Assignments
-from connector.kafka.backlog import PartitionBatch, size_of
+from connector.kafka.backlog import PartitionBatch, sizes_of
 from connector.kafka.host import Host
 from connector.kafka.membership import GroupAdmission, PollClock
 from connector.kafka.positions import DENIED, Gone, Positions
@@ -96,7 +96,7 @@ class Poller:
             self._take_in(found, batches)
             if len(found) < asked:
                 break
-            sizes = [size_of(message) for message in found]
+            sizes = sizes_of(found)
             self._largest = max(sizes)
             records, size, seconds = records + len(found), size + sum(sizes), 0.0
         return self._current(batches)

@@ -9,7 +9,7 @@
 //! clear Python makes the hashes, for all values of a call at once.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -18,6 +18,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::avro::{Cursor, Field, Got, Node};
 use crate::mapping::{Constant, Mapped, Program};
+use crate::quick::{Memo, Traces};
 use crate::{blake2b, json};
 
 /// Why a record is left to Python.
@@ -135,8 +136,9 @@ enum Source {
 pub struct Codec {
     source: Source,
     terms: Terms,
-    shortest_disguised: usize,
-    memos: Vec<HashMap<Box<[u8]>, Entry>>,
+    /// What is left of `terms.disguised` at a glance.
+    disguised: Traces,
+    memos: Vec<Memo<Entry>>,
     declined: [u64; REASONS.len()],
 }
 
@@ -230,6 +232,32 @@ fn is_word(byte: u8) -> bool {
 
 fn is_base64(byte: u8) -> bool {
     is_word(byte) || byte == b'-'
+}
+
+/// What a byte is to `is_plain`: part of a plain text, a digit but zero, a letter or digit.
+const PLAIN: u8 = 1;
+const COUNTS: u8 = 2;
+const NAMES: u8 = 4;
+const LOOKS: [u8; 256] = {
+    let mut looks = [0; 256];
+    let mut byte = 0u8;
+    while byte < 0x7F {
+        if byte.is_ascii_alphanumeric() {
+            looks[byte as usize] = PLAIN | NAMES;
+        }
+        if matches!(byte, b'_' | b'-' | b'.' | b':' | b'/' | b' ') {
+            looks[byte as usize] = PLAIN;
+        }
+        if matches!(byte, b'1'..=b'9') {
+            looks[byte as usize] |= COUNTS;
+        }
+        byte += 1;
+    }
+    looks
+};
+
+fn looks(byte: u8) -> u8 {
+    LOOKS[usize::from(byte)]
 }
 
 fn consent_parts<'a>(node: &Node, cursor: &mut Cursor<'a>) -> Got<[Text<'a>; CONSENT_PARTS]> {
@@ -363,13 +391,14 @@ fn is_int32(text: &str) -> bool {
 impl Codec {
     /// Whether a text is an id or a raw match key about which the rules have nothing to say (`connector/nothing.py`).
     fn is_plain(&self, text: &[u8]) -> bool {
-        let (Some(first), Some(last)) = (text.first(), text.last()) else { return false };
+        let (Some(&first), Some(&last)) = (text.first(), text.last()) else { return false };
+        let (all, any) = text.iter().fold((PLAIN, 0), |(all, any), &byte| (all & looks(byte), any | looks(byte)));
         text.len() <= MOST_REMEMBERED_BYTES
-            && first.is_ascii_alphanumeric()
-            && *last != b' '
-            && text.iter().all(|&byte| is_base64(byte) || matches!(byte, b'.' | b':' | b'/' | b' '))
-            && text.iter().any(|byte| (b'1'..=b'9').contains(byte))
-            && (text.len() < self.shortest_disguised
+            && looks(first) & NAMES != 0
+            && last != b' '
+            && all != 0
+            && any & COUNTS != 0
+            && (!self.disguised.may_have(text)
                 || !self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase()))
     }
 
@@ -944,9 +973,9 @@ impl Codec {
                 None => Source::Fields(fields),
                 Some(told) => Source::Mapping(Program::read(fields, told.bind(py))?),
             },
-            shortest_disguised: terms.disguised.iter().map(String::len).min().unwrap_or(usize::MAX),
+            disguised: Traces::of(terms.disguised.iter().map(String::as_bytes)),
             terms,
-            memos: (0..MEMOS).map(|_| HashMap::new()).collect(),
+            memos: (0..MEMOS).map(|_| Memo::default()).collect(),
             declined: [0; REASONS.len()],
         })
     }

@@ -5,7 +5,8 @@ use crate::codec::{No, Why};
 
 /// Write a text that needs no escape; decline another.
 pub fn text(text: &str, out: &mut Vec<u8>) -> Got<()> {
-    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+    // All bytes are looked at, so that many are at once.
+    if text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
         return Err(No::Declined(Why::Escape));
     }
     out.push(b'"');

@@ -7,6 +7,7 @@ mod blake2b;
 mod codec;
 mod json;
 mod mapping;
+mod quick;
 mod window;
 
 /// What the connector asks before it uses anything: it must be the number that it was written for.

@@ -47,6 +47,8 @@ fn digest_of(slot: Slot) -> (u64, u64) {
 }
 
 const PAGE: usize = 64;
+/// Slots behind the last home of a table, for what the homes push out.
+const BEHIND: usize = 16;
 /// With its pointer, and with what the allocator keeps beside it.
 const PAGE_BYTES: usize = PAGE * size_of::<Slot>() + 24;
 
@@ -153,7 +155,9 @@ impl Segment {
 
     /// Lay out what was packed in a table of the size that it needs.
     fn spread(&mut self) {
-        self.homes = ((self.used + 1) * 100).div_ceil(GROWN);
+        // All pages are used that would be there anyway, but for some slots behind the last home: small tables grow rarely.
+        let least = ((self.used + 1) * 100).div_ceil(GROWN);
+        self.homes = (least + BEHIND).next_multiple_of(PAGE) - BEHIND;
         let mut places = Vec::with_capacity(self.used);
         let mut next = 0;
         for at in 0..self.used {

@@ -9,6 +9,7 @@ and for Confluent's as ``confluent.py`` says.
 
 import json
 import zlib
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.framing import Framing, SchemaId, framed, hint, locator, named, schema_id
 from connector.errors import RecordError, Undecodable, UnknownSchema
 from tests.avro.framings.confluent import EVENT, SCHEMA
+from tests.avro.samples import Known
 from tests.records import PolledRecord
 
 HERE = Path(__file__).parent / "framings"
@@ -214,6 +216,39 @@ def test_ids_of_other_forms_are_undecodable(framing: Framing, value: bytes, head
 
 def located(value: bytes, framing: Framing) -> SchemaId:
     return schema_id(locator(framing)(PolledRecord(value), value)[0], framing)
+
+
+_PREFIXES = {
+    Framing.CONFLUENT: (framed(1, b""), framed(2, b""), b"\x01" + bytes(16)),
+    Framing.GLUE: (b"\x03\x00" + bytes(16), b"\x03\x00" + bytes(15) + b"1", b"\x03\x05" + bytes(16)),
+    Framing.APICURIO: (b"\x00" + bytes(7) + b"\x05", b"\x00\x00\x00\x00\x05", b"\x00\x00\x00\x01\x05"),
+    Framing.SINGLE_OBJECT: (b"\xc3\x01" + bytes(8), b"\xc3\x01" + bytes(7) + b"1", b"\xc3\x02" + bytes(8)),
+    Framing.PLAIN: (b"", b"1", b"22"),
+}
+
+
+@pytest.mark.parametrize("framing", _PREFIXES)
+def test_records_are_located_together_as_each_is(framing: Framing) -> None:
+    decoder = EventDecoder(framing, Known())
+    kinds = [zlib.compress(b"body") if prefix[:2] == b"\x03\x05" else b"body" for prefix in _PREFIXES[framing]]
+    values = [prefix + body for prefix, body in zip(_PREFIXES[framing], kinds, strict=True)]
+    together = 0
+    for one, other in product([*values, b"", b"\x00"], repeat=2):
+        given = [one, other, one]
+        found = decoder.located_together([PolledRecord(value) for value in given], given)
+        if found is not None:
+            together += 1
+            assert [decoder.located(PolledRecord(value), value) for value in given] == [
+                (found[0], value, found[1]) for value in given
+            ]
+    assert together >= 2
+
+
+def test_records_with_headers_are_not_located_together() -> None:
+    decoder, value = EventDecoder(Framing.CONFLUENT, Known()), framed(1, b"body")
+    one, other = PolledRecord(value), PolledRecord(value, headers_=[("__value_schema_id", framed(2, b""))])
+    assert decoder.located_together([one, one], [value, value]) == (framed(1, b""), 5)
+    assert decoder.located_together([one, other], [value, value]) is None
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00", b"\x00\x00\x00\x01", b"\x01\x00\x00\x00\x01body", b"\x02body", b"{"])

@@ -22,6 +22,7 @@ from connector.codec import BatchCodec
 from connector.core.letters import DEDUPE_ID_HEADER
 from connector.intake import Accepted, Intake, Origin
 from connector.model import Flaw, TopicPartition
+from connector.nothing import DISGUISED
 from tests import fuzz
 from tests.avro.samples import EVENT, Known, ours, with_field, written
 from tests.native.events import CONTRACTS, KEYS, Beside, values
@@ -248,6 +249,13 @@ def test_records_of_several_schemas_in_one_poll_keep_their_order() -> None:
     ids = [json.loads(payload)["eventId"] for payload in poll.payloads if isinstance(payload, bytes)]
     assert ids == [f"id{at + 1}" for at in range(20)]
     assert beside.accepted == 20
+
+
+def test_a_text_that_stands_for_nothing_is_left_to_python_however_it_is_written() -> None:
+    beside = _beside()
+    written_as = [spelt for text in sorted(DISGUISED)[::9] for spelt in (text, text.upper())]
+    assert _read(beside, *({**_GOOD, "clientDedupeId": spelt} for spelt in written_as)) == 0
+    assert _read(beside, *({**_GOOD, "clientDedupeId": f"{spelt}7"} for spelt in written_as[:30])) > 0
 
 
 def test_a_small_helping_of_the_fuzzer() -> None:
