@@ -58,13 +58,14 @@ __all__ = [
 ]
 
 _SECONDS = 30.0
-_ASK_SECONDS = 10.0
+_ASK_SECONDS = 30.0
 _UNSAID = frozenset(
     {
         KafkaError.NOT_COORDINATOR,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.NETWORK_EXCEPTION,
+        KafkaError.REQUEST_TIMED_OUT,
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
         KafkaError._WAIT_COORD,
@@ -236,7 +237,14 @@ def produce(servers: str, topic: str, records: Iterable[Produced], **more: str) 
     """Produce records in order, and wait until all are confirmed; ``more`` are properties of the producer."""
     failures: list[object] = []
     # Neither retried nor idempotent: nothing is written twice or out of order, and no half second is spent on an id.
-    properties = {"acks": "all", "retries": 0, "linger.ms": 5, "message.max.bytes": 8_000_000, "log_level": 0}
+    properties = {
+        "acks": "all",
+        "retries": 0,
+        "request.timeout.ms": 120_000,  # a replica that was killed is waited for, by brokers that are slow themselves
+        "linger.ms": 5,
+        "message.max.bytes": 8_000_000,
+        "log_level": 0,
+    }
     producer = Producer(properties | more | {"bootstrap.servers": servers})
     for record in records:
         producer.produce(

@@ -19,6 +19,7 @@ from tests.integration.brokers import headers_of, read_topic
 from tests.integration.events import DAY_MS, event, now_ms
 from tests.integration.oracle import Fate, Source
 from tests.integration.program import World
+from tests.patience import patience
 
 __all__ = ["EVERY_FATE", "REFUSED_NAME", "STEADY", "Load", "Mix", "Traffic"]
 
@@ -167,7 +168,7 @@ class Load:
         if self._ending.is_set():
             return
         self.abandon()
-        assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
+        assert self._producer.flush(patience(_FLUSH_SECONDS)) == 0, "the brokers do not confirm what was produced"
         assert self._failures == []
         # Where a broker died after it had taken a record, the producer is told that it is there, but not at which offset.
         for message in read_topic(self._world.servers, self._world.topic):

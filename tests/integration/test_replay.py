@@ -373,5 +373,6 @@ def _spawn(
     world: World, *, yes: bool = True, slowly: bool = False, stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[str]:
     """Start a replay; ``slowly``, with a request for each record, it can be caught in the middle."""
-    changes = {"KAFKA_BATCH_NUM_MESSAGES": "1"} if slowly else {}
+    one = {"KAFKA_BATCH_NUM_MESSAGES": "1", "KAFKA_MAX_IN_FLIGHT": "1"}
+    changes = one if slowly else {}
     return world.started("replay", *(["--yes"] if yes else []), stdin=stdin, **changes)

@@ -120,8 +120,8 @@ def test_a_schema_that_the_registry_has_late_holds_up_its_partition_alone_and_co
         Produced(framed(1, EventEncoder().encode(event("other-1"))), partition=1),
     )
 
-    connector = world.connector(SCHEMA_REGISTRY_URL=late.registry_url, UNKNOWN_SCHEMA_PATIENCE=None)
-    connector.until_said("schema_unavailable", message="the schema registry has no schema 2, and is asked again for 30 s")
+    connector = world.connector(SCHEMA_REGISTRY_URL=late.registry_url, UNKNOWN_SCHEMA_PATIENCE="600s")
+    connector.until_said("schema_unavailable", message="the schema registry has no schema 2, and is asked again for 600 s")
     connector.until_resolved(delivered=1)
     assert connector.metrics()['connector_paused{reason="schema"}'] == 1
     assert connector.page("/livez")[0] == 200

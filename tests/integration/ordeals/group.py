@@ -24,7 +24,7 @@ from tests.integration.brokers import committed_if_said
 from tests.integration.events import now_ms
 from tests.integration.load import STEADY, Load, Traffic
 from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
-from tests.integration.ordeals.members import lines_of, losses, stamp_ms
+from tests.integration.ordeals.members import lines_of, losses, stamp_ms, taken_over_ms
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
@@ -261,8 +261,11 @@ class Group:
     def _note_losses(self) -> None:
         """What a member says it lost was interrupted: from when the brokers may have given it away until that line."""
         for member in self.members:
-            for partition, at in losses(lines_of(member)):
-                self.interrupted(at - _LOSS_NOTICED_MS, at, frozenset({partition}))
+            own = lines_of(member)
+            others = [line for other in self.members if other is not member for line in lines_of(other)]
+            for lost in losses(own):
+                began = min(lost[1] - _LOSS_NOTICED_MS, taken_over_ms(lost, own, others))
+                self.interrupted(began, lost[1], frozenset({lost[0]}))
 
     # ---- watching
 
@@ -280,7 +283,8 @@ _LATE_MS = 60_000
 """As long as a broker may stand still with a commit on a connection, before and after the member has given it up."""
 _COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
-"""So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
+"""So much later than the brokers decide it a member learns of its loss: the session, and a bit. Where a machine is so
+loaded that it takes longer, who was given the partition says when that was."""
 
 
 def _most_in_a_minute(lines: list[dict[str, Any]]) -> int:
