@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -174,7 +175,10 @@ class Load:
         for message in read_topic(self._world.servers, self._world.topic):
             (number,) = (value for name, value in headers_of(message) if name == _NUMBER and value)
             self.records.append(replace(self.made[number], offset=message.offset() or 0))
-        assert len(self.records) == len(self.made), "a record is missing from the topic, or there twice"
+        there = Counter(dict(record.headers)[_NUMBER] for record in self.records)
+        assert there == dict.fromkeys(self.made, 1), (
+            f"missing from the topic: {self.made.keys() - there.keys()}, or there twice: {there - Counter(self.made.keys())}"
+        )
 
     def abandon(self) -> None:
         """Produce no more, whatever is confirmed."""

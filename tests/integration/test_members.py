@@ -46,7 +46,7 @@ def test_members_come_and_go_every_few_seconds(three_nodes: Cluster, tmp_path: P
 def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_what_it_lost(
     three_nodes: Cluster, tmp_path: Path
 ) -> None:
-    with driver.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS, held=True) as groups:
         driver.begin(groups)
 
         zombies = chaos.freeze(groups)

@@ -22,9 +22,11 @@ from typing import Any
 from tests.integration.accounts import account_of
 from tests.integration.brokers import committed_if_said
 from tests.integration.events import now_ms
+from tests.integration.kafka.link import Link
 from tests.integration.load import STEADY, Load, Traffic
 from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
 from tests.integration.ordeals.members import lines_of, losses, stamp_ms, taken_over_ms
+from tests.integration.ports import reserved
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
@@ -78,6 +80,8 @@ class Group:
     rate: float = 40.0
     seed: int = 1
     settings: dict[str, str | None] = field(default_factory=dict)
+    held: bool = False
+    """Whether the sandbox's answers come by a link, on which one can be held."""
     members: list[ConnectorProcess] = field(default_factory=list)
     faults: list[tuple[str, int]] = field(default_factory=list)
     """What happened, and when."""
@@ -88,6 +92,11 @@ class Group:
         self.world.create_topic(self.partitions)
         self.load = Load(self.world, Traffic(self.world, self.partitions, self.seed, STEADY), self.rate)
         self.settings = {**PROTOCOLS[self.protocol], "BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s", **self.settings}
+        self.answers: Link | None = None
+        if self.held:
+            (port,) = reserved(1)
+            self.answers = Link([(port, int(self.sandbox.url.rpartition(":")[2]))]).__enter__()
+            self.settings["AMAZON_BASE_URL"] = f"http://127.0.0.1:{port}"
         self._settings: list[dict[str, str]] = []
         self._interruptions: list[Interruption] = []
         self._scrapes: list[dict[str, float]] = []
@@ -207,6 +216,8 @@ class Group:
         self._finished.set()
         self.load.abandon()
         self.world.close()
+        if self.answers is not None:
+            self.answers.__exit__()
 
     def _shown(self) -> list[tuple[int, int]]:
         """Return ``connector_committed_offset`` by partition as the members show it; where two show one, both."""
