@@ -12,10 +12,12 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
+from tests.integration.ports import reserved
 from tests.native.presence import LEFT_OUT
 
-# How long an example takes is the machine's affair: beside other load one of a millisecond took half a second.
-settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes is the machine's affair: beside other load one of a millisecond took half a second. What is drawn
+# repeats, so that a test which fails does so for a change; ``make fuzz`` and the simulation draw anew.
+settings.register_profile("beside others", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("beside others")
 
 _LAST_CHARACTERS = 4_000
@@ -42,6 +44,13 @@ def _log_as_nobody_has_set_it_up() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port that nobody listens on, in the place of pytest-asyncio's, which anybody may be given meanwhile."""
+    (port,) = reserved(1)
+    return port
 
 
 @pytest.fixture(scope="session")
