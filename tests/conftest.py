@@ -15,9 +15,8 @@ from tests.integration.kafka.cluster import Cluster, ClusterFailed
 from tests.integration.ports import reserved
 from tests.native.presence import LEFT_OUT
 
-# How long an example takes is the machine's affair: beside other load one of a millisecond took half a second. What is drawn
-# repeats, so that a test which fails does so for a change; ``make fuzz`` and the simulation draw anew.
-settings.register_profile("beside others", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes is the machine's affair: beside other load one of a millisecond took half a second.
+settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("beside others")
 
 _LAST_CHARACTERS = 4_000
