@@ -329,10 +329,16 @@ class World:
             check=False,
         )
 
-    def started(self, *arguments: str, stdin: int = subprocess.DEVNULL, **changes: str | None) -> subprocess.Popen[str]:
-        """Start another command of the program."""
+    def started(
+        self,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        program: Sequence[str] = ("-m", "connector"),
+        **changes: str | None,
+    ) -> subprocess.Popen[str]:
+        """Start another command of the program; ``program`` is what follows ``python``."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "connector", *arguments],
+            [sys.executable, *program, *arguments],
             env=self._environment(**changes),
             stdin=stdin,
             stdout=subprocess.PIPE,
