@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
+from tests.integration.ports import reserved
 from tests.native.presence import LEFT_OUT
 
 # How long an example takes is the machine's affair: beside other load one of a millisecond took half a second.
 settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("beside others")
 
+_LAST_CHARACTERS = 4_000
+"""Of each process's output, in the report of a test that failed."""
 _SETTINGS = ("KAFKA_", "AMAZON_", "SCHEMA_REGISTRY_")
 
 
@@ -39,6 +43,13 @@ def _log_as_nobody_has_set_it_up() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port that nobody listens on, in the place of pytest-asyncio's, which anybody may be given meanwhile."""
+    (port,) = reserved(1)
+    return port
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +75,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "kafka" in item.fixturenames:
             item.add_marker(pytest.mark.kafka)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show of a test that failed what the processes that it started wrote last; in its directory each has a log."""
+    report: pytest.TestReport = yield  # type: ignore[assignment] # what the other implementations returned
+    directory = getattr(item, "funcargs", {}).get("tmp_path")
+    if report.failed and isinstance(directory, Path):
+        for log in sorted(directory.rglob("*.log")):
+            report.sections.append((f"end of {log.name}", log.read_text("utf-8", errors="replace")[-_LAST_CHARACTERS:]))
+    return report  # type: ignore[return-value]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

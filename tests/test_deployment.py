@@ -26,6 +26,8 @@ from tests.patience import patience
 from tests.processes import ending
 
 _CHECKOUT = Path(__file__).parents[1]
+_TRIES = 20
+"""To see a process in the moment between two steps of its start, by a test that waits for its turn itself."""
 _COMPOSE = _CHECKOUT / "docker-compose.yml"
 _COMMANDS = {"run", "check", "demo", "sandbox", "produce-samples"}
 
@@ -179,8 +181,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 def _blocks(pid: int) -> bool:
     """Tell whether a process blocks SIGTERM."""
-    (blocked,) = re.findall(r"^SigBlk:\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return bool(int(blocked, 16) & 1 << signal.SIGTERM - 1)
+    blocked = re.findall(r"^SigBlk:\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) & 1 << signal.SIGTERM - 1 for mask in blocked)  # one that has ended has none
 
 
 @pytest.mark.parametrize(("command", "code"), [("run", 0), ("audit", 143)])
@@ -189,14 +191,24 @@ def test_signal_to_the_image_is_heard_however_early_it_comes(command: str, code:
     # Exec form, so no shell is between. It drops the signal until it has a handler, as the first process of a container.
     ignoring = [sys.executable, "-c", _IGNORING, *json.loads(entry_point), command]
     path = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    starting = subprocess.Popen(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | path)
-    with ending(starting) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "about to become it\n"
-        while not _blocks(process.pid):
-            time.sleep(0.0001)
-        process.terminate()
-        _, said = process.communicate(timeout=patience(60))
+    for _ in range(_TRIES):
+        starting = subprocess.Popen(
+            ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | path
+        )
+        with ending(starting) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "about to become it\n"
+            while process.poll() is None and not _blocks(process.pid):
+                time.sleep(0.0001)
+            process.send_signal(signal.SIGSTOP)
+            early = process.poll() is None and _blocks(process.pid)
+            process.terminate()
+            process.send_signal(signal.SIGCONT)
+            _, said = process.communicate(timeout=patience(60))
+        if early:
+            break
+    else:
+        pytest.fail("it was never seen to block the signal")
     assert (process.returncode, said) == (code, "Ended by SIGTERM before it began.\n")
 
 

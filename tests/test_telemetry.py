@@ -25,6 +25,7 @@ from connector.model import Reason, TopicPartition
 from connector.telemetry import Telemetry, configure_logging
 from connector.telemetry import logging as lines_of
 from tests.core.conversation import POLICY
+from tests.patience import patience
 
 PLACE = TopicPartition("conversions", 0)
 
@@ -217,12 +218,13 @@ def test_a_login_that_the_brokers_refuse_needs_an_operator_until_they_have_not_f
 def test_a_library_that_says_much_is_cut_short_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lines_of, "REPEAT_SECONDS", 1.0)
+    seconds = patience(1.0)
+    monkeypatch.setattr(lines_of, "REPEAT_SECONDS", seconds)
     configure_logging("info", "json")
     for number in range(100):
         logging.getLogger("asyncio").error("line %d", number)
     logging.getLogger("aiohttp.server").error("another's line")
-    time.sleep(1.5)
+    time.sleep(1.5 * seconds)
     logging.getLogger("asyncio").error("a line later")
 
     said = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]

@@ -144,6 +144,7 @@ PLAIN = NEARLY_SOUND | {
         max_size=3,
     ),
     "value": st.none() | st.sampled_from([0, 0.99, 59.9, -1.0, 1.005]),
+    "unitsSold": st.none() | st.integers(0, 2**31),  # below 0 the rules refuse what Amazon's schema does not
     "countryCode": st.sampled_from(["DE", "OTHER_EEA", "UK"]),
     "customData": st.none(),
     # Of these the sandbox, which knows only the forms of JSON, takes what stands for nobody.
@@ -182,3 +183,9 @@ def test_the_rules_let_pass_as_it_stands_whatever_the_sandbox_accepts() -> None:
 
     holds()
     assert min(seen["dead letter"], seen["fixed"], seen["as it stands"]) > 30, seen
+
+
+def test_units_below_0_which_amazons_schema_does_not_refuse_are_refused_by_the_rules_alone() -> None:
+    inputs = a_purchase(unitsSold=-1)
+    assert judge(ADS_V1, as_it_stands(inputs), MARCH, EventLimits(consent_required=False)) == ()
+    assert isinstance(AdsV1("585", "client", "NA").encode(inputs, "id"), Flaw)

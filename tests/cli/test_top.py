@@ -7,7 +7,6 @@ import contextlib
 import io
 import os
 import re
-import socket
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -41,11 +40,6 @@ async def _top(*arguments: str) -> int:
     """Run the command beside the loop that answers it."""
     found = parser(["top"]).parse_args(["top", *arguments])
     return await asyncio.to_thread(top.run, found, os.environ)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)
@@ -97,8 +91,10 @@ async def test_replicas_are_shown_side_by_side_and_summed(capsys: pytest.Capture
     assert "window 12,240,822 keys, 1.38 GB" in shown
 
 
-async def test_replica_that_does_not_answer_is_said_and_the_others_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    dead = f"127.0.0.1:{_free_port()}"
+async def test_replica_that_does_not_answer_is_said_and_the_others_are_shown(
+    capsys: pytest.CaptureFixture[str], unused_tcp_port: int
+) -> None:
+    dead = f"127.0.0.1:{unused_tcp_port}"
     async with _replica(document) as url, _replica(lambda: {"other": 1}) as another:
         code = await _top("--once", url, dead, another)
     shown = capsys.readouterr().out
@@ -110,15 +106,15 @@ async def test_replica_that_does_not_answer_is_said_and_the_others_are_shown(cap
     assert _row(shown, "1 of 3")[1:3] == ["6", "117"]
 
 
-def test_frame_without_any_answer_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["top", "--once", f"127.0.0.1:{_free_port()}"]) == 1
+def test_frame_without_any_answer_is_a_failure(capsys: pytest.CaptureFixture[str], unused_tcp_port: int) -> None:
+    assert main(["top", "--once", f"127.0.0.1:{unused_tcp_port}"]) == 1
     assert "no answer" in capsys.readouterr().out
 
 
 async def test_proxy_of_the_environment_is_not_asked(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_tcp_port}")
     async with _replica(document) as url:
         assert await _top(url) == 0  # no terminal: one frame
     assert "right" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from ruamel.yaml import YAML
 
-from tests.integration.brokers import committed, create_topic, end_offsets
+from tests.integration.brokers import committed, create_topic, end_offsets, set_group
 from tests.integration.ports import reserved
 from tests.patience import eventually, patience
 
@@ -28,6 +28,7 @@ _FILE = Path(__file__).parents[2] / "docker-compose.yml"
 _IMAGE = "amazon-conversions-connector"
 _EVENTS = 150
 _SECONDS = 60.0
+_SESSION_MS = 120_000
 
 
 class Running(Protocol):
@@ -106,6 +107,8 @@ def play(
         stand_in = kept(started("sandbox"))
         eventually(lambda: _asked(f"{sandbox}/sandbox/status"), "the sandbox answers", _SECONDS)
         create_topic(servers, topic, _partitions())
+        # What is delivered twice is the services' doing: no machine is too slow for a session of minutes.
+        set_group(servers, here[given["KAFKA_GROUP_ID"]], consumer_session_timeout_ms=_SESSION_MS)
         producer = kept(started("events"))
         replicas = [
             kept(started("connector", number, LISTEN_HOST="127.0.0.1", LISTEN_PORT=str(port)))

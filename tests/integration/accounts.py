@@ -18,8 +18,12 @@ from tests.integration.brokers import Produced, describe_topic, end_offsets, hea
 from tests.integration.events import now_ms
 from tests.integration.oracle import Account, Breach, Commit, Entry, Interruption, Letter, Source, judge
 from tests.integration.program import Sandbox, World
+from tests.patience import patience
 
 __all__ = ["account_of", "assert_account_closes", "commits_made", "produce_all"]
+
+_ARRIVES_LATE_SECONDS = 0.5
+"""Until a sandbox that has nothing else to do has read what a process had sent when it died."""
 
 
 def produce_all(world: World, records: Iterable[Source]) -> list[Source]:
@@ -64,6 +68,7 @@ def account_of(
         scrapes=scrapes,
         last_scrapes=last_scrapes,
         interruptions=interruptions,
+        arrives_late_ms=round(patience(_ARRIVES_LATE_SECONDS) * 1000),
         **more,
     )
 

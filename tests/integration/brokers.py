@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from confluent_kafka import (
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
@@ -58,13 +59,14 @@ __all__ = [
 ]
 
 _SECONDS = 30.0
-_ASK_SECONDS = 10.0
+_ASK_SECONDS = 30.0
 _UNSAID = frozenset(
     {
         KafkaError.NOT_COORDINATOR,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.NETWORK_EXCEPTION,
+        KafkaError.REQUEST_TIMED_OUT,
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
         KafkaError._WAIT_COORD,
@@ -179,15 +181,22 @@ def delete_records(servers: str, topic: str, before: int, partition: int = 0) ->
 
 def end_offsets(servers: str, topic: str) -> dict[int, int]:
     """Return the end offset of every partition that has a leader; empty while the topic is not known everywhere."""
+    return _ends_if_said(servers, topic, IsolationLevel.READ_UNCOMMITTED) or {}
+
+
+def _ends_if_said(servers: str, topic: str, isolation: IsolationLevel) -> dict[int, int] | None:
+    """Return the end of every partition, as readers of this kind see it; none of a topic that does not exist, None where the
+    brokers do not say for now."""
     admin = _admin(servers)
     described = admin.list_topics(timeout=patience(_ASK_SECONDS)).topics.get(topic)
     if described is None or not described.partitions:
         return {}
-    asked = admin.list_offsets({KafkaTopicPartition(topic, number): OffsetSpec.latest() for number in described.partitions})
+    places = {KafkaTopicPartition(topic, number): OffsetSpec.latest() for number in described.partitions}
+    asked = admin.list_offsets(places, isolation_level=isolation)
     try:
         return {place.partition: found.result(patience(_ASK_SECONDS)).offset for place, found in asked.items()}
     except KafkaException:
-        return {}
+        return None
 
 
 def committed(servers: str, group: str, topic: str) -> dict[int, KafkaTopicPartition]:
@@ -236,7 +245,14 @@ def produce(servers: str, topic: str, records: Iterable[Produced], **more: str) 
     """Produce records in order, and wait until all are confirmed; ``more`` are properties of the producer."""
     failures: list[object] = []
     # Neither retried nor idempotent: nothing is written twice or out of order, and no half second is spent on an id.
-    properties = {"acks": "all", "retries": 0, "linger.ms": 5, "message.max.bytes": 8_000_000, "log_level": 0}
+    properties = {
+        "acks": "all",
+        "retries": 0,
+        "request.timeout.ms": 120_000,  # a replica that was killed is waited for, by brokers that are slow themselves
+        "linger.ms": 5,
+        "message.max.bytes": 8_000_000,
+        "log_level": 0,
+    }
     producer = Producer(properties | more | {"bootstrap.servers": servers})
     for record in records:
         producer.produce(
@@ -255,7 +271,13 @@ def produce(servers: str, topic: str, records: Iterable[Produced], **more: str) 
 
 def read_topic(servers: str, topic: str) -> list[Message]:
     """Read a topic from its beginning to its end as of now; none if it does not exist."""
-    left = {partition: end for partition, end in end_offsets(servers, topic).items() if end}
+
+    def said() -> list[dict[int, int]]:
+        ends = _ends_if_said(servers, topic, IsolationLevel.READ_COMMITTED)
+        return [] if ends is None else [ends]
+
+    (ends,) = eventually(said, f"the brokers say where {topic} ends")
+    left = {partition: end for partition, end in ends.items() if end}
     if not left:
         return []
     found: list[Message] = []
@@ -272,13 +294,14 @@ def read_topic(servers: str, topic: str) -> list[Message]:
         consumer.assign([KafkaTopicPartition(topic, partition, 0) for partition in left])
         deadline = time.monotonic() + patience(_SECONDS)
         while left:
-            assert time.monotonic() < deadline, f"topic {topic} cannot be read to its end"
+            assert time.monotonic() < deadline, f"topic {topic} cannot be read to its ends: {left} are left"
             for message in consumer.consume(500, 0.05):
                 error, partition = message.error(), message.partition()
                 if error is None:
                     found.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    left.pop(partition if partition is not None else -1, None)
+                # A leader that was elected a moment ago may not know yet how far its log is written everywhere.
+                elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= left.get(partition or 0, 0):
+                    left.pop(partition or 0, None)
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -19,6 +20,7 @@ from tests.integration.brokers import headers_of, read_topic
 from tests.integration.events import DAY_MS, event, now_ms
 from tests.integration.oracle import Fate, Source
 from tests.integration.program import World
+from tests.patience import patience
 
 __all__ = ["EVERY_FATE", "REFUSED_NAME", "STEADY", "Load", "Mix", "Traffic"]
 
@@ -167,13 +169,16 @@ class Load:
         if self._ending.is_set():
             return
         self.abandon()
-        assert self._producer.flush(_FLUSH_SECONDS) == 0, "the brokers do not confirm what was produced"
+        assert self._producer.flush(patience(_FLUSH_SECONDS)) == 0, "the brokers do not confirm what was produced"
         assert self._failures == []
         # Where a broker died after it had taken a record, the producer is told that it is there, but not at which offset.
         for message in read_topic(self._world.servers, self._world.topic):
             (number,) = (value for name, value in headers_of(message) if name == _NUMBER and value)
             self.records.append(replace(self.made[number], offset=message.offset() or 0))
-        assert len(self.records) == len(self.made), "a record is missing from the topic, or there twice"
+        there = Counter(dict(record.headers)[_NUMBER] for record in self.records)
+        assert there == dict.fromkeys(self.made, 1), (
+            f"missing from the topic: {self.made.keys() - there.keys()}, or there twice: {there - Counter(self.made.keys())}"
+        )
 
     def abandon(self) -> None:
         """Produce no more, whatever is confirmed."""

@@ -60,8 +60,6 @@ _FORMAT = 1
 _KEY_BYTES = 16
 _NO_KEY = bytes(_KEY_BYTES)
 
-_ARRIVES_LATE_MS = 500
-"""What a process had sent when it was interrupted reaches the sandbox so much later, at most."""
 _CLOCK_MS = 5
 """Between a broker's clock and ours: all run on one host, and write down whole milliseconds."""
 _SHOWN = 20
@@ -207,6 +205,8 @@ class Account:
     """Whether brokers failed, so that a fact or letter may have been written twice, and a commit made again late."""
     unanswered: Sequence[tuple[int, int]] = ()
     """Spans of milliseconds in which a commit may be made late that its member never had an answer to."""
+    arrives_late_ms: int = 500
+    """What a process had sent when it was interrupted reaches the sandbox so much later, at most."""
     complete: bool = True
     """Whether everything should have been done by now."""
     starts: Mapping[int, int] = field(default_factory=dict)
@@ -485,7 +485,7 @@ def _excuses(account: Account, first: Mapping[str, Any], again: Mapping[str, Any
             if fact.fate is Fate.DELIVERED and first["arrival"] <= fact.append_ms + _CLOCK_MS
         ]
         known = bool(written) and min(written) < each.began_ms - _CLOCK_MS
-        begun = first["arrival"] <= each.ended_ms + _ARRIVES_LATE_MS
+        begun = first["arrival"] <= each.ended_ms + account.arrives_late_ms
         late = each.unwritten_ms is None or not _answered_by(first, each.began_ms - each.unwritten_ms)
         if mine and begun and late and not known and again["arrival"] >= each.began_ms:
             yield "in flight" if not _answered_by(first, each.began_ms) else "unwritten", number

@@ -7,6 +7,7 @@ tests share a cluster and see nothing of each other.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -63,7 +64,8 @@ class _Process:
     @property
     def output(self) -> str:
         """What it wrote so far to both of its streams; over several starts, all of it."""
-        return self._output.read_text("utf-8") if self._output.exists() else ""
+        # Of a character of several bytes the last may be still to come.
+        return self._output.read_text("utf-8", errors="replace") if self._output.exists() else ""
 
     @property
     def running(self) -> bool:
@@ -90,7 +92,11 @@ class _Process:
     def wait(self, seconds: float = _SECONDS) -> int:
         """Wait for its end; return the exit code."""
         assert self._process is not None
-        return self._process.wait(patience(seconds))
+        process = self._process
+        try:
+            return eventually(lambda: [] if process.poll() is None else [process.returncode], "it ends", seconds)[0]
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.output[-3000:]}") from None
 
     def _spawn(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         assert not self.running
@@ -190,7 +196,7 @@ class ConnectorProcess(_Process):
             return 0, ""
         try:
             return _ask(f"http://127.0.0.1:{self.port}{path}")
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        except (OSError, http.client.HTTPException):  # it has ended, perhaps in the midst of the answer
             return 0, ""
 
     def metrics(self) -> dict[str, float]:
@@ -323,10 +329,16 @@ class World:
             check=False,
         )
 
-    def started(self, *arguments: str, stdin: int = subprocess.DEVNULL, **changes: str | None) -> subprocess.Popen[str]:
-        """Start another command of the program."""
+    def started(
+        self,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        program: Sequence[str] = ("-m", "connector"),
+        **changes: str | None,
+    ) -> subprocess.Popen[str]:
+        """Start another command of the program; ``program`` is what follows ``python``."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "connector", *arguments],
+            [sys.executable, *program, *arguments],
             env=self._environment(**changes),
             stdin=stdin,
             stdout=subprocess.PIPE,
@@ -417,16 +429,22 @@ class Transactions:
     def __init__(self, world: World) -> None:
         self._world = world
         self._producer = Producer(
-            {"bootstrap.servers": world.servers, "transactional.id": world.topic, "linger.ms": 0, "log_level": 0}
+            {
+                "bootstrap.servers": world.servers,
+                "transactional.id": world.topic,
+                "transaction.timeout.ms": 600_000,  # or the brokers end one that a slow test leaves open
+                "linger.ms": 0,
+                "log_level": 0,
+            }
         )
-        self._producer.init_transactions(30)
+        self._producer.init_transactions(patience(_SECONDS))
 
     def begin(self, *dedupe_ids: str) -> None:
         """Write events, whose fate is open."""
         self._producer.begin_transaction()
         for dedupe_id in dedupe_ids:
             self._producer.produce(self._world.topic, self._world.value(event(dedupe_id)), partition=0)
-        assert self._producer.flush(patience(30)) == 0
+        assert self._producer.flush(patience(_SECONDS)) == 0
 
     def commit(self, *dedupe_ids: str) -> None:
         """Write events, and commit them."""
@@ -435,7 +453,7 @@ class Transactions:
 
     def end(self) -> None:
         """Commit what was begun."""
-        self._producer.commit_transaction(30)
+        self._producer.commit_transaction(patience(_SECONDS))
 
     def abort(self, *dedupe_ids: str) -> None:
         """Write events, and abort them."""
@@ -444,4 +462,4 @@ class Transactions:
 
     def roll_back(self) -> None:
         """Abort what was begun."""
-        self._producer.abort_transaction(30)
+        self._producer.abort_transaction(patience(_SECONDS))

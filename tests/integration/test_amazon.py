@@ -57,7 +57,7 @@ def test_refused_token_is_refreshed_once_and_the_request_sent_again(world: World
 
 def test_request_without_a_right_turns_it_unready_until_it_is_given(world: World) -> None:
     world.create_topic()
-    world.sandbox.set_faults(next=[{"fault": "status", "status": 403, "times": 2}])
+    world.sandbox.set_faults(next=[{"fault": "status", "status": 403, "times": 1000}])
     world.produce(event("1"))
 
     connector = world.connector()
@@ -66,6 +66,7 @@ def test_request_without_a_right_turns_it_unready_until_it_is_given(world: World
     assert (status, why.strip()) == (503, said["message"])
     assert connector.page("/livez")[0] == 200
 
+    world.sandbox.set_faults()
     connector.until_resolved(delivered=1)
     connector.until_said("operator_no_longer_needed")
     connector.until_ready()

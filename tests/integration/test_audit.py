@@ -21,7 +21,7 @@ from tests.integration.brokers import (
 )
 from tests.integration.events import DAY_MS, event, now_ms
 from tests.integration.program import Transactions, World
-from tests.patience import eventually
+from tests.patience import eventually, patience
 
 _FATES = ("delivered", "dead_lettered", "duplicate", "stale", "ignored")
 _NOTHING = b"not Avro at all"
@@ -301,7 +301,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
 
     def feed() -> None:
         number = 0
-        while not stop.wait(0.2):
+        while not stop.wait(patience(0.2)):
             for partition in range(4):
                 batch = (event(f"order-{partition}-{number + extra}") for extra in range(40))
                 world.produce(*batch, Produced(_NOTHING, partition=partition), partition=partition)
@@ -310,6 +310,7 @@ def test_beside_a_live_connector_there_is_no_false_alarm(world: World) -> None:
     feeding = threading.Thread(target=feed)
     feeding.start()
     try:
+        eventually(world.sandbox.accepted, "they deliver", 60)
         accounts = [_audit(world) for _ in range(4)]
         connectors[0].kill()
         accounts += [_audit(world) for _ in range(2)]

@@ -9,6 +9,7 @@ import time
 
 from tests.benchmarks.throttle import PARTITIONS, ThrottledRun, fill, ride_out, watch
 from tests.integration.program import World
+from tests.patience import patience
 
 _SECONDS = 20.0
 _GROWTH_BYTES = 12_000_000
@@ -31,7 +32,8 @@ def test_while_amazon_throttles_memory_stays_flat_polling_goes_on_and_afterwards
     world.create_topic(PARTITIONS)
     fill(world, events)
     # A member that stops to poll loses its partitions, while Amazon throttles and by its own doing, whatever the protocol.
-    polls = {"KAFKA_MAX_POLL_INTERVAL_MS": "10000", "KAFKA_SESSION_TIMEOUT_MS": "10000", "DRAIN_TIMEOUT": "5s"}
+    most = str(round(min(_SECONDS - 2, patience(10)) * 1000))
+    polls = {"KAFKA_MAX_POLL_INTERVAL_MS": most, "KAFKA_SESSION_TIMEOUT_MS": most, "DRAIN_TIMEOUT": "5s"}
 
     run = ride_out(world, world.sandbox, events, _SECONDS, KAFKA_GROUP_PROTOCOL="classic", BUFFER_MAX_EVENTS="3000", **polls)
 

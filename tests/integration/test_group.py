@@ -10,6 +10,8 @@ from tests.integration.program import World
 from tests.patience import eventually
 
 _PARTITIONS = 4
+_EACH = 200
+"""Events of a partition: more than two processes send while one of them ends."""
 _PROTOCOLS = pytest.mark.parametrize(
     "protocol",
     [
@@ -48,13 +50,13 @@ def test_rolling_stop_while_requests_are_out_delivers_everything_once(world: Wor
     slowly = protocol | {"BATCH_MAX_EVENTS": "5", "MAX_IN_FLIGHT": "2"}
     one, other = world.connector(**slowly), world.connector(**slowly)
     eventually(lambda: (len(one.works_on()), len(other.works_on())) == (2, 2), "they share the partitions", 45)
-    expected = {f"bought-{partition}-{number}" for partition in range(_PARTITIONS) for number in range(100)}
+    expected = {f"bought-{partition}-{number}" for partition in range(_PARTITIONS) for number in range(_EACH)}
     for partition in range(_PARTITIONS):
-        world.produce(*(event(f"bought-{partition}-{number}") for number in range(100)), partition=partition)
+        world.produce(*(event(f"bought-{partition}-{number}") for number in range(_EACH)), partition=partition)
     eventually(lambda: len(world.sandbox.record()) > 40, "both are sending")
 
     assert one.stop() == 0
-    assert len(world.sandbox.accepted()) < len(expected)
+    assert sum(line["unresolved"] for line in one.log("partition_released")) > 0, "it gave work back"
     one.start(world.settings(**slowly))
     eventually(lambda: len(one.works_on()) > 0, "it is back", 45)
     assert other.stop() == 0

@@ -29,10 +29,10 @@ _SLOW_MS = 10_000
 _BATCH = 25
 _IN_FLIGHT = 8
 _FLUSH_MS = 100
-_UNWRITTEN_MS = _FLUSH_MS + 1000
+_UNWRITTEN_MS = _FLUSH_MS + 10_000
 """What was acknowledged so shortly before the kill may not have been in the ledger yet
-(docs/how-it-works.md#what-may-be-sent-twice). A flush is due
-every `_FLUSH_MS`; the rest is for an append, on a loaded machine."""
+(docs/how-it-works.md#what-may-be-sent-twice): a flush is due every `_FLUSH_MS`, and brokers of a loaded machine stand
+still for seconds before they append. A fact that was there before the kill is never excused."""
 
 _WANTED = {
     SampleFate.DELIVERED: Fate.DELIVERED,

@@ -17,10 +17,12 @@ from tests.integration.kafka.link import Link
 from tests.integration.ordeals import chaos, driver
 from tests.integration.ordeals.group import PROTOCOLS
 from tests.integration.program import ConnectorProcess, World
-from tests.patience import eventually
+from tests.patience import eventually, patience
 
 pytestmark = pytest.mark.kafka
 
+_RESTART_MS = 240_000
+"""A restart takes less, on whatever machine."""
 _BOTH = pytest.mark.parametrize("protocol", list(PROTOCOLS))
 
 
@@ -44,7 +46,7 @@ def test_members_come_and_go_every_few_seconds(three_nodes: Cluster, tmp_path: P
 def test_member_that_slept_while_another_took_over_sends_and_commits_nothing_of_what_it_lost(
     three_nodes: Cluster, tmp_path: Path
 ) -> None:
-    with driver.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS) as groups:
+    with driver.groups(three_nodes, tmp_path, PROTOCOLS, settings=chaos.SLEEPERS, held=True) as groups:
         driver.begin(groups)
 
         zombies = chaos.freeze(groups)
@@ -92,7 +94,7 @@ def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
         code = member.wait(60)
 
         assert code == 0
-        assert now_ms() - began < 30_000
+        assert now_ms() - began < patience(30) * 1000
         link.restore()
         group.interrupted(began, now_ms())
         group.join()
@@ -102,9 +104,9 @@ def test_sigterm_ends_a_member_in_time_that_has_no_way_to_the_brokers(
 @_BOTH
 def test_static_member_that_restarts_within_its_session_keeps_its_partitions(world: World, protocol: str) -> None:
     world.create_topic(4)
-    settings = PROTOCOLS[protocol] | ({"KAFKA_SESSION_TIMEOUT_MS": "30000"} if protocol == "classic" else {})
+    settings = PROTOCOLS[protocol] | ({"KAFKA_SESSION_TIMEOUT_MS": str(_RESTART_MS)} if protocol == "classic" else {})
     if protocol == "consumer":
-        chaos.set_session(world, 30_000)
+        chaos.set_session(world, _RESTART_MS)
     one = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="one")
     other = world.connector(**settings, KAFKA_GROUP_INSTANCE_ID="other")
     eventually(lambda: (len(one.works_on()), len(other.works_on())) == (2, 2), "they share the partitions", 60)
@@ -157,12 +159,14 @@ def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_
             chaos.strike(groups, f"SIGSTOP node {node}")
             began = now_ms()
             three_nodes.pause(node)
-            eventually(
-                lambda group=group: all(_unheard(member) for member in group.running),  # type: ignore[misc]
-                "every member knows that its coordinator is silent",
-                30,
-            )
-            three_nodes.resume(node)
+            try:
+                eventually(
+                    lambda group=group: all(_unheard(member) for member in group.running),  # type: ignore[misc]
+                    "every member knows that its coordinator is silent",
+                    30,
+                )
+            finally:
+                three_nodes.resume(node)
             three_nodes.wait_until_complete()
             chaos.until_in_sync(three_nodes)
             for each in groups:
@@ -177,5 +181,6 @@ def test_coordinator_that_hangs_stops_all_sending_which_goes_on_by_itself(three_
 def _unheard(member: ConnectorProcess) -> bool:
     metrics = member.metrics()
     return member.page("/readyz")[0] == 503 and (
-        metrics['connector_paused{reason="coordinator"}'] > 0 or metrics['connector_paused{reason="restoring"}'] > 0
+        metrics.get('connector_paused{reason="coordinator"}', 0) > 0
+        or metrics.get('connector_paused{reason="restoring"}', 0) > 0
     )

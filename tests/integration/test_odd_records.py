@@ -57,7 +57,7 @@ print(len(poll.sizes), sum(poll.sizes))
 
 def test_header_name_that_is_no_text_is_read_safely_where_the_call_is_warm(kafka: str, world: World) -> None:
     """In a process of its own: what went wrong here was a segmentation fault, which only a parent can see."""
-    world.create_topic()
+    world.create_topic(retention_ms="-1")
     sound = RawRecord(b"inputs", headers=[(b"trace", b"1")], timestamp_ms=1)
     broken = RawRecord(b"inputs", headers=[(b"trace", b"1"), (_LATIN, b"755")], timestamp_ms=1)
     records = [sound] * 60 + [broken, sound, broken, broken]
@@ -77,7 +77,7 @@ def test_header_name_that_is_no_text_is_read_safely_where_the_call_is_warm(kafka
 
 
 def test_event_with_a_header_name_that_is_no_text_is_delivered(world: World) -> None:
-    world.create_topic(2)
+    world.create_topic(2, retention_ms="-1")
     odd = RawRecord(world.value(event(None)), b"k", [(b"trace", b"1"), (_LATIN, b"755")], timestamp_ms=5)
     produce_raw(world.servers, world.topic, [odd] * 30)
     world.produce(*(event(f"sound-{number}") for number in range(40)), partition=1)
@@ -188,7 +188,7 @@ def test_letter_and_replay_keep_a_time_of_1970_as_near_as_can_be_written(
 
 
 def test_headers_by_the_thousand_empty_names_and_no_values_travel_to_the_letter(world: World) -> None:
-    world.create_topic()
+    world.create_topic(retention_ms="-1")
     headers: list[tuple[bytes, bytes | None]] = [(b"", b"1"), (b"none", None), (b"empty", b"")]
     headers += [(b"h%d" % number, b"%d" % number) for number in range(5_000)]
     produce_raw(world.servers, world.topic, [RawRecord(b"\x01", None, headers, timestamp_ms=5)])
@@ -206,7 +206,7 @@ def test_headers_larger_than_could_be_held_are_left_out_of_the_letter_and_are_in
     headers: list[tuple[str, str | bytes | None]] = [("trace", bytes(8_000_000)), ("after", b"1")]
     for value in (b"not Avro at all", world.value(event("1"))):
         producer.produce(world.topic, value, headers=headers, partition=0)
-    assert producer.flush(30) == 0
+    assert producer.flush(patience(30)) == 0
 
     connector = world.connector()
     connector.until_resolved(delivered=1, dead_lettered=1)

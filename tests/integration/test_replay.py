@@ -372,6 +372,18 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(world: World, changes: dict[
 def _spawn(
     world: World, *, yes: bool = True, slowly: bool = False, stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[str]:
-    """Start a replay; ``slowly``, with a request for each record, it can be caught in the middle."""
-    changes = {"KAFKA_BATCH_NUM_MESSAGES": "1"} if slowly else {}
-    return world.started("replay", *(["--yes"] if yes else []), stdin=stdin, **changes)
+    """Start a replay; ``slowly``, with a request for each record, it can be caught in the middle, and may sleep there."""
+    arguments = ["replay", *(["--yes"] if yes else [])]
+    if not slowly:
+        return world.started(*arguments, stdin=stdin)
+    one = {"KAFKA_BATCH_NUM_MESSAGES": "1", "KAFKA_MAX_IN_FLIGHT": "1"}
+    return world.started(*arguments, stdin=stdin, program=("-c", _WITH_TIME), **one)
+
+
+_WITH_TIME = """
+import sys
+from connector.__main__ import main
+from connector.kafka import transactions
+transactions._TRANSACTION_MS = 600_000  # what takes longer fails for that alone, and not for what it meets
+sys.exit(main(sys.argv[1:]))
+"""

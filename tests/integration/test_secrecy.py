@@ -43,14 +43,13 @@ _IN_CLEAR = {
 def test_no_match_key_token_or_event_body_shows_in_logs_pages_metrics_headers_or_ledger(world: World, api: str) -> None:
     world.create_topic()
     world.produce(*_telling(world))
-    world.sandbox.set_faults(
-        reject_names=["refused"],
-        next=[{"fault": "status", "status": status} for status in (401, 403)] + [{"fault": "html"}, {"fault": "withhold"}],
-    )
+    refused = [{"fault": "status", "status": 401}, {"fault": "status", "status": 403, "times": 1000}]
+    world.sandbox.set_faults(reject_names=["refused"], next=refused)
 
     connector = world.connector(AMAZON_API=api, LOG_LEVEL="debug")
     eventually(lambda: connector.page("/readyz")[1].startswith("Amazon"), "an operator is needed")
     pages = "".join(connector.page(path)[1] for path in ("/", "/status.json", "/readyz", "/livez"))
+    world.sandbox.set_faults(reject_names=["refused"], next=[{"fault": "html"}, {"fault": "withhold"}])
     connector.until_resolved(delivered=3, duplicate=1, stale=1, dead_lettered=6)
     pages += "".join(connector.page(path)[1] for path in ("/", "/metrics", "/readyz", "/livez"))
     pages += (shown := connector.page("/status.json")[1])

@@ -21,19 +21,21 @@ from tests.integration.program import ConnectorProcess, Sandbox, World
 from tests.patience import eventually, patience
 
 _LEAVING_SECONDS = 25.0
-"""For an end that waits for nothing, on a machine with other things to do: well below the default `DRAIN_TIMEOUT`."""
+"""For an end that waits for nothing, on an idle machine."""
+_LONG_DRAIN = "280s"
+"""An end that waits for it is told from one that waits for nothing on whatever machine."""
 
 
 def _ends(connector: ConnectorProcess, within: float = _LEAVING_SECONDS) -> None:
     """Ask it to end; it must do so in time and with exit code 0."""
-    began = time.monotonic()
+    began, slow = time.monotonic(), patience(within)
     connector.terminate()
     assert connector.wait(within + 30) == 0
-    assert time.monotonic() - began < within
+    assert time.monotonic() - began < max(slow, patience(within))
 
 
 def test_a_slow_vendor_is_waited_for_and_nothing_is_sent_twice(world: World) -> None:
-    names = [f"bought-{number}" for number in range(60)]
+    names = [f"bought-{number}" for number in range(200)]
     world.create_topic()
     world.produce(*map(event, names))
     world.sandbox.set_faults(latency_ms=2_500)
@@ -59,7 +61,7 @@ def test_an_unanswering_vendor_is_given_up_at_the_time_out_and_nothing_is_lost(w
     world.produce(*map(event, names))
     world.sandbox.set_faults(latency_ms=30_000)
     connector = world.connector(BATCH_MAX_EVENTS="5", MAX_IN_FLIGHT="2", DRAIN_TIMEOUT="3s")
-    eventually(lambda: len(world.sandbox.record()) == 10, "two requests are out")
+    eventually(lambda: len(world.sandbox.record()) >= 10, "two requests are out")
 
     began = time.monotonic()
     _ends(connector, 3.0 + _LEAVING_SECONDS)
@@ -80,20 +82,20 @@ def test_an_unanswering_vendor_is_given_up_at_the_time_out_and_nothing_is_lost(w
 
 
 def _topic_missing(world: World) -> ConnectorProcess:
-    connector = world.connector()
+    connector = world.connector(DRAIN_TIMEOUT=_LONG_DRAIN)
     connector.until_said("waiting")
     return connector
 
 
 def _brokers_away(world: World) -> ConnectorProcess:
-    connector = world.connector(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    connector = world.connector(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", DRAIN_TIMEOUT=_LONG_DRAIN)
     connector.until_said("waiting")
     return connector
 
 
 def _just_assigned(world: World) -> ConnectorProcess:
     world.create_topic(12)
-    connector = world.connector()
+    connector = world.connector(DRAIN_TIMEOUT=_LONG_DRAIN)
     connector.until_said("partition_assigned")
     return connector
 
@@ -104,7 +106,7 @@ def _ledger_refused(world: World) -> ConnectorProcess:
     connector.until_said("partition_restored")
     assert connector.stop() == 0
     alter_topic(world.servers, world.ledger, retention_ms="1000")
-    connector.start(world.settings())
+    connector.start(world.settings(DRAIN_TIMEOUT=_LONG_DRAIN))
     connector.until_said("operator_needed")
     return connector
 
@@ -113,7 +115,7 @@ def _credentials_refused(world: World) -> ConnectorProcess:
     world.create_topic()
     world.produce(event("bought"))
     world.sandbox.set_faults(token_next=[{"fault": "status", "status": 401, "times": 1000}])
-    connector = world.connector()
+    connector = world.connector(DRAIN_TIMEOUT=_LONG_DRAIN)
     connector.until_said("operator_needed")
     return connector
 
@@ -122,7 +124,7 @@ def _registry_away(world: World) -> ConnectorProcess:
     world.create_topic()
     world.produce(event("bought"))
     world.sandbox.set_faults(registry_down=True)
-    connector = world.connector()
+    connector = world.connector(DRAIN_TIMEOUT=_LONG_DRAIN)
     connector.until_said("schema_unavailable")
     return connector
 

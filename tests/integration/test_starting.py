@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tests.integration.brokers import committed
 from tests.integration.events import event
+from tests.integration.ports import reserved
 from tests.integration.program import World
 
 
@@ -30,9 +31,7 @@ def test_source_topic_that_does_not_exist_is_waited_for(world: World) -> None:
 def test_brokers_that_do_not_answer_are_waited_for(world: World) -> None:
     world.create_topic()
     world.produce(event("1"))
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port: int = reserved.getsockname()[1]
-
+    (port,) = reserved(1)
     connector = world.connector(KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{port}", KAFKA_RECONNECT_BACKOFF_MAX_MS="500")
     connector.until_said("waiting", message="the brokers do not answer")
     status, why = connector.page("/readyz")

@@ -15,7 +15,7 @@ from tests.avro.samples import ours, with_field
 from tests.integration.brokers import Produced, headers_of, read_topic
 from tests.integration.events import event
 from tests.integration.program import World
-from tests.patience import eventually
+from tests.patience import eventually, patience
 
 _MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 _KIND = {"type": "enum", "name": "Kind", "symbols": ["LEAD", "OFF_AMAZON_PURCHASES"]}
@@ -120,8 +120,8 @@ def test_a_schema_that_the_registry_has_late_holds_up_its_partition_alone_and_co
         Produced(framed(1, EventEncoder().encode(event("other-1"))), partition=1),
     )
 
-    connector = world.connector(SCHEMA_REGISTRY_URL=late.registry_url, UNKNOWN_SCHEMA_PATIENCE=None)
-    connector.until_said("schema_unavailable", message="the schema registry has no schema 2, and is asked again for 30 s")
+    connector = world.connector(SCHEMA_REGISTRY_URL=late.registry_url, UNKNOWN_SCHEMA_PATIENCE="600s")
+    connector.until_said("schema_unavailable", message="the schema registry has no schema 2, and is asked again for 600 s")
     connector.until_resolved(delivered=1)
     assert connector.metrics()['connector_paused{reason="schema"}'] == 1
     assert connector.page("/livez")[0] == 200
@@ -139,12 +139,13 @@ def test_many_unknown_ids_of_a_slow_registry_become_letters_while_it_polls_and_o
     registry = world.another_sandbox()
     registry.register("first", ours())
     world.produce(*(Produced(framed(1_000 + number, b"")) for number in range(100)))
-    registry.set_faults(registry_latency_ms=100)
+    slow = min(3.0, patience(1.0))  # all of them take longer than a member may go without a poll, at any pace
+    registry.set_faults(registry_latency_ms=round(100 * slow))
 
     connector = world.connector(
         SCHEMA_REGISTRY_URL=registry.registry_url,
-        KAFKA_SESSION_TIMEOUT_MS="6000",
-        KAFKA_MAX_POLL_INTERVAL_MS="6000",
+        KAFKA_SESSION_TIMEOUT_MS=str(round(6_000 * slow)),
+        KAFKA_MAX_POLL_INTERVAL_MS=str(round(6_000 * slow)),
         DRAIN_TIMEOUT="4s",
         KAFKA_GROUP_PROTOCOL="classic",
     )

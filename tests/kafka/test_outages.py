@@ -28,11 +28,13 @@ from connector.errors import KafkaUnavailable
 from connector.kafka import clients, cluster, monitor
 from connector.kafka.embedded import EmbeddedLedgerTopics
 from connector.model import TopicPartition
+from tests.integration.ports import reserved
 from tests.patience import patience
 from tests.processes import ending
 
 _TOPIC, _GROUP, _LEDGER = "conversions", "group", "conversions.group.ledger"
 _PLACE = TopicPartition(_TOPIC, 0)
+_WINDOWS = 10
 _SEVERAL = 6
 """Of threads or descriptors that come and go; one client has four threads, and ten questions took forty of them."""
 
@@ -69,6 +71,16 @@ def _grown(before: tuple[int, int]) -> tuple[int, int]:
     return now[0] - before[0], now[1] - before[1]
 
 
+async def _grown_at_last() -> tuple[int, int]:
+    """Return by how much this process grows in some seconds; what starts slowly is let start, what leaks never stops."""
+    for _ in range(_WINDOWS):
+        before = _held()
+        await asyncio.sleep(6)
+        if max(grown := _grown(before)) <= _SEVERAL:
+            break
+    return grown
+
+
 @contextmanager
 def _listener(answer: bytes | None) -> Iterator[str]:
     """Take connections and say nothing, or this and no more."""
@@ -89,9 +101,8 @@ def _listener(answer: bytes | None) -> Iterator[str]:
 
 @contextmanager
 def _nobody() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    yield address
+    (port,) = reserved(1)
+    yield f"127.0.0.1:{port}"
 
 
 _TLS = {"security.protocol": "ssl"}
@@ -161,9 +172,7 @@ async def test_brokers_that_were_never_there_cost_nothing() -> None:
         connector = Connector(read_settings(_environment(servers)))
         running = asyncio.create_task(connector.run())
         await asyncio.sleep(3)
-        before = _held()
-        await asyncio.sleep(6)
-        grown = _grown(before)
+        grown = await _grown_at_last()
         connector.request_shutdown()
         assert await running is None
     assert max(grown) <= _SEVERAL
@@ -185,9 +194,7 @@ async def test_brokers_that_go_away_from_a_running_connector_cost_nothing(ended_
             await asyncio.sleep(0.05)
         broker.send_signal(ended_by)
         await asyncio.sleep(3)
-        before = _held()
-        await asyncio.sleep(6)
-        grown = _grown(before)
+        grown = await _grown_at_last()
     connector.request_shutdown()
     await running
     assert max(grown) <= _SEVERAL

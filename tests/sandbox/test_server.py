@@ -350,7 +350,7 @@ async def test_the_same_plan_does_the_same_to_the_same_requests_again(http: aioh
 
 
 async def test_a_request_is_in_the_record_while_its_answer_waits(http: aiohttp.ClientSession) -> None:
-    await set_faults(http, {"next": [{"fault": "delay", "ms": 300}]})
+    await set_faults(http, {"next": [{"fault": "delay", "ms": 1500}]})
     waiting = asyncio.create_task(post(http, ADS_PATH, {"events": [ADS_PURCHASE]}))
     while not (lines := await record(http)):
         await asyncio.sleep(0.005)
@@ -362,7 +362,7 @@ async def test_a_request_is_in_the_record_while_its_answer_waits(http: aiohttp.C
 async def test_a_client_that_vanished_before_its_answer_is_recorded_as_unread(
     sandbox: RunningSandbox, http: aiohttp.ClientSession
 ) -> None:
-    await set_faults(http, {"next": [{"fault": "delay", "ms": 100}]})
+    await set_faults(http, {"next": [{"fault": "delay", "ms": 1500}]})
     _reader, writer = await asyncio.open_connection("127.0.0.1", sandbox.port)
     writer.write(raw(orjson.dumps({"events": [ADS_PURCHASE]})))
     while not await record(http):
@@ -380,7 +380,7 @@ async def test_a_client_that_vanished_amid_its_request_leaves_a_count_and_no_eve
     _reader, writer = await asyncio.open_connection("127.0.0.1", sandbox.port)
     writer.write(whole[:-10])
     await writer.drain()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
     writer.transport.abort()
     while not (counts := await status(http))["broken_off"]:
         await asyncio.sleep(0.005)

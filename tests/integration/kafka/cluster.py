@@ -276,6 +276,7 @@ def _server_properties(number: int, ports: list[int], controllers: list[int]) ->
         "controller.listener.names": "CONTROLLER",
         "offsets.topic.replication.factor": replicas,
         "offsets.topic.num.partitions": "4",
+        "transaction.state.log.num.partitions": "4",
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
         "share.coordinator.state.topic.replication.factor": replicas,
@@ -283,6 +284,8 @@ def _server_properties(number: int, ports: list[int], controllers: list[int]) ->
         "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,
         "auto.create.topics.enable": "false",
+        # Records of 1970 stay until their test has seen them, whenever that is; retention is asked for, not waited for.
+        "log.retention.check.interval.ms": "86400000",
         "group.initial.rebalance.delay.ms": "0",
         # By default a killed node is missed after 9 s, and what it led has no leader so long.
         "broker.session.timeout.ms": "6000",
@@ -291,6 +294,7 @@ def _server_properties(number: int, ports: list[int], controllers: list[int]) ->
         # Tests that kill many members ask for less, each for its own group.
         "group.min.session.timeout.ms": "1000",
         "group.consumer.min.session.timeout.ms": "1000",
+        "group.consumer.max.session.timeout.ms": "600000",
         "group.consumer.session.timeout.ms": "6000",
         "group.consumer.min.heartbeat.interval.ms": "200",
         "group.consumer.heartbeat.interval.ms": "1000",

@@ -5,6 +5,7 @@ with Cluster(nodes=3) as cluster, cluster.link() as link:
     link.cut()                  # nothing passes and nobody is told: bytes wait, as in TCP's retransmissions
     link.cut(reset=True)        # connections are reset, and new ones as soon as they are made
     link.cut(node=2)            # only the way to one node, counted from 1
+    link.hold()                 # one answer that a client waits for stays on its way
     link.restore()              # what waits arrives, late
 
 With an address and certificates of its own it is a way to any other server, too.
@@ -19,7 +20,10 @@ import ssl
 import struct
 import threading
 from collections.abc import Coroutine, Sequence
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from tests.patience import patience
 
 __all__ = ["Link"]
 
@@ -27,6 +31,18 @@ _LOOPBACK = "127.0.0.1"
 _CHUNK_BYTES = 65_536
 _ANSWER_SECONDS = 10.0
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    port: int
+    """The client's."""
+    asked: bool = False
+    """Whether the last bytes that passed were the client's."""
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while they pass."""
 
 
 class Link:
@@ -43,6 +59,7 @@ class Link:
         self._resets: set[int] = set()
         self._servers: list[asyncio.Server] = []
         self._writers: set[tuple[int, asyncio.StreamWriter]] = set()
+        self._connections: set[_Connection] = set()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -53,6 +70,10 @@ class Link:
         """Let nothing pass, to all nodes or to one: silently, or with a reset of every connection."""
         ways = [there for _, there in self._ports] if node is None else [self._ports[node - 1][1]]
         self._do(self._cut(ways, reset=reset))
+
+    def hold(self) -> int:
+        """Hold the answer that a client waits for, on one of its connections; return the client's port, 0 if none waits."""
+        return self._do(self._hold())
 
     def restore(self) -> None:
         """Let everything pass again."""
@@ -71,8 +92,8 @@ class Link:
         self._thread.join()
         self._loop.close()
 
-    def _do(self, asked: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(asked, self._loop).result(_ANSWER_SECONDS)
+    def _do(self, asked: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result(patience(_ANSWER_SECONDS))
 
     async def _listen(self) -> None:
         for port, node in self._ports:
@@ -86,7 +107,16 @@ class Link:
             self._resets.update(ways)
             self._reset_all(ways)
 
+    async def _hold(self) -> int:
+        for connection in self._connections:
+            if connection.asked:
+                connection.answers.clear()
+                return connection.port
+        return 0
+
     async def _restore(self) -> None:
+        for connection in self._connections:
+            connection.answers.set()
         self._resets.clear()
         for whole in self._whole.values():
             whole.set()
@@ -119,20 +149,38 @@ class Link:
                 _reset(writer)
                 return
             self._writers.add((node, back))
-            whole = self._whole[node]
-            await asyncio.gather(self._pass_on(reader, back, whole), self._pass_on(there, writer, whole))
+            whole, connection = self._whole[node], _Connection(writer.get_extra_info("peername")[1])
+            connection.answers.set()
+            self._connections.add(connection)
+            await asyncio.gather(
+                self._pass_on(reader, back, whole, connection), self._pass_on(there, writer, whole, connection, answers=True)
+            )
+            self._connections.discard(connection)
             self._writers -= {(node, writer), (node, back)}
 
         return forward
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, whole: asyncio.Event) -> None:
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        whole: asyncio.Event,
+        connection: _Connection,
+        *,
+        answers: bool = False,
+    ) -> None:
         """Pass bytes on while the link is whole; an end or a reset passes as well."""
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK_BYTES):
                 await whole.wait()
+                if answers:
+                    await connection.answers.wait()
+                connection.asked = not answers
                 writer.write(chunk)
                 await writer.drain()
         await whole.wait()
+        if answers:
+            await connection.answers.wait()
         writer.close()
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient
 
+from tests.patience import patience
+
 __all__ = ["RawRecord", "produce_raw"]
 
 _SECONDS = 10.0
@@ -34,8 +36,10 @@ def produce_raw(servers: str, topic: str, records: Iterable[RawRecord], partitio
     """Write records as one batch; return the offset of the first."""
     batch = _batch(list(records))
     topics = struct.pack(">i", 1) + _text(topic) + struct.pack(">ii", 1, partition) + struct.pack(">i", len(batch)) + batch
-    request = struct.pack(">hhi", 0, 7, 1) + _text("raw") + struct.pack(">hhi", -1, -1, 10_000) + topics
-    with socket.create_connection(_leader(servers, topic, partition), _SECONDS) as connection:
+    request = (
+        struct.pack(">hhi", 0, 7, 1) + _text("raw") + struct.pack(">hhi", -1, -1, round(patience(_SECONDS) * 1000)) + topics
+    )
+    with socket.create_connection(_leader(servers, topic, partition), patience(_SECONDS)) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         with connection.makefile("rb") as answers:
             answer = answers.read(*struct.unpack(">i", answers.read(4)))
@@ -45,7 +49,7 @@ def produce_raw(servers: str, topic: str, records: Iterable[RawRecord], partitio
 
 
 def _leader(servers: str, topic: str, partition: int) -> tuple[str, int]:
-    found = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(topic, timeout=_SECONDS)
+    found = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(topic, timeout=patience(_SECONDS))
     broker = found.brokers[found.topics[topic].partitions[partition].leader]
     return str(broker.host), broker.port
 

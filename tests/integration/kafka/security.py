@@ -25,6 +25,8 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
+from tests.patience import patience
+
 __all__ = [
     "LOGIN_AGAIN_SECONDS",
     "PASSWORD",
@@ -119,7 +121,7 @@ def grant(servers: str, rights: Iterable[Right]) -> None:
     """Let `USER` do these things; ``servers`` are those of the open listener."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for done in admin.create_acls([right.binding(AclBinding) for right in rights]).values():
-        done.result(_SECONDS)
+        done.result(patience(_SECONDS))
 
 
 def set_password(servers: str, password: str) -> None:
@@ -127,11 +129,11 @@ def set_password(servers: str, password: str) -> None:
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     for done in admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, how, password.encode())]).values():
-        done.result(_SECONDS)
+        done.result(patience(_SECONDS))
 
 
 def revoke(servers: str, rights: Iterable[Right]) -> None:
     """Let `USER` do these things no longer."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for done in admin.delete_acls([right.binding(AclBindingFilter) for right in rights]).values():
-        assert done.result(_SECONDS), "there was no such right"
+        assert done.result(patience(_SECONDS)), "there was no such right"

@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.integration.kafka.cluster import Cluster, ClusterFailed
-from tests.patience import patience
+from tests.patience import eventually, patience
 from tests.processes import ending
 
 _CHECKOUT = Path(__file__).parents[3]
@@ -40,9 +38,9 @@ def test_what_is_produced_is_consumed(kafka: str) -> None:
 def test_topic_that_nobody_created_is_not_made_by_asking_for_it(kafka: str) -> None:
     client = AdminClient({"bootstrap.servers": kafka})
 
-    client.list_topics("misspelt", timeout=10)
+    client.list_topics("misspelt", timeout=patience(30))
 
-    assert "misspelt" not in client.list_topics(timeout=10).topics
+    assert "misspelt" not in client.list_topics(timeout=patience(30)).topics
 
 
 @pytest.mark.kafka
@@ -73,7 +71,7 @@ def test_paused_node_takes_connections_and_answers_nothing_and_stopped_one_leave
         with pytest.raises(KafkaException):
             client.list_topics(timeout=1)
         cluster.resume(1)
-        assert client.list_topics(timeout=10).brokers
+        assert client.list_topics(timeout=patience(30)).brokers
         cluster.pause(1)  # and is stopped all the same
 
     assert not _is_open(port)
@@ -92,7 +90,7 @@ def test_broker_does_not_outlive_the_process_that_started_it(number: signal.Sign
         ended = process.wait(patience(30))
 
     assert ended == (-signal.SIGKILL if number == signal.SIGKILL else 0)
-    _eventually(lambda: not _is_open(port))
+    eventually(lambda: not _is_open(port), "the broker is gone")
 
 
 def test_where_java_is_missing_the_failure_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,10 +124,3 @@ def _is_open(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + patience(30)
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)

@@ -36,6 +36,8 @@ class Ordeal:
     """Whether the last member of each group comes by the link."""
     static: bool = False
     """Whether each member has an instance id."""
+    held: bool = False
+    """Whether the sandbox's answers come by a link, on which one can be held."""
     may_repeat: bool = True
     """Whether anything may be accepted twice, with an excuse."""
 
@@ -84,7 +86,7 @@ def begin(groups: Sequence[Group], link: Link | None = None, *, members: int = 2
 def play(name: str, ordeal: Ordeal, cluster: Cluster, protocols: Collection[str], seed: int) -> bool:
     """Run one ordeal, with a row for each protocol; return whether all accounts close."""
     directory = Path(tempfile.mkdtemp(prefix="ordeal-"))
-    fields = {"settings": dict(ordeal.settings), "rate": ordeal.rate, "seed": seed}
+    fields = {"settings": dict(ordeal.settings), "rate": ordeal.rate, "seed": seed, "held": ordeal.held}
     with cluster.link() as link, groups(cluster, directory, protocols, **fields) as struck:
         begin(struck, link if ordeal.linked else None, members=ordeal.members, static=ordeal.static)
         ordeal.strike(cluster, link, struck, seed)

@@ -22,9 +22,11 @@ from typing import Any
 from tests.integration.accounts import account_of
 from tests.integration.brokers import committed_if_said
 from tests.integration.events import now_ms
+from tests.integration.kafka.link import Link
 from tests.integration.load import STEADY, Load, Traffic
 from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
-from tests.integration.ordeals.members import lines_of, losses, stamp_ms
+from tests.integration.ordeals.members import lines_of, losses, stamp_ms, taken_over_ms
+from tests.integration.ports import reserved
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
@@ -78,6 +80,8 @@ class Group:
     rate: float = 40.0
     seed: int = 1
     settings: dict[str, str | None] = field(default_factory=dict)
+    held: bool = False
+    """Whether the sandbox's answers come by a link, on which one can be held."""
     members: list[ConnectorProcess] = field(default_factory=list)
     faults: list[tuple[str, int]] = field(default_factory=list)
     """What happened, and when."""
@@ -88,6 +92,11 @@ class Group:
         self.world.create_topic(self.partitions)
         self.load = Load(self.world, Traffic(self.world, self.partitions, self.seed, STEADY), self.rate)
         self.settings = {**PROTOCOLS[self.protocol], "BATCH_MAX_EVENTS": "20", "DRAIN_TIMEOUT": "10s", **self.settings}
+        self.answers: Link | None = None
+        if self.held:
+            (port,) = reserved(1)
+            self.answers = Link([(port, int(self.sandbox.url.rpartition(":")[2]))]).__enter__()
+            self.settings["AMAZON_BASE_URL"] = f"http://127.0.0.1:{port}"
         self._settings: list[dict[str, str]] = []
         self._interruptions: list[Interruption] = []
         self._scrapes: list[dict[str, float]] = []
@@ -207,6 +216,8 @@ class Group:
         self._finished.set()
         self.load.abandon()
         self.world.close()
+        if self.answers is not None:
+            self.answers.__exit__()
 
     def _shown(self) -> list[tuple[int, int]]:
         """Return ``connector_committed_offset`` by partition as the members show it; where two show one, both."""
@@ -261,8 +272,11 @@ class Group:
     def _note_losses(self) -> None:
         """What a member says it lost was interrupted: from when the brokers may have given it away until that line."""
         for member in self.members:
-            for partition, at in losses(lines_of(member)):
-                self.interrupted(at - _LOSS_NOTICED_MS, at, frozenset({partition}))
+            own = lines_of(member)
+            others = [line for other in self.members if other is not member for line in lines_of(other)]
+            for lost in losses(own):
+                began = min(lost[1] - _LOSS_NOTICED_MS, taken_over_ms(lost, own, others))
+                self.interrupted(began, lost[1], frozenset({lost[0]}))
 
     # ---- watching
 
@@ -280,7 +294,8 @@ _LATE_MS = 60_000
 """As long as a broker may stand still with a commit on a connection, before and after the member has given it up."""
 _COMMITTED = "connector_committed_offset{"
 _LOSS_NOTICED_MS = 8_000
-"""So much later than the brokers decide it a member learns of its loss, at most: the session, on a loaded machine."""
+"""So much later than the brokers decide it a member learns of its loss: the session, and a bit. Where a machine is so
+loaded that it takes longer, who was given the partition says when that was."""
 
 
 def _most_in_a_minute(lines: list[dict[str, Any]]) -> int:

@@ -22,7 +22,7 @@ from tests.integration.events import now_ms
 from tests.integration.failpoints import POINTS
 from tests.integration.load import REFUSED_NAME, Load, Traffic
 from tests.integration.oracle import Account, Breach, Interruption, judge, second_acceptances
-from tests.integration.ordeals.members import SESSION_MS, Member, losses, prepare
+from tests.integration.ordeals.members import SESSION_MS, Member, lines_of, losses, prepare, taken_over_ms
 from tests.integration.program import Sandbox, World
 from tests.patience import eventually
 
@@ -89,7 +89,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
         while len(found) < deaths:
             where, interruption = _die(members[0], point, dice, scrapes)
             other = members[1].kill() if dice.random() < 0.2 else None  # both are gone
-            lost += [each for member in members if not member.process.running for each in _sessions_lost(member)]
+            lost += [each for member in members if not member.process.running for each in _sessions_lost(member, members)]
             point = _draw(members[0], dice, plain=len(found) + 1 + bool(other) >= deaths)
             found.append(Death(where, interruption, now_ms()))
             if other is not None:
@@ -103,7 +103,7 @@ def play(world: World, protocol: str, deaths: int, dice: Random) -> Round:
     # One that was just started hears SIGTERM only once it is up.
     eventually(lambda: all(member.process.page("/readyz")[0] == 200 for member in members), "both are ready", _DONE_SECONDS)
     last = [member.process.metrics() for member in members]
-    lost += [each for member in members for each in _sessions_lost(member)]
+    lost += [each for member in members for each in _sessions_lost(member, members)]
     for member in members:
         assert member.process.stop() == 0, member.process.output[-3000:]
     interruptions = [*(death.interruption for death in found), *lost]
@@ -153,10 +153,13 @@ def _until_moving(world: World, scrapes: list[Mapping[str, float]], members: Seq
     eventually(moved, "the group goes on", _DONE_SECONDS)
 
 
-def _sessions_lost(member: Member) -> Iterator[Interruption]:
+def _sessions_lost(member: Member, members: Sequence[Member]) -> Iterator[Interruption]:
     """Yield the losses of partitions that a living member spoke of: the machine was too slow for a session this short."""
-    for partition, at_ms in losses(member.process.log()):
-        yield Interruption(at_ms - SESSION_MS - _HEARS_LATE_MS, at_ms, frozenset({partition}))
+    own = member.process.log()
+    others = [line for other in members if other is not member for line in lines_of(other.process)]
+    for lost in losses(own):
+        began_ms = min(lost[1] - SESSION_MS - _HEARS_LATE_MS, taken_over_ms(lost, own, others))
+        yield Interruption(began_ms, lost[1], frozenset({lost[0]}))
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from tests.integration.oracle import Interruption
 from tests.integration.program import ConnectorProcess, World
 from tests.patience import eventually
 
-__all__ = ["DRAIN_SECONDS", "SESSION_MS", "Member", "lines_of", "losses", "prepare", "stamp_ms"]
+__all__ = ["DRAIN_SECONDS", "SESSION_MS", "Member", "lines_of", "losses", "prepare", "stamp_ms", "taken_over_ms"]
 
 _BATCH = 8
 _IN_FLIGHT = 4
@@ -95,4 +95,17 @@ def losses(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, int]]:
     """Yield each partition that was lost without a drain, and when that was said."""
     for line in lines:
         if line["event"] == "partition_lost":
-            yield int(line["partition"].rpartition("-")[2]), stamp_ms(line)
+            yield _partition(line), stamp_ms(line)
+
+
+def taken_over_ms(lost: tuple[int, int], own: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]]) -> int:
+    """Return when another member was given what this one lost, if that was before it knew; else when it knew."""
+    partition, until = lost
+    had = [stamp_ms(line) for line in own if line["event"] == "partition_assigned" and _partition(line) == partition]
+    since = max((at for at in had if at <= until), default=0)
+    given = [stamp_ms(line) for line in others if line["event"] == "partition_assigned" and _partition(line) == partition]
+    return min((at for at in given if since < at < until), default=until)
+
+
+def _partition(line: dict[str, Any]) -> int:
+    return int(line["partition"].rpartition("-")[2])
