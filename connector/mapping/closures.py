@@ -7,7 +7,7 @@ chain of look-ups, and a comparison with a constant is a single comparison.
 A closure returns what the library returns, with the exceptions that `functions` lists and these:
 
 1. Numbers may be decimals.
-2. Ordering a text against a number fails instead of giving null.
+2. Ordering a text against a number, or NaN against anything, fails instead of giving null.
 3. A call that is wrong whatever its arguments is refused before any record is read (`syntax`).
 """
 
@@ -29,6 +29,7 @@ from connector.mapping.functions import (
     Takes,
     Wrong,
     exact,
+    has_no_order,
     kind,
     looked_up,
     time_of,
@@ -306,6 +307,9 @@ def _equal(one: Any, other: Any) -> bool:
     """Return whether two values are equal.
 
     1 does not equal true, nor 0 false. A float equals the decimal with the same digits.
+
+    Raises:
+        Failed: bytes meet a number. They are a decimal that cannot be read, so it may be either.
     """
     if type(one) is bool or type(other) is bool:
         return one is other
@@ -313,6 +317,8 @@ def _equal(one: Any, other: Any) -> bool:
         return exact(one) == other
     if type(one) is Decimal and type(other) is float:
         return one == exact(other)
+    if (type(one) is bytes and type(other) in NUMBERS) or (type(other) is bytes and type(one) in NUMBERS):
+        raise Failed(f"a comparison got {kind(one)} and {kind(other)}")
     return bool(one == other)
 
 
@@ -321,6 +327,8 @@ def _order(compare: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) 
         one, other = left(value, record), right(value, record)
         first, second = type(one), type(other)
         if first in NUMBERS and second in NUMBERS:
+            if has_no_order(one) or has_no_order(other):
+                raise Failed("a comparison got NaN")
             if first is not second and (first is float or second is float):
                 return compare(exact(one), exact(other))
             return compare(one, other)

@@ -1,10 +1,12 @@
 """The functions of expressions: JMESPath's, and ours.
 
-JMESPath's functions do what its specification says, with three differences:
+JMESPath's functions do what its specification says, with five differences:
 
 1. Numbers may be decimals, which stay exact.
 2. The sum of an empty array is null, because zero units sold is not the same as none known.
 3. `to_string` of a decimal has no quotes.
+4. `to_string` of null is null. An id that has "null" in it would be the same for many orders.
+5. What orders numbers fails for NaN, which has no place among them.
 
 Our functions return null for null. No function reads a clock or draws a random number, so the same
 record gives the same event after a restart.
@@ -38,6 +40,7 @@ __all__ = [
     "Wrong",
     "exact",
     "format_problem",
+    "has_no_order",
     "kind",
     "looked_up",
     "time_of",
@@ -135,6 +138,18 @@ def _arguments(count: int) -> str:
 
 # ---- numbers
 
+
+def has_no_order(value: Any) -> bool:
+    """Return whether a value is NaN, which is neither less nor more than any number."""
+    return bool(value != value)  # noqa: PLR0124 - only NaN differs from itself
+
+
+def _ordered(items: list[Any]) -> list[Any]:
+    if any(map(has_no_order, items)):
+        raise Wrong("got an array with NaN in it")
+    return items
+
+
 _EXACT: Final = Context(prec=40)
 
 
@@ -204,9 +219,9 @@ def _divide(one: Any, other: Any) -> Decimal:
 _LONGEST_DECIMAL: Final = 100
 
 
-def to_string(value: Any) -> str:
-    """Return a text as it is, a number in digits, and anything else as JSON."""
-    if type(value) is str:
+def to_string(value: Any) -> str | None:
+    """Return a text as it is, a number in digits, null as null, and anything else as JSON."""
+    if type(value) is str or value is None:
         return value
     if type(value) is int:
         return str(value)
@@ -244,7 +259,12 @@ _LONGEST_NUMBER: Final = 38
 
 
 def _json_float(digits: str) -> Decimal | float:
-    return Decimal(digits) if len(digits) <= _LONGEST_NUMBER and "e" not in digits.lower() else float(digits)
+    if len(digits) <= _LONGEST_NUMBER and "e" not in digits.lower():
+        return Decimal(digits)
+    number = float(digits)
+    if math.isinf(number):
+        raise Wrong("got JSON with a number that is too large")
+    return number
 
 
 def _no_json(_: str) -> Any:
@@ -275,6 +295,8 @@ TIME_UNITS: Final[Mapping[str, int]] = {"d": 86_400_000_000_000, "s": 1_000_000_
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SAYS_UTC: Final = re.compile(r"%z|Z\Z|UTC|GMT").search
+_TRIED: Final = datetime(2026, 11, 25, 17, 48, 39, tzinfo=UTC)
+"""A time of which no part is another: what a format loses or mistakes, it does not give back."""
 
 
 def format_problem(unit: str) -> str:
@@ -283,16 +305,24 @@ def format_problem(unit: str) -> str:
         return ""
     if "%" not in unit:
         return "its second argument is 'd', 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'"
-    if not _SAYS_UTC(unit):
+    plain = unit.replace("%%", "")
+    if "%Z" in plain:
+        return "its format has %Z, which reads the names of this machine's zone and gives no offset: write %z"
+    if not _SAYS_UTC(plain):
         return (
             "its format gives no offset: add %z, or UTC or a Z at the end where the texts have it; where they have none and "
             "are UTC, write time(join('', [x, 'Z']), '…Z')"
         )
     try:
-        read = _EPOCH.strftime(unit)
-        datetime.strptime(read, unit)  # noqa: DTZ007 - the format is tried, no time is made
-    except ValueError:
-        return "its format cannot be read: it takes the directives of C's strptime"
+        read = datetime.strptime(_TRIED.strftime(unit), unit)  # noqa: DTZ007 - the format is tried, no time is made
+    except (ValueError, re.error):
+        return (
+            "its format cannot be read: it takes the directives of C's strptime, each once (%m is the month, %M the minute)"
+        )
+    if read.date() != _TRIED.date():
+        return "its format does not give the day: it needs %d, %m (not %M) and %Y, or others that say as much"
+    if read.hour not in (0, _TRIED.hour):
+        return "its format gives half of the hour: write %H, or %p beside %I"
     return ""
 
 
@@ -365,7 +395,7 @@ def looked_up(table: Mapping[str, Any], key: Any) -> Any:
         return None
     if type(key) in _ARRAYS or type(key) in _OBJECTS:
         raise Wrong(f"got {kind(key)}")
-    return table.get(to_string(key))
+    return table.get(str(to_string(key)))
 
 
 # ---- of the record
@@ -428,6 +458,8 @@ def _keyed(by: Callable[[Any], Any], allowed: frozenset[type]) -> Callable[[Any]
         found = by(item)
         if type(found) not in allowed:
             raise Wrong(f"got {kind(found)} to sort by")
+        if has_no_order(found):
+            raise Wrong("got NaN to sort by")
         return found
 
     return key
@@ -457,14 +489,14 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "keys": Function(list, (_OBJECT,)),
     "length": Function(len, (Takes(_TEXTS | _ARRAYS | _OBJECTS),)),
     "map": Function(lambda each, items: [each(item) for item in items], (EXPRESSION, _ARRAY)),
-    "max": Function(lambda items: max(items, default=None), (_SORTABLE,)),
+    "max": Function(lambda items: max(_ordered(items), default=None), (_SORTABLE,)),
     "max_by": Function(partial(_most_by, max), (_ARRAY, EXPRESSION)),
     "merge": Function(_merge, (_OBJECT,), variadic=True),
-    "min": Function(lambda items: min(items, default=None), (_SORTABLE,)),
+    "min": Function(lambda items: min(_ordered(items), default=None), (_SORTABLE,)),
     "min_by": Function(partial(_most_by, min), (_ARRAY, EXPRESSION)),
     "not_null": Function(_not_null, (ANY,), variadic=True),
     "reverse": Function(lambda value: value[::-1], (Takes(_ARRAYS | _TEXTS),)),
-    "sort": Function(sorted, (_SORTABLE,)),
+    "sort": Function(lambda items: sorted(_ordered(items)), (_SORTABLE,)),
     "sort_by": Function(_sort_by, (_ARRAY, EXPRESSION)),
     "starts_with": Function(str.startswith, (_TEXT, _TEXT)),
     "sum": Function(_sum, (_NUMBER_ARRAY,)),

@@ -80,7 +80,7 @@ impl<'a> Value<'a> {
                     Node::Fixed(size) => cursor.take(size)?,
                     _ => return Err(NO),
                 };
-                if bytes.len() > MOST_DECIMAL_BYTES {
+                if bytes.is_empty() || bytes.len() > MOST_DECIMAL_BYTES {
                     return Err(NO);
                 }
                 let negative = bytes.first().is_some_and(|&byte| byte > 0x7F);
