@@ -33,7 +33,7 @@ specification, "Logical Types".)
 _INTEGERS: Final = ("int", "long")
 
 _MAX_DECIMAL_BYTES: Final = 16
-"""Bytes of 38 digits. A longer decimal stays bytes, which break a rule.
+"""Bytes of 38 digits. A longer decimal stays bytes, which break a rule; so does one without bytes.
 
 The time that Python's decimals take grows with the square of their length.
 """
@@ -55,10 +55,10 @@ def is_binary_uuid(branch: Json) -> bool:
 def _decimals(scale: int) -> Conversion:
     """Return the conversion of bytes to the decimal that they stand for.
 
-    Too many bytes stay as they are.
+    Too many bytes stay as they are, and so does none: it is no number, where Java fails too.
     """
     unit, read, multiply = Decimal((0, (1,), -scale)), int.from_bytes, _EXACT.multiply
-    return lambda value: value if len(value) > _MAX_DECIMAL_BYTES else multiply(read(value, "big", signed=True), unit)
+    return lambda value: multiply(read(value, "big", signed=True), unit) if 0 < len(value) <= _MAX_DECIMAL_BYTES else value
 
 
 def _uuid(value: bytes) -> bytes | str:

@@ -8,7 +8,7 @@ This file has paths and projections; `conditions` and `calls` have what their na
 returns what the library returns, with the exceptions that `functions` lists and these:
 
 1. Numbers may be decimals.
-2. Ordering a text against a number fails instead of giving null.
+2. Ordering a text against a number, or NaN against anything, fails instead of giving null.
 3. A call that is wrong whatever its arguments is refused before any record is read (`syntax`).
 """
 

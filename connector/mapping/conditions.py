@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from connector.mapping.evaluation import Evaluate, Failed
 from connector.mapping.syntax import Tree
-from connector.mapping.values import NUMBERS, exact, kind
+from connector.mapping.values import NUMBERS, exact, has_no_order, kind
 
 __all__ = ["both", "comparison", "either", "is_false", "negation"]
 
@@ -81,6 +81,9 @@ def _equal(one: Any, other: Any) -> bool:
     """Return whether two values are equal.
 
     1 does not equal true, nor 0 false. A float equals the decimal with the same digits.
+
+    Raises:
+        Failed: bytes meet a number. They are a decimal that cannot be read, so it may be either.
     """
     if type(one) is bool or type(other) is bool:
         return one is other
@@ -88,6 +91,8 @@ def _equal(one: Any, other: Any) -> bool:
         return exact(one) == other
     if type(one) is Decimal and type(other) is float:
         return one == exact(other)
+    if (type(one) is bytes and type(other) in NUMBERS) or (type(other) is bytes and type(one) in NUMBERS):
+        raise Failed(f"a comparison got {kind(one)} and {kind(other)}")
     return bool(one == other)
 
 
@@ -96,6 +101,8 @@ def _order(compare: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) 
         one, other = left(value, record), right(value, record)
         first, second = type(one), type(other)
         if first in NUMBERS and second in NUMBERS:
+            if has_no_order(one) or has_no_order(other):
+                raise Failed("a comparison got NaN")
             if first is not second and (first is float or second is float):
                 return compare(exact(one), exact(other))
             return compare(one, other)

@@ -51,10 +51,20 @@ class Route:
             self.topics is None or topic is None or topic in self.topics
         )
 
+    def takes_all_of(self, other: Route) -> bool:
+        """Return whether no record is left for another mapping that comes later."""
+        holds = self.when is None or (other.when is not None and self.when.text == other.when.text)
+        return holds and _has_all(self.records, other.records) and _has_all(self.topics, other.topics)
+
     @property
     def inputs(self) -> tuple[Input, ...]:
         """Every input that an expression gives."""
         return *self.fields, *self.match_keys, *self.consent, *self.custom_attributes, *self.custom_data
+
+
+def _has_all(names: frozenset[str] | None, others: frozenset[str] | None) -> bool:
+    """Return whether some names include others; None is all names."""
+    return names is None or (others is not None and others <= names)
 
 
 @dataclass(frozen=True, slots=True)

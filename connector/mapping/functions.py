@@ -1,10 +1,12 @@
 """Every function of expressions by name: what it does, and which arguments it takes.
 
-JMESPath's functions do what its specification says, with three differences:
+JMESPath's functions do what its specification says, with five differences:
 
 1. Numbers may be decimals, which stay exact.
 2. The sum of an empty array is null, because zero units sold is not the same as none known.
 3. `to_string` of a decimal has no quotes.
+4. `to_string` of null is null. An id that has "null" in it would be the same for many orders.
+5. What orders numbers fails for NaN, which has no place among them.
 
 Our functions return null for null. No function reads a clock or draws a random number, so the same
 record gives the same event after a restart.
@@ -98,14 +100,14 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "keys": Function(list, (_OBJECT,)),
     "length": Function(len, (Takes(TEXTS | ARRAYS | OBJECTS),)),
     "map": Function(lambda each, items: [each(item) for item in items], (EXPRESSION, _ARRAY)),
-    "max": Function(lambda items: max(items, default=None), (_SORTABLE,)),
+    "max": Function(lambda items: max(jmespath.ordered(items), default=None), (_SORTABLE,)),
     "max_by": Function(partial(jmespath.most_by, max), (_ARRAY, EXPRESSION)),
     "merge": Function(jmespath.merge, (_OBJECT,), variadic=True),
-    "min": Function(lambda items: min(items, default=None), (_SORTABLE,)),
+    "min": Function(lambda items: min(jmespath.ordered(items), default=None), (_SORTABLE,)),
     "min_by": Function(partial(jmespath.most_by, min), (_ARRAY, EXPRESSION)),
     "not_null": Function(jmespath.not_null, (_ANY,), variadic=True),
     "reverse": Function(lambda value: value[::-1], (Takes(ARRAYS | TEXTS),)),
-    "sort": Function(sorted, (_SORTABLE,)),
+    "sort": Function(lambda items: sorted(jmespath.ordered(items)), (_SORTABLE,)),
     "sort_by": Function(jmespath.sort_by, (_ARRAY, EXPRESSION)),
     "starts_with": Function(str.startswith, (_TEXT, _TEXT)),
     "sum": Function(jmespath.sum_of, (_NUMBER_ARRAY,)),

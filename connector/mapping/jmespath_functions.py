@@ -11,9 +11,9 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
-from connector.mapping.values import DECIMALS, KINDS, NUMBERS, TEXTS, Wrong, exact, kind
+from connector.mapping.values import DECIMALS, KINDS, NUMBERS, TEXTS, Wrong, exact, has_no_order, kind
 
-__all__ = ["average", "contains", "merge", "most_by", "not_null", "sort_by", "sum_of", "to_number", "type_name"]
+__all__ = ["average", "contains", "merge", "most_by", "not_null", "ordered", "sort_by", "sum_of", "to_number", "type_name"]
 
 
 def sum_of(numbers: list[Any]) -> Any:
@@ -56,6 +56,17 @@ def not_null(*values: Any) -> Any:
     return None
 
 
+def ordered(items: list[Any]) -> list[Any]:
+    """Return an array of numbers or texts that can be put in order.
+
+    Raises:
+        Wrong: NaN is in it.
+    """
+    if any(map(has_no_order, items)):
+        raise Wrong("got an array with NaN in it")
+    return items
+
+
 def merge(*objects: dict[str, Any]) -> dict[str, Any]:
     """Return one object; of values with the same name the last counts."""
     return {name: value for each in objects for name, value in each.items()}
@@ -83,6 +94,8 @@ def _keyed(by: Callable[[Any], Any], allowed: frozenset[type]) -> Callable[[Any]
         found = by(item)
         if type(found) not in allowed:
             raise Wrong(f"got {kind(found)} to sort by")
+        if has_no_order(found):
+            raise Wrong("got NaN to sort by")
         return found
 
     return key

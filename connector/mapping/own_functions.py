@@ -8,6 +8,7 @@ is ``number()``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -58,7 +59,12 @@ _LONGEST_NUMBER: Final = 38
 
 
 def _json_float(digits: str) -> Decimal | float:
-    return Decimal(digits) if len(digits) <= _LONGEST_NUMBER and "e" not in digits.lower() else float(digits)
+    if len(digits) <= _LONGEST_NUMBER and "e" not in digits.lower():
+        return Decimal(digits)
+    number = float(digits)
+    if math.isinf(number):
+        raise Wrong("got JSON with a number that is too large")
+    return number
 
 
 def _no_json(_: str) -> Any:
@@ -114,7 +120,7 @@ def looked_up(table: Mapping[str, Any], key: Any) -> Any:
         return None
     if type(key) in ARRAYS or type(key) in OBJECTS:
         raise Wrong(f"got {kind(key)}")
-    return table.get(to_string(key))
+    return table.get(str(to_string(key)))
 
 
 # ---- the record

@@ -12,7 +12,7 @@ import csv
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -94,7 +94,7 @@ def read(text: str, target: WireTarget, read_table: Callable[[str], str]) -> Map
         MappingRefused: the file has problems.
     """
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise MappingRefused([("the file", f"is not valid TOML: {error}; put expressions and texts in quotes")]) from None
     except (RecursionError, ValueError):
@@ -135,9 +135,16 @@ class _Reader:
         extended = [self._extended(f"mapping[{at}]", each) for at, each in enumerate(mappings)]
         self._read_tables(document.get("tables", {}))
         routes = tuple(self._route(f"mapping[{at}]", each) for at, each in enumerate(extended))
+        if not self._problems:
+            self._look_at_order(routes)
         if self._problems:
             raise MappingRefused(self._problems)
         return MappingFile(routes, self._tables, otherwise == "ignore")
+
+    def _look_at_order(self, routes: Sequence[Route]) -> None:
+        for at, route in enumerate(routes):
+            if (taker := next((each for each in routes[:at] if each.takes_all_of(route)), None)) is not None:
+                self._problem(route.label, f"is never taken: {taker.label} comes first and takes every such record")
 
     # ---- problems
 
@@ -204,7 +211,7 @@ class _Reader:
             return {}
 
     def _rows(self, place: str, file: str, key: str, value: str, text: str) -> dict[str, object]:
-        rows = csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline=""))
+        rows = csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
         columns = rows.fieldnames or ()
         if absent := [name for name in dict.fromkeys((key, value)) if name not in columns]:
             has = f"it has {', '.join(columns)}" if columns else "it is empty"
@@ -221,18 +228,20 @@ class _Reader:
             elif any(row.get(None) or ()):
                 cells = f"line {rows.line_num} of {file}"
                 wrong.append(f"has a row with more cells than columns (put a value with a comma in quotes): {cells}")
-            elif row[key] in table:
+            elif not any(cell and cell.strip() for name, cell in row.items() if name is not None):
+                continue
+            elif (own := row[key].strip()) in table:
                 wrong.append(f"has a key twice: line {rows.line_num} of {file}")
             elif len(table) == _MOST_ROWS:
                 wrong.append(f"has more than {_MOST_ROWS} rows: {file}")
                 break
             else:
-                table[row[key]] = row[value]
+                table[own] = row[value].strip()
         for what in wrong[:_MOST_TOLD]:
             self._problem(place, what)
         if len(wrong) > _MOST_TOLD:
             self._problem(place, f"has {len(wrong) - _MOST_TOLD} more such rows: {file}")
-        return table
+        return {own: found for own, found in table.items() if found}
 
     # ---- mappings
 
@@ -274,7 +283,9 @@ class _Reader:
             return None
         return None if given is None else frozenset(names)
 
-    def _expression(self, place: str, given: Any, *, consent: bool = False, amount: bool = False) -> Expression | None:
+    def _expression(
+        self, place: str, given: Any, *, consent: bool = False, amount: bool = False, condition: bool = False
+    ) -> Expression | None:
         if not isinstance(given, str):
             self._problem(
                 place, "is not an expression: put an expression in quotes, and a fixed value in [mapping.constants]"
@@ -285,13 +296,14 @@ class _Reader:
         except Unparsable as error:
             self._problem(place, str(error))
             return None
-        found = list(dict.fromkeys(problems(expression.tree, self._tables, consent=consent, amount=amount)))
+        told = problems(expression.tree, self._tables, consent=consent, amount=amount, condition=condition)
+        found = list(dict.fromkeys(told))
         for problem in found:
             self._problem(place, problem)
         return None if found else expression
 
     def _condition(self, place: str, given: Any) -> Expression | None:
-        expression = self._expression(place, given)
+        expression = self._expression(place, given, condition=True)
         if expression is not None and expression.tree["type"] == "literal":
             self._problem(place, "is the same for every record: leave it out, or compare a field with it")
         return expression

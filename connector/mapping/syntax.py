@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError,
 
 from connector.mapping.functions import EXPRESSION, FUNCTIONS
 from connector.mapping.times import format_problem
+from connector.mapping.values import Wrong
 
 __all__ = ["Expression", "Tree", "Unparsable", "functions_used", "parse", "problems", "tables_used", "walk"]
 
@@ -97,16 +99,20 @@ def tables_used(tree: Tree) -> set[str]:
     }
 
 
-def problems(tree: Tree, tables: Collection[str], *, consent: bool = False, amount: bool = False) -> Iterator[str]:
+def problems(
+    tree: Tree, tables: Collection[str], *, consent: bool = False, amount: bool = False, condition: bool = False
+) -> Iterator[str]:
     """Yield what is wrong with an expression, whatever the record.
 
-    Some things are wrong in consent or in an amount only.
+    Some things are wrong in consent, in an amount or in a condition only.
     """
     for node in walk(tree):
         if node["type"] == "function_expression":
             yield from _call_problems(node, tables)
         elif node["type"] == "slice" and node["children"][2] == 0:
             yield "has a slice with a step of 0"
+        elif node["type"] == "filter_projection":
+            yield from _condition_problems(node["children"][2])
         elif node["type"] in _HAVE_A_LEFT and node["children"][0]["type"] == "not_expression":
             yield "has ! before a path, which negates its first part alone: write !(a.b) for !a.b"
         for child in node["children"]:
@@ -116,6 +122,8 @@ def problems(tree: Tree, tables: Collection[str], *, consent: bool = False, amou
         yield _NO_EXPREF
     if consent:
         yield from _consent_problems(tree)
+    if condition:
+        yield from _condition_problems(tree)
     if amount and "to_number" in functions_used(tree):
         yield (
             "calls to_number(), which turns a text that is not a number into null: the purchase would be sent without it; "
@@ -170,6 +178,32 @@ def _literal_problems(name: str, argument: Tree, tables: Collection[str]) -> Ite
         yield f"calls time(): {wrong}"
 
 
+def _condition_problems(tree: Tree) -> Iterator[str]:
+    """Yield the parts of a condition that hold for nearly every record.
+
+    JMESPath takes every number for true, 0 too, and every text but an empty one, "false" too.
+    """
+    name = tree.get("value")
+    if tree["type"] in _LOGIC or (tree["type"] == "function_expression" and name == "not_null"):
+        for child in tree["children"]:
+            if child["type"] == "literal" and isinstance(child["value"], str):
+                yield f"has '{child['value']}' as a condition, and a text is true: write x == 'a' || x == 'b'"
+            yield from _condition_problems(child)
+    elif tree["type"] == "function_expression" and (given := _GIVES.get(name)):
+        what = "a number, which is true, 0 too" if given == "number" else f"a text, which is true, {_TRUE[name]} too"
+        yield f"has {name}() as a condition, and it gives {what}: compare it with a value, or with `null`"
+
+
+_LOGIC: Final = {"or_expression", "and_expression", "not_expression"}
+_TRUE: Final = defaultdict(lambda: "'false'", granted="DENIED")
+_GIVES: Final = {
+    **dict.fromkeys(("abs", "avg", "ceil", "divide", "floor", "length", "multiply", "number", "record_time"), "number"),
+    **dict.fromkeys(("sum", "time", "to_number"), "number"),
+    **dict.fromkeys(("granted", "header", "hex", "join", "key", "lower", "text", "to_string"), "text"),
+    **dict.fromkeys(("topic", "trim", "type", "upper"), "text"),
+}
+"""What a function gives that is no condition. The values of a table may be booleans."""
+
 _NO_CONSENT: Final = {
     "or_expression": "has ||, which skips false: a denial would become the value after it; write not_null(a, b)",
     "and_expression": "has &&, to which the text DENIED is true: a denial could become a grant; write granted(a)",
@@ -179,6 +213,19 @@ _NO_CONSENT: Final = {
 
 def _is_value(tree: Tree) -> bool:
     return bool(tree["type"] == "literal" and tree["value"] is not None)
+
+
+def _looks_up(arguments: Sequence[Tree], name: str) -> bool:
+    """Return whether the last argument of a function is given where a table has nothing."""
+    return len(arguments) == 2 if name == "lookup" else any("lookup" in functions_used(each) for each in arguments)
+
+
+def _grants(tree: Tree) -> bool:
+    """Return whether an expression is a literal that grants."""
+    try:
+        return bool(tree["type"] == "literal" and FUNCTIONS["granted"].run(tree["value"]) == "GRANTED")
+    except Wrong:
+        return False
 
 
 def _consent_problems(tree: Tree) -> Iterator[str]:
@@ -195,6 +242,14 @@ def _consent_problems(tree: Tree) -> Iterator[str]:
             "has == without a literal, or with null: it is true of two nulls, and whoever was never asked would have "
             "granted; compare with a value"
         )
+    elif tree["type"] == "function_expression" and tree["value"] in ("lookup", "not_null"):
+        if _looks_up(tree["children"][:-1], tree["value"]) and _grants(tree["children"][-1]):
+            yield (
+                "grants what a table does not have, and that may be a denial in another spelling: "
+                "name every grant in the table, and give no default or 'DENIED'"
+            )
+    elif tree["type"] == "function_expression" and tree["value"] == "type":
+        yield "calls type(), which does not tell a denial from a grant; compare with a value"
     elif tree["type"] == "function_expression" and tree["value"] == "max":
         yield "calls max(), to which GRANTED is more than DENIED: a denial would become a grant; write min()"
     children = tree["children"][:2] if tree["type"] == "filter_projection" else tree["children"]

@@ -20,6 +20,8 @@ TIME_UNITS: Final[Mapping[str, int]] = {"d": 86_400_000_000_000, "s": 1_000_000_
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SAYS_UTC: Final = re.compile(r"%z|Z\Z|UTC|GMT").search
+_TRIED: Final = datetime(2026, 11, 25, 17, 48, 39, tzinfo=UTC)
+"""A time of which no part is another: what a format loses or mistakes, it does not give back."""
 
 
 def format_problem(unit: str) -> str:
@@ -28,16 +30,24 @@ def format_problem(unit: str) -> str:
         return ""
     if "%" not in unit:
         return "its second argument is 'd', 's', 'ms', 'us', 'ns', or a format such as '%d.%m.%Y %H:%M:%S %z'"
-    if not _SAYS_UTC(unit):
+    plain = unit.replace("%%", "")
+    if "%Z" in plain:
+        return "its format has %Z, which reads the names of this machine's zone and gives no offset: write %z"
+    if not _SAYS_UTC(plain):
         return (
             "its format gives no offset: add %z, or UTC or a Z at the end where the texts have it; where they have none and "
             "are UTC, write time(join('', [x, 'Z']), '…Z')"
         )
     try:
-        read = _EPOCH.strftime(unit)
-        datetime.strptime(read, unit)  # noqa: DTZ007 - the format is tried, no time is made
-    except ValueError:
-        return "its format cannot be read: it takes the directives of C's strptime"
+        read = datetime.strptime(_TRIED.strftime(unit), unit)  # noqa: DTZ007 - the format is tried, no time is made
+    except (ValueError, re.error):
+        return (
+            "its format cannot be read: it takes the directives of C's strptime, each once (%m is the month, %M the minute)"
+        )
+    if read.date() != _TRIED.date():
+        return "its format does not give the day: it needs %d, %m (not %M) and %Y, or others that say as much"
+    if read.hour not in (0, _TRIED.hour):
+        return "its format gives half of the hour: write %H, or %p beside %I"
     return ""
 
 

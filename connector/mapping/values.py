@@ -22,6 +22,7 @@ __all__ = [
     "TEXTS",
     "Wrong",
     "exact",
+    "has_no_order",
     "kind",
     "number_in",
     "to_string",
@@ -55,6 +56,11 @@ def kind(value: object) -> str:
     return KINDS.get(type(value), "something unknown")
 
 
+def has_no_order(value: Any) -> bool:
+    """Return whether a value is NaN, which is neither less nor more than any number."""
+    return bool(value != value)  # noqa: PLR0124 - only NaN differs from itself
+
+
 DECIMALS: Final = Context(prec=40)
 """Arithmetic on decimals, with 40 significant digits."""
 
@@ -68,9 +74,9 @@ _LONGEST_DECIMAL: Final = 100
 """Exponent up to which a decimal is written out in digits: 1e999 would be a thousand of them."""
 
 
-def to_string(value: Any) -> str:
-    """Return a text as it is, a number in digits, and anything else as JSON."""
-    if type(value) is str:
+def to_string(value: Any) -> str | None:
+    """Return a text as it is, a number in digits, null as null, and anything else as JSON."""
+    if type(value) is str or value is None:
         return value
     if type(value) is int:
         return str(value)

@@ -1,4 +1,4 @@
-//! Evaluates the expressions of a mapping file on the bytes of a record (`connector/mapping/straight.py` tells them).
+//! Evaluates the expressions of a mapping file on the bytes of a record (`connector/mapping/native_terms.py` tells them).
 //!
 //! `connector/mapping/closures.py` says what an expression gives. Here a record is declined wherever one fails, and wherever
 //! it meets a value for which that is not obvious: a number of a float, a letter beyond ASCII whose case would change.
@@ -80,7 +80,7 @@ impl<'a> Value<'a> {
                     Node::Fixed(size) => cursor.take(size)?,
                     _ => return Err(NO),
                 };
-                if bytes.len() > MOST_DECIMAL_BYTES {
+                if bytes.is_empty() || bytes.len() > MOST_DECIMAL_BYTES {
                     return Err(NO);
                 }
                 let negative = bytes.first().is_some_and(|&byte| byte > 0x7F);
@@ -804,7 +804,7 @@ impl Inputs {
 }
 
 impl Program {
-    /// Make the mappings of the dict that `connector/mapping/straight.py` describes, for records of these fields.
+    /// Make the mappings of the dict that `connector/mapping/native_terms.py` describes, for records of these fields.
     pub fn read(fields: Vec<Field>, told: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut routes = Vec::new();
         for route in told.get_item("routes")?.try_iter()? {

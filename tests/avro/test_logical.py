@@ -45,6 +45,12 @@ def test_leaves_are_converted_however_deep() -> None:
     }
 
 
+@pytest.mark.parametrize("of", [DECIMAL, DECIMAL | {"type": "fixed", "name": "F", "size": 0}])
+def test_a_decimal_without_bytes_is_no_number(of: Any) -> None:
+    """Java fails for it, too. As 0.00 it would be a purchase of nothing."""
+    assert converted(record(price=of), {"price": b""}) == {"price": b""}
+
+
 def test_a_type_within_itself_is_converted_all_the_way_down() -> None:
     schema = record(price=DECIMAL, next=["null", "R"])
     event = {"price": b"\x01", "next": {"price": b"\x02", "next": {"price": b"\x03", "next": None}}}

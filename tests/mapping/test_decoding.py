@@ -99,14 +99,17 @@ def test_filtered_records_are_ignored_and_flaws_are_letters() -> None:
     polled = [
         Record(value_=value_of("order", ORDER | {"status": "NEW"})),
         Record(value_=value_of("order", ORDER | {"lines": []})),
+        Record(value_=value_of("order", ORDER | {"total": {"amount": b"\0", "currency": "EUR"}})),
         Record(value_=value_of("order", ORDER | {"total": {"amount": b"", "currency": "EUR"}})),
     ]
     poll, _ = intake.read(ORIGIN, polled)
-    ignored, whole, filtered = poll.payloads
+    ignored, whole, filtered, flaw = poll.payloads
     assert ignored is None
     assert isinstance(whole, bytes)
     assert "unitsSold" not in json.loads(whole)
     assert filtered is None
+    # Java fails for a decimal without bytes, too. As 0.00 it would be a purchase of nothing.
+    assert flaw == Flaw(Reason.INVALID_FIELD, "mapping[0].when: a comparison got bytes and a number")
 
 
 def test_a_failing_id_is_a_letter_and_never_becomes_a_derived_one() -> None:

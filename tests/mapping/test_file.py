@@ -162,7 +162,42 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
         ),
         (
             "time(placedAt, '%d.%m.%Y %! %z')",
-            "calls time(): its format cannot be read: it takes the directives of C's strptime",
+            (
+                "calls time(): its format cannot be read: it takes the directives of C's strptime, each once (%m is the "
+                "month, %M the minute)"
+            ),
+        ),
+        (
+            "time(placedAt, '%d.%m.%Y %H:%m %z')",
+            (
+                "calls time(): its format cannot be read: it takes the directives of C's strptime, each once (%m is the "
+                "month, %M the minute)"
+            ),
+        ),
+        *(
+            (
+                f"time(placedAt, '{unit}')",
+                (
+                    "calls time(): its format does not give the day: it needs %d, %m (not %M) and %Y, "
+                    "or others that say as much"
+                ),
+            )
+            for unit in ("%Y-%M-%d %z", "%H:%M:%S %z", "%d.%m. %H:%M UTC")
+        ),
+        (
+            "time(placedAt, '%d.%m.%Y %I:%M %z')",
+            "calls time(): its format gives half of the hour: write %H, or %p beside %I",
+        ),
+        (
+            "time(placedAt, '%d.%m.%Y %H:%M %Z')",
+            ("calls time(): its format has %Z, which reads the names of this machine's zone and gives no offset: write %z"),
+        ),
+        (
+            "time(placedAt, '%d.%m.%Y %H:%M %%z')",
+            (
+                "calls time(): its format gives no offset: add %z, or UTC or a Z at the end where the texts have it; where "
+                "they have none and are UTC, write time(join('', [x, 'Z']), '…Z')"
+            ),
         ),
         (
             "to_number(amount)",
@@ -209,6 +244,11 @@ def test_what_makes_null_of_a_wrong_amount_may_make_other_inputs() -> None:
         ("granted(customer.consent == customer.asked)", "has == without a literal"),
         ("granted(customer.optedOutAt == `null`)", "has == without a literal, or with null"),
         ("granted(max([customer.email, customer.post]))", "calls max()"),
+        ("granted(type(customer.optedOutAt) == 'null')", "calls type()"),
+        ("lookup('source', customer.consent, 'GRANTED')", "grants what a table does not have"),
+        ("granted(lookup('source', customer.consent, `true`))", "grants what a table does not have"),
+        ("granted(lookup('source', customer.consent, 'opted in'))", "grants what a table does not have"),
+        ("not_null(lookup('source', customer.consent), customer.other, 'yes')", "grants what a table does not have"),
     ],
 )
 def test_what_could_make_a_grant_of_a_denial_is_refused(expression: str, what: str) -> None:
@@ -221,6 +261,84 @@ def test_a_consent_may_be_compared_with_a_value() -> None:
     line = 'amznUserData = "granted(customer.marketingConsent)"'
     assert line in ORDER
     assert isinstance(read_file(ORDER.replace(line, "amznUserData = \"granted(customer.consent == 'yes')\"")), MappingFile)
+
+
+@pytest.mark.parametrize("default", ["", ", 'DENIED'", ", `false`", ", customer.other"])
+def test_a_consent_may_be_looked_up_where_what_is_not_there_is_no_grant(default: str) -> None:
+    line = 'amznUserData = "granted(customer.marketingConsent)"'
+    read_file(ORDER.replace(line, f"amznUserData = \"granted(lookup('source', customer.consent{default}))\""))
+
+
+@pytest.mark.parametrize(
+    ("condition", "what"),
+    [
+        ("length(lines)", "has length() as a condition, and it gives a number, which is true, 0 too"),
+        ("!sum(lines[].quantity)", "has sum() as a condition, and it gives a number, which is true, 0 too"),
+        ("granted(customer.consent)", "has granted() as a condition, and it gives a text, which is true, DENIED too"),
+        ("status == 'PAID' && lower(isTest)", "has lower() as a condition, and it gives a text, which is true, 'false' too"),
+        (
+            "not_null(header('test'), `false`)",
+            "has header() as a condition, and it gives a text, which is true, 'false' too",
+        ),
+    ],
+)
+def test_a_condition_that_nearly_every_record_meets_is_refused(condition: str, what: str) -> None:
+    (line,) = [line for line in ORDER.splitlines() if line.startswith("when")]
+    text = ORDER.replace(line, f'when = "{condition}"')
+    assert one(text) == ("mapping[0].when", f"{what}: compare it with a value, or with `null`")
+
+
+def test_a_text_beside_a_comparison_is_told_to_be_compared() -> None:
+    (line,) = [line for line in ORDER.splitlines() if line.startswith("when")]
+    assert one(ORDER.replace(line, "when = \"status == 'PAID' || 'SHIPPED'\"")) == (
+        "mapping[0].when",
+        "has 'SHIPPED' as a condition, and a text is true: write x == 'a' || x == 'b'",
+    )
+
+
+def test_a_condition_of_a_filter_is_one_too() -> None:
+    text = ORDER.replace("sum(lines[].quantity)", "sum(lines[?length(sku)].quantity)")
+    assert one(text)[0] == "mapping[0].fields.unitsSold"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "length(lines) > `0`", "granted(customer.consent) == 'GRANTED'", "header('test') != `null`", "!(isTest)",
+        "lookup('source', channel)", "contains(tags, 'web') || not_null(paid, `false`)", "(status || 'NEW') == 'PAID'",
+    ],
+)  # fmt: skip
+def test_what_is_a_condition(condition: str) -> None:
+    (line,) = [line for line in ORDER.splitlines() if line.startswith("when")]
+    read_file(ORDER.replace(line, f'when = "{condition}"'))
+
+
+OTHER = TILL.partition("[tables]")[0].replace("version = 1", "").replace("lookup('currency', after.store_id)", "'EUR'")
+OTHER = OTHER.replace("lookup('country', after.store_id)", "'DE'")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_reached"),
+    [
+        ("", "", False),
+        ("", 'when = "a == `1`"', False),
+        ("", 'record = "x.Order"', False),
+        ('record = ["x.Order", "x.Refund"]', 'record = "x.Order"\ntopic = "t"', False),
+        ('when = "a == `1`"', 'when = "a == `1`"\nrecord = "x.Order"', False),
+        ('when = "a == `1`"', "", True),
+        ('when = "a == `1`"', 'when = "a == `2`"', True),
+        ('record = "x.Order"', "", True),
+        ('record = "x.Order"', 'record = ["x.Order", "x.Refund"]', True),
+        ('topic = "t"', 'record = "x.Order"', True),
+    ],
+)
+def test_a_mapping_that_is_never_taken_is_told(first: str, second: str, is_reached: bool) -> None:
+    (line,) = [line for line in OTHER.splitlines() if line.startswith("when")]
+    text = "version = 1\n" + "".join(OTHER.replace(line, each) for each in (first, second))
+    if is_reached:
+        assert isinstance(read_file(text), MappingFile)
+    else:
+        assert one(text) == ("mapping[1]", "is never taken: mapping[0] comes first and takes every such record")
 
 
 def test_a_filter_within_a_consent_may_say_anything() -> None:
@@ -263,6 +381,7 @@ def test_a_mapping_needs_a_match_key() -> None:
         ("store,currency\n17,EUR\n17,CHF\n", "has a key twice: line 3 of stores.csv"),
         ("store,currency\n17\n", "has a row without store and currency: line 2 of stores.csv"),
         ("store,currency,currency\n17,EUR,CHF\n", "names currency, for which stores.csv has several columns"),
+        ('store,currency\n17,"EUR\n18,CHF\n', "names a file that is not CSV (unexpected end of data): stores.csv"),
         (
             "city,store,currency\nBerlin, DE,17,EUR\n",
             "has a row with more cells than columns (put a value with a comma in quotes): line 2 of stores.csv",
@@ -277,6 +396,12 @@ def test_a_table_in_a_file_is_looked_at(content: str, what: str) -> None:
 
 def test_empty_cells_at_the_end_of_a_row_do_no_harm() -> None:
     file = read_file(TILL, **{"stores.csv": "store,currency,name\n17,EUR,Köln,,\n"})
+    assert file.tables["currency"] == {"17": "EUR"}
+
+
+def test_blank_rows_blanks_around_cells_and_blank_values_are_nothing() -> None:
+    """A blank currency would go out as none, past the default of its look-up."""
+    file = read_file(TILL, **{"stores.csv": "store,currency\r\n 17 , EUR\r\n18,\r\n19,  \r\n,\r\n\r\n,\r\n"})
     assert file.tables["currency"] == {"17": "EUR"}
 
 
@@ -337,6 +462,10 @@ def test_a_table_whose_file_is_not_there_is_told() -> None:
         "tables.currency",
         "names a file that cannot be read (FileNotFoundError): shops.csv",
     )
+
+
+def test_a_file_may_begin_with_a_byte_order_mark() -> None:
+    assert read_file("\ufeff" + ORDER) == read_file(ORDER)
 
 
 def test_a_table_may_begin_with_a_byte_order_mark() -> None:

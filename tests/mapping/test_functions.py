@@ -32,7 +32,7 @@ def failure(text: str, x: Any = None, record: Record | None = None) -> str:
     "function",
     [
         "time(x)", "time(x, 's')", "number(x)", "multiply(x, `2`)", "divide(x, `2`)", "upper(x)", "lower(x)", "trim(x)",
-        "split(x, '-')", "hex(x)", "text(x)", "json(x)", "granted(x)", "lookup('shops', x)",
+        "split(x, '-')", "hex(x)", "text(x)", "json(x)", "granted(x)", "lookup('shops', x)", "to_string(x)",
     ],
 )  # fmt: skip
 def test_ours_return_null_for_null(function: str) -> None:
@@ -69,8 +69,8 @@ def test_time(call: str, given_: Any, milliseconds: int | None) -> None:
     [
         ("time(x)", "2026-11-05T14:03:07", "time() got a time without an offset from UTC"),
         ("time(x)", "yesterday", "time() got a text that is not a time of ISO 8601"),
-        ("time(x, '%d %z')", "yesterday", "time() got a text that is not a time of its format"),
-        ("time(x, '%d %z')", 5, "time() got a number, but has a format for texts"),
+        ("time(x, '%d.%m.%Y %z')", "yesterday", "time() got a text that is not a time of its format"),
+        ("time(x, '%d.%m.%Y %z')", 5, "time() got a number, but has a format for texts"),
         ("time(x, 's')", float("inf"), "time() got a number that is not a time"),
         ("time(x, 's')", float("nan"), "time() got a number that is not a time"),
         ("time(x, 's')", "soon", "time() got a text that is not a number"),
@@ -139,6 +139,13 @@ def test_functions_of_the_trade(call: str, given_: Any, result: Any) -> None:
         ("text(x)", b"\xff", "text() got bytes that are not UTF-8"),
         ("json(x)", "{", "json() got a text that is not JSON"),
         ("json(x)", "NaN", "json() got a text that is not JSON"),
+        ("json(x)", '{"total": 1e400}', "json() got JSON with a number that is too large"),
+        ("max(x)", [1.5, float("nan")], "max() got an array with NaN in it"),
+        ("min(x)", [float("nan"), Decimal("1.5")], "min() got an array with NaN in it"),
+        ("sort(x)", [2, float("nan"), 1], "sort() got an array with NaN in it"),
+        ("sort_by(x, &@)", [2, float("nan"), 1], "sort_by() got NaN to sort by"),
+        ("max_by(x, &@)", [2, float("nan"), 1], "max_by() got NaN to sort by"),
+        ("join('-', ['store', to_string(x)])", None, "join() got an array with null in it"),
         ("json(x)", "[" * 33 + "]" * 33, "json() got JSON nested deeper than 32"),
         ("json(x)", "[" * 100_000, "json() got a text that is not JSON"),
         ("json(x)", "9" * 5_000, "json() got a text that is not JSON"),

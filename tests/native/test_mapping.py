@@ -200,6 +200,9 @@ def test_what_is_taken(change: dict[str, Any]) -> None:
     [
         (_text(), {"amount": b"\xff"}),
         (_text(), {"amount": b"\x01" + bytes(16)}),
+        (_text(), {"amount": b""}),
+        (_text(more='when = "amount == `0`"'), {"amount": b""}),
+        (_text(own_id="join('-', [id, to_string(email)])", email="'jo@example.com'"), {"email": None}),
         (_text(), {"email": None}),
         (_text(), {"email": "nobody"}),
         (_text(value="multiply(cents, `0`)"), {"cents": -1}),  # of Python's decimals, a zero with a sign
