@@ -152,10 +152,10 @@ class EventDecoder:
         return self._locate(record, value)
 
     def located_together(self, records: Sequence[Record], values: Sequence[bytes]) -> tuple[bytes, int] | None:
-        """Return the schema's id and the place of the event in each value, if all records share them.
+        """Return the id of the schema and where the event begins, if all records share both.
 
-        Return None if each takes a look of its own. Where there are no headers, the bytes before the
-        event say all that a framing says.
+        Return None if each takes a look of its own. Where there are no headers, the bytes before
+        the event say all that a framing says.
         """
         if self.is_compressed(values[0]) or any(all_headers_of(records)):
             return None

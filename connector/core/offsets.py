@@ -160,8 +160,7 @@ class ResolvedOffsets:
 
     def first_missing(self, offset: int) -> int:
         """Return the first offset, from this one on, that no run of any epoch holds."""
-        for epoch in list(self._open):
-            self._merge(epoch)
+        self._merge_all()
         before = -1
         while before != offset:
             before = offset
@@ -173,8 +172,7 @@ class ResolvedOffsets:
 
     def has_older(self, offset: int, epoch: int) -> bool:
         """Return whether a record from this offset on is resolved under an earlier epoch."""
-        for older in list(self._open):
-            self._merge(older)
+        self._merge_all()
         return any(older < epoch and ends[-1] > offset for older, ends in self._ends.items())
 
     def last_below(self, offset: int) -> tuple[int, int] | None:
@@ -183,13 +181,16 @@ class ResolvedOffsets:
         The highest epoch that has such a record decides: a truncated log goes on under a higher
         epoch than that of any record that it lost.
         """
-        for epoch in list(self._open):
-            self._merge(epoch)
+        self._merge_all()
         for epoch in sorted(self._starts, reverse=True):
             at = bisect_left(self._starts[epoch], offset) - 1
             if at >= 0:
                 return min(self._ends[epoch][at], offset) - 1, epoch
         return None
+
+    def _merge_all(self) -> None:
+        for epoch in list(self._open):
+            self._merge(epoch)
 
     def _merge(self, epoch: int) -> None:
         runs = self._open.pop(epoch)

@@ -162,3 +162,12 @@ def test_the_last_record_below_an_offset_is_of_the_highest_epoch() -> None:
     for first, length, epoch in ((2, 4, 1), (10, 5, 1), (4, 2, 3)):
         resolved.add(first, length, epoch)
     assert [resolved.last_below(offset) for offset in (2, 3, 4, 5, 6, 12)] == [None, (2, 1), (3, 1), (4, 3), (5, 3), (5, 3)]
+
+
+def test_a_record_of_an_earlier_epoch_is_told_from_one_that_the_log_may_still_have() -> None:
+    resolved = ResolvedOffsets()
+    resolved.add(2, 3, 1)
+    resolved.add(9, 1, 4)
+    assert [resolved.has_older(offset, 4) for offset in (0, 4, 5)] == [True, True, False]
+    assert not resolved.has_older(0, 1)
+    assert not resolved.has_older(0, UNKNOWN_EPOCH)
