@@ -280,7 +280,7 @@ def read_topic(servers: str, topic: str) -> list[Message]:
     left = {partition: end for partition, end in ends.items() if end}
     if not left:
         return []
-    found: list[Message] = []
+    found: dict[tuple[int | None, int | None], Message] = {}  # by place: what is read again is the same record
     properties = {
         "bootstrap.servers": servers,
         "group.id": "reads-a-topic",
@@ -298,11 +298,11 @@ def read_topic(servers: str, topic: str) -> list[Message]:
             for message in consumer.consume(500, 0.05):
                 error, partition = message.error(), message.partition()
                 if error is None:
-                    found.append(message)
+                    found[partition, message.offset()] = message
                 # A leader that was elected a moment ago may not know yet how far its log is written everywhere.
                 elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= left.get(partition or 0, 0):
                     left.pop(partition or 0, None)
-    return found
+    return list(found.values())
 
 
 def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
