@@ -174,8 +174,8 @@ class Load:
         for message in read_topic(self._world.servers, self._world.topic):
             (number,) = (value for name, value in headers_of(message) if name == _NUMBER and value)
             self.records.append(replace(self.made[number], offset=message.offset() or 0))
-        # It may be there twice all the same: seen once, while nodes were restarted on a loaded machine. The second is a copy,
-        # as for the connector.
+        # It may be there twice all the same: seen once, while nodes were restarted on a loaded machine.
+        # The second is a copy, as for the connector.
         missing = self.made.keys() - {dict(record.headers)[_NUMBER] for record in self.records}
         assert not missing, f"confirmed, and missing from the topic: {missing}"
 
