@@ -22,6 +22,8 @@ from connector.mapping.values import NUMBERS, kind
 __all__ = [
     "BOOLEAN",
     "GIVES",
+    "NUMBER",
+    "TEXT",
     "Side",
     "argument_problem",
     "comparison_problem",
@@ -34,17 +36,17 @@ __all__ = [
 Types = frozenset[type] | None
 """The types that a value other than null may have; None if it may be anything."""
 
-_TEXT: Final[tuple[Json, ...]] = ({"type": "string"},)
-_NUMBER: Final[tuple[Json, ...]] = ({"type": "long"}, {"type": "double"})
+TEXT: Final[tuple[Json, ...]] = ({"type": "string"},)
+NUMBER: Final[tuple[Json, ...]] = ({"type": "long"}, {"type": "double"})
 BOOLEAN: Final[tuple[Json, ...]] = ({"type": "boolean"},)
 _TEXTS: Final[tuple[Json, ...]] = ({"type": "array", "items": "string"},)
 
 GIVES: Final[dict[str, tuple[Json, ...]]] = {
     **dict.fromkeys(("contains", "ends_with", "starts_with"), BOOLEAN),
-    **dict.fromkeys(("granted", "header", "hex", "join", "key", "lower", "text"), _TEXT),
-    **dict.fromkeys(("to_string", "topic", "trim", "type", "upper"), _TEXT),
-    **dict.fromkeys(("abs", "avg", "ceil", "divide", "floor", "length", "multiply", "number"), _NUMBER),
-    **dict.fromkeys(("record_time", "sum", "time", "to_number"), _NUMBER),
+    **dict.fromkeys(("granted", "header", "hex", "join", "key", "lower", "text"), TEXT),
+    **dict.fromkeys(("to_string", "topic", "trim", "type", "upper"), TEXT),
+    **dict.fromkeys(("abs", "avg", "ceil", "divide", "floor", "length", "multiply", "number"), NUMBER),
+    **dict.fromkeys(("record_time", "sum", "time", "to_number"), NUMBER),
     **dict.fromkeys(("keys", "split"), _TEXTS),
 }
 """What a function gives, whatever its arguments, as types of Avro."""

@@ -17,6 +17,7 @@ import jmespath
 from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError, ParseError
 
 from connector.mapping.functions import EXPRESSION, FUNCTIONS
+from connector.mapping.kinds import GIVES, NUMBER, TEXT
 from connector.mapping.times import format_problem
 from connector.mapping.values import Wrong
 
@@ -189,20 +190,13 @@ def _condition_problems(tree: Tree) -> Iterator[str]:
             if child["type"] == "literal" and isinstance(child["value"], str):
                 yield f"has '{child['value']}' as a condition, and a text is true: write x == 'a' || x == 'b'"
             yield from _condition_problems(child)
-    elif tree["type"] == "function_expression" and (given := _GIVES.get(name)):
-        what = "a number, which is true, 0 too" if given == "number" else f"a text, which is true, {_TRUE[name]} too"
+    elif tree["type"] == "function_expression" and (given := GIVES.get(name)) in (NUMBER, TEXT):
+        what = "a number, which is true, 0 too" if given == NUMBER else f"a text, which is true, {_TRUE[name]} too"
         yield f"has {name}() as a condition, and it gives {what}: compare it with a value, or with `null`"
 
 
 _LOGIC: Final = {"or_expression", "and_expression", "not_expression"}
 _TRUE: Final = defaultdict(lambda: "'false'", granted="DENIED")
-_GIVES: Final = {
-    **dict.fromkeys(("abs", "avg", "ceil", "divide", "floor", "length", "multiply", "number", "record_time"), "number"),
-    **dict.fromkeys(("sum", "time", "to_number"), "number"),
-    **dict.fromkeys(("granted", "header", "hex", "join", "key", "lower", "text", "to_string"), "text"),
-    **dict.fromkeys(("topic", "trim", "type", "upper"), "text"),
-}
-"""What a function gives that is no condition. The values of a table may be booleans."""
 
 _NO_CONSENT: Final = {
     "or_expression": "has ||, which skips false: a denial would become the value after it; write not_null(a, b)",
