@@ -24,8 +24,8 @@ The picture
          └────── commands ────┼─▶ queue ─▶ a turn: commands, decode, poll ─▶ client.consume()
                               │
 
-A turn of the loop carries out all commands, goes on with records that waited to be decoded, polls
-once and decodes, looks whether the group has let us in, and sends the commits that are queued.
+A turn of the loop carries out all commands, goes on with records that waited to be decoded, tries
+refused seeks again, polls once and decodes, looks whether the group has let us in, and sends the commits that are queued.
 Every piece of state has one owner:
 
 =============  ===================================================================================
@@ -77,7 +77,7 @@ contract suite holds it against a real broker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -218,7 +218,7 @@ class SourceConsumer:
         self._login.update(self._client)
         self._carry_out_all()
         self._decode_again()
-        self._seek_again()
+        self._resume(self._positions.unsought())
         self._poll()
         self._admission.look(self._client.memberid)
         self._commits.send()
@@ -231,13 +231,11 @@ class SourceConsumer:
                 self._post(inputs.Unreadable(origin.generation, offset, code))
 
     def _decode_again(self) -> None:
-        for partition in self._backlog.decode_again():
-            if self._positions.is_fetched(partition):  # a partition that began anew may have ended the others too
-                self._assignments.resume(partition)
+        self._resume(self._backlog.decode_again())
 
-    def _seek_again(self) -> None:
-        for partition in self._positions.unsought():
-            if self._positions.is_fetched(partition):  # as above
+    def _resume(self, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            if self._positions.is_fetched(partition):  # a partition that began anew may have ended the others too
                 self._assignments.resume(partition)
 
     def _send_last_commits(self) -> None:

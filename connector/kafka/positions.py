@@ -196,9 +196,8 @@ class Positions:
         return True
 
     def unsought(self) -> list[TopicPartition]:
-        """Return the partitions that are to be fetched and whose seek the client has refused."""
-        refused = [partition for partition, known in self._partitions.items() if known.seek_until is not None]
-        return [partition for partition in refused if self.is_fetched(partition)]
+        """Return the partitions whose seek the client has refused."""
+        return [partition for partition, known in self._partitions.items() if known.seek_until is not None]
 
     # ---- what a poll brings
 
