@@ -176,14 +176,6 @@ class Assignment:
 
     # ---- restoring
 
-    def await_facts(self, older: Sequence[Assignment], until: float) -> None:
-        """Wait for the facts of ``older`` assignments of the partition until ``until``.
-
-        It is the monotonic second that counts once none of their requests is out.
-        """
-        if self.restoring.waits_until is None and not any(each.in_flight for each in older):
-            self.restoring.waits_until = until
-
     def restores_at(self, older: Sequence[Assignment]) -> float | None:
         """Return the monotonic second at which a restore may be tried.
 
@@ -196,6 +188,20 @@ class Assignment:
         if self.restoring.due is None or self.restoring.waits_until is None:
             return None
         return max(self.restoring.due, self.restoring.waits_until) if older else self.restoring.due
+
+    def restores_now(self, older: Sequence[Assignment], within_seconds: float, now: Moment) -> bool:
+        """Return whether a restore is tried now, which is noted.
+
+        Facts of ``older`` assignments are waited for ``within_seconds`` at most, from the first
+        turn in which none of their requests is out.
+        """
+        if self.restoring.waits_until is None and not any(each.in_flight for each in older):
+            self.restoring.waits_until = now.monotonic + within_seconds
+        due = self.restores_at(older)
+        if due is None or due > now.monotonic:
+            return False
+        self.restoring.due = None
+        return True
 
     def restored(self, recovery: Recovery) -> None:
         """Take over what the ledger says."""

@@ -403,10 +403,9 @@ class Pipeline:
                 return
 
     def _restore_due(self, assignment: Assignment, now: Moment) -> None:
-        assignment.await_facts(self._all.older(assignment), now.monotonic + self._policy.drain_seconds)
-        due = assignment.restores_at(self._all.older(assignment))
-        if due is not None and due <= now.monotonic:
-            assignment.restoring.due = None
+        if assignment.restoring.due is None:
+            return
+        if assignment.restores_now(self._all.older(assignment), self._policy.drain_seconds, now):
             self._out.append(commands.Restore(assignment.partition, assignment.generation, assignment.truncated))
 
     def _finish_drains(self, now: Moment) -> None:

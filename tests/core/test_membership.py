@@ -111,12 +111,17 @@ def test_by_the_classic_protocol_it_is_for_the_client_to_say_that_the_session_is
 # ---- older assignments of the same partition
 
 
-def test_a_partition_that_begins_anew_is_restored_once_what_it_had_sent_is_answered_and_written_down() -> None:
+def _begun_anew_with_a_request_out() -> Conversation:
     talk = Conversation()
     talk.start()
     talk.poll(good(0))
     talk.tell(inputs.Lost((1,)))
     assert kinds(talk.tell(inputs.Assigned(PLACE, 2))) == []
+    return talk
+
+
+def test_a_partition_that_begins_anew_is_restored_once_what_it_had_sent_is_answered_and_written_down() -> None:
+    talk = _begun_anew_with_a_request_out()
     assert status.paused(talk.pipeline)["restoring"] == 1
 
     answered = talk.verdicts(b"[0]", DELIVERED)
@@ -129,21 +134,13 @@ def test_a_partition_that_begins_anew_is_restored_once_what_it_had_sent_is_answe
 
 
 def test_what_failed_meanwhile_is_waited_for_no_longer() -> None:
-    talk = Conversation()
-    talk.start()
-    talk.poll(good(0))
-    talk.tell(inputs.Lost((1,)))
-    talk.tell(inputs.Assigned(PLACE, 2))
+    talk = _begun_anew_with_a_request_out()
     talk.answer(b"[0]", RequestFailed(Failure.TIMEOUT, "timeout"))
     assert talk.wait(0.0) == [commands.Restore(PLACE, 2)]
 
 
 def test_facts_that_cannot_be_written_hold_a_restore_back_no_longer_than_a_drain() -> None:
-    talk = Conversation()
-    talk.start()
-    talk.poll(good(0))
-    talk.tell(inputs.Lost((1,)))
-    talk.tell(inputs.Assigned(PLACE, 2))
+    talk = _begun_anew_with_a_request_out()
     talk.verdicts(b"[0]", DELIVERED)
     assert commands.Restore(PLACE, 2) not in talk.wait(39.0)
     assert talk.pipeline.wake_at(talk.moment) == 40.0
@@ -152,11 +149,7 @@ def test_facts_that_cannot_be_written_hold_a_restore_back_no_longer_than_a_drain
 
 def test_facts_have_a_drain_s_time_from_an_answer_that_comes_late() -> None:
     """DRAIN_TIMEOUT may be shorter than a request takes."""
-    talk = Conversation()
-    talk.start()
-    talk.poll(good(0))
-    talk.tell(inputs.Lost((1,)))
-    talk.tell(inputs.Assigned(PLACE, 2))
+    talk = _begun_anew_with_a_request_out()
     talk.wait(50.0)
 
     assert commands.Restore not in kinds(talk.verdicts(b"[0]", DELIVERED))
@@ -173,22 +166,14 @@ def test_another_partition_s_requests_hold_nothing_back() -> None:
 
 
 def test_a_partition_that_begins_anew_and_is_revoked_is_given_back_once_what_it_had_sent_is_written_down() -> None:
-    talk = Conversation()
-    talk.start()
-    talk.poll(good(0))
-    talk.tell(inputs.Lost((1,)))
-    talk.tell(inputs.Assigned(PLACE, 2))
+    talk = _begun_anew_with_a_request_out()
     assert commands.Release not in kinds(talk.tell(inputs.Revoked((2,)))), "its next owner would send it again"
     assert commands.Release not in kinds(talk.verdicts(b"[0]", DELIVERED))
     assert commands.Release(PLACE, 2, 0) in talk.appended(1)
 
 
 def test_a_partition_that_begins_anew_and_is_revoked_waits_for_what_it_had_sent_no_longer_than_a_drain() -> None:
-    talk = Conversation()
-    talk.start()
-    talk.poll(good(0))
-    talk.tell(inputs.Lost((1,)))
-    talk.tell(inputs.Assigned(PLACE, 2))
+    talk = _begun_anew_with_a_request_out()
     talk.tell(inputs.Revoked((2,)))
     assert commands.Restore not in kinds(talk.wait(39.0))
     assert talk.pipeline.wake_at(talk.moment) == 40.0
