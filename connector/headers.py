@@ -39,7 +39,7 @@ def headers_of(record: Record) -> Headers | None:
 
 
 def all_headers_of(records: Sequence[Record]) -> list[Headers | None]:
-    """Return what `headers_of` returns for each record. Nearly none has headers, so it is quick."""
+    """Return what `headers_of` returns for each record, faster where few records have headers."""
     found: list[Headers | None] = []
     while len(found) < len(records):
         try:

@@ -10,8 +10,6 @@ from urllib.parse import unquote_to_bytes, urlsplit
 __all__ = ["Proxy", "proxy_problem", "proxy_shown"]
 
 _FORM = "must be http://host:port or http://user:password@host:port, with special characters percent-encoded"
-
-
 _HOST = re.compile(r"[^\s\\^<>\"{}|`]+")
 
 
