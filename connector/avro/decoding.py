@@ -154,8 +154,8 @@ class EventDecoder:
     def located_together(self, records: Sequence[Record], values: Sequence[bytes]) -> tuple[bytes, int] | None:
         """Return the id of the schema and where the event begins, if all records share both.
 
-        Return None if each record must be located by itself. Without headers, the framing is in the
-        bytes before the event.
+        Return None if each record must be located by itself. Without headers, the framing is in
+        the bytes before the event.
         """
         if self.is_compressed(values[0]) or any(all_headers_of(records)):
             return None
