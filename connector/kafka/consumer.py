@@ -25,7 +25,8 @@ The picture
                               │
 
 A turn of the loop carries out all commands, goes on with records that waited to be decoded, tries
-refused seeks again, polls once and decodes, looks whether the group has let us in, and sends the commits that are queued.
+refused seeks again, polls once and decodes, looks whether the group has let us in, and sends the
+commits that are queued.
 Every piece of state has one owner:
 
 =============  ===================================================================================
