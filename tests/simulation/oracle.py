@@ -502,8 +502,9 @@ class Oracle(Observer):
         for commit in part.commits:
             if commit is None or (commit.metadata and commit.metadata.split(" ")[1] != self._topic_id):
                 starts.add(part.first)
-                if self.cluster is not None:
-                    starts.add(self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0])
+                if self.cluster is not None:  # The beginning may have moved on several times since it was asked for.
+                    now_first = self.cluster.bounds(TopicPartition(SOURCE, part.partition))[0]
+                    starts.update({now_first, *range(part.first, now_first)})
             else:
                 starts.update({commit.next_offset, _behind(commit)})
                 if not commit.metadata:
