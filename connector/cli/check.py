@@ -245,7 +245,7 @@ def _start(
     reader = LedgerReader(
         ledger_policy(settings),
         topics,
-        clients.reader_properties(settings.kafka, lambda *_: None, logging.getLogger("librdkafka")),
+        clients.reader_properties(settings.kafka, clients.unreported, logging.getLogger("librdkafka")),
     )
     cluster_id = topics.cluster_id()
     refusals: dict[str, None] = {}

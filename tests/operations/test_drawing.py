@@ -1,4 +1,4 @@
-"""Pictures of the last hour: what is drawn where, and that nothing known is nothing drawn."""
+"""Charts of the last hour: what is drawn where. An unknown value is not drawn."""
 
 from __future__ import annotations
 
