@@ -69,8 +69,8 @@ that is created together with the connector exists by then."""
 _LOGINS_SECONDS = 10.0
 """Pause between two looks at the files of users and passwords."""
 _LAST_SECONDS = 5.0
-"""How long the producer waits for deliveries after a drain. No record should be on its way by then. If
-one is, the next owner of its partition finds it in the topic, or writes it again."""
+"""How long the producer waits for deliveries after a drain. No record should be on its way by then.
+If one is, the next owner of its partition finds it in the topic, or writes it again."""
 _QUEUE_BYTES = 16_000_000
 """Fetched bytes that librdkafka may hold beside our buffer. 4 MB is as fast as 256 MB
 (docs/limits.md#fetch-queue)."""
@@ -168,7 +168,7 @@ class Connector:
             self.telemetry.sample()
 
     async def _until_there(self) -> str | None:
-        """Wait for the cluster and its topics; return the cluster id, None if asked to end first."""
+        """Wait for cluster and topics; return the cluster id, or None if asked to end first."""
         looks = 0
         while not self._shutdown.is_set():
             try:

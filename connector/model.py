@@ -106,8 +106,9 @@ class Moment(NamedTuple):
     last_poll: float
     """Monotonic second at which the consumer thread last polled."""
     vouched: float
-    """Monotonic second at which this member made the latest commit that the group's coordinator took.
-    Minus infinity before the first one, and once the coordinator has said that it is no member."""
+    """Monotonic second at which this member made the latest commit that the group's coordinator
+    took. Minus infinity before the first one, and once the coordinator has said that it is no
+    member."""
     chance: float
     """Random number from [0, 1), for the jitter of back-offs."""
 

@@ -62,7 +62,7 @@ class AccessToken:
 
 
 def read_fixed(token: FixedToken) -> str | RequestFailed:
-    """Return the token as it is now, or why it cannot be sent: its file may hold anything by now."""
+    """Return the token as it is now, or why it cannot be sent: its file may hold anything."""
     text = token.access_token()
     if _HEADER_TEXT(text):
         return text

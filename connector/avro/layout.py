@@ -88,7 +88,8 @@ class Layout:
     """For each part whose texts the codec remembers, a function that reads the bytes of that field
     alone and returns its input. It raises what fastavro raises."""
     routes: Sequence[MappedRoute] | None = None
-    """The mappings of a mapping file; None without one. With mappings, no field is a part by itself."""
+    """The mappings of a mapping file; None without one. With mappings, no field is a part by
+    itself."""
     asks: Sequence[Callable[[Any, Any], Any]] = ()
     """Calls by which the mappings read the Kafka record. The record is the second argument."""
     filtered: str | None = None

@@ -151,8 +151,8 @@ class _Found:
         self.whole: list[Previewed] = []
         """The first events that would be sent."""
         self.compared: list[dict[str, Any]] = []
-        """For each record, its fields that ``--expect`` names. One record more than expected is kept,
-        with all its fields."""
+        """For each record, its fields that ``--expect`` names. One record more than expected is
+        kept, with all its fields."""
 
     def note(self, each: Previewed) -> bool:
         """Count a record, and return whether it is one to show."""

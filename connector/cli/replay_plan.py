@@ -221,7 +221,7 @@ def _source_offset(candidate: Candidate) -> int:
 
 
 def _within(dead_lettered_ms: int | None, since_ms: int | None, until_ms: int | None) -> bool:
-    """Return whether a letter is of the time asked for. One without a time is older than the ledger."""
+    """Return whether a letter is of the time asked for; without a time it predates the ledger."""
     if dead_lettered_ms is None:
         return since_ms is None
     return (since_ms is None or dead_lettered_ms >= since_ms) and (until_ms is None or dead_lettered_ms < until_ms)

@@ -142,7 +142,7 @@ class TopicReplay:
                     self._planner.take_facts(header.partition, header.source_topic_id, run_of, append_ms, ours=ours)
 
     def _searched_from(self, firsts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return where to search for earlier replays: after the record itself, if its place is known."""
+        """Return where to search for earlier replays: behind the record, if its place is known."""
         found: dict[TopicPartition, int] = {}
         for candidate in self._planner.candidates():
             letter, target = candidate.letter, self._target(candidate.letter)

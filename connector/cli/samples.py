@@ -21,8 +21,8 @@ _DAY_MS = 86_400_000
 _TYPES = ("OFF_AMAZON_PURCHASES", "LEAD", "SIGN_UP", "ADD_TO_SHOPPING_CART", "PAGE_VIEW", "CHECKOUT")
 _COUNTRIES = (("US", "USD"), ("DE", "EUR"), ("GB", "GBP"), ("JP", "JPY"), ("CA", "CAD"))
 _LOOK_BACK = 400
-"""A copy repeats one of the last events, of which this many are kept. Some are in flight by then, and
-some are delivered."""
+"""A copy repeats one of the last events, of which this many are kept. Some are in flight by then,
+and some are delivered."""
 
 
 class Fate(StrEnum):

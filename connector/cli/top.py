@@ -35,7 +35,8 @@ _MOST_BYTES = 16_000_000
 """Maximum size of a document. With a thousand partitions it has less than 1 MB."""
 _MOST_AT_ONCE = 32
 _WIDE = 140
-"""Width of a frame that is not shown in a terminal, but in a file, say. It fits each table's words."""
+"""Width of a frame that is not shown in a terminal, but in a file, say. It fits each table's
+words."""
 _URLS = f"a replica's address (default: {_USUAL}); with a path or a user and a password where something before it wants them"
 _HIGH = 40
 """Height of a terminal that reports none."""
@@ -66,7 +67,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Show frames until Ctrl-C, or a single one. Return 1 if no replica answers for a single one."""
+    """Show frames until Ctrl-C, or only one; return 1 if no replica answers for only one."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         codecs.register_error("connector-top", _plainly)
         sys.stdout.reconfigure(errors="connector-top")

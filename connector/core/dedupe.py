@@ -198,8 +198,8 @@ class SeenKeys:
         ``written_ms`` is when the ledger appended them, which is a flush or a retry after their
         acknowledgement.
         """
-        # The code of `add` stands here again: a call for each of millions of keys costs a third of a
-        # restore.
+        # The code of `add` stands here again: a call for each of millions of keys costs a third of
+        # a restore.
         none, shards, days = bytes(_DIGEST_BYTES), self._shards, self._days
         for (key,), time_ms in zip(iter_unpack(_PACKED, keys), times, strict=True):
             day = (max(written_ms, time_ms)) // _DAY_MS

@@ -52,7 +52,8 @@ at most this."""
 _GENTLE = 0.1
 """Growth after that, as a share of the pace, by the square of the seconds."""
 _BEYOND = 1.3
-"""Share of the refused pace beyond which the limit is taken to have changed, and the pace doubles."""
+"""Share of the refused pace beyond which the limit is taken to have changed, and the pace
+doubles."""
 _DOUBLES_SECONDS = 0.5
 """Time for doubling, in addition to the time of an answer, which may be a refusal."""
 _LEAST_WAIT = 0.1

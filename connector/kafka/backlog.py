@@ -6,10 +6,10 @@ costly could take seconds a poll, and a member that does not poll counts as dead
 (``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the
 next poll of the client.
 
-The time that a record has waited for its schema counts from when it was known to be in the log. That
-is when it was polled. A record may lie below the end of the log that was known when an earlier one
-began to wait; then its time counts from there. Its schema was registered before it was written. So a
-log full of ids that no registry knows holds its partition up once, and not once for each id.
+The time that a record has waited for its schema counts from when it was known to be in the log.
+That is when it was polled. A record may lie below the end of the log that was known when an earlier
+one began to wait; then its time counts from there. Its schema was registered before it was written.
+So a log full of ids that no registry knows holds its partition up once, and not once for each id.
 
 Order holds within a partition: a record after one that waits also waits. A partition whose
 records wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.

@@ -83,8 +83,8 @@ _UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNK
 """Errors that pass by themselves if the partition was described before: the broker that was asked
 does not know the topic yet."""
 _NO_RECORD = -1
-"""The offset in the answer if there is no record from the time asked for on. A question that was not
-answered in time has no error either, but `OFFSET_INVALID` (librdkafka 2.16)."""
+"""The offset in the answer if there is no record from the time asked for on. A question that was
+not answered in time has no error either, but `OFFSET_INVALID` (librdkafka 2.16)."""
 _PASSING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a question is asked again whose error passes by itself."""
 _LOOK_SECONDS = 0.1
@@ -321,7 +321,7 @@ class Cluster:
         return None if found < 0 else found
 
     def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the time of each partition's first record, in milliseconds; leave out empty ones."""
+        """Return the millisecond of each partition's first record; leave out empty partitions."""
         found = self._listed(partitions, OffsetSpec.for_timestamp(0), IsolationLevel.READ_UNCOMMITTED, may_lack=True)
         return {partition: first.timestamp for partition, first in found.items() if first.offset >= 0}
 

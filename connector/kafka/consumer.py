@@ -106,8 +106,8 @@ MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
 """Upper bound on polls handled once the buffer is full, counting the poll that filled it: those
 already queued plus the one the thread is holding."""
 _LEAVE_SECONDS = 10.0
-"""How long leaving the group may take. Together with the default ``DRAIN_TIMEOUT`` before it, and the
-producer's last seconds after it, it fits into a grace period of a minute."""
+"""How long leaving the group may take. Together with the default ``DRAIN_TIMEOUT`` before it, and
+the producer's last seconds after it, it fits into a grace period of a minute."""
 _LAST_COMMIT_SECONDS = 5.0
 """Share of `_LEAVE_SECONDS` reserved for the final commits. Offsets not committed in time are
 recovered from the ledger."""

@@ -224,7 +224,7 @@ class ManagedTopics:
 
 
 def letter_settings(source: dict[str, str], retention_ms: int = _FOR_EVER) -> dict[str, str]:
-    """Return the settings that a dead-letter topic is created with, so that it keeps its letters."""
+    """Return the settings that a dead-letter topic is created with: it has to keep its letters."""
     largest = int(source.get("max.message.bytes", "1048588")) + _LETTER_HEADROOM_BYTES
     return {
         "cleanup.policy": "delete",

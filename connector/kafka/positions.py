@@ -20,8 +20,8 @@ librdkafka 2.16, most of it on a loaded machine:
   reported, records may take their place. So a record below such an end begins the partition anew,
   too.
 * **A cut log has two names.** Because the client may not reset offsets, it reports a cut log by the
-  code for an offset outside the log. The restore tells the second case by the ends of the log. If an offset
-  inside the log is refused again before a record came, the log was cut.
+  code for an offset outside the log. The restore tells the second case by the ends of the log. If
+  an offset inside the log is refused again before a record came, the log was cut.
 * **A damaged batch has no way on.** The client asks for a batch that it cannot decompress again and
   again. After a batch with a wrong checksum it may take the middle of that batch for the next one,
   jump to whatever offset stands there, and report that as outside the log; or it goes on behind the

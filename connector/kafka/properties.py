@@ -221,7 +221,7 @@ def _refusal(name: str, value: str) -> str | None:
 
 
 def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield logins that this build of the client cannot do; it reports them late, badly or never."""
+    """Yield logins that this build of the client cannot do, and reports badly or not at all."""
     name = next((name for name in _MECHANISM_NAMES if name in properties), "sasl.mechanism")
     mechanism = properties.get(name, _DEFAULT_MECHANISM).strip()
     method = properties.get("sasl.oauthbearer.method", "").strip().lower()

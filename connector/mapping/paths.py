@@ -2,8 +2,8 @@
 
 JMESPath returns null for a path that does not exist. A misspelt field would therefore be absent
 from every event, and nobody would notice. Here each expression is followed through the unions,
-arrays, maps and records of the schema, by the types that its values may have. The result
-of a function is known if `kinds` has it, or if the function returns its argument or an item of it.
+arrays, maps and records of the schema, by the types that its values may have. The result of a
+function is known if `kinds` has it, or if the function returns its argument or an item of it.
 """
 
 from __future__ import annotations

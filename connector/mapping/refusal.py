@@ -25,7 +25,8 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
-        """Places in the file, each with what is wrong there. The text continues the place's name."""
+        """Places in the file, each with what is wrong there. The text continues the place's
+        name."""
 
     def add(self, place: str, what: str) -> None:
         """Add a problem."""

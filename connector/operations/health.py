@@ -90,8 +90,8 @@ class Vitals:
     """Judges the health of a running connector.
 
     ``paused`` counts the partitions that are held up, by reason. ``needs_operator`` returns the
-    pipeline's messages for an operator. ``restores`` returns, for each ledger partition that is being
-    read, how many of its entries are read.
+    pipeline's messages for an operator. ``restores`` returns, for each ledger partition that is
+    being read, how many of its entries are read.
     """
 
     def __init__(

@@ -5,10 +5,10 @@ reason to refuse. It records what it received, and it fails on request. It share
 rest of the package, so that it can catch mistakes there.
 
 A request passes through these files: `server` takes it in, `tokens` checks who sends it, `contract`
-opens its body, and `verdicts` judges its events by the JSON Schemas of `schemas` (through `checks`).
-`record` keeps what became of it, `replies` makes the answer, and `delivery` sends it. The plan in
-`faults` decides what goes wrong with a request. It picks from the list in `catalogue`; `spoiling`
-misnumbers answers.
+opens its body, and `verdicts` judges its events by the JSON Schemas of `schemas` (through
+`checks`). `record` keeps what became of it, `replies` makes the answer, and `delivery` sends it.
+The plan in `faults` decides what goes wrong with a request. It picks from the list in `catalogue`;
+`spoiling` misnumbers answers.
 
 Paths below the base URL:
 
@@ -37,8 +37,8 @@ A request as a whole is refused with
 
 Otherwise each event is judged: type, choice and size of every field; match keys hashed if they
 identify a person; form and age of the time; what is for purchases only; consent, if the account
-needs it. A field that is not in the contract breaks a rule, too. `checks.Rule` lists the rules. Duplicates are
-accepted, as Amazon accepts them (docs/amazon-contract.md#amazons-own-dedupe).
+needs it. A field that is not in the contract breaks a rule, too. `checks.Rule` lists the rules.
+Duplicates are accepted, as Amazon accepts them (docs/amazon-contract.md#amazons-own-dedupe).
 
 Fields in a line of the record (stable; further fields may be added):
 

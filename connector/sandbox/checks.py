@@ -144,7 +144,7 @@ def compiled(schema: Schema) -> Check:
         try:
             return SOUND if validator.is_valid(event) else _violations(schema, validator.iter_errors(event))
         except ValueError:
-            # The event is nested deeper than the validator reads (255 levels). No contract nests so deep.
+            # Nested deeper than the validator reads (255 levels). No contract nests so deep.
             return (Violation("", Rule.WRONG_TYPE),)
 
     return check

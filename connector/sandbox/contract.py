@@ -1,8 +1,8 @@
 """The two wire contracts as the sandbox knows them: opens a request body, and judges each event.
 
 `connector.sandbox.schemas` says what an event must look like. This file has the wrapper of a body,
-and the rules that depend on the clock or the account. Nothing is shared with ``connector/amazon``, so
-that the sandbox can catch mistakes there. Pure: no clock and no I/O.
+and the rules that depend on the clock or the account. Nothing is shared with ``connector/amazon``,
+so that the sandbox can catch mistakes there. Pure: no clock and no I/O.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 They are those of docs/amazon-contract.md#request-of-events-v1 and
 docs/amazon-contract.md#request-of-ads-v1. Where these only give a number (countries, currencies),
-the set is that of the OpenAPI text (OAS). ``connector/amazon`` has the same sets, on purpose: shared
-sets could not reveal a mistake.
+the set is that of the OpenAPI text (OAS). ``connector/amazon`` has the same sets, on purpose:
+shared sets could not reveal a mistake.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """The record: what the sandbox received, and what became of every event of every request.
 
 A request is recorded before it is answered. So the record also has requests whose client was gone,
-and requests whose answer was never sent. Each request is one object with columns for its events, about 400 bytes for
-each event. At `MAX_LINES` the oldest requests are dropped, and the dropped lines are counted. The
-record holds digests only: no token, no match key, no event.
+and requests whose answer was never sent. Each request is one object with columns for its events,
+about 400 bytes for each event. At `MAX_LINES` the oldest requests are dropped, and the dropped
+lines are counted. The record holds digests only: no token, no match key, no event.
 
 It also says which events Amazon would count (docs/amazon-contract.md#amazons-own-dedupe). Several
-accepted events of one account may have the same dedupe id, whatever their types. Then the event with
-the earliest time counts, or the first to arrive if their times are equal. Amazon accepts the others
-and filters them silently. Sources contradict each other on which event is kept; SEED, Amazon's
-guides and its older interface say the first. No source knows how long an id is remembered; the
-sandbox remembers it as long as the record has it. An event without an id counts. Amazon's other
+accepted events of one account may have the same dedupe id, whatever their types. Then the event
+with the earliest time counts, or the first to arrive if their times are equal. Amazon accepts the
+others and filters them silently. Sources contradict each other on which event is kept; SEED,
+Amazon's guides and its older interface say the first. No source knows how long an id is remembered;
+the sandbox remembers it as long as the record has it. An event without an id counts. Amazon's other
 filter, by user and time, is not imitated.
 """
 
@@ -31,8 +31,8 @@ MAX_LINES = 1_000_000
 """Maximum lines that are kept: about 400 MB, and ten times what a test or the demo sends."""
 
 _MAX_REQUESTS = 100_000
-"""Maximum requests that are kept in addition to one for each line: a request that was refused before
-its events could be read has no line."""
+"""Maximum requests that are kept in addition to one for each line: a request that was refused
+before its events could be read has no line."""
 
 DIGEST_BYTES = 16
 

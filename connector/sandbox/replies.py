@@ -57,8 +57,8 @@ class Reply:
     drip_ms: int = _DRIP_MS
     """The pause between two bytes, if the manner is to drip."""
     last: bool = False
-    """Whether this is the last answer on its connection: the connection is kept open, and reset when
-    the next request comes on it."""
+    """Whether this is the last answer on its connection: the connection is kept open, and reset
+    when the next request comes on it."""
 
 
 _STATUSES: Final = {

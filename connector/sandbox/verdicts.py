@@ -67,8 +67,8 @@ def _canonical(event: object) -> bytes:
     try:
         return orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
-        # The event is nested deeper than orjson can write, although orjson could read it. No contract
-        # nests so deep, so the event is rejected and never echoed.
+        # The event is nested deeper than orjson can write, although orjson could read it. No
+        # contract nests so deep, so the event is rejected and never echoed.
         return b"nested too deeply"
 
 
