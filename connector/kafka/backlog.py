@@ -11,8 +11,8 @@ That is when it was polled. A record may lie below the end of the log that was k
 one began to wait; then its time counts from there. Its schema was registered before it was written.
 So a log full of ids that no registry knows holds its partition up once, and not once for each id.
 
-Order holds within a partition: a record after one that waits also waits. A partition whose
-records wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
+Order holds within a partition: a record after one that waits also waits. A partition whose records
+wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A value of a schema's type has a certain type of Python once it is decoded and converted
 (`avro.logical`). So the schema tells of a call whose argument the function never takes, of a
-comparison that never holds, and of a result that an input never takes. A value of
-unknown type is passed over.
+comparison that never holds, and of a result that an input never takes. A value of unknown type is
+passed over.
 """
 
 from __future__ import annotations

@@ -128,9 +128,9 @@ def compiled(schema: Schema) -> Check:
 
     The check reports one violation for each value: the first keyword, in the order of `_RULES`,
     that the value breaks. It reports every field and item, except the items of a list that is too
-    long. Violations of an
-    ``allOf`` are reported only if the value breaks nothing else. Besides JSON Schema's own keywords
-    and formats, the keyword ``x-whole`` and the format ``ip`` (``ipv4`` or ``ipv6``) are known.
+    long. Violations of an ``allOf`` are reported only if the value breaks nothing else. Besides
+    JSON Schema's own keywords and formats, the keyword ``x-whole`` and the format ``ip`` (``ipv4``
+    or ``ipv6``) are known.
     """
     validator = Draft202012Validator(
         schema,

@@ -38,8 +38,8 @@ EVENT_TYPES = _words(
 ``conversionType``."""
 
 EVENTS_SOURCES = _words("ANDROID FIRE_TV IOS OFFLINE WEBSITE")
-"""``eventActionSource`` in docs/amazon-contract.md#request-of-events-v1. The ancestor, which
-is deprecated, has FIRE_TABLET as well."""
+"""``eventActionSource`` in docs/amazon-contract.md#request-of-events-v1. The ancestor, which is
+deprecated, has FIRE_TABLET as well."""
 
 ADS_SOURCES = EVENTS_SOURCES | {"MEASUREMENT_ATTRIBUTION_PARTNER"}
 """``eventSource``, in Amazon's own spelling and not in the vendors'
