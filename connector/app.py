@@ -69,8 +69,8 @@ that is created together with the connector exists by then."""
 _LOGINS_SECONDS = 10.0
 """Pause between two looks at the files of users and passwords."""
 _LAST_SECONDS = 5.0
-"""How long the producer waits for deliveries after a drain. Nothing should be on its way by then,
-and the next owner of a partition finds what is, or writes it again."""
+"""How long the producer waits for deliveries after a drain. No record should be on its way by then.
+If one is, the next owner of its partition finds it in the topic, or writes it again."""
 _QUEUE_BYTES = 16_000_000
 """Fetched bytes that librdkafka may hold beside our buffer. 4 MB is as fast as 256 MB
 (docs/limits.md#fetch-queue)."""
@@ -156,7 +156,7 @@ class Connector:
         while True:
             await asyncio.sleep(_LOGINS_SECONDS)
             for whose, login in logins.items():
-                # Not by the loop's executor: a file on a mount that hangs would hold up the end.
+                # Not in the loop's executor: a file on a mount that hangs would hold up the end.
                 if login is not None and await asyncio.wrap_future(in_daemon(login.look, "logins")):
                     self.telemetry.credentials_changed(whose)
             self.telemetry.look_at_logins()
@@ -168,10 +168,7 @@ class Connector:
             self.telemetry.sample()
 
     async def _until_there(self) -> str | None:
-        """Wait for the cluster and the source topics.
-
-        Return the cluster id, None if asked to end first.
-        """
+        """Wait for cluster and topics; return the cluster id, or None if asked to end first."""
         looks = 0
         while not self._shutdown.is_set():
             try:
@@ -198,7 +195,7 @@ class Connector:
         return None
 
     def _missing(self) -> str | None:
-        """Return what must be there and is not; None if nothing is missing. Blocks."""
+        """Return why the connector cannot start yet; None if it can. Blocks."""
         sources = self._settings.kafka.topics
         if missing := [topic for topic in sources if self._topics.describe(topic) is None]:
             return (

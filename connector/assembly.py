@@ -41,7 +41,8 @@ from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS,
 from connector.kafka.tokens import Tokens, source_of
 from connector.mapping.file import MappingFile
 from connector.mapping.plan import Mapper
-from connector.mapping.reading import MappingRefused, WireTarget, read
+from connector.mapping.reading import WireTarget, read
+from connector.mapping.refusal import MappingRefused
 from connector.native import codec_for
 from connector.operations.status import identity
 from connector.ports import WireContract
@@ -126,9 +127,8 @@ def decoder_for(
 ) -> tuple[EventDecoder, Mapper | None]:
     """Return the decoder of records, and its mapper if there is a mapping file.
 
-    ``note`` is called with a text for each part of the mapping file that a schema lacks.
-
-    ``plain`` has the schema of values that come from elsewhere than the topic, as plain Avro.
+    ``note`` is called with a text for each part of the mapping file that a schema lacks. ``plain``
+    has the schema of plain Avro values that do not come from a topic, but from a file.
     """
     mapper = None if settings.mapping is None else Mapper(settings.mapping, note)
     framing = _framing(settings) if plain is None else Framing.PLAIN
@@ -161,7 +161,7 @@ def schemas_for(settings: Settings) -> WriterSchemas:
 
 
 def registry_for(registry: RegistrySettings) -> Registry:
-    """Return the registry."""
+    """Return the schema registry that the settings name."""
     return Registry(
         registry.properties,
         patience_seconds=registry.patience_seconds,

@@ -19,6 +19,7 @@ __all__ = [
     "DEDUPE_INPUTS",
     "DELIVERED",
     "NO_VERDICT",
+    "REQUIRED_INPUTS",
     "SINGLE_INPUTS",
     "UNKNOWN_EPOCH",
     "Answer",
@@ -71,6 +72,9 @@ SINGLE_INPUTS = (
 ``schemas/conversion_event.avsc``. The others are match keys, consent, custom attributes and custom
 data."""
 
+REQUIRED_INPUTS = ("name", "eventType", "eventActionSource", "timestamp", "countryCode")
+"""Single inputs that every event needs. It also needs a match key."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
@@ -102,9 +106,9 @@ class Moment(NamedTuple):
     last_poll: float
     """Monotonic second at which the consumer thread last polled."""
     vouched: float
-    """Monotonic second at which we asked the question that the group's coordinator last answered to
-    us as a member. Minus infinity before the first such answer, and once the coordinator has said
-    that we are no member."""
+    """Monotonic second at which this member made the latest commit that the group's coordinator
+    took. Minus infinity before the first one, and once the coordinator has said that it is no
+    member."""
     chance: float
     """Random number from [0, 1), for the jitter of back-offs."""
 

@@ -215,7 +215,7 @@ class Ledger(Protocol):
     ) -> Recovery:
         """Return where a partition starts and what is known of it. Blocks, on a worker thread.
 
-        Goes by nothing that the brokers were asked before the monotonic second ``since``.
+        Uses no answer to a question that was asked before the monotonic second ``since``.
 
         Calls ``wanted`` from time to time, and raises `Unavailable` once it returns False. Calls
         ``progress`` as often, with the number of entries read and of those to be read. Raises
@@ -230,10 +230,9 @@ class LedgerTopics(Protocol):
     def ensure(self, source: TopicDescription) -> TopicDescription:
         """Create or check both topics; return the ledger. Blocks, on a worker thread.
 
-        Called before each restore, or once for several that wait at the same time.
-
-        Raises `LedgerRefused` if a topic is missing and may not be created, or would lose what is
-        written to it.
+        Called before each restore, or once for several that wait at the same time. Raises
+        `LedgerRefused` if a topic is missing and may not be created, or would lose what is written
+        to it.
         """
 
 

@@ -20,7 +20,7 @@ settings.register_profile("beside others", deadline=None, suppress_health_check=
 settings.load_profile("beside others")
 
 _LAST_CHARACTERS = 4_000
-"""Of each process's output, in the report of a test that failed."""
+"""Characters of each process's output that the report of a failed test has."""
 _SETTINGS = ("KAFKA_", "AMAZON_", "SCHEMA_REGISTRY_")
 
 

@@ -61,9 +61,9 @@ _AT_ONCE = 500
 _SLOWEST_SECONDS = 5.0
 """For one record; the machine may be busy with other things."""
 _DRAIN_SECONDS = 6 * 3600.0
-"""Of the pipeline's clock: several times the longest wait that an answer may ask for."""
+"""Time for a drain by the pipeline's clock: several times the longest wait that an answer may ask for."""
 _MOST_GROWTH_BYTES = 300_000_000
-"""Of the process over a run."""
+"""Maximum growth of the process's memory over a run."""
 
 
 class Broken(Exception):

@@ -20,7 +20,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 
 _LOOP = 100_000
 _LOOP_SECONDS = 0.006
-"""Of one loop, on the machine that the tests' patience was measured on, while it did nothing else."""
+"""Duration of one loop on the machine that the tests' patience was measured on, while it did nothing else."""
 _MOST = 12.0
 """Beyond it a test is better told that it failed."""
 _BELIEVED_SECONDS = 2.0

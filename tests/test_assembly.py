@@ -1,4 +1,4 @@
-"""What a connector writes into ledgers, which must mean the same in every version; and what its parts are told."""
+"""What a connector writes into ledgers, which must keep its meaning; and how its parts are set up."""
 
 from __future__ import annotations
 

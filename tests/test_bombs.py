@@ -1,4 +1,4 @@
-"""Records that are made to cost: none holds the consumer's thread, none fills the memory, whatever it is made of."""
+"""Records made to overload: none holds up the consumer's thread, and none fills the memory."""
 
 from __future__ import annotations
 

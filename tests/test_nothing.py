@@ -1,4 +1,4 @@
-"""What stands for nothing, in every dress that producers give it, and what must not be taken for it."""
+"""What stands for nothing in every form that producers use, and what must not be taken for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What writing a letter or an entry raises is its failure, and not the process's end; what is told of a restore."""
+"""An error while a letter or an entry is written does not end the process; reports of restores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM is heard from the first moment on, and every command ends by it, says so, and leaves nothing running."""
+"""SIGTERM from the first moment on: every command ends, says so, and leaves nothing running."""
 
 from __future__ import annotations
 

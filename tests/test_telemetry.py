@@ -1,4 +1,4 @@
-"""What the program says of partitions that come and go."""
+"""What log and metrics say about partitions that come and go."""
 
 from __future__ import annotations
 

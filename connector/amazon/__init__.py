@@ -17,9 +17,9 @@ one verdict for each event. No other package knows what Amazon's requests and an
   ``transport``; ``resolver`` looks hosts up, and ``network_failures`` says what an error means.
 
 Only ``access_tokens``, ``resolver`` and ``transport`` do I/O. Everything else is pure: no clock, no
-event loop, no randomness. Rules cite their source
-by its name in docs/events.md#amazons-vocabulary (OAS, SEG, AMZ-GTM, ...). Where sources disagree,
-the code makes the choice that loses no conversion.
+event loop, no randomness. Rules cite their source by its name in docs/events.md#amazons-vocabulary
+(OAS, SEG, AMZ-GTM, ...). Where sources disagree, the code makes the choice that loses no
+conversion.
 
 No match-key value, token or event ever leaves through a log, an error, a ``repr`` or a detail:
 details name fields, rules and Amazon's own codes.

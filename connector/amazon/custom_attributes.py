@@ -88,7 +88,7 @@ def _read(value: object, kind: object, is_typed: bool) -> tuple[str, str]:
 def _is_int32(digits: str) -> bool:
     """Return whether a text is an INTEGER of 32 bits (OAS DataType).
 
-    It has no sign, because the characters that a value may have include none.
+    It has no sign, because a value may have letters, digits and underscores only.
     """
     return bool(_DIGITS(digits)) and int(digits) < 2**31
 

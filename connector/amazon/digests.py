@@ -118,8 +118,8 @@ def _holds_a_digest(text: str) -> bool:
 
 
 _HELD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32,}(?![0-9A-Za-z])").search
-"""Digits in base 16 as many as the shortest digest has. Other numbers of digits than those of a
-digest are one that was cut or added to."""
+"""As many hexadecimal digits as the shortest digest has, or more. If their number is that of no
+digest, one was cut short or added to."""
 _ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u[0-9A-Fa-f]{4}|&[#0-9A-Za-z]{2,6};")
 _NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}").search
 """At least 15 bytes written as an array of numbers."""

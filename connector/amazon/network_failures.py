@@ -37,10 +37,7 @@ _PASSING_OF_PROXIES: Final = frozenset({408, 425, 429})
 
 
 def failure_of_proxy(error: Exception, proxy: Proxy, url: str) -> RequestFailed | None:
-    """Return the failure of the proxy.
-
-    Return None if the proxy did not fail. Nothing has reached Amazon if it did.
-    """
+    """Return the failure of the proxy, by which nothing reached Amazon; None if it did not fail."""
     where = f"{proxy.host}:{proxy.port}"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         status = error.status

@@ -101,7 +101,7 @@ _LABEL: Final = re.compile(r"\A(?:[^@]*[:<])?(?:\s*e-?mail\s*=)?", re.IGNORECASE
 _FOLLOWED: Final = re.compile(r"([^@]*@[^@\s,;|<>()?/&#\\]*\.[^@\s,;|<>()?/&#\\.]+)\s*[,;|<>()?/&#\\]").match
 _WORDS_BEHIND: Final = re.compile(r"[^@]*@[^@\s]*\.[^@\s]*[^@\s.]\s+[^@\s.]").match
 _TWO_WORDS: Final = re.compile(r'[^\s"]{2}\s+[^\s"]{2}').search
-"""A blank beside a single letter, as in "j o@example.com", is one that a person typed."""
+"""Two words. A blank beside a single letter, as in "j o@example.com", counts as a typing error."""
 _NO_DOMAIN: Final = re.compile(r"[^@]*@.*[A-Za-z0-9][,;|<>()?/&#\\=+:!*_]+[A-Za-z0-9]").match
 _UNREADABLE: Final = "\ufffd"
 """Stands for bytes that are not UTF-8."""

@@ -49,10 +49,7 @@ def account_note(account: str, answer: tuple[int, object, bytes] | RequestFailed
 
 
 def _ids(body: bytes) -> list[tuple[str, ...]] | None:
-    """Return the ids of each profile: its own, and that of its account.
-
-    Return None if it is no list of profiles.
-    """
+    """Return the ids of each profile and its account; None if the body is no list of profiles."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:

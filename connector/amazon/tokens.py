@@ -62,10 +62,7 @@ class AccessToken:
 
 
 def read_fixed(token: FixedToken) -> str | RequestFailed:
-    """Return the token as it is now, or why it cannot be sent.
-
-    Its file may hold anything by now.
-    """
+    """Return the token as it is now, or why it cannot be sent: its file may hold anything."""
     text = token.access_token()
     if _HEADER_TEXT(text):
         return text
@@ -76,9 +73,8 @@ def read_fixed(token: FixedToken) -> str | RequestFailed:
 def refresh_token_expires(granted: date) -> date | None:
     """Return the day on which a refresh token granted on this day ends.
 
-    Return None if Amazon names no end for it.
-
-    Not refreshed by use (docs/amazon-contract.md#life-of-a-refresh-token).
+    None if Amazon names no end for it. Use does not prolong its life
+    (docs/amazon-contract.md#life-of-a-refresh-token).
     """
     return granted + _REFRESH_TOKEN_LIFE if granted >= _REFRESH_TOKENS_END_SINCE else None
 

@@ -66,10 +66,8 @@ class Transport(Protocol):
     ) -> RawAnswer | RequestFailed:
         """Post a body, or ask by GET if there is none.
 
-        Return the answer, whatever its status, or why there is none.
-
-        A failure of the network is returned, not raised. So is a request that takes too long. May
-        be called for several requests at a time.
+        Return the answer, whatever its status, or why there is none. A failure of the network is
+        returned, not raised; so is a time-out. May be called for several requests at a time.
         """
 
     async def close(self) -> None:

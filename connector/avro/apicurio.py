@@ -61,9 +61,8 @@ class Apicurio:
     def newest(self, topic: str) -> Json:
         """Return the newest version of the artifact of a topic's values.
 
-        Its name is the default of Apicurio's serialiser.
-
-        Both versions of the API tell its contentId (REST API, "/groups/{groupId}/artifacts").
+        Its name is the default of Apicurio's serialiser. Both versions of the API give its
+        contentId (REST API, "/groups/{groupId}/artifacts").
         """
         self._deadline.begin()
         artifact = f"groups/default/artifacts/{quote(f'{topic}-value', safe='')}"

@@ -104,21 +104,21 @@ def _write(out: BytesIO, writer: WriterSchema, schema: Json, value: Json, place:
     resolved = writer.resolved(schema)
     kind = resolved["type"]
     if kind in RECORDS:
-        fields = _of(value, dict, place, "an object")
+        fields = _typed(value, dict, place, "an object")
         for field in resolved["fields"]:
             within = f"{place}.{field['name']}" if place else field["name"]
             if field["name"] not in fields:
                 raise _Unfit(f"{within} is missing")
             _write(out, writer, field["type"], fields[field["name"]], within)
     elif kind == "array":
-        items = _of(value, list, place, "an array")
+        items = _typed(value, list, place, "an array")
         if items:
             out.write(_zigzag(len(items)))
         for item in items:
             _write(out, writer, resolved["items"], item, f"{place}[]")
         out.write(b"\0")
     elif kind == "map":
-        entries = _of(value, dict, place, "an object")
+        entries = _typed(value, dict, place, "an object")
         if entries:
             out.write(_zigzag(len(entries)))
         for name, entry in entries.items():
@@ -126,7 +126,7 @@ def _write(out: BytesIO, writer: WriterSchema, schema: Json, value: Json, place:
             _write(out, writer, resolved["values"], entry, f"{place}.*")
         out.write(b"\0")
     elif kind == "string":
-        _write_bytes(out, _of(value, str, place, "a text").encode("utf-8", "surrogatepass"))
+        _write_bytes(out, _typed(value, str, place, "a text").encode("utf-8", "surrogatepass"))
     elif kind == "bytes":
         _write_bytes(out, _latin(value, place))
     elif kind == "fixed":
@@ -139,9 +139,9 @@ def _write(out: BytesIO, writer: WriterSchema, schema: Json, value: Json, place:
             raise _Unfit(f"{place} is none of its symbols")
         out.write(_zigzag(resolved["symbols"].index(value)))
     elif kind == "boolean":
-        out.write(b"\1" if _of(value, bool, place, "true or false") else b"\0")
+        out.write(b"\1" if _typed(value, bool, place, "true or false") else b"\0")
     elif kind in ("int", "long"):
-        number = _of(value, int, place, "a whole number")
+        number = _typed(value, int, place, "a whole number")
         if not -(2**63) <= number < 2**63:
             raise _Unfit(f"{place} has more than 64 bits")
         out.write(_zigzag(number))
@@ -167,14 +167,14 @@ def _write_branch(out: BytesIO, writer: WriterSchema, branches: list[Json], valu
     _write(out, writer, branches[index], content, place)
 
 
-def _of(value: Json, kind: type, place: str, what: str) -> Json:
+def _typed(value: Json, kind: type, place: str, what: str) -> Json:
     if type(value) is not kind:
         raise _Unfit(f"{place or 'the line'} is not {what}")
     return value
 
 
 def _floating(value: Json, kind: str, place: str) -> bytes:
-    number = value if type(value) is int else _of(value, float, place, "a number")
+    number = value if type(value) is int else _typed(value, float, place, "a number")
     try:
         return struct.pack("<f" if kind == "float" else "<d", float(number))
     except OverflowError:
@@ -184,7 +184,7 @@ def _floating(value: Json, kind: str, place: str) -> bytes:
 def _latin(value: Json, place: str) -> bytes:
     """Return bytes. Avro's JSON encoding writes them as a text, one character for each byte."""
     try:
-        return bytes(_of(value, str, place, "a text of bytes").encode("latin-1"))
+        return bytes(_typed(value, str, place, "a text of bytes").encode("latin-1"))
     except UnicodeEncodeError:
         raise _Unfit(f"{place} has characters that are not bytes") from None
 

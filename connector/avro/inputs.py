@@ -48,7 +48,7 @@ def branches_of(known: WriterSchema, schema: Json) -> list[Json]:
 
 
 def fields_by_input(fields: list[Json], target: Target) -> dict[str, Json]:
-    """Return the writer's field for each of ours, by the module's rules; of equals, the first."""
+    """Return the writer's field for each of ours by the module's rules; the first of equal ones."""
     candidates = sorted(
         (2 if rank else int(name != ours), position, ours)
         for position, field in enumerate(fields)

@@ -17,6 +17,7 @@ from connector.avro.inputs import Target, branches_of, fields_by_input
 from connector.avro.logical import Conversion, decimal_scale, is_binary_uuid, time_units
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema
 from connector.mapping.native_terms import NativeInputs, NativeMappings
+from connector.model import REQUIRED_INPUTS
 
 __all__ = ["PARTS", "Layout", "Part", "Remembered", "layout_of", "mapped_layout"]
 
@@ -55,7 +56,7 @@ PARTS: Final[Mapping[str, int]] = {
     "amazonAdEventKey": Part.AD_EVENT_KEY,
     "partner": Part.PARTNER,
 }
-"""Inputs by their names. A record with any other input is left to Python."""
+"""The parts by the names of their inputs. A record with any other input is left to Python."""
 
 _WITHIN: Final[Mapping[str, Mapping[str, int]]] = {
     "matchKeys": {"type": 1, "value": 2},
@@ -63,9 +64,9 @@ _WITHIN: Final[Mapping[str, Mapping[str, int]]] = {
     "consent": {"ipAddress": 1, "amznAdStorage": 2, "amznUserData": 3, "tcf": 4, "gpp": 5},
 }
 _READ_BESIDES: Final[Mapping[str, Collection[str]]] = {"matchKeys": {"values"}, "consent": {"geo", "amazonConsent"}}
-"""Fields that are not in our schema, and that the field rules read nevertheless."""
-_REQUIRED: Final = {"name", "eventType", "eventActionSource", "countryCode", "timestamp", "matchKeys"}
-"""Without one of these every record is a dead letter."""
+"""Fields that the field rules read although our schema does not have them."""
+_REQUIRED: Final = {*REQUIRED_INPUTS, "matchKeys"}
+"""Inputs without which every record is a dead letter."""
 
 _MOST_TYPES: Final = 2_000
 """Maximum types in a schema, each counted where it is used. A usual schema has some dozens."""
@@ -84,12 +85,13 @@ class Layout:
     """The part of the event that each field is, and the field's type."""
     units_per_millisecond: int
     remembered: Mapping[int, Callable[[bytes], object]]
-    """For each part of which the codec remembers the texts, what reads the bytes of that field
-    alone and returns its input. Raises what fastavro raises."""
+    """For each part whose texts the codec remembers, a function that reads the bytes of that field
+    alone and returns its input. It raises what fastavro raises."""
     routes: Sequence[MappedRoute] | None = None
-    """The mappings of a mapping file, if there is one. The fields are no parts of an event then."""
+    """The mappings of a mapping file; None without one. With mappings, no field is a part by
+    itself."""
     asks: Sequence[Callable[[Any, Any], Any]] = ()
-    """Calls by which the mappings read the Kafka record, which is the second argument."""
+    """Calls by which the mappings read the Kafka record. The record is the second argument."""
     filtered: str | None = None
     """Label under which a record that no mapping takes is ignored; None if Python decides about
     it."""

@@ -33,10 +33,8 @@ specification, "Logical Types".)
 _INTEGERS: Final = ("int", "long")
 
 _MAX_DECIMAL_BYTES: Final = 16
-"""Bytes of 38 digits. A longer decimal stays bytes, which break a rule; so does one without bytes.
-
-The time that Python's decimals take grows with the square of their length.
-"""
+"""Length of a decimal of 38 digits. A longer decimal stays bytes, which no field rule accepts: the
+time that Python's decimals take grows with the square of their length."""
 _EXACT: Final = Context(prec=40)
 _UUID_BYTES: Final = 16
 
@@ -55,7 +53,7 @@ def is_binary_uuid(branch: Json) -> bool:
 def _decimals(scale: int) -> Conversion:
     """Return the conversion of bytes to the decimal that they stand for.
 
-    Too many bytes stay as they are, and so does none: it is no number, where Java fails too.
+    Too many bytes stay as they are. So do no bytes at all, which are no number for Java either.
     """
     unit, read, multiply = Decimal((0, (1,), -scale)), int.from_bytes, _EXACT.multiply
     return lambda value: multiply(read(value, "big", signed=True), unit) if 0 < len(value) <= _MAX_DECIMAL_BYTES else value

@@ -77,7 +77,7 @@ def registry_client(config: Mapping[str, str]) -> tuple[SchemaRegistryClient, De
 
 
 def open_client(config: Mapping[str, str]) -> tuple[SchemaRegistryClient, Deadline]:
-    """Do the same, with the errors of the client as they are: their texts may hold secrets."""
+    """Do as `registry_client`, but raise the client's own errors: their texts may hold secrets."""
     return _open(_properties(config))
 
 

@@ -177,9 +177,9 @@ class Connection:
         return None if api is None else self._if_any(lambda: api.newest(topic), asked)
 
     def answering_seconds(self, waited: float) -> float:
-        """Return for how many of the seconds that a record has waited the registry was answering.
+        """Return how many seconds of a record's wait the registry has been answering.
 
-        Only the last outage is subtracted. Time before it does not count either.
+        Only time since the last outage counts.
         """
         _, ended = self._silent
         return min(waited, self._monotonic() - ended)

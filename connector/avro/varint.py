@@ -1,4 +1,4 @@
-"""Avro's numbers of varying length: seven bits a byte, the lowest first, with a sign of more."""
+"""Avro's numbers of varying length: seven bits a byte, the lowest first; the eighth says "more"."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def zigzag(number: int) -> int:
 
 
 def signed(number: int) -> int:
-    """Return the number with a sign that `zigzag` made this one of."""
+    """Return the signed number that this one stands for; the inverse of `zigzag`."""
     return (number >> 1) ^ -(number & 1)
 
 
 def packed(numbers: Iterable[int]) -> bytes:
-    """Return the bytes of numbers without sign."""
+    """Return the bytes of unsigned numbers."""
     column = bytearray()
     for number in numbers:
         rest = number
@@ -33,7 +33,7 @@ def packed(numbers: Iterable[int]) -> bytes:
 
 
 def unpacked(column: bytes) -> list[int]:
-    """Return the numbers without sign in bytes. One that does not end is left out."""
+    """Return the unsigned numbers in bytes. A number that does not end is left out."""
     if column.isascii():  # fast path, nearly always: every number is below 128, a byte each
         return list(column)
     numbers = []

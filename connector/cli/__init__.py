@@ -10,7 +10,7 @@ another. Code that commands share, or that must be tested without Kafka, stands 
     audit_account     the outcome of every offset of a partition
     replay_plan       which dead letters are replayed, and why the others are not
     replay_topic      the replay of one topic: look, show, write
-    top_frame         what `top` shows of some replicas
+    top_frame         one frame of `top`: what it shows of all replicas
     samples           the events that ``demo`` and ``produce-samples`` produce
     times             points in time as a person types them
     progress          progress bars

@@ -16,7 +16,7 @@ A record without a fact is one of these:
   record, or its fact was lost.
 - *pending*, at or above the committed offset.
 - *before the start*, below the offset at which the connector began, by the first entry of its
-  ledger. An operator had the connector start from now, or accepted a ledger made anew.
+  ledger. An operator had the connector start from now, or accepted a new ledger.
 - *forgotten*, if the ledger's retention may have deleted its fact. It cannot be judged.
 
 The last two are counted and reported, but raise no alarm. A missing letter does, even if the
@@ -339,10 +339,10 @@ def _show(settings: Settings, audits: list[TopicAudit], now_ms: int) -> None:
         for message in _wrong(one):
             console.print(message, style="red", soft_wrap=True, highlight=False)
     if all(one.accounted_for for one in audits):
-        told = (
+        message = (
             "all records accounted for: each one below the committed offsets has an outcome, and every dead letter is there"
         )
-        console.print(told, style="green", soft_wrap=True)
+        console.print(message, style="green", soft_wrap=True)
     else:
         unaccounted = sum(totals.unaccounted for one in audits for totals in one.partitions.values())
         missing = sum(one.letters_missing for one in audits)

@@ -40,7 +40,8 @@ def _outranked(rank: int) -> bytes:
     )
 
 
-_TOLD = {outcome: _outranked(rank) for outcome, rank in _RANKS.items()}
+_AFTER_FACT = {outcome: _outranked(rank) for outcome, rank in _RANKS.items()}
+"""For each outcome, what a fact with it makes of every byte of an offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,8 @@ class PartitionTotals:
 class PartitionAccount:
     """Accounts for the offsets from ``first`` to below ``end``.
 
-    Takes in source, ledger and dead letters, in this order.
-
-    A fact counts only for a record of its leader epoch
-    (docs/how-it-works.md#a-fact-names-its-record), so the records come first.
+    Takes in source, ledger and dead letters, in this order. The records come first, because a fact
+    counts only for a record of its leader epoch (docs/how-it-works.md#a-fact-names-its-record).
 
     ``begins`` says that the log begins at ``first``. Letters of records that the log deleted are
     then expected too: retention of source and dead letters may be the same, and a letter would
@@ -143,10 +142,7 @@ class PartitionAccount:
         self._since = min(max(first, self._since), self._end)
 
     def started_at(self, offset: int) -> None:
-        """Note where the connector began, the first time of all.
-
-        Lower offsets were never its own.
-        """
+        """Note where the connector began the very first time. Lower offsets were never its own."""
         self._started = offset
 
     def take_facts(self, first: int, length: int, outcome: Outcome, epoch: int) -> None:
@@ -162,7 +158,7 @@ class PartitionAccount:
             gaps = codes.count(_GAP)
             applied += len(codes) - gaps
             self._again += len(codes) - gaps - codes.count(_RECORD) - codes.count(_RECORD | _FORGOTTEN)
-            self._codes[low:high] = codes.translate(_TOLD[outcome])
+            self._codes[low:high] = codes.translate(_AFTER_FACT[outcome])
         self._elsewhere += known - applied
 
     def _take_facts_below(self, first: int, length: int, outcome: Outcome) -> None:

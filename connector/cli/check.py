@@ -1,7 +1,7 @@
-"""`connector check`: what is right and what is wrong, on one screen.
+"""`connector check`: shows on one screen whether `connector run` can work.
 
-The command changes nothing, and sends an event only on request. Each line is one thing that must be
-right before `connector run` can work, in the order in which `run` needs them.
+The command changes nothing, and sends an event only on request. Each line is one thing that `run`
+needs. The lines are in the order in which `run` needs them.
 """
 
 from __future__ import annotations
@@ -112,15 +112,15 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if trial is not None:
         if "token" in wrong:
             console.print("\nThe test event was not sent: there is no access token to send it with.")
-        elif not _tried(settings, trial, console):
+        elif not _test_event_passes(settings, trial, console):
             return 1
     return 1 if wrong else 0
 
 
-def _tried(settings: Settings, trial: Trial, console: Console) -> bool:
-    """Show the event, ask, send it and explain the answer.
+def _test_event_passes(settings: Settings, trial: Trial, console: Console) -> bool:
+    """Show the test event, ask whether to send it, send it, and explain the answer.
 
-    Return False if Amazon did not take it.
+    Return False if Amazon did not take the event.
     """
     amazon, now_ms = settings.amazon, times.now_ms()
     contract = contract_for(amazon)
@@ -166,7 +166,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(State.NOTE if codec.is_second_best else State.RIGHT, "codec", codec.message)
     yield from _kafka(settings)
     if settings.mapping is not None:
-        yield from _topics_of_none(settings.mapping, settings.kafka.topics)
+        yield from _unread_topics(settings.mapping, settings.kafka.topics)
     yield from _schemas(settings)
     yield from asyncio.run(_amazon(settings))
 
@@ -241,11 +241,11 @@ def _partitions(topic: TopicDescription, source: TopicDescription) -> str:
 def _start(
     settings: Settings, topics: Cluster, source: TopicDescription, ledger: TopicDescription | None
 ) -> Iterator[Finding]:
-    """Check by commit and newest ledger entries whether each partition could start."""
+    """Check whether each partition could start, by its commit and its newest ledger entries."""
     reader = LedgerReader(
         ledger_policy(settings),
         topics,
-        clients.reader_properties(settings.kafka, lambda *_: None, logging.getLogger("librdkafka")),
+        clients.reader_properties(settings.kafka, clients.unreported, logging.getLogger("librdkafka")),
     )
     cluster_id = topics.cluster_id()
     refusals: dict[str, None] = {}
@@ -258,7 +258,7 @@ def _start(
             refusals[str(error) if ledger is not None else _LEDGER_GONE] = None
         except Unavailable as error:
             refusals[str(error)] = None
-            break  # the other partitions lack the same, and each would take its time to fail
+            break  # the other partitions would fail in the same way, each after its time-out
     yield from (Finding(State.WRONG, "start", refusal) for refusal in refusals)
     if not refusals:
         rest = "the others start at their beginning" if committed < source.partitions else "none at its beginning"
@@ -266,7 +266,7 @@ def _start(
 
 
 _NEWEST = 100
-"""Ledger entries that are read of each partition. `run` reads all."""
+"""Number of ledger entries that are read for each partition. `run` reads all."""
 _LEDGER_GONE = (
     "the group has committed offsets, but the ledger that they rest on does not exist; connector run says how to go on"
 )
@@ -282,8 +282,8 @@ def _group(topics: Cluster, group: str) -> Finding:
     return Finding(State.RIGHT, "group", group)
 
 
-def _topics_of_none(mapping: MappingFile, topics: Collection[str]) -> Iterator[Finding]:
-    """Yield the topics that mappings are for and that are not read."""
+def _unread_topics(mapping: MappingFile, topics: Collection[str]) -> Iterator[Finding]:
+    """Yield a note for each mapping that names topics which the connector does not read."""
     for route in mapping.routes:
         if others := sorted((route.topics or frozenset()).difference(topics)):
             message = f"{route.label}.topic: {', '.join(others)} not in KAFKA_TOPIC ({', '.join(topics)})"
@@ -314,8 +314,8 @@ def _schemas(settings: Settings) -> Iterator[Finding]:
     yield Finding(State.RIGHT, "registry", dict(settings.describe())["SCHEMA_REGISTRY_URL"])  # with its password masked
     for topic, there in known.items():
         if not there:
-            # Not wrong: subjects may follow another naming strategy, and records name their schema
-            # by its id.
+            # This is not wrong: subjects may follow another naming strategy, and records name their
+            # schema by its id.
             yield Finding(State.NOTE, "schema", f"no subject {topic}-value: no producer registered a schema by that name")
             if mapping is not None:
                 yield _not_checked(f"there is no subject {topic}-value")
@@ -351,8 +351,8 @@ def _newest_of_topic(registry: Registry, mapping: MappingFile | None, topic: str
 
 
 def _not_checked(why: str) -> Finding:
-    told = "the file's paths are checked when the first record is read; connector lint --schema FILE checks them now"
-    return Finding(State.NOTE, "mapping", f"{why}: {told}")
+    how = "the file's paths are checked when the first record is read; connector lint --schema FILE checks them now"
+    return Finding(State.NOTE, "mapping", f"{why}: {how}")
 
 
 def _newest(registry: Registry, mapping: MappingFile | None, topic: str) -> Iterator[Finding]:
@@ -377,9 +377,9 @@ async def _amazon(settings: Settings) -> list[Finding]:
         await sink.close()
     if failed is not None:
         return [Finding(State.WRONG, "token", failed.detail or f"{amazon.token_url} gave none ({failed.reason})")]
-    told = "fixed; only a request shows whether it is valid" if amazon.access_token else f"{amazon.token_url} gave one"
+    token = "fixed; only a request shows whether it is valid" if amazon.access_token else f"{amazon.token_url} gave one"
     return [
-        Finding(State.RIGHT, "token", told),
+        Finding(State.RIGHT, "token", token),
         Finding(State.NOTE, "account", account_note(amazon.account_id, profiles)),
         Finding(
             State.NOTE,

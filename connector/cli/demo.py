@@ -29,7 +29,7 @@ from connector.assembly import cluster_for, read_settings
 from connector.avro import ledger_entry
 from connector.avro.encoding import EventEncoder
 from connector.cli import times
-from connector.cli.produce_samples import Produced, encoded, say_nothing
+from connector.cli.produce_samples import Produced, encoded
 from connector.cli.progress import columns
 from connector.cli.samples import REFUSED_NAME, Fate, SampleRecord, samples
 from connector.config import Settings
@@ -163,7 +163,7 @@ def _produce(settings: Settings, registered: Callable[[str, str], int], count: i
     encoder, produced = EventEncoder(), _Expected()
     schema_id = registered(f"{_TOPIC}-value", json.dumps(encoder.schema))
     with ConfirmingProducer(
-        clients.producer_properties(settings.kafka, say_nothing, logging.getLogger("librdkafka"))
+        clients.producer_properties(settings.kafka, clients.unreported, logging.getLogger("librdkafka"))
     ) as producer:
         for sample in samples(count, times.now_ms()):
             if stop.is_set():
@@ -213,7 +213,7 @@ class _Contents:
 def _look(settings: Settings, stop: threading.Event) -> _Contents:
     logger = logging.getLogger("librdkafka")
     topics = cluster_for(settings)
-    reader = clients.reader_properties(settings.kafka, say_nothing, logger)
+    reader = clients.reader_properties(settings.kafka, clients.unreported, logger)
     found = _Contents()
 
     def wanted() -> bool:

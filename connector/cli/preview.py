@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 class _Found:
-    """Counts and shown rows of the records read so far; a file may hold more events than memory.
+    """Counts and lines of the records read so far. Not the records: a file may exceed the memory.
 
     ``expected`` has the objects of ``--expect``, whose names are compared.
     """
@@ -151,7 +151,8 @@ class _Found:
         self.whole: list[Previewed] = []
         """The first events that would be sent."""
         self.compared: list[dict[str, Any]] = []
-        """Of each record, the names that ``--expect`` gives; of the first record too many, all."""
+        """For each record, its fields that ``--expect`` names. One record more than expected is
+        kept, with all its fields."""
 
     def note(self, each: Previewed) -> bool:
         """Count a record, and return whether it is one to show."""
@@ -300,7 +301,7 @@ def _expected(path: Path) -> list[dict[str, Any]]:
 
 
 def _differences(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a diff of what is expected and what is there by the same names."""
+    """Yield the lines of a diff between the expected objects and those that were found."""
     if found != expected:
         yield from difflib.unified_diff(_lines(expected), _lines(found), "expected", "found", lineterm="", n=2)
 

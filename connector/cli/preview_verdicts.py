@@ -1,8 +1,8 @@
 """Finds out what would become of a record without sending it.
 
 Records go one at a time through the same intake as in `run`, and the checks have the order of
-`core.admission`. The ledger is not asked, so a duplicate is known only of an earlier record of the
-same preview.
+`core.admission`. The ledger is not asked, so a record counts as a duplicate only of an earlier one
+in the same preview.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from connector.amazon.contract import Contract
+from connector.amazon.normalisation import PERSONAL
 from connector.avro.decoding import EventDecoder
 from connector.core.freshness import Freshness, FreshnessPolicy
 from connector.intake import Intake, Origin
@@ -30,8 +31,6 @@ _WAITED: Final = 1_000_000.0
 """Seconds that a record counts as having waited, so that an unknown schema is final at once."""
 _DAY_MS: Final = 86_400_000
 
-_HASHED: Final = frozenset({"EMAIL", "PHONE", "FIRST_NAME", "LAST_NAME", "ADDRESS", "CITY", "STATE", "POSTAL"})
-"""Match keys that are sent as hashes. All others are sent as they are."""
 _UNHASHED: Final = frozenset({"ipAddress", "tcf", "gpp", "userAgent", "arefMeasurementTokens", "amazonAdEventKey"})
 """Fields that describe a person or a device, and are sent as they are."""
 _HIDDEN: Final = "…"
@@ -183,11 +182,11 @@ def _why_ignored(record: Record, filtered: str | None) -> str:
 
 
 def _hidden(part: Any) -> Any:
-    """Return an event with a sign in the place of each identifier that is sent as it is."""
+    """Return an event in which each identifier that is sent unhashed is replaced by a sign."""
     if isinstance(part, list):
         return [_hidden(each) for each in part]
     if not isinstance(part, dict):
         return part
-    if part.keys() == {"type", "values"} and part["type"] not in _HASHED:
+    if part.keys() == {"type", "values"} and part["type"] not in PERSONAL:
         return {**part, "values": [_HIDDEN for _ in part["values"]]}
     return {name: _HIDDEN if name in _UNHASHED else _hidden(each) for name, each in part.items()}

@@ -23,7 +23,7 @@ from connector.kafka import clients
 from connector.kafka.producer import ConfirmingProducer
 from connector.ports import Confirmation
 
-__all__ = ["Produced", "encoded", "run", "say_nothing", "set_up"]
+__all__ = ["Produced", "encoded", "run", "set_up"]
 
 _SAMPLES_AT_ONCE = 1000
 _LAST_SECONDS = 5.0
@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     encoder, produced = EventEncoder(), Produced()
     schema_id = register({"url": registry}, f"{topic}-value", encoder.schema)
     kafka = Kafka(servers, (topic,), "samples", {})
-    properties = clients.producer_properties(kafka, say_nothing, logging.getLogger("librdkafka"))
+    # Errors of the client are not reported: deliveries that fail are counted.
+    properties = clients.producer_properties(kafka, clients.unreported, logging.getLogger("librdkafka"))
     written = 0
     try:
         with ConfirmingProducer(properties, last_seconds=_LAST_SECONDS) as producer:
@@ -104,15 +105,8 @@ def encoded(encoder: EventEncoder, schema_id: int, sample: SampleRecord) -> byte
     return _UNDECODABLE if sample.fate is Fate.UNDECODABLE else framed(schema_id, encoder.encode(sample.event))
 
 
-def say_nothing(_client: str, _code: str) -> None:
-    """Ignore a client's error. Deliveries that fail are counted."""
-
-
 def _endless_samples() -> Iterator[SampleRecord]:
-    """Yield samples whose times keep up with the clock.
-
-    In a long run they would all become stale otherwise.
-    """
+    """Yield samples whose times keep up with the clock, so that they do not all become stale."""
     while True:
         now_ms = times.now_ms()
         yield from samples(_SAMPLES_AT_ONCE, now_ms, seed=now_ms)

@@ -144,13 +144,11 @@ def _agreed(console: Console, count: int) -> bool:
 
 def _write(replays: list[TopicReplay], console: Console) -> int:
     try:
-        with (
-            ProgressBar() as bar,
-            signals.held() as end_if_asked,
-        ):  # a signal ends it between batches, when the count is exact
+        # A signal ends the replay between batches, when the count is exact.
+        with ProgressBar() as bar, signals.held() as end_if_asked:
             for one in replays:
                 one.write(bar, end_if_asked)
-    finally:  # also after an interruption or a failure: what was written stays
+    finally:  # what was written stays, also after an interruption or a failure
         for one in replays:
             one.say_written(console)
     return _FAILED if any(one.left for one in replays) else _DONE

@@ -140,9 +140,9 @@ class Planner:
     ) -> None:
         """Take in a run of facts, with its entry's append time.
 
-        ``ours``: about the present destination.
+        ``ours`` says that they are about the present destination.
         """
-        self.candidates()  # in order
+        self.candidates()  # sorts them
         first, length, outcome, epoch = run
         candidates = self._by_offset.get(partition, [])
         for at in range(bisect_left(candidates, first, key=_source_offset), len(candidates)):
@@ -221,10 +221,7 @@ def _source_offset(candidate: Candidate) -> int:
 
 
 def _within(dead_lettered_ms: int | None, since_ms: int | None, until_ms: int | None) -> bool:
-    """Return whether a letter falls into the time asked for.
-
-    Without a time it is older than the ledger.
-    """
+    """Return whether a letter is of the time asked for; without a time it predates the ledger."""
     if dead_lettered_ms is None:
         return since_ms is None
     return (since_ms is None or dead_lettered_ms >= since_ms) and (until_ms is None or dead_lettered_ms < until_ms)

@@ -83,7 +83,7 @@ class TopicReplay:
     written: int = 0
     by_another_run: int = 0
     left: dict[str, list[str]] = field(default_factory=dict)
-    """Records that were left in the end, by the reason."""
+    """Records that could not be replayed, by the reason."""
     _source: TopicDescription = field(init=False)
     _planner: Planner = field(init=False)
     _looked_to: dict[TopicPartition, int] = field(default_factory=dict)
@@ -142,10 +142,7 @@ class TopicReplay:
                     self._planner.take_facts(header.partition, header.source_topic_id, run_of, append_ms, ours=ours)
 
     def _searched_from(self, firsts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return where the search for replayed records begins.
-
-        It begins after the record itself, if the record's place is known.
-        """
+        """Return where to search for earlier replays: behind the record, if its place is known."""
         found: dict[TopicPartition, int] = {}
         for candidate in self._planner.candidates():
             letter, target = candidate.letter, self._target(candidate.letter)
@@ -155,10 +152,7 @@ class TopicReplay:
         return found
 
     def _target(self, letter: Letter) -> TopicPartition:
-        """Return the partition for a letter's replay: its own.
-
-        If the topic has fewer partitions now, it is always the same other one.
-        """
+        """Return the partition for a letter's replay: its own, or a fixed one if that is gone."""
         return TopicPartition(self.topic, letter.source.partition % self._source.partitions)
 
     def _search(self, place: TopicPartition, first: int, end: int) -> None:
@@ -170,9 +164,7 @@ class TopicReplay:
     def _oldest_ms(self) -> int | None:
         """Return the time of the oldest record that the source topic accepts and keeps.
 
-        Return None without such a limit.
-
-        There is none if the topic goes by append times.
+        None if there is no such limit, as in a topic that goes by append times.
         """
         settings = self.reader.cluster.settings(self.topic)
         if settings.get("message.timestamp.type") != "CreateTime":

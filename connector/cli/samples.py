@@ -21,8 +21,8 @@ _DAY_MS = 86_400_000
 _TYPES = ("OFF_AMAZON_PURCHASES", "LEAD", "SIGN_UP", "ADD_TO_SHOPPING_CART", "PAGE_VIEW", "CHECKOUT")
 _COUNTRIES = (("US", "USD"), ("DE", "EUR"), ("GB", "GBP"), ("JP", "JPY"), ("CA", "CAD"))
 _LOOK_BACK = 400
-"""A copy repeats one of the last events, this many at most. Some are in flight by then, some
-delivered."""
+"""A copy repeats one of the last events, of which this many are kept. Some are in flight by then,
+and some are delivered."""
 
 
 class Fate(StrEnum):
@@ -59,9 +59,8 @@ class SampleRecord:
 def samples(count: int, now_ms: int, seed: int = 7, *, odd: bool = True) -> Iterator[SampleRecord]:
     """Return ``count`` samples from the six days before ``now_ms``.
 
-    Without ``odd`` all must be delivered.
-
-    Ids begin with the seed, so another seed gives other events.
+    Without ``odd``, all must be delivered. Ids begin with the seed, so another seed gives other
+    events.
     """
     random = Random(seed)  # noqa: S311 - sample data
     recent: list[SampleRecord] = []

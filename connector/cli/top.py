@@ -1,4 +1,4 @@
-"""`connector top`: what the page shows, in a terminal, over one or several replicas.
+"""`connector top`: shows in a terminal what the page shows, for one or several replicas.
 
 It asks each replica for ``/status.json``, and changes nothing. A replica that does not answer is
 named; the others are shown all the same.
@@ -32,18 +32,16 @@ _USUAL = "http://127.0.0.1:8080"
 _SECONDS = 3.0
 """Limit for each wait on one replica, and for the whole of its answer once that has begun."""
 _MOST_BYTES = 16_000_000
-"""A document of a replica with a thousand partitions has less than one."""
+"""Maximum size of a document. With a thousand partitions it has less than 1 MB."""
 _MOST_AT_ONCE = 32
 _WIDE = 140
-"""Columns of a frame that no terminal shows, such as in a file: enough for the words of each
-table."""
-
-
+"""Width of a frame that is not shown in a terminal, but in a file, say. It fits each table's
+words."""
 _URLS = f"a replica's address (default: {_USUAL}); with a path or a user and a password where something before it wants them"
 _HIGH = 40
-"""Lines of a terminal that says it has none."""
+"""Height of a terminal that reports none."""
 _PLAIN = str.maketrans("▁▂▃▄▅▆▇█·…", "12345678..")
-"""What is shown where the terminal's encoding has no bars."""
+"""Substitutes for bars that the terminal's encoding lacks."""
 
 
 class _Place(NamedTuple):
@@ -69,7 +67,7 @@ def set_up(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Show frames until Ctrl-C, or one; return 1 if no replica answers the only one."""
+    """Show frames until Ctrl-C, or only one; return 1 if no replica answers for only one."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         codecs.register_error("connector-top", _plainly)
         sys.stdout.reconfigure(errors="connector-top")
@@ -93,7 +91,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """Replace what the terminal's encoding lacks."""
+    """Replace characters that the terminal's encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
@@ -108,7 +106,7 @@ def _asked(opener: OpenerDirector, places: Sequence[_Place]) -> list[Replica]:
 
 def _answer(opener: OpenerDirector, place: _Place) -> Replica:
     name, request = place.name, Request(f"{place.url}/status.json")  # noqa: S310 - http or https, see _place
-    if place.login:  # not sent on where a redirect leads
+    if place.login:  # "unredirected": a redirect must not carry the login to another host
         request.add_unredirected_header("Authorization", f"Basic {b64encode(place.login).decode()}")
     try:
         with opener.open(request, timeout=_SECONDS) as answer:
@@ -130,7 +128,7 @@ def _answer(opener: OpenerDirector, place: _Place) -> Replica:
 
 
 def _read(answer: HTTPResponse) -> bytes:
-    """Read an answer, which has to end in time: each part alone could come before its time-out."""
+    """Read an answer within a time limit. The opener limits only the wait for each part."""
     ends, read = time.monotonic() + _SECONDS, bytearray()
     while part := answer.read1(65_536):
         read += part

@@ -1,4 +1,4 @@
-"""One frame of ``connector top``: the documents of some replicas, summed and side by side. Pure."""
+"""One frame of ``connector top``: the status of several replicas, side by side and in sum. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connector.model import natural_order
-from connector.operations.figures import ago, amount, duration, number, rate, size, two
+from connector.operations.figures import ago, amount, duration, number, rate, seconds_pair, size
 from connector.operations.status import FATES
 
 __all__ = ["Replica", "frame", "problem_of"]
@@ -55,7 +55,7 @@ def frame(replicas: Sequence[Replica]) -> RenderableType:
     parts: list[RenderableType] = [_replicas(replicas), *_messages(replicas)]
     if there:
         parts += [_history(there), _side_by_side(_fates(there), _answers(there)), *_letters(there), _partitions(replicas)]
-        parts += [_rest(there)]
+        parts += [_summary(there)]
     return Group(*parts)
 
 
@@ -91,7 +91,7 @@ def _replicas(replicas: Sequence[Replica]) -> Table:
             number(status["fates"]["dead_lettered"]["recent"]),
             number(_lag(status)),
             f"{number(amazon.get('requests_in_flight'))} of {number(amazon.get('concurrency_limit'))}",
-            two(amazon["p50_seconds"], amazon["p99_seconds"]),
+            seconds_pair(amazon["p50_seconds"], amazon["p99_seconds"]),
             ago(amazon["last_success_seconds_ago"]),
         )
     there = [each.status for each in replicas if each.status is not None]
@@ -116,13 +116,13 @@ def _replicas(replicas: Sequence[Replica]) -> Table:
 def _messages(replicas: Sequence[Replica]) -> Iterable[Text]:
     for each in replicas:
         if each.status is None:
-            yield _said(each.name, each.problem, "red")
+            yield _message(each.name, each.problem, "red")
             continue
         for message in each.status["state"]["messages"]:
-            yield _said(each.name, message, "red")
+            yield _message(each.name, message, "red")
         for held in each.status["held_up"]:
             many = "1 partition" if held["partitions"] == 1 else f"{held['partitions']} partitions"
-            yield _said(each.name, f"{many} held up: {held['message']} ({held['reason']})", "yellow")
+            yield _message(each.name, f"{many} held up: {held['message']} ({held['reason']})", "yellow")
 
 
 def _history(there: Sequence[Mapping[str, Any]]) -> Table:
@@ -143,15 +143,15 @@ def _history(there: Sequence[Mapping[str, Any]]) -> Table:
 def _fates(there: Sequence[Mapping[str, Any]]) -> Table:
     table = _counts("fate", there)
     for fate in FATES:
-        _add(table, fate.replace("_", " "), [(each["fates"].get(fate), each["recent_seconds"]) for each in there])
-    _add(table, "all records read", [(each["records"], each["recent_seconds"]) for each in there])
+        _add_sums(table, fate.replace("_", " "), [(each["fates"].get(fate), each["recent_seconds"]) for each in there])
+    _add_sums(table, "all records read", [(each["records"], each["recent_seconds"]) for each in there])
     return table
 
 
 def _answers(there: Sequence[Mapping[str, Any]]) -> Table:
     table = _counts("answer of Amazon", there)
     for status in sorted({name for each in there for name in each["amazon"]["statuses"]}):
-        _add(table, status, [(each["amazon"]["statuses"].get(status), each["recent_seconds"]) for each in there])
+        _add_sums(table, status, [(each["amazon"]["statuses"].get(status), each["recent_seconds"]) for each in there])
     return table
 
 
@@ -160,7 +160,9 @@ def _letters(there: Sequence[Mapping[str, Any]]) -> Iterable[Table]:
     if reasons:
         table = _counts("dead letters", there)
         for reason in reasons:
-            _add(table, reason, [(each["dead_letters"]["reasons"].get(reason), each["recent_seconds"]) for each in there])
+            _add_sums(
+                table, reason, [(each["dead_letters"]["reasons"].get(reason), each["recent_seconds"]) for each in there]
+            )
         yield table
     newest = sorted(
         (letter for each in there for letter in each["dead_letters"]["newest"]), key=lambda letter: letter["seconds_ago"]
@@ -190,7 +192,7 @@ def _partitions(replicas: Sequence[Replica]) -> Table:
     return table
 
 
-def _rest(there: Sequence[Mapping[str, Any]]) -> Text:
+def _summary(there: Sequence[Mapping[str, Any]]) -> Text:
     keys, held = sum(each["window"]["keys"] for each in there), sum(each["window"]["bytes"] for each in there)
     events, buffered = sum(each["buffer"]["events"] for each in there), sum(each["buffer"]["bytes"] for each in there)
     groups = sorted({f"group {each['group']} to {each['destination']['host']}" for each in there})
@@ -218,7 +220,7 @@ def _counts(name: str, there: Sequence[Mapping[str, Any]]) -> Table:
     return _table(name, f"last {duration(span)}", "per s", "since start", left=1)
 
 
-def _add(table: Table, name: str, counts: Sequence[tuple[Mapping[str, int] | None, float]]) -> None:
+def _add_sums(table: Table, name: str, counts: Sequence[tuple[Mapping[str, int] | None, float]]) -> None:
     """Add a row of sums. Each replica has its own span of recent time."""
     known = [(each, span) for each, span in counts if each is not None]
     table.add_row(
@@ -240,7 +242,7 @@ def _summed(there: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[fl
 
 
 def _joined(lines: Sequence[Sequence[float | None]], join: Any) -> list[float | None]:
-    """Join lines point by point, from the newest on: replicas did not start at the same time."""
+    """Join lines point by point, aligned at the newest: replicas did not start at the same time."""
     joined: list[float | None] = [None] * max(map(len, lines), default=0)
     for line in lines:
         for at, value in enumerate(line, start=len(joined) - len(line)):
@@ -266,7 +268,7 @@ def _sum(there: Sequence[Mapping[str, Any]], name: str) -> str:
     return number(sum(each["amazon"].get(name) or 0 for each in there))
 
 
-def _said(name: str, message: str, style: str) -> Text:
+def _message(name: str, message: str, style: str) -> Text:
     return Text.assemble((f"{_printable(name)}: ", "bold"), (_printable(message), style))
 
 
@@ -275,5 +277,5 @@ def _text(value: str, style: str = "", *, keep_lines: bool = False) -> Text:
 
 
 def _printable(value: str) -> str:
-    """Return a text without what a terminal might obey."""
+    """Return a text without control characters, which a terminal might obey."""
     return "".join(each if each.isprintable() else "·" for each in str(value))

@@ -1,4 +1,4 @@
-"""Checks between settings that are right one by one: one function a rule.
+"""Checks settings against each other, one function for each rule; each is valid by itself already.
 
 Every message begins with the variable that it is about.
 """
@@ -29,7 +29,7 @@ def problems(settings: Settings, variables: Variables) -> Iterator[str]:
     yield from _tokens(settings)
     yield from _one_mapping(settings)
     yield from _credentials(variables)
-    yield from _granted(settings)
+    yield from _day_of_consent(settings)
     yield from _contract(settings)
     yield from _topic_names(settings)
     yield from _shared_topics(settings)
@@ -39,17 +39,16 @@ def problems(settings: Settings, variables: Variables) -> Iterator[str]:
 
 
 def notes(settings: Settings, variables: Variables) -> Iterator[str]:
-    """Yield what is allowed, but worth a line in the log at start."""
+    """Yield a message for whatever is allowed, but worth a line in the log at start."""
     yield from _unencrypted(settings)
     yield from _short_drain(settings)
-    yield from _proxy_of_others(settings, variables)
-    yield from _without_end(settings)
+    yield from _unused_proxy(settings, variables)
+    yield from _unknown_end(settings)
 
 
 def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str]:
     registry_type = variables.text("SCHEMA_REGISTRY_TYPE").lower()
-    glue = registry_type == "glue"
-    registry = "SCHEMA_REGISTRY_TYPE=glue" if glue else "SCHEMA_REGISTRY_URL"
+    registry = "SCHEMA_REGISTRY_TYPE=glue" if registry_type == "glue" else "SCHEMA_REGISTRY_URL"
     sources = {registry: settings.registry, "AVRO_SCHEMA_FILE": settings.schema_file, "AVRO_SCHEMA_DIR": settings.schema_dir}
     given = [name for name, source in sources.items() if source is not None]
     if len(given) > 1:
@@ -57,8 +56,14 @@ def _source_of_schemas(settings: Settings, variables: Variables) -> Iterator[str
         yield f"{', '.join(given[:-1])} and {given[-1]} are {both} set: keep the one that has the schemas of the records"
     elif not given:
         yield "SCHEMA_REGISTRY_URL is missing: set it, SCHEMA_REGISTRY_TYPE=glue, AVRO_SCHEMA_FILE or AVRO_SCHEMA_DIR"
+    yield from _registry_variables(settings, variables, registry_type, some_source=bool(given))
+
+
+def _registry_variables(settings: Settings, variables: Variables, registry_type: str, *, some_source: bool) -> Iterator[str]:
+    """Yield the variables of the registry that do not fit its type, or have no registry."""
+    glue = registry_type == "glue"
     others = variables.family("SCHEMA_REGISTRY_…")
-    if not settings.registry and (others or (given and registry_type in ("apicurio", "azure"))):
+    if not settings.registry and (others or (some_source and registry_type in ("apicurio", "azure"))):
         yield "SCHEMA_REGISTRY_URL is missing, but other SCHEMA_REGISTRY_… variables are set: set it, or remove them"
     if glue and (others or variables.given("SCHEMA_REGISTRY_URL")):
         yield (
@@ -104,7 +109,7 @@ def _credentials(variables: Variables) -> Iterator[str]:
         yield f"AMAZON_ACCESS_TOKEN is set together with {others}: keep the fixed token or the login, and remove the other"
 
 
-def _granted(settings: Settings) -> Iterator[str]:
+def _day_of_consent(settings: Settings) -> Iterator[str]:
     if settings.amazon.refresh_token_granted is not None and not settings.amazon.refresh_token:
         yield "AMAZON_REFRESH_TOKEN_GRANTED is set without AMAZON_REFRESH_TOKEN: set that too, or remove it"
 
@@ -176,13 +181,13 @@ def _short_drain(settings: Settings) -> Iterator[str]:
         )
 
 
-def _proxy_of_others(settings: Settings, variables: Variables) -> Iterator[str]:
+def _unused_proxy(settings: Settings, variables: Variables) -> Iterator[str]:
     given = next((name for name in ("HTTPS_PROXY", "https_proxy") if variables.given(name)), None)
     if given is not None and not settings.amazon.proxy:
         yield f"{given} is not used: set AMAZON_PROXY to reach Amazon by a proxy, and SCHEMA_REGISTRY_PROXY for the registry"
 
 
-def _without_end(settings: Settings) -> Iterator[str]:
+def _unknown_end(settings: Settings) -> Iterator[str]:
     granted = settings.amazon.refresh_token_granted
     if granted is not None and refresh_token_expires(granted) is None:
         yield f"AMAZON_REFRESH_TOKEN_GRANTED is {granted}: no source says that such a token ends, so no metric shows it"

@@ -1,4 +1,4 @@
-"""What the declaration of a setting is, and the generic reader of dataclasses made of declarations.
+"""Declarations of settings, and the generic reader of dataclasses that are made of them.
 
 A dataclass declares a setting by a field whose value is `setting`, and contains another such
 dataclass by a field whose value is `section`::
@@ -39,8 +39,8 @@ class Kind(Generic[T]):
     """A type of value.
 
     ``parse`` takes the text of a variable, or its default; the text is empty if there is neither.
-    It never raises: it refuses a bad text and returns a stand-in of the right type, so that reading
-    goes on and all problems come at once.
+    It never raises: it refuses a bad text and returns a stand-in of the right type. So reading goes
+    on, and all problems come at once.
     """
 
     type: str
@@ -48,8 +48,7 @@ class Kind(Generic[T]):
     parse: Callable[[str, Refuse], T]
     secret: bool = False
     shown: Callable[[str], str] | None = None
-    """Makes of a value what is shown of it, where the value is too long to show, or a secret in
-    part."""
+    """Returns what may be shown of a value, if the value is too long or partly secret."""
 
     def then(self, function: Callable[[T], U]) -> Kind[U]:
         """Return the kind whose value is made from this kind's value."""
@@ -90,7 +89,7 @@ class Setting:
     meaning: str
     required: bool
     derive: Callable[[Variables], str] | None
-    """Makes the default of ``<…>``."""
+    """Returns the default, if other settings decide it."""
 
     @property
     def type(self) -> str:
@@ -125,7 +124,7 @@ def setting(
 def section(title: str, of: type[T]) -> T:
     """Declare a dataclass of settings as the field of another one.
 
-    An empty title is the outer one's.
+    With an empty title, its settings belong to the section of the outer dataclass.
     """
     return cast("T", field(metadata={_DECLARATION: (title, of)}))
 

@@ -1,4 +1,4 @@
-"""Settings of the destination, and of who the connector is there."""
+"""Settings of the destination: its endpoint, and the account and credentials to use there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _region(variables: Variables) -> Region:
 
 @dataclass(frozen=True, slots=True)
 class Amazon:
-    """The destination, and who the connector is there."""
+    """The endpoint, and the account and credentials to use there."""
 
     api: str = setting(
         "AMAZON_API", kinds.word("ads-v1", "events-v1"), "wire contract: ads-v1 or events-v1", default="ads-v1"
@@ -93,10 +93,7 @@ class Amazon:
 
     @property
     def refresh_token_expires(self) -> float | None:
-        """The second (since 1970) at which the refresh token is said to end.
-
-        It is None if that is not known.
-        """
+        """The second (since 1970) at which the refresh token ends; None if that is not known."""
         granted = self.refresh_token_granted
         expires = None if granted is None else refresh_token_expires(granted)
         return None if expires is None else datetime(expires.year, expires.month, expires.day, tzinfo=UTC).timestamp()

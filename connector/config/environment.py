@@ -1,4 +1,4 @@
-"""The environment's variables: which are settings, which hold secrets, and which are nobody's."""
+"""The environment's variables: which are settings, which hold secrets, and which are ignored."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ SECRET_PROPERTY = re.compile(
 _USER = re.compile(r"//.*@", re.DOTALL)
 """The user in one URL or several. It ends at the last @: a password may contain any character."""
 _QUERY = re.compile(r"(://[^?#]*)[?#].*", re.DOTALL)
-"""What follows the path of a URL, which may be a key."""
+"""What follows the path of a URL. It may be a key."""
 
 IN_FILES_TOO = frozenset({"KAFKA_SASL_USERNAME"})
-"""No secret, but it changes together with one."""
+"""Variables that are not secret, but change together with a secret."""
 
 _UNREADABLE = "-"
 """Stands for a secret whose file is unusable, so that the secret is not reported as missing too."""
 
 
 class Environment:
-    """The variables, and everything that comes to light while settings are read from them.
+    """The variables, and the problems and notes that arise while settings are read from them.
 
     Service links of Kubernetes are ignored, empty variables are left out, and ``<NAME>_FILE`` is
     replaced by the secret in that file.
@@ -107,7 +107,7 @@ class Environment:
         return replace(value, read=self._files.get(name)) if setting.secret else value
 
     def refuse_unknown(self) -> None:
-        """Record each variable that looks like a setting and is none."""
+        """Refuse each variable that looks like a setting and is none."""
         known = [one.name for one in self._settings.values() if one.name.startswith(_OWN)]
         known += [f"{name}_FILE" for name in known if self._settings[name].secret]
         ends = [name.removeprefix(_OWN) for name in known]

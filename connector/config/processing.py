@@ -1,8 +1,6 @@
-"""Settings of what becomes of an event.
+"""Settings of how events are processed: staleness, duplicates, batches, ledger and dead letters.
 
-They say what counts as stale or duplicate, and set batches, ledger and dead letters.
-
-A class that is derived from a policy of ``core`` declares where that policy's values come from.
+A class derived from a policy of ``core`` declares the settings that give the policy its values.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ __all__ = [
 ]
 
 _MAX_EVENTS = 500
-"""Events per request, in both wire contracts (``eventData`` and ``events``)."""
+"""Maximum events per request in both wire contracts (``eventData`` and ``events``)."""
 _MIN_SKEW_MS = 1_000
 _MIN_SKEW_REASON = "brokers report their time in the answer to a write, so a slow write looks like a wrong clock"
 _MIN_BUFFER = 12
@@ -106,7 +104,7 @@ class BufferSettings(BufferPolicy):
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How many requests there may be."""
+    """How many requests may be sent."""
 
     max_in_flight: int = setting(
         "MAX_IN_FLIGHT", kinds.whole(), "most requests at once; the adaptive limit stays at or below it", default="8"

@@ -36,7 +36,7 @@ def text_of(read: Callable[[], str]) -> str:
 class SecretValue:
     """A secret.
 
-    A secret from a file can change while the connector runs. A secret that is not set is false.
+    A secret from a file can change while the connector runs. ``bool`` tells whether it is set.
     """
 
     value: str = field(repr=False)
@@ -61,13 +61,13 @@ class Login:
     def __init__(self, *secrets: SecretValue) -> None:
         self._secrets = secrets
         self.current = tuple(secret.value for secret in secrets)
-        """Another object once it has changed. Read by other threads."""
+        """The secrets. A change replaces the tuple, because other threads read it."""
 
     def look(self) -> bool:
         """Read the files again, and return whether anything changed. Blocks.
 
-        Files that are replaced between two readings count at the next look, so that a new password
-        does not come with the old user.
+        The files are read twice. If they differ between the two readings, they count at the next
+        look, so that a new password does not come with the old user.
         """
         found = self._read()
         if found == self.current or found != self._read():

@@ -1,8 +1,7 @@
-"""The tree of settings, made of one class a section, and what reads it from the environment.
+"""The tree of all settings, and how it is read from the environment.
 
-The settings of a section stand in `sources`, `destination` and `processing`; those of the process,
-and those that stand alone, stand here. Each setting is declared once. `SETTINGS` lists the
-declarations in order.
+`sources`, `destination` and `processing` declare the settings of their sections. The others are
+declared here. `SETTINGS` lists the declarations in order.
 """
 
 from __future__ import annotations
@@ -149,6 +148,7 @@ class Settings:
     notes: tuple[str, ...] = ()
     """Messages for the log at start."""
     rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """What `describe` returns."""
 
     @classmethod
     def from_environment(
@@ -161,10 +161,11 @@ class Settings:
         """Parse the environment.
 
         ``kafka_problems`` and ``registry_problems`` take the properties by their names in the
-        library, and return one message per problem that begins with the variable. The first one
-        also takes the seconds of ``DRAIN_TIMEOUT``, during which the consumer does not poll, and
-        whether clients log in with tokens of ours. ``read_mapping`` takes the settings, which the
-        mapping file has to fit, and may raise a `SettingsError`.
+        library. They return one message for each problem, which begins with the variable.
+        ``kafka_problems`` also takes the seconds of ``DRAIN_TIMEOUT``, during which the consumer
+        does not poll, and whether clients log in with the tokens of ``KAFKA_TOKEN_SOURCE``.
+        ``read_mapping`` takes the settings that the mapping file has to fit, and may raise a
+        `SettingsError`.
 
         Raises:
             SettingsError: with every problem there is.

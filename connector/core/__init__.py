@@ -22,13 +22,14 @@ Start reading at ``pipeline.py``; the others are its parts:
     admission    records come in, each is judged
     freshness    stale, implausible
     outcomes     what becomes of each record
-    doubts       keys that may say nothing
+    doubts       dedupe keys that may identify nothing
     answers      what an answer of Amazon means for its events
     dispatch     what is sent next, and when; composed of:
     batching       when a batch is full
     request        events that are sent together
     retry          how long to wait before sending again
     concurrency    how many requests at once
+    pace           how many requests a second may start
     breaker        when too many dead letters, or failures in a row, mean that something else is wrong
     blame          whether an event is at fault, or something that fails all
     broker_clock whether the wall clock may be believed, and the brokers answer
@@ -37,6 +38,6 @@ Start reading at ``pipeline.py``; the others are its parts:
     statistics   what was counted
     status       what people are told
     expiry       when windows forget
-    vouching     whether we are a member of the group still
+    vouching     whether we are still a member of the group
     letters      the headers of a dead letter
 """

@@ -2,10 +2,9 @@
 
 A record is resolved, held back as a letter, or buffered to be sent.
 
-
 The order of the checks is part of the contract (docs/how-it-works.md#order-of-the-checks): already
 resolved; no value; undecodable; time implausible; stale; breaks a rule; duplicate; too large. A
-record that cannot be decoded has no time, so the checks of the time pass it by.
+record that cannot be decoded has no time, so the checks of the time do not apply to it.
 """
 
 from __future__ import annotations

@@ -237,8 +237,8 @@ class Assignment:
         The ledger then lost what stood there.
 
         Position and landmarks stay as they are then: the next commit names what was lost, and
-        whoever restores the partition finds it missing. So they do after the first such entry,
-        although later ones may stand above that end.
+        whoever restores the partition finds it missing. The same holds after the first such entry,
+        although later entries may stand above that end.
         """
         return self.ledger_cut or next_offset <= self.position.next_offset
 
@@ -328,11 +328,9 @@ class Assignment:
     # ---- the end
 
     def outlived(self, session_seconds: float, now: Moment) -> bool:
-        """Return whether the partition may be another member's.
+        """Return whether the partition may be another member's by now.
 
-        It may be once the coordinator has been silent for a session.
-
-        It is told once a session.
+        It may be once the coordinator has been silent for a session. True once for each session.
         """
         heard = max(now.vouched, self.running_since)
         if not self.running or now.monotonic - heard <= session_seconds:

@@ -82,10 +82,7 @@ class Batcher:
         return self._count >= self._policy.max_events or self._overhead + self._bytes > self.most_bytes
 
     def due(self) -> float | None:
-        """Return the monotonic second at which the oldest event has waited long enough.
-
-        Return None if there are no events.
-        """
+        """Return the monotonic second at which the oldest event has waited long enough, if any."""
         return self._queue[0].since + self._policy.linger_seconds if self._queue else None
 
     def take(self, limit: int | None = None) -> list[Run]:

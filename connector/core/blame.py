@@ -44,8 +44,5 @@ class Blame:
         return failed.failure is Failure.REFUSED and self.proven(request)
 
     def of_these_alone(self, request: Request) -> bool:
-        """Return whether these events alone are refused for the account.
-
-        They are if others got their verdict since.
-        """
+        """Return whether others got a verdict since these events were refused for the account."""
         return request.held or self.proven(request)

@@ -144,8 +144,8 @@ class OutagePolicy:
     probes: RetryPolicy = field(default_factory=lambda: RetryPolicy(cap_seconds=4.0))
     """Back-off between probes; recovery is noticed within its cap."""
     silent_seconds: float = 30.0
-    """Seconds for which a request was out, and nothing was answered, after which its failure alone
-    makes an outage. Amazon promises answers within them at p99
+    """If a request fails after so many seconds in which nothing was answered, its failure alone
+    makes an outage. Amazon promises answers within this time at p99
     (docs/amazon-contract.md#retries)."""
 
 

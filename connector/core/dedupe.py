@@ -92,7 +92,7 @@ def key_id(values: Sequence[object]) -> str:
 
 
 def packed(value: object) -> bytes:
-    """Return the part of a key that a value is."""
+    """Return a value in the form in which it is a part of a key."""
     kind, text = (b"s", value) if isinstance(value, str) else (b"r", repr(value))
     encoded = text.encode("utf-8", "surrogatepass")
     return b"%b%d:%b" % (kind, len(encoded), encoded)
@@ -198,7 +198,8 @@ class SeenKeys:
         ``written_ms`` is when the ledger appended them, which is a flush or a retry after their
         acknowledgement.
         """
-        # `add` is told here again: a call for each of millions of keys costs a third of a restore.
+        # The code of `add` stands here again: a call for each of millions of keys costs a third of
+        # a restore.
         none, shards, days = bytes(_DIGEST_BYTES), self._shards, self._days
         for (key,), time_ms in zip(iter_unpack(_PACKED, keys), times, strict=True):
             day = (max(written_ms, time_ms)) // _DAY_MS

@@ -1,6 +1,7 @@
 """When windows forget what is too old, and are freed once their assignment has ended.
 
-Both take as long as a window has keys, so both go in steps, and the event loop turns between them.
+Both take the longer, the more keys a window has. So both go in steps, and the event loop turns in
+between.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ _CHANGE_SECONDS = 1.0
 """Refusals within this time of a change say nothing new: a vendor that counts by the second refuses
 until it is over."""
 _LEAST_SHARE = 0.4
-"""What is left of the pace by one change, at least."""
+"""Minimum share of the pace that one change leaves."""
 _SLOWEST = 0.3
-"""Requests a second. What is less comes of the waits after refusals in a row."""
+"""Slowest pace, in requests a second. Waits after refusals in a row may slow it down further."""
 _STEADY_SECONDS = 4.0
 _STEADY_WAITS = 10.0
 _STEADY_MOST_SECONDS = 30.0
@@ -52,9 +52,10 @@ at most this."""
 _GENTLE = 0.1
 """Growth after that, as a share of the pace, by the square of the seconds."""
 _BEYOND = 1.3
-"""How far beyond the refused pace the limit is taken to be another, and the pace doubles."""
+"""Share of the refused pace beyond which the limit is taken to have changed, and the pace
+doubles."""
 _DOUBLES_SECONDS = 0.5
-"""How long that takes at least; and as long as an answer takes, for it may be a refusal."""
+"""Time for doubling, in addition to the time of an answer, which may be a refusal."""
 _LEAST_WAIT = 0.1
 """Seconds after a single refusal."""
 _STORM = 4

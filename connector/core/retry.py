@@ -32,9 +32,8 @@ class RetryPolicy:
     After that it is dead-lettered. What fails for all events alike is tried without bound.
     """
     max_alone: int = 64
-    """Maximum number of retries of an event that Amazon asks to retry while no other event waits.
-
-    It amounts to about an hour.
+    """Maximum number of retries, about an hour's, of an event that Amazon asks to retry while no
+    other event waits.
 
     Copies that wait for it may fill the buffer, and then no other event shows whether this one or
     Amazon is at fault.

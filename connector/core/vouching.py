@@ -37,8 +37,8 @@ class Vouching:
     def to_commit(self, assignments: Iterable[Assignment], now: Moment) -> list[Assignment]:
         """Return what to commit again to ask the coordinator; nothing while its answer counts.
 
-        Where nothing is committed, one partition's beginning is: to have no commit is to begin
-        there.
+        If no partition has a commit, the start of one is committed: without a commit it would begin
+        there, too.
         """
         if now.monotonic < self.due(now):
             return []

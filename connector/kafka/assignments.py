@@ -1,11 +1,11 @@
 """Which partitions are ours, and under which generation.
 
-A generation names one assignment of one partition. Whatever is addressed to an older one is not
-carried out, so nothing that was decided about a partition before it was lost can touch its next
-assignment.
+A generation names one assignment of one partition. A command for an older generation is not carried
+out. So what was decided about a partition before it was lost cannot touch its next assignment.
 
-The pipeline is told of three ends and one beginning: `Revoked` (the group wants it back, drain it),
-`Lost` (it is gone already), and `Assigned` (it is ours, paused, say where to start).
+The pipeline hears of one beginning, `Assigned` (the partition is ours and paused: say where to
+start), and of two ends: `Revoked` (the group wants the partition back: drain it) and `Lost` (the
+partition is gone already).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Assignments:
         self._mine: dict[TopicPartition, Origin] = {}
 
     def partitions(self) -> list[TopicPartition]:
-        """Return what is ours at this moment. Called from any thread."""
+        """Return the partitions that are ours at this moment. Called from any thread."""
         return list(self._mine)
 
     def origin(self, partition: TopicPartition) -> Origin | None:

@@ -6,13 +6,13 @@ costly could take seconds a poll, and a member that does not poll counts as dead
 (``max.poll.interval.ms``) and stops sending (after half the session). Then it is decoded after the
 next poll of the client.
 
-How long a record has waited for its schema counts from when it was seen to be in the log: polled,
-or below the end of the log that was known when an earlier record began to wait. Its schema was
-registered before that. So a log full of ids that no registry knows holds its partition up once for
-all that is in it, not once for each id.
+The time that a record has waited for its schema counts from when it was known to be in the log.
+That is when it was polled. A record may lie below the end of the log that was known when an earlier
+one began to wait; then its time counts from there. Its schema was registered before it was written.
+So a log full of ids that no registry knows holds its partition up once, and not once for each id.
 
-Order holds within a partition: what comes after a record that waits, waits too. A partition whose
-records wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
+Order holds within a partition: a record after one that waits also waits. A partition whose records
+wait is not fetched meanwhile. Once a poll's worth of bytes waits, nothing is fetched.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Backlog:
         self._poll_bytes = poll_bytes
         self._waiting: list[PartitionBatch] = []
         self._due = 0.0
-        """Monotonic second at which to go on."""
+        """Monotonic second at which to decode again."""
         self._lacks_schema = False
         self._seen: dict[TopicPartition, tuple[int, float]] = {}
         """The end of the log when a record began to wait for its schema, and the monotonic second

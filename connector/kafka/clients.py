@@ -1,4 +1,4 @@
-"""Makes Kafka's clients, or their properties: the operator's, ours, and where errors go.
+"""Makes Kafka's clients and their properties: the operator's, ours, and the callback for errors.
 
 A client that is polled gets an ``error_cb``. Without one, a fatal error comes out of ``poll`` as a
 bare ``KafkaError`` (seen with 2.16).

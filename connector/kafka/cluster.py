@@ -5,9 +5,9 @@ Every call blocks until the brokers have answered, for a bounded time. Errors be
 
 An admin client may keep asking a broker that is gone, or not in charge any more, for minutes: it
 looks for a group's coordinator once, and for controller and leaders hardly ever (librdkafka 2.16).
-So a question without an answer is asked again, each time of a new client. A new client that is made
-before the brokers have noticed the loss is sent to the same broker by them; hence several tries,
-the first ones short. An answer that passes by itself, as while a leader moves, is asked for again
+So a question without an answer is asked again, each time of a new client. Until the brokers have
+noticed the loss, they send a new client to the same broker; hence several tries, the first ones
+short. After an error that passes by itself, as while a leader moves, the question is asked again
 after a pause.
 """
 
@@ -80,11 +80,11 @@ _PASSING = _NOT_IN_CHARGE | {
 """Errors that pass by themselves: a leader or a coordinator is moving, or a topic was just created.
 Admin clients hand them on instead of asking again (librdkafka 2.16)."""
 _UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
-"""Errors that pass for a partition that was described: the broker asked does not know the topic
-yet."""
+"""Errors that pass by themselves if the partition was described before: the broker that was asked
+does not know the topic yet."""
 _NO_RECORD = -1
-"""The answer to a question for the first record from some time on, if there is none. A question
-that was not answered in time has no error either, but `OFFSET_INVALID` (librdkafka 2.16)."""
+"""The offset in the answer if there is no record from the time asked for on. A question that was
+not answered in time has no error either, but `OFFSET_INVALID` (librdkafka 2.16)."""
 _PASSING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a question is asked again whose error passes by itself."""
 _LOOK_SECONDS = 0.1
@@ -321,7 +321,7 @@ class Cluster:
         return None if found < 0 else found
 
     def first_times(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the time of each first record, in milliseconds; none of an empty partition."""
+        """Return the millisecond of each partition's first record; leave out empty partitions."""
         found = self._listed(partitions, OffsetSpec.for_timestamp(0), IsolationLevel.READ_UNCOMMITTED, may_lack=True)
         return {partition: first.timestamp for partition, first in found.items() if first.offset >= 0}
 

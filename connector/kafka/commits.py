@@ -1,9 +1,9 @@
 """The offsets to commit: queued by partition, sent one request at a time.
 
-Only one commit is ever in flight. While the client knows no coordinator it holds commits back, and
-later makes them up in any order, so that the committed offset could go back (seen with librdkafka
-2.16). What has to wait for its turn is merged: the newest offset of each partition goes out with
-the next request.
+Only one commit is ever in flight. While the client knows no coordinator, it holds commits back and
+later sends them in any order. So with several, the committed offset could go back (seen with
+librdkafka 2.16). Offsets that wait for their turn are merged: the next request has the newest
+offset of each partition.
 
 A commit is also how this member learns that it still is one. A coordinator that takes an offset
 vouches for the member as of the moment the commit was *made*; `CommitQueue.vouched` says when that
@@ -28,9 +28,9 @@ __all__ = ["CommitQueue"]
 Report = Callable[[KafkaError | None, list[KafkaTopicPartition]], None]
 
 _ANSWER_SECONDS = 600.0
-"""How long a commit may stay unanswered before the next one is sent anyway. Longer than a
-coordinator is ever away: if the client holds two commits back, the older one may be made last. It
-answers each of them (librdkafka 2.16, its source)."""
+"""How long a commit may stay unanswered before the next one is sent anyway. It is longer than a
+coordinator is ever away, because the client could send the older of two commits last. The client
+answers every commit (librdkafka 2.16, its source)."""
 _SOON_SECONDS = 5.0
 """How long a partition that is to begin anew waits for the answer to a commit."""
 _NO_MEMBER = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID, KafkaError.FENCED_MEMBER_EPOCH})

@@ -26,18 +26,18 @@ The picture
 
 A turn of the loop carries out all commands, goes on with records that waited to be decoded, tries
 refused seeks again, polls once and decodes, looks whether the group has let us in, and sends the
-commits that are queued.
-Every piece of state has one owner:
+commits that are queued. Every piece of state has one owner:
 
-=============  ===================================================================================
-`Assignments`  which partitions are ours, and under which generation
-`Positions`    where each partition is read, whether it is fetched, every seek and its reason
-`Poller`       how much is asked for at a time, and what a poll brings
-`Backlog`      records that cannot be decoded yet
-`CommitQueue`  offsets to commit, and since when the coordinator vouches for us
-`GroupAdmission`    whether the group has let us in; `PollClock` knows whether this process slept
-this file      the thread, the commands, and the callbacks of a rebalance
-=============  ===================================================================================
+================  ================================================================================
+`Assignments`     which partitions are ours, and under which generation
+`Positions`       where each partition is read, whether it is fetched, every seek and its reason
+`Poller`          how much is asked for at a time, and what a poll brings
+`Backlog`         records that cannot be decoded yet
+`CommitQueue`     offsets to commit, and since when the coordinator vouches for us
+`GroupAdmission`  whether the group has let us in
+`PollClock`       when we last polled, and whether this process slept
+this file         the thread, the commands, and the callbacks of a rebalance
+================  ================================================================================
 
 The laws
 --------
@@ -106,8 +106,8 @@ MOST_POLLS_AFTER_A_PAUSE = _POLLS_UNDER_WAY + 1
 """Upper bound on polls handled once the buffer is full, counting the poll that filled it: those
 already queued plus the one the thread is holding."""
 _LEAVE_SECONDS = 10.0
-"""Fits into a grace period of a minute, after the default ``DRAIN_TIMEOUT`` and before the
-producer's last seconds."""
+"""How long leaving the group may take. Together with the default ``DRAIN_TIMEOUT`` before it, and
+the producer's last seconds after it, it fits into a grace period of a minute."""
 _LAST_COMMIT_SECONDS = 5.0
 """Share of `_LEAVE_SECONDS` reserved for the final commits. Offsets not committed in time are
 recovered from the ledger."""
@@ -219,14 +219,14 @@ class SourceConsumer:
         self._login.update(self._client)
         self._carry_out_all()
         self._decode_again()
-        self._resume(self._positions.unsought())
+        self._resume(self._positions.refused_seeks())
         self._poll()
         self._admission.look(self._client.memberid)
         self._commits.send()
 
     def _poll(self) -> None:
         self._backlog.decode(self._poller.poll())
-        # After what was read before it.
+        # Reported after the records that were read before it.
         for partition, offset, code in self._positions.take_unreported():
             if (origin := self._assignments.origin(partition)) is not None:
                 self._post(inputs.Unreadable(origin.generation, offset, code))

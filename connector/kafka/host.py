@@ -1,7 +1,7 @@
 """The clock and the threads of the machine, as one object that a simulation can replace.
 
-Nothing else in this room imports ``time``, ``threading`` or ``queue`` for what the simulation
-plays, so that a test gives virtual time and threads that take turns instead of patching modules.
+The rest of this room takes clocks, threads and queues from here, and not from the standard library.
+So a test gives it a host with virtual time and threads that take turns, and patches no module.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Host:
     """The clock and the threads of this machine."""
 
     monotonic = staticmethod(time.monotonic)
-    """Seconds since some fixed point. Asked once a record, so there is no call of ours in
-    between."""
+    """Seconds since some fixed point. It is the function itself, because it is called for each
+    record."""
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread."""

@@ -44,12 +44,12 @@ _FIX = (
 _REPORT_EVERY = 250
 """Entries between two reports of progress."""
 _BURST_SECONDS = 5.0
-"""Maximum age of the topics' description that a restore uses."""
+"""Maximum age of a description of the topics that a restore uses."""
 _LOOK_SECONDS = 0.1
 """How often a restore that waits for another's answer checks whether it is still wanted."""
 
 Progress = Callable[[int, int], None]
-"""Takes the number of entries that were read, and the number of all."""
+"""Takes the number of entries that were read, and their total."""
 
 
 def _unreported(_read: int, _of: int) -> None:
@@ -58,7 +58,7 @@ def _unreported(_read: int, _of: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
-    """Whose facts the ledger holds, and what an operator has accepted."""
+    """Whose facts the ledger holds, how long it keeps them, and what an operator has accepted."""
 
     group: str
     destination: bytes
@@ -101,9 +101,9 @@ class KafkaLedger:
     ``append_time`` is False for brokers without a clock, as the embedded one, which reports a
     constant; the wall clock is trusted then. ``cluster_id`` is asked for once if it is not given.
 
-    Assignments come in bursts, and describing a topic takes the longer the more partitions it has.
-    So restores that wait at the same time share one description. It is never older than
-    `_BURST_SECONDS`, nor than the assignment.
+    Assignments come in bursts, and a topic with many partitions takes long to describe. So restores
+    that wait at the same time share one description. It is at most `_BURST_SECONDS` old, and was
+    asked for after the assignment.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class KafkaLedger:
 
 
 class LedgerReader:
-    """Finds out where a partition starts and what is known of it; changes nothing."""
+    """Finds out where a partition starts, and which of its records have facts. Changes nothing."""
 
     def __init__(self, policy: LedgerPolicy, cluster: Cluster, properties: dict[str, Any], read: Read = reader.read) -> None:
         self._read = read
@@ -221,46 +221,55 @@ class LedgerReader:
     ) -> Recovery:
         """Read a ledger partition to its end; blocks.
 
-        With ``newest``, only so many entries are read, to check whether it could start.
-
-        A missing ``ledger``, or partition of it, counts as an empty one.
+        With ``newest``, at most so many of the newest entries are read, to check whether the
+        partition could start. A missing ``ledger``, or partition of it, counts as an empty one.
 
         Raises:
             LedgerRefused: an operator must decide.
             Unavailable: it cannot be read for now.
         """
-        # The commit first, the end second: an intact ledger reaches at least as far as an earlier
-        # commit relies on.
-        committed = self._cluster.committed(source)
-        first, end = self._cluster.offsets(source)
         identity = self._policy.identity(cluster_id, source, topic.topic_id)
         place = TopicPartition(ledger.name if ledger is not None else "", source.partition)
-        there = ledger is not None and source.partition < ledger.partitions
-        ledger_first, ledger_end = self._cluster.offsets(place) if there else (0, 0)
-        position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
-        now_ms = self._policy.wall_ms()
-        state = PartitionState(first, end, committed, position, ledger_first, now_ms)
-
-        def finish(restoration: Restoration, skipped: int | None = None, *, unread: bool = False) -> Recovery:
-            policy = self._policy.out_of_range
-            found = restoration.finish(state, policy, truncated=truncated, skipped=skipped, unread=unread)
-            if isinstance(found, Refusal):
-                raise LedgerRefused(found.message)
-            return found
-
-        def begun() -> Restoration:
-            return Restoration(identity, self._policy.accept, self._policy.retention_ms, committed, self._policy.seen())
-
-        finish(begun(), unread=True)  # a refusal by commit and log ends needs no reading
-        restoration = begun()
-        # Only all facts together tell whether somebody else's commit skips a record.
-        whole = newest is None or (committed is not None and parse_metadata(committed.metadata) is None)
-        since = ledger_first if whole else max(ledger_first, ledger_end - (newest or 0))
-        self._take_all(restoration, place, since, ledger_end, wanted, progress)
+        state = self._state(source, place, ledger)
+        # If commit and log ends suffice for a refusal, nothing is read.
+        self._finish(self._begin(identity, state), state, truncated=truncated, unread=True)
+        restoration = self._begin(identity, state)
+        self._take_all(restoration, place, _first_to_read(state, newest), state.ledger.next_offset, wanted, progress)
         skipped = self._skipped(restoration, source, state, wanted)
         if skipped is None and ledger is not None and restoration.never_began(state):
             skipped = self._skipped_since_others_began(identity, source, state, ledger, wanted)
-        return finish(restoration, skipped)
+        return self._finish(restoration, state, truncated=truncated, skipped=skipped)
+
+    def _state(self, source: TopicPartition, place: TopicPartition, ledger: TopicDescription | None) -> PartitionState:
+        """Ask the brokers for the commit and for the ends of both logs.
+
+        The commit comes first: an intact ledger reaches at least as far as an earlier commit relies
+        on.
+        """
+        committed = self._cluster.committed(source)
+        first, end = self._cluster.offsets(source)
+        exists = ledger is not None and source.partition < ledger.partitions
+        ledger_first, ledger_end = self._cluster.offsets(place) if exists else (0, 0)
+        position = LedgerPosition(ledger.topic_id if ledger is not None else "", ledger_end)
+        return PartitionState(first, end, committed, position, ledger_first, self._policy.wall_ms())
+
+    def _begin(self, identity: LedgerIdentity, state: PartitionState) -> Restoration:
+        policy = self._policy
+        return Restoration(identity, policy.accept, policy.retention_ms, state.committed, policy.seen())
+
+    def _finish(
+        self,
+        restoration: Restoration,
+        state: PartitionState,
+        *,
+        truncated: bool,
+        skipped: int | None = None,
+        unread: bool = False,
+    ) -> Recovery:
+        found = restoration.finish(state, self._policy.out_of_range, truncated=truncated, skipped=skipped, unread=unread)
+        if isinstance(found, Refusal):
+            raise LedgerRefused(found.message)
+        return found
 
     def _take_all(
         self,
@@ -271,6 +280,7 @@ class LedgerReader:
         wanted: Callable[[], bool],
         progress: Progress,
     ) -> None:
+        """Take in the entries of a stretch of the ledger; blocks."""
         try:
             messages = self._read(self._properties, place, first, end, wanted)
             for number, (message, entry) in enumerate(entries(messages, place, first, end)):
@@ -340,14 +350,25 @@ class LedgerReader:
         return None
 
 
+def _first_to_read(state: PartitionState, newest: int | None) -> int:
+    """Return the first ledger offset to read.
+
+    Only all facts together tell whether somebody else's commit skips a record. So after such a
+    commit, ``newest`` does not count.
+    """
+    if newest is None or (state.committed is not None and parse_metadata(state.committed.metadata) is None):
+        return state.ledger_first
+    return max(state.ledger_first, state.ledger.next_offset - newest)
+
+
 def entries(
     messages: Iterable[Message], place: TopicPartition, first: int, end: int
 ) -> Iterator[tuple[Message, ledger_entry.LedgerEntry]]:
     """Decode the records of a stretch of a ledger partition.
 
-    There is one at each offset: the ledger is written without transactions, and records without
-    keys are not compacted. So a missing one was lost. That is also how a wrong batch offset shows,
-    which no checksum covers.
+    There is one at each offset, because the ledger is written without transactions, and records
+    without keys are not compacted. So a missing record was lost, or the offset of its batch, which
+    no checksum covers, has changed.
 
     Raises:
         LedgerRefused: a record is missing, damaged or not ours; the text names the offset.

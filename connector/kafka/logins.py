@@ -1,7 +1,7 @@
 """The user and password of Kafka's clients, which may change in their files while clients use them.
 
-A connection keeps the login that it was made with; the client's next one takes the new (PLAIN,
-SCRAM). Each client is told by the thread that owns it (docs/operating.md#credentials-that-change).
+A connection keeps the login that it was made with; the client's next connection uses the new one
+(PLAIN, SCRAM). The thread that owns a client tells it (docs/operating.md#credentials-that-change).
 """
 
 from __future__ import annotations

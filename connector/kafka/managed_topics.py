@@ -1,6 +1,6 @@
 """The topics that the connector owns, ledgers and dead letters: created, checked, or refused.
 
-Nothing in them may get lost by itself. A ledger keeps its entries for the dedupe window and a day;
+Nothing in them may disappear by itself. A ledger keeps its entries for the dedupe window and a day;
 a dead-letter topic keeps its letters for ever, or as long as is asked for. Both are as replicated,
 and as strict about replicas in sync, as the source: a fact must not be lost with a broker whose
 loss the source survives.
@@ -189,7 +189,7 @@ class ManagedTopics:
                 return
 
     def ledger_settings(self, source: dict[str, str]) -> dict[str, str]:
-        """Return the settings a ledger is created with."""
+        """Return the settings that a ledger is created with."""
         return {
             "cleanup.policy": "delete",
             "retention.ms": str(self._retention_ms),
@@ -211,7 +211,7 @@ class ManagedTopics:
             del wanted["retention.ms"]
         if int(settings.get("max.message.bytes", _ENTRY_BYTES)) < _ENTRY_BYTES:
             wanted["max.message.bytes"] = str(_ENTRY_BYTES)
-        return _not_so(wanted, settings, replication)
+        return _lacking(wanted, settings, replication)
 
     def fix(self, what: str, topic: str, problems: dict[str, str]) -> str:
         """Return the text that says which command fixes a topic's settings."""
@@ -224,7 +224,7 @@ class ManagedTopics:
 
 
 def letter_settings(source: dict[str, str], retention_ms: int = _FOR_EVER) -> dict[str, str]:
-    """Return the settings a dead-letter topic is created with: it deletes nothing too soon."""
+    """Return the settings that a dead-letter topic is created with: it has to keep its letters."""
     largest = int(source.get("max.message.bytes", "1048588")) + _LETTER_HEADROOM_BYTES
     return {
         "cleanup.policy": "delete",
@@ -254,7 +254,7 @@ def letter_problems(
     kept_ms = int(settings.get("retention.ms", "0"))
     if kept_ms < 0 or 0 <= retention_ms <= kept_ms:
         wanted["retention.ms"] = str(kept_ms)
-    return _not_so({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
+    return _lacking({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
 
 
 def forgets(settings: dict[str, str]) -> bool:
@@ -263,7 +263,7 @@ def forgets(settings: dict[str, str]) -> bool:
     return "compact" in settings.get("cleanup.policy", "") or any(int(limit) >= 0 for limit in limits)
 
 
-def _not_so(wanted: dict[str, str], settings: dict[str, str], replication: int) -> dict[str, str]:
+def _lacking(wanted: dict[str, str], settings: dict[str, str], replication: int) -> dict[str, str]:
     """Return the wanted settings that a topic lacks.
 
     No more replicas in sync are asked for than there are replicas.

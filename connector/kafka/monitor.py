@@ -7,7 +7,7 @@ The consumer cannot tell any of this (librdkafka 2.16):
 * What it knows of a log's end is not updated while the partition is paused.
 * A topic that was deleted and created again looks like the old one to a classic consumer, which
   reads on from its old offset.
-* It reports a right that was taken away once, and one that was given back never.
+* It reports once that a right was taken away, and never that the right was given back.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _SECONDS = 5.0
 once the recreation is noticed. An event with a dedupe id is a duplicate then; one without is sent
 again, under the id derived from its new position."""
 _STILL_SECONDS = 60.0
-"""How long a partition may yield nothing while its log goes on. A fetch takes less, and so does the
-election of a leader."""
+"""How long a partition may yield nothing although its log goes on. A fetch takes less, and so does
+the election of a leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ class ClusterMonitor:
                 return
 
     def _look(self) -> None:
-        # The group first: if a topic cannot be described, its coordinator would not be heard of
-        # either.
+        # The group comes first: if a topic could not be described, the coordinator would not be
+        # asked at all.
         lacking = [*self._lacking_of_group(), *self._lacking_of_topics()]
         ours = self._source.partitions()
         ends = self._cluster.ends(ours) if ours else {}

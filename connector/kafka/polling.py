@@ -1,4 +1,4 @@
-"""One poll: as many ``consume`` calls as it takes, and what they bring, by partition.
+"""Polls the client, by as many ``consume`` calls as it takes, and sorts what comes by partition.
 
 A poll is bounded by records, by bytes and by time. The client bounds a call by records only, so a
 poll asks in small steps and looks at the bytes between them; else a few large records would be more

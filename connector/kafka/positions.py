@@ -15,13 +15,13 @@ librdkafka 2.16, most of it on a loaded machine:
 * **A seek can be lost.** An assignment begins at "the beginning", which the client asks the broker
   for. If that answer comes after the seek, the client believes the answer. So a record below the
   position means that the client is elsewhere, and the partition must begin anew. An assignment at
-  an absolute offset would need no question, but fails where the log begins later.
+  an absolute offset would make the client ask nothing, but fails if the log begins later.
 * **Markers can be lost.** If the log loses transaction markers at its end, which the client had
   reported, records may take their place. So a record below such an end begins the partition anew,
   too.
-* **A cut log has two names.** Where it may not reset, the client reports a cut log by the code for
-  an offset outside the log. The restore tells the second case by the ends of the log. If an offset
-  inside the log is refused again before a record came, the log was cut.
+* **A cut log has two names.** Because the client may not reset offsets, it reports a cut log by the
+  code for an offset outside the log. The restore tells the second case by the ends of the log. If
+  an offset inside the log is refused again before a record came, the log was cut.
 * **A damaged batch has no way on.** The client asks for a batch that it cannot decompress again and
   again. After a batch with a wrong checksum it may take the middle of that batch for the next one,
   jump to whatever offset stands there, and report that as outside the log; or it goes on behind the
@@ -177,7 +177,7 @@ class Positions:
         """Fetch a partition from its position; return False if the client will not seek there.
 
         It refuses while an assignment settles, and for that it must be polled: so the seek is tried
-        again after the next poll (`unsought`), for some seconds.
+        again after the next poll (`refused_seeks`), for some seconds.
         """
         known, place, now = self._partitions[partition], [KafkaTopicPartition(*partition)], self._host.monotonic()
         self._unreported.pop(partition, None)
@@ -195,8 +195,8 @@ class Positions:
         known.stands_still, known.seek_until = False, None
         return True
 
-    def unsought(self) -> list[TopicPartition]:
-        """Return the partitions whose seek the client has refused."""
+    def refused_seeks(self) -> list[TopicPartition]:
+        """Return the partitions whose seek the client has refused, and which are tried again."""
         return [partition for partition, known in self._partitions.items() if known.seek_until is not None]
 
     # ---- what a poll brings
@@ -306,7 +306,7 @@ class Positions:
 
 
 def _misplaced(offsets: list[int], expected: int, log_end: int, *, gaps: bool) -> tuple[int, str | None]:
-    """Return how many records come before those that cannot be told from misplaced ones."""
+    """Return how many records are surely where they belong, and an error if that is not all."""
     gap: int | None = None
     for number, offset in enumerate(offsets):
         if offset < expected:

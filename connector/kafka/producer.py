@@ -34,9 +34,9 @@ _DELIVERY_TIMEOUT_MS = 30_000
 def time_kept(timestamp_ms: int) -> int:
     """Return the timestamp nearest to a record's that can be written.
 
-    librdkafka takes 0 for "now" (2.16), so the first millisecond of 1970 becomes the second. Before
-    1970 there is only -1, a record without a timestamp: at any other negative one, brokers store
-    the record or fail, and the whole batch with it (tried with 4.4).
+    librdkafka takes 0 for "now" (2.16), so the first millisecond of 1970 becomes the second. A time
+    before 1970 becomes -1, which means no timestamp: with any other negative one, brokers store the
+    record, or fail together with its whole batch (tried with 4.4).
     """
     return timestamp_ms if timestamp_ms > 0 else 1 if timestamp_ms == 0 else -1
 
@@ -82,7 +82,7 @@ class ConfirmingProducer:
         self._thread.join()
 
     def close(self) -> None:
-        """Begin to end. Leaving the context waits for the end."""
+        """Have the reporting thread end. Leaving the context waits for it."""
         self._closing.set()
 
     def write(

@@ -1,8 +1,9 @@
 """librdkafka's properties: what may be set, what the guarantee fixes, what each client gets.
 
-All clients share the operator's properties. Those that only a consumer or a producer has go only
-there, because librdkafka warns about the others. What would break the guarantee is refused by name
-(`problems`). What the guarantee needs is set last, so that nothing can override it.
+All clients share the operator's properties. A property that only consumers have goes to the
+consumer alone, and one that only producers have to the producer alone, because librdkafka warns
+otherwise. A property that would break the guarantee is refused by name (`problems`). What the
+guarantee needs is set last, so that nothing can override it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ _RESET = (
 )
 
 _CHECKED = frozenset({"true", "t", "1"})
-"""Values that librdkafka reads as true, in upper or lower case."""
+"""Values of ``check.crcs`` that librdkafka reads as true, in upper or lower case."""
 _UNCHECKED = "a record that was altered on a broker's disk would be taken as valid"
 
 _ENUMERATED = frozenset({"auto.offset.reset", "group.protocol", "isolation.level"})
@@ -112,7 +113,7 @@ _ALIASES = {
     "retries": "message.send.max.retries",
     "sasl.mechanism": "sasl.mechanisms",
 }
-"""Alias of a property, which librdkafka's messages may use instead of the given name."""
+"""Other names of properties. librdkafka's messages may use them instead of the given names."""
 
 _DEFAULT_MAX_POLL_MS = "300000"
 _DEFAULT_SESSION_MS = "45000"
@@ -120,22 +121,23 @@ _FIXED = {"allow.auto.create.topics": False}
 
 
 def problems(properties: Mapping[str, str], drain_timeout_seconds: float, by_token: bool = False) -> list[str]:
-    """Return a sentence for each wrong property. It begins with the variable and shows no secret.
+    """Return a message for each wrong property. It begins with the variable and shows no secret.
 
     ``by_token`` says that clients log in with the tokens of ``KAFKA_TOKEN_SOURCE``.
 
-    librdkafka judges names and values itself: a client of each kind is made that knows no broker.
+    librdkafka itself judges names and values: a consumer and a producer are made for it, which know
+    no broker.
     """
-    allowed = _plain(properties)
+    allowed = _normal(properties)
     found = []
     for name, value in list(allowed.items()):
         if why := _refusal(name, value):
             found.append(f"{_variable(name)} is refused: {why}")
             del allowed[name]
-    impossible = _beside_tokens(allowed) if by_token else _impossible(allowed)
-    if refused := [f"{_variable(name)} is refused: {why}" for name, why in impossible]:
-        found += refused
-    if refused or by_token:
+    wrong_logins = _beside_tokens(allowed) if by_token else _impossible(allowed)
+    refused = [f"{_variable(name)} is refused: {why}" for name, why in wrong_logins]
+    found += refused
+    if refused or by_token:  # librdkafka need not judge the login: it is wrong, or not one of properties
         allowed = {name: value for name, value in allowed.items() if not name.startswith("sasl.")}
         allowed.pop("security.protocol", None)
     if by_token:
@@ -148,7 +150,7 @@ def problems(properties: Mapping[str, str], drain_timeout_seconds: float, by_tok
 
 def consumer_properties(kafka: Kafka) -> dict[str, Any]:
     """Return the properties of the member of the group."""
-    given = _without(_plain(kafka.properties), _PRODUCER_ONLY | {"auto.offset.reset"})
+    given = _without(_normal(kafka.properties), _PRODUCER_ONLY | {"auto.offset.reset"})
     if given.get("group.protocol", "classic") == "classic":
         given.setdefault("partition.assignment.strategy", "cooperative-sticky")
     return (
@@ -187,18 +189,18 @@ def _login(kafka: Kafka) -> dict[str, Any]:
 
 def session_timeout_seconds(kafka: Kafka) -> float | None:
     """Return the session timeout; None if the brokers set it (``group.protocol=consumer``)."""
-    given = _plain(kafka.properties)
+    given = _normal(kafka.properties)
     if given.get("group.protocol") == "consumer":
         return None
     return float(given.get("session.timeout.ms", _DEFAULT_SESSION_MS)) / 1_000
 
 
-def _plain(properties: Mapping[str, str]) -> dict[str, str]:
-    """Return properties with each value that we compare in its normal form."""
-    return {name: _plain_value(name, value) for name, value in properties.items()}
+def _normal(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return properties; the values that we compare are brought into their normal form."""
+    return {name: _normal_value(name, value) for name, value in properties.items()}
 
 
-def _plain_value(name: str, value: str) -> str:
+def _normal_value(name: str, value: str) -> str:
     if name == "partition.assignment.strategy":
         return ",".join(dict.fromkeys(value.lower().replace(",", " ").split()))
     return value.strip().lower() if name in _ENUMERATED else value
@@ -219,7 +221,7 @@ def _refusal(name: str, value: str) -> str | None:
 
 
 def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what this build of the client cannot do and says late, unclearly, or never."""
+    """Yield logins that this build of the client cannot do, and reports badly or not at all."""
     name = next((name for name in _MECHANISM_NAMES if name in properties), "sasl.mechanism")
     mechanism = properties.get(name, _DEFAULT_MECHANISM).strip()
     method = properties.get("sasl.oauthbearer.method", "").strip().lower()
@@ -244,7 +246,7 @@ def _impossible(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _beside_tokens(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what contradicts ``KAFKA_TOKEN_SOURCE``, which says all there is to say of a login."""
+    """Yield properties that contradict ``KAFKA_TOKEN_SOURCE``, which decides how to log in."""
     for name, value in properties.items():
         if name == "security.protocol" and value.strip().lower() != "sasl_ssl":
             yield name, f"it is {value!r}, and with KAFKA_TOKEN_SOURCE it is SASL_SSL: remove it"
@@ -274,11 +276,11 @@ _NO_METHOD = (
 
 
 def _refused_by_librdkafka(properties: Mapping[str, str]) -> list[str]:
-    """Return what librdkafka refuses.
+    """Return a message for each property that librdkafka refuses.
 
     It names one property at a time, so it is asked again without that one.
     """
-    text = _words_of_librdkafka(properties)
+    text = _complaint(properties)
     if text is None:
         return []
     shown = _masked(text, properties)
@@ -292,8 +294,8 @@ def _refused_by_librdkafka(properties: Mapping[str, str]) -> list[str]:
     return [f"{_variable(culprit)} is refused by the Kafka client: {shown}{hint}", *_refused_by_librdkafka(others)]
 
 
-def _words_of_librdkafka(properties: Mapping[str, str]) -> str | None:
-    """Return librdkafka's complaint about these properties; None if it accepts them."""
+def _complaint(properties: Mapping[str, str]) -> str | None:
+    """Return librdkafka's message about these properties; None if it accepts them."""
     kafka = Kafka(bootstrap_servers="", topics=(), group_id="settings", properties=properties)
     try:
         Consumer(_quiet(consumer_properties(kafka))).close()
@@ -324,7 +326,7 @@ def _culprit(text: str, properties: Mapping[str, str]) -> str | None:
             if is_in(text, name) or is_in(text, _ALIASES.get(name, name)):
                 return name
     for name in sorted(properties, key="security.protocol".__eq__):  # last: without it most others do not matter
-        if _words_of_librdkafka({other: value for other, value in properties.items() if other != name}) != text:
+        if _complaint({other: value for other, value in properties.items() if other != name}) != text:
             return name
     return None
 
@@ -356,7 +358,7 @@ def _unreadable(name: str, value: str) -> str:
 
 
 def _quiet(properties: Mapping[str, str | bool]) -> dict[str, str | bool | int]:
-    """Return properties for a client that is only made to see whether it can be."""
+    """Return the properties of a client that is made only to try them."""
     return {"log_level": 0} | {name: value for name, value in properties.items() if name != "bootstrap.servers"}
 
 

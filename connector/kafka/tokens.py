@@ -1,12 +1,10 @@
-"""Tokens by which Kafka's clients log in (OAUTHBEARER).
-
-The module has the sources of tokens, and the one cache that all clients share.
+"""The tokens that Kafka's clients log in with (OAUTHBEARER): their sources, and the clients' cache.
 
 The client asks for a token on a thread of its own, without being polled (confluent-kafka 2.16). It
 asks again after 80 % of the life that it was told. An exception reaches ``error_cb`` without its
 text, and the client asks again 10 s later. Before a client has had a token, the same exception
 makes its constructor wait 10 s and fail. Therefore `Tokens.require` comes before every constructor,
-and the sentence that says what is wrong is kept here.
+and the message that says what is wrong is kept here.
 """
 
 from __future__ import annotations
@@ -48,8 +46,8 @@ _LONGEST_SECONDS = 3_600.0
 """How long a token is used at most before the source is asked again. One that lives for months may
 be revoked, and its file replaced, long before its end."""
 _KEPT = 0.5
-"""The share of its life after which the next client to ask gets a new token. Clients ask at 0.64,
-and one that was made in between asks later."""
+"""The share of its life after which the next client to ask gets a new token. Clients ask again at
+0.64 of its life (80 % of what they are told), and a client that was made in between asks later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ class Tokens:
             token = self._within_the_limit()
             now = self._now()
             if token.expires_at - now < 1:
-                raise TokenRefused("the token it gave has expired")  # noqa: TRY301 - one place keeps the sentence
+                raise TokenRefused("the token it gave has expired")  # noqa: TRY301 - one place keeps the message
         except TokenRefused as refused:
             self._failure = f"{self._name}: {refused}"
             self._not_before = self._host.monotonic() + _AGAIN_SECONDS

@@ -1,7 +1,7 @@
 """Reads whole topics, for the commands that look at everything, and reports progress.
 
-Records are read as the connector's own consumer reads them, with ``read_committed``: a record of an
-aborted transaction, which the connector never sees, is not seen here either.
+Records are read with ``read_committed``, as the connector's own consumer reads them. So a record of
+an aborted transaction does not appear here either.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ class TopicReader:
         Raises:
             KafkaUnavailable: the partition cannot be read to the end for now.
         """
-        told = at = first
+        reported = at = first
         for message in read(self._properties, place, first, end):
             at = (message.offset() or 0) + 1
-            if at - told >= _COUNT_EVERY:
-                self.advance(at - told)
-                told = at
+            if at - reported >= _COUNT_EVERY:
+                self.advance(at - reported)
+                reported = at
             yield message
-        self.advance(max(end - told, 0))
+        self.advance(max(end - reported, 0))
 
     def record(self, place: TopicPartition, offset: int) -> Message | None:
         """Return the record at an offset; None if it is gone.

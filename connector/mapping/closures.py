@@ -20,7 +20,7 @@ from typing import Any, Final
 from connector.mapping.calls import call
 from connector.mapping.conditions import both, comparison, either, is_false, negation
 from connector.mapping.evaluation import Evaluate, Tables
-from connector.mapping.syntax import Tree
+from connector.mapping.syntax import Tree, steps
 
 __all__ = ["closure"]
 
@@ -53,16 +53,10 @@ def _field(tree: Tree, _tables: Tables) -> Evaluate:
 
 
 def _subexpression(tree: Tree, tables: Tables) -> Evaluate:
-    parts = _flat(tree)
+    parts = steps(tree)
     if all(part["type"] == "field" for part in parts):
         return _path([part["value"] for part in parts])
     return _sequence([closure(part, tables) for part in parts])
-
-
-def _flat(tree: Tree) -> list[Tree]:
-    if tree["type"] != "subexpression":
-        return [tree]
-    return [part for child in tree["children"] for part in _flat(child)]
 
 
 def _path(names: list[str]) -> Evaluate:

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["Evaluate", "Failed", "Tables"]
 
 Evaluate = Callable[[Any, Any], Any]
-"""Evaluates an expression for a value of a record, which is given too.
+"""Takes a value within a record, and the Kafka record; returns the result of an expression.
 
 Raises:
     Failed: the expression has no result.

@@ -1,6 +1,6 @@
-"""What a mapping file says: its routes, the inputs that they give, and its tables.
+"""What a mapping file says: its mappings (`Route`), the inputs that they give, and its tables.
 
-`reading` reads one.
+`reading` reads a file.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Route:
         )
 
     def takes_all_of(self, other: Route) -> bool:
-        """Return whether no record is left for another mapping that comes later."""
+        """Return whether this mapping leaves no record for another one that comes later."""
         holds = self.when is None or (other.when is not None and self.when.text == other.when.text)
         return holds and _has_all(self.records, other.records) and _has_all(self.topics, other.topics)
 
@@ -63,7 +63,7 @@ class Route:
 
 
 def _has_all(names: frozenset[str] | None, others: frozenset[str] | None) -> bool:
-    """Return whether some names include others; None is all names."""
+    """Return whether some names include others; None means all names."""
     return names is None or (others is not None and others <= names)
 
 

@@ -6,7 +6,7 @@ JMESPath's functions do what its specification says, with five differences:
 2. The sum of an empty array is null, because zero units sold is not the same as none known.
 3. `to_string` of a decimal has no quotes.
 4. `to_string` of null is null. An id that has "null" in it would be the same for many orders.
-5. What orders numbers fails for NaN, which has no place among them.
+5. Functions that order numbers fail for NaN, which has no order.
 
 Our functions return null for null. No function reads a clock or draws a random number, so the same
 record gives the same event after a restart.

@@ -1,4 +1,4 @@
-"""The functions of JMESPath that take more than one call of Python's.
+"""The functions of JMESPath that need more than one call of Python.
 
 `functions` has the others, says where ours differ from the specification, and checks the types of
 all arguments before the call.

@@ -2,7 +2,7 @@
 
 A value of a schema's type has a certain type of Python once it is decoded and converted
 (`avro.logical`). So the schema tells of a call whose argument the function never takes, of a
-comparison that never holds, and of a result that an input never takes. What may be anything is
+comparison that never holds, and of a result that an input never takes. A value of unknown type is
 passed over.
 """
 
@@ -153,8 +153,8 @@ class Side(NamedTuple):
 def comparison_problem(operation: str, one: Side, other: Side) -> tuple[str, bool] | None:
     """Return why a comparison never holds, or always does; None if that depends on the record.
 
-    The second value says that no schema with the same path could change it but one of other types.
-    An enum may have got the symbol later.
+    The second value is True if the types decide that. It is False if the symbols of an enum do: a
+    later version of the schema may have the symbol.
     """
     if not one.types or not other.types:
         return None

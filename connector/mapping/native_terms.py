@@ -20,7 +20,7 @@ from connector.mapping.closures import closure
 from connector.mapping.evaluation import Evaluate
 from connector.mapping.file import Input, Route
 from connector.mapping.own_functions import RECORD_FUNCTIONS
-from connector.mapping.syntax import Tree
+from connector.mapping.syntax import Tree, steps
 from connector.mapping.times import TIME_UNITS
 
 __all__ = ["NativeInputs", "NativeMappings", "native_mappings"]
@@ -173,7 +173,7 @@ class _Translator:
         children = tree["children"]
         match tree["type"]:
             case "field" | "subexpression":
-                parts = _flat(tree)
+                parts = steps(tree)
                 names = [part["value"] for part in parts if part["type"] == "field"]
                 return self._path(names, shape) if len(names) == len(parts) else self._in_turn(parts, shape, is_record)
             case "index_expression" | "pipe":
@@ -292,9 +292,3 @@ class _Translator:
 
 _ALIKE: Final = {"divide", "hex", "join", "length", "lower", "multiply", "split", "sum", "to_string", "trim", "upper"}
 """Functions whose term is their name and the terms of their arguments."""
-
-
-def _flat(tree: Tree) -> list[Tree]:
-    if tree["type"] != "subexpression":
-        return [tree]
-    return [part for child in tree["children"] for part in _flat(child)]

@@ -2,8 +2,8 @@
 
 JMESPath returns null for a path that does not exist. A misspelt field would therefore be absent
 from every event, and nobody would notice. Here each expression is followed through the unions,
-arrays, maps and records of the schema, by the types that its values may have. What a function
-returns is known as far as `kinds` has it, or the function returns its argument or an item of it.
+arrays, maps and records of the schema, by the types that its values may have. The result of a
+function is known if `kinds` has it, or if the function returns its argument or an item of it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Look:
     never_work: list[str] = field(default_factory=list)
     """Calls that always fail, and comparisons that never hold or always do."""
     doubtful: list[str] = field(default_factory=list)
-    """Comparisons that never hold for this schema, but may for a younger one."""
+    """Comparisons that never hold for this schema, but may hold for a later version of it."""
     misfit: str = ""
     """Why the input never takes the result."""
 
@@ -72,13 +72,13 @@ def look(tree: Tree, writer: WriterSchema, record: Json, *, is_condition: bool =
 
     ``gives`` is the input that the expression gives, such as ``fields.value``.
     """
-    eye = _Eye(writer)
+    walk = _Walk(writer)
     if is_condition:
-        eye.follow(tree, (record,), "")
-        eye.condition(tree, (record,))
+        walk.follow(tree, (record,), "")
+        walk.condition(tree, (record,))
     else:
-        eye.result(tree, (record,), gives)
-    return eye.found
+        walk.result(tree, (record,), gives)
+    return walk.found
 
 
 def _written(constant: object) -> str:
@@ -86,7 +86,9 @@ def _written(constant: object) -> str:
     return f"'{constant}'" if isinstance(constant, str) else f"`{json.dumps(constant)}`"
 
 
-class _Eye:
+class _Walk:
+    """One walk through a schema along an expression."""
+
     def __init__(self, writer: WriterSchema) -> None:
         self._writer = writer
         self.found = Look()
@@ -319,7 +321,7 @@ class _Eye:
                 for child in tree["children"]:
                     self.condition(child, shape)
             case "field" | "subexpression" | "index_expression":
-                silent = _Eye(self._writer)
+                silent = _Walk(self._writer)
                 found, path = silent._follow(tree, shape, "")
                 if found and not silent.found.missing and any(branch["type"] != "boolean" for branch in found):
                     self.found.no_conditions.append(path)

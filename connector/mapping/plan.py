@@ -4,8 +4,8 @@ A plan is made once for each schema. It knows which mappings are for the schema'
 paths the schema does not have. A record costs only the conditions of these mappings, and the
 expressions of the mapping that is taken.
 
-What an expression without a result leads to depends on its input. The record becomes a dead letter
-if Amazon would book something else without the input, or if a denial would be dropped. These are
+If an expression has no result, its input decides what happens. The record becomes a dead letter if
+Amazon would book something else without the input, or if a denial would be dropped: this holds for
 the required inputs, the id, money, units and consent. The id never falls back to one derived from
 the record's place in Kafka, because the order would count twice. Any other input is left out and
 counted.
@@ -79,7 +79,7 @@ class Mapper:
         compiled = [_compiled(route, self._file, all_of) for route, all_of in zip(routes, lacking, strict=True)]
         names, whole_below = _fields_asked_for(routes)
         convert = conversion(writer, record, names, whole_below=whole_below)
-        told = [
+        lacking_places = [
             (route, [each.place for each in all_of if each.must], [each.place for each in all_of if not each.must])
             for route, all_of in zip(routes, lacking, strict=True)
         ]
@@ -91,7 +91,7 @@ class Mapper:
             Flaw(Reason.UNMAPPED, f"no mapping is for {within}"),
             self,
             self._file.ignores_others,
-            partial(native_mappings, told, writer, record, self._file.tables, otherwise),
+            partial(native_mappings, lacking_places, writer, record, self._file.tables, otherwise),
         )
 
 
@@ -126,7 +126,7 @@ def _lacking(route: Route, writer: WriterSchema, record: Json, within: str) -> I
 def _unworkable(route: Route, writer: WriterSchema, record: Json, within: str) -> Iterator[Lacking]:
     """Yield what the schema has, but of a type with which an expression never works.
 
-    A record could still have null there. So this is for `check` and `lint` to say, and `run` judges
+    A record could still have null there. So only `check` and `lint` report this, and `run` judges
     each record.
     """
     conditions = () if route.when is None else ((f"{route.label}.when", "when", True, route.when),)

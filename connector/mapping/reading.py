@@ -8,31 +8,27 @@ expressions, tables and constants.
 
 from __future__ import annotations
 
-import csv
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from io import StringIO
 from typing import Any, Final
 
 from connector.mapping.file import Input, MappingFile, Route
+from connector.mapping.refusal import MappingRefused, Problems, close_to
 from connector.mapping.syntax import Expression, Unparsable, functions_used, parse, problems
-from connector.model import SINGLE_INPUTS, Flaw
+from connector.mapping.tables import table_in
+from connector.model import REQUIRED_INPUTS, SINGLE_INPUTS, Flaw
 
-__all__ = ["PRESETS", "MappingRefused", "WireTarget", "read"]
+__all__ = ["PRESETS", "WireTarget", "read"]
 
 PRESETS: Final = ("debezium", "ga4", "segment")
 
-_REQUIRED: Final = ("name", "eventType", "eventActionSource", "timestamp", "countryCode")
 _MAY_FAIL: Final = frozenset({"userAgent", "arefMeasurementTokens", "amazonAdEventKey", "partner"})
-"""Inputs without which Amazon books the same.
-
-If their expression has no result, they are left out and counted.
-"""
+"""Inputs that do not change what Amazon books. If their expression has no result, they are left out
+and counted."""
 _AMOUNTS: Final = frozenset({"value", "unitsSold"})
 _CONSENT: Final = ("ipAddress", "amznAdStorage", "amznUserData", "tcf", "gpp")
 _PER_EVENT: Final = ("clientDedupeId", "timestamp")
@@ -43,21 +39,6 @@ _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _TOP: Final = ("version", "otherwise", "mapping", "tables")
 _TABLES_OF_INPUTS: Final = ("constants", "fields", "matchKeys", "consent", "customAttributes", "customData")
 _DIRECTIVES: Final = ("record", "topic", "when", "inherit", "extends", *_TABLES_OF_INPUTS)
-_CSV: Final = frozenset({"file", "key", "value"})
-_MOST_ROWS: Final = 1_000_000
-_MOST_TOLD: Final = 5
-"""Wrong rows of a table that are told one by one."""
-
-
-class MappingRefused(Exception):
-    """A mapping file has problems. Each is a place in the file, and what is wrong there."""
-
-    def __init__(self, found: list[tuple[str, str]]) -> None:
-        self.problems = found
-        width = max(len(place) for place, _ in found)
-        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        super().__init__("\n".join([count, *(f"  {place:<{width}}  {what}" for place, what in found)]))
-
 
 _SOUND: Final[Mapping[str, object]] = {
     "name": "Order",
@@ -87,8 +68,8 @@ class WireTarget:
             yield name, broken
 
 
-def read(text: str, target: WireTarget, read_table: Callable[[str], str]) -> MappingFile:
-    """Read the text of a mapping file. ``read_table`` returns the text of a file that it names.
+def read(text: str, target: WireTarget, read_text: Callable[[str], str]) -> MappingFile:
+    """Read the text of a mapping file. ``read_text`` returns the text of a file that it names.
 
     Raises:
         MappingRefused: the file has problems.
@@ -101,66 +82,50 @@ def read(text: str, target: WireTarget, read_table: Callable[[str], str]) -> Map
         raise MappingRefused(
             [("the file", "is not valid TOML: it is nested too deeply, or has a number of too many digits")]
         ) from None
-    return _Reader(document, target, read_table).file()
+    return _Reader(document, target, read_text).file()
 
 
 class _Reader:
     """Reads one document and collects its problems."""
 
-    def __init__(self, document: dict[str, Any], target: WireTarget, read_table: Callable[[str], str]) -> None:
+    def __init__(self, document: dict[str, Any], target: WireTarget, read_text: Callable[[str], str]) -> None:
         self._document = document
         self._target = target
-        self._read_table = read_table
-        self._problems: list[tuple[str, str]] = []
+        self._read_text = read_text
+        self._problems = Problems()
         self._tables: dict[str, Mapping[str, object]] = {}
 
     def file(self) -> MappingFile:
         document = self._document
-        self._unknown("", document, _TOP, "directive")
+        self._problems.add_unknown("", document, _TOP, "directive")
         if document.get("version") != 1:
-            self._problem("version", "is missing: write version = 1" if "version" not in document else "is not 1")
+            self._problems.add("version", "is missing: write version = 1" if "version" not in document else "is not 1")
         otherwise = document.get("otherwise", "dead-letter")
         if otherwise not in ("dead-letter", "ignore"):
-            self._problem("otherwise", "takes 'dead-letter' or 'ignore'")
-        mappings = document.get("mapping")
-        if not isinstance(mappings, list) or not mappings or not all(isinstance(each, dict) for each in mappings):
-            is_table = isinstance(mappings, dict)
-            what = (
-                "must be written [[mapping]], with double brackets"
-                if is_table
-                else "is missing: a file needs at least one [[mapping]]"
-            )
-            self._problem("mapping", what)
-            mappings = []
-        extended = [self._extended(f"mapping[{at}]", each) for at, each in enumerate(mappings)]
+            self._problems.add("otherwise", "takes 'dead-letter' or 'ignore'")
+        extended = [self._extended(f"mapping[{at}]", each) for at, each in enumerate(self._mappings())]
         self._read_tables(document.get("tables", {}))
         routes = tuple(self._route(f"mapping[{at}]", each) for at, each in enumerate(extended))
-        if not self._problems:
+        if not self._problems.found:
             self._look_at_order(routes)
-        if self._problems:
-            raise MappingRefused(self._problems)
+        if self._problems.found:
+            raise MappingRefused(self._problems.found)
         return MappingFile(routes, self._tables, otherwise == "ignore")
+
+    def _mappings(self) -> list[dict[str, Any]]:
+        given = self._document.get("mapping")
+        if isinstance(given, list) and given and all(isinstance(each, dict) for each in given):
+            return given
+        if isinstance(given, dict):
+            self._problems.add("mapping", "must be written [[mapping]], with double brackets")
+        else:
+            self._problems.add("mapping", "is missing: a file needs at least one [[mapping]]")
+        return []
 
     def _look_at_order(self, routes: Sequence[Route]) -> None:
         for at, route in enumerate(routes):
             if (taker := next((each for each in routes[:at] if each.takes_all_of(route)), None)) is not None:
-                self._problem(route.label, f"is never taken: {taker.label} comes first and takes every such record")
-
-    # ---- problems
-
-    def _problem(self, place: str, what: str) -> None:
-        self._problems.append((place, what))
-
-    def _unknown(self, place: str, table: Mapping[str, Any], known: Collection[str], noun: str) -> None:
-        for name in table:
-            if name not in known:
-                self._problem(_joined(place, name), f"is not a{'n' if noun[0] == 'i' else ''} {noun}{_close(name, known)}")
-
-    def _table(self, place: str, given: Any) -> dict[str, Any]:
-        if isinstance(given, dict):
-            return given
-        self._problem(place, "is not a table: write it as [" + re.sub(r"\[\d+\]", "", place) + "]")
-        return {}
+                self._problems.add(route.label, f"is never taken: {taker.label} comes first and takes every such record")
 
     # ---- presets
 
@@ -170,7 +135,7 @@ class _Reader:
         if preset is None:
             return given
         if preset not in PRESETS:
-            self._problem(f"{place}.extends", f"is not a preset{_close(str(preset), PRESETS)}")
+            self._problems.add(f"{place}.extends", f"is not a preset{close_to(str(preset), PRESETS)}")
             return given
         packaged = _preset(preset)
         self._read_tables({name: table for name, table in packaged.get("tables", {}).items() if name not in self._tables})
@@ -179,80 +144,20 @@ class _Reader:
     # ---- tables
 
     def _read_tables(self, given: Any) -> None:
-        for name, table in self._table("tables", given).items():
+        for name, table in self._problems.table("tables", given).items():
             place = f"tables.{name}"
-            content = self._table(place, table)
-            is_csv = "file" in content and not content.keys().isdisjoint(_CSV - {"file"})
-            self._tables[name] = self._csv(place, content) if is_csv else self._inline(place, content)
-
-    def _inline(self, place: str, table: dict[str, Any]) -> dict[str, object]:
-        for key, value in table.items():
-            if not isinstance(value, str | int | float | bool):
-                self._problem(f"{place}.{key}", "is neither a text, a number, true nor false")
-        return table
-
-    def _csv(self, place: str, given: dict[str, Any]) -> dict[str, object]:
-        file, key, value = (given.get(name) for name in ("file", "key", "value"))
-        if given.keys() != _CSV or not (isinstance(file, str) and isinstance(key, str) and isinstance(value, str)):
-            self._problem(place, 'takes { file = "…", key = "…", value = "…" }: a CSV file, and the names of two columns')
-            return {}
-        try:
-            text = self._read_table(file)
-        except OSError as error:
-            self._problem(place, f"names a file that cannot be read ({type(error).__name__}): {file}")
-            return {}
-        except ValueError:
-            self._problem(place, f"names a file that is not UTF-8 text: {file}")
-            return {}
-        try:
-            return self._rows(place, file, key, value, text)
-        except csv.Error as error:
-            self._problem(place, f"names a file that is not CSV ({error}): {file}")
-            return {}
-
-    def _rows(self, place: str, file: str, key: str, value: str, text: str) -> dict[str, object]:
-        rows = csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-        columns = rows.fieldnames or ()
-        if absent := [name for name in dict.fromkeys((key, value)) if name not in columns]:
-            has = f"it has {', '.join(columns)}" if columns else "it is empty"
-            self._problem(place, f"names {' and '.join(absent)}, which {file} has no column for: {has}")
-            return {}
-        if twice := [name for name in dict.fromkeys((key, value)) if list(columns).count(name) > 1]:
-            self._problem(place, f"names {' and '.join(twice)}, for which {file} has several columns")
-            return {}
-        table: dict[str, object] = {}
-        wrong: list[str] = []
-        for row in rows:
-            if row[key] is None or row[value] is None:
-                wrong.append(f"has a row without {key} and {value}: line {rows.line_num} of {file}")
-            elif any(row.get(None) or ()):
-                cells = f"line {rows.line_num} of {file}"
-                wrong.append(f"has a row with more cells than columns (put a value with a comma in quotes): {cells}")
-            elif not any(cell and cell.strip() for name, cell in row.items() if name is not None):
-                continue
-            elif (own := row[key].strip()) in table:
-                wrong.append(f"has a key twice: line {rows.line_num} of {file}")
-            elif len(table) == _MOST_ROWS:
-                wrong.append(f"has more than {_MOST_ROWS} rows: {file}")
-                break
-            else:
-                table[own] = row[value].strip()
-        for what in wrong[:_MOST_TOLD]:
-            self._problem(place, what)
-        if len(wrong) > _MOST_TOLD:
-            self._problem(place, f"has {len(wrong) - _MOST_TOLD} more such rows: {file}")
-        return {own: found for own, found in table.items() if found}
+            self._tables[name] = table_in(place, self._problems.table(place, table), self._read_text, self._problems)
 
     # ---- mappings
 
     def _route(self, place: str, given: dict[str, Any]) -> Route:
-        self._unknown(place, given, _DIRECTIVES, "directive")
-        parts = {name: self._table(f"{place}.{name}", given.get(name, {})) for name in _TABLES_OF_INPUTS}
+        self._problems.add_unknown(place, given, _DIRECTIVES, "directive")
+        parts = {name: self._problems.table(f"{place}.{name}", given.get(name, {})) for name in _TABLES_OF_INPUTS}
         # False removes an input of a preset.
         parts = {name: {key: each for key, each in part.items() if each is not False} for name, part in parts.items()}
         inherit = given.get("inherit", False)
         if not isinstance(inherit, bool):
-            self._problem(f"{place}.inherit", "takes true or false")
+            self._problems.add(f"{place}.inherit", "takes true or false")
         route = Route(
             label=place,
             records=self._names(f"{place}.record", given.get("record")),
@@ -268,9 +173,8 @@ class _Reader:
             custom_attributes=self._inputs(place, "customAttributes", parts["customAttributes"], None, "attribute"),
             custom_data=self._custom_data(place, parts["customData"]),
         )
-        if (
-            given.get("extends") is None or given["extends"] in PRESETS
-        ):  # else what is missing may be in the preset that is meant
+        extends = given.get("extends")
+        if extends is None or extends in PRESETS:  # else what is missing may be in the preset that is meant
             self._look_at_whole(place, route, parts)
         return route
 
@@ -279,7 +183,7 @@ class _Reader:
         if given is not None and not (
             isinstance(names, list) and names and all(isinstance(each, str) and each.strip() for each in names)
         ):
-            self._problem(place, "must be a name or a list of names")
+            self._problems.add(place, "must be a name or a list of names")
             return None
         return None if given is None else frozenset(names)
 
@@ -287,25 +191,25 @@ class _Reader:
         self, place: str, given: Any, *, consent: bool = False, amount: bool = False, condition: bool = False
     ) -> Expression | None:
         if not isinstance(given, str):
-            self._problem(
+            self._problems.add(
                 place, "is not an expression: put an expression in quotes, and a fixed value in [mapping.constants]"
             )
             return None
         try:
             expression = parse(given)
         except Unparsable as error:
-            self._problem(place, str(error))
+            self._problems.add(place, str(error))
             return None
-        told = problems(expression.tree, self._tables, consent=consent, amount=amount, condition=condition)
-        found = list(dict.fromkeys(told))
+        reported = problems(expression.tree, self._tables, consent=consent, amount=amount, condition=condition)
+        found = list(dict.fromkeys(reported))
         for problem in found:
-            self._problem(place, problem)
+            self._problems.add(place, problem)
         return None if found else expression
 
     def _condition(self, place: str, given: Any) -> Expression | None:
         expression = self._expression(place, given, condition=True)
         if expression is not None and expression.tree["type"] == "literal":
-            self._problem(place, "is the same for every record: leave it out, or compare a field with it")
+            self._problems.add(place, "is the same for every record: leave it out, or compare a field with it")
         return expression
 
     def _inputs(
@@ -314,11 +218,11 @@ class _Reader:
         if known is None:
             for name in given:
                 if not _CUSTOM_NAME(name):
-                    self._problem(
+                    self._problems.add(
                         f"{place}.{part}.{name}", f"is not a valid name of an {noun}: use letters, digits and _ only"
                     )
         else:
-            self._unknown(f"{place}.{part}", given, known, noun)
+            self._problems.add_unknown(f"{place}.{part}", given, known, noun)
         inputs = []
         for name, text in given.items():
             amount = part == "fields" and name in _AMOUNTS
@@ -333,13 +237,13 @@ class _Reader:
         for name, each in given.items():
             where = f"{place}.customData.{name}"
             if not isinstance(each, dict) or not each.keys() <= {"value", "type"} or "value" not in each:
-                self._problem(where, 'takes { value = "…", type = "STRING" }')
+                self._problems.add(where, 'takes { value = "…", type = "STRING" }')
                 continue
             data_type = each.get("type", "STRING")
             if data_type not in ("STRING", "INTEGER", "TIMESTAMP"):
-                self._problem(f"{where}.type", "must be STRING, INTEGER or TIMESTAMP")
+                self._problems.add(f"{where}.type", "must be STRING, INTEGER or TIMESTAMP")
             if not _CUSTOM_NAME(name):
-                self._problem(where, "is not a valid name of an attribute: use letters, digits and _ only")
+                self._problems.add(where, "is not a valid name of an attribute: use letters, digits and _ only")
             if (expression := self._expression(f"{where}.value", each["value"])) is not None:
                 inputs.append(Input(f"customData.{name}", name, expression, must=False, data_type=str(data_type)))
         return tuple(inputs)
@@ -347,44 +251,34 @@ class _Reader:
     def _constants(self, place: str, given: dict[str, Any]) -> dict[str, object]:
         for name in _PER_EVENT:
             if name in given:
-                self._problem(f"{place}.{name}", "would be the same for every event: it takes an expression, in fields")
-        self._unknown(place, {name: 0 for name in given if name not in _PER_EVENT}, _CONSTANTS, "input")
+                self._problems.add(f"{place}.{name}", "would be the same for every event: it takes an expression, in fields")
+        self._problems.add_unknown(place, {name: 0 for name in given if name not in _PER_EVENT}, _CONSTANTS, "input")
         constants: dict[str, object] = {name: given[name] for name in _CONSTANTS if name in given}
         for name, rule in self._target.broken(constants):
             if name in constants:
-                self._problem(f"{place}.{name}", rule)
+                self._problems.add(f"{place}.{name}", rule)
         return constants
 
     def _look_at_whole(self, place: str, route: Route, parts: Mapping[str, Mapping[str, Any]]) -> None:
         for name in parts["fields"]:
             if name in parts["constants"] and name in _CONSTANTS:
-                self._problem(f"{place}.fields.{name}", "is in constants, too: give it once")
+                self._problems.add(f"{place}.fields.{name}", "is in constants, too: give it once")
         if not route.inherit:
-            for name in _REQUIRED:
+            for name in REQUIRED_INPUTS:
                 if name not in parts["fields"] and name not in parts["constants"]:
-                    self._problem(place, f"gives no {name}, which every event needs: name it in fields or constants")
+                    self._problems.add(place, f"gives no {name}, which every event needs: name it in fields or constants")
             if not parts["matchKeys"]:
-                self._problem(place, "gives no match key, of which every event needs one: name one in matchKeys")
+                self._problems.add(place, "gives no match key, of which every event needs one: name one in matchKeys")
         for each in route.fields:
             if each.name == "clientDedupeId" and "record_time" in functions_used(each.expression.tree):
-                self._problem(
+                self._problems.add(
                     f"{place}.{each.place}",
                     "uses record_time(), which differs from copy to copy of a record: one order would count as two",
                 )
 
 
-def _joined(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
-
-
-def _close(name: str, known: Collection[str]) -> str:
-    by_fold = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), by_fold, n=1)
-    return f"; did you mean {by_fold[close[0]]}?" if close else f": {', '.join(known)}"
-
-
 def _on_top(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping, completed by a preset where the mapping itself says nothing."""
+    """Return a mapping, completed by a preset. What the mapping itself says takes precedence."""
     merged = dict(preset) | dict(given)
     for part in _TABLES_OF_INPUTS:
         own = given.get(part, {})

@@ -21,7 +21,7 @@ from connector.mapping.kinds import GIVES, NUMBER, TEXT
 from connector.mapping.times import format_problem
 from connector.mapping.values import Wrong
 
-__all__ = ["Expression", "Tree", "Unparsable", "functions_used", "parse", "problems", "tables_used", "walk"]
+__all__ = ["Expression", "Tree", "Unparsable", "functions_used", "parse", "problems", "steps", "tables_used", "walk"]
 
 Tree = Any
 """A node of a parsed expression: a dict with ``type``, ``children`` and, for some, ``value``."""
@@ -89,6 +89,13 @@ def walk(tree: Tree) -> Iterator[Tree]:
 def functions_used(tree: Tree) -> set[str]:
     """Return the names of the functions that an expression calls."""
     return {node["value"] for node in walk(tree) if node["type"] == "function_expression"}
+
+
+def steps(tree: Tree) -> list[Tree]:
+    """Return the steps of a path such as ``a.b.c``; of any other expression, the expression."""
+    if tree["type"] != "subexpression":
+        return [tree]
+    return [step for child in tree["children"] for step in steps(child)]
 
 
 def tables_used(tree: Tree) -> set[str]:

@@ -21,7 +21,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SAYS_UTC: Final = re.compile(r"%z|Z\Z|UTC|GMT").search
 _TRIED: Final = datetime(2026, 11, 25, 17, 48, 39, tzinfo=UTC)
-"""A time of which no part is another: what a format loses or mistakes, it does not give back."""
+"""A time whose parts all differ: a format that loses or confuses a part does not give it back."""
 
 
 def format_problem(unit: str) -> str:

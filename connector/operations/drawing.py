@@ -1,6 +1,6 @@
 """Draws lines over time as inline SVG. Pure, and without text: a picture stretches to any width.
 
-A colour is a class, ``c0`` to ``c7``, that the page's style gives a value for light and for dark.
+A colour is a class, ``c0`` to ``c5``, whose value for light and for dark the page's style defines.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-__all__ = ["Line", "lines", "most", "stack"]
+__all__ = ["Line", "lines", "scale_top", "stack"]
 
 _WIDTH, _HEIGHT = 1200, 200
 
@@ -22,10 +22,10 @@ class Line(NamedTuple):
     name: str
     colour: int
     values: Values
-    """Oldest first; None where nothing is known."""
+    """Oldest first; None for an unknown value."""
 
 
-def most(drawn: Sequence[Line], *, stacked: bool = False) -> float:
+def scale_top(drawn: Sequence[Line], *, stacked: bool = False) -> float:
     """Return the top of a picture's scale; 0 if there is nothing to draw."""
     if stacked:
         return max((sum(value or 0 for value in values) for values in _across(drawn)), default=0)
@@ -34,7 +34,7 @@ def most(drawn: Sequence[Line], *, stacked: bool = False) -> float:
 
 def lines(drawn: Sequence[Line], label: str, points: int) -> str:
     """Draw each line by itself. The newest of ``points`` values is at the right edge."""
-    top = most(drawn) or 1
+    top = scale_top(drawn) or 1
     paths = [
         f'<path class="line c{line.colour}" d="{_path(run, top)}"/>' for line in drawn for run in _runs(line.values, points)
     ]
@@ -42,8 +42,8 @@ def lines(drawn: Sequence[Line], label: str, points: int) -> str:
 
 
 def stack(drawn: Sequence[Line], label: str, points: int) -> str:
-    """Draw areas one on the other, the first at the bottom; what is not known counts as 0."""
-    top = most(drawn, stacked=True) or 1
+    """Draw areas on top of each other, the first at the bottom. An unknown value counts as 0."""
+    top = scale_top(drawn, stacked=True) or 1
     heights = [list(accumulate(value or 0 for value in values)) for values in _across(drawn)]
     paths = []
     for number in reversed(range(len(drawn))):
@@ -63,7 +63,7 @@ def _x(at: int, count: int, points: int) -> float:
 
 
 def _runs(values: Values, points: int) -> list[list[tuple[float, float]]]:
-    """Split a line where nothing is known. A single point becomes a short dash."""
+    """Split a line at unknown values. A single point becomes a short dash."""
     runs: list[list[tuple[float, float]]] = [[]]
     for at, value in enumerate(values):
         if value is None:

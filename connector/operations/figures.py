@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ago", "amount", "duration", "number", "rate", "seconds", "size", "two"]
+__all__ = ["ago", "amount", "duration", "number", "rate", "seconds", "seconds_pair", "size"]
 
 
 def number(value: int | None) -> str:
@@ -11,7 +11,7 @@ def number(value: int | None) -> str:
 
 
 def amount(value: float) -> str:
-    """Return a number with as many digits as say something."""
+    """Return a number with no more digits than are useful."""
     return f"{value:,.0f}" if value >= 100 or not value else f"{value:,.1f}" if value >= 0.1 else f"{value:.2g}"
 
 
@@ -43,8 +43,8 @@ def duration(value: float) -> str:
     return f"{value:.0f} s"
 
 
-def two(first: float | None, second: float | None) -> str:
-    """Return two short times beside each other; a dash if one is not known."""
+def seconds_pair(first: float | None, second: float | None) -> str:
+    """Return two short times side by side; a dash if one is not known."""
     return "-" if first is None or second is None else f"{seconds(first)} / {seconds(second)}"
 
 

@@ -25,8 +25,8 @@ _REFUSED_SECONDS = 15.0
 """How long a reported refusal counts. The client connects again, and is refused again, every 10
 s."""
 _LEAST_SILENCE_SECONDS = 30.0
-"""Minimum silence before brokers count as unreachable: one look at topics and group can take this
-long while a broker is being replaced."""
+"""Minimum silence before brokers count as unreachable. While a broker is being replaced, the
+monitor's questions about topics and group can take this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _Member(Protocol):
 
     @property
     def vouched(self) -> float:
-        """When the last commit was made that the coordinator took."""
+        """When the member made the latest commit that the coordinator took."""
 
     @property
     def refused(self) -> tuple[float, str] | None:
@@ -71,7 +71,7 @@ class _Watch(Protocol):
 
 
 class _Blockers(Protocol):
-    """What else needs an operator."""
+    """What needs an operator besides the pipeline."""
 
     @property
     def lacks(self) -> Sequence[str]:
@@ -90,8 +90,8 @@ class Vitals:
     """Judges the health of a running connector.
 
     ``paused`` counts the partitions that are held up, by reason. ``needs_operator`` returns the
-    pipeline's messages for an operator. ``restores`` returns how many entries of how many are read,
-    for each ledger partition that is being read.
+    pipeline's messages for an operator. ``restores`` returns, for each ledger partition that is
+    being read, how many of its entries are read.
     """
 
     def __init__(
@@ -125,18 +125,18 @@ class Vitals:
         now, member, blockers = self._clock(), self._member, self._blockers
         silent = now - member.last_poll
         not_live = f"the consumer's thread has not polled for {silent:.0f} s" if silent > self._still_seconds else None
-        waiting = [] if member.joined else [f"has not joined group {self._group} yet"]
+        missing = [] if member.joined else [f"has not joined group {self._group} yet"]
         restoring = self._paused()["restoring"]
-        waiting += [f"{restoring} partitions are not restored yet{self._progress()}"] if restoring else []
+        missing += [f"{restoring} partitions are not restored yet{self._progress()}"] if restoring else []
         refused = member.refused
         if refused is not None and now - refused[0] < _REFUSED_SECONDS:
-            waiting.append(
+            missing.append(
                 f"the brokers refuse this client: {refused[1]}. Grant it the rights that docs/kafka/index.md lists"
             )
         if unheard := self._unheard(now):
-            waiting.append(unheard)
+            missing.append(unheard)
         return Health(
-            not_live, (*waiting, *blockers.no_login, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator())
+            not_live, (*missing, *blockers.no_login, *blockers.lacks, *blockers.denied_schemas, *self._needs_operator())
         )
 
     def _progress(self) -> str:
@@ -146,9 +146,9 @@ class Vitals:
     def _unheard(self, now: float) -> str | None:
         """Return a message if the group's coordinator is silent; None while it answers.
 
-        Other brokers' answers prove nothing. A member with running partitions asks the coordinator
-        by their commits. A member without them relies on the monitor, which has to find the
-        coordinator, and that takes longer while brokers are replaced.
+        Other brokers' answers prove nothing. The commits of running partitions show whether the
+        coordinator answers. A member without running partitions relies on the monitor, which has to
+        find the coordinator first, and that takes longer while brokers are replaced.
         """
         paused = self._paused()
         asks = len(self._member.partitions()) > paused["restoring"] + paused["refused"]

@@ -2,18 +2,18 @@
 
 The module is pure. The page has no scripts and needs no other files.
 
-What an operator asks comes first: is it right, and if not, why. Then what has happened lately, the
-last hour as pictures, and below them what one looks up.
+The page first answers what an operator asks: is all well, and if not, why not. Then it shows what
+happened lately, and the last hour as charts. What is seldom needed comes last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from connector.operations.drawing import Line, lines, most, stack
-from connector.operations.figures import ago, amount, duration, number, rate, seconds, size, two
+from connector.operations.drawing import Line, lines, scale_top, stack
+from connector.operations.figures import ago, amount, duration, number, rate, seconds, seconds_pair, size
 from connector.operations.status import FATES
 from connector.operations.style import STYLE
 
@@ -21,7 +21,7 @@ __all__ = ["REFRESH_SECONDS", "page"]
 
 REFRESH_SECONDS = 5
 _POINTS = 120
-"""Points of the last hour."""
+"""Points of a picture: one for each 30 seconds of the last hour."""
 _LONG = 64
 """Characters after which the value of a setting may break anywhere."""
 
@@ -47,7 +47,7 @@ def page(document: Mapping[str, Any]) -> str:
         f" · version {escape(build['version'])} · up {duration(document['uptime_seconds'])}</p></header><main>"
         f"{_state(document, word)}{_tiles(document)}{_pictures(document['history'])}"
         f"<div class=columns>{_events(document)}{_amazon(document)}</div>"
-        f"{_refusals(document)}{_partitions(document)}"
+        f"{_dead_letters(document)}{_partitions(document)}"
         f"<div class=columns>{_memory(document)}{_schemas(document)}</div>{_settings(document)}"
         "</main><footer class=quiet>"
         f"revision {escape(build['revision'])} · Python {escape(build['python'])} · "
@@ -89,7 +89,7 @@ def _tiles(document: Mapping[str, Any]) -> str:
     tiles = [
         ("delivered", rate(fates["delivered"]["recent"], span), "events per second"),
         ("lag", number(sum(lags)) if lags else "-", "records not committed"),
-        ("answers", two(amazon["p50_seconds"], amazon["p99_seconds"]), "p50 / p99"),
+        ("answers", seconds_pair(amazon["p50_seconds"], amazon["p99_seconds"]), "p50 / p99"),
         ("dead letters", number(fates["dead_lettered"]["recent"]), f"in the last {duration(span)}"),
         ("last success", ago(amazon["last_success_seconds_ago"]), "of a request to Amazon"),
     ]
@@ -112,15 +112,15 @@ def _pictures(history: Mapping[str, Any]) -> str:
     lag = [line("records", 5, "lag")]
     return (
         "<section><h2>The last hour</h2><div class=pictures>"
-        + _picture("Events by fate", fates, f"{amount(most(fates, stacked=True))} a second", stack)
-        + _picture("Requests by answer", answers, f"{amount(most(answers, stacked=True))} a second", stack)
-        + _picture("Lag", lag, f"{number(int(most(lag)))} records", lines)
-        + _picture("Latency of Amazon", times, seconds(most(times)) if most(times) else "0 s", lines)
+        + _picture("Events by fate", fates, f"{amount(scale_top(fates, stacked=True))} a second", stack)
+        + _picture("Requests by answer", answers, f"{amount(scale_top(answers, stacked=True))} a second", stack)
+        + _picture("Lag", lag, f"{number(int(scale_top(lag)))} records", lines)
+        + _picture("Latency of Amazon", times, seconds(scale_top(times)) if scale_top(times) else "0 s", lines)
         + "</div></section>"
     )
 
 
-def _picture(title: str, drawn: Sequence[Line], top: str, draw: Any) -> str:
+def _picture(title: str, drawn: Sequence[Line], top: str, draw: Callable[[Sequence[Line], str, int], str]) -> str:
     legend = "".join(f"<li><i class=c{each.colour}></i>{each.name}</li>" for each in drawn)
     return (
         f"<figure><figcaption><b>{title}</b> <span class=quiet>up to {top}</span></figcaption>"
@@ -136,23 +136,20 @@ def _events(document: Mapping[str, Any]) -> str:
         for fate, meaning in FATES.items()
     ]
     rows.append(["<b>all records read</b>", *_both(document["records"], span)])
-    head = ["fate", f"last {duration(span)}", "per s", "since start"]
     more = {**document["adjustments"], **{f"filtered by {name}": count for name, count in document["filtered"].items()}}
     extra = _pairs({name: number(count) for name, count in more.items()})
-    return _section("Events", _table(head, rows, "fates") + (f"<h3>Adjusted or filtered</h3>{extra}" if more else ""))
+    return _section(
+        "Events", _counts("fate", rows, span, "fates") + (f"<h3>Adjusted or filtered</h3>{extra}" if more else "")
+    )
 
 
 def _amazon(document: Mapping[str, Any]) -> str:
     amazon, span = document["amazon"], document["recent_seconds"]
     pace_limit = amazon.get("requests_per_second_limit")
     rows = [[f"<b>{escape(status)}</b>", *_both(counts, span)] for status, counts in amazon["statuses"].items()]
-    table = (
-        _table(["answer", f"last {duration(span)}", "per s", "since start"], rows, "answers")
-        if rows
-        else _none("no request yet")
-    )
+    table = _counts("answer", rows, span, "answers") if rows else _none("no request yet")
     pace = {
-        "latency p50 / p99, since start": two(amazon["p50_seconds_since_start"], amazon["p99_seconds_since_start"]),
+        "latency p50 / p99, since start": seconds_pair(amazon["p50_seconds_since_start"], amazon["p99_seconds_since_start"]),
         "requests in flight": number(amazon.get("requests_in_flight")),
         "concurrency limit": number(amazon.get("concurrency_limit")),
         "most requests a second": "no limit" if pace_limit is None else amount(pace_limit),
@@ -163,7 +160,7 @@ def _amazon(document: Mapping[str, Any]) -> str:
     return _section("Amazon", table + _pairs(pace))
 
 
-def _refusals(document: Mapping[str, Any]) -> str:
+def _dead_letters(document: Mapping[str, Any]) -> str:
     letters, span = document["dead_letters"], document["recent_seconds"]
     if not letters["reasons"] and not letters["newest"]:
         return _section("Dead letters", _none("none since the start"))
@@ -175,7 +172,7 @@ def _refusals(document: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     return _section(
         "Dead letters",
-        _table(["reason", f"last {duration(span)}", "per s", "since start"], rows, "reasons")
+        _counts("reason", rows, span, "reasons")
         + "<h3>The newest</h3>"
         + _table(["when", "record", "reason", "detail"], newest, "newest", numbers=False),
     )
@@ -250,6 +247,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], name: str, *, num
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     kind = " class=numbers" if numbers else ""
     return f"<div class=wide><table id={name}{kind}><thead><tr>{shown}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _counts(what: str, rows: Iterable[Sequence[str]], span: float, name: str) -> str:
+    """Return a table of counts; each row is a name and `_both` of its counts."""
+    return _table([what, f"last {duration(span)}", "per s", "since start"], rows, name)
 
 
 def _pairs(values: Mapping[str, str]) -> str:

@@ -33,7 +33,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _CONNECTION_SECONDS = 10.0
-"""Time for a request and its answer, which is immediate. As long as a scrape waits by default."""
+"""Time for a request and its answer, which is immediate. By default a scrape waits as long."""
 _MOST_CONNECTIONS = 64
 """Limit of connections. Probes, scrapers and people need a few, for milliseconds each, and a
 process may have 1,024 descriptors in all."""
@@ -52,15 +52,15 @@ class _Server(web.Server):
             return response
 
         super().__init__(answered, access_log=None)
-        self._ends: dict[RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
+        self._open: dict[RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Accept a connection; at the limit, close the oldest one."""
         super().connection_made(handler, transport)
-        if len(self._ends) >= _MOST_CONNECTIONS:
-            self.end(next(iter(self._ends)))
+        if len(self._open) >= _MOST_CONNECTIONS:
+            self.end(next(iter(self._open)))
         timer = asyncio.get_running_loop().call_later(_CONNECTION_SECONDS, transport.abort)
-        self._ends[handler] = (transport, timer)
+        self._open[handler] = (transport, timer)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection that was closed."""
@@ -69,14 +69,14 @@ class _Server(web.Server):
 
     def end(self, handler: RequestHandler) -> None:
         """Close a connection, unless it is closed already."""
-        if (found := self._ends.pop(handler, None)) is not None:
+        if (found := self._open.pop(handler, None)) is not None:
             transport, timer = found
             timer.cancel()
             transport.abort()
 
     def end_all(self) -> None:
         """Close every connection."""
-        for handler in list(self._ends):
+        for handler in list(self._open):
             self.end(handler)
 
 
@@ -108,7 +108,7 @@ class Operations:
         await self._runner.setup()
         # asyncio accepts as many connections at once as its backlog. Without a free descriptor each
         # of these accepts fails and schedules another round a second later (CPython 3.11):
-        # thousands of log lines. A backlog of 1 stays at one.
+        # thousands of log lines. With a backlog of 1 it is one line.
         await web.SockSite(self._runner, listening, backlog=1).start()
         listening.listen(_BACKLOG)
 

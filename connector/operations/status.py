@@ -39,7 +39,7 @@ FATES: Mapping[str, str] = {
 
 
 class Status:
-    """Makes the document of one connector.
+    """Makes the status document of one connector.
 
     ``identity`` is what does not change: build, group, destination and settings. ``overview``
     returns what telemetry has gathered.

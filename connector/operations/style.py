@@ -1,6 +1,6 @@
 """The style of the page: light and dark, from 360 pixels up.
 
-A state is said in words as well; its colour only helps to find it. ``c0`` to ``c5`` are the colours
+A state is named in words, too; its colour only helps to find it. ``c0`` to ``c5`` are the colours
 of the pictures.
 """
 

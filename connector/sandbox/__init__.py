@@ -4,10 +4,11 @@ It answers as docs/amazon-contract.md says that Amazon does, and refuses whateve
 reason to refuse. It records what it received, and it fails on request. It shares no code with the
 rest of the package, so that it can catch mistakes there.
 
-The way of a request: `server` takes it in, `tokens` checks who sends it, `contract` opens its body,
-and `verdicts` judges its events by the JSON Schemas of `schemas` (through `checks`). `record` keeps
-what came of it; `replies` makes the answer, and `delivery` sends it. What goes wrong on the way is
-decided by the plan in `faults`, from the list in `catalogue`; `spoiling` misnumbers answers.
+A request passes through these files: `server` takes it in, `tokens` checks who sends it, `contract`
+opens its body, and `verdicts` judges its events by the JSON Schemas of `schemas` (through
+`checks`). `record` keeps what became of it, `replies` makes the answer, and `delivery` sends it.
+The plan in `faults` decides what goes wrong with a request. It picks from the list in `catalogue`;
+`spoiling` misnumbers answers.
 
 Paths below the base URL:
 
@@ -36,8 +37,8 @@ A request as a whole is refused with
 
 Otherwise each event is judged: type, choice and size of every field; match keys hashed if they
 identify a person; form and age of the time; what is for purchases only; consent, if the account
-needs it; no field that is not in the contract. `checks.Rule` lists the rules. Duplicates are
-accepted, as Amazon accepts them (docs/amazon-contract.md#amazons-own-dedupe).
+needs it. A field that is not in the contract breaks a rule, too. `checks.Rule` lists the rules.
+Duplicates are accepted, as Amazon accepts them (docs/amazon-contract.md#amazons-own-dedupe).
 
 Fields in a line of the record (stable; further fields may be added):
 
@@ -60,8 +61,8 @@ A request that was refused before its events could be parsed has no line in the 
 in ``/sandbox/requests``, where lines have ``status``, ``bytes``, ``events``, ``accepted`` and
 ``rejected``.
 
-The fault plan (stable; an unknown field is refused). Everything is drawn from ``seed`` and the
-number of the request, so a plan does the same each time. A fault of the catalogue
+The fault plan (stable; an unknown field is refused). Every random choice depends on ``seed`` and
+the number of the request alone, so a plan does the same each time. A fault of the catalogue
 (`connector.sandbox.catalogue`) comes in three ways:
 
 - by chance: its name with a probability, such as ``"fail_503": 0.1``. A request has at most one

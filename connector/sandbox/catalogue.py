@@ -10,15 +10,15 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["CATALOGUE", "EVENT_FAULTS", "REQUEST_FAULTS", "TOKEN_FAULTS", "Fault", "Of"]
+__all__ = ["CATALOGUE", "EVENT_FAULTS", "REQUEST_FAULTS", "TOKEN_FAULTS", "Fault", "FaultTarget"]
 
 
-class Of(Enum):
+class FaultTarget(Enum):
     """What a fault happens to."""
 
     REQUEST = "request"
     EVENT = "event"
-    TOKEN = "token request"  # noqa: S105 - a word in the table
+    TOKEN = "token request"  # noqa: S105 - no secret, but a word in the table
 
 
 class Fault(NamedTuple):
@@ -26,26 +26,26 @@ class Fault(NamedTuple):
 
     name: str
     scenario: int
-    of: Of
+    of: FaultTarget
     what: str
     """What the sandbox does."""
 
 
-def _of(of: Of, scenario: int, what: dict[str, str]) -> tuple[Fault, ...]:
+def _faults(of: FaultTarget, scenario: int, what: dict[str, str]) -> tuple[Fault, ...]:
     return tuple(Fault(name, scenario, of, text) for name, text in what.items())
 
 
 CATALOGUE = (
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         30,
         {
             "throttle_429": '429 with `retry_after`: a number, a text, null for none, or "date+5" for the date in 5 s',
             "throttle_429_html": "the same, from a proxy: an HTML page",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         31,
         {
             "fail_500": "500",
@@ -55,8 +55,8 @@ CATALOGUE = (
             "fail_500_after_accept": "takes the events, then answers 500",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         32,
         {
             "slow_headers": "takes the events, then sends a header one byte every `ms` (1000) without end",
@@ -67,8 +67,8 @@ CATALOGUE = (
             "gzip_bomb": "takes the events, then sends 1 MB that inflates to 1 GB",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         33,
         {
             "reset_at_head": "resets the connection when the request's head has arrived; no event is read",
@@ -79,8 +79,8 @@ CATALOGUE = (
             "close_idle": "a good answer; the connection is kept, and reset when the next request comes on it",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         34,
         {
             "truncated": "takes the events, then answers 207 with half of the JSON",
@@ -92,8 +92,8 @@ CATALOGUE = (
             "invalid_utf8": "takes the events, then answers with a byte that is not UTF-8",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         35,
         {
             "index_missing": "the first item has no index",
@@ -107,8 +107,8 @@ CATALOGUE = (
             "other_base": "every index is counted from the other contract's first number",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         36,
         {
             "status_200": "a good answer with status 200",
@@ -118,31 +118,31 @@ CATALOGUE = (
             "redirect": "307 (or `status`) to another host of the sandbox, which counts the requests with a token",
         },
     ),
-    *_of(
-        Of.EVENT,
+    *_faults(
+        FaultTarget.EVENT,
         37,
         {
             "reject": "an error item with `code` (INVALID_INPUT); if by chance, the same event fails each time it comes",
             "retry": "an error item with `code` (INTERNAL_ERROR); sent again it may pass",
         },
     ),
-    *_of(
-        Of.EVENT,
+    *_faults(
+        FaultTarget.EVENT,
         35,
         {
             "omit": "the event is taken, but is in neither array of the answer",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         38,
         {
             "expire_tokens": "every access token given out so far expires when this request arrives",
             "unauthorized_401": "401, whatever the token",
         },
     ),
-    *_of(
-        Of.TOKEN,
+    *_faults(
+        FaultTarget.TOKEN,
         38,
         {
             "token_invalid_grant": "400 invalid_grant, as for a revoked refresh token",
@@ -158,30 +158,30 @@ CATALOGUE = (
             "token_withhold": "gives a token, then closes the connection without an answer",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         39,
         {
             "forbidden_403": "403, as for an account without the permission",
             "account_400": "400, as for a wrong account id or data set name",
         },
     ),
-    *_of(
-        Of.EVENT,
+    *_faults(
+        FaultTarget.EVENT,
         39,
         {
             "poison": "the whole request with this event is refused with a 400 that names no event",
         },
     ),
-    *_of(
-        Of.REQUEST,
+    *_faults(
+        FaultTarget.REQUEST,
         40,
         {
             "too_large_413": "413; by size, see `max_body_bytes`",
         },
     ),
-    *_of(
-        Of.EVENT,
+    *_faults(
+        FaultTarget.EVENT,
         40,
         {
             "conflict": 'an error item with CONFLICT ("please retry"); sent again it may pass',
@@ -189,6 +189,6 @@ CATALOGUE = (
     ),
 )
 
-REQUEST_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is Of.REQUEST)
-EVENT_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is Of.EVENT)
-TOKEN_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is Of.TOKEN)
+REQUEST_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is FaultTarget.REQUEST)
+EVENT_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is FaultTarget.EVENT)
+TOKEN_FAULTS = tuple(fault.name for fault in CATALOGUE if fault.of is FaultTarget.TOKEN)

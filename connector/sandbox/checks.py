@@ -1,4 +1,4 @@
-"""Turning a JSON Schema into a check, which returns every rule an event breaks, and where.
+"""Turns a JSON Schema into a check, which returns every rule that an event breaks, and where.
 
 A validator of JSON Schema (jsonschema-rs) finds the errors; this file names them. Each keyword
 stands for a `Rule`; ``x-rule`` beside a keyword names another one. No violation holds a value of
@@ -89,9 +89,9 @@ first in this order."""
 _ORDER = {keyword: rank for rank, keyword in enumerate(_RULES)}
 _BY_LABEL = {rule.label: rule for rule in Rule}
 
-_SPEAKABLE = re.compile(r"[A-Za-z_]{1,40}").fullmatch
-"""The form of names that may be quoted. The name of an unknown field may be a person's data, if the
-body went wrong."""
+_QUOTABLE = re.compile(r"[A-Za-z_]{1,40}").fullmatch
+"""The form of names that a violation may quote. In a garbled body, the name of an unknown field may
+be a person's data."""
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII).fullmatch
 
@@ -126,10 +126,11 @@ class _Whole:
 def compiled(schema: Schema) -> Check:
     """Return the check for a schema.
 
-    The check reports one violation for each value: the first of the keywords that it breaks. It
-    reports every field and item, except the items of a list that is too long. Violations of an
-    ``allOf`` are reported only if the value breaks nothing else. Besides JSON Schema's own keywords
-    and formats, the keyword ``x-whole`` and the format ``ip`` (``ipv4`` or ``ipv6``) are known.
+    The check reports one violation for each value: the first keyword, in the order of `_RULES`,
+    that the value breaks. It reports every field and item, except the items of a list that is too
+    long. Violations of an ``allOf`` are reported only if the value breaks nothing else. Besides
+    JSON Schema's own keywords and formats, the keyword ``x-whole`` and the format ``ip`` (``ipv4``
+    or ``ipv6``) are known.
     """
     validator = Draft202012Validator(
         schema,
@@ -141,15 +142,15 @@ def compiled(schema: Schema) -> Check:
 
     def check(event: Any) -> Violations:
         try:
-            return SOUND if validator.is_valid(event) else _told(schema, validator.iter_errors(event))
+            return SOUND if validator.is_valid(event) else _violations(schema, validator.iter_errors(event))
         except ValueError:
-            # Nested deeper than the validator reads (255), and than any contract nests.
+            # Nested deeper than the validator reads (255 levels). No contract nests so deep.
             return (Violation("", Rule.WRONG_TYPE),)
 
     return check
 
 
-def _told(schema: Schema, errors: Iterator[ValidationError]) -> Violations:
+def _violations(schema: Schema, errors: Iterator[ValidationError]) -> Violations:
     first: dict[str, tuple[tuple[int, int], Rule]] = {}
     for error in errors:
         *path, keyword = error.schema_path
@@ -178,7 +179,7 @@ def _places(error: ValidationError) -> list[str]:
         case "required":
             names = [error.kind.value]
         case "additionalProperties":
-            names = [name if _SPEAKABLE(name) else "?" for name in error.kind.value]
+            names = [name if _QUOTABLE(name) else "?" for name in error.kind.value]
         case _:
             return [place]
     return [f"{place}.{name}".lstrip(".") for name in names]

@@ -1,8 +1,8 @@
 """The two wire contracts as the sandbox knows them: opens a request body, and judges each event.
 
-What an event must look like is in `connector.sandbox.schemas`; here are the wrapper of a body, and
-the rules that depend on the clock or the account. Nothing is shared with ``connector/amazon``, so
-that the sandbox can catch mistakes there. Pure: no clock and no I/O.
+`connector.sandbox.schemas` says what an event must look like. This file has the wrapper of a body,
+and the rules that depend on the clock or the account. Nothing is shared with ``connector/amazon``,
+so that the sandbox can catch mistakes there. Pure: no clock and no I/O.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["ADS_V1", "CONTRACTS", "EVENTS_V1", "EventLimits", "RequestRefusal", 
 
 DAY_MS = 86_400_000
 MAX_EVENTS = 500
-"""Most events of a request: ``events`` in docs/amazon-contract.md#request-of-ads-v1. For
-``events/v1`` it is Segment's batch size, the only one known."""
+"""Maximum events in a request: ``events`` in docs/amazon-contract.md#request-of-ads-v1. For
+``events/v1`` it is Segment's batch size, the only number known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +109,7 @@ class EventLimits:
     21 days."""
     max_future_ms: int = 300_000
     """How far ahead of the clock an event may be. Amazon's limit is unknown
-    (docs/amazon-contract.md#unknown); five minutes allow for a clock's honest error."""
+    (docs/amazon-contract.md#unknown); five minutes allow for clocks that differ."""
     consent_required: bool = False
     """True for an advertiser of the EU region (docs/amazon-contract.md#consent)."""
 

@@ -1,7 +1,7 @@
-"""Sending an answer: whole, in drips, without end, or cut off.
+"""Sends an answer: whole, byte by byte, without end, or cut off.
 
 An answer that HTTP does not allow is written to the transport as bytes. The connection is closed
-afterwards, so aiohttp finds it gone. A delivery that goes on ends as soon as the client leaves.
+afterwards, so aiohttp finds it gone. A long delivery ends as soon as the client leaves.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ async def _inflates(transport: asyncio.WriteTransport, reply: Reply) -> None:
 
 
 _CHECKSUM: Final = 0x5B64C2B0
-"""CRC-32 of 1 GB of zeros. To compute it takes longer than a client waits."""
+"""CRC-32 of 1 GB of zeros, computed in advance, because that takes longer than a client waits."""
 
 
 @functools.cache

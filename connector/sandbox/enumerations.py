@@ -2,8 +2,8 @@
 
 They are those of docs/amazon-contract.md#request-of-events-v1 and
 docs/amazon-contract.md#request-of-ads-v1. Where these only give a number (countries, currencies),
-the set is that of the OpenAPI text (OAS). ``connector/amazon`` has the same sets a second time, on
-purpose: shared sets could not reveal a mistake.
+the set is that of the OpenAPI text (OAS). ``connector/amazon`` has the same sets, on purpose:
+shared sets could not reveal a mistake.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ EVENT_TYPES = _words(
 ``conversionType``."""
 
 EVENTS_SOURCES = _words("ANDROID FIRE_TV IOS OFFLINE WEBSITE")
-"""``eventActionSource`` in docs/amazon-contract.md#request-of-events-v1. Only the ancestor has
-FIRE_TABLET as well."""
+"""``eventActionSource`` in docs/amazon-contract.md#request-of-events-v1. The ancestor, which is
+deprecated, has FIRE_TABLET as well."""
 
 ADS_SOURCES = EVENTS_SOURCES | {"MEASUREMENT_ATTRIBUTION_PARTNER"}
 """``eventSource``, in Amazon's own spelling and not in the vendors'

@@ -1,7 +1,7 @@
 """The fault plan: decides which request fails in which way.
 
 Pure and without state. A request is known by its ordinal: how many event requests came before it
-since the plan was set. Whatever is drawn depends on the seed and the ordinal alone, so the same
+since the plan was set. Every random choice depends on the seed and the ordinal alone, so the same
 plan gives the same faults, in whatever order answers go out. The package docstring documents the
 plan as JSON; `catalogue` lists the faults.
 """
@@ -24,12 +24,12 @@ RetryAfter = int | str | None
 """The ``Retry-After`` header: seconds, any text (a date, garbage), or None to leave it out. All of
 these occur (docs/amazon-contract.md#rate-limits)."""
 
-_WITHOUT_A_CHANCE = ("status", "delay", "none")
-"""Faults that an entry of a list may name although the catalogue lacks them: any status, a wait,
-none."""
+_LISTED_ONLY = ("status", "delay", "none")
+"""Names that only an entry of a list may have. They are not in the catalogue, so none comes by
+chance: any status, a wait, no fault."""
 
-_OF_EVENT_REQUESTS = frozenset({*REQUEST_FAULTS, *EVENT_FAULTS, *_WITHOUT_A_CHANCE})
-_OF_TOKEN_REQUESTS = frozenset({*TOKEN_FAULTS, *_WITHOUT_A_CHANCE})
+_OF_EVENT_REQUESTS = frozenset({*REQUEST_FAULTS, *EVENT_FAULTS, *_LISTED_ONLY})
+_OF_TOKEN_REQUESTS = frozenset({*TOKEN_FAULTS, *_LISTED_ONLY})
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_WAIT_MS = 600_000
 _MAX_TIMES = 1_000_000
@@ -97,7 +97,7 @@ class Planned:
         _retry_after("retry_after", self.retry_after)
 
     @property
-    def made(self) -> RequestFault:
+    def request_fault(self) -> RequestFault:
         """Return the fault as it hits a request."""
         return RequestFault(self.fault, self.status, self.retry_after, self.ms, self.code, self.index)
 
@@ -106,13 +106,14 @@ class Planned:
 class Faults:
     """A fault plan; the default plan has no faults.
 
-    Raises: FaultsRefused: a field is out of its range.
+    Raises:
+        FaultsRefused: a field is out of its range.
     """
 
     seed: int = 0
     chances: Mapping[str, float] = field(default_factory=dict)
-    """Probabilities by name of the catalogue; in JSON they stand beside the other fields. Those of
-    a request add up to at most 1, and so do those of a token request."""
+    """The probability of each fault of the catalogue; in JSON they stand beside the other fields.
+    Those for requests add up to at most 1, and so do those for token requests."""
     next: tuple[Planned, ...] = ()
     """Faults for the next event requests, one after the other; afterwards probabilities hold
     again."""
@@ -142,10 +143,10 @@ class Faults:
     """The ErrorCode for events that are rejected by chance or by name."""
     reject_names: tuple[str, ...] = ()
     poison_names: tuple[str, ...] = ()
-    """Events named in ``reject_names`` are rejected; one named in ``poison_names`` sinks its
-    request."""
+    """Names of events. An event with a name in ``reject_names`` is rejected; one with a name in
+    ``poison_names`` sinks its request."""
     max_body_bytes: int | None = None
-    """Larger requests are answered 413, if this is below the limit of the options."""
+    """Larger requests are answered 413. Without effect above the limit of the options."""
     refresh_token_revoked: bool = False
     """Token requests are answered 400 invalid_grant, and access tokens given out before are
     refused."""
@@ -202,7 +203,8 @@ class Faults:
     def parse(cls, document: object) -> Faults:
         """Read a plan from JSON as the package docstring documents it.
 
-        Raises: FaultsRefused: a field is unknown, of the wrong type or out of range.
+        Raises:
+            FaultsRefused: a field is unknown, of the wrong type or out of range.
         """
         if not isinstance(document, Mapping):
             raise FaultsRefused("the plan: must be an object")
@@ -282,10 +284,10 @@ def _listed(at: tuple[Planned, ...], following: tuple[Planned, ...], ordinal: in
     """Return the fault that the lists have for an ordinal: by number first, then in turn."""
     for entry in at:
         if entry.request is not None and entry.request <= ordinal + 1 < entry.request + entry.times:
-            return entry.made
+            return entry.request_fault
     for entry in following:
         if ordinal < entry.times:
-            return entry.made
+            return entry.request_fault
         ordinal -= entry.times
     return None
 

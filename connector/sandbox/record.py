@@ -1,17 +1,17 @@
 """The record: what the sandbox received, and what became of every event of every request.
 
-A request enters before it is answered, so the record also has those whose client was gone and those
-whose answer never left. Each request is one object with columns for its events, about 400 bytes for
-each event. At `MAX_LINES` the oldest requests are dropped, and the dropped lines are counted. The
-record holds digests only: no token, no match key, no event.
+A request is recorded before it is answered. So the record also has requests whose client was gone,
+and requests whose answer was never sent. Each request is one object with columns for its events,
+about 400 bytes for each event. At `MAX_LINES` the oldest requests are dropped, and the dropped
+lines are counted. The record holds digests only: no token, no match key, no event.
 
-It also says which events Amazon would count (docs/amazon-contract.md#amazons-own-dedupe). Of the
-accepted events of one account with one dedupe id, whatever their types, the one that happened first
-counts; of two that happened at once, the one that came first. Amazon filters the others silently,
-after it accepted them. Sources contradict each other on which one is kept; SEED, Amazon's guides
-and its older interface say the first. No source knows how long an id is remembered; here, as long
-as the record has it. An event without an id is counted. Amazon's other filter, by user and time, is
-not imitated.
+It also says which events Amazon would count (docs/amazon-contract.md#amazons-own-dedupe). Several
+accepted events of one account may have the same dedupe id, whatever their types. Then the event
+with the earliest time counts, or the first to arrive if their times are equal. Amazon accepts the
+others and filters them silently. Sources contradict each other on which event is kept; SEED,
+Amazon's guides and its older interface say the first. No source knows how long an id is remembered;
+the sandbox remembers it as long as the record has it. An event without an id counts. Amazon's other
+filter, by user and time, is not imitated.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from connector.sandbox.checks import moment_ms
 __all__ = ["ACCEPTED", "MAX_LINES", "NOT_JUDGED", "PENDING", "REJECTED", "Judgement", "Received", "RequestRecord"]
 
 MAX_LINES = 1_000_000
-"""Most lines that are kept: about 400 MB, and ten times what a test or the demo sends."""
+"""Maximum lines that are kept: about 400 MB, and ten times what a test or the demo sends."""
 
 _MAX_REQUESTS = 100_000
-"""How many requests are kept beyond the number of lines: those refused before their events could be
-read have no line."""
+"""Maximum requests that are kept in addition to one for each line: a request that was refused
+before its events could be read has no line."""
 
 DIGEST_BYTES = 16
 
@@ -176,7 +176,7 @@ class RequestRecord:
         received = Received(self._number, arrival_ms, contract, account, token)
         self._requests.append(received)
         while len(self._requests) > _MAX_REQUESTS + self._lines:
-            self._leave()
+            self._drop_oldest()
         return received
 
     def add(self, received: Received) -> None:
@@ -188,7 +188,7 @@ class RequestRecord:
         if received.verdict == ACCEPTED:
             self._count(received)
         while self._lines > self._max_lines:
-            self._leave()
+            self._drop_oldest()
 
     def _count(self, received: Received) -> None:
         """Note which of the accepted events Amazon would count."""
@@ -201,8 +201,7 @@ class RequestRecord:
                 self._tally["filtered"] += 1
                 self._counted[key] = min(before, place, key=_when)  # min keeps the first of two equals
 
-    def _leave(self) -> None:
-        """Drop the oldest request."""
+    def _drop_oldest(self) -> None:
         gone = self._requests.popleft()
         self._lines -= len(gone.ids)
         self._dropped += len(gone.ids)

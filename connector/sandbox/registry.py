@@ -72,8 +72,8 @@ class SchemaStore:
     def register_document(self, subject: str, document: object) -> dict[str, object]:
         """Answer ``POST /subjects/{subject}/versions``.
 
-        Raises: RegistryRefusal: 42201 if it is not an Avro schema, or refers to one that is not
-        here.
+        Raises:
+            RegistryRefusal: 42201 if it is not an Avro schema, or refers to one that is not here.
         """
         schema = _read(document)
         for reference in schema.references:
@@ -84,7 +84,8 @@ class SchemaStore:
     def by_id(self, text: str, subject: str | None) -> dict[str, object]:
         """Answer ``GET /schemas/ids/{id}``, within ``subject`` unless it is None.
 
-        Raises: RegistryRefusal: 40403 if there is no such schema.
+        Raises:
+            RegistryRefusal: 40403 if there is no such schema.
         """
         schema_id = int(text) if text.isascii() and text.isdigit() else 0
         schema = self._schemas.get(schema_id)
@@ -97,8 +98,9 @@ class SchemaStore:
 
         A version is a number from 1, or ``latest``.
 
-        Raises: RegistryRefusal: 40401 for an unknown subject, 40402 for an unknown version, 42202
-        for anything else.
+        Raises:
+            RegistryRefusal: 40401 for an unknown subject, 40402 for an unknown version, 42202 for
+                anything else.
         """
         versions = self._versions(subject)
         if version in ("latest", "-1"):

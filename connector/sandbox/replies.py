@@ -20,7 +20,7 @@ from connector.sandbox.contract import RequestRefusal, SandboxContract
 from connector.sandbox.faults import RequestFault
 from connector.sandbox.spoiling import misindexed
 
-__all__ = ["Reply", "ReplyManner", "fault_refusal", "refusing", "spoiled", "token_refusal", "token_spoiled"]
+__all__ = ["Reply", "ReplyManner", "fault_refusal", "refusal_reply", "spoiled", "token_refusal", "token_spoiled"]
 
 
 class ReplyManner(Enum):
@@ -57,7 +57,8 @@ class Reply:
     drip_ms: int = _DRIP_MS
     """The pause between two bytes, if the manner is to drip."""
     last: bool = False
-    """Whether the connection, which is kept, is reset when the next request comes on it."""
+    """Whether this is the last answer on its connection: the connection is kept open, and reset
+    when the next request comes on it."""
 
 
 _STATUSES: Final = {
@@ -91,7 +92,7 @@ def fault_refusal(fault: RequestFault | None) -> RequestRefusal | None:
     return RequestRefusal(status, code, "on request of the sandbox's faults")
 
 
-def refusing(
+def refusal_reply(
     contract: SandboxContract,
     refusal: RequestRefusal,
     number: int,
@@ -100,7 +101,7 @@ def refusing(
     now_ms: int,
     elsewhere: str = "",
 ) -> Reply:
-    """Return the answer for a refusal of the whole request, in the form that the contract has.
+    """Return the answer to a request that is refused as a whole, in the form of the contract.
 
     The forms are those of docs/amazon-contract.md#login-with-amazon and
     docs/amazon-contract.md#rate-limits. ``elsewhere`` is the target of a redirect.
@@ -142,18 +143,18 @@ _MANNERS: Final = {
     "reset_mid_answer": ReplyManner.RESET_AMID_BODY,
 }
 _LABELS: Final = {"withhold": "withheld", "fail_500_after_accept": "failed:500"}
-"""The record's words for faults whose name is not the word."""
+"""The record's words for faults that it does not call by their names."""
 
 
 def spoiled(reply: Reply, fault: RequestFault | None, *, first_index: int) -> Reply:
-    """Return a good answer as a fault spoils it: the events are taken, only the answer is bad."""
+    """Return a good answer, spoiled by a fault. The events were taken; only the answer is bad."""
     if fault is None:
         return reply
     if fault.name == "delay":
         return dataclasses.replace(reply, wait_ms=fault.ms or 0)
     label = _LABELS.get(fault.name, fault.name)
     if fault.name in _MANNERS:
-        return dataclasses.replace(reply, label=label, manner=_MANNERS[fault.name], drip_ms=_or(fault.ms, _DRIP_MS))
+        return dataclasses.replace(reply, label=label, manner=_MANNERS[fault.name], drip_ms=_given_or(fault.ms, _DRIP_MS))
     if (body := misindexed(reply.body, fault.name, first_index)) is not None:
         return dataclasses.replace(reply, label=label, body=body)
     change = _CHANGES.get(fault.name)
@@ -228,7 +229,7 @@ def token_spoiled(
     reply = Reply(200, orjson.dumps(answer), "sent", wait_ms=wait_ms)
     match name:
         case "token_slow":
-            return dataclasses.replace(reply, wait_ms=_or(fault.ms if fault else None, _TOKEN_SLOW_MS))
+            return dataclasses.replace(reply, wait_ms=_given_or(fault.ms if fault else None, _TOKEN_SLOW_MS))
         case "token_redirect":
             status = (fault.status if fault else None) or 307
             return dataclasses.replace(reply, status=status, body=b"", headers={"Location": elsewhere})
@@ -244,5 +245,5 @@ def token_spoiled(
             return reply
 
 
-def _or(given: int | None, usual: int) -> int:
+def _given_or(given: int | None, usual: int) -> int:
     return usual if given is None else given

@@ -1,4 +1,4 @@
-"""The two contracts as JSON Schemas of one event (draft 2020-12): whatever they lack is refused.
+"""The two contracts as JSON Schemas of one event (draft 2020-12): no other field is accepted.
 
 They are written from docs/amazon-contract.md alone, independently of ``connector/amazon``. The
 schema of ``adsApi/v1`` has every field, set and limit of Amazon's OpenAPI text
@@ -119,8 +119,8 @@ EVENTS_EVENT: Schema = _record(
 """Source: docs/amazon-contract.md#request-of-events-v1."""
 
 _DIGITS: Schema = {"value": {"pattern": "^[0-9]+$"}}
-"""The value of an INTEGER. It has no sign, because the characters that a value may have include
-none."""
+"""The value of an INTEGER. It has no sign, because a value may contain only letters, digits and
+underscores."""
 _INT32: Schema = {
     "value": {
         "pattern": "^0*([0-9]{1,9}|1[0-9]{9}|20[0-9]{8}|21[0-3][0-9]{7}|214[0-6][0-9]{6}|2147[0-3][0-9]{5}"
@@ -128,7 +128,7 @@ _INT32: Schema = {
         "x-rule": "out-of-range",
     }
 }
-"""The value of an INTEGER is at most 2147483647 (OAS ``DataType``: 32 bits, signed)."""
+"""The maximum value of an INTEGER: 2147483647 (OAS ``DataType``: 32 bits, signed)."""
 _INTEGER = frozenset({"INTEGER"})
 _PAIR = "[A-Za-z0-9]{10}\\.[0-9]{13}"
 

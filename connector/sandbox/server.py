@@ -1,4 +1,4 @@
-"""The sandbox's HTTP server: takes requests in, asks the other files what to do, sends the answers.
+"""The sandbox's HTTP server: receives requests, and asks the other files what to answer.
 
 The package docstring lists the paths that it serves.
 """
@@ -27,7 +27,7 @@ from connector.sandbox.delivery import as_json, deliver, read_half, reset
 from connector.sandbox.faults import NO_FAULTS, Faults, FaultsRefused, RequestFault, wait_ms
 from connector.sandbox.record import ACCEPTED, MAX_LINES, NOT_JUDGED, Received, RequestRecord
 from connector.sandbox.registry import SchemaStore
-from connector.sandbox.replies import Reply, fault_refusal, refusing, spoiled, token_refusal, token_spoiled
+from connector.sandbox.replies import Reply, fault_refusal, refusal_reply, spoiled, token_refusal, token_spoiled
 from connector.sandbox.tokens import IssuedTokens, SandboxCredentials, bearer, fingerprint
 from connector.sandbox.verdicts import Events, judge_events, read_events
 
@@ -101,7 +101,7 @@ class _Sandbox:
 
     def application(self) -> web.Application:
         """Return the web application with all routes."""
-        application = web.Application(client_max_size=self.options.max_body_bytes, middlewares=[self._door()])
+        application = web.Application(client_max_size=self.options.max_body_bytes, middlewares=[self._resetting()])
         application.add_routes(
             [
                 *(web.post(contract.path, self._events_of(contract)) for contract in CONTRACTS),
@@ -139,6 +139,7 @@ class _Sandbox:
         received = self._open(request, contract)
         received.size = 0 if isinstance(body, RequestRefusal) else len(body)
         reply = self._reply(contract, request, body, received, turn)
+        reply = dataclasses.replace(reply, wait_ms=reply.wait_ms + wait_ms(turn.faults, turn.ordinal))
         answer, status = "unread", None
         try:
             response, answer = await self._deliver(request, reply)
@@ -192,21 +193,20 @@ class _Sandbox:
         if fault is not None and fault.name == "expire_tokens":
             self.tokens.expire()
         received.fault = None if fault is None or fault.name in EVENT_FAULTS else fault.name
-        parsed = body if isinstance(body, RequestRefusal) else open_body(contract, body)
-        wrong = fault_refusal(fault) or self.tokens.refuse(
+        refusal = fault_refusal(fault) or self.tokens.refuse(
             contract, request.headers, now_ms, revoked=turn.faults.refresh_token_revoked
         )
-        if not isinstance(parsed, RequestRefusal):
-            events = read_events(contract, parsed)
+        opened = body if isinstance(body, RequestRefusal) else open_body(contract, body)
+        if isinstance(opened, RequestRefusal):
+            refusal = refusal or opened
+        else:
+            events = read_events(contract, opened)
             received.ids, received.digests = events.ids, b"".join(events.digests)
-            if wrong is None:
+            if refusal is None:
                 return self._judged(contract, events, received, turn)
             self.record.add(received)
-            parsed = wrong
         elsewhere = _elsewhere_of(request)
-        return self._waiting(
-            refusing(contract, wrong or parsed, received.number, fault, now_ms=now_ms, elsewhere=elsewhere), turn
-        )
+        return refusal_reply(contract, refusal, received.number, fault, now_ms=now_ms, elsewhere=elsewhere)
 
     def _judged(self, contract: SandboxContract, events: Events, received: Received, turn: _Turn) -> Reply:
         """Judge and record the events of a request, and return the answer."""
@@ -226,21 +226,19 @@ class _Sandbox:
         self.record.count("clear_match_keys", judged.clear_match_keys)
         if judged.sunk:
             sunk = RequestRefusal(400, "BAD_REQUEST", "the request is invalid")
-            return self._waiting(refusing(contract, sunk, received.number, None, now_ms=now_ms), turn)
-        good = Reply(207, judged.body, "sent")
-        return self._waiting(spoiled(good, turn.fault, first_index=contract.first_index), turn)
-
-    def _waiting(self, reply: Reply, turn: _Turn) -> Reply:
-        return dataclasses.replace(reply, wait_ms=reply.wait_ms + wait_ms(turn.faults, turn.ordinal))
+            return refusal_reply(contract, sunk, received.number, None, now_ms=now_ms)
+        return spoiled(Reply(207, judged.body, "sent"), turn.fault, first_index=contract.first_index)
 
     async def _deliver(self, request: web.Request, reply: Reply) -> tuple[web.Response, str]:
         if reply.last and request.transport is not None:
             self._left.add(request.transport)
         return await deliver(request, reply)
 
-    def _door(self) -> Middleware:
+    def _resetting(self) -> Middleware:
+        """Return a middleware that resets a connection whose last answer was sent."""
+
         @web.middleware
-        async def door(request: web.Request, handler: _Endpoint) -> web.StreamResponse:  # aiohttp needs this name
+        async def reset_left(request: web.Request, handler: _Endpoint) -> web.StreamResponse:  # aiohttp says `handler`
             transport = request.transport
             if transport is None or transport not in self._left:
                 return await handler(request)
@@ -248,7 +246,7 @@ class _Sandbox:
             reset(transport)
             return web.Response()
 
-        return door
+        return reset_left
 
     async def _elsewhere(self, request: web.Request) -> web.StreamResponse:
         """Answer as the other host that a redirect leads to; count requests that carry a secret."""
@@ -319,8 +317,8 @@ async def _stream(request: web.Request, lines: Iterator[bytes]) -> web.StreamRes
     await response.prepare(request)
     while chunk := b"".join(itertools.islice(lines, _LINES_A_WRITE)):
         await response.write(chunk)
-        # A write that fits into the buffer does not yield, and events must not wait for a long
-        # record.
+        # A write that fits into the buffer does not yield to the event loop, and requests must not
+        # wait while a long record is sent.
         await asyncio.sleep(0)
     await response.write_eof()
     return response
@@ -390,7 +388,8 @@ class RunningSandbox:
 async def serve(host: str = "127.0.0.1", port: int = 0, *, options: Options | None = None) -> RunningSandbox:
     """Start a sandbox in the running event loop; port 0 takes any free port.
 
-    Raises: OSError: the port is not available.
+    Raises:
+        OSError: the port is not available.
     """
     sandbox = _Sandbox(options or Options())
     runner = web.AppRunner(sandbox.application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)

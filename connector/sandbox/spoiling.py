@@ -1,4 +1,4 @@
-"""Misnumbering the items of an answer (scenario 35): a good body in, a bad body out. Pure."""
+"""Misnumbers the items of an answer (scenario 35): a good body in, a bad body out. Pure."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from connector.sandbox.contract import RequestRefusal, SandboxContract
 __all__ = ["IssuedTokens", "SandboxCredentials", "bearer", "fingerprint"]
 
 _MAX_TOKENS = 1000
-"""Most access tokens that are remembered; the oldest is forgotten first."""
+"""Maximum access tokens that are remembered; the oldest is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class IssuedTokens:
         return None
 
     def profiles(self) -> list[dict[str, object]]:
-        """Return the profiles of the user: one for each account, with an invented id of its own."""
+        """Return the profiles of the user: one for each account, each with an invented id."""
         accounts = (self._credentials.account_id, *self._credentials.more_accounts)
         return [
             {

@@ -1,4 +1,4 @@
-"""Judging the events of a request: verdicts for the record, and the answer in Amazon's words.
+"""Judges the events of a request: verdicts for the record, and the answer in Amazon's words.
 
 Pure: no clock and no I/O.
 """
@@ -18,7 +18,7 @@ from connector.sandbox.record import ACCEPTED, DIGEST_BYTES, REJECTED, Judgement
 __all__ = ["Events", "Judged", "judge_events", "read_events"]
 
 _MAX_ERRORS = 20
-"""Most errors of one item (docs/amazon-contract.md#answer-of-ads-v1)."""
+"""Maximum errors of one item (docs/amazon-contract.md#answer-of-ads-v1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Events:
 
     parsed: list[object]
     canonical: list[bytes]
-    """Each event as JSON with sorted keys: equal for equal content, whatever the order of fields
-    and the blanks."""
+    """Each event as JSON with sorted keys and without blanks, so it is equal for equal content."""
     ids: list[str | None]
     digests: list[bytes]
 
@@ -47,7 +46,7 @@ class Judged:
     sunk: bool = False
     """Whether the request is refused as a whole because of one event."""
     clear_match_keys: int = 0
-    """How many values of match keys were a person's data, not hashed."""
+    """Number of match-key values that were a person's data in clear."""
     success: list[dict[str, object]] = field(default_factory=list)
     error: list[dict[str, object]] = field(default_factory=list)
 
@@ -68,8 +67,8 @@ def _canonical(event: object) -> bytes:
     try:
         return orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
-        # Nested deeper than orjson can write, although it could read it. No contract nests so deep,
-        # so the event is rejected and never echoed.
+        # The event is nested deeper than orjson can write, although orjson could read it. No
+        # contract nests so deep, so the event is rejected and never echoed.
         return b"nested too deeply"
 
 

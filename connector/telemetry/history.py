@@ -26,13 +26,12 @@ __all__ = [
 
 EVERY_SECONDS = 10.0
 MOST = 361
-"""Samples: an hour, from its beginning to its end."""
+"""Maximum samples: one hour, with both its ends."""
 POINT_SECONDS = 30.0
-"""Span of one point of `History.series`: an hour has 120 points."""
+"""The span of one point of `History.series`: an hour has 120 points."""
 
 LATENCY_BOUNDS = tuple(0.005 * 1.3**step for step in range(38))
-"""Upper bounds of the latencies that are told apart, in seconds: from 5 ms to 82 s, each 30 % above
-the last."""
+"""Upper bounds of the latency buckets in seconds: from 5 ms to 82 s, each 30 % above the last."""
 
 
 @dataclass(slots=True)
@@ -115,16 +114,16 @@ class History:
         }
         lines["lag"] = [later.lag for _, later in pairs]
         for name, share in (("p50", 0.5), ("p99", 0.99)):
-            lines[name] = [quantile(_between(earlier.latencies, later.latencies), share) for earlier, later in pairs]
+            lines[name] = [quantile(_difference(earlier.latencies, later.latencies), share) for earlier, later in pairs]
         return lines
 
 
 def latencies_since(sample: Sample, now: Sequence[int]) -> list[int]:
     """Return the answers by latency since a sample."""
-    return _between(sample.latencies, now)
+    return _difference(sample.latencies, now)
 
 
-def _between(earlier: Sequence[int], later: Sequence[int]) -> list[int]:
+def _difference(earlier: Sequence[int], later: Sequence[int]) -> list[int]:
     return [count - before for count, before in zip(later, earlier or [0] * len(later), strict=True)]
 
 
@@ -142,7 +141,7 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
 
 
 class Frontiers:
-    """How long each partition's oldest unresolved record has been its oldest."""
+    """Measures for how long each partition's oldest unresolved record has been the same."""
 
     def __init__(self) -> None:
         self._stands: dict[int, tuple[int, float]] = {}

@@ -16,8 +16,8 @@ __all__ = ["REPEAT_SECONDS", "configure_logging"]
 REPEAT_SECONDS = 10.0
 """Interval at which a line that repeats is written, with the number of lines left out."""
 _FOREIGN_LINES = 10
-"""Lines that one library's logger may write per interval: a traceback or two, and what led to
-it."""
+"""Maximum lines of one library's logger per interval: enough for a traceback or two, and for what
+led to it."""
 
 
 def configure_logging(level: str, style: str) -> None:
@@ -45,8 +45,8 @@ def configure_logging(level: str, style: str) -> None:
 class _Seldom(logging.Filter):
     """Passes one line of each kind from librdkafka per `REPEAT_SECONDS`, as a warning.
 
-    Each client logs every failed attempt to connect to each broker, for as long as there is none:
-    two lines a second. Lines of our own say when an operator is needed.
+    While no broker is reachable, each client logs every attempt to connect to each of them: two
+    lines a second. The connector's own lines say when an operator is needed.
     """
 
     def __init__(self) -> None:

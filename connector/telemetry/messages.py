@@ -48,7 +48,6 @@ _DOUBTS = {
     "Look at the records that `first` and `last` name, and fix the producer or DEDUPE_KEY",
 }
 
-
 _DISTRUSTED = (
     "native code read a record differently from Python, or failed. The connector sends Python's result, and Python "
     "reads all records from now on. Please report it, with the version and the writer's schema"
@@ -130,7 +129,7 @@ class Telemetry:
         )
 
     def restores(self) -> Mapping[TopicPartition, tuple[int, int]]:
-        """Return the entries read, and of how many, for each ledger partition being read."""
+        """Return, for each ledger partition being read, the entries read and their total."""
         return self._metrics.restores
 
     # ---- events
@@ -153,7 +152,7 @@ class Telemetry:
     def listening(self, host: str, port: int) -> None:
         """Log where probes and scrapes are answered.
 
-        Only this line tells what port ``LISTEN_PORT=0`` took.
+        With ``LISTEN_PORT=0``, only this line tells the port.
         """
         self._log.info("listening", host=host, port=port)
 
@@ -168,7 +167,7 @@ class Telemetry:
     def restoring(self, partition: TopicPartition, read: int, of: int) -> None:
         """Store how many entries of a partition's ledger are read.
 
-        While a ledger takes longer, log the progress every ten seconds.
+        If that takes longer than ten seconds, log the progress every ten seconds.
         """
         now, restores = self._clock(), self._metrics.restores
         if partition not in restores:
@@ -283,9 +282,9 @@ class Telemetry:
         elif self._metrics.lacking_schema:
             self._log.info("schema_available")
         self._metrics.lacking_schema = partitions
-        denied, before = [failure.message] if isinstance(failure, SchemaDenied) else [], self.denied_schemas
-        self.denied_schemas = denied
-        self._operator_needed(before, denied)
+        before = self.denied_schemas
+        self.denied_schemas = [failure.message] if isinstance(failure, SchemaDenied) else []
+        self._operator_needed(before, self.denied_schemas)
 
     def lag(self, partition: TopicPartition, end_offset: int) -> None:
         """Store a partition's end offset."""

@@ -54,13 +54,14 @@ class Metrics:
     def __init__(self, messages: Callable[[], int]) -> None:
         self._messages = messages
         self.ready: Callable[[], bool] = lambda: False
+        """Returns whether the connector is ready."""
         self._lock = threading.Lock()
         self.pipeline: Pipeline | None = None
         self._contract: _Adjusting | None = None
         self._codec: _Declining | None = None
         self.mapper: Mapper | None = None
         self.restores: dict[TopicPartition, tuple[int, int]] = {}
-        """How many entries of how many are read, for each ledger partition that is being read."""
+        """For each ledger partition that is being read, the entries read and their total."""
         self._starts: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -112,7 +113,7 @@ class Metrics:
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return the metrics and their content type: OpenMetrics or Prometheus' text format.
 
-        ``accept`` is the header of a request, which says what it wants.
+        ``accept`` is the request's header of that name.
         """
         if _wants_openmetrics(accept):
             return openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST
@@ -230,7 +231,7 @@ class Metrics:
         yield _gauge(
             "connector_batch_bytes_limit", "Most bytes of a request body, as adapted.", pipeline.dispatch.most_bytes
         )
-        seen = [part.window.seen for part in pipeline.assignments]
+        seen = [each.window.seen for each in pipeline.assignments]
         yield _gauge("connector_window_keys", "Dedupe keys in memory.", sum(len(keys) for keys in seen))
         yield _gauge("connector_window_bytes", "Memory of the dedupe keys.", sum(keys.size_bytes for keys in seen))
         paused = GaugeMetricFamily("connector_paused", "Paused partitions, by reason.", labels=["reason"])

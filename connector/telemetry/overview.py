@@ -1,4 +1,4 @@
-"""What the document of ``/status.json`` says of a running pipeline; the page and `top` show it."""
+"""The part of ``/status.json`` about a running pipeline; the page and `connector top` show it."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Overview:
     def sample(self, pipeline: Pipeline | None, lag: int | None, now: float) -> None:
         """Take a sample. Called every `history.EVERY_SECONDS`."""
         self._history.take(Sample(now, self._counts(pipeline), tuple(self.answers.latencies), lag))
-        self._stands(pipeline, now)
+        self._oldest_since(pipeline, now)
 
-    def _stands(self, pipeline: Pipeline | None, now: float) -> dict[int, float]:
+    def _oldest_since(self, pipeline: Pipeline | None, now: float) -> dict[int, float]:
         mine = pipeline.assignments if pipeline is not None else []
         return self._frontiers.look(
             now, {each.generation: each.tracker.next_offset if len(each.tracker) else None for each in mine}
@@ -116,7 +116,7 @@ class Overview:
                 **_pace(pipeline),
             },
             "partitions": self._partitions(pipeline, lags, now),
-            **_window(pipeline),
+            **_memory(pipeline),
             "schemas": [dict(zip(("schema", "records", "mapping"), each, strict=True)) for each in self.schemas()],
             "history": {"seconds_per_point": POINT_SECONDS, **self._history.series(_groups(counts))},
         }
@@ -137,7 +137,7 @@ class Overview:
     def _partitions(
         self, pipeline: Pipeline | None, lags: Mapping[TopicPartition, tuple[int | None, int | None]], now: float
     ) -> list[dict[str, Any]]:
-        stands = self._stands(pipeline, now)
+        oldest_since = self._oldest_since(pipeline, now)
         rows = []
         for each, reasons in status.held_up(pipeline) if pipeline is not None else []:
             committed, lag = lags.get(each.partition, (None, None))
@@ -148,7 +148,7 @@ class Overview:
                     "committed": committed,
                     "lag": lag,
                     "unresolved": each.held,
-                    "oldest_unresolved_seconds": stands.get(each.generation),
+                    "oldest_unresolved_seconds": oldest_since.get(each.generation),
                     "held_up_by": reasons,
                 }
             )
@@ -172,7 +172,7 @@ def _pace(pipeline: Pipeline | None) -> dict[str, float | None]:
     }
 
 
-def _window(pipeline: Pipeline | None) -> dict[str, dict[str, int]]:
+def _memory(pipeline: Pipeline | None) -> dict[str, dict[str, int]]:
     seen = [each.window.seen for each in pipeline.assignments] if pipeline is not None else []
     events = status.buffered_events(pipeline) if pipeline is not None else 0
     held = status.held_bytes(pipeline) if pipeline is not None else 0

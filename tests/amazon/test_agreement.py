@@ -1,4 +1,4 @@
-"""The rules and the sandbox, which is another reading of the contract and shares no code with ours.
+"""The field rules agree with the sandbox, which reads the contract independently.
 
 Whatever the rules let pass the sandbox accepts; and what the sandbox would accept as it stands, the rules let pass: they
 dead-letter nothing that need not be.

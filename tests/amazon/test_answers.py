@@ -1,4 +1,4 @@
-"""Reading answers: every event ends with exactly one verdict, and none is called delivered that might not be."""
+"""Reading answers: each event gets one verdict, and none that is doubtful counts as delivered."""
 
 from __future__ import annotations
 

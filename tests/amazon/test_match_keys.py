@@ -1,4 +1,4 @@
-"""Match keys: what goes as it came, what is hashed, what is left out, what is refused."""
+"""Match keys: what is sent as it came, hashed, left out, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisation, by vectors that other code or a person's reading of Amazon's texts made, never this connector."""
+"""Normalisation, with vectors from other code or from Amazon's texts, never from the connector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the list of profiles tells of the account: a sentence, whatever the answer."""
+"""What the list of profiles tells about the account: one sentence, whatever the answer."""
 
 from __future__ import annotations
 

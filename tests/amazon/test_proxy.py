@@ -1,4 +1,4 @@
-"""The way to Amazon by a proxy: the sandbox with TLS behind one that opens tunnels, and what can go wrong there."""
+"""Requests through a proxy: to the sandbox with TLS, and every way in which the proxy may fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The field rules, as tables; and that no input whatever makes them raise."""
+"""The field rules, as tables. No input makes them raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every difference of a writer's schema that must not matter, and every damage that must not escape."""
+"""Decoding: differences between schemas that must not matter, and damage that must not escape."""
 
 import copy
 import json

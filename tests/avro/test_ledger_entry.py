@@ -1,4 +1,4 @@
-"""The ledger's format is final: what it is, byte for byte, and that nothing is lost or made up in it."""
+"""The ledger's final format, byte for byte: encoding loses no fact, and decoding invents none."""
 
 import contextlib
 import random

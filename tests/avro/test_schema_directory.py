@@ -1,4 +1,4 @@
-"""Schemas of a directory, by their fingerprints; the value is of Avro's own encoder in Java."""
+"""Schemas of a directory, found by fingerprint. The value comes from Avro's encoder for Java."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schema is resolved as Java resolves it, and one by which a few bytes could stop the process harms nobody."""
+"""Writer's schemas: resolved as in Java, and none can stop the process with a few bytes."""
 
 import threading
 from io import BytesIO

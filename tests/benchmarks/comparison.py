@@ -44,7 +44,7 @@ _TOPIC = "conversions"
 _PEER_SECONDS = 600.0
 _TRIES = 200
 _COLUMNS = 140
-"""Of the table, also where there is no terminal."""
+"""Width of the table, also where there is no terminal."""
 BARE = "bare loop"
 _PEERS = {"FastStream": "with_faststream", "Quix Streams": "with_quix", "Bytewax": "with_bytewax"}
 
@@ -78,7 +78,7 @@ class Comparison:
     """What was measured, the warm-up left out."""
 
     records: int
-    """Of a run."""
+    """Records in one run."""
     ceilings: list[float] = field(default_factory=list)
     """Events a second that the endpoint took in each round, when nobody did anything but post."""
     rounds: list[dict[str, Run]] = field(default_factory=list)

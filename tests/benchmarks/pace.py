@@ -41,9 +41,9 @@ class Phase:
 
     seconds: float
     plan: Mapping[str, Any] = field(default_factory=dict)
-    """Of the sandbox's faults, beside a latency of 400 ms."""
+    """The sandbox's fault plan, beside a latency of 400 ms."""
     title: str = ""
-    """Of a trouble."""
+    """The title of the trouble in the report."""
 
 
 PHASES = (

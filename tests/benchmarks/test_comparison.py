@@ -1,4 +1,4 @@
-"""The harness of ``make bench-peers``: what a peer says is read, a peer that fails is named, ratios are those of a round."""
+"""The harness of ``make bench-peers``: reports of peers, peers that fail, and ratios by round."""
 
 from __future__ import annotations
 

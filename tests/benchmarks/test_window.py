@@ -1,4 +1,4 @@
-"""That the benchmark of the window still measures what it says; and the one number that must hold: memory a key."""
+"""The window's benchmark measures what it says. One figure has to hold: memory per key."""
 
 from __future__ import annotations
 

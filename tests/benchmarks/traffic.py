@@ -41,7 +41,7 @@ class Due:
 
     connector: int
     peer: int
-    """Of those that drop stale events and copies, and otherwise send whatever can be decoded."""
+    """Events for peers that drop stale events and copies, and send whatever else can be decoded."""
     bare_loop: int
 
 

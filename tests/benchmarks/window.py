@@ -33,7 +33,7 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Of a window of so many keys; seconds are of the processor's time of this process, for the machine may be shared."""
+    """Figures for a window of so many keys. Seconds are this process's processor time: the machine may be shared."""
 
     keys: int
     bytes_a_key: float
@@ -42,7 +42,7 @@ class Measured:
     """To be sighted and delivered."""
     look_up_seconds: float
     longest_batch_seconds: float
-    """Of 500 keys, sighted and delivered."""
+    """The slowest batch of 500 keys, sighted and delivered."""
     expired: int
     longest_expiry_seconds: float
     longest_free_seconds: float

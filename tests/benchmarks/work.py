@@ -39,7 +39,7 @@ JSON = {"Content-Type": "application/json"}
 CONSUMER: dict[str, str | int] = {"fetch.wait.max.ms": 20, "fetch.queue.backoff.ms": 10}
 """Properties of every side's consumers: with librdkafka's second of back-off, all would wait more than they work."""
 EVENTS = 500
-"""Of a request."""
+"""Events in one request."""
 OLDEST_SECONDS = 7 * 86_400
 _FRAME_BYTES = 5
 _ROOT = Path(__file__).parents[2]
@@ -72,9 +72,9 @@ class Measured:
     committed_seconds: float
     """From the first record until every offset is committed, if offsets are."""
     cpu_seconds: float
-    """Of all threads of the process, from the first record to the last acknowledged event."""
+    """Processor time of all threads, from the first record to the last acknowledged event."""
     peak_bytes: int
-    """Of resident memory, of the process from its start."""
+    """Most resident memory of the process since its start."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What became of every offset; the oracle of the properties is a dictionary of sets."""
+"""The account of every offset, compared with an oracle that is made of sets."""
 
 from __future__ import annotations
 

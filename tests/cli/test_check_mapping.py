@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from connector.avro.framing import SchemaId
 from connector.avro.registry import Registry
 from connector.avro.writer_schema import Json
-from connector.cli.check import _newest_of_topic, _topics_of_none
+from connector.cli.check import _newest_of_topic, _unread_topics
 from connector.cli.findings import State
 from tests.mapping.support import example, read_file
 
@@ -98,6 +98,6 @@ def test_a_schema_is_held_against_the_mappings_for_its_topic_alone() -> None:
 
 
 def test_a_topic_that_is_not_read_is_noted() -> None:
-    found = [each.message for each in _topics_of_none(read_file(TWO_TOPICS), ["orders", "returns"])]
+    found = [each.message for each in _unread_topics(read_file(TWO_TOPICS), ["orders", "returns"])]
 
     assert found == ["mapping[1].topic: refunds not in KAFKA_TOPIC (orders, returns)"]

@@ -1,4 +1,4 @@
-"""The demo, as a newcomer runs it, and its account, which must be able not to close."""
+"""The demo as a newcomer runs it, and its reconciliation, which must be able to fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples at a steady rate: what is said of them in the end."""
+"""Samples at a steady rate, and the counts that are printed at the end."""
 
 from __future__ import annotations
 

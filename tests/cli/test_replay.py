@@ -1,4 +1,4 @@
-"""What `connector replay` is told, and what it says it takes."""
+"""The options of `connector replay`, and what its help says about them."""
 
 from __future__ import annotations
 

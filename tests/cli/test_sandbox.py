@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own: it says where it listens and what it accepts, and stops on SIGTERM."""
+"""`connector sandbox` as a process: it prints address and credentials, and stops on SIGTERM."""
 
 from __future__ import annotations
 

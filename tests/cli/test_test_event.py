@@ -1,4 +1,4 @@
-"""The one event that tries it for real: it marks itself, can match nobody, and whatever Amazon answers has words."""
+"""The test event: it is marked as one, matches nobody, and every answer to it is explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline relies on of its ledger and its dead letters, on a real Kafka and on the simulation's."""
+"""What the pipeline expects of ledger and dead letters, on a real Kafka and in the simulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline relies on of its sink: requests over HTTP to the sandbox, and over the simulation's transport."""
+"""What the pipeline expects of its sink: over HTTP to the sandbox, and in the simulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline relies on of its source: the consumer's thread, on a real Kafka and on the simulation's."""
+"""What the pipeline expects of its source, on a real Kafka and in the simulation."""
 
 from __future__ import annotations
 

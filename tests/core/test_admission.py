@@ -1,4 +1,4 @@
-"""What becomes of a record as it comes in: the order of the checks, copies, keys that may say nothing."""
+"""How a record is judged as it comes in: order of the checks, copies, doubtful keys."""
 
 from __future__ import annotations
 

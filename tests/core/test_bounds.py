@@ -1,4 +1,4 @@
-"""The buffer's bounds, whatever comes in whatever order: with headroom for polls under way they always hold."""
+"""The buffer's bounds hold for any input in any order, with headroom for the polls under way."""
 
 from __future__ import annotations
 

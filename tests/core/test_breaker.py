@@ -1,4 +1,4 @@
-"""Both breakers: when they open, how they look whether the trouble is over, what closes them."""
+"""Both breakers: when they open, how they probe, and what closes them."""
 
 from __future__ import annotations
 

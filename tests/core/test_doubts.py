@@ -1,4 +1,4 @@
-"""Keys with copy after copy: which are doubted, and that the count of none is too high."""
+"""Keys with many copies: which of them are doubted. No count is too high."""
 
 from __future__ import annotations
 

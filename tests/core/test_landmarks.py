@@ -1,4 +1,4 @@
-"""Entries that retention cannot have deleted yet: what it deletes is never missed, and what else is deleted always is."""
+"""Landmarks: one that retention deleted is never missed, and any other that is gone always is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters on their way: each stands in one place, and is tried in every manner that may help."""
+"""Dead letters under way: each is in one place, and is tried in every manner that may help."""
 
 from __future__ import annotations
 

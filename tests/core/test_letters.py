@@ -1,4 +1,4 @@
-"""Whose headers are whose: a letter's, a replayed record's, and a producer's own of the same names."""
+"""Headers of the same names: which are the letter's, a replay's, or the producer's own."""
 
 from __future__ import annotations
 

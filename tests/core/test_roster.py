@@ -1,4 +1,4 @@
-"""Only what has changed is settled, and the same commands come out as of a walk over all."""
+"""Settling only what has changed gives the same commands as settling every assignment."""
 
 from __future__ import annotations
 

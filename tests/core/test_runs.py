@@ -1,4 +1,4 @@
-"""Runs are cut, and nothing is lost, doubled, or told apart by how it was cut."""
+"""Runs are cut without loss or doubling, and how they are cut changes no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts against the metrics of a real run: what they name is there, and what is there is shown."""
+"""Dashboard and alerts against a real run: each metric that they name exists, and each is shown."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ _UNSAID = frozenset(
         KafkaError._ALL_BROKERS_DOWN,
     }
 )
-"""Of a coordinator that moves, is being started or has died."""
+"""Errors of a coordinator that moves, is being started or has died."""
 
 T = TypeVar("T")
 

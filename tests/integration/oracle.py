@@ -140,7 +140,7 @@ class Fact(NamedTuple):
     fate: Fate
     epoch: int
     key: bytes | None
-    """Of a delivered one: the digest of its dedupe key; None for an event without one."""
+    """The digest of a delivered event's dedupe key; None for an event without one."""
     time_ms: int | None
     ledger_offset: int
     append_ms: int

@@ -185,7 +185,7 @@ class ConnectorProcess(_Process):
 
     @property
     def port(self) -> int | None:
-        """Of `/`, `/metrics`, `/livez`, `/readyz`; None until it says on which it listens."""
+        """The port of `/`, `/metrics`, `/livez` and `/readyz`; None until the program says on which it listens."""
         if self._port is None:
             self._port = next((int(line["port"]) for line in self.log("listening")), None)
         return self._port

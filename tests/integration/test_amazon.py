@@ -1,4 +1,4 @@
-"""The other side, by the sandbox's faults: which failures wait, which need an operator, and that none costs an event."""
+"""Failures of Amazon: which wait, and which need an operator. None costs an event."""
 
 from __future__ import annotations
 

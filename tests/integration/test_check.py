@@ -1,4 +1,4 @@
-"""``connector check`` says what is right and what is wrong, and changes nothing."""
+"""``connector check`` shows what is right and what is wrong, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ledger whose bytes have changed on a broker's disk: neither guessed nor skipped, said, and other partitions go on."""
+"""A ledger that a broker's disk damaged: refused, reported, never guessed; other partitions go on."""
 
 from __future__ import annotations
 

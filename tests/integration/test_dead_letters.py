@@ -351,7 +351,7 @@ def test_record_that_the_source_refuses_in_a_replay_stays_and_the_others_are_rep
 
 
 def test_letters_whose_times_their_topic_does_not_take_cost_the_others_of_their_batch_nothing(world: World) -> None:
-    """Of several in one batch Kafka's client says INVALID_RECORD, and of the others that they were with them."""
+    """Kafka's client reports INVALID_RECORD for several in one batch, and for the others that they were with them."""
     world.create_topic(message_timestamp_after_max_ms=_ANY_TIME)
     create_topic(world.servers, world.dead_letters, message_timestamp_after_max_ms="3600000", retention_ms="-1")
     began, ahead = now_ms(), now_ms() + 2 * 3_600_000

@@ -1,4 +1,4 @@
-"""The group: processes share the partitions, and what one leaves behind, by a kill or a rolling stop, the others take up."""
+"""Processes share the partitions, and take up what one leaves by a kill or a rolling stop."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _PARTITIONS = 6
 _KILL_AFTER = 6_000
 """Events received by the sandbox when one process is killed."""
 _SLOW_MS = 10_000
-"""Of an answer that is awaited at the kill: long enough for a look and a kill on a loaded machine."""
+"""Delay of the answer that is awaited at the kill: long enough for a look and a kill on a loaded machine."""
 _BATCH = 25
 _IN_FLIGHT = 8
 _FLUSH_MS = 100

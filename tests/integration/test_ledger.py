@@ -1,4 +1,4 @@
-"""The ledger topic and the commits that rest on it: made, checked, fixed, refused, and accepted all the same."""
+"""The ledger topic and the commits that rest on it: created, checked, fixed, refused, accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ledger that cannot be written, was cut, or is somebody else's; and `check` tells it before `run` does."""
+"""A ledger that is not writable, was cut, or is another's; `check` reports it before `run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients log in with changes while records flow: tokens that end, passwords that are replaced. None is lost."""
+"""Logins that change while records flow: tokens end, passwords are replaced. No record is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.patience import eventually, patience
 pytestmark = pytest.mark.kafka
 
 _LIFE_SECONDS = 20.0
-"""Of a token, on an idle machine. Clients ask for another when two thirds of it are over."""
+"""Life of a token, on an idle machine. Clients ask for another when two thirds of it are over."""
 _LONGEST_LIFE_SECONDS = 60.0
 
 

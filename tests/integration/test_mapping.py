@@ -1,4 +1,4 @@
-"""A topic of orders, by a mapping file: what is previewed is what runs, and what was ignored is accounted for."""
+"""A topic of orders with a mapping file: `preview` shows what `run` does; all is accounted for."""
 
 from __future__ import annotations
 

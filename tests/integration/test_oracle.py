@@ -1,4 +1,4 @@
-"""The oracle objects: to a small account made by hand, in as many ways as it can be wrong, and to nothing else."""
+"""The oracle finds each fault in a small account made by hand, and finds nothing else."""
 
 from __future__ import annotations
 

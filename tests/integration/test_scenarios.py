@@ -36,7 +36,7 @@ class Row:
     """A scenario: what goes wrong, and what must come of it."""
 
     number: int
-    """Of the list of failure scenarios."""
+    """Its number in the list of failure scenarios."""
     fault: str
     """The one of the catalogue that it is about, or the field of the plan."""
     plan: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Match keys, tokens and events leave by the request and by the dead letter's own bytes, and by no other door."""
+"""Match keys, tokens and events leave the process only in requests and in dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be there before anything starts: it waits, says for what, is unready meanwhile, and starts by itself."""
+"""Before the start: it names what is missing, waits unready, and then starts by itself."""
 
 from __future__ import annotations
 

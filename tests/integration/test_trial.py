@@ -1,4 +1,4 @@
-"""`connector check --send-test-event` against the sandbox: what it shows, asks, sends, and says of the answer."""
+"""`connector check --send-test-event` on the sandbox: what it shows, asks, sends and explains."""
 
 from __future__ import annotations
 

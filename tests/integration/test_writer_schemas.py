@@ -1,4 +1,4 @@
-"""Topics written by others' schemas: the same event arrives, whatever the record's name, order of fields, or types."""
+"""Topics with others' schemas: the same event arrives, whatever the names, order and types."""
 
 from __future__ import annotations
 

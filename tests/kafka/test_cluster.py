@@ -1,4 +1,4 @@
-"""Which client is asked, with fakes for answers; what brokers answer is in test_asking and the integration tests."""
+"""Which client is asked, with fakes for answers; `test_asking` asks real brokers."""
 
 from __future__ import annotations
 

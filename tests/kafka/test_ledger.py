@@ -1,4 +1,4 @@
-"""What a restore makes of what the brokers say, with a reader that yields what it is given."""
+"""Restores from scripted answers of the brokers, with a reader that yields what it is given."""
 
 from __future__ import annotations
 

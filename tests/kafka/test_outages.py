@@ -36,7 +36,7 @@ _TOPIC, _GROUP, _LEDGER = "conversions", "group", "conversions.group.ledger"
 _PLACE = TopicPartition(_TOPIC, 0)
 _WINDOWS = 10
 _SEVERAL = 6
-"""Of threads or descriptors that come and go; one client has four threads, and ten questions took forty of them."""
+"""Threads or descriptors that may come and go: one client has four threads, and ten questions took forty."""
 
 _BROKER = f"""
 import sys

@@ -1,4 +1,4 @@
-"""What becomes of a record that the client itself does not take: it is reported, with a code that says what would help."""
+"""Records that the client itself refuses: each is reported with a code that says what helps."""
 
 from __future__ import annotations
 

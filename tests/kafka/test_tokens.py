@@ -1,4 +1,4 @@
-"""The tokens of Kafka's clients: one for all, renewed in time, and what is said when there is none."""
+"""The tokens of Kafka's clients: one for all, renewed in time, and a message if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our closures and the library's interpreter say the same of any expression and any document."""
+"""Our closures give what the library's interpreter gives, for any expression and document."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from connector.mapping.file import MappingFile
 from connector.mapping.functions import FUNCTIONS
-from connector.mapping.reading import _DIRECTIVES, PRESETS, MappingRefused
+from connector.mapping.reading import _DIRECTIVES, PRESETS
+from connector.mapping.refusal import MappingRefused
 from tests.mapping.support import example, read_file
 
 ORDER = example("order")[0]

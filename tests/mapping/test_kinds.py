@@ -1,4 +1,4 @@
-"""What a schema shows that would never work: arguments, comparisons and results of a wrong type."""
+"""What never works, by the schema: arguments, comparisons and results of a wrong type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mapping file as an operator gives it: settings, the ledger's key, what `check` says, metrics."""
+"""A mapping file in use: settings, the ledger's key, the lines of `check`, metrics."""
 
 from __future__ import annotations
 

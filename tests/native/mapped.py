@@ -10,7 +10,7 @@ from typing import Any
 
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from connector.mapping.reading import MappingRefused
+from connector.mapping.refusal import MappingRefused
 from tests.mapping.support import CHARGE, ORDER, SIGN_UP, TCF, TILL, example, read_file
 from tests.native.events import TEXTS
 from tests.records import AT_MS

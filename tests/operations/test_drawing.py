@@ -1,10 +1,10 @@
-"""Pictures of the last hour: what is drawn where, and that nothing known is nothing drawn."""
+"""Charts of the last hour: what is drawn where. An unknown value is not drawn."""
 
 from __future__ import annotations
 
 import re
 
-from connector.operations.drawing import Line, lines, most, stack
+from connector.operations.drawing import Line, lines, scale_top, stack
 
 
 def _paths(svg: str) -> list[tuple[str, list[tuple[float, float]]]]:
@@ -19,7 +19,7 @@ def _paths(svg: str) -> list[tuple[str, list[tuple[float, float]]]]:
 def test_line_ends_at_the_right_edge_and_its_top_is_the_largest_value() -> None:
     drawn = [Line("a", 0, [0, 5, 10]), Line("b", 5, [None, 10, 5])]
 
-    assert most(drawn) == 10
+    assert scale_top(drawn) == 10
     assert _paths(lines(drawn, "label", 5)) == [
         ("line c0", [(600, 200), (900, 100), (1200, 0)]),
         ("line c5", [(900, 0), (1200, 100)]),
@@ -36,7 +36,7 @@ def test_line_breaks_where_nothing_is_known() -> None:
 def test_areas_stand_on_each_other_and_an_empty_one_is_left_out() -> None:
     drawn = [Line("a", 0, [1, 3]), Line("none", 1, [0, 0]), Line("b", 4, [1, None])]
 
-    assert most(drawn, stacked=True) == 3
+    assert scale_top(drawn, stacked=True) == 3
     assert _paths(stack(drawn, "label", 2)) == [
         ("area c4", [(0, 66.7), (1200, 0), (1200, 200), (0, 200)]),
         ("area c0", [(0, 133.3), (1200, 0), (1200, 200), (0, 200)]),
@@ -46,7 +46,7 @@ def test_areas_stand_on_each_other_and_an_empty_one_is_left_out() -> None:
 def test_picture_of_nothing_is_a_picture_without_paths() -> None:
     empty = [Line("a", 0, []), Line("b", 1, [])]
 
-    assert most(empty) == most(empty, stacked=True) == 0
+    assert scale_top(empty) == scale_top(empty, stacked=True) == 0
     for svg in (lines(empty, "label", 120), stack(empty, "label", 120), lines([Line("a", 0, [None] * 9)], "label", 120)):
         assert _paths(svg) == []
         assert 'aria-label="label"' in svg

@@ -1,4 +1,4 @@
-"""What the probes say of a connector that runs."""
+"""What the probes say about a running connector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: what it says at a glance, that everything in the document is on it, and that a browser shows it well."""
+"""The page: its summary comes first, it shows the whole document, and a browser renders it well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operations port beside strangers: whoever reaches it, a probe gets through and the process has descriptors left."""
+"""The operations port under abuse: a probe gets through, and the process keeps descriptors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every check of the two contracts: refused where a rule is broken, accepted where it is just kept."""
+"""Every check of the two contracts: what just breaks a rule is refused, what just keeps it is not."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from connector.sandbox import Options, RunningSandbox, serve
-from connector.sandbox.catalogue import CATALOGUE, REQUEST_FAULTS, TOKEN_FAULTS, Of
+from connector.sandbox.catalogue import CATALOGUE, REQUEST_FAULTS, TOKEN_FAULTS, FaultTarget
 from connector.sandbox.tokens import SandboxCredentials, fingerprint
 from tests.patience import patience
 from tests.sandbox.asking import (
@@ -542,6 +542,6 @@ async def test_the_server_lists_the_faults_and_names_the_list_in_a_refusal(http:
     async with http.get("/sandbox/faults/names") as response:
         listed = await response.json()
     assert [line["name"] for line in listed] == [fault.name for fault in CATALOGUE]
-    assert {line["of"] for line in listed} == {one.value for one in Of}
+    assert {line["of"] for line in listed} == {one.value for one in FaultTarget}
     async with http.put("/sandbox/faults", data=b'{"fail_599": 1}') as response:
         assert "/sandbox/faults/names" in (await response.json())["message"]

@@ -1,4 +1,4 @@
-"""The fault plan: the same seed gives the same faults, at about the asked rate, and a plan that is none is refused."""
+"""The fault plan: a seed always gives the same faults, at about the rate that was asked for."""
 
 from __future__ import annotations
 

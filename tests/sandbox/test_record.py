@@ -1,4 +1,4 @@
-"""The record: a line an event, in the order of arrival, bounded, and counted."""
+"""The record: one line for each event in the order of arrival, bounded, and counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox over HTTP: both contracts, credentials, faults, and a record that is true whatever becomes of the answer."""
+"""The sandbox over HTTP: contracts, credentials, faults, and a record that stays true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last hour in samples: rates, quantiles, and a bound whatever happens."""
+"""The last hour in samples: rates, quantiles, and bounded memory."""
 
 from __future__ import annotations
 
