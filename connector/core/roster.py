@@ -14,6 +14,7 @@ what was noted is settled, added up and given a new time:
 What must change together. A new sum over assignments needs its part in `_Share`. A new thing of an
 assignment that waits for time needs its line in `_due_of`, or nothing wakes the pipeline for it.
 What waits for something else than time or a change of its own needs `note_all` when that happens.
+Whoever changes a sum of an assignment while settling it, notes it again.
 """
 
 from __future__ import annotations
@@ -192,17 +193,13 @@ class Roster(dict[int, Assignment]):
                 self.note(other.generation for other in self._of_partition[assignment.partition])
 
     def noted(self) -> list[Assignment]:
-        """Return what is to be settled in this turn, in the order of assignment.
-
-        Whoever changes what the sums are made of, notes it: they may be read before the turn ends.
-        """
+        """Return what is to be settled in this turn, in the order of assignment."""
         self._noted |= self._unsummed
         return [assignment for generation in sorted(self._noted) if (assignment := self.get(generation)) is not None]
 
     def end_turn(self) -> None:
         """Bring the sums and the times of what was noted up to date."""
         self._note_others_of_partitions()
-        self._unsummed |= self._noted
         self._sum_up()
         for generation in self._noted:
             assignment = self.get(generation)
