@@ -95,7 +95,7 @@ class LetterBox:
 
     @property
     def waiting(self) -> bool:
-        """Whether any letter is to be written later, after a back-off or once the breaker closes."""
+        """Whether a letter is to be written later: after a back-off, or as the breaker allows."""
         return bool(self.unwritten or self.parked)
 
     def written(self, offset: int) -> PendingLetter:

@@ -1,4 +1,4 @@
-"""A pipeline that settles and sums up all assignments at each input, and what `Roster` must come to as well."""
+"""A pipeline that settles and sums up all assignments, and what `Roster` must come to as well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["WalkingPipeline", "assert_adds_up"]
 
 
 class _WalkingRoster(Roster):
-    """Sums up all assignments whenever a sum is asked for, within a turn too, whether anybody noted them or not."""
+    """Sums up all assignments whenever a sum is read, whether anybody noted them or not."""
 
     @property
     def sums(self) -> Any:
@@ -28,7 +28,7 @@ class _WalkingRoster(Roster):
 
 
 class WalkingPipeline(Pipeline):
-    """Settles and sums up all assignments at each input, whether anything of theirs has changed or not."""
+    """Settles and sums up all assignments at each input, changed or not."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy)
