@@ -65,7 +65,7 @@ class Admission:
             lengths = (len(payload) if isinstance(payload, bytes) else None for payload in payloads)
             odd.update(at for at, length in enumerate(lengths) if length is None or not fits(length))
         times, (oldest, newest) = poll.times, self._timely(now)
-        if None in set(times) or not oldest <= min(known := cast("list[int]", times)) <= max(known) <= newest:
+        if None in times or not oldest <= min(known := cast("list[int]", times)) <= max(known) <= newest:
             odd.update(at for at, time_ms in enumerate(times) if time_ms is None or not oldest <= time_ms <= newest)
         resolved = assignment.resolved
         if poll.offsets[first] < resolved.end:

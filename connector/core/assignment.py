@@ -161,6 +161,11 @@ class Assignment:
         return self.phase is Phase.RUNNING
 
     @property
+    def began(self) -> bool:
+        """Whether it has started to fetch, and has not ended."""
+        return self.phase is Phase.RUNNING or self.phase is Phase.DRAINING
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way for it, and every fact known is confirmed."""
         return not self.in_flight and self.letters.idle and self.facts.idle
@@ -229,7 +234,8 @@ class Assignment:
     @property
     def entry_complete(self) -> bool:
         """Whether nothing more can be learnt that could go into the next ledger entry."""
-        return self.phase in {Phase.DRAINING, Phase.ENDED} and not self.in_flight and not self.letters.under_way
+        ends = self.phase is Phase.DRAINING or self.phase is Phase.ENDED
+        return ends and not self.in_flight and not self.letters.under_way
 
     def shows_a_cut(self, next_offset: int) -> bool:
         """Return whether an entry of ours stands below the ledger's end as known.
@@ -260,7 +266,7 @@ class Assignment:
     @property
     def commits(self) -> bool:
         """Whether there is something new to commit."""
-        return self.phase in {Phase.RUNNING, Phase.DRAINING} and self.tracker.next_offset > self.committing.asked
+        return self.began and self.tracker.next_offset > self.committing.asked
 
     def commit_point(self, interval_seconds: float, now: Moment) -> commands.CommitPoint:
         """Return what to commit, and note that it was asked for."""

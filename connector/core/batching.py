@@ -24,8 +24,11 @@ class Envelope:
     suffix: bytes
 
     def wrap(self, runs: list[Run]) -> bytes:
-        """Build the body of a request."""
-        return self.prefix + b",".join(chain.from_iterable([run.payloads for run in runs])) + self.suffix
+        """Build the body of a request of at least one event, with one copy of each payload."""
+        payloads = list(chain.from_iterable([run.payloads for run in runs]))
+        payloads[0] = self.prefix + payloads[0]
+        payloads[-1] += self.suffix
+        return b",".join(payloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +95,17 @@ class Batcher:
         room = self.most_bytes - self._overhead + 1  # one comma less than events
         while self._queue and left:
             run = self._queue.popleft()
-            lengths = [len(payload) + 1 for payload in run.payloads[:left]]
-            if sum(lengths) > room:
-                fitting = bisect_right(list(accumulate(lengths)), room)
+            taken, length = len(run), run.length
+            if taken > left or length > room:
+                lengths = list(accumulate([len(payload) + 1 for payload in run.payloads[:left]]))
+                taken = bisect_right(lengths, room)
                 if not batch:
-                    fitting = max(fitting, 1)  # an event that `fits` is sent alone, whatever was learnt
-                del lengths[fitting:]
-            taken, length = len(lengths), sum(lengths)
-            if taken < len(run):
-                self._queue.appendleft(run.part(taken, len(run)))
-            if not taken:
-                break
+                    taken = max(taken, 1)  # an event that `fits` is sent alone, whatever was learnt
+                length = lengths[taken - 1] if taken else 0
+                if taken < len(run):
+                    self._queue.appendleft(run.part(taken, len(run)))
+                if not taken:
+                    break
             batch.append(run.part(0, taken))
             left, room = left - taken, room - length
             self._count, self._bytes = self._count - taken, self._bytes - length

@@ -93,6 +93,11 @@ class LetterBox:
         """Whether no letter is under way or to be written again; those held back do not count."""
         return not (self.under_way or self.unwritten)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a letter is to be written later: after a back-off, or as the breaker allows."""
+        return bool(self.unwritten or self.parked)
+
     def written(self, offset: int) -> PendingLetter:
         """Note that a letter is confirmed; return it."""
         self.failures = 0

@@ -124,8 +124,7 @@ class Pipeline:
                 self._facts_appended(input_, now)
             case inputs.FactsFailed(generation):
                 assignment = self._all[generation]
-                draining = assignment.phase is Phase.DRAINING
-                assignment.facts.failed(self._retry, now, draining=draining)
+                assignment.facts.failed(self._retry, now, draining=assignment.phase is Phase.DRAINING)
             case inputs.LetterWritten(generation, offset):
                 self._outcomes.letter_written(self._all[generation], offset)
             case inputs.LetterFailed(generation):
@@ -351,13 +350,17 @@ class Pipeline:
             self._all.note_all()
         committing: list[Assignment] = []
         for assignment in self._all.noted():
-            self._restore_due(assignment, now)
-            self._outcomes.write_letters_due(assignment, now)
+            if assignment.restoring.due is not None:
+                self._restore_due(assignment, now)
+            if assignment.letters.waiting:
+                self._outcomes.write_letters_due(assignment, now)
+                self._all.note((assignment.generation,))
             at_once = many_wait or assignment.entry_complete
             entry = assignment.facts.take(self._policy.flush, now.monotonic, at_once=at_once)
             if entry is not None:
                 self._out.append(assignment.append(entry, now))
-            if assignment.outlived(self._policy.session_seconds, now):
+                self._all.note((assignment.generation,))
+            if outlived and assignment.outlived(self._policy.session_seconds, now):
                 self._out.append(commands.StartOver(assignment.partition, assignment.generation))
             if assignment.commits and now.monotonic >= assignment.committing.due:
                 committing.append(assignment)
@@ -403,15 +406,13 @@ class Pipeline:
                 return
 
     def _restore_due(self, assignment: Assignment, now: Moment) -> None:
-        if assignment.restoring.due is None:
-            return
         if assignment.restores_now(self._all.older(assignment), self._policy.drain_seconds, now):
             self._out.append(commands.Restore(assignment.partition, assignment.generation, assignment.truncated))
 
     def _finish_drains(self, now: Moment) -> None:
         for assignment in self._all.noted():
-            drained = assignment.idle and not self._all.older(assignment)
-            if assignment.phase is Phase.DRAINING and (drained or now.monotonic >= assignment.drain_by):
+            drained = assignment.phase is Phase.DRAINING and assignment.idle and not self._all.older(assignment)
+            if drained or (assignment.phase is Phase.DRAINING and now.monotonic >= assignment.drain_by):
                 unresolved = assignment.held
                 self._end(assignment.generation, now)
                 self._out.append(commands.Release(assignment.partition, assignment.generation, unresolved))
@@ -434,7 +435,7 @@ class Pipeline:
             self._may_fetch = may_fetch
             self._all.note_all()
         for assignment in self._all.noted():
-            if assignment.phase not in {Phase.RUNNING, Phase.DRAINING}:
+            if not assignment.began:
                 continue
             readable = assignment.try_to_read(now)
             within = len(assignment.tracker) <= MAX_AHEAD and not assignment.letters.failures

@@ -14,11 +14,13 @@ what was noted is settled, added up and given a new time:
 What must change together. A new sum over assignments needs its part in `_Share`. A new thing of an
 assignment that waits for time needs its line in `_due_of`, or nothing wakes the pipeline for it.
 What waits for something else than time or a change of its own needs `note_all` when that happens.
+Whoever changes a sum of an assignment while settling it, notes it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -67,7 +69,24 @@ class Earliest:
 
 
 class _Share(NamedTuple):
-    """What one assignment adds to the sums."""
+    """What one assignment adds to what holds for all."""
+
+    held: int = 0
+    held_bytes: int = 0
+    facts: int = 0
+    writable: int = 0
+    parked: bool = False
+    running: bool = False
+    troubled: bool = False
+    unconfirmed_since: float | None = None
+
+
+_NOTHING = _Share()
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What all assignments together hold."""
 
     held: int = 0
     held_bytes: int = 0
@@ -75,6 +94,15 @@ class _Share(NamedTuple):
     writable: int = 0
     parked: int = 0
     running: int = 0
+
+    def replace(self, before: _Share, share: _Share) -> None:
+        """Take in the share of an assignment that had another one before."""
+        self.held += share.held - before.held
+        self.held_bytes += share.held_bytes - before.held_bytes
+        self.facts += share.facts - before.facts
+        self.writable += share.writable - before.writable
+        self.parked += share.parked - before.parked
+        self.running += share.running - before.running
 
 
 class Roster(dict[int, Assignment]):
@@ -88,9 +116,9 @@ class Roster(dict[int, Assignment]):
         super().__init__()
         self._of_partition: dict[TopicPartition, list[Assignment]] = {}
         self._noted: set[int] = set()  # in this turn
-        self._unsummed: set[int] = set()  # noted since the sums were made, or settled since
+        self._unsummed: set[int] = set()  # noted since the sums were made
         self._shares: dict[int, _Share] = {}
-        self._sums = _Share()
+        self._sums = _Sums()
         self._parked: set[int] = set()
         self._troubled: set[int] = set()
         self._due = Earliest()
@@ -158,6 +186,8 @@ class Roster(dict[int, Assignment]):
 
     def _note_others_of_partitions(self) -> None:
         self._noted |= self._unsummed
+        if len(self._of_partition) == len(self):
+            return  # no partition has two
         for generation in list(self._noted):
             if (assignment := self.get(generation)) is not None:
                 self.note(other.generation for other in self._of_partition[assignment.partition])
@@ -165,13 +195,11 @@ class Roster(dict[int, Assignment]):
     def noted(self) -> list[Assignment]:
         """Return what is to be settled in this turn, in the order of assignment."""
         self._noted |= self._unsummed
-        self._unsummed |= self._noted
         return [assignment for generation in sorted(self._noted) if (assignment := self.get(generation)) is not None]
 
     def end_turn(self) -> None:
         """Bring the sums and the times of what was noted up to date."""
         self._note_others_of_partitions()
-        self._unsummed |= self._noted
         self._sum_up()
         for generation in self._noted:
             assignment = self.get(generation)
@@ -180,35 +208,35 @@ class Roster(dict[int, Assignment]):
 
     def _due_of(self, assignment: Assignment) -> float | None:
         times = [
-            assignment.restores_at(self.older(assignment)),
+            assignment.restores_at(self.older(assignment)) if assignment.restoring.due is not None else None,
             assignment.letters.due,
             assignment.unreadable.due,
             assignment.facts.due,
             assignment.drain_by if assignment.phase is Phase.DRAINING else None,
             assignment.committing.due if assignment.commits else None,
         ]
-        return min((time for time in times if time is not None), default=None)
+        return min([time for time in times if time is not None], default=None)
 
     def _sum_up(self) -> None:
         self._noted |= self._unsummed
         for generation in self._unsummed:
             assignment = self.get(generation)
-            share = _Share() if assignment is None else _share_of(assignment)
-            before = self._shares.pop(generation, _Share())
-            if assignment is not None:
-                self._shares[generation] = share
+            share = _NOTHING if assignment is None else _share_of(assignment)
+            before = self._shares.get(generation, _NOTHING)
             if share != before:
-                self._sums = _Share(*(all_ + new - old for all_, new, old in zip(self._sums, share, before, strict=True)))
-            (self._parked.add if share.parked else self._parked.discard)(generation)
-            troubled = assignment is not None and assignment.live and _is_troubled(assignment)
-            (self._troubled.add if troubled else self._troubled.discard)(generation)
-            self._unconfirmed.set(generation, None if assignment is None else assignment.facts.unconfirmed_since)
+                self._shares[generation] = share
+                self._sums.replace(before, share)
+                (self._parked.add if share.parked else self._parked.discard)(generation)
+                (self._troubled.add if share.troubled else self._troubled.discard)(generation)
+                self._unconfirmed.set(generation, share.unconfirmed_since)
+            if assignment is None:
+                self._shares.pop(generation, None)
         self._unsummed.clear()
 
     # ---- what holds for all
 
     @property
-    def sums(self) -> _Share:
+    def sums(self) -> _Sums:
         """What all together hold, as of now."""
         if self._unsummed:
             self._sum_up()
@@ -236,15 +264,14 @@ class Roster(dict[int, Assignment]):
 
 
 def _share_of(assignment: Assignment) -> _Share:
+    facts, letters = assignment.facts, assignment.letters
     return _Share(
         assignment.held,
         assignment.held_bytes,
-        len(assignment.facts),
-        assignment.facts.writable,
-        bool(assignment.letters.parked),
+        len(facts),
+        facts.writable,
+        bool(letters.parked),
         assignment.running,
+        assignment.live and bool(assignment.restoring.refusal or letters.failures or assignment.unreadable.tries),
+        facts.unconfirmed_since,
     )
-
-
-def _is_troubled(assignment: Assignment) -> bool:
-    return bool(assignment.restoring.refusal or assignment.letters.failures or assignment.unreadable.tries)

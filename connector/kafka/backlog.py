@@ -178,8 +178,7 @@ class Backlog:
 
 def sizes_of(messages: Sequence[Message]) -> list[int]:
     """Return what each record takes. Key and headers may be as large as a value."""
-    keys = [message.key() for message in messages]
-    sizes = [_EVENT_BYTES + len(message) + len(key or b"") for message, key in zip(messages, keys, strict=True)]
+    sizes = [_EVENT_BYTES + len(message) + len(message.key() or b"") for message in messages]
     found = all_headers_of(cast("Sequence[Record]", messages))  # its stub types headers wider
     if any(found):
         return [held + headers_size(headers or ()) for held, headers in zip(sizes, found, strict=True)]

@@ -105,3 +105,16 @@ def test_an_assignment_that_ends_takes_its_events_and_their_bytes_along() -> Non
 
 def test_a_body_is_the_payloads_between_prefix_and_suffix() -> None:
     assert ENVELOPE.wrap([an_event(payload=b"1"), an_event(payload=b"2")]) == b'{"e":[1,2]}'
+
+
+def test_events_above_the_size_learnt_are_sent_one_at_a_time() -> None:
+    batcher = _batcher(max_bytes=40)
+    batcher.learn(20)
+    batcher.add(a_run(payloads=[b"x" * 20] * 2))
+    assert [[run.offsets for run in batcher.take()] for _ in range(3)] == [[[0]], [[1]], []]
+    assert len(batcher) == 0
+
+
+def test_building_a_body_leaves_the_payloads_as_they_are() -> None:
+    run = an_event(payload=b"1")
+    assert (ENVELOPE.wrap([run]), run.payloads) == (b'{"e":[1]}', [b"1"])

@@ -1,16 +1,38 @@
-"""A pipeline that settles every assignment at each input, and what a walk finds that `Roster` must come to as well."""
+"""A pipeline that settles and sums up all assignments, and what `Roster` must come to as well."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from connector.core.assignment import Assignment, Phase
 from connector.core.pipeline import Pipeline
+from connector.core.policy import Policy
+from connector.core.roster import Roster
 from connector.model import Moment
 
 __all__ = ["WalkingPipeline", "assert_adds_up"]
 
 
+class _WalkingRoster(Roster):
+    """Sums up all assignments whenever a sum is read, whether anybody noted them or not."""
+
+    @property
+    def sums(self) -> Any:
+        self.note_all()
+        return super().sums
+
+    @property
+    def unconfirmed_since(self) -> float | None:
+        self.note_all()
+        return super().unconfirmed_since
+
+
 class WalkingPipeline(Pipeline):
-    """Settles all assignments at each input, whether anything of theirs has changed or not."""
+    """Settles and sums up all assignments at each input, changed or not."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self._all.__class__ = _WalkingRoster
 
     def _settle(self, now: Moment) -> None:
         self._all.note_all()

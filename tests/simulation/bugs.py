@@ -38,6 +38,7 @@ from connector.core.outcomes import Outcomes
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import OutOfRange, Recovery, Restoration
 from connector.core.retry import RetryQueue
+from connector.core.roster import Roster
 from connector.core.runs import Run
 from connector.errors import KafkaUnavailable, LogDamaged
 from connector.intake import Origin
@@ -398,6 +399,10 @@ def _appended_and_not_noted(self: Assignment, *rest: Any) -> None:
 
 
 _appended = Assignment.appended
+
+
+def _find_and_not_note(self: Roster, generation: int) -> Assignment | None:
+    return self.get(generation)
 
 
 def _failed_and_forgotten(self: FactLog, *rest: Any, **more: Any) -> None:
@@ -781,6 +786,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a commit rests on less than there is", "I2", ((Assignment, "appended", _appended_and_not_noted),)),
     Bug("a log that was cut is read on", "I1|I2|I6", ((Restoration, "finish", _finish_without_epoch),)),
     Bug("a cut log taken for one outside its bounds", "I1|I2|I6", ((Positions, "_was_cut", _never_cut),)),
+    Bug("a partition that is told something is not noted", "I6|I1|I9", ((Roster, "find", _find_and_not_note),)),
     Bug("facts that failed are forgotten", "I3|I6|I2", ((FactLog, "failed", _failed_and_forgotten),)),
     Bug("a late verdict is not written down", "I3", ((Outcomes, "delivered", _take_late_verdict_for_none),)),
     Bug("facts of one entry under one leader epoch", "L2|I1|I6", ((Assignment, "append", _append_one_epoch),)),
