@@ -247,4 +247,9 @@ def _share_of(assignment: Assignment) -> _Share:
 
 
 def _is_troubled(assignment: Assignment) -> bool:
-    return bool(assignment.restoring.refusal or assignment.letters.failures or assignment.unreadable.tries)
+    return bool(
+        assignment.restoring.refusal
+        or assignment.facts.complaint
+        or assignment.letters.failures
+        or assignment.unreadable.tries
+    )
