@@ -22,8 +22,8 @@ from connector.ports import Record
 __all__ = ["RECORD_FUNCTIONS", "decoded", "divide", "granted", "looked_up", "multiply", "parsed_json", "split"]
 
 _MOST_PARTS: Final = 40_000
-"""Maximum number of values in JSON within a text, and of the parts of one, as in an Avro value. More
-would take the consumer's thread too long."""
+"""Maximum number of values in JSON within a text, and of parts of a split text, as in an event.
+More would take the consumer's thread too long."""
 
 # ---- amounts
 
