@@ -192,6 +192,9 @@ class Source(Protocol):
 class Ledger(Protocol):
     """The ledger: facts are appended to it, and assignments are restored from it."""
 
+    topic_for: Callable[[str], str]
+    """Returns the name of the ledger for a source topic."""
+
     @property
     def cluster_id(self) -> str:
         """Id of the Kafka cluster. Known before the first assignment; does not block."""

@@ -167,12 +167,14 @@ class Runtime:
         self._inbox.put_nowait(inputs.RequestFinished(command.request, answer))
 
     def _append(self, command: commands.AppendFacts) -> None:
+        topic = self._ledger.topic_for(command.partition.topic)
+
         def report(confirmation: Confirmation) -> None:
             if confirmation.error is None:
                 self.post(inputs.FactsAppended(command.generation, confirmation.offset + 1, confirmation.append_ms))
             else:
-                self._telemetry.facts_failed(command.partition, confirmation.error)
-                self.post(inputs.FactsFailed(command.generation))
+                self._telemetry.facts_failed(command.partition, topic, confirmation.error)
+                self.post(inputs.FactsFailed(command.generation, topic, confirmation.error))
 
         try:
             self._ledger.append(command.partition, command.topic_id, command.facts, report)

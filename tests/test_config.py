@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, replace
@@ -362,6 +363,24 @@ def test_secret_that_cannot_be_read_is_the_one_problem_there_is(tmp_path: Path) 
     for name in ("missing", "empty", "binary"):
         problem = _problem(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(tmp_path / name))
         assert problem.startswith("AMAZON_ACCESS_TOKEN_FILE names a")
+
+
+def test_a_secret_in_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * 1_000_001)
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "directory").mkdir()
+    for name in ("pipe", "large", "link", "directory"):
+        problem = _problem(AMAZON_ACCESS_TOKEN="", AMAZON_ACCESS_TOKEN_FILE=str(tmp_path / name))
+        assert problem.startswith("AMAZON_ACCESS_TOKEN_FILE names a file that cannot be read (NotAPlainFile)")
+
+
+def test_a_secret_of_several_lines_is_read_as_they_are_on_any_system(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"-----BEGIN KEY-----\r\nabc\r\n-----END KEY-----\r\n")
+    (tmp_path / "link").symlink_to(file)
+    properties = _settings(KAFKA_SSL_KEY_PEM_FILE=str(tmp_path / "link")).kafka.properties
+    assert properties == {"ssl.key.pem": "-----BEGIN KEY-----\nabc\n-----END KEY-----"}
 
 
 def test_what_is_no_secret_has_no_file() -> None:

@@ -19,7 +19,7 @@ class _Raising:
     cluster_id = "cluster"
 
     def topic_for(self, source: str) -> str:
-        return f"{source}.dead-letter"
+        return f"{source}.ours"
 
     def write(self, *_: object) -> None:
         raise UnicodeEncodeError("utf-8", "x", 0, 1, "jo@example.com")
@@ -37,10 +37,10 @@ async def test_what_a_write_raises_is_reported_as_its_failure(capsys: Any) -> No
 
     assert [await runtime._inbox.get(), await runtime._inbox.get()] == [
         inputs.LetterFailed(1, 7, "UnicodeEncodeError"),
-        inputs.FactsFailed(1),
+        inputs.FactsFailed(1, "conversions.ours", "OverflowError"),
     ]
     said = "".join(capsys.readouterr())
-    assert "conversions.dead-letter" in said
+    assert "conversions.ours" in said
     assert "OverflowError" in said
     assert "jo@example.com" not in said
 

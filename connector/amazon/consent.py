@@ -163,7 +163,8 @@ def _stronger(one: str | None, other: str | None) -> str | None:
 
 
 _DENIES: Final = re.compile(
-    r"[^A-Za-z0-9]*(?:denied|false|no|off|disabled|opt(?:ed)?[_ -]?out)[^A-Za-z0-9]*|0+(?:\.0+)?", re.IGNORECASE
+    r"[^A-Za-z0-9]*(?:denied|false|no|off|disabled|opt(?:ed)?[_ -]?out)[^A-Za-z0-9]*|[+-]?0+(?:[.,]0*)?(?:e[+-]?0+)?",
+    re.IGNORECASE,
 ).fullmatch
 """Texts that may be a denial although they look like nothing: a word in brackets, which may be a
 list or a template, or a zero."""

@@ -20,11 +20,13 @@ def sha256_digits(text: str) -> str | None:
 
     Empty if the text is another digest; None if it is no digest.
     """
-    if not _SHORTEST <= len(text) <= _LONGEST:
+    if len(text) > _LONGEST:
+        return "" if _ENDLESS_WORD(text) else None
+    if len(text) < _SHORTEST:
         return None
     bare = text.strip(_AROUND)
     named = _NAMED(bare)
-    if _SALTED(bare) or (named and "3" in named[0]):  # SHA-3 has digests of the same lengths
+    if _SALTED(bare) or _ENCRYPTED(bare) or (named and "3" in named[0]):  # SHA-3 has digests of the same lengths
         return ""
     if "@" in bare:  # an e-mail address: no notation of a digest has this sign
         return None
@@ -49,7 +51,8 @@ _HEXADECIMAL: Final = frozenset({32, 40, 56, _SHA256_DIGITS, 96, 128})
 
 _AROUND: Final = " \t\r\n\"'`\u2018\u2019\u201c\u201d<>(){}[],;"
 _NAMED: Final = re.compile(
-    r"(?:(?:urn:|hash:/*)?(?:md[-_ ]?5|sha[-_ ]?(?:[123][-_])?(?:1|2|3|224|256|384|512)?|hash(?:ed)?|base64|hex|digest)"
+    r"(?:(?:urn:|hash:/*|ni:/*)?"
+    r"(?:md[-_ ]?5|sha[-_ ]?(?:[123][-_])?(?:1|2|3|224|256|384|512)?|hash(?:ed)?|base64|hex|digest)"
     r"[\s:=$/|;,~(\[\]{}_-]+|[bhx](?=['\"])|\\+x)+",
     re.IGNORECASE,
 ).match
@@ -61,6 +64,15 @@ _SALTED: Final = re.compile(
     re.IGNORECASE,
 ).match
 """Salted hashes, as crypt(3) and web frameworks write them. Nobody else can have the same one."""
+_ENCRYPTED: Final = re.compile(
+    r"vault:v[0-9]+:|\{cipher\}|\(?ENC\(|(?:enc|encrypted|cipher|ciphertext|aes|rsa|pgp|kms|tink)(?:[-_/][a-z0-9]+)*:"
+    r"|arn:aws:kms|-+BEGIN PGP|U2FsdGVkX1|eyJ[A-Za-z0-9_-]+\.",
+    re.IGNORECASE,
+).match
+"""What vaults, libraries and tokens write before encrypted text: HashiCorp Vault, Spring, Jasypt,
+OpenPGP, OpenSSL (whose shortest text has as many bytes as a SHA-256), JSON Web Tokens."""
+_ENDLESS_WORD: Final = re.compile(r"\S{60}").search
+"""A word that long, in a text longer than any digest, is encrypted: RSA makes 344 characters."""
 
 
 def _url_safe(text: str) -> str:
@@ -114,7 +126,7 @@ def _holds_a_digest(text: str) -> bool:
 
     Such a text is never a person's name.
     """
-    return bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text))
+    return bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text) or _LITERAL(text))
 
 
 _HELD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32,}(?![0-9A-Za-z])").search
@@ -123,6 +135,8 @@ digest, one was cut short or added to."""
 _ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u[0-9A-Fa-f]{4}|&[#0-9A-Za-z]{2,6};")
 _NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}").search
 """At least 15 bytes written as an array of numbers."""
+_LITERAL: Final = re.compile(r"(?:\\x[0-9A-Fa-f]{2}[^\\]{0,8}){8}").search
+"""At least eight bytes that Python could not write as letters."""
 
 _IS_BASE64: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 

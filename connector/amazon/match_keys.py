@@ -45,6 +45,13 @@ the time that one record takes."""
 _HASH: Final = re.compile(r"(?=[^1-9]*[1-9])[0-9A-Fa-f]{64}").fullmatch
 """SHA-256 in any case (SEG-HASH). Without a digit but zero it would need a closer look."""
 
+_MASKED: Final = re.compile(r"[*\u2022\u25cf\u2217\uff0a\u2588]{2}").search
+"""Signs that stand for letters, as logs and support tools write them ("J****"). What is left of
+such a text may be somebody else's."""
+
+_MASKED_DIGITS: Final = re.compile(r"[xX#]{2}").search
+"""Signs that stand for digits in a telephone number, where a letter would be read as a digit."""
+
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9]{1,100}").fullmatch
 """Alphanumeric, at most 100 characters (AMZ-GTM)."""
 
@@ -115,7 +122,7 @@ def hashed(kind: str, value: str, country: str) -> str:
     """
     if _HASH(value) and (digits := value.lower()) not in DISGUISED:  # nearly every key
         return digits
-    if len(value) > LONGEST:
+    if len(value) > LONGEST or _MASKED(value) or (kind == "PHONE" and _MASKED_DIGITS(value)):
         return ""
     if (found := sha256_digits(trimmed(value))) is not None:
         return said(found, name=kind in _NAMES)
@@ -126,6 +133,8 @@ def hashed(kind: str, value: str, country: str) -> str:
 
 def _raw(kind: str, value: str) -> str:
     """Return a trimmed identifier of a type that is not hashed; empty if it is to be left out."""
+    if _MASKED(value):
+        return ""
     if kind == "MATCH_ID":
         return value if _MATCH_ID(value) else ""
     if kind == "FIP":

@@ -26,7 +26,6 @@ from typing import Final, NamedTuple, Protocol
 
 import aiohttp
 
-from connector.amazon.answers import header
 from connector.amazon.network_failures import PROXY_UNUSABLE, failure_of, failure_of_proxy
 from connector.amazon.proxy import Proxy
 from connector.amazon.resolver import Resolver
@@ -173,16 +172,42 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
             response.close()  # reading the rest would cost more than a new connection
             break
     answer = bytes(body[:most])
-    return _inflated(answer, most) if header(response.headers, "content-encoding").lower() in _DEFLATED else answer
+    codings = ",".join(value for name, value in response.headers.items() if name.lower() == "content-encoding")
+    for coding in reversed(codings.lower().split(",")[:_MOST_CODINGS]):  # the last one was applied last
+        if coding.strip() in _DEFLATED:
+            answer = _inflated(answer, most)
+    return answer
 
 
 _DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 """Content encodings that are decompressed. We ask for none, but a proxy may not comply."""
+_MOST_CODINGS: Final = 4
+_MOST_MEMBERS: Final = 64
 
 
 def _inflated(body: bytes, most: int) -> bytes:
-    """Decompress a body up to ``most`` bytes; one that is not compressed data stays as it is."""
+    """Decompress a body up to ``most`` bytes; one that is not compressed data stays as it is.
+
+    There may be several members in a row (RFC 1952), as of a proxy that compresses piece by piece.
+    """
+    found, rest = bytearray(), body
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most)
+        for _ in range(_MOST_MEMBERS):
+            unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+            found += unpacking.decompress(rest, most - len(found))
+            rest = unpacking.unused_data
+            if not rest or len(found) >= most:
+                break
+    except zlib.error:
+        return bytes(found) or _inflated_bare(body, most)
+    return bytes(found)
+
+
+def _inflated_bare(body: bytes, most: int) -> bytes:
+    """Decompress deflated data without zlib's header, which some servers call deflate."""
+    unpacking = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        found = unpacking.decompress(body, most)
     except zlib.error:
         return body
+    return found if unpacking.eof and not unpacking.unused_data else body

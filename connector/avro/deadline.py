@@ -1,4 +1,4 @@
-"""Deadlines for the registry's HTTP client.
+"""Deadlines for the registry's HTTP client, and a bound for its answers.
 
 The client's own time-outs apply to each read, so a server that sends a byte now and then never hits
 one. Here each request has a deadline. So has each question, which may take several requests:
@@ -6,12 +6,15 @@ retries, further addresses, a token. At the deadline the connection is closed.
 
 A connection is opened in a thread of its own: it begins with a look-up of the name, which has no
 time-out and cannot be interrupted. While one hangs, no other is begun to the same place.
+
+The client collects an answer as long as it comes, and decompresses it; so what it has collected is
+counted, too.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -20,6 +23,8 @@ from connector.daemon import in_daemon
 
 __all__ = ["Deadline"]
 
+_MOST_BYTES = 16_000_000
+"""Bytes of an answer that are read, decompressed: many times the largest schema."""
 _Left = Callable[[float | None], float]
 
 
@@ -33,7 +38,7 @@ class Deadline:
 
     def hold(self, client: Any) -> None:
         """Make an httpx client obey these deadlines, where it opens its connections."""
-        client.event_hooks = {"request": [self._begin_request]}
+        client.event_hooks = {"request": [self._begin_request], "response": [_bound]}
         for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - httpx accepts no network backend
             pool = transport._pool  # noqa: SLF001 - the same
             pool._network_backend = _Backend(pool._network_backend, self._left)  # noqa: SLF001 - the same
@@ -56,6 +61,21 @@ class Deadline:
         if left <= 0:
             raise TimeoutError
         return left if timeout is None else min(timeout, left)
+
+
+def _bound(response: Any) -> None:
+    """Have an httpx response give up on a body larger than any schema, before it collects it."""
+    decoded = response.iter_bytes
+
+    def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
+        left = _MOST_BYTES
+        for chunk in decoded(chunk_size):
+            left -= len(chunk)
+            if left < 0:
+                raise OverflowError
+            yield chunk
+
+    response.iter_bytes = iter_bytes
 
 
 class _Backend:

@@ -279,7 +279,7 @@ def _refuse_rules(rules: Json) -> None:
         is_harmless = (
             kind == "CONDITION" or mode in _OTHERS_MODES or (mode == "WRITE" and not type_.upper().startswith("ENCRYPT"))
         )
-        if not (rule.get("disabled") or is_harmless):
+        if not (rule.get("disabled") is True or is_harmless):
             what = f"the rule {rule.get('name')} of type {type_}"
             raise Undecodable(f"its schema has {what}, which changes values and is not supported")
 

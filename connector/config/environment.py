@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.config.declaration import FAMILY, Setting
-from connector.config.secret import SecretValue, text_of, trimmed
+from connector.config.secret import SecretValue, content_of, text_of, trimmed
 
 __all__ = ["IN_FILES_TOO", "SECRET_PROPERTY", "Environment", "is_secret_property"]
 
@@ -125,7 +125,7 @@ class Environment:
             if name in self._values:
                 self._refuse(variable, f"and {name} are both set: remove one of them")
                 continue
-            self._files[name] = partial(Path(path).read_text, encoding="utf-8")
+            self._files[name] = partial(content_of, Path(path))
             self._values[name] = self._secret_in(variable, path, self._files[name]) or _UNREADABLE
 
     def _secret_in(self, variable: str, path: str, read: Callable[[], str]) -> str:

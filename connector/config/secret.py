@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
-__all__ = ["Login", "SecretValue", "text_of", "trimmed"]
+__all__ = ["Login", "SecretValue", "content_of", "text_of", "trimmed"]
 
 _AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
 """Invisible characters that editors and clipboards add: blanks, line ends, byte order marks."""
@@ -16,6 +18,29 @@ _AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
 def trimmed(text: str) -> str:
     """Return the text without invisible characters at either end."""
     return _AROUND.sub("", text)
+
+
+_MOST_BYTES = 1_000_000
+
+
+class NotAPlainFile(OSError):
+    """It is a pipe or a device, or larger than any secret: to read it might never end."""
+
+
+def content_of(path: Path) -> str:
+    """Return the content of a secret's file.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its writer
+        raise NotAPlainFile
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise NotAPlainFile
+    return content.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
 def text_of(read: Callable[[], str]) -> str:

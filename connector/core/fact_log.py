@@ -18,6 +18,9 @@ from connector.model import Facts, Moment
 
 __all__ = ["FactLog"]
 
+_REFUSED_SECONDS = 5.0
+"""A topic that was only just created or changed may refuse entries for a moment."""
+
 
 @dataclass(slots=True)
 class FactLog:
@@ -31,6 +34,8 @@ class FactLog:
     """Monotonic second of the first attempt to write the entry under way."""
     _due: float | None = None
     """Monotonic second of the next entry; None with nothing to write."""
+    complaint: str | None = None
+    """What an operator must know and do; None while no operator is needed."""
     _failures: int = 0
     """Entries that failed, in a row."""
 
@@ -94,14 +99,17 @@ class FactLog:
     def confirmed(self) -> Facts | None:
         """Note that the entry under way is in the ledger; return its facts."""
         facts, self.under_way = self.under_way, None
-        self._failures, self.unconfirmed_since = 0, None
+        self._failures, self.unconfirmed_since, self.complaint = 0, None, None
         return facts
 
-    def failed(self, retry: RetryPolicy, now: Moment, *, draining: bool) -> None:
+    def failed(self, retry: RetryPolicy, now: Moment, refusal: str | None = None, *, draining: bool) -> None:
         """Write the entry again after a back-off.
 
         A drain cannot wait for a long one: what is not written down by its end may be sent again.
+        A ``refusal`` needs an operator once entries have failed for `_REFUSED_SECONDS`.
         """
+        if refusal and self.unconfirmed_since is not None and now.monotonic - self.unconfirmed_since > _REFUSED_SECONDS:
+            self.complaint = refusal
         facts = Facts() if self.under_way is None else self.under_way  # an empty one may say where the assignment begins
         facts.extend(self.waiting)
         self.waiting, self.under_way = facts, None

@@ -140,9 +140,14 @@ class FactsAppended:
 
 @dataclass(frozen=True, slots=True)
 class FactsFailed:
-    """The facts of an `AppendFacts` were not written, or it is not known whether they were."""
+    """The facts of an `AppendFacts` were not written, or it is not known whether they were.
+
+    ``topic`` is the ledger, and ``code`` Kafka's name of the error, empty if there is none.
+    """
 
     generation: int
+    topic: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

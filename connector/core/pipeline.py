@@ -64,6 +64,7 @@ from connector.core.broker_clock import PROBE_SECONDS, BrokerClock
 from connector.core.dispatch import Dispatch
 from connector.core.doubts import Doubt
 from connector.core.expiry import Expiry
+from connector.core.ledger_refusal import refusal
 from connector.core.outcomes import Outcomes
 from connector.core.policy import Policy
 from connector.core.retry import NO_JITTER
@@ -124,7 +125,8 @@ class Pipeline:
                 self._facts_appended(input_, now)
             case inputs.FactsFailed(generation):
                 assignment = self._all[generation]
-                assignment.facts.failed(self._retry, now, draining=assignment.phase is Phase.DRAINING)
+                draining = assignment.phase is Phase.DRAINING
+                assignment.facts.failed(self._retry, now, refusal(input_.topic, input_.code), draining=draining)
             case inputs.LetterWritten(generation, offset):
                 self._outcomes.letter_written(self._all[generation], offset)
             case inputs.LetterFailed(generation):

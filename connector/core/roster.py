@@ -272,6 +272,15 @@ def _share_of(assignment: Assignment) -> _Share:
         facts.writable,
         bool(letters.parked),
         assignment.running,
-        assignment.live and bool(assignment.restoring.refusal or letters.failures or assignment.unreadable.tries),
+        assignment.live and _is_troubled(assignment),
         facts.unconfirmed_since,
+    )
+
+
+def _is_troubled(assignment: Assignment) -> bool:
+    return bool(
+        assignment.restoring.refusal
+        or assignment.facts.complaint
+        or assignment.letters.failures
+        or assignment.unreadable.tries
     )

@@ -44,7 +44,7 @@ def needs_operator(pipeline: Pipeline) -> list[str]:
             f"the wall clock is {clock.disagreement_ms / 1000:+.0f} s off the brokers': nothing is judged or sent "
             "until they agree within MAX_CLOCK_SKEW. Correct the clock of this host, or of the brokers"
         )
-    refusals = {assignment.restoring.refusal: None for assignment in troubled}
+    refusals = {refusal: None for each in troubled for refusal in (each.restoring.refusal, each.facts.complaint)}
     letters = [(assignment.partition, assignment.letters.complaint()) for assignment in troubled]
     unwritable = [f"dead letters of {partition} {complaint}" for partition, complaint in letters if complaint]
     unreadable = [assignment.unreadable_message() for assignment in troubled]

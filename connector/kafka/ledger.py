@@ -128,7 +128,7 @@ class KafkaLedger:
         self._cluster = cluster
         self._own = own
         self._producer = producer
-        self._topic_for = topic_for
+        self.topic_for = topic_for
         self._cluster_id = cluster_id
         self._reader = LedgerReader(policy, cluster, reader_properties, read)
 
@@ -143,7 +143,7 @@ class KafkaLedger:
         """Append an entry; ``report`` is called once it is confirmed or has failed."""
         value = ledger_entry.encode(self._policy.identity(self.cluster_id, source, topic_id), facts)
         confirm = report if self._append_time else lambda confirmation: report(replace(confirmation, append_ms=None))
-        self._producer.write(self._topic_for(source.topic), source.partition, value, confirm)
+        self._producer.write(self.topic_for(source.topic), source.partition, value, confirm)
 
     def restore(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -19,6 +20,10 @@ from connector.mapping.values import ARRAYS, DECIMALS, OBJECTS, Wrong, exact, ki
 from connector.ports import Record
 
 __all__ = ["RECORD_FUNCTIONS", "decoded", "divide", "granted", "looked_up", "multiply", "parsed_json", "split"]
+
+_MOST_PARTS: Final = 40_000
+"""Maximum number of values in JSON within a text, and of parts of a split text, as in an event.
+More would take the consumer's thread too long."""
 
 # ---- amounts
 
@@ -42,6 +47,8 @@ def split(text: str, separator: str) -> list[str]:
     """Return the parts of a text between separators."""
     if not separator:
         raise Wrong("got an empty text to split by")
+    if text.count(separator) >= _MOST_PARTS:
+        raise Wrong(f"got a text of more than {_MOST_PARTS} parts")
     return text.split(separator)
 
 
@@ -56,6 +63,8 @@ def decoded(value: bytes) -> str:
 _DEEPEST: Final = 32
 """Maximum nesting of JSON within a text."""
 _LONGEST_NUMBER: Final = 38
+_TEXTS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+"""The texts of JSON. The last one may lack its end, so that the search never starts again."""
 
 
 def _json_float(digits: str) -> Decimal | float:
@@ -76,6 +85,8 @@ _read_json: Final = json.JSONDecoder(parse_float=_json_float, parse_constant=_no
 
 def parsed_json(text: str) -> Any:
     """Return the value of JSON within a text. Numbers of up to 38 digits stay exact."""
+    if _parts(text) > _MOST_PARTS and _parts(_TEXTS.sub("", text)) > _MOST_PARTS:
+        raise Wrong(f"got JSON of more than {_MOST_PARTS} values")
     try:
         value = _read_json(text)
     except (ValueError, RecursionError):
@@ -83,6 +94,10 @@ def parsed_json(text: str) -> Any:
     if _is_deeper(value, _DEEPEST):
         raise Wrong(f"got JSON nested deeper than {_DEEPEST}")
     return value
+
+
+def _parts(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

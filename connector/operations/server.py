@@ -11,6 +11,7 @@ is closed for the new one, so that a probe gets through.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from connector.operations.health import Health
@@ -41,6 +43,19 @@ _BACKLOG = 128
 """Connections that may wait in the kernel to be accepted."""
 
 
+def _is_of_ours(line: logging.LogRecord) -> bool:
+    """Return whether a line is about a fault of ours.
+
+    A request that is not HTTP is answered with 400. aiohttp would log it as an error, and up to
+    hundreds of KB of it, which may be anything, a token among them.
+    """
+    return not (line.exc_info and isinstance(line.exc_info[1], HttpProcessingError))
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_is_of_ours)
+
+
 class _Server(web.Server):
     """aiohttp's server, with limits on the number of connections and on their time."""
 
@@ -51,7 +66,7 @@ class _Server(web.Server):
             response.force_close()
             return response
 
-        super().__init__(answered, access_log=None)
+        super().__init__(answered, access_log=None, logger=_log)
         self._open: dict[RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:

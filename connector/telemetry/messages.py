@@ -257,9 +257,9 @@ class Telemetry:
         self._metrics.codec_distrusted.labels(reason).inc()
         self._log.warning("codec_distrusted", reason=reason, message=_DISTRUSTED)
 
-    def facts_failed(self, partition: TopicPartition, code: str) -> None:
+    def facts_failed(self, partition: TopicPartition, topic: str, code: str) -> None:
         """Log that facts could not be written. They are written again."""
-        self._seldom("warning", "facts_not_written", code, partition=str(partition), code=code)
+        self._seldom("warning", "facts_not_written", code, partition=str(partition), topic=topic, code=code)
 
     def consumer_error(self, code: str, partition: TopicPartition | None) -> None:
         """Log an error that the consumer reported. The consumer goes on by itself."""

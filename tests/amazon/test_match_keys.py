@@ -207,6 +207,22 @@ NOBODY_LEFT = Flaw(Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon cou
         ("POSTAL", "00000"),
         ("POSTAL", "00000-0000"),
         ("PHONE", "000-000-0000"),
+        ("EMAIL", "j*@example.com"),
+        ("EMAIL", "j***@example.com"),
+        ("EMAIL", "****oe@example.com"),
+        ("EMAIL", "j\u2022\u2022@example.com"),
+        ("EMAIL", "j...@example.com"),
+        ("EMAIL", "Jo Doe <j*e@example.com>"),
+        ("EMAIL", "jo@ex***le.com"),
+        ("PHONE", "+49 151 ****5678"),
+        ("PHONE", "+49151XXXX5678"),
+        ("PHONE", "(415) xxx-2671"),
+        ("FIRST_NAME", "J***"),
+        ("LAST_NAME", "D\u25cf\u25cf"),
+        ("ADDRESS", "L**** Str. 12"),
+        ("CITY", "M***n"),
+        ("STATE", "B****"),
+        ("MAID", "********-****-****-****-000102030405"),
     ],
 )
 def test_a_key_that_stands_for_nobody_is_left_out_and_counted_and_alone_is_none(kind: str, value: str) -> None:
@@ -254,6 +270,7 @@ SHA256_FORMS = [
     urlsafe_b64encode(BYTES).decode().rstrip("="),
     f"{{SHA256}}{b64encode(BYTES).decode()}",
     f"sha256-{b64encode(BYTES).decode()}",
+    f"ni:///sha-256;{urlsafe_b64encode(BYTES).decode().rstrip('=')}",
     quote(b64encode(BYTES).decode(), safe=""),
     b64encode(HASH.encode()).decode(),
     f"\ufeff{HASH}\u200b",
@@ -305,6 +322,16 @@ OTHER_DIGESTS = (
         b64encode(BYTES).hex(),
         b64encode(b64encode(BYTES)).decode(),
         b64encode(sha512(b"key").digest()[:48] + BYTES[:16] + b"+").decode(),  # encrypted, as it seems
+        b64encode(b"Salted__" + BYTES[:24]).decode(),  # encrypted by OpenSSL, as long as a SHA-256
+        b64encode(BYTES * 8).decode(),  # encrypted by RSA
+        "\n".join([b64encode(BYTES * 2).decode()] * 6),
+        f"vault:v1:{b64encode(BYTES + b'+').decode()}",
+        f"ENC({b64encode(BYTES[:24]).decode()})",
+        f"{{cipher}}{HASH}",
+        f"AES-256-GCM:{b64encode(BYTES).decode()}",
+        f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJqbyJ9.{urlsafe_b64encode(BYTES).decode()}",
+        "-----BEGIN PGP MESSAGE-----",
+        str(BYTES),
     ]
 )
 
@@ -391,6 +418,9 @@ def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
         ("EMAIL", "иван7@example.ru", "DE", ""),  # noqa: RUF001 - Cyrillic is meant
         ("EMAIL", "用户1@example.cn", "DE", ""),
         ("EMAIL", "jo@bücher.example", "DE", ""),
+        ("EMAIL", "jo@example。com", "JP", "jo@example.com"),
+        ("EMAIL", "Jo... <jo@example.com>", "DE", "jo@example.com"),
+        ("LAST_NAME", "Künstler*in", "DE", "kuenstlerin"),
         ("POSTAL", "2360.0", "AU", "2360"),
         ("POSTAL", "2360,0", "AU", "2360"),
         ("POSTAL", "94105.00", "US", "94105"),

@@ -1,6 +1,7 @@
 """The registry's client against a server that speaks the registry's calls, and the schema file."""
 
 import base64
+import gzip
 import json
 import socket
 import ssl
@@ -314,6 +315,7 @@ ENCRYPTING = {"name": "hidePII", "kind": "TRANSFORM", "mode": "WRITEREAD", "type
         {"domainRules": [ENCRYPTING | {"type": "JSONATA", "mode": "READ"}]},
         {"domainRules": [ENCRYPTING | {"type": "CEL_FIELD"}]},
         {"domainRules": [{"name": "hidePII"}]},
+        {"domainRules": [ENCRYPTING | {"disabled": "false"}]},
     ],
 )
 def test_a_schema_whose_rules_change_values_is_refused_by_the_name_of_the_rule(
@@ -587,6 +589,16 @@ def test_a_registry_that_does_not_answer_is_waited_for_no_longer_than_told(clock
             registry.definitions(1)
         assert time.monotonic() - began < patience(2)
     registry._connection._client.close()
+
+
+def test_an_answer_that_unpacks_to_more_than_any_schema_is_not_collected(server: Server, registry: Registry) -> None:
+    answer = {"schema": EVENT_SCHEMA}
+    server.headers["Content-Encoding"] = "gzip"
+    server.answers["/schemas/ids/1"] = 200, gzip.compress(b" " * 1_000_000 + json.dumps(answer).encode())
+    assert registry.definitions(1)
+    server.answers["/schemas/ids/2"] = 200, gzip.compress(b" " * 20_000_000 + json.dumps(answer).encode())
+    with pytest.raises(SchemaUnavailable, match=r"did not answer with schema 2 \(OverflowError\)"):
+        registry.definitions(2)
 
 
 class Trickle:

@@ -207,6 +207,52 @@ def test_while_no_fact_is_confirmed_for_long_nothing_more_is_sent() -> None:
     assert status.paused(talk.pipeline)["ledger"] == 0
 
 
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        ("INVALID_RECORD", "cleanup.policy=delete"),
+        ("MSG_SIZE_TOO_LARGE", "max.message.bytes"),
+        ("TOPIC_AUTHORIZATION_FAILED", "grant this client Write"),
+        ("UNKNOWN_TOPIC_OR_PART", "deleted"),
+        ("UNSUPPORTED_FOR_MESSAGE_FORMAT", "look at its settings"),
+        ("OverflowError", "look at its settings"),
+    ],
+)
+def test_a_ledger_that_refuses_every_entry_needs_an_operator_until_it_takes_one(code: str, fix: str) -> None:
+    talk, other = Conversation(), TopicPartition(PLACE.topic, 1)
+    talk.start()
+    talk.start(2, place=other)
+    for generation in (1, 2):
+        talk.poll((0, None, None, None), generation=generation)
+    talk.wait(1.0)
+    talk.tell(inputs.FactsFailed(1, "the-ledger", code), after=5.0)
+    assert status.needs_operator(talk.pipeline) == [], "the topic may just have been changed"
+    talk.wait(60.0)
+    talk.tell(inputs.FactsFailed(1, "the-ledger", code))
+    talk.tell(inputs.FactsFailed(2, "the-ledger", code))
+    (message,) = status.needs_operator(talk.pipeline)
+    assert message.startswith(f"the ledger the-ledger refuses entries ({code}): ")
+    assert fix in message
+    talk.wait(60.0)
+    talk.tell(inputs.FactsFailed(1, "the-ledger", "_MSG_TIMED_OUT"))
+    assert status.needs_operator(talk.pipeline) == [message]
+    assert commits(talk.appended(2)) == [1]
+    talk.wait(60.0)
+    assert commits(talk.appended()) == [1]
+    assert status.needs_operator(talk.pipeline) == []
+
+
+@pytest.mark.parametrize("code", ["_MSG_TIMED_OUT", "NOT_ENOUGH_REPLICAS", "NOT_LEADER_FOR_PARTITION", "_TRANSPORT", ""])
+def test_brokers_that_are_away_need_no_operator_for_the_ledger(code: str) -> None:
+    talk = Conversation()
+    talk.start()
+    talk.poll((0, None, None, None))
+    for _ in range(10):
+        talk.wait(61.0)
+        talk.tell(inputs.FactsFailed(1, "the-ledger", code))
+    assert status.needs_operator(talk.pipeline) == []
+
+
 def test_a_ledger_partition_that_does_not_answer_holds_up_nobody_while_another_does() -> None:
     talk = Conversation(replace(POLICY, flush=FlushPolicy(1.0, 100, 500, max_silence_seconds=5.0)))
     other = TopicPartition(PLACE.topic, 1)

@@ -65,5 +65,5 @@ def _times(everyone: list[Assignment], each: Assignment) -> list[float]:
 
 
 def _is_troubled(each: Assignment) -> bool:
-    complains = each.restoring.refusal or each.letters.complaint() or each.unreadable_message()
+    complains = each.restoring.refusal or each.facts.complaint or each.letters.complaint() or each.unreadable_message()
     return each.live and bool(complains or each.letters.failures or each.unreadable.tries)

@@ -40,22 +40,39 @@ _GOOD = {"retention_ms": "-1", "message_timestamp_type": "LogAppendTime"}
 _NO_ROOM, _ROOM = {"max_message_bytes": "60"}, {"max_message_bytes": "1048588"}
 
 
-def test_ledger_that_cannot_be_written_holds_back_every_commit_and_recovers(world: World) -> None:
+@pytest.mark.parametrize(
+    ("broken", "code", "fix"),
+    [
+        (_NO_ROOM, "MSG_SIZE_TOO_LARGE", "raise its max.message.bytes"),
+        ({"cleanup_policy": "compact"}, "INVALID_RECORD", "set cleanup.policy=delete"),
+    ],
+)
+def test_ledger_that_refuses_every_entry_holds_back_every_commit_says_so_and_recovers(
+    world: World, broken: dict[str, str], code: str, fix: str
+) -> None:
     world.create_topic()
     connector = world.connector()
     world.produce(event("before"))
     connector.until_resolved(delivered=1)
     world.until_committed_to_the_end()
 
-    alter_topic(world.servers, world.ledger, **_NO_ROOM)
+    alter_topic(world.servers, world.ledger, **broken)
     world.produce(event("meanwhile"), event("meanwhile"))
-    connector.until_said("facts_not_written")
+    connector.until_said("facts_not_written", topic=world.ledger, code=code)
     eventually(lambda: world.sandbox.accepted().get("meanwhile") == 1, "it is delivered all the same")
+    refusal = f"the ledger {world.ledger} refuses entries ({code}): "
+    connector.until_said("operator_needed", message=refusal)
+    status, text = connector.page("/readyz")
+    assert status == 503
+    assert refusal in text
+    assert fix in text
     assert world.committed() == {0: 1}
-    alter_topic(world.servers, world.ledger, **_ROOM)
+    alter_topic(world.servers, world.ledger, cleanup_policy="delete", **_ROOM)
 
     connector.until_resolved(delivered=2, duplicate=1)
     eventually(lambda: world.committed() == {0: 3}, "it goes on", 60)
+    connector.until_said("operator_no_longer_needed", message=refusal)
+    connector.until_ready()
     assert world.sandbox.accepted() == {"before": 1, "meanwhile": 1}
     assert connector.stop() == 0
 

@@ -147,7 +147,11 @@ def test_functions_of_the_trade(call: str, given_: Any, result: Any) -> None:
         ("max_by(x, &@)", [2, float("nan"), 1], "max_by() got NaN to sort by"),
         ("join('-', ['store', to_string(x)])", None, "join() got an array with null in it"),
         ("json(x)", "[" * 33 + "]" * 33, "json() got JSON nested deeper than 32"),
-        ("json(x)", "[" * 100_000, "json() got a text that is not JSON"),
+        ("json(x)", "[" * 30_000, "json() got a text that is not JSON"),
+        ("json(x)", "[" * 100_000, "json() got JSON of more than 40000 values"),
+        ("json(x)", f"[{'{},' * 39_999}[]]", "json() got JSON of more than 40000 values"),
+        ("json(x)", '\\"' * 500_000 + "," * 50_000, "json() got a text that is not JSON"),
+        ("split(x, ',')", "," * 40_000, "split() got a text of more than 40000 parts"),
         ("json(x)", "9" * 5_000, "json() got a text that is not JSON"),
         ("lookup('shops', x)", ["17"], "lookup() got an array"),
         ("lookup('shops', x)", b"17", "lookup() got bytes: write hex(…) or text(…)"),
@@ -155,6 +159,13 @@ def test_functions_of_the_trade(call: str, given_: Any, result: Any) -> None:
 )
 def test_functions_of_the_trade_that_cannot(call: str, given_: Any, says: str) -> None:
     assert failure(call, given_) == says
+
+
+def test_json_and_texts_of_as_many_parts_as_there_may_be() -> None:
+    assert len(value("json(x)", f"[{'0,' * 39_998}0]")) == 39_999
+    commas = r"\",[{" * 50_000
+    assert value("json(x)", f'{{"a": "{commas}"}}') == {"a": '",[{' * 50_000}
+    assert len(value("split(x, ',')", "," * 39_999)) == 40_000
 
 
 def test_json_as_deep_as_it_may_be() -> None:

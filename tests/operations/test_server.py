@@ -135,6 +135,47 @@ async def test_a_connection_that_comes_to_nothing_is_ended(
                 pass
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x00\xc8" + bytes(200),  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\xff\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\ns3cret" + b"\xff" * 60_000 + b"\r\n\r\n",
+        b"GET /" + b"s3cret" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"s3cret" * 10_000 + b" / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"s3cret" * 100_000 + b"\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\ns3cret\r\n",
+    ],
+    ids=["TLS", "HTTP/2", "token", "header", "address", "method", "long header", "chunk"],
+)
+async def test_what_a_stranger_sends_is_not_logged(
+    operations: Operations, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    with await _connected(operations) as stranger:
+        stranger.settimeout(patience(30))
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(stranger.sendall, sent)
+        with contextlib.suppress(OSError):
+            while await asyncio.to_thread(stranger.recv, 65_536):
+                pass
+    assert await _asked(operations, "/livez") == (200, "live\n")
+    assert [line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING] == []
+
+
+async def test_a_fault_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Health:
+        raise ValueError
+
+    operations = Operations(broken, lambda _: (b"", ""), document)
+    await operations.start("127.0.0.1", 0)
+    try:
+        assert (await _asked(operations, "/livez"))[0] == 500
+    finally:
+        await operations.stop()
+    assert [line.exc_info and line.exc_info[0] for line in caplog.records if line.levelno >= logging.WARNING] == [ValueError]
+
+
 async def test_a_process_without_descriptors_says_so_seldom(
     operations: Operations, caplog: pytest.LogCaptureFixture
 ) -> None:
