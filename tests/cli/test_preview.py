@@ -351,6 +351,18 @@ def test_lint_needs_no_network_and_says_what_run_would(
     assert "AMAZON_API must be ads-v1 or events-v1" in output
 
 
+def test_lint_notes_an_amount_that_is_right_for_some_currencies_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mapping.toml"
+    file.write_text(example("order")[0].replace('"total.amount"', '"divide(total.amount, `100`)"'))
+    for schema in ([], ["--schema", str(EXAMPLES / "order.avsc")]):
+        assert run(monkeypatch, {"MAPPING_FILE": str(file), "AMAZON_REGION": "EU"}, "lint", *schema) == 0
+        output = capsys.readouterr().out
+        assert "mapping[0].fields.value: divides by 100, but currencies differ" in output
+        assert "Settings and mapping are right." not in output
+
+
 def test_lint_without_a_mapping_file_looks_for_the_inputs_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

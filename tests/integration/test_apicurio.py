@@ -42,7 +42,7 @@ def in_two() -> tuple[Any, Any]:
 
 def previewed_and_run(world: World, **settings: str) -> list[dict[str, Any]]:
     """Return what `preview` says of each record, after `run` has sent those of which it says so."""
-    previewed = world.command("preview", "--json", **settings)
+    previewed = world.command("preview", "--json", "--records", "10", **settings)
     assert previewed.returncode == 1, previewed.stderr
     rows: list[dict[str, Any]] = [json.loads(line) for line in previewed.stdout.splitlines()]
     sent = [row["event"]["eventId"] for row in rows if row["verdict"] == "send"]
