@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from connector.avro.writer_schema import Json, parse
 from connector.cli.findings import State, is_for_none, schema_findings, schemas_in_files
 from connector.cli.partial_settings import without_account
 from connector.errors import SettingsError
@@ -51,13 +52,17 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     found = [each for place, definitions in held for each in schema_findings(mapping, definitions, place)]
     wrong = [each.message for each in found if each.state is State.WRONG]
     if mapping is not None and is_for_none(mapping, (definitions for _, definitions in held)):
-        wrong.append(_FOR_NONE.format(", ".join(place for place, _ in held)))
+        wrong.append(_FOR_NONE.format(", ".join(_with_names(place, definitions) for place, definitions in held)))
     if wrong:
         raise SettingsError(wrong)
     _show(console, [*notes, *(each.message for each in found)])
     right = not notes and all(each.state is State.RIGHT for each in found)
     console.print("No error was found; mind the notes above." if not right else _RIGHT[mapping is not None], soft_wrap=True)
     return 0
+
+
+def _with_names(place: str, definitions: list[Json]) -> str:
+    return f"{place} ({', '.join(name for name, _ in parse(definitions).named_records())})"
 
 
 def _show(console: Console, messages: list[str]) -> None:

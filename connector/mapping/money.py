@@ -18,6 +18,8 @@ from connector.mapping.values import NUMBERS, exact
 
 __all__ = ["doubtful_amounts"]
 
+_MOST_DIGITS: Final = max(MINOR_DIGITS.values())
+"""What is scaled by more digits, such as millionths, is no minor unit of any currency."""
 _MOST_TOLD: Final = 3
 """Currencies that a message names."""
 
@@ -52,11 +54,12 @@ def _scaled(tree: Tree) -> tuple[Tree, str, int] | None:
 
 
 def _power_of_ten(number: Any) -> int:
-    """Return the exponent of a power of ten, and 0 for any other value."""
+    """Return the exponent of a power of ten that the digits of a currency may be; otherwise 0."""
     if type(number) not in NUMBERS or number <= 0:
         return 0
     _, digits, exponent = exact(number).normalize().as_tuple()
-    return exponent if digits == (1,) and isinstance(exponent, int) else 0
+    is_power = digits == (1,) and isinstance(exponent, int) and abs(exponent) <= _MOST_DIGITS
+    return int(exponent) if is_power else 0
 
 
 def _why_wrong(route: Route, currency: Input | None, tables: Mapping[str, Mapping[str, object]], digits: int) -> str | None:

@@ -19,6 +19,7 @@ from importlib import resources
 from io import StringIO
 from typing import Any, Final
 
+from connector.amazon.vocabulary import EVENT_TYPES, EVENTS_SOURCES
 from connector.mapping.file import Input, MappingFile, Route
 from connector.mapping.syntax import Expression, Unparsable, functions_used, parse, problems
 from connector.model import SINGLE_INPUTS, Flaw
@@ -43,6 +44,16 @@ _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _TOP: Final = ("version", "otherwise", "mapping", "tables")
 _TABLES_OF_INPUTS: Final = ("constants", "fields", "matchKeys", "consent", "customAttributes", "customData")
 _DIRECTIVES: Final = ("record", "topic", "when", "inherit", "extends", *_TABLES_OF_INPUTS)
+_MISPLACED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(_DIRECTIVES[:5], "belongs directly below [[mapping]], above any [mapping.…]"),
+    **{name: f"belongs in a mapping: write [mapping.{name}]" for name in _TABLES_OF_INPUTS},
+    **dict.fromkeys(("version", "otherwise"), "belongs at the top of the file, above the first [[mapping]]"),
+    "tables": "belongs to no mapping: write [tables.…]",
+}
+"""What to do about a directive in a wrong place. In TOML a line belongs to the table above it."""
+_LOST: Final = frozenset({"version", "otherwise", "when", "inherit", "extends"})
+"""Directives that would be attributes if they stood below attributes."""
+_FATES: Final = ("dead-letter", "ignore")
 _CSV: Final = frozenset({"file", "key", "value"})
 _MOST_ROWS: Final = 1_000_000
 _MOST_TOLD: Final = 5
@@ -96,12 +107,29 @@ def read(text: str, target: WireTarget, read_table: Callable[[str], str]) -> Map
     try:
         document = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
-        raise MappingRefused([("the file", f"is not valid TOML: {error}; put expressions and texts in quotes")]) from None
+        raise MappingRefused([("the file", f"is not valid TOML: {error}{_toml_advice(str(error))}")]) from None
     except (RecursionError, ValueError):
         raise MappingRefused(
             [("the file", "is not valid TOML: it is nested too deeply, or has a number of too many digits")]
         ) from None
     return _Reader(document, target, read_table).file()
+
+
+_TOML_ADVICE: Final[Sequence[tuple[str, str]]] = (
+    ("Cannot (overwrite|declare)", "give each name and each table once"),
+    ("Expected '='", 'write name = "…", and a name with blanks in quotes'),
+    ("hex value|escape|Unescaped", "write a backslash twice, or put the text in single quotes"),
+    (
+        "Invalid value|Expected newline",
+        "put expressions and texts in quotes, straight ones; 'a text' in an expression has single",
+    ),
+    ("Invalid statement", 'each line is name = "…", or the name of a table in brackets'),
+)
+"""What to do about errors of TOML."""
+
+
+def _toml_advice(error: str) -> str:
+    return next((f"; {advice}" for form, advice in _TOML_ADVICE if re.match(f".*({form})", error)), "")
 
 
 class _Reader:
@@ -118,9 +146,14 @@ class _Reader:
         document = self._document
         self._unknown("", document, _TOP, "directive")
         if document.get("version") != 1:
-            self._problem("version", "is missing: write version = 1" if "version" not in document else "is not 1")
+            what = (
+                "must be the number 1, which is the only version"
+                if "version" in document
+                else "is missing: write version = 1"
+            )
+            self._problem("version", what)
         otherwise = document.get("otherwise", "dead-letter")
-        if otherwise not in ("dead-letter", "ignore"):
+        if otherwise not in _FATES:
             self._problem("otherwise", "takes 'dead-letter' or 'ignore'")
         mappings = document.get("mapping")
         if not isinstance(mappings, list) or not mappings or not all(isinstance(each, dict) for each in mappings):
@@ -154,7 +187,8 @@ class _Reader:
     def _unknown(self, place: str, table: Mapping[str, Any], known: Collection[str], noun: str) -> None:
         for name in table:
             if name not in known:
-                self._problem(_joined(place, name), f"is not a{'n' if noun[0] == 'i' else ''} {noun}{_close(name, known)}")
+                what = _MISPLACED.get(name) or f"is not a{'n' if noun[0] == 'i' else ''} {noun}{_close(name, known)}"
+                self._problem(_joined(place, name), what)
 
     def _table(self, place: str, given: Any) -> dict[str, Any]:
         if isinstance(given, dict):
@@ -187,7 +221,9 @@ class _Reader:
 
     def _inline(self, place: str, table: dict[str, Any]) -> dict[str, object]:
         for key, value in table.items():
-            if not isinstance(value, str | int | float | bool):
+            if key == "otherwise" and value in _FATES:
+                self._problem(f"{place}.{key}", _MISPLACED[key])
+            elif not isinstance(value, str | int | float | bool):
                 self._problem(f"{place}.{key}", "is neither a text, a number, true nor false")
         return table
 
@@ -313,7 +349,9 @@ class _Reader:
     ) -> tuple[Input, ...]:
         if known is None:
             for name in given:
-                if not _CUSTOM_NAME(name):
+                if name in _LOST:
+                    self._problem(f"{place}.{part}.{name}", _MISPLACED[name])
+                elif not _CUSTOM_NAME(name):
                     self._problem(
                         f"{place}.{part}.{name}", f"is not a valid name of an {noun}: use letters, digits and _ only"
                     )
@@ -352,8 +390,15 @@ class _Reader:
         constants: dict[str, object] = {name: given[name] for name in _CONSTANTS if name in given}
         for name, rule in self._target.broken(constants):
             if name in constants:
-                self._problem(f"{place}.{name}", rule)
+                self._problem(f"{place}.{name}", rule + self._constant_advice(name, constants[name]))
         return constants
+
+    def _constant_advice(self, name: str, value: object) -> str:
+        """Return what to write instead of a constant that breaks a rule."""
+        if isinstance(value, str) and re.search(r"\w[.(]\w", value):
+            return "; a constant is sent as it stands: an expression belongs in [mapping.fields]"
+        known = {"eventType": EVENT_TYPES, "eventActionSource": EVENTS_SOURCES}.get(name)
+        return "" if known is None else _close(str(value), sorted({*known.values()}))
 
     def _look_at_whole(self, place: str, route: Route, parts: Mapping[str, Mapping[str, Any]]) -> None:
         for name in parts["fields"]:

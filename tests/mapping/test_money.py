@@ -97,6 +97,7 @@ def test_an_amount_that_is_scaled_alike_in_every_currency_is_told(value: str, fi
         ("divide(cents, `100`)", "currencyCode = \"upper(lookup('euros', shop, 'usd'))\""),
         ("divide(cents, `100`)", ""),  # Amazon books the currency of the event's definition
         ("divide(cents, `3`)", CURRENCY),
+        ("divide(micros, `1000000`)", CURRENCY),  # millionths of any currency
         ("multiply(price, quantity)", CURRENCY),
         ("divide(cents, scale)", CURRENCY),
         ("from_minor_units(cents, order.currency)", CURRENCY),
