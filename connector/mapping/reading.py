@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from connector.amazon.vocabulary import EVENT_TYPES, EVENTS_SOURCES
 from connector.mapping.file import Input, MappingFile, Route
-from connector.mapping.syntax import Expression, Unparsable, functions_used, parse, problems
+from connector.mapping.syntax import Expression, Unparsable, functions_used, is_constant, parse, problems
 from connector.model import SINGLE_INPUTS, Flaw
 
 __all__ = ["PRESETS", "MappingRefused", "WireTarget", "read"]
@@ -410,6 +410,12 @@ class _Reader:
                     self._problem(place, f"gives no {name}, which every event needs: name it in fields or constants")
             if not parts["matchKeys"]:
                 self._problem(place, "gives no match key, of which every event needs one: name one in matchKeys")
+        for each in (*route.fields, *route.match_keys):
+            if (each.name in _PER_EVENT or each in route.match_keys) and is_constant(each.expression.tree):
+                self._problem(
+                    f"{place}.{each.place}",
+                    "reads nothing of the record, so it would be the same for every event: a path has no single quotes",
+                )
         for each in route.fields:
             if each.name == "clientDedupeId" and "record_time" in functions_used(each.expression.tree):
                 self._problem(

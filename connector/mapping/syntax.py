@@ -23,7 +23,7 @@ from connector.mapping.kinds import GIVES, NUMBER, TEXT
 from connector.mapping.times import format_problem
 from connector.mapping.values import Wrong
 
-__all__ = ["Expression", "Tree", "Unparsable", "functions_used", "parse", "problems", "tables_used", "walk"]
+__all__ = ["Expression", "Tree", "Unparsable", "functions_used", "is_constant", "parse", "problems", "tables_used", "walk"]
 
 Tree = Any
 """A node of a parsed expression: a dict with ``type``, ``children`` and, for some, ``value``."""
@@ -100,8 +100,10 @@ def _advice(text: str, at: int) -> str:
 
 
 def _ends_a_name(text: str, at: int) -> bool:
-    """Return whether a name was cut short by a character that only a quoted name may have."""
+    """Return whether a name was cut short by a character that only a quoted name may have there."""
     before, here = text[at - 1 : at], text[at : at + 1]
+    if before == "." and here.isdigit():
+        return True
     return bool(here) and (here == "-" or (here.isalpha() and not here.isascii())) and (before.isalnum() or before in "_.")
 
 
@@ -116,6 +118,16 @@ def walk(tree: Tree) -> Iterator[Tree]:
 def functions_used(tree: Tree) -> set[str]:
     """Return the names of the functions that an expression calls."""
     return {node["value"] for node in walk(tree) if node["type"] == "function_expression"}
+
+
+_OF_THE_RECORD: Final = {"header", "key", "record_time"}
+"""Functions that differ from record to record of a topic."""
+
+
+def is_constant(tree: Tree) -> bool:
+    """Return whether an expression gives the same for every record, because it reads no record."""
+    reads = {"field", "current", "identity", "index"}
+    return not any(node["type"] in reads for node in walk(tree)) and functions_used(tree).isdisjoint(_OF_THE_RECORD)
 
 
 def tables_used(tree: Tree) -> set[str]:

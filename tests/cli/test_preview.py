@@ -351,6 +351,18 @@ def test_lint_needs_no_network_and_says_what_run_would(
     assert "AMAZON_API must be ads-v1 or events-v1" in output
 
 
+def test_a_time_in_seconds_that_was_taken_for_milliseconds_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mapping.toml"
+    file.write_text(example("order")[0].replace('"placedAt"', '"floor(divide(placedAt, `1000`))"'))
+    environment = {"MAPPING_FILE": str(file), "AMAZON_REGION": "EU"}
+    assert run(monkeypatch, environment, "preview", "--file", str(written(tmp_path, order(1))), "--json") == 0
+    (row,) = rows(capsys.readouterr().out)
+    assert row["verdict"] == "send"
+    assert row["detail"] == "the event would be of 1970; is timestamp in seconds? Write time(x, 's')"
+
+
 def test_lint_notes_an_amount_that_is_right_for_some_currencies_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -263,6 +263,7 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
         ("`PAID`", "`PAID`  ← the text between backquotes is not JSON; write a text in single quotes, such as 'PAID'"),
         ("a b", "a b  ← cannot be read here (column 3)"),
         ("a = b", "a =  ← cannot be read here (column 3): write == to compare"),
+        ("a.24h", "a.2  ← cannot be read here (column 3): put such a name in double quotes"),
         ("a > 0", f"a > 0  ← cannot be read here (column 5): {NUMBERS}"),
         ("a > -5", f"a > -  ← cannot be read here (column 5): {NUMBERS}"),
         ("divide(a, 100)", f"divide(a, 1  ← cannot be read here (column 11): {NUMBERS}"),
@@ -421,6 +422,30 @@ def test_what_is_no_toml_is_told_with_its_line(text: str) -> None:
     place, what = one(text)
     assert place == "the file"
     assert what.startswith("is not valid TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("place", "expression"),
+    [
+        ("fields.clientDedupeId", "'orderId'"),
+        ("fields.clientDedupeId", "join('-', ['web', topic()])"),
+        ("fields.clientDedupeId", "lookup('source', 'WEB')"),
+        ("fields.timestamp", "time('2026-11-05T13:03:07Z')"),
+        ("matchKeys.PHONE", "'customer.phone'"),
+    ],
+)
+def test_what_would_be_the_same_for_every_event_is_told(place: str, expression: str) -> None:
+    name = place.partition(".")[2]
+    text = re.sub(rf'^{name} = ".*"$', f'{name} = "{expression}"', ORDER, flags=re.MULTILINE)
+    assert one(text) == (
+        f"mapping[0].{place}",
+        "reads nothing of the record, so it would be the same for every event: a path has no single quotes",
+    )
+
+
+@pytest.mark.parametrize("expression", ["header('id')", "key()", "orderId", "to_string(@)", "values(@)[0]"])
+def test_an_id_may_be_of_anything_in_the_record(expression: str) -> None:
+    read_file(re.sub(r'^clientDedupeId = ".*"$', f'clientDedupeId = "{expression}"', ORDER, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(
