@@ -410,8 +410,8 @@ class _Reader:
                     self._problem(place, f"gives no {name}, which every event needs: name it in fields or constants")
             if not parts["matchKeys"]:
                 self._problem(place, "gives no match key, of which every event needs one: name one in matchKeys")
-        for each in (*route.fields, *route.match_keys):
-            if (each.name in _PER_EVENT or each in route.match_keys) and is_constant(each.expression.tree):
+        for each in route.fields:
+            if each.name in _PER_EVENT and is_constant(each.expression.tree):
                 self._problem(
                     f"{place}.{each.place}",
                     "reads nothing of the record, so it would be the same for every event: a path has no single quotes",

@@ -431,7 +431,6 @@ def test_what_is_no_toml_is_told_with_its_line(text: str) -> None:
         ("fields.clientDedupeId", "join('-', ['web', topic()])"),
         ("fields.clientDedupeId", "lookup('source', 'WEB')"),
         ("fields.timestamp", "time('2026-11-05T13:03:07Z')"),
-        ("matchKeys.PHONE", "'customer.phone'"),
     ],
 )
 def test_what_would_be_the_same_for_every_event_is_told(place: str, expression: str) -> None:
