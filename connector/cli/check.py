@@ -47,6 +47,7 @@ from connector.kafka.ledger import LedgerReader
 from connector.kafka.managed_topics import ManagedTopics
 from connector.kafka.monitor import LEDGER_RIGHTS, LETTER_RIGHTS, SOURCE_RIGHTS, lacking_message
 from connector.mapping.file import MappingFile
+from connector.mapping.money import doubtful_amounts
 from connector.model import Answer, Flaw, TopicDescription, TopicPartition, missing
 from connector.native import codec_for
 from connector.ports import WireContract
@@ -167,6 +168,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _kafka(settings)
     if settings.mapping is not None:
         yield from _unread_topics(settings.mapping, settings.kafka.topics)
+        yield from (Finding(State.NOTE, "mapping", doubt) for doubt in doubtful_amounts(settings.mapping))
     yield from _schemas(settings)
     yield from asyncio.run(_amazon(settings))
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from connector.avro.writer_schema import Json, parse
 from connector.cli.findings import State, is_for_none, schema_findings, schemas_in_files
 from connector.cli.partial_settings import without_account
 from connector.errors import SettingsError
+from connector.mapping.money import doubtful_amounts
 
 __all__ = ["run", "set_up"]
 
@@ -38,8 +40,10 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = without_account(environ, brokers=False)
     console = Console()
     mapping = settings.mapping
+    notes = [] if mapping is None else list(doubtful_amounts(mapping))
     held = list(schemas_in_files(settings.schema_file, settings.schema_dir, arguments.schema))
     if not held:
+        _show(console, notes)
         what = (
             "There is no mapping file" if mapping is None else "The mapping file was compared with no schema: give --schema"
         )
@@ -48,14 +52,22 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     found = [each for place, definitions in held for each in schema_findings(mapping, definitions, place)]
     wrong = [each.message for each in found if each.state is State.WRONG]
     if mapping is not None and is_for_none(mapping, (definitions for _, definitions in held)):
-        wrong.append(_FOR_NONE.format(", ".join(place for place, _ in held)))
+        wrong.append(_FOR_NONE.format(", ".join(_with_names(place, definitions) for place, definitions in held)))
     if wrong:
         raise SettingsError(wrong)
-    for each in found:
-        console.print(each.message, markup=False, highlight=False, soft_wrap=True)
-    right = all(each.state is State.RIGHT for each in found)
+    _show(console, [*notes, *(each.message for each in found)])
+    right = not notes and all(each.state is State.RIGHT for each in found)
     console.print("No error was found; mind the notes above." if not right else _RIGHT[mapping is not None], soft_wrap=True)
     return 0
+
+
+def _with_names(place: str, definitions: list[Json]) -> str:
+    return f"{place} ({', '.join(name for name, _ in parse(definitions).named_records())})"
+
+
+def _show(console: Console, messages: list[str]) -> None:
+    for each in messages:
+        console.print(each, markup=False, highlight=False, soft_wrap=True)
 
 
 _RIGHT = ("Settings and schema are right.", "Settings and mapping are right.")

@@ -31,6 +31,10 @@ _WAITED: Final = 1_000_000.0
 """Seconds that a record counts as having waited, so that an unknown schema is final at once."""
 _DAY_MS: Final = 86_400_000
 
+_SECONDS_TAKEN_MS: Final = 10_000_000_000
+"""A time before this one, in April 1970, is probably in seconds and taken for milliseconds."""
+_SECONDS_DOUBT: Final = "the event would be of 1970; is timestamp in seconds? Write time(x, 's')"
+
 _UNHASHED: Final = frozenset({"ipAddress", "tcf", "gpp", "userAgent", "arefMeasurementTokens", "amazonAdEventKey"})
 """Fields that describe a person or a device, and are sent as they are."""
 _HIDDEN: Final = "…"
@@ -154,8 +158,9 @@ class Previewer:
         untimely = Freshness.FRESH
         if time_ms is not None and self._now_ms is not None:
             untimely = self._freshness.judge(time_ms, self._now_ms)
+        doubt = _SECONDS_DOUBT if time_ms is not None and time_ms < _SECONDS_TAKEN_MS else ""
         if untimely is Freshness.STALE and time_ms is not None and self._now_ms is not None:
-            return STALE, "", f"{(self._now_ms - time_ms) // _DAY_MS} days old"
+            return STALE, "", f"{(self._now_ms - time_ms) // _DAY_MS} days old{doubt and f': {doubt}'}"
         if untimely is not Freshness.FRESH:
             payload = Flaw(Reason.IMPLAUSIBLE_TIME, f"timestamp: {untimely.value}")
         if isinstance(payload, Flaw):
@@ -166,7 +171,7 @@ class Previewer:
             return DEAD_LETTER, Reason.TOO_LARGE.value, f"event: larger than a request may be ({self._request_bytes} bytes)"
         if key is not None:
             self._sent[partition, key] = record.offset()
-        return SEND, "", ""
+        return SEND, "", doubt
 
     def _shown(self, payload: bytes) -> Any:
         event = orjson.loads(payload)

@@ -9,10 +9,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
 
 from connector.mapping.syntax import Expression, tables_used
 
-__all__ = ["Input", "MappingFile", "Route"]
+__all__ = ["FATES", "Input", "MappingFile", "Route"]
+
+FATES: Final = ("dead-letter", "ignore")
+"""What may become of a record that no mapping is for (the directive ``otherwise``)."""
 
 
 @dataclass(frozen=True, slots=True)

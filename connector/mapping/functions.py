@@ -118,6 +118,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "values": Function(lambda value: list(value.values()), (_OBJECT,)),
     # Ours.
     "divide": Function(own.divide, (_NUMBER, _NUMBER), ours=True),
+    "from_minor_units": Function(own.from_minor_units, (_NUMBER, _TEXT), ours=True),
     "granted": Function(own.granted, (Takes(TEXTS | NUMBERS | {bool}),), ours=True),
     "header": Function(own.RECORD_FUNCTIONS["header"], (_TEXT,)),
     "hex": Function(bytes.hex, (Takes(BYTES),), ours=True),

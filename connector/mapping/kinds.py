@@ -45,8 +45,8 @@ GIVES: Final[dict[str, tuple[Json, ...]]] = {
     **dict.fromkeys(("contains", "ends_with", "starts_with"), BOOLEAN),
     **dict.fromkeys(("granted", "header", "hex", "join", "key", "lower", "text"), TEXT),
     **dict.fromkeys(("to_string", "topic", "trim", "type", "upper"), TEXT),
-    **dict.fromkeys(("abs", "avg", "ceil", "divide", "floor", "length", "multiply", "number"), NUMBER),
-    **dict.fromkeys(("record_time", "sum", "time", "to_number"), NUMBER),
+    **dict.fromkeys(("abs", "avg", "ceil", "divide", "floor", "from_minor_units", "length"), NUMBER),
+    **dict.fromkeys(("multiply", "number", "record_time", "sum", "time", "to_number"), NUMBER),
     **dict.fromkeys(("keys", "split"), _TEXTS),
 }
 """What a function gives, whatever its arguments, as types of Avro."""

@@ -16,10 +16,21 @@ from typing import Any, Final
 
 from connector.amazon.vocabulary import CONSENT_STATUSES, MAX_TEXT
 from connector.headers import headers_of
+from connector.mapping.currencies import MINOR_DIGITS
 from connector.mapping.values import ARRAYS, DECIMALS, OBJECTS, Wrong, exact, kind, to_string
 from connector.ports import Record
 
-__all__ = ["RECORD_FUNCTIONS", "decoded", "divide", "granted", "looked_up", "multiply", "parsed_json", "split"]
+__all__ = [
+    "RECORD_FUNCTIONS",
+    "decoded",
+    "divide",
+    "from_minor_units",
+    "granted",
+    "looked_up",
+    "multiply",
+    "parsed_json",
+    "split",
+]
 
 _MOST_PARTS: Final = 40_000
 """Maximum number of values in JSON within a text, and of parts of a split text, as in an event.
@@ -38,6 +49,20 @@ def divide(one: Any, other: Any) -> Decimal:
     if other == 0:
         raise Wrong("by zero")
     return DECIMALS.divide(exact(one), exact(other))
+
+
+def from_minor_units(amount: Any, currency: str) -> Decimal:
+    """Return an amount that is given in the minor units of a currency: 1999 is 19.99 EUR, 1999 JPY.
+
+    An amount with a fraction is refused, because it is probably not in minor units.
+    """
+    digits = MINOR_DIGITS.get(currency.strip().upper())
+    if digits is None:
+        raise Wrong("got a text that is not a currency of ISO 4217")
+    units = exact(amount)
+    if not units.is_finite() or units != units.to_integral_value():
+        raise Wrong("got a number with a fraction, which is not in minor units")
+    return units.scaleb(-digits, DECIMALS)
 
 
 # ---- texts and bytes

@@ -303,6 +303,8 @@ class _Walk:
     def result(self, tree: Tree, shape: _Shape, gives: str) -> None:
         """Follow an expression, and note if the input that it gives never takes its result."""
         found, path = self._follow(tree, shape, "")
+        if tree["type"] == "field" and tree["value"].isupper() and self.found.missing == [Missing(tree["value"])]:
+            self.found.missing = [Missing(tree["value"], f"a text is written '{tree['value']}'")]
         part, _, name = gives.partition(".")
         if found and gives == "fields.timestamp" and (note := zone_note(path, found)):
             self._note(self.found.doubtful, note)

@@ -16,9 +16,10 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from connector.mapping.file import Input, MappingFile, Route
+from connector.amazon.vocabulary import EVENT_TYPES, EVENTS_SOURCES
+from connector.mapping.file import FATES, Input, MappingFile, Route
 from connector.mapping.refusal import MappingRefused, Problems, close_to
-from connector.mapping.syntax import Expression, Unparsable, functions_used, parse, problems
+from connector.mapping.syntax import Expression, Unparsable, functions_used, is_constant, parse, problems
 from connector.mapping.tables import table_in
 from connector.model import REQUIRED_INPUTS, SINGLE_INPUTS, Flaw
 
@@ -39,6 +40,15 @@ _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _TOP: Final = ("version", "otherwise", "mapping", "tables")
 _TABLES_OF_INPUTS: Final = ("constants", "fields", "matchKeys", "consent", "customAttributes", "customData")
 _DIRECTIVES: Final = ("record", "topic", "when", "inherit", "extends", *_TABLES_OF_INPUTS)
+_MISPLACED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(_DIRECTIVES[:5], "belongs directly below [[mapping]], above any [mapping.…]"),
+    **{name: f"belongs in a mapping: write [mapping.{name}]" for name in _TABLES_OF_INPUTS},
+    **dict.fromkeys(("version", "otherwise"), "belongs at the top of the file, above the first [[mapping]]"),
+    "tables": "belongs to no mapping: write [tables.…]",
+}
+"""What to do about a directive in a wrong place. In TOML a line belongs to the table above it."""
+_LOST: Final = frozenset({"version", "otherwise", "when", "inherit", "extends"})
+"""Directives that would be attributes if they stood below attributes."""
 
 _SOUND: Final[Mapping[str, object]] = {
     "name": "Order",
@@ -77,12 +87,29 @@ def read(text: str, target: WireTarget, read_text: Callable[[str], str]) -> Mapp
     try:
         document = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
-        raise MappingRefused([("the file", f"is not valid TOML: {error}; put expressions and texts in quotes")]) from None
+        raise MappingRefused([("the file", f"is not valid TOML: {error}{_toml_advice(str(error))}")]) from None
     except (RecursionError, ValueError):
         raise MappingRefused(
             [("the file", "is not valid TOML: it is nested too deeply, or has a number of too many digits")]
         ) from None
     return _Reader(document, target, read_text).file()
+
+
+_TOML_ADVICE: Final[Sequence[tuple[str, str]]] = (
+    ("Cannot (overwrite|declare)", "give each name and each table once"),
+    ("Expected '='", 'write name = "…", and a name with blanks in quotes'),
+    ("hex value|escape|Unescaped", "write a backslash twice, or put the text in single quotes"),
+    (
+        "Invalid value|Expected newline",
+        "put expressions and texts in quotes, straight ones; 'a text' in an expression has single",
+    ),
+    ("Invalid statement", 'each line is name = "…", or the name of a table in brackets'),
+)
+"""What to do about errors of TOML."""
+
+
+def _toml_advice(error: str) -> str:
+    return next((f"; {advice}" for form, advice in _TOML_ADVICE if re.match(f".*({form})", error)), "")
 
 
 class _Reader:
@@ -92,16 +119,21 @@ class _Reader:
         self._document = document
         self._target = target
         self._read_text = read_text
-        self._problems = Problems()
+        self._problems = Problems(_MISPLACED)
         self._tables: dict[str, Mapping[str, object]] = {}
 
     def file(self) -> MappingFile:
         document = self._document
         self._problems.add_unknown("", document, _TOP, "directive")
         if document.get("version") != 1:
-            self._problems.add("version", "is missing: write version = 1" if "version" not in document else "is not 1")
+            what = (
+                "must be the number 1, which is the only version"
+                if "version" in document
+                else "is missing: write version = 1"
+            )
+            self._problems.add("version", what)
         otherwise = document.get("otherwise", "dead-letter")
-        if otherwise not in ("dead-letter", "ignore"):
+        if otherwise not in FATES:
             self._problems.add("otherwise", "takes 'dead-letter' or 'ignore'")
         extended = [self._extended(f"mapping[{at}]", each) for at, each in enumerate(self._mappings())]
         self._read_tables(document.get("tables", {}))
@@ -217,7 +249,9 @@ class _Reader:
     ) -> tuple[Input, ...]:
         if known is None:
             for name in given:
-                if not _CUSTOM_NAME(name):
+                if name in _LOST:
+                    self._problems.add(f"{place}.{part}.{name}", _MISPLACED[name])
+                elif not _CUSTOM_NAME(name):
                     self._problems.add(
                         f"{place}.{part}.{name}", f"is not a valid name of an {noun}: use letters, digits and _ only"
                     )
@@ -256,8 +290,15 @@ class _Reader:
         constants: dict[str, object] = {name: given[name] for name in _CONSTANTS if name in given}
         for name, rule in self._target.broken(constants):
             if name in constants:
-                self._problems.add(f"{place}.{name}", rule)
+                self._problems.add(f"{place}.{name}", rule + self._constant_advice(name, constants[name]))
         return constants
+
+    def _constant_advice(self, name: str, value: object) -> str:
+        """Return what to write instead of a constant that breaks a rule."""
+        if isinstance(value, str) and re.search(r"\w[.(]\w", value):
+            return "; a constant is sent as it stands: an expression belongs in [mapping.fields]"
+        known = {"eventType": EVENT_TYPES, "eventActionSource": EVENTS_SOURCES}.get(name)
+        return "" if known is None else close_to(str(value), sorted({*known.values()}))
 
     def _look_at_whole(self, place: str, route: Route, parts: Mapping[str, Mapping[str, Any]]) -> None:
         for name in parts["fields"]:
@@ -269,6 +310,12 @@ class _Reader:
                     self._problems.add(place, f"gives no {name}, which every event needs: name it in fields or constants")
             if not parts["matchKeys"]:
                 self._problems.add(place, "gives no match key, of which every event needs one: name one in matchKeys")
+        for each in route.fields:
+            if each.name in _PER_EVENT and is_constant(each.expression.tree):
+                self._problems.add(
+                    f"{place}.{each.place}",
+                    "reads nothing of the record, so it would be the same for every event: a path has no single quotes",
+                )
         for each in route.fields:
             if each.name == "clientDedupeId" and "record_time" in functions_used(each.expression.tree):
                 self._problems.add(

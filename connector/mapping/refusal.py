@@ -21,9 +21,10 @@ class MappingRefused(Exception):
 
 
 class Problems:
-    """The problems that were found so far."""
+    """The problems that were found so far. ``misplaced`` says of each directive where it belongs."""
 
-    def __init__(self) -> None:
+    def __init__(self, misplaced: Mapping[str, str]) -> None:
+        self.misplaced = misplaced
         self.found: list[tuple[str, str]] = []
         """Places in the file, each with what is wrong there. The text continues the place's
         name."""
@@ -37,7 +38,8 @@ class Problems:
         article = "an" if noun[0] == "i" else "a"
         for name in table:
             if name not in known:
-                self.add(f"{place}.{name}" if place else name, f"is not {article} {noun}{close_to(name, known)}")
+                what = self.misplaced.get(name) or f"is not {article} {noun}{close_to(name, known)}"
+                self.add(f"{place}.{name}" if place else name, what)
 
     def table(self, place: str, given: Any) -> dict[str, Any]:
         """Return what should be a table; if it is none, add a problem and return an empty table."""

@@ -7,6 +7,7 @@ its version is pinned, and a test checks the form of each node.
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -16,12 +17,24 @@ from typing import Any, Final
 import jmespath
 from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError, ParseError
 
+from connector.mapping.currencies import MINOR_DIGITS
 from connector.mapping.functions import EXPRESSION, FUNCTIONS
 from connector.mapping.kinds import GIVES, NUMBER, TEXT
 from connector.mapping.times import format_problem
 from connector.mapping.values import Wrong
 
-__all__ = ["Expression", "Tree", "Unparsable", "functions_used", "parse", "problems", "steps", "tables_used", "walk"]
+__all__ = [
+    "Expression",
+    "Tree",
+    "Unparsable",
+    "functions_used",
+    "is_constant",
+    "parse",
+    "problems",
+    "steps",
+    "tables_used",
+    "walk",
+]
 
 Tree = Any
 """A node of a parsed expression: a dict with ``type``, ``children`` and, for some, ``value``."""
@@ -63,8 +76,8 @@ def parse(text: str) -> Expression:
     except (LexerError, ParseError) as error:
         at = error.lexer_position if isinstance(error, LexerError) else error.lex_position
         at = min(at, len(text))
-        hint = ": put such a name in double quotes" if _ends_a_name(text, at) else ""
-        raise Unparsable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1}){hint}") from None
+        hint = _advice(text, at)
+        raise Unparsable(f"{text[: at + 1]}  ← cannot be read here (column {at + 1}){hint and f': {hint}'}") from None
     except RecursionError:
         raise Unparsable("is nested too deeply") from None
     except (JMESPathError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
@@ -72,9 +85,36 @@ def parse(text: str) -> Expression:
         raise Unparsable(f"cannot be read ({type(error).__name__})") from None
 
 
+_OTHER_LANGUAGES: Final[Sequence[tuple[str, str]]] = (
+    (r"=", "write == to compare"),
+    (r"(?:and|or|not|is|in)\b", "write && for and, || for or, ! for not, == `null` for is null"),
+    (r"[+*/%]|-(?![0-9])", "there is no arithmetic: write multiply(x, y), divide(x, y) or sum([x, y])"),
+    (r"-?[0-9]", "write a number between backquotes, such as `100`"),
+    (r"[$.]", "a path begins with the name of a field"),
+    (r"[{}]", "a path has no braces"),
+    (r"\?", "there is no x ? y : z: write lookup() with a table, or a [[mapping]] of its own with when"),
+    ("[\u2018\u2019\u201c\u201d]", "write straight quotes"),
+)
+"""What is written otherwise in other languages, and how it is written here."""
+
+
+def _advice(text: str, at: int) -> str:
+    """Return what to write instead of what cannot be read; empty if that cannot be told."""
+    if _ends_a_name(text, at):
+        return "put such a name in double quotes"
+    before = text[:at].rstrip()
+    if before.lower().endswith((" not", " is")) or before.lower() == "not":
+        return _OTHER_LANGUAGES[1][1]
+    if text[at : at + 1] == "-" and before[-1:] not in set("(,=<>&|![{:"):
+        return _OTHER_LANGUAGES[2][1]
+    return next((advice for form, advice in _OTHER_LANGUAGES if re.match(form, text[at:], re.IGNORECASE)), "")
+
+
 def _ends_a_name(text: str, at: int) -> bool:
-    """Return whether a name was cut short by a character that only a quoted name may have."""
+    """Return whether a name was cut short by a character that only a quoted name may have there."""
     before, here = text[at - 1 : at], text[at : at + 1]
+    if before == "." and here.isdigit():
+        return True
     return bool(here) and (here == "-" or (here.isalpha() and not here.isascii())) and (before.isalnum() or before in "_.")
 
 
@@ -96,6 +136,16 @@ def steps(tree: Tree) -> list[Tree]:
     if tree["type"] != "subexpression":
         return [tree]
     return [step for child in tree["children"] for step in steps(child)]
+
+
+_OF_THE_RECORD: Final = {"header", "key", "record_time"}
+"""Functions that differ from record to record of a topic."""
+
+
+def is_constant(tree: Tree) -> bool:
+    """Return whether an expression gives the same for every record, because it reads no record."""
+    reads = {"field", "current", "identity", "index"}
+    return not any(node["type"] in reads for node in walk(tree)) and functions_used(tree).isdisjoint(_OF_THE_RECORD)
 
 
 def tables_used(tree: Tree) -> set[str]:
@@ -154,11 +204,11 @@ def _call_problems(node: Tree, tables: Collection[str]) -> Iterator[str]:
     name, arguments = node["value"], node["children"]
     function = FUNCTIONS.get(name)
     if function is None:
-        close = difflib.get_close_matches(name, FUNCTIONS, n=1)
-        yield f"calls {name}(), which is not a function" + (f"; did you mean {close[0]}()?" if close else "")
+        meant = _MEANT.get(name.lower()) or next(iter(difflib.get_close_matches(name, FUNCTIONS, n=1)), None)
+        yield f"calls {name}(), which is not a function" + (f"; did you mean {meant}()?" if meant else "")
         return
     if wrong := function.arity_problem(len(arguments)):
-        yield f"calls {name}() with {len(arguments)} arguments; it {wrong}"
+        yield f"calls {name}() with {len(arguments)} argument{'s' * (len(arguments) != 1)}; it {wrong}"
         return
     for position, argument in enumerate(arguments):
         takes = function.takes[min(position, len(function.takes) - 1)]
@@ -169,6 +219,22 @@ def _call_problems(node: Tree, tables: Collection[str]) -> Iterator[str]:
         if position < len(arguments):
             yield from _literal_problems(name, arguments[position], tables)
 
+    if name == "from_minor_units" and arguments[1]["type"] == "literal":
+        code = arguments[1]["value"]
+        if isinstance(code, str) and code.strip().upper() not in MINOR_DIGITS:
+            yield f"calls from_minor_units() with '{code}', which is not a currency of ISO 4217"
+
+
+_MEANT: Final = {
+    **dict.fromkeys(("coalesce", "ifnull", "nvl"), "not_null"),
+    **dict.fromkeys(("concat", "concatenate"), "join"),
+    **dict.fromkeys(("add", "plus"), "sum"),
+    **dict.fromkeys(("count", "len", "size"), "length"),
+    **dict.fromkeys(("cast", "decimal", "float", "int", "to_decimal"), "number"),
+    **dict.fromkeys(("str", "string"), "to_string"),
+    **dict.fromkeys(("date", "parse_time", "timestamp", "to_timestamp"), "time"),
+}
+"""What functions of other languages are called here."""
 
 _LITERALS: Final = {"lookup": 0, "time": 1, "header": 0}
 """Functions with an argument that must be a literal, and the position of that argument."""

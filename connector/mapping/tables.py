@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any, Final
 
+from connector.mapping.file import FATES
 from connector.mapping.refusal import Problems
 
 __all__ = ["table_in"]
@@ -25,7 +26,9 @@ def table_in(place: str, given: dict[str, Any], read_text: Callable[[str], str],
 
 def _inline(place: str, given: dict[str, Any], problems: Problems) -> dict[str, object]:
     for key, value in given.items():
-        if not isinstance(value, str | int | float | bool):
+        if key == "otherwise" and value in FATES:
+            problems.add(f"{place}.{key}", problems.misplaced[key])
+        elif not isinstance(value, str | int | float | bool):
             problems.add(f"{place}.{key}", "is neither a text, a number, true nor false")
     return given
 

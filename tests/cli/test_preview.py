@@ -351,6 +351,30 @@ def test_lint_needs_no_network_and_says_what_run_would(
     assert "AMAZON_API must be ads-v1 or events-v1" in output
 
 
+def test_a_time_in_seconds_that_was_taken_for_milliseconds_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mapping.toml"
+    file.write_text(example("order")[0].replace('"placedAt"', '"floor(divide(placedAt, `1000`))"'))
+    environment = {"MAPPING_FILE": str(file), "AMAZON_REGION": "EU"}
+    assert run(monkeypatch, environment, "preview", "--file", str(written(tmp_path, order(1))), "--json") == 0
+    (row,) = rows(capsys.readouterr().out)
+    assert row["verdict"] == "send"
+    assert row["detail"] == "the event would be of 1970; is timestamp in seconds? Write time(x, 's')"
+
+
+def test_lint_notes_an_amount_that_is_right_for_some_currencies_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mapping.toml"
+    file.write_text(example("order")[0].replace('"total.amount"', '"divide(total.amount, `100`)"'))
+    for schema in ([], ["--schema", str(EXAMPLES / "order.avsc")]):
+        assert run(monkeypatch, {"MAPPING_FILE": str(file), "AMAZON_REGION": "EU"}, "lint", *schema) == 0
+        output = capsys.readouterr().out
+        assert "mapping[0].fields.value: divides by 100, but currencies differ" in output
+        assert "Settings and mapping are right." not in output
+
+
 def test_lint_without_a_mapping_file_looks_for_the_inputs_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -365,7 +389,10 @@ def test_lint_refuses_a_mapping_that_is_for_no_record_of_the_schema(
 ) -> None:
     schema = str(EXAMPLES / "charge.avsc")
     assert run(monkeypatch, ENVIRONMENT, "lint", "--schema", schema) == 2
-    assert f"no mapping is for any record of {schema}, so each would become a dead letter" in capsys.readouterr().err
+    assert (
+        f"no mapping is for any record of {schema} (com.stripe.Charge), so each would become a dead letter"
+        in capsys.readouterr().err
+    )
     file = tmp_path / "mapping.toml"
     file.write_text('otherwise = "ignore"\n' + (EXAMPLES / "order.toml").read_text())
     (tmp_path / "stores.csv").write_text((EXAMPLES / "stores.csv").read_text())

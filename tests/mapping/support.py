@@ -138,3 +138,33 @@ CLOUD_EVENT: dict[str, Any] = {
         b'"shipping": {"country": "DE", "zip": "50667"}, "customer": {"email": "Jo@Example.com"}}'
     ),
 }
+
+COMMERCE: dict[str, Any] = {
+    "id": "message-1",
+    "type": "OrderCreated",
+    "createdAt": "2026-11-05T13:03:07.250Z",
+    "order": {
+        "id": "order-6e5c",
+        "origin": "Customer",
+        "customerEmail": "Jo@Example.com",
+        "totalPrice": {"centAmount": 1999, "currencyCode": "JPY", "fractionDigits": 0},
+        "country": "JP",
+        "shippingAddress": {
+            "streetName": "Hauptstr.",
+            "streetNumber": "1",
+            "postalCode": "50667",
+            "city": "Köln",
+            "country": None,
+        },
+        "lineItems": [
+            {"quantity": 2, "sku": "1", "price": {"centAmount": 999, "currencyCode": "JPY", "fractionDigits": 0}},
+        ],
+        "custom": {"adsConsent": False, "gift": "yes"},
+    },
+}
+
+ACCOUNT: dict[str, Any] = {
+    "eventId": "00010203-0405-0607-0809-0a0b0c0d0e0f",
+    "occurredAt": AT_MS * 1000,
+    "payload": {"userId": 4711, "email": "Jo@Example.com", "country": "DE", "adsOptIn": "DOUBLE_OPT_IN"},
+}

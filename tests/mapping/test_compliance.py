@@ -43,7 +43,7 @@ def ours(text: str, given: Any) -> Any:
     try:
         expression = parse(text)
     except Unparsable as error:
-        if "backquotes" not in str(error):
+        if "is not JSON" not in str(error):
             raise Refused from error
         with warnings.catch_warnings():
             # The suite has literals of a deprecated form, which a mapping file may not have.

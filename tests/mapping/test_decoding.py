@@ -17,9 +17,29 @@ from connector.intake import Intake, Origin
 from connector.mapping.plan import Mapper
 from connector.model import Flaw, Reason, TopicPartition
 from tests.avro.samples import Known, written
-from tests.mapping.support import CHARGE, CLOUD_EVENT, CONTRACT, ORDER, SIGN_UP, TILL, Record, example, read_file
+from tests.mapping.support import (
+    ACCOUNT,
+    CHARGE,
+    CLOUD_EVENT,
+    COMMERCE,
+    CONTRACT,
+    ORDER,
+    SIGN_UP,
+    TILL,
+    Record,
+    example,
+    read_file,
+)
 
-EVENTS = {"order": ORDER, "envelope": SIGN_UP, "till": TILL, "charge": CHARGE, "cloudevent": CLOUD_EVENT}
+EVENTS = {
+    "order": ORDER,
+    "envelope": SIGN_UP,
+    "till": TILL,
+    "charge": CHARGE,
+    "cloudevent": CLOUD_EVENT,
+    "commerce": COMMERCE,
+    "account": ACCOUNT,
+}
 ORIGIN = Origin(TopicPartition("orders", 0), 1, "cluster", "topic-id")
 
 
@@ -46,6 +66,8 @@ def test_what_amazon_receives_of_each_example(name: str) -> None:
         "till": ("pos-17-3-990", "OFF_AMAZON_PURCHASES", "OFFLINE", "DE", 19.99),
         "charge": ("pi_1", "OFF_AMAZON_PURCHASES", "WEBSITE", "DE", 4999.0),
         "cloudevent": ("order-77", "OFF_AMAZON_PURCHASES", "WEBSITE", "DE", 12.3),
+        "commerce": ("order-6e5c", "OFF_AMAZON_PURCHASES", "WEBSITE", "JP", 1999.0),
+        "account": ("account-4711", "SIGN_UP", "WEBSITE", "DE", None),
     }
     description = sent["eventDescription"]
     assert (
@@ -71,6 +93,46 @@ def test_minor_units_of_a_charge_are_those_of_its_currency(currency: str, value:
 @pytest.mark.parametrize("change", [{"status": "failed"}, {"paid": False}, {"livemode": False}])
 def test_a_charge_that_is_no_sale_is_ignored(change: dict[str, object]) -> None:
     assert decoder("charge").decode(Record(value_=value_of("charge", CHARGE | change))) is None
+
+
+def sent(name: str, event: Any) -> dict[str, Any] | Flaw | None:
+    """Return the inputs of an example's event after a change, or what becomes of it instead."""
+    found = decoder(name).decode(Record(value_=value_of(name, event)))
+    assert found is None or isinstance(found, dict | Flaw)
+    return found
+
+
+@pytest.mark.parametrize(("currency", "value"), [("EUR", "19.99"), ("JPY", "1999"), ("KWD", "1.999"), ("usd", "19.99")])
+def test_minor_units_are_those_of_iso_4217(currency: str, value: str) -> None:
+    price = {"centAmount": 1999, "currencyCode": currency, "fractionDigits": 9}
+    event = sent("commerce", COMMERCE | {"order": COMMERCE["order"] | {"totalPrice": price}})
+    assert isinstance(event, dict)
+    assert event["value"] == Decimal(value)
+    assert event["consent"] == {"amznUserData": "DENIED", "amznAdStorage": "DENIED"}
+
+
+def test_an_amount_in_an_unknown_currency_is_a_dead_letter() -> None:
+    price = {"centAmount": 1999, "currencyCode": "points", "fractionDigits": 0}
+    flaw = sent("commerce", COMMERCE | {"order": COMMERCE["order"] | {"totalPrice": price}})
+    assert flaw == Flaw(Reason.INVALID_FIELD, "value: from_minor_units() got a text that is not a currency of ISO 4217")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "consent"),
+    [("DOUBLE_OPT_IN", "GRANTED"), ("SINGLE_OPT_IN", "DENIED"), ("OPTED_OUT", "DENIED"), ("UNKNOWN", None)],
+)
+def test_a_symbol_that_the_table_of_consents_lacks_is_none(symbol: str, consent: str | None) -> None:
+    event = sent("account", ACCOUNT | {"payload": ACCOUNT["payload"] | {"adsOptIn": symbol}})
+    assert isinstance(event, dict)
+    signals = {"amznUserData": consent, "amznAdStorage": consent} if consent else {}
+    assert {name: each for name, each in event["consent"].items() if each is not None} == signals
+
+
+@pytest.mark.parametrize(
+    "payload", [{"userId": 1, "verifiedAt": 1_793_883_787_250_000}, {"email": "jo@example.com", "list": "news"}]
+)
+def test_other_records_of_a_union_are_ignored(payload: dict[str, object]) -> None:
+    assert sent("account", ACCOUNT | {"payload": payload}) is None
 
 
 def test_the_types_of_a_cloudevents_topic_go_their_own_ways() -> None:

@@ -43,16 +43,58 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
     assert str(refused.value) == (
         "3 problems\n"
         "  mapping[0].fields.unitsSolds  is not an input; did you mean unitsSold?\n"
-        "  mapping[0].fields.value       total.amount +  ← cannot be read here (column 14)\n"
+        "  mapping[0].fields.value       total.amount +  ← cannot be read here (column 14): there is no arithmetic: write "
+        "multiply(x, y), divide(x, y) or sum([x, y])\n"
         "  mapping[0].matchKeys.MAIL     is not a match key of ads-v1; did you mean EMAIL?"
     )
+
+
+NUMBERS = "write a number between backquotes, such as `100`"
+ARITHMETIC = "there is no arithmetic: write multiply(x, y), divide(x, y) or sum([x, y])"
+LOGIC = "write && for and, || for or, ! for not, == `null` for is null"
 
 
 @pytest.mark.parametrize(
     ("before", "after", "place", "what"),
     [
         ("version = 1", "", "version", "is missing: write version = 1"),
-        ("version = 1", "version = 2", "version", "is not 1"),
+        ("version = 1", "version = 2", "version", "must be the number 1, which is the only version"),
+        (
+            "version = 1",
+            "version = 1\nfields = { value = 'total.amount' }",
+            "fields",
+            "belongs in a mapping: write [mapping.fields]",
+        ),
+        (
+            "version = 1",
+            "version = 1\nrecord = 'Order'",
+            "record",
+            "belongs directly below [[mapping]], above any [mapping.…]",
+        ),
+        (
+            "when =",
+            "otherwise = 'ignore'\nwhen =",
+            "mapping[0].otherwise",
+            "belongs at the top of the file, above the first [[mapping]]",
+        ),
+        (
+            "[tables.source]",
+            "when = 'orderId'\n[tables.source]",
+            "mapping[0].customAttributes.when",
+            "belongs directly below [[mapping]], above any [mapping.…]",
+        ),
+        (
+            "[tables.source]",
+            "[tables.source]\notherwise = 'ignore'",
+            "tables.source.otherwise",
+            "belongs at the top of the file, above the first [[mapping]]",
+        ),
+        (
+            "[mapping.fields]",
+            "[mapping.fields]\ntopic = 'orders'",
+            "mapping[0].fields.topic",
+            "belongs directly below [[mapping]], above any [mapping.…]",
+        ),
         ("version = 1", "version = 1\notherwise = 'drop'", "otherwise", "takes 'dead-letter' or 'ignore'"),
         ("version = 1", "version = 1\nextra = 1", "extra", "is not a directive: version, otherwise, mapping, tables"),
         ("when =", "wen =", "mapping[0].wen", "is not a directive; did you mean when?"),
@@ -67,9 +109,9 @@ def test_all_problems_come_in_one_message_each_with_its_place() -> None:
         ),
         (
             'eventType = "OFF_AMAZON_PURCHASES"',
-            'eventType = "BUY"',
+            'eventType = "SIGN_UPS"',
             "mapping[0].constants.eventType",
-            "not one of Amazon's constants",
+            "not one of Amazon's constants; did you mean SIGN_UP?",
         ),
         (
             'name = "Order"',
@@ -143,11 +185,16 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
     ("expression", "what"),
     [
         ("uper(orderId)", "calls uper(), which is not a function; did you mean upper()?"),
+        ("coalesce(orderId)", "calls coalesce(), which is not a function; did you mean not_null()?"),
+        (
+            "from_minor_units(orderId, 'EURO')",
+            "calls from_minor_units() with 'EURO', which is not a currency of ISO 4217",
+        ),
         ("frobnicate(orderId)", "calls frobnicate(), which is not a function"),
         ("upper()", "calls upper() with 0 arguments; it takes 1 argument"),
         ("time(placedAt, 's', 's')", "calls time() with 3 arguments; it takes 1 or 2 arguments"),
         ("not_null()", "calls not_null() with 0 arguments; it takes at least 1 argument"),
-        ("key(orderId)", "calls key() with 1 arguments; it takes no arguments"),
+        ("key(orderId)", "calls key() with 1 argument; it takes no arguments"),
         ("!a.b", "has ! before a path, which negates its first part alone: write !(a.b) for !a.b"),
         ("time(placedAt, unit)", "calls time() without its unit or format as a text in single quotes"),
         (
@@ -216,7 +263,20 @@ def test_each_problem_is_told(before: str, after: str, place: str, what: str) ->
         ("upper(&a)", "has & in a wrong place: it may only be before an argument of map, sort_by, min_by and max_by"),
         ("`PAID`", "`PAID`  ← the text between backquotes is not JSON; write a text in single quotes, such as 'PAID'"),
         ("a b", "a b  ← cannot be read here (column 3)"),
-        ("a = b", "a =  ← cannot be read here (column 3)"),
+        ("a = b", "a =  ← cannot be read here (column 3): write == to compare"),
+        ("a.24h", "a.2  ← cannot be read here (column 3): put such a name in double quotes"),
+        ("a > 0", f"a > 0  ← cannot be read here (column 5): {NUMBERS}"),
+        ("a > -5", f"a > -  ← cannot be read here (column 5): {NUMBERS}"),
+        ("divide(a, 100)", f"divide(a, 1  ← cannot be read here (column 11): {NUMBERS}"),
+        ("a - 5", f"a -  ← cannot be read here (column 3): {ARITHMETIC}"),
+        ("a -5", f"a -  ← cannot be read here (column 3): {ARITHMETIC}"),
+        ("a.b / `100`", f"a.b /  ← cannot be read here (column 5): {ARITHMETIC}"),
+        ("a and b", f"a a  ← cannot be read here (column 3): {LOGIC}"),
+        ("not a", f"not a  ← cannot be read here (column 5): {LOGIC}"),
+        ("a is null", f"a i  ← cannot be read here (column 3): {LOGIC}"),
+        ("$.a", "$  ← cannot be read here (column 1): a path begins with the name of a field"),
+        ("{{a}}", "{{  ← cannot be read here (column 2): a path has no braces"),
+        ("a == \u2018b\u2019", "a == \u2018  ← cannot be read here (column 6): write straight quotes"),
         ("a.", "a.  ← cannot be read here (column 3)"),
         ("a.größe", "a.grö  ← cannot be read here (column 5): put such a name in double quotes"),
         ("a.x-y", "a.x-  ← cannot be read here (column 4): put such a name in double quotes"),
@@ -229,6 +289,17 @@ def test_each_problem_of_an_expression_is_told(expression: str, what: str) -> No
     line = 'value = "total.amount"'
     assert line in ORDER
     assert one(ORDER.replace(line, f'value = """{expression}"""')) == ("mapping[0].fields.value", what)
+
+
+def test_an_expression_in_constants_is_told_to_be_no_constant() -> None:
+    text = ORDER.replace('currencyCode = "total.currency"\n', "").replace(
+        'name = "Order"', 'name = "Order"\ncurrencyCode = "total.currency"'
+    )
+    rule = "not a currency code of this contract"
+    assert one(text) == (
+        "mapping[0].constants.currencyCode",
+        f"{rule}; a constant is sent as it stands: an expression belongs in [mapping.fields]",
+    )
 
 
 def test_what_makes_null_of_a_wrong_amount_may_make_other_inputs() -> None:
@@ -354,8 +425,48 @@ def test_what_is_no_toml_is_told_with_its_line(text: str) -> None:
     assert what.startswith("is not valid TOML: ")
 
 
+@pytest.mark.parametrize(
+    ("place", "expression"),
+    [
+        ("fields.clientDedupeId", "'orderId'"),
+        ("fields.clientDedupeId", "join('-', ['web', topic()])"),
+        ("fields.clientDedupeId", "lookup('source', 'WEB')"),
+        ("fields.timestamp", "time('2026-11-05T13:03:07Z')"),
+    ],
+)
+def test_what_would_be_the_same_for_every_event_is_told(place: str, expression: str) -> None:
+    name = place.partition(".")[2]
+    text = re.sub(rf'^{name} = ".*"$', f'{name} = "{expression}"', ORDER, flags=re.MULTILINE)
+    assert one(text) == (
+        f"mapping[0].{place}",
+        "reads nothing of the record, so it would be the same for every event: a path has no single quotes",
+    )
+
+
+@pytest.mark.parametrize("expression", ["header('id')", "key()", "orderId", "to_string(@)", "values(@)[0]"])
+def test_an_id_may_be_of_anything_in_the_record(expression: str) -> None:
+    read_file(re.sub(r'^clientDedupeId = ".*"$', f'clientDedupeId = "{expression}"', ORDER, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("a = 1\na = 2", "; give each name and each table once"),
+        ("[a]\n[a]", "; give each name and each table once"),
+        ("version: 1", '; write name = "…", and a name with blanks in quotes'),
+        ('file = "C:\\users"', "; write a backslash twice, or put the text in single quotes"),
+        ('{"version": 1}', '; each line is name = "…", or the name of a table in brackets'),
+        ("[a", ")"),
+    ],
+)
+def test_what_is_no_toml_is_told_with_what_to_do(text: str, advice: str) -> None:
+    assert one(text)[1].endswith(advice)
+
+
 def test_an_expression_without_quotes_is_told_to_have_some() -> None:
-    assert one("when = paid && live")[1].endswith("put expressions and texts in quotes")
+    assert one("when = paid && live")[1].endswith(
+        "put expressions and texts in quotes, straight ones; 'a text' in an expression has single"
+    )
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,10 @@ def test_a_misspelt_field_is_told_with_what_was_meant() -> None:
     assert found(value="Amount") == [(True, "value: Amount is not in S (Order): did you mean amount?")]
 
 
+def test_a_text_without_quotes_is_told_to_have_some() -> None:
+    assert found(value="EUR") == [(True, "value: EUR is not in S (Order): a text is written 'EUR'")]
+
+
 def test_a_mapping_whose_every_match_key_is_missing_is_wrong() -> None:
     assert found(EMAIL="e_mail") == [(True, "EMAIL: e_mail is not in S (Order): did you mean email?")]
 
