@@ -6,7 +6,7 @@ PEERS := .venv-peers
 SEEDS ?= 1-3000
 NATIVE := $(filter-out native/target,$(wildcard native/*)) $(wildcard native/src/*)
 
-.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes kubernetes-api image-check fuzz bench bench-peers bench-window bench-mapping bench-scale docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes kubernetes-api image-check pin-images fuzz bench bench-peers bench-window bench-mapping bench-scale docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ kubernetes-api: $(VENV)/.test-tools ## judge the manifests by Kubernetes' own co
 
 image-check: $(VENV)/.test-tools ## play the Dockerfile without a container engine, and have the image deliver (up to half an hour; root, Debian, Java, Rust)
 	$(BIN)/python -m tests.deploy.image
+
+pin-images: ## name the base images of the Dockerfile by digest (needs Docker with buildx); a release does this by itself
+	$(PYTHON) -m tests.deploy.pins
 
 fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing, through mapping files, and answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records
