@@ -6,10 +6,10 @@ PEERS := .venv-peers
 SEEDS ?= 1-3000
 NATIVE := $(filter-out native/target,$(wildcard native/*)) $(wildcard native/src/*)
 
-.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes image-check fuzz bench bench-peers bench-window bench-mapping bench-scale docs lock clean
+.PHONY: help install demo test test-fast lint types simulate prove chaos throttle pace rolling mixed kubernetes kubernetes-api image-check pin-images fuzz bench bench-peers bench-window bench-mapping bench-scale docs lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 install: $(VENV)/.native ## install into .venv, so that .venv/bin/connector is the command; with native code if cargo is there
 
@@ -65,8 +65,14 @@ mixed: $(VENV)/.test-tools ## members of e0780c9 and of this version in one grou
 kubernetes: $(VENV)/.test-tools ## the manifests' environment through upgrade, scaling, rotation, outage and rollout, under load (some minutes; needs the history)
 	$(BIN)/python -m tests.integration.ordeals kubernetes
 
+kubernetes-api: $(VENV)/.test-tools ## judge the manifests by Kubernetes' own code, and its Pod Security (compiles for some minutes the first time; needs Go 1.26)
+	$(BIN)/python -m tests.deploy.kubernetes_api
+
 image-check: $(VENV)/.test-tools ## play the Dockerfile without a container engine, and have the image deliver (up to half an hour; root, Debian, Java, Rust)
 	$(BIN)/python -m tests.deploy.image
+
+pin-images: ## name the base images of the Dockerfile by digest (needs Docker with buildx); a release does this by itself
+	$(PYTHON) -m tests.deploy.pins
 
 fuzz: $(VENV)/.test-tools ## a million damaged records, 100,000 in every framing, through mapping files, and answers (some minutes)
 	$(BIN)/python -X faulthandler -m tests.fuzz records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -309,7 +310,7 @@ def identity_of(settings: Settings, build: Mapping[str, str]) -> dict[str, Any]:
         "host": urlsplit(amazon.base_url).netloc.rpartition("@")[2],
         "is_amazon": amazon.base_url in {region.base_url for region in REGIONS.values()},
     }
-    return identity(build, settings.kafka.group_id, destination, settings.describe())
+    return identity(build, platform.node(), settings.kafka.group_id, destination, settings.describe())
 
 
 class HostClock:

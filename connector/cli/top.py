@@ -24,7 +24,7 @@ import orjson
 from rich.console import Console
 from rich.live import Live
 
-from connector.cli.top_frame import Replica, frame, problem_of
+from connector.cli.top_frame import WIDE, Fitted, Replica, frame, problem_of
 
 __all__ = ["run", "set_up"]
 
@@ -34,9 +34,6 @@ _SECONDS = 3.0
 _MOST_BYTES = 16_000_000
 """Maximum size of a document. With a thousand partitions it has less than 1 MB."""
 _MOST_AT_ONCE = 32
-_WIDE = 140
-"""Width of a frame that is not shown in a terminal, but in a file, say. It fits each table's
-words."""
 _URLS = f"a replica's address (default: {_USUAL}); with a path or a user and a password where something before it wants them"
 _HIGH = 40
 """Height of a terminal that reports none."""
@@ -73,19 +70,23 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         sys.stdout.reconfigure(errors="connector-top")
     console = Console()
     if console.width < 1 or (not console.is_terminal and "COLUMNS" not in environ):
-        console.width = _WIDE
+        console.width = WIDE  # nothing shows it, such as a file
     if console.height < 1:
         console.height = _HIGH
     opener = build_opener(ProxyHandler({}))
     if arguments.once or not console.is_terminal:
         replicas = _asked(opener, arguments.urls)
-        console.print(frame(replicas))
+        console.print(frame(replicas, console.width))
         return 0 if any(each.status is not None for each in replicas) else 1
+
+    def fitted() -> Fitted:
+        return Fitted(frame(_asked(opener, arguments.urls), console.width))
+
     try:
-        with Live(frame(_asked(opener, arguments.urls)), console=console, screen=True, auto_refresh=False) as live:
+        with Live(fitted(), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(arguments.interval)
-                live.update(frame(_asked(opener, arguments.urls)), refresh=True)
+                live.update(fitted(), refresh=True)
     except KeyboardInterrupt:
         return 0
 

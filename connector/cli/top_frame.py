@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -15,10 +16,20 @@ from connector.model import natural_order
 from connector.operations.figures import ago, amount, duration, number, rate, seconds_pair, size
 from connector.operations.status import FATES
 
-__all__ = ["Replica", "frame", "problem_of"]
+__all__ = ["WIDE", "Fitted", "Replica", "frame", "problem_of"]
+
+WIDE = 140
+"""Columns for the words of each table."""
+_NARROW = 130
+"""Columns below which a frame has fewer columns and no tables side by side."""
 
 _STATES = {"right": "bold green", "held up": "bold yellow", "not ready": "bold red", "hung": "bold red"}
 _BARS = " ▁▂▃▄▅▆▇█"
+_POINTS = 120
+"""Points of the last hour."""
+_MOST_BARS = 60
+_BESIDE_BARS = 38
+"""Columns for the name of a line of bars, and for what its highest bar stands for."""
 _NEWEST = 10
 _ANOTHER_FORM = "its version has another form of status"
 _WANTED = {
@@ -49,99 +60,131 @@ def problem_of(answer: object) -> str:
     return ""
 
 
-def frame(replicas: Sequence[Replica]) -> RenderableType:
-    """Return the frame. Replicas that do not answer are named, and left out of the sums."""
+def frame(replicas: Sequence[Replica], width: int = WIDE) -> RenderableType:
+    """Return the frame for a terminal of so many columns.
+
+    Replicas that do not answer are named, and left out of the sums. What an operator asks first is
+    at the top, because a small terminal shows no more than that.
+    """
     there = [each.status for each in replicas if each.status is not None]
-    parts: list[RenderableType] = [_replicas(replicas), *_messages(replicas)]
+    narrow = width < _NARROW
+    parts: list[RenderableType] = [_replicas(replicas, narrow=narrow), *_messages(replicas)]
     if there:
-        parts += [_history(there), _side_by_side(_fates(there), _answers(there)), *_letters(there), _partitions(replicas)]
-        parts += [_summary(there)]
+        counts = (_answers(there), _fates(there)) if narrow else (_side_by_side(_fates(there), _answers(there)),)
+        parts += [_history(there, width), *counts, *_letters(there), _partitions(replicas, narrow=narrow), _summary(there)]
     return Group(*parts)
+
+
+class Fitted:
+    """The lines of a frame that fit the terminal; the last one says how many more there are."""
+
+    def __init__(self, whole: RenderableType) -> None:
+        self._whole = whole
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the first lines."""
+        lines = console.render_lines(self._whole, options.update(height=None), pad=False)
+        if (more := len(lines) - options.size.height) > 0:
+            del lines[-more - 1 :]
+            note = f"{more + 1} more lines: enlarge the terminal, or run it with --once"
+            lines += console.render_lines(Text(note, "reverse", overflow="ellipsis", no_wrap=True), options, pad=False)[:1]
+        for number_, line in enumerate(lines):
+            if number_:
+                yield Segment.line()
+            yield from line
 
 
 # ---- the parts
 
 
-def _replicas(replicas: Sequence[Replica]) -> Table:
-    table = _table(
-        "replica",
-        "state",
-        "version",
-        "partitions",
-        "delivered/s",
-        "dead letters",
-        "lag",
-        "in flight",
-        "p50 / p99",
-        "last success",
-        left=3,
-    )
+def _replicas(replicas: Sequence[Replica], *, narrow: bool) -> Table:
+    """Return a line for each replica; a narrow one has no version, pace or latency."""
+    names = {
+        "version": "version",
+        "partitions": "partitions",
+        "delivered": "delivered\n/s" if narrow else "delivered/s",
+        "letters": "dead\nletters" if narrow else "dead letters",
+        "lag": "lag",
+        "in flight": "in flight",
+        "latency": "p50 / p99",
+        "success": "last\nsuccess" if narrow else "last success",
+    }
+    shown = [name for name in names if not narrow or name not in {"version", "in flight", "latency"}]
+    left = 2 if narrow else 3
+    table = _table("replica", "state", *(names[name] for name in shown), left=left, folded=1)
     for each in replicas:
         if each.status is None:
-            table.add_row(_text(each.name), Text("no answer", "bold red"), *["-"] * 8)
+            table.add_row(_text(each.name), Text("no answer", "bold red"), *["-"] * len(shown))
             continue
         status, amazon = each.status, each.status["amazon"]
         word = str(status["state"]["word"])
-        table.add_row(
-            _text(each.name),
-            _text(word, _STATES.get(word, "bold")),
-            _text(status["build"]["version"]),
-            number(len(status["partitions"])),
-            rate(status["fates"]["delivered"]["recent"], status["recent_seconds"]),
-            number(status["fates"]["dead_lettered"]["recent"]),
-            number(_lag(status)),
-            f"{number(amazon.get('requests_in_flight'))} of {number(amazon.get('concurrency_limit'))}",
-            seconds_pair(amazon["p50_seconds"], amazon["p99_seconds"]),
-            ago(amazon["last_success_seconds_ago"]),
-        )
+        cells: dict[str, RenderableType] = {
+            "version": _text(status["build"]["version"]),
+            "partitions": number(len(status["partitions"])),
+            "delivered": rate(status["fates"]["delivered"]["recent"], status["recent_seconds"]),
+            "letters": number(status["fates"]["dead_lettered"]["recent"]),
+            "lag": number(_lag(status)),
+            "in flight": f"{number(amazon.get('requests_in_flight'))} of {number(amazon.get('concurrency_limit'))}",
+            "latency": seconds_pair(amazon["p50_seconds"], amazon["p99_seconds"]),
+            "success": ago(amazon["last_success_seconds_ago"]),
+        }
+        table.add_row(_text(each.name), _text(word, _STATES.get(word, "bold")), *(cells[name] for name in shown))
     there = [each.status for each in replicas if each.status is not None]
     if len(replicas) > 1:
         table.add_section()
         lags = [lag for lag in map(_lag, there) if lag is not None]
         success = [past for each in there if (past := each["amazon"]["last_success_seconds_ago"]) is not None]
-        table.add_row(
-            Text(f"{len(there)} of {len(replicas)}", "bold"),
-            *("", ""),
-            number(sum(len(each["partitions"]) for each in there)),
-            amount(sum(each["fates"]["delivered"]["recent"] / max(each["recent_seconds"], 1) for each in there)),
-            number(sum(each["fates"]["dead_lettered"]["recent"] for each in there)),
-            number(sum(lags) if lags else None),
-            f"{_sum(there, 'requests_in_flight')} of {_sum(there, 'concurrency_limit')}",
-            "",
-            ago(min(success, default=None)),
-        )
+        sums = {
+            "partitions": number(sum(len(each["partitions"]) for each in there)),
+            "delivered": amount(
+                sum(each["fates"]["delivered"]["recent"] / max(each["recent_seconds"], 1) for each in there)
+            ),
+            "letters": number(sum(each["fates"]["dead_lettered"]["recent"] for each in there)),
+            "lag": number(sum(lags) if lags else None),
+            "in flight": f"{_sum(there, 'requests_in_flight')} of {_sum(there, 'concurrency_limit')}",
+            "success": ago(min(success, default=None)),
+        }
+        table.add_row(Text(f"{len(there)} of {len(replicas)}", "bold"), "", *(sums.get(name, "") for name in shown))
     return table
 
 
 def _messages(replicas: Sequence[Replica]) -> Iterable[Text]:
+    """Return what is wrong, the worst first; what several replicas say is said once."""
+    who: dict[tuple[str, str], list[str]] = {}
     for each in replicas:
         if each.status is None:
-            yield _message(each.name, each.problem, "red")
+            who.setdefault(("red", each.problem), []).append(each.name)
             continue
         for message in each.status["state"]["messages"]:
-            yield _message(each.name, message, "red")
+            who.setdefault(("red", message), []).append(each.name)
         for held in each.status["held_up"]:
             many = "1 partition" if held["partitions"] == 1 else f"{held['partitions']} partitions"
-            yield _message(each.name, f"{many} held up: {held['message']} ({held['reason']})", "yellow")
+            said = f"{many} held up: {held['message']} ({held['reason']})"
+            who.setdefault(("yellow", said), []).append(each.name)
+    for (style, message), names in sorted(who.items(), key=lambda one: one[0][0] != "red"):
+        yield _message(", ".join(names), message, style)
 
 
-def _history(there: Sequence[Mapping[str, Any]]) -> Table:
+def _history(there: Sequence[Mapping[str, Any]], width: int) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), title="the last hour", title_justify="left")
+    bars = min(_MOST_BARS, max(width - _BESIDE_BARS, 1))
     fates = [name for name in FATES if name != "already_resolved"]
     answers = ["answers 2xx", "answers 429", "failures"]
     for name, values, unit in (
         ("events", _summed(there, fates), "a second"),
         ("requests", _summed(there, answers), "a second"),
+        ("failures", _summed(there, ["failures"]), "a second"),
         ("lag", _summed(there, ["lag"]), "records"),
         ("p99", _joined([each["history"]["p99"] for each in there], max), "s"),
     ):
         top = max((value for value in values if value is not None), default=0)
-        table.add_row(name, Text(_bars(values, top), "green"), f"up to {amount(top)} {unit}")
+        colour = "red" if name == "failures" else "green"
+        table.add_row(name, Text(_bars(values, top, bars), colour), f"up to {amount(top)} {unit}")
     return table
 
 
 def _fates(there: Sequence[Mapping[str, Any]]) -> Table:
-    table = _counts("fate", there)
+    table = _counts("outcome", there)
     for fate in FATES:
         _add_sums(table, fate.replace("_", " "), [(each["fates"].get(fate), each["recent_seconds"]) for each in there])
     _add_sums(table, "all records read", [(each["records"], each["recent_seconds"]) for each in there])
@@ -168,25 +211,30 @@ def _letters(there: Sequence[Mapping[str, Any]]) -> Iterable[Table]:
         (letter for each in there for letter in each["dead_letters"]["newest"]), key=lambda letter: letter["seconds_ago"]
     )
     if newest:
-        table = _table("newest", "record", "reason", "detail", left=4)
+        table = _table("newest", "record", "reason", "detail", left=4, folded=4)
         for letter in newest[:_NEWEST]:
             row = (letter["record"], letter["reason"], letter["detail"])
             table.add_row(f"{duration(letter['seconds_ago'])} ago", *map(_text, row))
         yield table
 
 
-def _partitions(replicas: Sequence[Replica]) -> Table:
-    table = _table("partition", "replica", "phase", "held up by", "committed", "lag", "unresolved", "oldest for", left=4)
+def _partitions(replicas: Sequence[Replica], *, narrow: bool) -> Table:
+    """Return a line for each partition. A narrow one has its phase or what holds it up."""
+    states = ["state"] if narrow else ["phase", "held up by"]
+    counted = ["committed", "lag"] if narrow else ["committed", "lag", "unresolved"]
+    left = 2 + len(states)
+    table = _table("partition", "replica", *states, *counted, "oldest for", left=left, folded=left)
     rows = [(row, each.name) for each in replicas if each.status is not None for row in each.status["partitions"]]
     for row, name in sorted(rows, key=lambda one: natural_order(str(one[0]["partition"]))):
-        right = row["phase"] == "running" and not row["held_up_by"]
+        held_up = ", ".join(row["held_up_by"])
+        colour = "green" if row["phase"] == "running" and not held_up else "yellow"
         oldest = row["oldest_unresolved_seconds"]
         table.add_row(
             _text(row["partition"]),
             _text(name),
-            _text(row["phase"], "green" if right else "yellow"),
-            _text(", ".join(row["held_up_by"]) or "-"),
-            *(number(row["committed"]), number(row["lag"]), number(row["unresolved"])),
+            _text(held_up or row["phase"] if narrow else row["phase"], colour),
+            *([] if narrow else [_text(held_up or "-")]),
+            *(number(row[column]) for column in counted),
             "-" if oldest is None else duration(oldest),
         )
     return table
@@ -208,16 +256,18 @@ def _summary(there: Sequence[Mapping[str, Any]]) -> Text:
 # ---- pieces
 
 
-def _table(*columns: str, left: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1))
+def _table(*columns: str, left: int, folded: int) -> Table:
+    """Return a table of texts and then numbers; the first columns fold where space is short."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, padding=(0, 1), collapse_padding=True)
     for number_, name in enumerate(columns):
-        table.add_column(name, justify="left" if number_ < left else "right", overflow="fold")
+        side: JustifyMethod = "left" if number_ < left else "right"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=number_ >= folded)
     return table
 
 
 def _counts(name: str, there: Sequence[Mapping[str, Any]]) -> Table:
     span = max(each["recent_seconds"] for each in there)
-    return _table(name, f"last {duration(span)}", "per s", "since start", left=1)
+    return _table(name, f"last {duration(span)}", "per s", "since start", left=1, folded=1)
 
 
 def _add_sums(table: Table, name: str, counts: Sequence[tuple[Mapping[str, int] | None, float]]) -> None:
@@ -251,12 +301,14 @@ def _joined(lines: Sequence[Sequence[float | None]], join: Any) -> list[float | 
     return joined
 
 
-def _bars(values: Sequence[float | None], top: float) -> str:
-    """Draw a line of 60 bars, each the larger of two points, the newest at the right."""
-    pairs = [(values[-at], values[-at - 1] if at < len(values) else None) for at in range(1, len(values) + 1, 2)][:60]
-    heights = [max((value for value in pair if value is not None), default=None) for pair in reversed(pairs)]
+def _bars(values: Sequence[float | None], top: float, most: int) -> str:
+    """Draw the last hour as bars, each the largest of some points, the newest at the right."""
+    each = -(-_POINTS // most)
+    count = -(-_POINTS // each)
+    groups = [values[max(0, at - each) : at] for at in range(len(values), 0, -each)][:count]
+    heights = [max((value for value in group if value is not None), default=None) for group in reversed(groups)]
     drawn = ("·" if height is None else _BARS[round(8 * height / (top or 1))] for height in heights)
-    return "".join(drawn).rjust(60)
+    return "".join(drawn).rjust(count)
 
 
 def _lag(status: Mapping[str, Any]) -> int | None:

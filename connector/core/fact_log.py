@@ -105,8 +105,8 @@ class FactLog:
     def failed(self, retry: RetryPolicy, now: Moment, refusal: str | None = None, *, draining: bool) -> None:
         """Write the entry again after a back-off.
 
-        A drain cannot wait for a long one: what is not written down by its end may be sent again.
-        A ``refusal`` needs an operator once entries have failed for `_REFUSED_SECONDS`.
+        A drain cannot wait for a long one: what is not written down by its end may be sent again. A
+        ``refusal`` needs an operator once entries have failed for `_REFUSED_SECONDS`.
         """
         if refusal and self.unconfirmed_since is not None and now.monotonic - self.unconfirmed_since > _REFUSED_SECONDS:
             self.complaint = refusal

@@ -21,7 +21,10 @@ class MappingRefused(Exception):
 
 
 class Problems:
-    """The problems that were found so far. ``misplaced`` says of each directive where it belongs."""
+    """The problems that were found so far.
+
+    ``misplaced`` says of each directive where it belongs.
+    """
 
     def __init__(self, misplaced: Mapping[str, str]) -> None:
         self.misplaced = misplaced

@@ -43,7 +43,8 @@ def page(document: Mapping[str, Any]) -> str:
         f"<meta http-equiv=refresh content={REFRESH_SECONDS}>"
         '<meta name=viewport content="width=device-width,initial-scale=1"><meta name=color-scheme content="light dark">'
         f"<title>{name} · {escape(title)}</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1><p class=quiet>{_destination(document['destination'])}"
+        f"<header><h1>{escape(title)}</h1><p class=quiet>{escape(document['host'])} sends "
+        f"{_destination(document['destination'])}"
         f" · version {escape(build['version'])} · up {duration(document['uptime_seconds'])}</p></header><main>"
         f"{_state(document, word)}{_tiles(document)}{_pictures(document['history'])}"
         f"<div class=columns>{_events(document)}{_amazon(document)}</div>"
@@ -112,7 +113,7 @@ def _pictures(history: Mapping[str, Any]) -> str:
     lag = [line("records", 5, "lag")]
     return (
         "<section><h2>The last hour</h2><div class=pictures>"
-        + _picture("Events by fate", fates, f"{amount(scale_top(fates, stacked=True))} a second", stack)
+        + _picture("Events by outcome", fates, f"{amount(scale_top(fates, stacked=True))} a second", stack)
         + _picture("Requests by answer", answers, f"{amount(scale_top(answers, stacked=True))} a second", stack)
         + _picture("Lag", lag, f"{number(int(scale_top(lag)))} records", lines)
         + _picture("Latency of Amazon", times, seconds(scale_top(times)) if scale_top(times) else "0 s", lines)
@@ -139,7 +140,7 @@ def _events(document: Mapping[str, Any]) -> str:
     more = {**document["adjustments"], **{f"filtered by {name}": count for name, count in document["filtered"].items()}}
     extra = _pairs({name: number(count) for name, count in more.items()})
     return _section(
-        "Events", _counts("fate", rows, span, "fates") + (f"<h3>Adjusted or filtered</h3>{extra}" if more else "")
+        "Events", _counts("outcome", rows, span, "fates") + (f"<h3>Adjusted or filtered</h3>{extra}" if more else "")
     )
 
 

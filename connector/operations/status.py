@@ -21,7 +21,7 @@ HELD_UP: Mapping[str, str] = {
     "clock": "the clocks of this host and the brokers disagree",
     "operator": "Amazon refuses everything: an operator is needed",
     "breaker": "too many dead letters: an operator is needed",
-    "outage": "Amazon does not answer: one request at a time tests whether it answers again",
+    "outage": "Amazon is down: every request fails, and one at a time tests whether it is back",
     "ledger": "the ledger cannot be written",
     "schema": "the schema registry does not give a schema",
 }
@@ -78,7 +78,17 @@ def _word(health: Health, held_up: Sequence[object]) -> str:
 
 
 def identity(
-    build: Mapping[str, str], group: str, destination: Mapping[str, Any], settings: Iterable[tuple[str, str]]
+    build: Mapping[str, str], host: str, group: str, destination: Mapping[str, Any], settings: Iterable[tuple[str, str]]
 ) -> dict[str, Any]:
-    """Return what does not change while the connector runs; ``settings`` have secrets masked."""
-    return {"build": dict(build), "group": group, "destination": dict(destination), "settings": dict(settings)}
+    """Return what does not change while the connector runs; ``settings`` have secrets masked.
+
+    ``host`` tells replicas apart that are seen through one address; in Kubernetes it is the pod's
+    name.
+    """
+    return {
+        "build": dict(build),
+        "host": host,
+        "group": group,
+        "destination": dict(destination),
+        "settings": dict(settings),
+    }

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from connector.__main__ import main, parser
 from connector.cli import top
-from connector.cli.top_frame import Replica, frame, problem_of
+from connector.cli.top_frame import Fitted, Replica, frame, problem_of
 from connector.operations.health import Health
 from connector.operations.server import Operations
 from tests.operations.documents import REFUSED, document
@@ -164,7 +164,7 @@ async def test_replica_behind_a_path_and_a_login_is_asked_there_and_its_password
     shown = capsys.readouterr().out
 
     assert asked == [("/eu/status.json", f"Basic {b64encode(b'me:p@ss').decode()}")] * 2
-    assert shown.count(f"{place}   right ") == 2
+    assert len(re.findall(rf"{re.escape(place)} +right ", shown)) == 2
     assert "p%40ss" not in shown
 
 
@@ -223,7 +223,7 @@ def test_document_of_another_version_is_named() -> None:
 def _printed(*replicas: Replica, width: int = 220) -> str:
     console = Console(width=width, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as capture:
-        console.print(frame(replicas))
+        console.print(frame(replicas, width))
     return capture.get()
 
 
@@ -256,3 +256,44 @@ def test_narrow_terminal_and_a_replica_that_just_started_have_a_frame() -> None:
 
     assert max(map(len, shown.splitlines())) <= 120
     assert "never" in shown
+
+
+def test_terminal_of_eighty_columns_breaks_no_word_and_no_name() -> None:
+    addresses = ("10.244.13.7:8080", "10.244.13.8:8080")
+    shown = _printed(*(Replica(name, document(held_up=True)) for name in addresses), width=80)
+    lines = [line.rstrip() for line in shown.splitlines()]
+
+    assert max(map(len, lines)) <= 80
+    for name in addresses:
+        assert _row(shown, f"{name} ")[1:3] == ["not ready", "6"]
+    for words in ("delivered", "partitions", "letters", "success", "outcome", "already resolved", "answer of Amazon"):
+        assert words in shown
+    assert len(re.findall(r"^ conversions-\d  10\.244\.13\.\d:8080  running ", shown, re.MULTILINE)) == 12
+    bars = [re.split(r" up to ", line)[0] for line in lines if " up to " in line]
+    assert len(bars) == 5
+    assert all(len(re.findall("[▁▂▃▄▅▆▇█ ]", line)) >= 40 for line in bars), "the last hour is drawn, if in fewer bars"
+
+
+def test_what_replicas_say_alike_is_said_once_and_what_needs_somebody_comes_first() -> None:
+    replicas = [Replica("a", document(held_up=True)), Replica("b", document(held_up=True)), Replica("c", None, "it is away")]
+    shown = _printed(*replicas)
+
+    assert shown.count(REFUSED[:40]) == 1
+    assert f"a, b: {REFUSED[:40]}" in shown
+    assert shown.index(REFUSED[:40]) < shown.index("c: it is away") < shown.index("a, b: 6 partitions held up")
+
+
+@pytest.mark.parametrize(("height", "cut"), [(24, True), (500, False)])
+def test_terminal_that_is_too_low_shows_the_first_lines_and_how_many_more_there_are(height: int, *, cut: bool) -> None:
+    replica = Replica("10.244.13.7:8080", document(held_up=True))
+    console = Console(width=80, height=height, force_terminal=False)
+    with console.capture() as capture:
+        console.print(Fitted(frame([replica], 80)), end="")
+    lines, whole = capture.get().splitlines(), _printed(replica, width=80).splitlines()
+
+    if not cut:
+        assert [line.rstrip() for line in lines] == [line.rstrip() for line in whole]
+        return
+    assert len(lines) == height
+    assert [line.rstrip() for line in lines[:-1]] == [line.rstrip() for line in whole[: height - 1]]
+    assert lines[-1].startswith(f"{len(whole) - height + 1} more lines: enlarge the terminal")

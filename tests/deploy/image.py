@@ -186,6 +186,7 @@ def _mount_point(root: Path, place: str, *, is_directory: bool) -> None:
 
 
 def _base(name: str) -> Path:
+    name = name.partition("@")[0]  # no registry can be asked for what a digest names
     if name not in _BASES:
         raise Unsupported(f"no packages are known that stand for the image {name}: add them to {__name__}")
     return kept(f"base-{name.replace(':', '-')}", lambda directory: _debian(directory, _BASES[name])) / "root"

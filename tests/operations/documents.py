@@ -46,6 +46,7 @@ _RIGHT: dict[str, Any] = {
         "librdkafka": "2.16.0",
         "codec": "native",
     },
+    "host": "conversions-7c9d8-x2k4q",
     "group": "amazon-conversions-5850000000001",
     "destination": {
         "api": "ads-v1",
