@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from connector.amazon.contract import Contract
 from connector.amazon.event_template import EventTemplate
@@ -24,13 +24,15 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.layout import PARTS, Layout, Part, Remembered
 from connector.core.dedupe import packed
 from connector.intake import Accepted, identity
-from connector.nothing import DISGUISED
+from connector.nothing import DISGUISED, NAMELESS
 from connector.ports import Record
 
 __all__ = ["BatchCodec", "NativeCodec"]
 
 _MOST_BYTES: Final = 16_384
 """Values up to this size are read by native code; nearly all values are smaller."""
+_BEGIN_BYTES: Final = 5
+"""Bytes in which the framing of nearly all values differs if their schemas differ."""
 _MOST_CODECS: Final = 64
 """Maximum number of schemas that codecs are kept for. A codec takes about a megabyte: it knows
 thousands of texts that stand for nothing."""
@@ -84,16 +86,13 @@ class BatchCodec:
             if found is None:
                 continue
             codec, layout = found
-            asked = [_asked(layout, records[at]) for at in group.positions] if layout.asks else ()
+            positions = group.positions
+            asked = [_asked(layout, records[at]) for at in positions] if layout.asks else ()
             payloads, times, keys, holes, ignored = codec.read(group.values, start, asked)
-            if len(payloads) == len(records):
-                accepted = Accepted(payloads, times, keys, holes)
-            else:
-                for at, payload, time_ms, key in zip(group.positions, payloads, times, keys, strict=True):
-                    accepted.payloads[at], accepted.times[at], accepted.keys[at] = payload, time_ms, key
-                accepted.holes.update({group.positions[at]: hole for at, hole in holes.items()})
+            accepted.put(positions, payloads, times, keys)
+            accepted.holes.update({positions[at]: hole for at, hole in holes.items()})
             if layout.filtered is not None:
-                accepted.ignored.update({group.positions[at]: layout.filtered for at in ignored})
+                accepted.ignored.update({positions[at]: layout.filtered for at in ignored})
             if declined := codec.take_declined():
                 self.declined = self.declined + Counter(dict(declined))  # a new one, as another thread may read it
         return accepted
@@ -105,23 +104,25 @@ class BatchCodec:
     def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:
         """Return the values by the name of their schema and the byte at which the event begins."""
         groups: dict[tuple[bytes, int], _Group] = {}
-        small = [value for value in values if value is not None and len(value) <= _MOST_BYTES]
-        if small and len(small) == len(values):
-            together = self._decoder.located_together(records, small)
+        rest = [at for at, value in enumerate(values) if value is not None and len(value) <= _MOST_BYTES]
+        for positions in (rest, _alike(rest, values)):
+            group = _Group(positions, [cast("bytes", values[at]) for at in positions])
+            together = self._decoder.located_together([records[at] for at in positions], group.values) if positions else None
             if together is not None:
-                return {together: _Group(list(range(len(small))), small)}
-        for at, (record, value) in enumerate(zip(records, values, strict=True)):
-            if value is None or len(value) > _MOST_BYTES or self._decoder.is_compressed(value):
+                groups[together] = group
+                rest = [] if positions is rest else sorted(set(rest).difference(positions))
+                break
+        for at in rest:
+            record, value = records[at], cast("bytes", values[at])
+            if self._decoder.is_compressed(value):
                 continue
             try:
                 name, found, start = self._decoder.located(record, value)
             except Exception:  # noqa: BLE001, S112 - Python meets it again, and says what it is
                 continue
-            group = groups.get((name, start))
-            if group is None:
-                group = groups[name, start] = _Group()
-            group.positions.append(at)
-            group.values.append(found)
+            of_schema = groups.setdefault((name, start), _Group())
+            of_schema.positions.append(at)
+            of_schema.values.append(found)
         return groups
 
     def _codec_for(self, name: bytes) -> tuple[NativeCodec, Layout] | None:
@@ -160,6 +161,7 @@ class BatchCodec:
             "consent_is_a_pair": template.consent_is_a_pair,
             "local": template.local_networks,
             "disguised": set(DISGUISED),
+            "nameless": set(NAMELESS),
             "key_parts": parts,
             "id_parts": [] if parts == [Part.ID] else [PARTS[name] for name in sorted(self._key_fields)],
             "most_bytes": _MOST_BYTES,
@@ -170,6 +172,15 @@ class BatchCodec:
             return self._make(terms)
         except ValueError:
             return None  # a schema of more types than are read
+
+
+def _alike(positions: Sequence[int], values: Sequence[bytes | None]) -> list[int]:
+    """Return the positions of the values that begin as most do, apart from some that are damaged."""
+    begins = [(values[at] or b"")[:_BEGIN_BYTES] for at in positions]
+    if not begins:
+        return []
+    ((most, _),) = Counter(begins).most_common(1)
+    return [at for at, begin in zip(positions, begins, strict=True) if begin == most]
 
 
 def _asked(layout: Layout, record: Record) -> Sequence[object]:
