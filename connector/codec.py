@@ -175,7 +175,7 @@ class BatchCodec:
 
 
 def _alike(positions: Sequence[int], values: Sequence[bytes | None]) -> list[int]:
-    """Return the positions of the values that begin as most do, apart from some that are damaged."""
+    """Return the positions of the values that begin as most do."""
     begins = [(values[at] or b"")[:_BEGIN_BYTES] for at in positions]
     if not begins:
         return []
