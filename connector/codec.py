@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, cast
+from itertools import compress
+from typing import Any, Final, Protocol
 
 from connector.amazon.contract import Contract
 from connector.amazon.event_template import EventTemplate
@@ -104,17 +105,21 @@ class BatchCodec:
     def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:
         """Return the values by the name of their schema and the byte at which the event begins."""
         groups: dict[tuple[bytes, int], _Group] = {}
-        rest = [at for at, value in enumerate(values) if value is not None and len(value) <= _MOST_BYTES]
-        for positions in (rest, _alike(rest, values)):
-            group = _Group(positions, [cast("bytes", values[at]) for at in positions])
-            together = self._decoder.located_together([records[at] for at in positions], group.values) if positions else None
+        small = [value for value in values if value is not None and len(value) <= _MOST_BYTES]
+        if small and len(small) == len(values):
+            together = self._decoder.located_together(records, small)
             if together is not None:
-                groups[together] = group
-                rest = [] if positions is rest else sorted(set(rest).difference(positions))
-                break
+                return {together: _Group(list(range(len(small))), small)}
+        rest = [at for at, value in enumerate(values) if value is not None and len(value) <= _MOST_BYTES]
+        if small:
+            alike = _alike(rest, small)
+            together = self._decoder.located_together([records[at] for at in alike.positions], alike.values)
+            if together is not None:
+                groups[together] = alike
+                rest = sorted(set(rest).difference(alike.positions))
         for at in rest:
-            record, value = records[at], cast("bytes", values[at])
-            if self._decoder.is_compressed(value):
+            record, value = records[at], values[at]
+            if value is None or self._decoder.is_compressed(value):
                 continue
             try:
                 name, found, start = self._decoder.located(record, value)
@@ -174,13 +179,12 @@ class BatchCodec:
             return None  # a schema of more types than are read
 
 
-def _alike(positions: Sequence[int], values: Sequence[bytes | None]) -> list[int]:
-    """Return the positions of the values that begin as most do."""
-    begins = [(values[at] or b"")[:_BEGIN_BYTES] for at in positions]
-    if not begins:
-        return []
+def _alike(positions: Sequence[int], values: Sequence[bytes]) -> _Group:
+    """Return those of some values, with their positions, that begin as most do."""
+    begins = [value[:_BEGIN_BYTES] for value in values]
     ((most, _),) = Counter(begins).most_common(1)
-    return [at for at, begin in zip(positions, begins, strict=True) if begin == most]
+    are_alike = [begin == most for begin in begins]
+    return _Group(list(compress(positions, are_alike)), list(compress(values, are_alike)))
 
 
 def _asked(layout: Layout, record: Record) -> Sequence[object]:
