@@ -470,8 +470,7 @@ impl Codec {
     }
 
     fn is_disguised(&self, text: &[u8]) -> bool {
-        self.disguised.may_have(text)
-            && self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase())
+        self.disguised.may_have(text) && self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase())
     }
 
     fn is_public(&self, text: &str) -> bool {

@@ -1,56 +1,13 @@
-//! SHA-256 (FIPS 180-4), as `hashlib.sha256(text).hexdigest()` makes it.
+//! SHA-256, as `hashlib.sha256(text).hexdigest()` makes it.
+
+use sha2::{Digest, Sha256};
 
 /// Digits of a digest.
 pub const DIGITS: usize = 64;
-const BLOCK: usize = 64;
-/// Bytes at the end of the last block: the length of the text in bits.
-const LENGTH: usize = 8;
-
-const START: [u32; 8] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-
-const ROUNDS: [u32; 64] = [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5, 0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174, 0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da, 0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967, 0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85, 0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070, 0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3, 0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2];
-
-fn compress(state: &mut [u32; 8], block: &[u8]) {
-    let mut words = [0; 64];
-    for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
-        *word = bytes.iter().fold(0, |made, &byte| made << 8 | u32::from(byte));
-    }
-    for at in 16..64 {
-        let (one, two) = (words[at - 15], words[at - 2]);
-        let (one, two) = (
-            one.rotate_right(7) ^ one.rotate_right(18) ^ one >> 3,
-            two.rotate_right(17) ^ two.rotate_right(19) ^ two >> 10,
-        );
-        words[at] = words[at - 16].wrapping_add(one).wrapping_add(words[at - 7]).wrapping_add(two);
-    }
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for (word, round) in words.iter().zip(&ROUNDS) {
-        let one = h
-            .wrapping_add(e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25))
-            .wrapping_add(e & f ^ !e & g)
-            .wrapping_add(*round)
-            .wrapping_add(*word);
-        let two = (a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22)).wrapping_add(a & b ^ a & c ^ b & c);
-        (a, b, c, d, e, f, g, h) = (one.wrapping_add(two), a, b, c, d.wrapping_add(one), e, f, g);
-    }
-    for (word, made) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-        *word = word.wrapping_add(made);
-    }
-}
 
 /// Write the digest of a text in hexadecimal digits.
 pub fn write_digits(text: &[u8], out: &mut Vec<u8>) {
-    let mut state = START;
-    let blocks = text.chunks_exact(BLOCK);
-    let rest = blocks.remainder();
-    blocks.for_each(|block| compress(&mut state, block));
-    let mut last = [0; 2 * BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    last[rest.len()] = 0x80;
-    let end = if rest.len() < BLOCK - LENGTH { BLOCK } else { 2 * BLOCK };
-    last[end - LENGTH..end].copy_from_slice(&(text.len() as u64 * 8).to_be_bytes());
-    last[..end].chunks_exact(BLOCK).for_each(|block| compress(&mut state, block));
-    for byte in state.iter().flat_map(|word| word.to_be_bytes()) {
+    for byte in Sha256::digest(text) {
         for digit in [byte >> 4, byte & 15] {
             out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
         }
