@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Final, Protocol
 
 from connector.amazon.contract import Contract
@@ -24,13 +25,15 @@ from connector.avro.decoding import EventDecoder
 from connector.avro.layout import PARTS, Layout, Part, Remembered
 from connector.core.dedupe import packed
 from connector.intake import Accepted, identity
-from connector.nothing import DISGUISED
+from connector.nothing import DISGUISED, NAMELESS
 from connector.ports import Record
 
 __all__ = ["BatchCodec", "NativeCodec"]
 
 _MOST_BYTES: Final = 16_384
 """Values up to this size are read by native code; nearly all values are smaller."""
+_BEGIN_BYTES: Final = 5
+"""Bytes in which the framing of nearly all values differs if their schemas differ."""
 _MOST_CODECS: Final = 64
 """Maximum number of schemas that codecs are kept for. A codec takes about a megabyte: it knows
 thousands of texts that stand for nothing."""
@@ -84,16 +87,13 @@ class BatchCodec:
             if found is None:
                 continue
             codec, layout = found
-            asked = [_asked(layout, records[at]) for at in group.positions] if layout.asks else ()
+            positions = group.positions
+            asked = [_asked(layout, records[at]) for at in positions] if layout.asks else ()
             payloads, times, keys, holes, ignored = codec.read(group.values, start, asked)
-            if len(payloads) == len(records):
-                accepted = Accepted(payloads, times, keys, holes)
-            else:
-                for at, payload, time_ms, key in zip(group.positions, payloads, times, keys, strict=True):
-                    accepted.payloads[at], accepted.times[at], accepted.keys[at] = payload, time_ms, key
-                accepted.holes.update({group.positions[at]: hole for at, hole in holes.items()})
+            accepted.put(positions, payloads, times, keys)
+            accepted.holes.update({positions[at]: hole for at, hole in holes.items()})
             if layout.filtered is not None:
-                accepted.ignored.update({group.positions[at]: layout.filtered for at in ignored})
+                accepted.ignored.update({positions[at]: layout.filtered for at in ignored})
             if declined := codec.take_declined():
                 self.declined = self.declined + Counter(dict(declined))  # a new one, as another thread may read it
         return accepted
@@ -110,18 +110,24 @@ class BatchCodec:
             together = self._decoder.located_together(records, small)
             if together is not None:
                 return {together: _Group(list(range(len(small))), small)}
-        for at, (record, value) in enumerate(zip(records, values, strict=True)):
-            if value is None or len(value) > _MOST_BYTES or self._decoder.is_compressed(value):
+        rest = [at for at, value in enumerate(values) if value is not None and len(value) <= _MOST_BYTES]
+        if small:
+            alike = _alike(rest, small)
+            together = self._decoder.located_together([records[at] for at in alike.positions], alike.values)
+            if together is not None:
+                groups[together] = alike
+                rest = sorted(set(rest).difference(alike.positions))
+        for at in rest:
+            record, value = records[at], values[at]
+            if value is None or self._decoder.is_compressed(value):
                 continue
             try:
                 name, found, start = self._decoder.located(record, value)
             except Exception:  # noqa: BLE001, S112 - Python meets it again, and says what it is
                 continue
-            group = groups.get((name, start))
-            if group is None:
-                group = groups[name, start] = _Group()
-            group.positions.append(at)
-            group.values.append(found)
+            of_schema = groups.setdefault((name, start), _Group())
+            of_schema.positions.append(at)
+            of_schema.values.append(found)
         return groups
 
     def _codec_for(self, name: bytes) -> tuple[NativeCodec, Layout] | None:
@@ -160,6 +166,7 @@ class BatchCodec:
             "consent_is_a_pair": template.consent_is_a_pair,
             "local": template.local_networks,
             "disguised": set(DISGUISED),
+            "nameless": set(NAMELESS),
             "key_parts": parts,
             "id_parts": [] if parts == [Part.ID] else [PARTS[name] for name in sorted(self._key_fields)],
             "most_bytes": _MOST_BYTES,
@@ -170,6 +177,14 @@ class BatchCodec:
             return self._make(terms)
         except ValueError:
             return None  # a schema of more types than are read
+
+
+def _alike(positions: Sequence[int], values: Sequence[bytes]) -> _Group:
+    """Return those of some values, with their positions, that begin as most do."""
+    begins = [value[:_BEGIN_BYTES] for value in values]
+    ((most, _),) = Counter(begins).most_common(1)
+    are_alike = [begin == most for begin in begins]
+    return _Group(list(compress(positions, are_alike)), list(compress(values, are_alike)))
 
 
 def _asked(layout: Layout, record: Record) -> Sequence[object]:

@@ -56,7 +56,7 @@ class Origin:
         return derived_id(self._cluster_id, self._topic_id, self.partition.partition, record.offset(), timestamp)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """What native code made of some records, in columns. None stands for what is left to Python."""
 
@@ -73,20 +73,29 @@ class Accepted:
         """Return columns of records that are all left to Python."""
         return cls([None] * count, [None] * count, [None] * count, {})
 
-    def at(self, index: int, origin: Origin, record: Record) -> tuple[int | None, bytes | None, bytes | Flaw | None]:
-        """Return time, dedupe key and payload of a record."""
-        return self.times[index], self.keys[index], self.payloads_of(index, [record], origin)[0]
+    def put(
+        self,
+        positions: Sequence[int],
+        payloads: list[bytes | None],
+        times: list[int | None],
+        keys: list[bytes | None],
+    ) -> None:
+        """Set what was made of the records at these positions, which are in order."""
+        if len(positions) == len(self.payloads):
+            self.payloads, self.times, self.keys = payloads, times, keys
+            return
+        for at, payload, time_ms, key in zip(positions, payloads, times, keys, strict=True):
+            self.payloads[at], self.times[at], self.keys[at] = payload, time_ms, key
 
-    def payloads_of(self, first: int, records: Sequence[Record], origin: Origin) -> list[bytes | None]:
-        """Return the payloads of records from one position on, each with its id."""
-        end = first + len(records)
-        payloads = self.payloads[first:end]
-        if self.holes:
-            for at, (record, payload) in enumerate(zip(records, payloads, strict=True)):
-                hole = self.holes.get(first + at)
-                if hole is not None and payload is not None:
-                    payloads[at] = payload[:hole] + orjson.dumps(origin.derived_id(record)) + payload[hole:]
-        return payloads
+    def complete(self, records: Sequence[Record], origin: Origin) -> None:
+        """Put an id into each payload that lacks it."""
+        for at, hole in self.holes.items():
+            if (payload := self.payloads[at]) is not None:
+                self.payloads[at] = payload[:hole] + orjson.dumps(origin.derived_id(records[at])) + payload[hole:]
+
+    def at(self, index: int) -> tuple[int | None, bytes | None, bytes | Flaw | None]:
+        """Return time, dedupe key and payload of a record."""
+        return self.times[index], self.keys[index], self.payloads[index]
 
     def end_of_stretch(self, first: int) -> int:
         """Return where the payloads that begin at a position end."""
@@ -157,7 +166,7 @@ class Intake:
         """
         poll, lacking = Poll(origin.partition, origin.generation), None
         values = [record.value() for record in records]
-        accepted = self._read_by_batches(records, values)
+        accepted = self._read_by_batches(origin, records, values)
         while (at := len(poll.payloads)) < len(records) and not (at and is_enough()):
             is_accepted = accepted.payloads[at] is not None
             if is_accepted and (most := self._accepted_until_compared()):
@@ -165,7 +174,7 @@ class Intake:
                 self._accepted += end - at
                 poll.times += accepted.times[at:end]
                 poll.keys += accepted.keys[at:end]
-                poll.payloads += accepted.payloads_of(at, records[at:end], origin)
+                poll.payloads += accepted.payloads[at:end]
                 continue
             if self._batches is not None and at in accepted.ignored and self._accepted_until_compared():
                 self._accepted += 1
@@ -182,7 +191,7 @@ class Intake:
                 break
             if is_accepted or at in accepted.ignored:
                 self._accepted += 1
-                if judged != accepted.at(at, origin, record):
+                if judged != accepted.at(at):
                     accepted = self._without_batches("different", len(records))
             poll.times.append(time_ms)
             poll.keys.append(key)
@@ -213,13 +222,15 @@ class Intake:
                     poll.sizes[at] += self._header_bytes(record, headers)
         poll.records += records
 
-    def _read_by_batches(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
+    def _read_by_batches(self, origin: Origin, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
         if self._batches is None:
             return Accepted.none(len(records))
         try:
-            return self._batches.read(records, values)
+            accepted = self._batches.read(records, values)
+            accepted.complete(records, origin)
         except Exception as error:  # noqa: BLE001 - native code is never needed
             return self._without_batches(type(error).__name__, len(records))
+        return accepted
 
     def _without_batches(self, reason: str, count: int) -> Accepted:
         self._batches = None

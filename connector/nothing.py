@@ -22,7 +22,7 @@ from typing import Final
 from unicodedata import normalize
 from urllib.parse import unquote
 
-__all__ = ["DISGUISED", "said", "trimmed"]
+__all__ = ["DISGUISED", "NAMELESS", "said", "trimmed"]
 
 
 def trimmed(text: str) -> str:
@@ -175,12 +175,12 @@ version and variant (RFC 9562); and the pattern that documents a UUID."""
 
 
 def _is_word(whole: str, name: bool) -> bool:
-    return whole in _NOTHING or (not name and whole in _NO_ID)
+    return whole in NAMELESS or (not name and whole in _NO_ID)
 
 
 _REPEATED: Final = re.compile("(?:undefined|undef|null|none|nan|nil){2,}").fullmatch
 _STRONG: Final = frozenset({"nan", "nil", "none", "null", "undef", "undefined"})
-_NOTHING: Final = frozenset(
+NAMELESS: Final = frozenset(
     """
     empty notapplicable notavailable notdefined notfound notprovided notset null objectobject undef undefined unknown unset
     """.split()  # noqa: SIM905 - a table of words is read as a table
@@ -202,11 +202,11 @@ _NO_ID: Final = frozenset(
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also
-occur in names of people and places."""
+occur in names of people and places, those in `NAMELESS` do not."""
 
 _NO_ID_OF_WORDS: Final = (
     _STRONG
-    | _NOTHING
+    | NAMELESS
     | _NO_ID
     | set(
         """
@@ -246,7 +246,7 @@ def _disguised() -> dict[str, str]:
     known = dict.fromkeys(_NO_UUID, "null")
     known |= {"-".join((u[:8], u[8:12], u[12:16], u[16:20], u[20:])): "null" for u in _NO_UUID}
     known |= dict.fromkeys((*_NO_DATE, *_NO_NUMBER), "null")
-    words = {spelt: word for word in sorted(_NOTHING | _NO_ID) for spelt in (word, word.upper(), word.capitalize())}
+    words = {spelt: word for word in sorted(NAMELESS | _NO_ID) for spelt in (word, word.upper(), word.capitalize())}
     zeros = ["0" * count for count in range(2, 16)]
     words |= {"NaN": "nan", "NaT": "nat", **dict.fromkeys((*_SPELT, *zeros, _NIL_UUID, _NIL_UUID.replace("-", "")), "null")}
     for spelt, word in words.items():

@@ -7,7 +7,7 @@ clean an event in which only that field may be wrong.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -35,8 +35,12 @@ _PROBE: Final[dict[str, object]] = {
 
 _ORDINARY, _PURCHASE = 0, 1
 """Kinds of event types, by the codec's numbers."""
-_HASHED, _RAW, _MATCH_ID = 1, 2, 3
-"""Kinds of match key types: how the value is sent."""
+_HASHED, _RAW, _MATCH_ID, _EMAIL, _NAME = 1, 2, 3, 4, 5
+"""Kinds of match key types: how the value is sent. The last two are hashed, too, and of plain
+values the codec makes the hash itself."""
+_PLAIN: Final[Mapping[object, int]] = {"EMAIL": _EMAIL, "FIRST_NAME": _NAME, "LAST_NAME": _NAME, "CITY": _NAME}
+"""Types whose plain values are only turned into lower case, or stripped of what is between
+letters."""
 _OTHER, _INTEGER = 0, 1
 """Kinds of custom data types."""
 
@@ -105,7 +109,9 @@ class EventTemplate:
         if fields is None:
             return None
         kind = fields.match_keys[0]["type"]
-        return orjson.dumps(kind), _HASHED if kind in PERSONAL else _MATCH_ID if kind == "MATCH_ID" else _RAW
+        if kind in PERSONAL:
+            return orjson.dumps(kind), _PLAIN.get(kind, _HASHED)
+        return orjson.dumps(kind), _MATCH_ID if kind == "MATCH_ID" else _RAW
 
     @staticmethod
     def hashes(keys: Sequence[tuple[str, str, bytes]]) -> list[str]:

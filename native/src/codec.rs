@@ -5,11 +5,12 @@
 //!
 //! Rules are not told again here. What repeats from event to event (name, type, country) is remembered by the bytes of its
 //! field, and Python makes each entry with its own rules. Free texts (ids, match keys, consent strings, attributes) are never
-//! remembered: they are taken where they have a form about which the rules have nothing to say. Of personal identifiers in
-//! clear Python makes the hashes, for all values of a call at once.
+//! remembered: they are taken where they have a form about which the rules have nothing to say. Personal identifiers in clear
+//! are hashed here where they have the plain form of an e-mail address or a name. Python makes the hashes of the others, for
+//! all values of a call at once.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -19,7 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::avro::{Cursor, Field, Got, Node};
 use crate::mapping::{Constant, Mapped, Program};
 use crate::quick::{Memo, Traces};
-use crate::{blake2b, json};
+use crate::{blake2b, json, sha256};
 
 /// Why a record is left to Python.
 #[derive(Clone, Copy)]
@@ -116,6 +117,8 @@ const PURCHASE: u8 = 1;
 const HASHED: u8 = 1;
 const RAW: u8 = 2;
 const MATCH_ID: u8 = 3;
+const EMAIL: u8 = 4;
+const NAME: u8 = 5;
 const INTEGER: u8 = 1;
 
 /// What the rules make of a field: JSON, what kind it is, and what it is in a dedupe key.
@@ -157,13 +160,14 @@ struct Event {
 /// A personal identifier in clear, and the place for its hash.
 struct Clear {
     at: usize,
-    kind: String,
-    text: String,
-    country: Vec<u8>,
+    identifier: Identifier,
 }
 
+/// What a hash depends on: type, text and country.
+type Identifier = (String, String, Vec<u8>);
+
 /// Digits of SHA-256.
-const HASH: usize = 64;
+const HASH: usize = sha256::DIGITS;
 
 /// Items in an array or a map of the record; or told by the expressions of a mapping file.
 enum Items<'a, T> {
@@ -258,6 +262,43 @@ const LOOKS: [u8; 256] = {
 
 fn looks(byte: u8) -> u8 {
     LOOKS[usize::from(byte)]
+}
+
+fn is_hashed(how: u8) -> bool {
+    matches!(how, HASHED | EMAIL | NAME)
+}
+
+const UUID_DIGITS: usize = 32;
+/// Python looks at a text that begins like one that stands for nothing.
+const NO_NAMES: [&str; 8] = ["0", "nan", "nil", "none", "null", "undef", "urn", "uuid"];
+const LONGEST_NAME: usize = 21; // a longer text may be a digest
+const LONGEST_EMAIL: usize = 256;
+
+fn letters_and_digits(text: &str) -> String {
+    text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+}
+
+/// Whether a text is ASCII letters with single signs between them.
+fn is_plain_name(text: &str) -> bool {
+    text.len() <= LONGEST_NAME
+        && text.split([' ', '-', '.']).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// The part before the "@" of an e-mail address that is nothing but letters, digits and single signs between them.
+fn plain_email(text: &str) -> Option<&str> {
+    let (local, domain) = text.split_once('@')?;
+    let are_words = |text: &str, signs: [char; 2]| {
+        text.split(signs).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    };
+    // With "sha" and a 3 it may be a digest of SHA-3 by its own account (`connector/amazon/digests.py`).
+    let may_be_digest = || text.contains('3') && text.to_ascii_lowercase().contains("sha");
+    let is_plain = text.len() <= LONGEST_EMAIL
+        && !text.starts_with('0')
+        && are_words(local, ['.', '-'])
+        && domain.contains('.')
+        && are_words(domain, ['.', '-'])
+        && !may_be_digest();
+    is_plain.then_some(local)
 }
 
 fn consent_parts<'a>(node: &Node, cursor: &mut Cursor<'a>) -> Got<[Text<'a>; CONSENT_PARTS]> {
@@ -398,8 +439,38 @@ impl Codec {
             && last != b' '
             && all != 0
             && any & COUNTS != 0
-            && (!self.disguised.may_have(text)
-                || !self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase()))
+            && !self.is_disguised(text)
+    }
+
+    /// What is hashed of an e-mail address or a name in clear; None if Python must look at it.
+    ///
+    /// (`connector/amazon/normalisation.py`, for texts that its rules only turn into lower case, or strip of what is no
+    /// letter and no digit.)
+    fn normalised(&self, how: u8, text: &str) -> Option<String> {
+        match how {
+            EMAIL => {
+                let local = plain_email(text)?;
+                (self.is_somebody(text) && self.is_somebody(local)).then(|| text.to_ascii_lowercase())
+            }
+            NAME if is_plain_name(text) && self.is_somebody(text) => Some(letters_and_digits(text)),
+            _ => None,
+        }
+    }
+
+    /// Whether a plain text surely does not stand for nothing, where names of people do (`connector/nothing.py`).
+    fn is_somebody(&self, text: &str) -> bool {
+        let whole = letters_and_digits(text);
+        let of_one_letter = whole.bytes().all(|byte| Some(&byte) == whole.as_bytes().first());
+        let is_nothing = of_one_letter
+            || whole.len() == UUID_DIGITS
+            || whole.contains("00000000")
+            || NO_NAMES.iter().any(|begin| whole.starts_with(begin))
+            || self.terms.nameless.contains(&whole);
+        !is_nothing && !self.is_disguised(whole.as_bytes()) && !self.is_disguised(text.as_bytes())
+    }
+
+    fn is_disguised(&self, text: &[u8]) -> bool {
+        self.disguised.may_have(text) && self.terms.disguised.contains(&String::from_utf8_lossy(text).to_ascii_lowercase())
     }
 
     fn is_public(&self, text: &str) -> bool {
@@ -696,18 +767,16 @@ impl Codec {
         out.extend_from_slice(&self.terms.match_key[1]);
         out.push(b'"');
         let at = out.len();
-        if !self.match_key_value(*how, value.as_bytes(), out) {
-            if *how != HASHED {
-                return decline(Why::MatchKeys);
-            }
+        if self.match_key_value(*how, value.as_bytes(), out) {
+        } else if !is_hashed(*how) {
+            return decline(Why::MatchKeys);
+        } else if let Some(text) = self.normalised(*how, value) {
+            sha256::write_digits(text.as_bytes(), out);
+        } else {
             let Some((country, _, _)) = self.part(COUNTRY, found)? else { return decline(Why::Rule) };
+            let kind = String::from_utf8_lossy(name).trim_matches('"').to_owned();
             out.resize(at + HASH, b'-');
-            clear.push(Clear {
-                at,
-                kind: String::from_utf8_lossy(name).trim_matches('"').to_owned(),
-                text: value.to_owned(),
-                country: country.clone(),
-            });
+            clear.push(Clear { at, identifier: (kind, value.to_owned(), country.clone()) });
         }
         out.push(b'"');
         out.extend_from_slice(&self.terms.match_key[2]);
@@ -718,14 +787,14 @@ impl Codec {
     /// Write a value that is sent as it is, and return whether it is one.
     fn match_key_value(&self, how: u8, value: &[u8], out: &mut Vec<u8>) -> bool {
         let has_form = match how {
-            HASHED => value.len() == HASH && value.iter().all(u8::is_ascii_hexdigit),
+            HASHED | EMAIL | NAME => value.len() == HASH && value.iter().all(u8::is_ascii_hexdigit),
             MATCH_ID => value.len() <= 100 && value.iter().all(u8::is_ascii_alphanumeric),
             RAW => true,
             _ => false,
         };
         let begin = out.len();
         out.extend_from_slice(value);
-        if how == HASHED {
+        if is_hashed(how) {
             out[begin..].make_ascii_lowercase();
         }
         let is_sent = has_form && self.is_plain(&out[begin..]);
@@ -945,6 +1014,8 @@ struct Terms {
     local: Vec<(u32, u32)>,
     /// Texts that stand for nothing although they look like an id, in lower case.
     disguised: HashSet<String>,
+    /// Words that stand for nothing even where people have names, without anything but letters and digits.
+    nameless: HashSet<String>,
     key_parts: Vec<usize>,
     /// In the order in which they make the id on the wire; empty if the event's own id is the key, and is sent as it is.
     id_parts: Vec<usize>,
@@ -1073,15 +1144,25 @@ impl Codec {
     }
 
     /// Put the hashes that Python makes of personal identifiers in clear to their places.
+    ///
+    /// It makes the hash of one that occurs several times in a call once: people come back, and live in the same cities.
     fn hash(&mut self, py: Python<'_>, read: &mut Read) -> PyResult<()> {
         let Read { out, events, .. } = read;
-        let clear = || events.iter().flatten().flat_map(|event| &event.clear);
-        let asked = PyList::new(py, clear().map(|each| (&each.kind, &each.text, PyBytes::new(py, &each.country))))?;
+        let mut asked: Vec<&Identifier> = Vec::new();
+        let mut numbers: HashMap<&Identifier, usize> = HashMap::new();
+        let mut places: Vec<usize> = Vec::new();
+        for Clear { identifier, .. } in events.iter().flatten().flat_map(|event| &event.clear) {
+            places.push(*numbers.entry(identifier).or_insert_with(|| {
+                asked.push(identifier);
+                asked.len() - 1
+            }));
+        }
         if asked.is_empty() {
             return Ok(());
         }
+        let asked = PyList::new(py, asked.iter().map(|(kind, text, country)| (kind, text, PyBytes::new(py, country))))?;
         let hashes: Vec<String> = self.terms.hash.call1(py, (asked,))?.extract(py)?;
-        let mut hashes = hashes.iter();
+        let mut hashes = places.iter().map(|&number| hashes.get(number).map_or("", String::as_str));
         for event in events.iter_mut() {
             let Some(Event { clear, spans, .. }) = event else { continue };
             let mut is_sent = true;

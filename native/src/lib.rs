@@ -8,10 +8,11 @@ mod codec;
 mod json;
 mod mapping;
 mod quick;
+mod sha256;
 mod window;
 
 /// What the connector asks before it uses anything: it must be the number that it was written for.
-const INTERFACE: u32 = 3;
+const INTERFACE: u32 = 4;
 
 #[pymodule]
 fn connector_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -72,8 +72,25 @@ def events(traffic: Traffic, count: int, now_ms: int) -> Iterator[SampleRecord]:
             consent = {"ipAddress": None, "amznAdStorage": None, "amznUserData": None, "gpp": None}
             text = f"CP{dice.getrandbits(240):060x}"
             yield SampleRecord(sample.key, {**(sample.event or {}), "consent": {**consent, "tcf": text}}, sample.fate)
+        elif sample.event is not None and "userAgent" in sample.event:
+            yield SampleRecord(sample.key, {**sample.event, "matchKeys": _in_clear(dice)}, sample.fate)
         else:
             yield sample
+
+
+def _in_clear(dice: Random) -> list[dict[str, str]]:
+    """Return the match keys in clear of a person of its own, for nothing that benchmarks time may be one person's alone."""
+    first, last = dice.choice(("jo", "kim", "sam", "max")), f"doe{dice.getrandbits(32):x}"
+    return [
+        {"type": "EMAIL", "value": f"{first}.{last}@example.com"},
+        {"type": "PHONE", "value": f"+1 {dice.randrange(201, 999)} 555 01{dice.randrange(100):02}"},
+        {"type": "LAST_NAME", "value": last.translate(_LETTERS)},
+        {"type": "ADDRESS", "value": f"{dice.randrange(1, 5000)} Example Street, Apt. {dice.randrange(1, 99)}"},
+        {"type": "CITY", "value": dice.choice(("Springfield", "Riverside", "Fairview", "Georgetown"))},
+    ]
+
+
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 
 
 def orders(count: int, now_ms: int) -> Iterator[tuple[str, dict[str, object]]]:

@@ -205,6 +205,15 @@ _COUNTRIES = ("US", "DE", "de", "en-US", "UK", "EL", "ZZ", "OTHER", "Narnia", ""
 _ATTRIBUTES = ("brand", "size", "a_1", "b r", "", "é", "attr1")
 
 
+_PIECES = """
+    jo Doe DE LA Nancy Nil nan none null NOTSET unknown undefined urn uuid empty test sha SHA3 md5 hash hex example com
+    0 00000000 1 3 384 x xxx aaaaaaaa Zzzzzzzz ab12cd34 d41d8cd98f00b204e9800998ecf8427e %20 &amp; {{x}} [x] é ß İ ﬁ
+    """.split()  # noqa: SIM905 - a table of words is read as a table
+_JOINTS = ("", "", " ", " ", "\t", "\u200b", "@", "@", "@", ".", ".", ".", *"-_+',():/<>;")
+_IN_CLEAR = ("EMAIL", "EMAIL", "FIRST_NAME", "LAST_NAME", "CITY", "STATE", "POSTAL", "PHONE", "ADDRESS")
+_PEOPLE = ("jo.doe@example.com", "A.B-c1@shop.example.co.uk", "Mary Ann", "Springfield", "O'Brien", "+12025550123", "10001")
+
+
 class _Maker:
     """Makes events, of which some are odd in nothing, most in a field or two, and some in many."""
 
@@ -233,6 +242,8 @@ class _Maker:
         return dice.randrange(10 ** dice.randrange(1, 14)) / 100
 
     def _key(self) -> dict[str, object]:
+        if self._dice.random() < 0.2:
+            return {"type": self._dice.choice(_IN_CLEAR), "value": self._person()}
         if self._is_odd():
             return {"type": self._text(*_KEY_TYPES), "value": self._text("abc123", "1A" * 32, "jo@example.com", "8.8.8.8")}
         kind, value = self._dice.choice(
@@ -244,6 +255,16 @@ class _Maker:
             )
         )
         return {"type": kind, "value": self._text(value)}
+
+    def _person(self) -> str:
+        """Return an identifier in clear, which may look like a good one and stand for nothing."""
+        dice = self._dice
+        if dice.random() < 0.3:
+            return dice.choice(_PEOPLE)
+        text = "".join(dice.choice(_PIECES) + dice.choice(_JOINTS) for _ in range(dice.randrange(1, 6)))
+        text = text[:-1] if dice.random() < 0.5 else text
+        text += dice.choice(("", "", "@example.com", "@a.b", "@null.null", "@x"))
+        return dice.choice((text, text.upper(), text.title()))
 
     def _consent(self) -> dict[str, object]:
         dice, has = self._dice, self._dice.randrange(5)

@@ -160,6 +160,82 @@ def test_what_is_left_to_python_and_why(change: dict[str, Any], reason: str) -> 
     assert set(beside.codec.declined) == {reason}
 
 
+def _hashing(asked: list[tuple[str, str, bytes]]) -> Callable[[dict[str, Any]], Codec]:
+    def make(terms: dict[str, Any]) -> Codec:
+        hashes = terms["hash"]
+
+        def noted(keys: Sequence[tuple[str, str, bytes]]) -> Any:
+            asked.extend(keys)
+            return hashes(keys)
+
+        return Codec(terms | {"hash": noted})
+
+    return make
+
+
+def _hashes(keys: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Return the texts of which Python made the hashes, and the hashes that are sent: of one event for each key."""
+    asked: list[tuple[str, str, bytes]] = []
+    decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
+    codec = BatchCodec(_hashing(asked), decoder, contract, ("clientDedupeId",))
+    intake = Intake(decoder, contract, ("clientDedupeId",), batches=codec, compared=1 << 60)
+    events = [_GOOD, _GOOD, *(_GOOD | {"matchKeys": [{"type": kind, "value": value}]} for kind, value in keys)]
+    intake.read(_ORIGIN, [PolledRecord(written(ours(), _GOOD))])
+    poll, _ = intake.read(_ORIGIN, [PolledRecord(written(ours(), each)) for each in events])
+    payloads = [json.loads(payload) for payload in poll.payloads if isinstance(payload, bytes)]
+    assert not codec.declined
+    return [text for _, text, _ in asked], [each["matchKeys"][0]["values"][0] for each in payloads[2:]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "hashed"),
+    [
+        ("EMAIL", "Jo.Doe-2@Example.co.uk", "jo.doe-2@example.co.uk"),
+        ("FIRST_NAME", "Mary-Ann", "maryann"),
+        ("LAST_NAME", "Doe Jr.X", "doejrx"),
+        ("CITY", "New York", "newyork"),
+        ("EMAIL", f"{'a1' * 60}@example.com", f"{'a1' * 60}@example.com"),
+    ],
+)
+def test_a_plain_address_or_name_is_hashed_without_python(kind: str, text: str, hashed: str) -> None:
+    assert _hashes([(kind, text)]) == ([], [sha256(hashed.encode()).hexdigest()])
+
+
+@pytest.mark.parametrize("size", [*range(50, 70), *range(110, 135)])
+def test_a_text_of_any_length_has_the_hash_that_python_makes(size: int) -> None:
+    text = ("b1" * 100)[:size] + "@example.com"
+    assert _hashes([("EMAIL", text)]) == ([], [sha256(text.encode()).hexdigest()])
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("EMAIL", "jo+shop@example.com"),
+        ("EMAIL", "nancy@example.com"),
+        ("EMAIL", "jo@localhost"),
+        ("EMAIL", "sha-3-jo@example.com"),
+        ("EMAIL", f"{'a1' * 123}@example.com"),
+        ("LAST_NAME", "O'Brien"),
+        ("LAST_NAME", "X"),
+        ("CITY", "Köln"),
+        ("CITY", "Kirkby in Ashfield And So On"),
+        ("PHONE", "+12025550123"),
+        ("POSTAL", "10001"),
+    ],
+)
+def test_of_any_other_python_makes_the_hash(kind: str, text: str) -> None:
+    asked, sent = _hashes([(kind, text)])
+    assert asked == [text]
+    assert len(sent) == 1
+
+
+def test_an_identifier_that_occurs_several_times_in_a_poll_is_hashed_once_and_never_remembered() -> None:
+    one, other = "+12025550123", "+12025550124"
+    asked, sent = _hashes([("PHONE", one), ("PHONE", other), ("PHONE", one), ("ADDRESS", one)])
+    assert asked == [one, other, one]
+    assert sent == [sha256(text.encode()).hexdigest() for text in (one[1:], other[1:], one[1:], one)]
+
+
 def test_a_value_of_more_than_16_kb_is_left_to_python() -> None:
     writer = with_field("partner", name="partner", type="string")
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=writer))
@@ -235,6 +311,32 @@ def test_other_framings_are_read_and_compressed_values_are_left_to_python(framin
     )
     assert len(set(map(str, poll.payloads))) == 1
     assert beside.accepted == (1 if framing is Framing.GLUE else 2)
+
+
+def test_a_poll_with_some_odd_records_is_located_at_once() -> None:
+    class _Once(EventDecoder):
+        alone = 0
+
+        def located(self, record: Any, value: bytes) -> Any:
+            self.alone += 1
+            return super().located(record, value)
+
+    decoder = _Once(Framing.CONFLUENT, Known(id1=ours()))
+    beside = Beside(decoder, CONTRACTS["ads NA"](), CONTRACTS["ads NA"](), ("clientDedupeId",))
+    beside.read([PolledRecord(written(ours(), _GOOD))])
+    decoder.alone, before = 0, beside.accepted
+    given = [
+        None
+        if at == 7
+        else b"no Avro"
+        if at in (0, 9)
+        else written(ours(), _GOOD | {"clientDedupeId": None if at % 3 else "a1"})
+        for at in range(50)
+    ]
+    poll = beside.read([PolledRecord(value, at) for at, value in enumerate(given)])
+    assert sum(isinstance(payload, bytes) for payload in poll.payloads) == 47
+    assert beside.accepted - before == 47
+    assert decoder.alone <= 5
 
 
 def test_records_of_several_schemas_in_one_poll_keep_their_order() -> None:
