@@ -20,7 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::avro::{Cursor, Field, Got, Node};
 use crate::mapping::{Constant, Mapped, Program};
 use crate::quick::{Memo, Traces};
-use crate::{blake2b, json, sha256};
+use crate::{digests, json};
 
 /// Why a record is left to Python.
 #[derive(Clone, Copy)]
@@ -149,7 +149,7 @@ struct Event {
     from: usize,
     to: usize,
     time_ms: i64,
-    key: Option<[u8; blake2b::DIGEST]>,
+    key: Option<[u8; digests::KEY]>,
     /// Where the id is missing, which its place in Kafka makes.
     hole: Option<usize>,
     /// The match keys whose hash is missing; and where all match keys are, if it is missing in any.
@@ -167,7 +167,7 @@ struct Clear {
 type Identifier = (String, String, Vec<u8>);
 
 /// Digits of SHA-256.
-const HASH: usize = sha256::DIGITS;
+const HASH: usize = digests::SHA256_DIGITS;
 
 /// Items in an array or a map of the record; or told by the expressions of a mapping file.
 enum Items<'a, T> {
@@ -660,7 +660,7 @@ impl Codec {
     }
 
     /// The digest of the event's key; None if a part of it is missing (`connector/core/dedupe.py`).
-    fn key(&self, parts: &[usize], found: &Found<'_>) -> Got<Option<[u8; blake2b::DIGEST]>> {
+    fn key(&self, parts: &[usize], found: &Found<'_>) -> Got<Option<[u8; digests::KEY]>> {
         let mut packed = Vec::with_capacity(64);
         for &part in parts {
             match part {
@@ -677,7 +677,7 @@ impl Codec {
                 },
             }
         }
-        Ok(Some(blake2b::digest(&packed)))
+        Ok(Some(digests::key(&packed)))
     }
 
     /// The id on the wire of a key that is more than the event's own id.
@@ -771,7 +771,7 @@ impl Codec {
         } else if !is_hashed(*how) {
             return decline(Why::MatchKeys);
         } else if let Some(text) = self.normalised(*how, value) {
-            sha256::write_digits(text.as_bytes(), out);
+            digests::write_sha256_digits(text.as_bytes(), out);
         } else {
             let Some((country, _, _)) = self.part(COUNTRY, found)? else { return decline(Why::Rule) };
             let kind = String::from_utf8_lossy(name).trim_matches('"').to_owned();

@@ -3,12 +3,12 @@
 use pyo3::prelude::*;
 
 mod avro;
-mod blake2b;
 mod codec;
+mod digests;
 mod json;
 mod mapping;
 mod quick;
-mod sha256;
+
 mod window;
 
 /// What the connector asks before it uses anything: it must be the number that it was written for.
