@@ -352,8 +352,9 @@ class Pipeline:
             self._all.note_all()
         committing: list[Assignment] = []
         for assignment in self._all.noted():
-            if assignment.restoring.due is not None:
-                self._restore_due(assignment, now)
+            waits = assignment.restoring.due is not None
+            if waits and assignment.restores_now(self._all.older(assignment), self._policy.drain_seconds, now):
+                self._out.append(commands.Restore(assignment.partition, assignment.generation, assignment.truncated))
             if assignment.letters.waiting:
                 self._outcomes.write_letters_due(assignment, now)
                 self._all.note((assignment.generation,))
@@ -407,14 +408,10 @@ class Pipeline:
                 self._all.note((assignment.generation,))
                 return
 
-    def _restore_due(self, assignment: Assignment, now: Moment) -> None:
-        if assignment.restores_now(self._all.older(assignment), self._policy.drain_seconds, now):
-            self._out.append(commands.Restore(assignment.partition, assignment.generation, assignment.truncated))
-
     def _finish_drains(self, now: Moment) -> None:
         for assignment in self._all.noted():
-            drained = assignment.phase is Phase.DRAINING and assignment.idle and not self._all.older(assignment)
-            if drained or (assignment.phase is Phase.DRAINING and now.monotonic >= assignment.drain_by):
+            draining, late = assignment.phase is Phase.DRAINING, now.monotonic >= assignment.drain_by
+            if draining and (late or (assignment.idle and not self._all.older(assignment))):
                 unresolved = assignment.held
                 self._end(assignment.generation, now)
                 self._out.append(commands.Release(assignment.partition, assignment.generation, unresolved))
