@@ -10,6 +10,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -81,20 +82,24 @@ def open_client(config: Mapping[str, str]) -> tuple[SchemaRegistryClient, Deadli
     return _open(_properties(config))
 
 
+_NO_PROXY: Final = "http://proxy.invalid"
+"""Stands for no proxy while the client is made. Without one it would read those of the environment,
+and fail if one of them is of a kind that it lacks (SOCKS) or is no URL."""
+
+
 def _open(properties: Mapping[str, str | float]) -> tuple[SchemaRegistryClient, Deadline]:
     """Make the registry's client, with a deadline for each request and each question.
 
     It ignores the proxies of the environment, which the client offers no way to turn off
     (confluent-kafka 2.16.0).
     """
-    client = SchemaRegistryClient(dict(properties))
+    client = SchemaRegistryClient({"proxy": _NO_PROXY, **properties})
     timeout = float(properties["timeout"])
     deadline = Deadline(timeout, max(timeout, QUESTION_SECONDS))
     rest = client._rest_client  # noqa: SLF001 - the only way to the HTTP clients
+    proxy = None if rest.proxy == _NO_PROXY else rest.proxy
     rest.session.close()
-    rest.session = type(rest.session)(
-        verify=rest.verify, auth=rest.auth, proxy=rest.proxy, timeout=rest.timeout, trust_env=False
-    )
+    rest.session = type(rest.session)(verify=rest.verify, auth=rest.auth, proxy=proxy, timeout=rest.timeout, trust_env=False)
     deadline.hold(rest.session)
     if (tokens := getattr(rest.bearer_field_provider, "client", None)) is not None:
         tokens.close()

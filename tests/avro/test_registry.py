@@ -353,6 +353,16 @@ def test_comments_in_a_schema_are_passed_over(server: Server, registry: Registry
     assert SchemaFile(file).definitions(0, 0.0) == registry.definitions(1)
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "garbage:::", "ftp://x"])
+def test_a_proxy_of_the_environment_that_the_client_cannot_use_is_not_met(
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for variable in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, proxy)
+    server.answers["/schemas/ids/1"] = 200, {"schema": EVENT_SCHEMA}
+    assert Registry({"url": server.url, "max.retries": "0"}, clock).definitions(1)
+
+
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
 def test_proxies_of_the_environment_are_not_used(
     server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, variable: str
