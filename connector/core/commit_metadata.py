@@ -7,7 +7,8 @@ The metadata of a commit is
 The offset after the last record is lower than the committed offset if markers of transactions
 follow that record, and otherwise equal. It names the record that the rest was written about: a tool
 that keeps the metadata of a commit and changes its offset skips nothing. Earlier versions left it
-out if it was equal. They read it either way.
+out if it was equal; such a commit is checked against the ledger like a foreign one. They read it
+either way.
 
 `landmarks` describes the last part. Versions that do not know landmarks take such a commit for an
 operator's: they start at the same offset, know the same facts, and commit as before. So a group may
@@ -24,7 +25,7 @@ from typing import NamedTuple
 
 from connector.core.landmarks import Landmarks
 
-__all__ = ["LedgerPosition", "RestsOn", "commit_metadata", "parse_metadata"]
+__all__ = ["LedgerPosition", "RestsOn", "commit_metadata", "names_its_offset", "parse_metadata"]
 
 _VERSION = "v1"
 _KEPT = " kept "
@@ -71,3 +72,12 @@ def parse_metadata(metadata: str) -> RestsOn | None:
                 place = LedgerPosition(ledger_id, int(next_offset))
                 return RestsOn(topic_id, place, int(last[0]) if last else None, Landmarks.read(kept))
     return None
+
+
+def names_its_offset(metadata: str) -> bool:
+    """Return whether the metadata of a commit tells which offset it was written for.
+
+    That of a foreign commit does not, nor that of an earlier version.
+    """
+    rests_on = parse_metadata(metadata)
+    return rests_on is not None and rests_on.after_last_record is not None

@@ -35,7 +35,8 @@ The laws.
 R1  A fact resolves a record only if cluster, topic, topic id, group, destination, offset and leader
     epoch all are the record's. A key counts as seen only for the same destination and key fields.
 R2  A commit of ours is used only while the ledger holds what the commit rests on.
-R3  A foreign commit is used only if every record that it skips was judged.
+R3  A commit without the offset that it was made for (foreign, or of an earlier version) is used
+    only if every record that it skips was judged.
 R4  An offset outside the log is never replaced silently.
 R5  The epoch of a start is that of the last record before it, as committed or as in the ledger;
     else it is unknown.
@@ -53,6 +54,7 @@ The cases, in the order in which they are decided:
     ours            the source topic was recreated                 at the beginning
                     the ledger was recreated, cut or emptied       not, unless ACCEPT=ledger-lost-...
                     the newest entry has another destination       not, unless ACCEPT=destination-changed-...
+                    of an earlier version, and moved forward       not, unless ACCEPT=skipped-...
                     markers follow the last record                 after that record, with the epoch
                     markers follow; the record itself is deleted   at the commit, epoch unknown
                     anything else                                  at the commit, with the epoch
@@ -74,7 +76,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from connector.core.commit_metadata import LedgerPosition, RestsOn, parse_metadata
+from connector.core.commit_metadata import LedgerPosition, RestsOn, names_its_offset, parse_metadata
 from connector.core.dedupe import Seen, SeenKeys
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
@@ -267,20 +269,18 @@ class Restoration:
         self._lowest_fact = lowest
 
     def in_doubt(self, state: PartitionState) -> tuple[int, int] | None:
-        """Return the offsets, first and end, to be read before a foreign commit is used.
+        """Return the offsets, first and end, to be read before a commit of R3 is used, if any.
 
-        A record without a fact in this stretch would be skipped unjudged. The stretch begins with
-        the last record known to be judged: if the log still has that record under the same leader
-        epoch, it has all records before it too. A log that lost judged records may have new ones
-        anywhere, so all of it is read. None if nothing has to be read.
+        A record without a fact there would be skipped unjudged. The stretch begins with the last
+        record known to be judged: if the log still has it under the same leader epoch, it has all
+        before it too. A log that lost judged records may have new ones anywhere: all is read.
         """
         committed, begin = state.committed, self._lowest_fact if self._judged_from is None else self._judged_from
-        if committed is None or begin is None or parse_metadata(committed.metadata) is not None:
+        if committed is None or begin is None or names_its_offset(committed.metadata):
             return None
-        end = committed.next_offset
+        begin, end = min(begin, committed.next_offset), committed.next_offset
         if end > state.end_offset:
             return None
-        begin = min(begin, end)
         judged_to = min(self.resolved.first_missing(begin), end)
         last = self.resolved.last_below(judged_to)
         first = begin if last is None or last[0] < begin - 1 else last[0]
@@ -288,10 +288,7 @@ class Restoration:
         return (first, end) if first < end else None
 
     def _was_cut(self, state: PartitionState, committed: CommittedOffset) -> bool:
-        """Return whether the log lost judged records.
-
-        It ends below them, or their epoch is earlier than that of a record before the commit.
-        """
+        """Return whether the log lost judged records, by its end or by their leader epochs."""
         judged_to = max(self._judged_from or 0, self.resolved.end)
         return judged_to > state.end_offset or self.resolved.has_older(committed.next_offset, committed.epoch)
 
@@ -360,7 +357,7 @@ class Restoration:
             return refusal
         start = _Start(committed.next_offset, committed.epoch, "from the committed offset", ours=True)
         if rests_on.after_last_record is None:
-            return start
+            return self._skips(committed, skipped) or start
         # A tool may have kept the metadata and changed the offset: what was judged, the metadata
         # says. The committed epoch is that of the last record. The markers after it may have later
         # epochs.
@@ -373,20 +370,10 @@ class Restoration:
             return Refusal(
                 "the group's commits were written by a newer version of this connector: upgrade this member first"
             )
-        offset = committed.next_offset
-        if skipped is not None:
-            case = (self.identity.source_topic_id, str(self.identity.partition), str(offset), str(skipped))
-            accept = accept_value("skipped", *case)
-            if not self._accepts(accept):
-                return Refusal(
-                    f"the committed offset {offset} is not this connector's, and the record at offset {skipped} below it "
-                    "has no fact: another consumer committed in this group, or its offsets were reset, and records that "
-                    "were never judged would be skipped. Give that consumer a group of its own, and set this group's "
-                    f"offset to {skipped} (kafka-consumer-groups.sh --reset-offsets --to-offset {skipped}); or skip the "
-                    f"records with ACCEPT={accept}"
-                )
-        start = _Start(offset, committed.epoch, "from an offset that an operator set")
-        last, doubt = self.resolved.last_below(offset), self.in_doubt(state)
+        if (refusal := self._skips(committed, skipped)) is not None:
+            return refusal
+        start = _Start(committed.next_offset, committed.epoch, "from an offset that an operator set")
+        last, doubt = self.resolved.last_below(committed.next_offset), self.in_doubt(state)
         if skipped is None and last is not None and doubt is not None and doubt[0] <= last[0]:
             # No record stands between the last judged record and the commit, so start after that
             # record. Its epoch shows a truncated log before the first record is read. Without an
@@ -394,6 +381,19 @@ class Restoration:
             # by then.
             return start._replace(offset=last[0] + 1, epoch=last[1])
         return start
+
+    def _skips(self, committed: CommittedOffset, skipped: int | None) -> Refusal | None:
+        case = (self.identity.source_topic_id, str(self.identity.partition), str(committed.next_offset), str(skipped))
+        accept = accept_value("skipped", *case)
+        if skipped is None or self._accepts(accept):
+            return None
+        return Refusal(
+            f"the committed offset {committed.next_offset} is not this connector's, and the record at offset {skipped} "
+            "below it has no fact: another consumer committed in this group, or its offsets were reset, and records that "
+            "were never judged would be skipped. Give that consumer a group of its own, and set this group's "
+            f"offset to {skipped} (kafka-consumer-groups.sh --reset-offsets --to-offset {skipped}); or skip the "
+            f"records with ACCEPT={accept}"
+        )
 
     def _accepts(self, accept: str) -> bool:
         if accept in self.accept:

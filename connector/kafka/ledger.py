@@ -15,7 +15,7 @@ from typing import Any, cast
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from connector.avro import ledger_entry
-from connector.core.commit_metadata import LedgerPosition, parse_metadata
+from connector.core.commit_metadata import LedgerPosition, names_its_offset
 from connector.core.dedupe import Seen, SeenKeys
 from connector.core.recovery import OutOfRange, PartitionState, Recovery, Refusal, Restoration, Written
 from connector.errors import (
@@ -300,7 +300,7 @@ class LedgerReader:
     def _skipped(
         self, restoration: Restoration, source: TopicPartition, state: PartitionState, wanted: Callable[[], bool]
     ) -> int | None:
-        """Return the first record without a fact that a foreign commit skips; None if none."""
+        """Return the first record without a fact that the commit skips, if it is in doubt."""
         doubt = restoration.in_doubt(state)
         if doubt is None:
             return None
@@ -356,7 +356,7 @@ def _first_to_read(state: PartitionState, newest: int | None) -> int:
     Only all facts together tell whether somebody else's commit skips a record. So after such a
     commit, ``newest`` does not count.
     """
-    if newest is None or (state.committed is not None and parse_metadata(state.committed.metadata) is None):
+    if newest is None or (state.committed is not None and not names_its_offset(state.committed.metadata)):
         return state.ledger_first
     return max(state.ledger_first, state.ledger.next_offset - newest)
 

@@ -75,6 +75,17 @@ def test_a_tool_that_keeps_the_metadata_of_a_commit_and_changes_its_offset_skips
     assert _recovered(_restoration(MINE).finish(_state(_behind(offset, 10)), WAIT)).offset == 10
 
 
+def test_a_commit_of_an_older_version_whose_offset_a_tool_moved_forward_skips_nothing_unless_accepted() -> None:
+    """e0780c9 leaves out the offset that a commit was made for: the ledger has to tell whether it was moved."""
+    honest, moved = _state(_commit(16)), _state(_commit(20))
+    assert _restoration(MINE).in_doubt(moved) == (15, 20)
+    assert _recovered(_restoration(MINE).finish(honest, WAIT)).offset == 16
+    refusal = _refused(_restoration(MINE).finish(moved, WAIT, skipped=16))
+    assert "the record at offset 16 below it has no fact" in refusal.message
+    accepted = _restoration(MINE, accept=frozenset({_accept(refusal)}))
+    assert _recovered(accepted.finish(moved, WAIT, skipped=16)).offset == 20
+
+
 def test_a_log_that_lost_markers_alone_lost_nothing() -> None:
     assert _recovered(_restoration(MINE).finish(_state(_behind(14, 10), end=11), WAIT)).offset == 10
 
@@ -441,7 +452,7 @@ def test_facts_of_two_epochs_are_one_stretch() -> None:
     assert restoration.in_doubt(_state(CommittedOffset(30, 9, ""))) == (26, 30)
 
 
-@pytest.mark.parametrize("committed", [None, _commit(50), CommittedOffset(101, 9, "")], ids=["none", "ours", "outside"])
+@pytest.mark.parametrize("committed", [None, _behind(50, 50), CommittedOffset(101, 9, "")], ids=["none", "ours", "outside"])
 def test_no_record_has_to_be_looked_at_where_there_is_no_such_commit(committed: CommittedOffset | None) -> None:
     assert _restoration(MINE).in_doubt(_state(committed)) is None
 

@@ -125,7 +125,7 @@ def emptied_by_retention() -> Brokers:
     """A ledger whose first entry retention deleted an hour ago, and that had another since."""
     landmarks = Landmarks(RETENTION_MS)
     landmarks.passed(0, NOW_MS - RETENTION_MS - HOUR_MS)
-    metadata = commit_metadata("orders-id", LedgerPosition("ledger-id", 1), None, str(landmarks))
+    metadata = commit_metadata("orders-id", LedgerPosition("ledger-id", 1), 5, str(landmarks))
     return Brokers(CommittedOffset(5, 3, metadata), {SOURCE: (0, 10), LEDGER: (1, 2)})
 
 
