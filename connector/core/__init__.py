@@ -16,6 +16,7 @@ Start reading at ``pipeline.py``; the others are its parts:
     offsets        received, resolved, committable
     fact_log       facts on their way to the ledger
     letter_box     dead letters on their way to their topic
+    refused_writes   what to do about a topic that takes no records
     dedupe         keys seen, in flight, waiting
     landmarks      what the ledger must still hold
     roster       all assignments: what they hold together, and which is due

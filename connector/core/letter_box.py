@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from connector.core.refused_writes import TOO_LARGE, fix
 from connector.core.retry import RetryPolicy
 from connector.model import Flaw, Manner, Moment
 
-__all__ = ["TOO_LARGE", "LetterBox", "PendingLetter"]
+__all__ = ["LetterBox", "PendingLetter"]
 
-TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_MSG_SIZE"})
-"""Kafka's codes for a record larger than client, topic (``max.message.bytes``) or segment allow."""
 _TIME = "INVALID_TIMESTAMP"
 _OF_A_BATCH = TOO_LARGE | {_TIME, "INVALID_RECORD", "_INVALID_DIFFERENT_RECORD", "UNKNOWN"}
 """Codes that another letter of the same batch may have caused.
@@ -33,10 +32,8 @@ _PARTS = 3
 """What a letter can be written without: value, headers and key."""
 _TRIES = 3
 """Failures in a row after which an operator is needed."""
-_LOOK = "Look at the dead-letter topic, its settings, and this client's rights to it"
 _TOO_SMALL = (
-    "The dead-letter topic does not even take a record's headers of ours: raise its max.message.bytes, and "
-    "KAFKA_MESSAGE_MAX_BYTES if that is set"
+    "raise its max.message.bytes, which does not even allow our own headers, and KAFKA_MESSAGE_MAX_BYTES if that is set"
 )
 
 
@@ -133,5 +130,5 @@ class LetterBox:
         """Return what an operator must know and do; None while no operator is needed."""
         if self.failures < _TRIES:
             return None
-        fix = _TOO_SMALL if self._failure in TOO_LARGE else _LOOK
-        return f"cannot be written ({self._failure}): it stands still until they can. {fix}"
+        what = _TOO_SMALL if self._failure in TOO_LARGE else fix(self._failure)
+        return f"cannot be written ({self._failure}): it stands still until they can. Fix the dead-letter topic: {what}"

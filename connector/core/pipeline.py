@@ -64,9 +64,9 @@ from connector.core.broker_clock import PROBE_SECONDS, BrokerClock
 from connector.core.dispatch import Dispatch
 from connector.core.doubts import Doubt
 from connector.core.expiry import Expiry
-from connector.core.ledger_refusal import refusal
 from connector.core.outcomes import Outcomes
 from connector.core.policy import Policy
+from connector.core.refused_writes import refusal
 from connector.core.retry import NO_JITTER
 from connector.core.roster import Roster
 from connector.core.statistics import Statistics

@@ -23,9 +23,9 @@ from typing import Any
 import structlog
 
 from connector.core.doubts import Doubt, DoubtKind
-from connector.core.letter_box import TOO_LARGE
 from connector.core.pipeline import Pipeline
 from connector.core.recovery import Recovery
+from connector.core.refused_writes import TOO_LARGE
 from connector.errors import SchemaDenied, SchemaUnavailable
 from connector.mapping.plan import Mapper
 from connector.model import Answer, Flaw, Outcome, RequestFailed, TopicPartition

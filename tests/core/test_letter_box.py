@@ -63,6 +63,13 @@ def test_an_operator_is_asked_for_after_three_failures_and_no_more_once_a_letter
     assert box.complaint() is None
 
 
+def test_a_topic_that_is_compacted_is_named_as_the_cause_where_a_letter_has_no_key() -> None:
+    box = LetterBox()
+    for _ in range(3):
+        box.failed(_letter(), "INVALID_RECORD", RETRY, at(0.0, chance=0.0))
+    assert "set cleanup.policy=delete" in (box.complaint() or "")
+
+
 def test_letters_held_back_come_out_in_order_and_do_not_keep_it_busy() -> None:
     box = LetterBox(parked={2: _letter(2), 1: _letter(1)})
     assert box.idle
