@@ -49,9 +49,6 @@ _MASKED: Final = re.compile(r"[*\u2022\u25cf\u2217\uff0a\u2588]{2}").search
 """Signs that stand for letters, as logs and support tools write them ("J****"). What is left of
 such a text may be somebody else's."""
 
-_MASKED_DIGITS: Final = re.compile(r"[xX#]{2}").search
-"""Signs that stand for digits in a telephone number, where a letter would be read as a digit."""
-
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9]{1,100}").fullmatch
 """Alphanumeric, at most 100 characters (AMZ-GTM)."""
 
@@ -122,7 +119,7 @@ def hashed(kind: str, value: str, country: str) -> str:
     """
     if _HASH(value) and (digits := value.lower()) not in DISGUISED:  # nearly every key
         return digits
-    if len(value) > LONGEST or _MASKED(value) or (kind == "PHONE" and _MASKED_DIGITS(value)):
+    if len(value) > LONGEST or _MASKED(value):
         return ""
     if (found := sha256_digits(trimmed(value))) is not None:
         return said(found, name=kind in _NAMES)

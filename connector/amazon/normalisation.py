@@ -128,11 +128,15 @@ def _phone(text: str, country: str) -> str:
     event has no country.
     """
     text = _without_decimals(text)
-    number = _possible(text, country)
+    number = None if _MASKED_DIGITS(text) else _possible(text, country)
     if number is None or number.national_number == 0:
         return ""
     number = _from_abroad(text, number) or number
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+
+
+_MASKED_DIGITS: Final = re.compile(r"[xX#]{2}").search
+"""Signs that stand for digits: phonenumbers would read a letter as a digit."""
 
 
 def _possible(text: str, country: str) -> phonenumbers.PhoneNumber | None:
