@@ -172,7 +172,7 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
             response.close()  # reading the rest would cost more than a new connection
             break
     answer = bytes(body[:most])
-    codings = ",".join(value for name, value in response.headers.items() if name.lower() == "content-encoding")
+    codings = ",".join(response.headers.getall("Content-Encoding", ()))
     for coding in reversed(codings.lower().split(",")[:_MOST_CODINGS]):  # the last one was applied last
         if coding.strip() in _DEFLATED:
             answer = _inflated(answer, most)

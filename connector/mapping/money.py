@@ -45,11 +45,12 @@ def _scaled(tree: Tree) -> tuple[Tree, str, int] | None:
     """Return what an expression scales by a power of ten, how, and by how many digits."""
     for node in walk(tree):
         if node["type"] == "function_expression" and node["value"] in ("divide", "multiply"):
-            arguments = node["children"]
-            for by, amount in ((arguments[1], arguments[0]), *([] if node["value"] == "divide" else [arguments])):
+            x, y = node["children"]
+            divides = node["value"] == "divide"
+            for amount, by in ((x, y),) if divides else ((x, y), (y, x)):
                 if by["type"] == "literal" and (power := _power_of_ten(by["value"])):
-                    verb, digits = ("divides", power) if node["value"] == "divide" else ("multiplies", -power)
-                    return amount, f"{verb} by {by['value']}", digits
+                    how = f"{'divides' if divides else 'multiplies'} by {by['value']}"
+                    return amount, how, power if divides else -power
     return None
 
 

@@ -767,16 +767,18 @@ impl Codec {
         out.extend_from_slice(&self.terms.match_key[1]);
         out.push(b'"');
         let at = out.len();
-        if self.match_key_value(*how, value.as_bytes(), out) {
-        } else if !is_hashed(*how) {
-            return decline(Why::MatchKeys);
-        } else if let Some(text) = self.normalised(*how, value) {
-            digests::write_sha256_digits(text.as_bytes(), out);
-        } else {
-            let Some((country, _, _)) = self.part(COUNTRY, found)? else { return decline(Why::Rule) };
-            let kind = String::from_utf8_lossy(name).trim_matches('"').to_owned();
-            out.resize(at + HASH, b'-');
-            clear.push(Clear { at, identifier: (kind, value.to_owned(), country.clone()) });
+        if !self.match_key_value(*how, value.as_bytes(), out) {
+            if !is_hashed(*how) {
+                return decline(Why::MatchKeys);
+            }
+            if let Some(text) = self.normalised(*how, value) {
+                digests::write_sha256_digits(text.as_bytes(), out);
+            } else {
+                let Some((country, _, _)) = self.part(COUNTRY, found)? else { return decline(Why::Rule) };
+                let kind = String::from_utf8_lossy(name).trim_matches('"').to_owned();
+                out.resize(at + HASH, b'-');
+                clear.push(Clear { at, identifier: (kind, value.to_owned(), country.clone()) });
+            }
         }
         out.push(b'"');
         out.extend_from_slice(&self.terms.match_key[2]);
