@@ -263,7 +263,8 @@ def _start(
             break  # the other partitions would fail in the same way, each after its time-out
     yield from (Finding(State.WRONG, "start", refusal) for refusal in refusals)
     if not refusals:
-        rest = "the others start at their beginning" if committed < source.partitions else "none at its beginning"
+        elsewhere = "the others at their beginning or after their last judged record"
+        rest = elsewhere if committed < source.partitions else "none at its beginning"
         yield Finding(State.RIGHT, "start", f"{source.name}: {committed} partitions start where the group committed, {rest}")
 
 

@@ -64,9 +64,7 @@ def test_schema_that_no_producer_registered_is_a_note_and_committed_partitions_a
     checked = world.command("check")
     assert checked.returncode == 0
     assert f"no subject {world.topic}-value" in checked.stdout
-    assert (
-        f"{world.topic}: 1 partitions start where the group committed, the others start at their beginning" in checked.stdout
-    )
+    assert f"{world.topic}: 1 partitions start where the group committed, the others at their beginning or" in checked.stdout
 
     world.schema_id()
     assert "no subject" not in world.command("check").stdout
