@@ -9,6 +9,8 @@ record that cannot be decoded has no time, so the checks of the time do not appl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import compress
 from typing import cast
 
 from connector.core.assignment import Assignment
@@ -38,40 +40,43 @@ class Admission:
         end = len(poll.offsets)
         assignment.read_to(max(poll.read_end, poll.offsets[-1] + 1 if end else 0))
         first = assignment.tracker.track(poll.offsets, poll.epochs)
-        received = end - first
-        for odd in (*self._odd(assignment, poll, first, now), end):
-            if first < odd:
-                run = _run(poll, first, odd, now)
-                assignment.hold(len(run), run.size)
-                assignment.window.claim(run)
-                self._dispatch.buffer(run)
-            if odd < end:
-                self._judge(assignment, poll, odd, now)
-            first = odd + 1
-        self._statistics.records += received
+        odd = self._odd(assignment, poll, first, now)
+        if len(odd) < end - first:
+            run = _plain(poll, first, odd, now)
+            assignment.hold(len(run), run.size)
+            assignment.window.claim(run)
+            self._dispatch.buffer(run)
+        for at in odd:
+            self._judge(assignment, poll, at, now)
+        self._statistics.records += end - first
         assignment.tracker.passed_end(poll.read_end)
 
     def _odd(self, assignment: Assignment, poll: Poll, first: int, now: Moment) -> list[int]:
         """Return the positions, from ``first`` on, of the records that must be judged one by one.
 
         Each column is looked at as a whole first: that a record is odd is rare. One too many does
-        no harm, for it is judged by itself.
+        no harm, for it is judged by itself. All others have a key of their own, or none: whichever
+        repeats the key of a record before it is odd. So it is the same whether they are taken in
+        before the odd ones or between them.
         """
         if first == len(poll.offsets):
             return []
         odd = set(assignment.window.known(poll.keys))
-        payloads, fits = poll.payloads, self._dispatch.fits
-        if set(map(type, payloads)) != {bytes} or not fits(max(map(len, cast("list[bytes]", payloads)))):
-            lengths = (len(payload) if isinstance(payload, bytes) else None for payload in payloads)
-            odd.update(at for at, length in enumerate(lengths) if length is None or not fits(length))
+        sound, fits = cast("list[bytes]", poll.payloads), self._dispatch.fits
+        if set(map(type, poll.payloads)) != {bytes}:
+            odd.update([at for at, payload in enumerate(poll.payloads) if not isinstance(payload, bytes)])
+            sound = [payload for payload in poll.payloads if isinstance(payload, bytes)]
+        if not fits(max(map(len, sound), default=0)):
+            sizes = [len(payload) if isinstance(payload, bytes) else 0 for payload in poll.payloads]
+            odd.update([at for at, size in enumerate(sizes) if not fits(size)])
         times, (oldest, newest) = poll.times, self._timely(now)
         if None in times or not oldest <= min(known := cast("list[int]", times)) <= max(known) <= newest:
-            odd.update(at for at, time_ms in enumerate(times) if time_ms is None or not oldest <= time_ms <= newest)
+            odd.update([at for at, time_ms in enumerate(times) if time_ms is None or not oldest <= time_ms <= newest])
         resolved = assignment.resolved
         if poll.offsets[first] < resolved.end:
             places = enumerate(zip(poll.offsets, poll.epochs, strict=True))
-            odd.update(at for at, (offset, epoch) in places if resolved.covers(offset, epoch))
-        return sorted(at for at in odd if at >= first)
+            odd.update([at for at, (offset, epoch) in places if resolved.covers(offset, epoch)])
+        return sorted([at for at in odd if at >= first])
 
     def _timely(self, now: Moment) -> tuple[int, int]:
         return now.wall_ms - self._freshness.max_age_ms, now.wall_ms + self._freshness.max_skew_ms
@@ -105,7 +110,7 @@ class Admission:
             letter = PendingLetter(offset, epoch, flaw, poll.records[at], poll.sizes[at])
             self._outcomes.write_letter(assignment, letter, now)
             return
-        self._judge_event(assignment, _run(poll, at, at + 1, now), key, now)
+        self._judge_event(assignment, _run(poll, slice(at, at + 1), now), key, now)
 
     def _judge_event(self, assignment: Assignment, run: Run, key: bytes | None, now: Moment) -> None:
         """Judge an event by its key and by its size."""
@@ -129,9 +134,28 @@ class Admission:
         self._statistics.outcomes[outcome] += 1
 
 
-def _run(poll: Poll, first: int, end: int, now: Moment) -> Run:
+def _plain(poll: Poll, first: int, odd: Sequence[int], now: Moment) -> Run:
+    """Return the events from a position on without the odd records among them, as one run."""
+    if not odd:
+        return _run(poll, slice(first, None), now)
+    chosen = bytearray(first) + bytearray(b"\1") * (len(poll.offsets) - first)
+    for at in odd:
+        chosen[at] = 0
+    return Run(
+        poll.generation,
+        now.monotonic,
+        list(compress(poll.offsets, chosen)),
+        list(compress(poll.epochs, chosen)),
+        list(compress(cast("list[int]", poll.times), chosen)),
+        list(compress(poll.keys, chosen)),
+        list(compress(cast("list[bytes]", poll.payloads), chosen)),
+        list(compress(poll.sizes, chosen)),
+        list(compress(poll.records, chosen)),
+    )
+
+
+def _run(poll: Poll, cut: slice, now: Moment) -> Run:
     """Return events of a poll, each with a payload and a time."""
-    cut = slice(first, end)
     times, payloads = cast("list[int]", poll.times[cut]), cast("list[bytes]", poll.payloads[cut])
     return Run(
         poll.generation,

@@ -128,10 +128,13 @@ class Seen(Protocol):
     def size_bytes(self) -> int:
         """The memory held."""
 
-    def add(self, key: bytes, time_ms: int) -> None:
-        """Note a key with its time in milliseconds."""
+    def find(self, keys: Sequence[bytes | None]) -> list[int]:
+        """Return the positions of the keys that are held, in order."""
 
-    def add_many(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
+    def add(self, keys: Sequence[bytes | None], times: Sequence[int], acknowledged_ms: int = 0) -> None:
+        """Note keys with their times in milliseconds."""
+
+    def add_packed(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
         """Note packed digests with their times."""
 
     def expire(self, oldest_ms: int) -> bool:
@@ -183,14 +186,25 @@ class SeenKeys:
         """Estimate the memory held, in bytes: slots and digest objects."""
         return _KEY_BYTES * len(self)
 
-    def add(self, key: bytes, time_ms: int) -> None:
-        """Note a key with its time in milliseconds; the latest time of a key counts."""
-        day = time_ms // _DAY_MS
-        shard = self._shards[key[0]]
-        if shard.get(key, day - 1) < day:
-            shard[key] = self._days.setdefault(day, day)
+    def find(self, keys: Sequence[bytes | None]) -> list[int]:
+        """Return the positions of the keys that count as seen, in order; None is no key."""
+        shards = self._shards
+        return [at for at, key in enumerate(keys) if key is not None and key in shards[key[0]]]
 
-    def add_many(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
+    def add(self, keys: Sequence[bytes | None], times: Sequence[int], acknowledged_ms: int = 0) -> None:
+        """Note keys with their event times in milliseconds; None is no key.
+
+        The later of event time and acknowledgement counts, and of several for one key the latest.
+        """
+        shards, days = self._shards, self._days
+        for key, time_ms in zip(keys, times, strict=True):
+            if key is not None:
+                day = (max(acknowledged_ms, time_ms)) // _DAY_MS
+                shard = shards[key[0]]
+                if shard.get(key, day - 1) < day:
+                    shard[key] = days.setdefault(day, day)
+
+    def add_packed(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
         """Note packed 16-byte digests with their event times.
 
         An all-zero digest stands for an event without a key.
@@ -258,16 +272,18 @@ class DedupeWindow:
         self._waiting: dict[bytes, deque[Run]] = {}
 
     def known(self, keys: Sequence[bytes | None]) -> list[int]:
-        """Return the positions of keys that are seen, in flight, or the same as one before them."""
-        seen, claims = self.seen, self._claims
-        different = {key for key in keys if key is not None}
-        is_new = len(different) == len(keys) and claims.keys().isdisjoint(different)
-        if is_new and not any(map(seen.__contains__, different)):
-            return []  # nearly always
-        found, before = [], set[bytes]()
-        for at, key in enumerate(keys):
-            if key is not None:
-                if key in before or key in claims or key in seen:
+        """Return the positions of keys that are seen, in flight, or the same as one before them.
+
+        They are in no order, and one may be there twice.
+        """
+        found, claimed, different = self.seen.find(keys), self._claims.keys(), set(keys)
+        if not claimed.isdisjoint(different):
+            claimed_now = claimed & different
+            found += [at for at, key in enumerate(keys) if key in claimed_now]
+        if len(different) < len(keys):
+            before = set[bytes | None]()
+            for at, key in enumerate(keys):
+                if key is not None and key in before:
                     found.append(at)
                 before.add(key)
         return found
@@ -293,11 +309,10 @@ class DedupeWindow:
 
         Return the copies that are duplicates, each with its key.
         """
-        add, unclaim = self.seen.add, self._claims.pop
-        for key, time_ms in zip(keys, times, strict=True):
-            if key is not None:
-                add(key, time_ms if time_ms > now_ms else now_ms)  # noqa: FURB136 - a call costs more
-                unclaim(key, None)
+        self.seen.add(keys, times, now_ms)
+        unclaim = self._claims.pop
+        for key in keys:
+            unclaim(key, None)
         if not self._waiting:
             return []
         return [(key, copy) for key in keys if key is not None for copy in self._waiting.pop(key, ())]

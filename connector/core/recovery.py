@@ -253,7 +253,7 @@ class Restoration:
         if header.destination != mine.destination:
             return None
         if header.dedupe_key == mine.dedupe_key:
-            self.seen.add_many(keys, times, written.append_ms)
+            self.seen.add_packed(keys, times, written.append_ms)
         if header.source_topic_id == mine.source_topic_id:
             self._take_facts(runs)
             if written.start is not None:

@@ -306,6 +306,16 @@ impl SeenKeys {
         self.days[tag_of_day - 1].keys += 1;
     }
 
+    /// Load the slots of some digests into the cache.
+    fn load<'a>(&self, digests: impl Iterator<Item = &'a [u8; DIGEST]>) {
+        let mut loaded = 0;
+        for digest in digests {
+            let (shard, high, _) = parts(digest);
+            loaded ^= self.shards[shard].touch(high);
+        }
+        black_box(loaded);
+    }
+
     /// Visit segments from `next` on, until enough slots were looked at or none is left; return whether any is left.
     fn step(&mut self, mut visit: impl FnMut(&mut Segment, &mut [Day])) -> bool {
         let mut looked_at = 0;
@@ -327,6 +337,12 @@ impl SeenKeys {
 
 fn exact(digest: &[u8]) -> PyResult<&[u8; DIGEST]> {
     digest.try_into().map_err(|_| PyValueError::new_err("a digest has 16 bytes"))
+}
+
+/// A column of digests, with None for an event without a key.
+fn column(keys: &Bound<'_, PyAny>) -> PyResult<Vec<Option<[u8; DIGEST]>>> {
+    let digest = |key: Bound<'_, PyAny>| key.extract::<Option<&[u8]>>()?.map(|key| exact(key).copied()).transpose();
+    keys.try_iter()?.map(|key| digest(key?)).collect()
 }
 
 fn numbers(times: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
@@ -364,13 +380,43 @@ impl SeenKeys {
         segments.map(|segment| size_of::<(Segment, u64)>() + segment.slots.pages.len() * PAGE_BYTES).sum()
     }
 
-    fn add(&mut self, key: &[u8], time_ms: i64) -> PyResult<()> {
-        self.put(exact(key)?, time_ms);
+    fn find(&self, keys: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
+        let digests = column(keys)?;
+        let mut found = Vec::new();
+        for (chunk, digests) in digests.chunks(KEYS_AHEAD).enumerate() {
+            self.load(digests.iter().flatten());
+            for (at, digest) in digests.iter().enumerate() {
+                let is_seen = digest.as_ref().is_some_and(|digest| {
+                    let (shard, high, low) = parts(digest);
+                    self.shards[shard].contains(high, low)
+                });
+                if is_seen {
+                    found.push(chunk * KEYS_AHEAD + at);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    #[pyo3(signature = (keys, times, acknowledged_ms = 0))]
+    fn add(&mut self, keys: &Bound<'_, PyAny>, times: &Bound<'_, PyAny>, acknowledged_ms: i64) -> PyResult<()> {
+        let (digests, times) = (column(keys)?, numbers(times)?);
+        if digests.len() != times.len() {
+            return Err(PyValueError::new_err("each key has one time"));
+        }
+        for (digests, times) in digests.chunks(KEYS_AHEAD).zip(times.chunks(KEYS_AHEAD)) {
+            self.load(digests.iter().flatten());
+            for (digest, &time_ms) in digests.iter().zip(times) {
+                if let Some(digest) = digest {
+                    self.put(digest, time_ms.max(acknowledged_ms));
+                }
+            }
+        }
         Ok(())
     }
 
     #[pyo3(signature = (keys, times, written_ms = 0))]
-    fn add_many(&mut self, py: Python<'_>, keys: &[u8], times: &Bound<'_, PyAny>, written_ms: i64) -> PyResult<()> {
+    fn add_packed(&mut self, py: Python<'_>, keys: &[u8], times: &Bound<'_, PyAny>, written_ms: i64) -> PyResult<()> {
         let times = numbers(times)?;
         if keys.len() != times.len() * DIGEST {
             return Err(PyValueError::new_err("each digest of 16 bytes has one time"));
@@ -378,12 +424,7 @@ impl SeenKeys {
         let digests = keys.chunks_exact(DIGEST).map(exact).collect::<PyResult<Vec<_>>>()?;
         py.detach(|| {
             for (digests, times) in digests.chunks(KEYS_AHEAD).zip(times.chunks(KEYS_AHEAD)) {
-                let mut loaded = 0;
-                for digest in digests {
-                    let (shard, high, _) = parts(digest);
-                    loaded ^= self.shards[shard].touch(high);
-                }
-                black_box(loaded);
+                self.load(digests.iter().copied());
                 for (digest, &time_ms) in digests.iter().zip(times) {
                     if **digest != [0; DIGEST] {
                         self.put(digest, time_ms.max(written_ms));

@@ -159,8 +159,7 @@ class Conversation:
 
 def a_recovery(offset: int = 0, *, seen: tuple[str, ...] = (), resolved: tuple[int, ...] = (), epoch: int = 0) -> Recovery:
     keys, offsets = SeenKeys(), ResolvedOffsets()
-    for name in seen:
-        keys.add(key_of(name), NOW_MS)
+    keys.add([key_of(name) for name in seen], [NOW_MS] * len(seen))
     for resolved_offset in resolved:
         offsets.add(resolved_offset, 1, epoch)
     return Recovery(offset, -1, LedgerPosition("ledger-id", 0), "topic-id", keys, offsets, "note")

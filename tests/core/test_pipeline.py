@@ -393,7 +393,7 @@ def test_the_window_forgets_what_is_too_old_for_any_copy_to_be_fresh() -> None:
 
 def test_a_large_window_is_swept_in_steps_and_freed_in_steps_once_its_partition_is_another_members() -> None:
     recovery, dice = a_recovery(), Random(5)
-    recovery.seen.add_many(dice.randbytes(16 * 30_000), [NOW_MS] * 30_000)
+    recovery.seen.add_packed(dice.randbytes(16 * 30_000), [NOW_MS] * 30_000)
     talk = Conversation()
     talk.start(recovery=recovery)
     talk.wait(8.1 * 86_400)

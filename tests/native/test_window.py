@@ -35,18 +35,19 @@ class _Both(RuleBasedStateMachine):
         super().__init__()
         self.ours, self.theirs = SeenKeys(), NativeKeys()
 
-    @rule(key=st.sampled_from(_POOL), time_ms=_TIMES)
-    def add(self, key: bytes, time_ms: int) -> None:
-        self.ours.add(key, time_ms)
-        self.theirs.add(key, time_ms)
+    @rule(rows=st.lists(st.tuples(st.none() | st.sampled_from(_POOL), _TIMES), max_size=100), acknowledged_ms=_TIMES)
+    def add(self, rows: list[tuple[bytes | None, int]], acknowledged_ms: int) -> None:
+        keys, times = [key for key, _ in rows], [time_ms for _, time_ms in rows]
+        self.ours.add(keys, times, acknowledged_ms)
+        self.theirs.add(keys, times, acknowledged_ms)
 
     @rule(seed=st.integers(0, 999), count=st.integers(0, 1_500), first=_TIMES, written_ms=st.one_of(st.just(0), _TIMES))
-    def add_many(self, seed: int, count: int, first: int, written_ms: int) -> None:
+    def add_packed(self, seed: int, count: int, first: int, written_ms: int) -> None:
         dice = Random(seed)
         keys = b"".join(dice.choice(_POOL) if dice.random() < 0.95 else bytes(16) for _ in range(count))
         times = array("q", [first + dice.randrange(3 * DAY_MS) for _ in range(count)])
-        self.ours.add_many(keys, times, written_ms)
-        self.theirs.add_many(keys, times if seed % 2 else list(times), written_ms)
+        self.ours.add_packed(keys, times, written_ms)
+        self.theirs.add_packed(keys, times if seed % 2 else list(times), written_ms)
 
     @rule(oldest_ms=_TIMES)
     def expire(self, oldest_ms: int) -> None:
@@ -66,6 +67,8 @@ class _Both(RuleBasedStateMachine):
     def agree(self) -> None:
         assert len(self.ours) == len(self.theirs)
         assert [key in self.ours for key in _POOL] == [key in self.theirs for key in _POOL]
+        column = [None if at % 7 == 0 else key for at, key in enumerate(_POOL)]
+        assert self.ours.find(column) == self.theirs.find(column)
 
 
 class TestBoth(_Both.TestCase):  # type: ignore[misc, valid-type]  # Hypothesis makes the class
@@ -74,7 +77,7 @@ class TestBoth(_Both.TestCase):  # type: ignore[misc, valid-type]  # Hypothesis 
 
 def _filled(count: int, days: int = 1) -> tuple[NativeKeys, bytes]:
     seen, packed = NativeKeys(), Random(7).randbytes(16 * count)
-    seen.add_many(packed, array("q", [number % days * DAY_MS for number in range(count)]))
+    seen.add_packed(packed, array("q", [number % days * DAY_MS for number in range(count)]))
     return seen, packed
 
 
@@ -82,7 +85,7 @@ def test_segments_that_grow_and_split_lose_no_key_and_invent_none() -> None:
     seen = NativeKeys()
     dice = Random(11)
     packed = b"".join(b"\x07" + dice.randbytes(15) for _ in range(100_000))  # several segments in one shard
-    seen.add_many(packed, array("q", [0]) * 100_000)
+    seen.add_packed(packed, array("q", [0]) * 100_000)
     assert len(seen) == 100_000
     assert all(packed[at : at + 16] in seen for at in range(0, len(packed), 16))
     assert not any(b"\x07" + dice.randbytes(15) in seen for _ in range(10_000))
@@ -92,7 +95,7 @@ def test_digests_that_differ_in_their_last_bytes_only_are_kept_apart() -> None:
     keys = [bytes(9) + number.to_bytes(7) for number in range(16_000)]  # more than a segment has when it splits
     seen = NativeKeys()
     for key in keys:
-        seen.add(key, 0)
+        seen.add([key], [0])
     assert len(seen) == len(keys)
     assert all(key in seen for key in keys)
     assert bytes(9) + (16_000).to_bytes(7) not in seen
@@ -111,9 +114,9 @@ def test_a_sweep_pauses_and_forgets_all_of_the_day_and_nothing_else() -> None:
 
 def test_an_old_key_that_comes_behind_the_sweep_goes_with_the_next_one() -> None:
     for seen in (SeenKeys(), NativeKeys()):
-        seen.add_many(Random(7).randbytes(16 * 200_000), array("q", [0]) * 200_000)
+        seen.add_packed(Random(7).randbytes(16 * 200_000), array("q", [0]) * 200_000)
         assert seen.expire(DAY_MS)
-        seen.add(bytes(16), 0)  # in the first shard, which has been swept
+        seen.add([bytes(16)], [0])  # in the first shard, which has been swept
         while seen.expire(DAY_MS):
             pass
         assert bytes(16) in seen
@@ -153,7 +156,7 @@ def test_more_days_at_once_than_a_byte_can_tell_apart_make_no_key_leave_early() 
     keys = [key_of(str(day)) for day in range(400)]
     for order in (range(0, 400, 2), range(399, 0, -2)):
         for day in order:
-            seen.add(keys[day], day * DAY_MS)
+            seen.add([keys[day]], [day * DAY_MS])
     for oldest in range(0, 400, 40):
         while seen.expire(oldest * DAY_MS):
             pass
@@ -167,13 +170,27 @@ def test_more_days_at_once_than_a_byte_can_tell_apart_make_no_key_leave_early() 
 def test_what_is_no_column_of_digests_and_times_is_refused_and_nothing_of_it_taken(keys: Any, times: Any) -> None:
     seen = NativeKeys()
     with pytest.raises((ValueError, TypeError, OverflowError)):
-        seen.add_many(keys, times)
+        seen.add_packed(keys, times)
     assert len(seen) == 0
 
 
-def test_a_key_of_another_length_is_refused() -> None:
-    for wrong in (b"", b"a" * 15, b"a" * 17):
-        with pytest.raises(ValueError, match="16 bytes"):
-            NativeKeys().add(wrong, 0)
-        with pytest.raises(ValueError, match="16 bytes"):
-            _ = wrong in NativeKeys()
+@pytest.mark.parametrize("wrong", [b"", b"a" * 15, b"a" * 17])
+def test_a_key_of_another_length_is_refused(wrong: bytes) -> None:
+    seen = NativeKeys()
+    with pytest.raises(ValueError, match="16 bytes"):
+        seen.add([A, wrong], [0, 0])
+    with pytest.raises(ValueError, match="16 bytes"):
+        seen.find([A, wrong])
+    with pytest.raises(ValueError, match="16 bytes"):
+        _ = wrong in seen
+    assert len(seen) == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "times"), [([A], []), ([A, B], [0]), ([A], ["0"]), ([A], [1 << 63]), (["a" * 16], [0]), ([0], [0])]
+)
+def test_a_column_of_keys_has_a_time_for_each_or_is_refused_and_nothing_of_it_taken(keys: Any, times: Any) -> None:
+    seen = NativeKeys()
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        seen.add(keys, times)
+    assert len(seen) == 0

@@ -190,9 +190,7 @@ def _claim_and_mark(self: DedupeWindow, run: Run) -> None:
 
 
 def _mark(window: DedupeWindow, run: Run) -> None:
-    for key in run.keys:
-        if key is not None:
-            window.seen.add(key, START_MS)
+    window.seen.add(run.keys, [START_MS] * len(run))
 
 
 _claim = DedupeWindow.claim
@@ -477,7 +475,7 @@ def _forget_all(self: SeenKeys, oldest_ms: int) -> bool:
 _forget = SeenKeys.expire
 
 
-_add_many = SeenKeys.add_many
+_add_packed = SeenKeys.add_packed
 
 
 def _delivered_by_event_time(self: DedupeWindow, keys: Any, times: Any, _now_ms: int) -> list[tuple[bytes, Run]]:
@@ -485,7 +483,7 @@ def _delivered_by_event_time(self: DedupeWindow, keys: Any, times: Any, _now_ms:
 
 
 def _keys_by_event_time(self: SeenKeys, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
-    _add_many(self, keys, times)
+    _add_packed(self, keys, times)
 
 
 def _stale_and_its_copies(self: Outcomes, part: Assignment, run: Run, now: Moment) -> None:
@@ -801,12 +799,12 @@ BUGS: tuple[Bug, ...] = (
     Bug("a copy that takes a place does not claim it", "L3|I3|I6", ((DedupeWindow, "ended", _ended_and_unclaimed),)),
     Bug("copies of what went stale are forgotten", "I6|I1", ((Outcomes, "went_stale", _stale_and_its_copies),)),
     Bug("what the ledger resolved is done again", "I3|L2|I5", ((ResolvedOffsets, "covers", _nothing_resolved),)),
-    Bug("keys in the ledger do not count", "I3", ((SeenKeys, "add_many", _no_keys),)),
+    Bug("keys in the ledger do not count", "I3", ((SeenKeys, "add_packed", _no_keys),)),
     Bug("the window forgets too soon", "I3", ((SeenKeys, "expire", _forget_all),)),
     Bug(
         "the window goes by event time alone",
         "I3",
-        ((DedupeWindow, "delivered", _delivered_by_event_time), (SeenKeys, "add_many", _keys_by_event_time)),
+        ((DedupeWindow, "delivered", _delivered_by_event_time), (SeenKeys, "add_packed", _keys_by_event_time)),
     ),
     Bug("sent although it went stale on the way", "L2", ((Pipeline, "_send_due", _send_whatever_age),)),
     Bug("seconds taken for an old event", "L2|L7", ((FreshnessPolicy, "judge", _judge_by_age_alone),)),
