@@ -11,6 +11,7 @@ per request, one report per flush or letter.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import assert_never, cast
@@ -59,6 +60,9 @@ class Runtime:
         self._inbox: asyncio.Queue[inputs.Input | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._partitions: dict[int, TopicPartition] = {}
+        self._written: deque[tuple[int, int]] = deque()
+        """Letters that the brokers confirmed, by generation and offset; filled on their threads."""
+        self._letters_wait = False  # whether `_post_letters` is called soon
         self._stop: commands.Stop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, thread_name_prefix="restore")
@@ -185,7 +189,10 @@ class Runtime:
         def report(confirmation: Confirmation) -> None:
             if confirmation.error is None:
                 self._telemetry.letter_written(command.partition, command.offset, command.flaw)
-                self.post(inputs.LetterWritten(command.generation, command.offset))
+                self._written.append((command.generation, command.offset))
+                if not self._letters_wait:
+                    self._letters_wait = True
+                    self._on_loop(self._post_letters)
             else:
                 self._telemetry.letter_failed(self._letters.topic_for(command.partition.topic), confirmation.error)
                 self.post(inputs.LetterFailed(command.generation, command.offset, confirmation.error))
@@ -196,6 +203,18 @@ class Runtime:
             self._letters.write(origin, record, command.flaw, report, command.manner)
         except Exception as error:  # noqa: BLE001 - this letter alone fails: its partition waits, and an operator is told
             report(Confirmation(type(error).__name__, -1, None))
+
+    def _post_letters(self) -> None:
+        """Post the letters confirmed until now as one input: a turn costs more than a letter.
+
+        What a reporting thread adds from here on finds ``_letters_wait`` lowered, and calls again.
+        """
+        self._letters_wait = False
+        letters: list[tuple[int, int]] = []
+        while self._written:
+            letters.append(self._written.popleft())
+        if letters:
+            self._inbox.put_nowait(inputs.LettersWritten(tuple(letters)))
 
     def _restore_wanted(self, command: commands.Restore, since: float) -> tuple[Recovery, float]:
         """Restore an assignment; give up once it has ended, even before this restore's turn.

@@ -106,7 +106,7 @@ class Bench:
                     case commands.Send(number, _, events):
                         self.out[number] = events
                     case commands.WriteLetter(_, generation, _, offset):
-                        waiting.append(inputs.LetterWritten(generation, offset))
+                        waiting.append(inputs.LettersWritten(((generation, offset),)))
                     case commands.AppendFacts(_, generation, _, facts):
                         self._write_down(facts.offsets, facts.outcomes)
                         waiting.append(inputs.FactsAppended(generation, 1, now.wall_ms))

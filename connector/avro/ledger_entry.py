@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from itertools import chain, compress, groupby, islice
-from operator import ge
+from operator import ge, itemgetter
 from typing import NamedTuple
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -106,19 +106,13 @@ def _in_order(facts: Facts) -> Facts:
     Facts that are equal in all three keep their order.
     """
     offsets, epochs, outcomes = facts.offsets, facts.epochs, facts.outcomes
-    by_offset = offsets.__getitem__
     if len(set(offsets)) == len(offsets):
-        order = sorted(range(len(offsets)), key=by_offset)
+        order = sorted(range(len(offsets)), key=offsets.__getitem__)
     else:
         order = sorted(range(len(offsets)), key=lambda fact: (offsets[fact], epochs[fact], outcomes[fact]))
-    return Facts(
-        list(map(by_offset, order)),
-        list(map(epochs.__getitem__, order)),
-        list(map(outcomes.__getitem__, order)),
-        list(map(facts.keys.__getitem__, order)),
-        list(map(facts.times.__getitem__, order)),
-        start=facts.start,
-    )
+    in_order = itemgetter(*order)  # at least two, or they were in order
+    columns = (offsets, epochs, outcomes, facts.keys, facts.times)
+    return Facts(*(list(in_order(column)) for column in columns), start=facts.start)
 
 
 def _starts(offsets: Sequence[int], outcomes: Sequence[Outcome]) -> list[int]:

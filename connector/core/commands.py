@@ -91,7 +91,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class WriteLetter:
-    """Write a record to the dead-letter topic; answer with `LetterWritten` or `LetterFailed`."""
+    """Write a record to the dead-letter topic; answer with `LettersWritten` or `LetterFailed`."""
 
     partition: TopicPartition
     generation: int

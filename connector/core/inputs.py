@@ -19,7 +19,7 @@ __all__ = [
     "FactsFailed",
     "Input",
     "LetterFailed",
-    "LetterWritten",
+    "LettersWritten",
     "Lost",
     "Polled",
     "RequestFinished",
@@ -110,11 +110,11 @@ class RequestFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterWritten:
-    """A dead letter is confirmed by the brokers."""
+class LettersWritten:
+    """Dead letters are confirmed by the brokers: all of which this became known at once."""
 
-    generation: int
-    offset: int
+    letters: tuple[tuple[int, int], ...]
+    """The generation and the offset of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ Input = (
     | Polled
     | Unreadable
     | RequestFinished
-    | LetterWritten
+    | LettersWritten
     | LetterFailed
     | FactsAppended
     | FactsFailed

@@ -12,7 +12,7 @@ due, and the assignments that changed or whose time has come (`roster`). Command
                            ▼             │ sent again
     RequestFinished ─▶ Outcomes ◀── Answers
                            │
-                           ├─▶ LetterBox ──▶ WriteLetter ──▶ LetterWritten / LetterFailed
+                           ├─▶ LetterBox ──▶ WriteLetter ──▶ LettersWritten / LetterFailed
                            ▼
                        FactLog ──▶ AppendFacts ──▶ FactsAppended / FactsFailed
                            ▼
@@ -127,8 +127,9 @@ class Pipeline:
                 assignment = self._all[generation]
                 draining = assignment.phase is Phase.DRAINING
                 assignment.facts.failed(self._retry, now, refusal(input_.topic, input_.code), draining=draining)
-            case inputs.LetterWritten(generation, offset):
-                self._outcomes.letter_written(self._all[generation], offset)
+            case inputs.LettersWritten(letters):
+                for generation, offset in letters:
+                    self._outcomes.letter_written(self._all[generation], offset)
             case inputs.LetterFailed(generation):
                 self._outcomes.letter_failed(self._all[generation], input_, now)
             case inputs.CommitFailed(generation):

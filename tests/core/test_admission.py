@@ -118,7 +118,7 @@ def test_the_first_broken_rule_names_the_dead_letter(shape: Shape, reason: Reaso
     out = talk.poll(shape)
     assert letters(out) == [(0, reason)]
     assert sends(out) == []
-    talk.tell(inputs.LetterWritten(1, 0))
+    talk.tell(inputs.LettersWritten(((1, 0),)))
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
     assert talk.pipeline.statistics.dead_letters == {reason: 1}
     assert written(talk.wait(1.0)) == [(0, Outcome.DEAD_LETTERED)]
@@ -178,7 +178,7 @@ def test_a_rejected_event_does_not_make_its_key_seen() -> None:
     talk.start()
     talk.poll(good(0, "a"))
     talk.verdicts(b"[0]", REJECTED)
-    talk.tell(inputs.LetterWritten(1, 0))
+    talk.tell(inputs.LettersWritten(((1, 0),)))
     assert sends(talk.poll(good(1, "a"))) == [b"[1]"]
     (append,) = talk.wait(1.0)
     assert append == commands.AppendFacts(PLACE, 1, "topic-id", Facts([0], [0], [Outcome.DEAD_LETTERED], [None], [0]))

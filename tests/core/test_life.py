@@ -152,7 +152,7 @@ def test_while_draining_nothing_is_sent_again() -> None:
     assert sends(out) == []
     assert written(out) == [(3, Outcome.DELIVERED)]
     assert talk.appended() == []
-    assert written(talk.tell(inputs.LetterWritten(1, 0))) == [(0, Outcome.DEAD_LETTERED)]
+    assert written(talk.tell(inputs.LettersWritten(((1, 0),)))) == [(0, Outcome.DEAD_LETTERED)]
     assert talk.appended()[-1] == commands.Release(PLACE, 1, 3)  # the copy that waited, and the two without a verdict
 
 
@@ -184,7 +184,7 @@ def test_a_lost_partition_commits_nothing_more_but_its_facts_are_still_written()
     assert written(talk.wait(1.0)) == [(0, Outcome.IGNORED)]
     talk.answer(b"[3]", RequestFailed(Failure.TIMEOUT, "timeout"))
     assert talk.tell(inputs.LetterFailed(1, 2, "_MSG_TIMED_OUT")) == []
-    talk.tell(inputs.LetterWritten(1, 1))
+    talk.tell(inputs.LettersWritten(((1, 1),)))
     assert written(talk.appended()) == [(1, Outcome.DEAD_LETTERED)]
     assert talk.appended() == []
     assert talk.pipeline.wake_at(talk.moment) is None
@@ -282,7 +282,7 @@ def test_on_verdict_stop_too_many_refusals_in_a_row_end_the_process_once_the_let
     talk.answer(b"[0,1,2,3,4]", Verdicts([REJECTED] * 5))
     assert [part.phase for part in talk.pipeline.assignments] == [Phase.DRAINING]
     for offset in range(4):  # the fifth is held back, and given back
-        talk.tell(inputs.LetterWritten(1, offset))
+        talk.tell(inputs.LettersWritten(((1, offset),)))
     out = talk.tell(inputs.FactsAppended(1, 2, None))
     assert kinds(out)[-2:] == [commands.Release, commands.Stop]
     assert isinstance(out[-1], commands.Stop)

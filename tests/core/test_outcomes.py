@@ -24,7 +24,7 @@ def test_a_letter_that_cannot_be_written_pauses_its_partition_and_is_written_aga
     assert status.paused(talk.pipeline)["dead_letter"] == 1
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert letters(talk.wait(0.5)) == [(0, Reason.INVALID_FIELD)]
-    assert talk.tell(inputs.LetterWritten(1, 0)) == [commands.Resume(PLACE, 1)]
+    assert talk.tell(inputs.LettersWritten(((1, 0),))) == [commands.Resume(PLACE, 1)]
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
 
 
@@ -39,7 +39,7 @@ def test_a_letter_that_fails_again_and_again_is_an_operators_matter_until_it_is_
     (sentence,) = status.needs_operator(talk.pipeline)
     assert sentence.startswith("dead letters of conversions-0 cannot be written (TOPIC_AUTHORIZATION_FAILED)")
     assert "this client's rights to it" in sentence
-    talk.tell(inputs.LetterWritten(1, 0))
+    talk.tell(inputs.LettersWritten(((1, 0),)))
     assert status.needs_operator(talk.pipeline) == []
 
 
@@ -58,7 +58,7 @@ def test_a_letter_that_is_too_large_is_written_alone_and_then_without_its_larges
     for manner in (ALONE, *(replace(ALONE, left_out=parts) for parts in (1, 2, 3))):
         assert manners(talk.tell(inputs.LetterFailed(1, 0, code))) == [manner]
         assert status.paused(talk.pipeline)["dead_letter"] == 0, "nothing stands still while there is something to try"
-    assert talk.tell(inputs.LetterWritten(1, 0)) == []
+    assert talk.tell(inputs.LettersWritten(((1, 0),))) == []
     assert talk.outcomes == {Outcome.DEAD_LETTERED: 1}
 
 
@@ -74,7 +74,7 @@ def test_a_letter_that_does_not_fit_in_any_way_waits_for_an_operator_and_is_trie
         assert manners(talk.wait(60.0)) == [Manner()]
     (sentence,) = status.needs_operator(talk.pipeline)
     assert "raise its max.message.bytes" in sentence
-    talk.tell(inputs.LetterWritten(1, 0))
+    talk.tell(inputs.LettersWritten(((1, 0),)))
     assert status.needs_operator(talk.pipeline) == []
 
 

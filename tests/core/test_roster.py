@@ -192,7 +192,7 @@ class _Pair:
         if self._dice.random() < 0.4:
             self.tell(lambda: inputs.LetterFailed(generation, offset, "UNKNOWN"))
         else:
-            self.tell(lambda: inputs.LetterWritten(generation, offset))
+            self.tell(lambda: inputs.LettersWritten(((generation, offset),)))
 
     def _some(self) -> tuple[int, ...]:
         mine = [each.generation for each in self.quick.assignments]

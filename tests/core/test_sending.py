@@ -233,11 +233,11 @@ def test_too_many_records_that_cannot_be_sent_pause_consumption_instead_of_empty
     assert commands.Pause(PLACE, 1) in out
     assert status.buffered_events(talk.pipeline) == 8
     for offset in range(4):
-        talk.tell(inputs.LetterWritten(1, offset))
+        talk.tell(inputs.LettersWritten(((1, offset),)))
     for offset in range(4, 8):
         out = talk.wait(60.0)
         assert letters(out) == [(offset, Reason.INVALID_FIELD)]
-        talk.tell(inputs.LetterWritten(1, offset))
+        talk.tell(inputs.LettersWritten(((1, offset),)))
     assert commands.Resume(PLACE, 1) in out  # with nothing left to probe by, a look at what comes next
     out = talk.poll((8, None, FLAW, NOW_MS), good(9), good(10))
     assert commands.Pause(PLACE, 1) in out
@@ -251,7 +251,7 @@ def test_letters_held_back_are_given_back_with_their_partition() -> None:
     talk.poll(*[(offset, None, FLAW, NOW_MS) for offset in range(7)])
     talk.tell(inputs.Revoked((1,)))
     for offset in range(4):
-        talk.tell(inputs.LetterWritten(1, offset))
+        talk.tell(inputs.LettersWritten(((1, offset),)))
     assert [command.unresolved for command in talk.appended() if isinstance(command, commands.Release)] == [3]
 
 

@@ -318,11 +318,12 @@ class Oracle(Observer):
                 part = self._parts[name, generation]
                 part.cut_short = next_offset <= part.ledger_end and part.draining_since is None and part.end is None
                 part.ledger_end = max(part.ledger_end, next_offset)
-            case inputs.LetterWritten(generation, offset):
-                part = self._parts[name, generation]
-                row = next(row for row in part.received if row.offset == offset)
-                part.told.append((row, Outcome.DEAD_LETTERED))
-                part.resolved.add(row)
+            case inputs.LettersWritten(letters):
+                for generation, offset in letters:
+                    part = self._parts[name, generation]
+                    row = next(row for row in part.received if row.offset == offset)
+                    part.told.append((row, Outcome.DEAD_LETTERED))
+                    part.resolved.add(row)
             case _:
                 pass
 
