@@ -103,6 +103,7 @@ def environment(task: Task) -> Mapping[str, str]:
         "AMAZON_ACCESS_TOKEN": "benchmark",
         "BATCH_MAX_EVENTS": str(EVENTS),
         "MAX_IN_FLIGHT": str(_IN_FLIGHT),
+        "BATCH_LINGER": "50ms",  # which concerns the last batch only: the bare loop sends its last one at once
         "CODEC": task.codec,
         "LISTEN_HOST": "127.0.0.1",
         "LISTEN_PORT": "0",

@@ -25,7 +25,7 @@ from tests.benchmarks.work import Measured, Task
 
 __all__ = ["Comparison", "compare", "in_a_process", "main"]
 
-_EVENTS = 150_000
+_EVENTS = 300_000
 _ROUNDS = 5
 _CLEAN, _MIXED = "conversions", "mixed-conversions"
 
