@@ -265,6 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--traffic", choices=list(Traffic), type=Traffic, default=Traffic.CLEAN)
     parser.add_argument("--broker", choices=("embedded", "kafka"), default="embedded", help="kafka needs Java and Maven")
     parser.add_argument("--members", type=int, default=1, help="more than 1: so many of ours in one group, beside one")
+    parser.add_argument("--cores", type=float, help="with --members: hold each to so many, such as 0.3 (needs root)")
     parser.add_argument("--peers", type=Path, default=_PYTHON, help="the Python that has the peers")
     parser.add_argument("--picture", type=Path, help="where to draw the ratios, as SVG")
     options = parser.parse_args(arguments)
@@ -298,6 +299,7 @@ def _members(options: argparse.Namespace, console: Console) -> None:
         options.rounds,
         options.members,
         embedded=options.broker == "embedded",
+        cores=options.cores,
         say=console.print,
     )
     for name, ratios in (

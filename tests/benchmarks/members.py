@@ -2,6 +2,9 @@
 
 Each run has a topic and a group of its own. The members share its partitions before the first record is produced, and all
 records, encoded in advance, come at once.
+
+On a small machine several members compete with the broker and with each other for its cores. To show what a member of its
+own machine adds, each may be held to a part of a core, as a container is by its limit.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 from connector.app import Connector
 from connector.assembly import read_settings
@@ -29,6 +33,9 @@ _GIVE_UP_SECONDS = 300.0
 _LOOK_SECONDS = 0.01
 _STOP = "stop"
 _READY = "ready"
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_PERIOD_US = 20_000
+"""In each of them a process may use its share: short beside a batch's way through Amazon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +50,19 @@ class Together:
 
 
 def compare_members(
-    traffic: Traffic, count: int, rounds: int, members: int, *, embedded: bool = True, say: Callable[[str], None]
+    traffic: Traffic,
+    count: int,
+    rounds: int,
+    members: int,
+    *,
+    embedded: bool = True,
+    cores: float | None = None,
+    say: Callable[[str], None],
 ) -> list[tuple[Together, Together]]:
-    """Run one member and several in turns; return what each round took. The round before the first is not counted."""
+    """Run one member and several in turns; return what each round took. The round before the first is not counted.
+
+    A member uses so many ``cores`` at most; None for as many as it gets.
+    """
     sizes = (1, members)
     values = list(records(traffic, count, time.time_ns() // 1_000_000))
     names = {(size, number): f"members-{size}-{number}" for size in sizes for number in range(rounds + 1)}
@@ -58,7 +75,7 @@ def compare_members(
                 topic = names[size, number]
                 task = Task(servers, url, topic, "group", count, traffic=traffic.value, embedded=embedded)
                 # On Apache Kafka a group commits to all its topics in one place; each run has a group of its own.
-                each.append(run_members(task if embedded else replace(task, group=topic), size, values))
+                each.append(run_members(task if embedded else replace(task, group=topic), size, values, cores))
                 if (arrived := received(url)) != due(traffic, count).connector:
                     raise RuntimeError(f"{topic}: the endpoint received {arrived:,} events")
                 say(f"{size} members: {count / each[-1].seconds:,.0f} records/s, {each[-1].resolved} of each")
@@ -67,10 +84,10 @@ def compare_members(
     return found
 
 
-def run_members(task: Task, size: int, values: Sequence[tuple[bytes, bytes | None]]) -> Together:
+def run_members(task: Task, size: int, values: Sequence[tuple[bytes, bytes | None]], cores: float | None = None) -> Together:
     """Start so many members, produce when they share the partitions, and end them when all is acknowledged."""
     with ExitStack() as stack:
-        pipes = [stack.enter_context(_started(task, PARTITIONS // size)) for _ in range(size)]
+        pipes = [stack.enter_context(_started(task, PARTITIONS // size, cores)) for _ in range(size)]
         for pipe in pipes:
             _received(pipe, _READY)
         began = time.monotonic()
@@ -100,12 +117,13 @@ def _produce(task: Task, values: Sequence[tuple[bytes, bytes | None]]) -> None:
 
 
 @contextmanager
-def _started(task: Task, share: int) -> Iterator[Connection]:
+def _started(task: Task, share: int, cores: float | None) -> Iterator[Connection]:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_member, args=(theirs, task, share), daemon=True)
     process.start()
     theirs.close()
+    limit = None if cores is None else _limited(process.pid, cores)
     try:
         yield ours
     finally:
@@ -113,6 +131,23 @@ def _started(task: Task, share: int) -> Iterator[Connection]:
         process.join(10)
         process.kill()
         process.join()
+        if limit is not None:
+            limit.rmdir()
+
+
+def _limited(process: int | None, cores: float) -> Path:
+    """Hold a process to so many cores, by a control group of its own (version 1 or 2); return the group's directory."""
+    unified = (_CONTROL_GROUPS / "cgroup.controllers").exists()
+    group = _CONTROL_GROUPS / ("" if unified else "cpu") / f"benchmark-{process}"
+    group.mkdir()
+    quota = int(cores * _PERIOD_US)
+    if unified:
+        (group / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
+    else:
+        (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+        (group / "cpu.cfs_quota_us").write_text(str(quota))
+    (group / "cgroup.procs").write_text(str(process))
+    return group
 
 
 def _received(pipe: Connection, expected: str) -> None:
