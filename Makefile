@@ -47,7 +47,7 @@ bench-window: $(VENV)/.test-tools ## memory, time and longest step of a dedupe w
 bench-mapping: $(VENV)/.test-tools ## what a mapping file costs an event, beside the library's interpreter and the unmapped path
 	$(BIN)/python -m tests.benchmarks.mapping
 
-bench-scale: $(VENV)/.test-tools ## starts, idling and a trickle by the number of partitions (some minutes; needs Java)
+bench-scale: $(VENV)/.test-tools ## how the cost grows: partitions, restore, latency of Amazon, the first delivery (a quarter of an hour; needs Java)
 	$(BIN)/python -m tests.benchmarks.scale
 
 throttle: $(VENV)/.test-tools ## ten minutes of nothing but 429 with a full topic: memory, group, bounds, and the drain after it

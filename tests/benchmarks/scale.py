@@ -1,6 +1,10 @@
-"""``make bench-scale``: how the connector's cost grows with its partitions, on a real Apache Kafka.
+"""``make bench-scale``: how the connector's cost grows, on a real Apache Kafka.
 
-A start on an empty ledger, idling, a trickle of an event a second in each partition, and a start on what that wrote.
+- partitions: a start on an empty ledger, idling, a trickle of an event a second in each, and a start on what that wrote
+- restore: a partition's start by the keys and the entries of its ledger
+- latency: events a second by Amazon's latency and the requests in flight
+- first: from the start of the process to its first delivery
+
 Each connector is a process of its own, looked at from outside; so are the broker and the endpoint, which is that of
 ``make bench``. Nothing fails by a number.
 """
@@ -18,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
+from statistics import median
 
 from confluent_kafka import Producer
 from rich.console import Console
@@ -25,9 +31,11 @@ from rich.table import Table
 
 from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
-from tests.benchmarks.surroundings import endpoint
-from tests.benchmarks.traffic import SCHEMA_IDS, Traffic
-from tests.integration.brokers import create_topic
+from connector.avro.ledger_entry import KEY_BYTES, encode
+from connector.model import Facts, LedgerIdentity, Outcome
+from tests.benchmarks.surroundings import answers_after, endpoint, keyed_producer, received
+from tests.benchmarks.traffic import SCHEMA_IDS, Traffic, records
+from tests.integration.brokers import Produced, create_topic, ledger_entries, produce
 from tests.integration.events import event, now_ms
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.program import ConnectorProcess
@@ -38,6 +46,14 @@ _LONG_SECONDS = 300.0
 _IDLE_SECONDS = 10.0
 _TRICKLE_SECONDS = 30.0
 _PARTITIONS = (1, 50, 200, 600)
+_LEDGERS = ((1_000_000, 2_000), (5_000_000, 2_000), (20_000_000, 2_000), (500_000, 10), (500_000, 1))
+"""Keys, and how many an entry holds."""
+_OFFSETS, _AT_ONCE, _QUEUED = 300_000, 50_000, 10_000
+_LATENCIES, _IN_FLIGHT = (0.02, 0.2, 1.0, 2.0), (1, 8, 32)
+_PILED_UP = 600_000
+_WINDOW_SECONDS = 6.0
+_STARTS = 5
+_CURVES = ("partitions", "restore", "latency", "first")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -86,9 +102,9 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _rss(pid: int) -> float:
-    """Return a process's resident memory, in MB."""
-    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+def _memory(pid: int, kind: str) -> float:
+    """Return a process's resident memory in MB: ``VmRSS`` as of now, ``VmHWM`` its peak."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(kind)]
     return int(line.split()[1]) / 1024
 
 
@@ -112,7 +128,7 @@ def partitions(stage: Stage, counts: Sequence[int], say: Callable[[str], None]) 
             say(f"{count} partitions: ready after {first[0]:.1f} s")
             idle = _share(connector, partial(time.sleep, _IDLE_SECONDS))
             busy = _share(connector, partial(_trickle, stage, topic, count))
-            memory = _rss(connector.pid)
+            memory = _memory(connector.pid, "VmRSS")
         with stage.connector(topic) as connector:
             again = _start(connector, count)
         seconds = [f"{value:.1f} s" for value in (*first, *again)]
@@ -146,15 +162,121 @@ def _trickle(stage: Stage, topic: str, count: int) -> None:
     producer.flush()
 
 
+# ---- a restore
+
+
+def restores(stage: Stage, shapes: Sequence[tuple[int, int]], say: Callable[[str], None]) -> Table:
+    """Measure a partition's restore by the keys of its ledger, and by how many an entry holds."""
+    table = Table("keys", "keys an entry", "restore", "keys/s", "CPU of the process", "peak memory", title="restore")
+    for keys, an_entry in shapes:
+        topic = _topic(stage, 1)
+        with stage.connector(topic) as connector:
+            _start(connector, 1)
+        ledger = f"{topic}.group-{topic}.ledger"
+        header = ledger_entries(stage.servers, ledger)[-1].header
+        for _ in range(_OFFSETS // _AT_ONCE):
+            produce(stage.servers, topic, [Produced(None)] * _AT_ONCE)
+        _write_ledger(stage.servers, ledger, header, keys, an_entry)
+        with stage.connector(topic) as connector:
+            restored = connector.until_said("partition_restored")
+            used, peak = _cpu(connector.pid), _memory(connector.pid, "VmHWM")
+        seconds, found = restored["seconds"], restored["window_keys"]
+        if found != keys:
+            raise RuntimeError(f"{topic}: {found:,} keys were restored of {keys:,}")
+        say(f"{keys:,} keys in entries of {an_entry:,}: {seconds:.1f} s")
+        rate = f"{keys / seconds / 1e6:.2f} M"
+        table.add_row(f"{keys:,}", f"{an_entry:,}", f"{seconds:.1f} s", rate, f"{used:.1f} s", f"{peak:.0f} MB")
+    return table
+
+
+def _write_ledger(servers: str, ledger: str, header: LedgerIdentity, keys: int, an_entry: int) -> None:
+    """Write facts of delivered events with random keys. They are about a few offsets, again and again, and as costly so."""
+    producer, dice, now = Producer({"bootstrap.servers": servers, "linger.ms": 50}), Random(keys), now_ms()
+    for first in range(0, keys, an_entry):
+        offsets = [offset % _OFFSETS for offset in range(first, min(first + an_entry, keys))]
+        digests: list[bytes | None] = [dice.randbytes(KEY_BYTES) for _ in offsets]
+        facts = Facts(offsets, [0] * len(offsets), [Outcome.DELIVERED] * len(offsets), digests, [now] * len(offsets))
+        producer.produce(ledger, encode(header, facts), partition=0)
+        if len(producer) > _QUEUED:
+            producer.flush()
+    producer.flush()
+
+
+# ---- Amazon's latency
+
+
+def latencies(stage: Stage, seconds: Sequence[float], in_flight: Sequence[int], say: Callable[[str], None]) -> Table:
+    """Measure events a second by how long Amazon takes, and by how many requests may be in flight."""
+    table = Table("latency", *(f"{requests} in flight" for requests in in_flight), title="events/s, 500 in a request")
+    topic = _topic(stage, 6)
+    producer = keyed_producer(stage.servers)
+    for number, (key, value) in enumerate(records(Traffic.CLEAN, _PILED_UP, now_ms())):
+        producer.produce(topic, value, key)
+        if number % _QUEUED == 0:
+            producer.flush()
+    producer.flush()
+    for latency in seconds:
+        rates = []
+        for requests in in_flight:
+            answers_after(stage.url, latency)
+            buffer = str(max(20_000, 3 * 500 * requests))
+            changes = {"KAFKA_GROUP_ID": uuid.uuid4().hex, "MAX_IN_FLIGHT": str(requests), "BUFFER_MAX_EVENTS": buffer}
+            with stage.connector(topic, **changes) as connector:
+                _start(connector, 6)
+                time.sleep(2 * latency + 1)
+                received(stage.url)
+                began = time.monotonic()
+                time.sleep(_WINDOW_SECONDS)
+                rates.append(received(stage.url) / (time.monotonic() - began))
+                answers_after(stage.url, 0)
+            say(f"{latency * 1000:.0f} ms, {requests} in flight: {rates[-1]:,.0f} events/s")
+        table.add_row(f"{latency * 1000:.0f} ms", *(f"{rate:,.0f}" for rate in rates))
+    return table
+
+
+# ---- the first delivery
+
+
+def first_deliveries(stage: Stage, times: int, say: Callable[[str], None]) -> Table:
+    """Measure from the start of a process to the delivery of the one event that waits; the linger is a second of it."""
+    table = Table("group protocol", "median", "from", "to", title="start to first delivery")
+    for protocol in ("classic", "consumer"):
+        took = []
+        for _ in range(times):
+            topic = _topic(stage, 1)
+            produce(stage.servers, topic, [Produced(_values(1)[0])])
+            received(stage.url)
+            began = time.monotonic()
+            with stage.connector(topic, KAFKA_GROUP_PROTOCOL=protocol) as connector:
+                connector.eventually(partial(received, stage.url), "the event is delivered")
+                took.append(time.monotonic() - began)
+        say(f"{protocol}: {median(took):.1f} s")
+        table.add_row(protocol, *(f"{value:.1f} s" for value in (median(took), min(took), max(took))))
+    return table
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and print the table."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
+    parser.add_argument(
+        "curves", nargs="*", default=_CURVES, metavar="CURVE", help=f"of {', '.join(_CURVES)}; by default all"
+    )
     parser.add_argument("--partitions", nargs="*", type=int, default=_PARTITIONS, help="how many, one after the other")
     options = parser.parse_args(arguments)
+    if unknown := set(options.curves).difference(_CURVES):
+        parser.error(f"no such curve: {', '.join(sorted(unknown))}")
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as directory, Cluster() as cluster, endpoint() as url:
         stage = Stage(cluster.bootstrap_servers, url, Path(directory))
-        console.print(partitions(stage, options.partitions, console.print))
+        say = console.print
+        measure: dict[str, Callable[[], Table]] = {
+            "partitions": lambda: partitions(stage, options.partitions, say),
+            "restore": lambda: restores(stage, _LEDGERS, say),
+            "latency": lambda: latencies(stage, _LATENCIES, _IN_FLIGHT, say),
+            "first": lambda: first_deliveries(stage, _STARTS, say),
+        }
+        for curve in options.curves:
+            console.print(measure[curve]())
     return 0
 
 

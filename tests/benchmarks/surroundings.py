@@ -26,10 +26,20 @@ from tests.benchmarks.work import ACCEPT_PATH, schema
 from tests.integration.brokers import create_topic
 from tests.integration.kafka.cluster import Cluster
 
-__all__ = ["PARTITIONS", "RECEIVED_PATH", "Topic", "endpoint", "filled_broker", "keyed_producer", "received"]
+__all__ = [
+    "PARTITIONS",
+    "RECEIVED_PATH",
+    "Topic",
+    "answers_after",
+    "endpoint",
+    "filled_broker",
+    "keyed_producer",
+    "received",
+]
 
 RECEIVED_PATH = "/received"
 """``GET`` gives the number of events accepted since it was last asked."""
+_LATENCY_PATH = "/latency/"
 PARTITIONS = 24
 """The embedded broker keeps 5 MiB a partition, which is enough (checked after producing)."""
 _START_SECONDS = 120.0
@@ -95,6 +105,12 @@ def received(url: str) -> int:
         return int(answer.read())
 
 
+def answers_after(url: str, seconds: float) -> None:
+    """Have the endpoint answer each request from now on after so many seconds, at once to begin with."""
+    with urllib.request.urlopen(f"{url}{_LATENCY_PATH}{seconds}") as answer:  # noqa: S310 - our own endpoint
+        answer.read()
+
+
 def _wait_for_the_end(pipe: Connection) -> None:
     try:
         pipe.recv()
@@ -154,6 +170,7 @@ class _Endpoint:
 
     def __init__(self) -> None:
         self._received = 0
+        self._latency = 0.0
         self._schemas = {
             str(number): json.dumps({"schema": json.dumps(schema(traffic))}) for traffic, number in SCHEMA_IDS.items()
         }
@@ -162,13 +179,20 @@ class _Endpoint:
         application = web.Application(client_max_size=_LARGEST_BODY)
         application.router.add_post(ACCEPT_PATH, self._accept)
         application.router.add_get(RECEIVED_PATH, self._tell)
+        application.router.add_get(_LATENCY_PATH + "{seconds}", self._slow_down)
         application.router.add_get("/schemas/ids/{number}", self._tell_schema)
         return application
 
     async def _accept(self, request: web.Request) -> web.Response:
         count = (await request.read()).count(b'"eventId":')
+        if self._latency:
+            await asyncio.sleep(self._latency)
         self._received += count
         return web.Response(status=207, body=_accepted(count), content_type="application/json")
+
+    async def _slow_down(self, request: web.Request) -> web.Response:
+        self._latency = float(request.match_info["seconds"])
+        return web.Response()
 
     async def _tell(self, _request: web.Request) -> web.Response:
         received, self._received = self._received, 0
