@@ -246,11 +246,17 @@ class SeenKeys:
         return False
 
     def free(self) -> bool:
-        """Free some shards of a window that is not used any more; return whether more is left."""
-        freed = 0
-        while self._shards and freed < _KEYS_AT_ONCE:
-            freed += len(self._shards.pop())
-        return bool(self._shards)
+        """Free some keys of a window that is not used any more; return whether more is left."""
+        # One by one: memory goes back to the system in blocks of thousands of keys of all shards,
+        # nearly all of them with the last shard, whose end as a whole took 75 ms of 10 million keys.
+        shards = self._shards
+        for _ in range(_KEYS_AT_ONCE):
+            while shards and not shards[-1]:
+                shards.pop()
+            if not shards:
+                return False
+            shards[-1].popitem()
+        return True
 
 
 class Sighting(Enum):

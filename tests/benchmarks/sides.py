@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -30,6 +32,7 @@ __all__ = ["bare_loop", "connector", "embedded_ledger", "environment", "until"]
 
 _IN_FLIGHT = 8
 _LOOK_SECONDS = 0.01
+_TICK_SECONDS = 0.005
 _GIVE_UP_SECONDS = 300.0
 _MAPPING = Path(__file__).parents[1] / "mapping/examples/order.toml"
 
@@ -60,13 +63,27 @@ async def _connector(task: Task) -> Measured:
     # It may fetch from here on, so the span is a little too long rather than too short.
     await until(lambda: _fetches(running), ended)
     watch.start()
+    ticker = asyncio.create_task(_longest_step())
     await until(lambda: running.pipeline is not None and running.pipeline.statistics.resolved >= task.count, ended)
     watch.all_acknowledged()
+    ticker.cancel()
     await until(lambda: sum(offset or 0 for offset, _ in running.telemetry.progress().values()) >= task.count, ended)
     measured = watch.all_committed()
     running.request_shutdown()
     await ended
-    return measured
+    return replace(measured, longest_step=await ticker)
+
+
+async def _longest_step() -> float:
+    """Return, once cancelled, for how many seconds at most the loop did not get round to this."""
+    longest = 0.0
+    try:
+        while True:
+            slept = time.monotonic()
+            await asyncio.sleep(_TICK_SECONDS)
+            longest = max(longest, time.monotonic() - slept - _TICK_SECONDS)
+    except asyncio.CancelledError:
+        return longest
 
 
 def embedded_ledger(task: Task) -> Callable[[Cluster], LedgerTopics] | None:

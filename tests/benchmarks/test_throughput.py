@@ -33,6 +33,7 @@ def test_both_sides_forward_and_commit_everything_between_the_same_surroundings(
     assert len(runs) == 3
     assert all(0 < run.acknowledged_seconds <= run.committed_seconds for run in runs)
     assert all(run.cpu_seconds > 0 and run.peak_bytes > 0 for run in runs)
+    assert [run.longest_step > 0 for run in runs] == [True, False, True]
     assert found.ratios == [found.bare_loop[0].acknowledged_seconds / found.connector[0].acknowledged_seconds]
     assert [line.split(":")[0] for line in said[1:]] == ["ours-0", "bare-0", "mixed-0"]
 

@@ -103,7 +103,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _table(found: Comparison) -> Table:
-    table = Table("side", "records/s", "from", "to", "until committed", "CPU a record", "peak memory", title="throughput")
+    table = Table(
+        "side",
+        "records/s",
+        "from",
+        "to",
+        "until committed",
+        "CPU a record",
+        "peak memory",
+        "longest step",
+        title="throughput",
+    )
     sides = (("connector", found.connector), ("bare loop", found.bare_loop), ("connector, mixed", found.mixed))
     for name, runs in sides:
         speeds = [found.events / run.acknowledged_seconds for run in runs]
@@ -115,6 +125,7 @@ def _table(found: Comparison) -> Table:
             f"{found.events / median(run.committed_seconds for run in runs):,.0f}/s",
             f"{median(run.cpu_seconds for run in runs) / found.events * 1e6:.1f} µs",
             f"{median(run.peak_bytes for run in runs) / 1e6:.0f} MB",
+            f"{median(run.longest_step for run in runs) * 1e3:.0f} ms" if runs[0].longest_step else "",
         )
     return table
 

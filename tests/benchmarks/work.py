@@ -75,6 +75,8 @@ class Measured:
     """Processor time of all threads, from the first record to the last acknowledged event."""
     peak_bytes: int
     """Most resident memory of the process since its start."""
+    longest_step: float = 0.0
+    """Seconds for which the connector's event loop did nothing else, at most; 0 for a side that is not asked."""
 
 
 @dataclass(slots=True)
