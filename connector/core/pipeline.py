@@ -21,8 +21,8 @@ due, and the assignments that changed or whose time has come (`roster`). Command
     Assigned ─▶ Restore ─▶ Restored ─▶ (an empty entry) ─▶ Start ─▶ Resume ... Revoked ─▶ drain ─▶ Release
 
 A record is received, held, resolved (its fact is in the ledger), and committed, in this order. It
-goes this way in a run (see `runs`): a stretch of a poll about which there is nothing to say.
-`Admission` cuts a poll at the odd records; `Dispatch` cuts runs where a batch is full, or halved;
+goes this way in a run (see `runs`): the records of a poll about which there is nothing to say.
+`Admission` takes the odd ones out; `Dispatch` cuts runs where a batch is full, or halved;
 `Answers` where the verdict changes; the end of a wait where records grew stale. So the records of a
 run always have one fate, and what is decided, is decided about runs.
 

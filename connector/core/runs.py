@@ -3,12 +3,13 @@
 The problem. An object for each record, and a loop over such objects, cost more than what is done
 with the record. Nearly always all records of a poll are admitted, sent and acknowledged alike.
 
-The picture. A poll is cut at the records about which there is something to say. What lies between
-them is a run. From there on everything that is decided about events is decided about runs:
+The picture. The records of a poll about which there is something to say are taken out, each a run
+of its own. All others are one run. From there on everything that is decided about events is decided
+about runs:
 
-    poll ──cut at odd records──▶ runs ──▶ batch ──▶ request ──cut where the verdict changes──▶ facts
-                                   ▲                                  │
-                                   └───────── cut, halved, again ─────┘
+    poll ──odd records taken out──▶ runs ──▶ batch ──▶ request ──cut where the verdict changes──▶ facts
+                                      ▲                                  │
+                                      └───────── cut, halved, again ─────┘
 
 One record is a run of one, so there is one way for all. A run that is cut becomes several, each
 with columns of its own: the records of a part that has ended are not kept in memory by the rest.
