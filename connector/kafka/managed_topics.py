@@ -108,6 +108,26 @@ class ManagedTopics:
             self._refuse_what_loses_facts(found, inherited)
         return found
 
+    def trouble(self, source: TopicDescription) -> str | None:
+        """Return what `ensure` would mend or refuse by now; None if nothing. Change nothing.
+
+        Raises:
+            KafkaUnavailable: the brokers do not answer.
+        """
+        inherited = self._cluster.settings(source.name)
+        for topic, refuse in (
+            (self._ledger_for(source.name), self._refuse_what_loses_facts),
+            (self._letters_for(source.name), self._refuse_what_loses_letters),
+        ):
+            found = self._cluster.describe(topic)
+            if found is None:
+                return f"topic {topic} is gone, with what was in it: its partitions begin anew, which creates it"
+            try:
+                refuse(found, inherited)
+            except LedgerRefused as refusal:
+                return str(refusal)
+        return None
+
     def _refuse_what_loses_facts(self, ledger: TopicDescription, source: dict[str, str]) -> None:
         problems = self.ledger_problems(self._cluster.settings(ledger.name), source, ledger.replication)
         if problems:
