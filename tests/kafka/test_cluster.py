@@ -16,7 +16,7 @@ from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka import cluster
 from connector.kafka.cluster import Cluster, unavailable
 from connector.kafka.host import Host
-from connector.kafka.managed_topics import ManagedTopics, letter_problems, letter_settings
+from connector.kafka.managed_topics import ManagedTopics, forgets, letter_problems, letter_settings
 from connector.model import TopicDescription, TopicPartition
 
 
@@ -280,13 +280,31 @@ def test_letters_are_kept_as_long_as_is_asked_for(asked_ms: int | None, made: st
 
 @pytest.mark.parametrize(
     ("kept_ms", "asked_ms", "lacks"),
-    [(-1, -1, None), (-1, 1_000, None), (1_000, 1_000, None), (2_000, 1_000, None), (999, 1_000, "1000"), (1_000, -1, "-1")],
+    [
+        (-1, -1, None),
+        (2**63 - 1, -1, None),
+        (2**53 - 1, -1, "-1"),
+        (2**63 - 1, 1_000, None),
+        (-1, 1_000, None),
+        (1_000, 1_000, None),
+        (2_000, 1_000, None),
+        (999, 1_000, "1000"),
+        (1_000, -1, "-1"),
+    ],
 )
 def test_a_topic_that_keeps_letters_for_less_than_is_asked_for_would_lose_them(
     kept_ms: int, asked_ms: int, lacks: str | None
 ) -> None:
     settings = letter_settings({}) | {"retention.ms": str(kept_ms)}
     assert letter_problems(settings, {}, 3, asked_ms).get("retention.ms") == lacks
+    assert forgets(settings) == (0 <= kept_ms < 2**53)
+
+
+@pytest.mark.parametrize(("kept", "lacks"), [(-1, False), (2**63 - 1, False), (1_000_000_000_000, True)])
+def test_a_size_beyond_all_disks_is_no_limit(kept: int, lacks: bool) -> None:
+    settings = letter_settings({}) | {"retention.bytes": str(kept)}
+    assert ("retention.bytes" in letter_problems(settings, {}, 3)) == lacks
+    assert forgets(settings) == lacks
 
 
 class _Kept(Cluster):
@@ -317,6 +335,7 @@ _LEDGER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": 
         ({}, None),
         ({"ledger": None}, "topic ledger is gone"),
         ({"ledger": _LEDGER | {"retention.ms": "1000"}}, "the ledger ledger would lose facts .* retention.ms=86401000"),
+        ({"ledger": _LEDGER | {"retention.ms": str(2**63 - 1), "retention.bytes": str(2**63 - 1)}}, None),
         ({"ledger": _LEDGER | {"cleanup.policy": "compact"}}, "add-config cleanup.policy=delete"),
         ({"letters": None}, "topic letters is gone"),
         (
