@@ -31,8 +31,8 @@ __all__ = ["LedgerPosition", "RestsOn", "commit_metadata", "is_newer", "names_it
 
 _VERSION = "v1"
 _KEPT = " kept "
-_NEWER = re.compile(r"v([2-9]|[1-9]\d+) [\w-]{22} ", re.ASCII)
-"""Of a topic id, Kafka writes 16 bytes in base64, so no tool's own words are of this form."""
+_NEWER = re.compile(r"v([2-9]|[1-9]\d+) [\w+/-]{22} ", re.ASCII)
+"""A topic id is 16 bytes in base64, so no tool's own words are of this form."""
 
 
 @dataclass(frozen=True, slots=True)

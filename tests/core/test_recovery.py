@@ -180,9 +180,10 @@ def test_a_committed_offset_of_a_log_that_was_cut_is_handled_like_one_out_of_ran
 _ID = "3Yv0T5kpQ0iqTk0qbZbSGA"
 
 
+@pytest.mark.parametrize("topic_id", [_ID, "9Pbdkh3rT/CsKHWyvDfW+w", "9Pbdkh3rT_CsKHWyvDfW-w"])
 @pytest.mark.parametrize("version", ["v2", "v9", "v10"])
-def test_a_commit_of_a_newer_version_is_refused_and_never_guessed(version: str) -> None:
-    found = _restoration(MINE).finish(_state(CommittedOffset(5, 9, f"{version} {_ID} {_ID}:4 more")), WAIT)
+def test_a_commit_of_a_newer_version_is_refused_and_never_guessed(version: str, topic_id: str) -> None:
+    found = _restoration(MINE).finish(_state(CommittedOffset(5, 9, f"{version} {topic_id} {_ID}:4 more")), WAIT)
 
     assert isinstance(found, Refusal)
     assert "upgrade this member first" in found.message
