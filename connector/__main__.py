@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from connector import signals
 
-signals.listen()  # before the imports, which take long enough to miss a signal
+if __name__ == "__main__":
+    signals.listen()  # before the imports, which take long enough to miss a signal
 
 import argparse
 import os
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     try:
         # This loads the command's libraries. An exception amid the loading of one in C may crash
-        # the process (seen once), so SIGTERM raises none before that is done.
+        # the process, so no signal raises one before that is done.
         arguments = parser(given).parse_args(given)
         with signals.raised():
             code: int = arguments.run(arguments, os.environ)

@@ -249,7 +249,8 @@ class Connector:
             if self._shutdown.is_set():
                 return None
             settle_garbage()
-            monitor = ClusterMonitor(self._topics, monitor_policy(settings), source, runtime.post, telemetry)
+            watched = monitor_policy(settings)
+            monitor = ClusterMonitor(self._topics, self._own_topics, watched, source, runtime.post, telemetry)
             self._vitals = self._vitals_of(pipeline, source, monitor)
             with monitor:
                 return await runtime.run(source)

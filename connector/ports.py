@@ -238,6 +238,13 @@ class LedgerTopics(Protocol):
         to it.
         """
 
+    def trouble(self, source: TopicDescription) -> str | None:
+        """Return why `ensure` is needed again: a topic is gone, or would lose what it is given.
+
+        Return None if it is not. Changes nothing. Blocks, on the monitor's thread. Raises
+        `KafkaUnavailable` if that cannot be said for now.
+        """
+
 
 class RecordOrigin(Protocol):
     """Origin of the records of one assignment."""
@@ -313,3 +320,6 @@ class MonitorEvents(Protocol):
 
     def lacking(self, messages: list[str]) -> None:
         """Replace the list of missing permissions and of partitions that yield nothing."""
+
+    def topics_changed(self, source: str, message: str) -> None:
+        """Note what has become of the ledger or the dead-letter topic of a source topic."""

@@ -2,13 +2,15 @@
 
 Three stages, each with its handler:
 
-    libraries are loaded      `listen`   SIGTERM ends the process at once
-    a command is at work      `raised`   SIGTERM raises `Terminated`, like SIGINT
+    libraries are loaded      `listen`   either ends the process at once
+    a command is at work      `raised`   SIGTERM raises `Terminated`, SIGINT `KeyboardInterrupt`
     within a call to Kafka    `held`     a first signal waits until the call has returned
 
 The first process of a container receives no signal that it has no handler for: the kernel drops
-such a signal. So `listen` is the first thing the program does, before it loads the libraries, which
-takes a third of a second. A signal that comes before Python runs stays pending if signals were
+such a signal. An exception amid the loading of a library in C may crash the process (seen with
+confluent-kafka 2.16). So `listen` is the first thing the program does, before it loads the
+libraries, which takes a third of a second. Whoever only imports the program keeps his handlers. A
+signal that comes before Python runs stays pending if signals were
 blocked (the entry point of the image blocks them), and `listen` unblocks it.
 """
 
@@ -17,14 +19,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 
-__all__ = ["SAME_SIGNAL_SECONDS", "Terminated", "exit_code", "held", "listen", "raised"]
+__all__ = ["SAME_SIGNAL_SECONDS", "Terminated", "exit_code", "held", "listen", "program", "raised"]
 
+_INTERRUPTED = 1
 _TERMINATED = 128 + signal.SIGTERM
 """Exit code that shells and supervisors use for a process that SIGTERM ended."""
 _UNTIL_SIGNALLED = frozenset({"run", "sandbox", "produce-samples"})
@@ -38,14 +41,23 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came."""
 
 
-def listen() -> None:
-    """End the process at SIGTERM, until `raised` replaces this handler.
+def program() -> int:
+    """Run the program, and return its exit code. The console script calls it."""
+    listen()
+    code: int = import_module("connector.__main__").main()
+    return code
 
-    No work has begun by then that could be left half done.
+
+def listen() -> None:
+    """End the process at SIGTERM and SIGINT, until `raised` replaces this handler.
+
+    No work has begun by then that could be left half done. A shell's job in the background ignores
+    SIGINT, and goes on to do so.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _end_at_once)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
+    signal.signal(signal.SIGTERM, _end_at_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
 def exit_code(command: str) -> int:
@@ -53,23 +65,28 @@ def exit_code(command: str) -> int:
     return 0 if command in _UNTIL_SIGNALLED else _TERMINATED
 
 
-def _end_at_once(_number: int, _frame: FrameType | None) -> None:
-    os.write(sys.stderr.fileno(), b"Ended by SIGTERM before it began.\n")
-    os._exit(exit_code("".join(sys.argv[1:2])))
+def _end_at_once(number: int, _frame: FrameType | None) -> None:
+    interrupted = number == signal.SIGINT
+    os.write(2, b"Interrupted.\n" if interrupted else b"Ended by SIGTERM before it began.\n")
+    os._exit(_INTERRUPTED if interrupted else exit_code("".join(sys.argv[1:2])))
 
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Make SIGTERM raise `Terminated`, as SIGINT raises ``KeyboardInterrupt``."""
+    """Make SIGTERM raise `Terminated`, and SIGINT ``KeyboardInterrupt`` again after `listen`."""
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        signal.signal(signal.SIGTERM, terminate)
+        if before[signal.SIGINT] is _end_at_once:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, usual in before.items():
+            signal.signal(number, usual)
 
 
 @contextmanager

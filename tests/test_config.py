@@ -638,6 +638,24 @@ def test_a_secret_that_is_no_text_in_utf8_is_refused(tmp_path: Path, coding: str
     assert "save it as UTF-8" in problem
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO",
+        "SCHEMA_REGISTRY_BEARER_AUTH_TOKEN",
+        "SCHEMA_REGISTRY_SSL_KEY_PASSWORD",
+        "AMAZON_PROXY",
+        "KAFKA_SASL_PASSWORD",
+    ],
+)
+@pytest.mark.parametrize("content", [b"us\0er:password", b"\xff", b"", None], ids=["a NUL", "not UTF-8", "empty", "missing"])
+def test_of_a_secret_that_cannot_be_used_one_problem_is_said(tmp_path: Path, name: str, content: bytes | None) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    assert _problem(**{f"{name}_FILE": str(file)}).startswith(f"{name}_FILE names a")
+
+
 def test_a_secret_that_becomes_no_text_keeps_its_last_value(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first")

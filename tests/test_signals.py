@@ -1,4 +1,4 @@
-"""SIGTERM from the first moment on: every command ends, says so, and leaves nothing running."""
+"""SIGTERM and SIGINT from the first moment on: every command ends, says so, and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _started(
     arguments: list[str], environment: dict[str, str], before: Callable[[], None] | None = None
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *(arguments if arguments[0] == "-c" else ["-m", *arguments])],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -88,6 +88,11 @@ def _dropped_but_blocked() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
+def _interruptible() -> None:
+    """Let SIGINT be heard, also where the tests are a shell's job in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _is_listening(process: subprocess.Popen[str]) -> bool:
     status = Path(f"/proc/{process.pid}/status").read_text()
     (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
@@ -114,21 +119,66 @@ _COMMANDS = [
 _UNTIL_TOLD = ("connector run", "connector sandbox", "connector produce-samples")
 
 
-@pytest.mark.parametrize("command", _COMMANDS)
-def test_the_signal_is_heard_before_anything_is_loaded(command: str, silent_brokers: str) -> None:
+def _signalled_as_it_listens(
+    arguments: list[str], brokers: str, number: signal.Signals, before: Callable[[], None]
+) -> tuple[int, str]:
+    """Return how a command ends that is sent a signal before it has loaded its libraries."""
     for _ in range(_TRIES):
-        with ending(_started(command.split(), _environment(silent_brokers), _dropped)) as process:
+        with ending(_started(arguments, _environment(brokers), before)) as process:
             _until(lambda process=process: process.poll() is not None or _is_listening(process), "it listens")  # type: ignore[misc]
             os.kill(process.pid, signal.SIGSTOP)
             loaded = Path(f"/proc/{process.pid}/maps").read_text()
-            process.terminate()
+            process.send_signal(number)
             os.kill(process.pid, signal.SIGCONT)
             ended = _ended(process)
         if "confluent_kafka" not in loaded and "aiohttp" not in loaded:
-            break
-    else:
-        pytest.fail("whenever it was seen to listen, the libraries were loaded")
+            return ended
+    pytest.fail("whenever it was seen to listen, the libraries were loaded")
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_the_signal_is_heard_before_anything_is_loaded(command: str, silent_brokers: str) -> None:
+    ended = _signalled_as_it_listens(command.split(), silent_brokers, signal.SIGTERM, _dropped)
     assert ended == (0 if command in _UNTIL_TOLD else 143, "Ended by SIGTERM before it began.")
+
+
+_SCRIPT = "import sys; from connector.signals import program; sys.exit(program())"
+"""What the console script does."""
+
+
+@pytest.mark.parametrize("command", [*(command.split() for command in _COMMANDS), ["-c", _SCRIPT, "run"]], ids=" ".join)
+def test_an_interrupt_is_heard_before_anything_is_loaded(command: list[str], silent_brokers: str) -> None:
+    assert _signalled_as_it_listens(command, silent_brokers, signal.SIGINT, _interruptible) == (1, "Interrupted.")
+
+
+@pytest.mark.parametrize("milliseconds", range(60, 460, 20))
+def test_no_interrupt_tears_a_library_apart_as_it_is_loaded(milliseconds: int, silent_brokers: str) -> None:
+    arguments = ["connector", "replay", "--yes"]
+    with ending(_started(arguments, _environment(silent_brokers), _interruptible)) as process:
+        _until(lambda: process.poll() is not None or _is_listening(process), "it listens")
+        time.sleep(milliseconds / 1_000)
+        process.send_signal(signal.SIGINT)
+        assert _ended(process) == (1, "Interrupted.")
+
+
+def test_whoever_imports_the_program_keeps_his_handlers() -> None:
+    """As pytest does, whose tests Ctrl-C has to end."""
+    handlers = "[signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]"
+    code = f"import signal; before = {handlers}; import connector.__main__; assert {handlers} == before"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("usual", ["signal.default_int_handler", "signal.SIG_IGN"], ids=["usual", "a job in the background"])
+def test_an_interrupt_is_an_exception_while_a_command_is_at_work_and_ignored_where_it_was(usual: str) -> None:
+    code = f"""
+import signal
+from connector import signals
+signal.signal(signal.SIGINT, {usual})
+signals.listen()
+with signals.raised():
+    assert signal.getsignal(signal.SIGINT) == {usual}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
@@ -157,12 +207,19 @@ def test_run_ends_well_whenever_the_signal_comes(milliseconds: int, silent_broke
         ("demo --events 1000000", 2),  # the broker counts as one, the producer is the other
     ],
 )
-def test_a_command_ends_in_the_midst_of_it(command: str, clients: int, silent_brokers: str) -> None:
-    with ending(_started(["connector", *command.split()], _environment(silent_brokers))) as process:
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [(signal.SIGTERM, (143, "Ended by SIGTERM before it was done.")), (signal.SIGINT, (1, "Interrupted."))],
+    ids=["SIGTERM", "SIGINT"],
+)
+def test_a_command_ends_in_the_midst_of_it(
+    command: str, clients: int, number: signal.Signals, end: tuple[int, str], silent_brokers: str
+) -> None:
+    with ending(_started(["connector", *command.split()], _environment(silent_brokers), _interruptible)) as process:
         _until(lambda: _clients(process) >= clients, "Kafka's clients are made")
         time.sleep(1.0)
-        process.terminate()
-        assert _ended(process) == (143, "Ended by SIGTERM before it was done.")
+        process.send_signal(number)
+        assert _ended(process) == end
 
 
 def test_the_sandbox_ends_well(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class Environment:
         given = {name: trimmed(value) for name, value in environ.items() if name not in links}
         self._values = {name: value for name, value in given.items() if value}
         self._files: dict[str, Callable[[], str]] = {}
+        self.unread: set[str] = set()
+        """Secrets whose files are unusable, which was said. What stands for them proves nothing."""
         self._take_secrets_from_files()
 
     def given(self, name: str) -> str:
@@ -103,7 +105,7 @@ class Environment:
             self._show(name, text)
         elif setting.required:
             self._refuse(name, f"is missing: {setting.meaning}")
-        value = setting.kind.parse(text, partial(self._refuse, name))
+        value = setting.kind.parse(text, self._say_nothing if name in self.unread else partial(self._refuse, name))
         return replace(value, read=self._files.get(name)) if setting.secret else value
 
     def refuse_unknown(self) -> None:
@@ -126,7 +128,10 @@ class Environment:
                 self._refuse(variable, f"and {name} are both set: remove one of them")
                 continue
             self._files[name] = partial(content_of, Path(path))
-            self._values[name] = self._secret_in(variable, path, self._files[name]) or _UNREADABLE
+            content = self._secret_in(variable, path, self._files[name])
+            self._values[name] = content or _UNREADABLE
+            if not content:
+                self.unread.add(name)
 
     def _secret_in(self, variable: str, path: str, read: Callable[[], str]) -> str:
         try:
@@ -140,6 +145,9 @@ class Environment:
                 self._refuse(variable, f"names an empty file: {path}")
             return content
         return ""
+
+    def _say_nothing(self, _what: str) -> None:
+        """Record no problem."""
 
     def _refuse(self, name: str, what: str) -> None:
         self.problems.append(f"{name} {what}")

@@ -181,7 +181,8 @@ class Settings:
         problems = environment.problems
         by_token = settings.kafka_token.source is not None
         problems += kafka_problems(settings.kafka.properties, settings.drain_timeout_seconds, by_token)
-        if settings.registry is not None and settings.registry.type in ("confluent", "apicurio"):
+        unread = any(name.startswith("SCHEMA_REGISTRY_") for name in environment.unread)
+        if settings.registry is not None and settings.registry.type in ("confluent", "apicurio") and not unread:
             problems += registry_problems(settings.registry.properties)
         try:
             settings = replace(settings, mapping=read_mapping(settings))

@@ -16,19 +16,23 @@ be updated, or put back, one member at a time.
 
 What must change together: writing, reading, and the versions before. What they cannot read they
 take for foreign, so a format that they would misread needs a new version number, which they refuse.
+After that number stands the id of the source topic, in every version.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from connector.core.landmarks import Landmarks
 
-__all__ = ["LedgerPosition", "RestsOn", "commit_metadata", "names_its_offset", "parse_metadata"]
+__all__ = ["LedgerPosition", "RestsOn", "commit_metadata", "is_newer", "names_its_offset", "parse_metadata"]
 
 _VERSION = "v1"
 _KEPT = " kept "
+_NEWER = re.compile(r"v([2-9]|[1-9]\d+) [\w+/-]{22} ", re.ASCII)
+"""A topic id is 16 bytes in base64, so no tool's own words are of this form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,11 @@ def parse_metadata(metadata: str) -> RestsOn | None:
                 place = LedgerPosition(ledger_id, int(next_offset))
                 return RestsOn(topic_id, place, int(last[0]) if last else None, Landmarks.read(kept))
     return None
+
+
+def is_newer(metadata: str) -> bool:
+    """Return whether the metadata of a commit is of a newer version of this connector."""
+    return _NEWER.match(metadata) is not None
 
 
 def names_its_offset(metadata: str) -> bool:

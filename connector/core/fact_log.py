@@ -64,6 +64,11 @@ class FactLog:
         """
         return 0 if self.under_way is not None or self._failures else len(self.waiting)
 
+    @property
+    def failing(self) -> bool:
+        """Whether the latest entry failed. A restore now would miss its facts."""
+        return self._failures > 0
+
     def ask_for_entry(self, at: float) -> None:
         """Have an entry written at this monotonic second, even an empty one."""
         self._due = at

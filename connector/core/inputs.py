@@ -163,6 +163,9 @@ class TopicSeen:
 
     topic: str
     topic_id: str
+    kept: bool = True
+    """Whether its ledger and its dead-letter topic are there, and keep what is written to them. If
+    not, the restore says what is to be done."""
 
 
 @dataclass(frozen=True, slots=True)

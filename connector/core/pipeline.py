@@ -292,9 +292,10 @@ class Pipeline:
             self._shut_down(refusal, now)
 
     def _topic_seen(self, seen: inputs.TopicSeen) -> None:
-        """Start over on a recreated topic. A classic consumer would read on in it (tried)."""
+        """Start over on a recreated topic, else read on, or if ours would lose records."""
         for assignment in self._all.values():
-            if assignment.running and assignment.partition.topic == seen.topic and assignment.topic_id != seen.topic_id:
+            unfit = assignment.topic_id != seen.topic_id or not (seen.kept or assignment.facts.failing)
+            if assignment.running and assignment.partition.topic == seen.topic and unfit:
                 self._out.append(commands.StartOver(assignment.partition, assignment.generation))
 
     def _drain(self, generation: int, now: Moment) -> None:

@@ -70,13 +70,12 @@ overrule it, everything that makes its case in `accept_value`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from connector.core.commit_metadata import LedgerPosition, RestsOn, names_its_offset, parse_metadata
+from connector.core.commit_metadata import LedgerPosition, RestsOn, is_newer, names_its_offset, parse_metadata
 from connector.core.dedupe import Seen, SeenKeys
 from connector.core.landmarks import Landmarks
 from connector.core.offsets import ResolvedOffsets
@@ -92,10 +91,6 @@ __all__ = [
     "Written",
     "accept_value",
 ]
-
-_NEWER = re.compile(r"v([2-9]|\d\d+) ")
-"""Metadata of a newer version of this connector. A foreign commit is never of this form: tools
-leave metadata empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,14 +317,18 @@ class Restoration:
             return found
         offset, epoch, note, ours = found
         vouched = ours or epoch != UNKNOWN_EPOCH
-        if (truncated and vouched) or not state.first_offset <= offset <= state.end_offset:
+        outside = not state.first_offset <= offset <= state.end_offset
+        if outside or (truncated and vouched):
+            what = (
+                f"offset {offset} is outside the log ({state.first_offset} to {state.end_offset}): "
+                "records were deleted before they were read, or the log was truncated"
+                if outside
+                else f"offset {offset} has leader epoch {epoch}, under which the log does not reach it: the log was "
+                "truncated and grew again, so that other records stand there, or an epoch was committed that is too high"
+            )
             if not out_of_range.to_earliest:
-                return Refusal(
-                    f"the committed offset {offset} is outside the log ({state.first_offset} to {state.end_offset}): "
-                    "records were deleted before they were read, or the log was truncated. "
-                    f"OFFSET_OUT_OF_RANGE=earliest goes on from {state.first_offset}"
-                )
-            note = f"offset {offset} is outside the log: from its beginning"
+                return Refusal(f"the committed {what}. OFFSET_OUT_OF_RANGE=earliest goes on from {state.first_offset}")
+            note = f"{what}. From the beginning of the log"
             offset, epoch = state.first_offset, UNKNOWN_EPOCH
         if not ours and self.resolved.end > offset:
             note += f"; {self.facts} records are resolved in the ledger and not sent again (a new group id would)"
@@ -366,7 +365,7 @@ class Restoration:
         return start._replace(epoch=UNKNOWN_EPOCH)
 
     def _not_ours(self, committed: CommittedOffset, state: PartitionState, skipped: int | None) -> _Start | Refusal:
-        if _NEWER.match(committed.metadata):
+        if is_newer(committed.metadata):
             return Refusal(
                 "the group's commits were written by a newer version of this connector: upgrade this member first"
             )

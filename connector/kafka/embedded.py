@@ -105,3 +105,7 @@ class EmbeddedLedgerTopics:
         if ledger is None:
             raise KafkaUnavailable(f"the embedded broker has no ledger {self._ledger} for {source.name}")
         return ledger
+
+    def trouble(self, _source: TopicDescription) -> str | None:
+        """Return None: topics without settings keep what is written to them."""
+        return None

@@ -43,6 +43,8 @@ _LEFT_OUT = (
 before Kafka 3.6 do not know `_ANY_TIME`; some managed clusters do not allow the other two. Whether
 the topic keeps what is written to it is checked afterwards in any case."""
 _FOR_EVER = -1
+_UNBOUNDED = 2**53
+"""A limit from here on never applies: milliseconds of 285,000 years, or 9 PB of one partition."""
 _SETTING_REFUSED = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 _VISIBLE_TRIES = 20
 _VISIBLE_AGAIN_SECONDS = 0.25
@@ -107,6 +109,26 @@ class ManagedTopics:
         elif found is not None:
             self._refuse_what_loses_facts(found, inherited)
         return found
+
+    def trouble(self, source: TopicDescription) -> str | None:
+        """Return what `ensure` would mend or refuse by now; None if nothing. Change nothing.
+
+        Raises:
+            KafkaUnavailable: the brokers do not answer.
+        """
+        inherited = self._cluster.settings(source.name)
+        for topic, refuse in (
+            (self._ledger_for(source.name), self._refuse_what_loses_facts),
+            (self._letters_for(source.name), self._refuse_what_loses_letters),
+        ):
+            found = self._cluster.describe(topic)
+            if found is None:
+                return f"topic {topic} is gone, with what was in it: its partitions begin anew, which creates it"
+            try:
+                refuse(found, inherited)
+            except LedgerRefused as refusal:
+                return str(refusal)
+        return None
 
     def _refuse_what_loses_facts(self, ledger: TopicDescription, source: dict[str, str]) -> None:
         problems = self.ledger_problems(self._cluster.settings(ledger.name), source, ledger.replication)
@@ -206,8 +228,8 @@ class ManagedTopics:
         a broker's loss that the source survives would take facts with it.
         """
         wanted = self.ledger_settings(source)
-        retention = int(settings.get("retention.ms", "0"))
-        if retention < 0 or retention >= self._retention_ms:
+        retention = _limit(settings, "retention.ms")
+        if retention == _FOR_EVER or retention >= self._retention_ms:
             del wanted["retention.ms"]
         if int(settings.get("max.message.bytes", _ENTRY_BYTES)) < _ENTRY_BYTES:
             wanted["max.message.bytes"] = str(_ENTRY_BYTES)
@@ -251,16 +273,22 @@ def letter_problems(
 ) -> dict[str, str]:
     """Return the settings that would lose letters, with values that would not."""
     wanted = letter_settings(source, retention_ms)
-    kept_ms = int(settings.get("retention.ms", "0"))
-    if kept_ms < 0 or 0 <= retention_ms <= kept_ms:
-        wanted["retention.ms"] = str(kept_ms)
-    return _lacking({name: wanted[name] for name in _KEEPS_LETTERS}, settings, replication)
+    kept_ms = _limit(settings, "retention.ms")
+    if kept_ms == _FOR_EVER or 0 <= retention_ms <= kept_ms:
+        del wanted["retention.ms"]
+    return _lacking({name: wanted[name] for name in _KEEPS_LETTERS if name in wanted}, settings, replication)
 
 
 def forgets(settings: dict[str, str]) -> bool:
     """Return whether a topic with these settings may have deleted records by itself."""
-    limits = (settings.get("retention.ms", "-1"), settings.get("retention.bytes", "-1"))
-    return "compact" in settings.get("cleanup.policy", "") or any(int(limit) >= 0 for limit in limits)
+    limits = [_limit(settings, name) for name in ("retention.ms", "retention.bytes") if name in settings]
+    return "compact" in settings.get("cleanup.policy", "") or any(limit != _FOR_EVER for limit in limits)
+
+
+def _limit(settings: dict[str, str], name: str) -> int:
+    """Return a limit of retention; `_FOR_EVER` if it never applies, 0 if it is unknown."""
+    limit = int(settings.get(name, "0"))
+    return limit if 0 <= limit < _UNBOUNDED else _FOR_EVER
 
 
 def _lacking(wanted: dict[str, str], settings: dict[str, str], replication: int) -> dict[str, str]:
@@ -273,4 +301,6 @@ def _lacking(wanted: dict[str, str], settings: dict[str, str], replication: int)
         wanted = {name: value for name, value in wanted.items() if name != "min.insync.replicas"}
     else:
         wanted = wanted | {"min.insync.replicas": str(in_sync)}
+    if _limit(settings, "retention.bytes") == _FOR_EVER:
+        wanted = {name: value for name, value in wanted.items() if name != "retention.bytes"}
     return {name: value for name, value in wanted.items() if settings.get(name) != value}

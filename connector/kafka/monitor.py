@@ -1,4 +1,4 @@
-"""Watches topics and group while the connector runs: log ends, recreated topics, missing rights.
+"""Watches topics and group while the connector runs: log ends, changed topics, missing rights.
 
 The consumer cannot tell any of this (librdkafka 2.16):
 
@@ -8,6 +8,8 @@ The consumer cannot tell any of this (librdkafka 2.16):
 * A topic that was deleted and created again looks like the old one to a classic consumer, which
   reads on from its old offset.
 * It reports once that a right was taken away, and never that the right was given back.
+
+Nor does a producer learn that its topic deletes what it has confirmed.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from connector.core import inputs
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.cluster import Cluster
 from connector.kafka.host import HOST, Host
-from connector.model import TopicPartition
-from connector.ports import MonitoredSource, MonitorEvents
+from connector.model import TopicDescription, TopicPartition
+from connector.ports import LedgerTopics, MonitoredSource, MonitorEvents
 
 __all__ = ["LEDGER_RIGHTS", "LETTER_RIGHTS", "SOURCE_RIGHTS", "ClusterMonitor", "MonitorPolicy", "lacking_message"]
 
@@ -34,6 +36,8 @@ _SECONDS = 5.0
 """Pause between two looks. Records of a recreated topic that are read in this time are read again
 once the recreation is noticed. An event with a dedupe id is a duplicate then; one without is sent
 again, under the id derived from its new position."""
+_TOPICS_SECONDS = 60.0
+"""Pause between two looks at the settings of the ledger and of the dead-letter topic."""
 _STILL_SECONDS = 60.0
 """How long a partition may yield nothing although its log goes on. A fetch takes less, and so does
 the election of a leader."""
@@ -54,6 +58,7 @@ class ClusterMonitor:
     def __init__(
         self,
         cluster: Cluster,
+        own: LedgerTopics,
         policy: MonitorPolicy,
         source: MonitoredSource,
         post: Callable[[inputs.TopicSeen | Exception], None],
@@ -62,6 +67,7 @@ class ClusterMonitor:
     ) -> None:
         self._host = host
         self._cluster = cluster
+        self._own = own
         self._policy = policy
         self._source = source
         self._post = post
@@ -69,6 +75,7 @@ class ClusterMonitor:
         self._ending = host.event()
         self._thread = host.thread(self._run, "cluster-monitor")
         self._moved: dict[TopicPartition, tuple[int, float]] = {}  # up to where each was read, and when it last moved
+        self._topics_at = self._host.monotonic()  # when the settings of our topics were last asked for
         self.answered = self._host.monotonic()
         """Monotonic second of the last answer of the group's coordinator. Read by other threads."""
 
@@ -125,6 +132,9 @@ class ClusterMonitor:
             return False
 
     def _lacking_of_topics(self) -> Iterator[str]:
+        now = self._host.monotonic()
+        topics_due = now - self._topics_at >= _TOPICS_SECONDS
+        self._topics_at = now if topics_due else self._topics_at
         for name, rights in self._policy.topics.items():
             try:
                 found = self._cluster.describe(name)
@@ -134,9 +144,19 @@ class ClusterMonitor:
             if found is None:
                 continue  # the group takes a deleted source topic away; our own are created with the next assignment
             if name in self._policy.sources and not self._ending.is_set():
-                self._post(inputs.TopicSeen(name, found.topic_id))
+                self._post(inputs.TopicSeen(name, found.topic_id, kept=not topics_due or self._are_kept(found)))
             if lacking := found.lacks(*rights):
                 yield lacking_message(f"topic {name}", lacking)
+
+    def _are_kept(self, source: TopicDescription) -> bool:
+        """Return whether our topics keep what is written to them, as far as known."""
+        try:
+            trouble = self._own.trouble(source)
+        except KafkaUnavailable:
+            return True  # a right that is lacking is said, and the next look may have the answer
+        if trouble is not None:
+            self._events.topics_changed(source.name, trouble)
+        return trouble is None
 
     def _lacking_of_group(self) -> Iterator[str]:
         # Reading an offset needs fewer rights than joining. But only an admin client can be asked

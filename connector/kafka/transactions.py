@@ -24,6 +24,9 @@ from connector.model import TopicPartition
 
 __all__ = ["OutgoingRecord", "TransactionalProducer"]
 
+_LOGGER = logging.getLogger("librdkafka.transactions")
+_LOGGER.addFilter(lambda line: not line.getMessage().startswith(("TXNERR", "FATAL")))
+"""Leaves out what a call raises in any case."""
 _REQUEST_SECONDS = 30.0
 _FLUSH_SECONDS = 0.2
 """Short, so that an interrupt is noticed soon."""
@@ -91,7 +94,7 @@ class TransactionalProducer:
             "delivery.timeout.ms": _TRANSACTION_MS // 2,
             "linger.ms": 5,
         }
-        properties = clients.producer_properties(kafka, clients.unreported, logging.getLogger("librdkafka"))
+        properties = clients.producer_properties(kafka, clients.unreported, _LOGGER)
         given = {key: value for key, value in properties.items() if key not in _UNFIT}
         self._producer = clients.producer(given | fixed)
 

@@ -55,7 +55,7 @@ class _Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the line."""
-        if record.name != "librdkafka":
+        if record.name.partition(".")[0] != "librdkafka":
             return True
         what = record.getMessage().partition(" ")[0]  # "FAIL", "REQTMOUT"
         if record.created - self._said_at.get(what, 0.0) < REPEAT_SECONDS:

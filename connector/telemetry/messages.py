@@ -295,6 +295,10 @@ class Telemetry:
         self.lacks, before = messages, self.lacks
         self._operator_needed(before, messages)
 
+    def topics_changed(self, source: str, message: str) -> None:
+        """Log that the ledger or the dead-letter topic is gone, or loses what is written to it."""
+        self._seldom("warning", "topics_changed", message, topic=source, message=message)
+
     def login_lacks(self, messages: list[str]) -> None:
         """Log what Kafka's clients lack to log in, once, and when they have it again."""
         with self._lock:  # each client asks on a thread of its own

@@ -336,6 +336,21 @@ def test_a_partition_of_a_topic_that_was_recreated_starts_over_and_others_go_on(
     assert talk.tell(inputs.TopicSeen("conversions", "new-id")) == []
 
 
+def test_a_partition_whose_ledger_or_letters_are_not_kept_any_more_is_restored_once_its_facts_are_written() -> None:
+    talk = Conversation()
+    talk.start(1)
+    talk.poll((0, None, None, None))
+    talk.wait(1.0)
+    talk.tell(inputs.FactsFailed(1, "ledger", "INVALID_RECORD"))
+
+    assert talk.tell(inputs.TopicSeen("conversions", "topic-id", kept=False)) == []
+    talk.wait(10.0)
+    talk.appended()
+    assert talk.tell(inputs.TopicSeen("conversions", "topic-id")) == []
+    assert talk.tell(inputs.TopicSeen("other", "topic-id", kept=False)) == []
+    assert talk.tell(inputs.TopicSeen("conversions", "topic-id", kept=False)) == [commands.StartOver(PLACE, 1)]
+
+
 def cut_ledger() -> Conversation:
     """Return a conversation whose ledger had 50 entries when it was restored, and has one record to write down."""
     talk = Conversation()

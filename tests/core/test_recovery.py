@@ -171,15 +171,28 @@ def test_a_committed_offset_of_a_log_that_was_cut_is_handled_like_one_out_of_ran
     anew = _restoration(MINE).finish(_state(committed), OutOfRange(to_earliest=True), truncated=True)
 
     assert isinstance(refused, Refusal)
-    assert "truncated" in refused.message
+    assert "offset 5 has leader epoch 9, under which the log does not reach it: the log was truncated" in refused.message
+    assert "outside the log" not in refused.message
+    assert "has leader epoch 9" in _recovered(anew).note
     assert _recovered(anew).offset == _state(committed).first_offset
 
 
-def test_a_commit_of_a_newer_version_is_refused_and_never_guessed() -> None:
-    found = _restoration(MINE).finish(_state(CommittedOffset(5, 9, "v2 topic-id ledger-id:4 more")), WAIT)
+_ID = "3Yv0T5kpQ0iqTk0qbZbSGA"
+
+
+@pytest.mark.parametrize("topic_id", [_ID, "9Pbdkh3rT/CsKHWyvDfW+w", "9Pbdkh3rT_CsKHWyvDfW-w"])
+@pytest.mark.parametrize("version", ["v2", "v9", "v10"])
+def test_a_commit_of_a_newer_version_is_refused_and_never_guessed(version: str, topic_id: str) -> None:
+    found = _restoration(MINE).finish(_state(CommittedOffset(5, 9, f"{version} {topic_id} {_ID}:4 more")), WAIT)
 
     assert isinstance(found, Refusal)
     assert "upgrade this member first" in found.message
+
+
+@pytest.mark.parametrize("metadata", ["v2 of the importer", "v2 ", f"v0 {_ID} {_ID}:4", f"v2{_ID}", f"v2 {_ID}{_ID}", "v21"])
+def test_what_begins_like_a_newer_version_is_somebody_elses(metadata: str) -> None:
+    found = _recovered(_restoration(MINE).finish(_state(CommittedOffset(5, 9, metadata)), WAIT))
+    assert "an operator set" in found.note
 
 
 def test_an_operators_offset_beyond_all_facts_needs_no_word_about_them() -> None:

@@ -13,6 +13,7 @@ from tests.integration.brokers import (
     alter_topic,
     create_topic,
     delete_records,
+    delete_topic,
     headers_of,
     produce,
     read_topic,
@@ -151,6 +152,43 @@ def test_dead_letter_topic_that_forgets_is_refused_until_it_is_fixed_or_accepted
     assert world.command("check").returncode == 0
     connector.start(world.settings())
     connector.until_ready()
+
+
+def test_topics_of_ours_that_change_under_a_running_member_are_refused_until_they_are_fixed_or_made_again(
+    world: World,
+) -> None:
+    """The dead-letter topic would forget, then the ledger; then the dead-letter topic is deleted."""
+    world.create_topic()
+    connector = world.unstarted().start(world.settings(), ("tests.integration.hurried", "run"))
+    world.produce(event("1"), Produced(b"\x01", b"k"))
+    connector.until_resolved(delivered=1, dead_lettered=1)
+    world.until_committed_to_the_end()
+
+    changes = [
+        (world.dead_letters, {"cleanup_policy": "compact"}, {"cleanup_policy": "delete"}),
+        (world.ledger, {"retention_ms": "60000"}, {"retention_ms": str(8 * DAY_MS)}),
+    ]
+    for number, (topic, wrong, fixed) in enumerate(changes):
+        alter_topic(world.servers, topic, **wrong)
+        ((name, value),) = fixed.items()
+        command = f"--entity-name {topic} --add-config {name.replace('_', '.')}={value}"
+        connector.until_said("topics_changed", topic=world.topic, message=command)
+        said = connector.until_said("operator_needed", message=command)
+        assert connector.page("/readyz")[0] == 503
+        world.produce(Produced(b"\x01", b"k"), event("1"))
+        alter_topic(world.servers, topic, **fixed)
+        connector.until_said("operator_no_longer_needed", message=said["message"])
+        connector.until_resolved(delivered=1, dead_lettered=2 + number, duplicate=1 + number)
+
+    delete_topic(world.servers, world.dead_letters)
+    connector.until_said("topics_changed", message=f"topic {world.dead_letters} is gone")
+    eventually(lambda: world.dead_letters in world.topics(), "it is made again")
+    world.produce(Produced(b"\x01", b"k"))
+    connector.until_resolved(delivered=1, dead_lettered=4, duplicate=2)
+    connector.until_ready()
+    assert topic_settings(world.servers, world.dead_letters)["retention.ms"] == "-1"
+    assert connector.stop() == 0
+    assert world.sandbox.accepted() == {"1": 1}
 
 
 def test_dead_letter_topic_too_small_for_the_source_is_said_by_check(world: World) -> None:

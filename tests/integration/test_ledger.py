@@ -309,6 +309,35 @@ def test_commit_that_skips_is_accepted_where_told_and_then_stands(world: World) 
     connector.until_said("operator_needed", message="the record at offset 4 below it has no fact")
 
 
+def test_commit_of_the_version_before_is_taken_and_skips_nothing_where_a_tool_moved_it(world: World) -> None:
+    """As e0780c9 commits: its metadata does not name the offset that it was written for."""
+    connector = world.deliver_and_stop(2)
+    (place,) = committed(world.servers, world.group, world.topic).values()
+    before = " ".join((place.metadata or "").split(" ")[:3])
+    commit(world.servers, world.group, world.topic, {0: 2}, before)
+    connector.start(world.settings())
+    connector.until_said("partition_restored", offset=2, why="from the committed offset")
+    connector.until_ready()
+    assert connector.stop() == 0
+    assert [line for line in connector.log() if line["level"] != "info"] == []
+
+    world.produce(event("3"), event("4"))
+    commit(world.servers, world.group, world.topic, {0: 4}, before)
+    what = "the committed offset 4 is not this connector's, and the record at offset 2 below it has no fact"
+    connector.start(world.settings())
+    said = connector.until_said("operator_needed", message=what)
+    assert connector.page("/readyz")[0] == 503
+    assert what in world.command("check").stdout
+    assert connector.stop() == 0
+    assert world.committed() == {0: 4}
+
+    connector.start(world.settings(ACCEPT=_printed(said["message"])))
+    connector.until_ready()
+    world.produce(event("5"))
+    connector.until_resolved(delivered=1)
+    assert world.sandbox.accepted() == {"1": 1, "2": 1, "5": 1}
+
+
 def test_commit_of_another_before_anything_was_judged_skips_nothing_either(world: World) -> None:
     """Amazon is down from the first start on: all the ledger knows is that this partition was ours."""
     world.create_topic()

@@ -272,7 +272,7 @@ def test_run_that_slept_while_another_did_its_work_writes_nothing_more(world: Wo
     sleeper.send_signal(signal.SIGCONT)
     out, errors = sleeper.communicate(timeout=patience(60))
 
-    assert (sleeper.returncode, "another replay took over" in errors) == (1, True), errors
+    assert (sleeper.returncode, "another replay took over" in errors, len(errors.splitlines())) == (1, True, 1), errors
     assert "Run it again for the rest" in out
     assert _origins(world) == {f"{world.topic}-0@{n}": 1 for n in range(count)}
 

@@ -55,8 +55,11 @@ def test_log_that_was_cut_below_the_position_stops_its_partition_and_nothing_is_
     cluster.restart(_LEADS)
     cluster.wait_until_complete()
 
+    connector.until_said("operator_needed", message="the committed offset 10 is outside the log (0 to 5)")
+    connector.until_said(
+        "operator_needed", message="the committed offset 10 has leader epoch 0, under which the log does not"
+    )
     for topic in (shorter, longer):
-        connector.until_said("operator_needed", message="the committed offset 10 is outside the log (0 to")
         eventually(functools.partial(_refused, connector, topic), f"{topic} is refused", 90)
     assert connector.page("/readyz")[0] == 503
     assert _committed(world, shorter, longer) == [10, 10]

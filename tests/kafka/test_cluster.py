@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,11 +12,11 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
 
-from connector.errors import KafkaUnavailable
+from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka import cluster
 from connector.kafka.cluster import Cluster, unavailable
 from connector.kafka.host import Host
-from connector.kafka.managed_topics import ManagedTopics, letter_problems, letter_settings
+from connector.kafka.managed_topics import ManagedTopics, forgets, letter_problems, letter_settings
 from connector.model import TopicDescription, TopicPartition
 
 
@@ -279,10 +280,98 @@ def test_letters_are_kept_as_long_as_is_asked_for(asked_ms: int | None, made: st
 
 @pytest.mark.parametrize(
     ("kept_ms", "asked_ms", "lacks"),
-    [(-1, -1, None), (-1, 1_000, None), (1_000, 1_000, None), (2_000, 1_000, None), (999, 1_000, "1000"), (1_000, -1, "-1")],
+    [
+        (-1, -1, None),
+        (2**63 - 1, -1, None),
+        (2**53 - 1, -1, "-1"),
+        (2**63 - 1, 1_000, None),
+        (-1, 1_000, None),
+        (1_000, 1_000, None),
+        (2_000, 1_000, None),
+        (999, 1_000, "1000"),
+        (1_000, -1, "-1"),
+    ],
 )
 def test_a_topic_that_keeps_letters_for_less_than_is_asked_for_would_lose_them(
     kept_ms: int, asked_ms: int, lacks: str | None
 ) -> None:
     settings = letter_settings({}) | {"retention.ms": str(kept_ms)}
     assert letter_problems(settings, {}, 3, asked_ms).get("retention.ms") == lacks
+    assert forgets(settings) == (0 <= kept_ms < 2**53)
+
+
+@pytest.mark.parametrize(("kept", "lacks"), [(-1, False), (2**63 - 1, False), (1_000_000_000_000, True)])
+def test_a_size_beyond_all_disks_is_no_limit(kept: int, lacks: bool) -> None:
+    settings = letter_settings({}) | {"retention.bytes": str(kept)}
+    assert ("retention.bytes" in letter_problems(settings, {}, 3)) == lacks
+    assert forgets(settings) == lacks
+
+
+class _Kept(Cluster):
+    """Has topics with these settings; None is a topic that is gone."""
+
+    def __init__(self, **topics: dict[str, str] | KafkaDenied | None) -> None:
+        self.topics = topics
+
+    def describe(self, topic: str) -> TopicDescription | None:
+        return None if self.topics[topic] is None else TopicDescription(topic, "id", 1, 3, frozenset())
+
+    def settings(self, topic: str) -> dict[str, str]:
+        settings = self.topics[topic]
+        if isinstance(settings, KafkaDenied):
+            raise settings
+        return settings or {}
+
+
+_LEDGER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"} | {
+    "message.timestamp.type": "LogAppendTime",
+    "unclean.leader.election.enable": "false",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"ledger": None}, "topic ledger is gone"),
+        ({"ledger": _LEDGER | {"retention.ms": "1000"}}, "the ledger ledger would lose facts .* retention.ms=86401000"),
+        ({"ledger": _LEDGER | {"retention.ms": str(2**63 - 1), "retention.bytes": str(2**63 - 1)}}, None),
+        ({"ledger": _LEDGER | {"cleanup.policy": "compact"}}, "add-config cleanup.policy=delete"),
+        ({"letters": None}, "topic letters is gone"),
+        (
+            {"letters": letter_settings({}, 1_000)},
+            "topic letters would lose letters .* retention.ms=-1; .*ACCEPT=letters-lost-",
+        ),
+        ({"letters": letter_settings({}) | {"cleanup.policy": "compact"}}, "add-config cleanup.policy=delete"),
+        ({"letters": KafkaDenied("not allowed")}, None),
+    ],
+)
+def test_what_a_restore_would_mend_or_refuse_is_found_without_one(
+    changed: dict[str, dict[str, str] | KafkaDenied | None], said: str | None
+) -> None:
+    kept = _Kept(**{"source": {}, "ledger": _LEDGER, "letters": letter_settings({})} | changed)
+
+    def found(*accept: str) -> str | None:
+        own = ManagedTopics(
+            kept,
+            lambda _: "ledger",
+            lambda _: "letters",
+            servers="broker:9092",
+            window_ms=1_000,
+            auto_create=True,
+            accept=frozenset(accept),
+        )
+        return own.trouble(TopicDescription("source", "id", 1, 3, frozenset()))
+
+    trouble = found()
+    assert (trouble is None) == (said is None)
+    assert said is None or re.search(said, trouble or "")
+    if trouble and "ACCEPT=" in trouble:
+        assert found(trouble.rpartition("=")[2]) is None
+
+
+def test_a_denied_or_silent_broker_says_nothing_about_the_ledger() -> None:
+    kept = _Kept(source={}, ledger=KafkaDenied("not allowed"), letters={})
+    own = ManagedTopics(kept, lambda _: "ledger", lambda _: "letters", servers="", window_ms=1_000, auto_create=True)
+    with pytest.raises(KafkaDenied):
+        own.trouble(TopicDescription("source", "id", 1, 3, frozenset()))

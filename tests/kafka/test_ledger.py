@@ -277,6 +277,9 @@ class Burst(Brokers, Host):
             raise LedgerRefused(self.problem)
         return TopicDescription("ledger", "ledger-id", source.partitions, 1, frozenset())
 
+    def trouble(self, _source: TopicDescription) -> str | None:
+        return self.problem or None
+
     def restore(self, partition: int, since: float, wanted: Callable[[], bool] = lambda: True) -> Recovery:
         return self.ledger.restore(TopicPartition("orders", partition), since=since, wanted=wanted)
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from connector.core import inputs
 from connector.errors import KafkaDenied, KafkaUnavailable
 from connector.kafka.host import Host
 from connector.kafka.monitor import ClusterMonitor, MonitorPolicy
@@ -43,6 +44,21 @@ class _Cluster:
         return 0, self.stable_end
 
 
+class _Own:
+    """Says whether ledger and dead-letter topic are as they must be."""
+
+    def __init__(self) -> None:
+        self.says: str | KafkaUnavailable | None = None
+        self.asked = 0
+
+    def trouble(self, source: TopicDescription) -> str | None:
+        assert source.name == "source"
+        self.asked += 1
+        if isinstance(self.says, KafkaUnavailable):
+            raise self.says
+        return self.says
+
+
 class _Source:
     def __init__(self) -> None:
         self.read_to: int | None = 10
@@ -57,6 +73,10 @@ class _Source:
 class _Events:
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.changed: list[tuple[str, str]] = []
+
+    def topics_changed(self, source: str, message: str) -> None:
+        self.changed.append((source, message))
 
     def lacking(self, messages: list[str]) -> None:
         self.said = messages
@@ -79,12 +99,19 @@ class Scene:
     """A monitor, and the time it looks at."""
 
     def __init__(self, cluster: _Cluster) -> None:
-        self.cluster, self.source, self.events = cluster, _Source(), _Events()
+        self.cluster, self.own, self.source, self.events = cluster, _Own(), _Source(), _Events()
+        self.posted: list[object] = []
         self._policy = MonitorPolicy(("source",), {"source": ("READ",)})
         self.now = time.monotonic()
         host = _Host(lambda: self.now)
         self.monitor = ClusterMonitor(
-            cast("Any", cluster), self._policy, self.source, lambda _: None, cast("Any", self.events), host
+            cast("Any", cluster),
+            cast("Any", self.own),
+            self._policy,
+            self.source,
+            self.posted.append,
+            cast("Any", self.events),
+            host,
         )
 
     def look(self, after: float) -> list[str]:
@@ -147,3 +174,26 @@ def test_partition_that_waits_for_a_transaction_or_is_paused_does_not_stand_stil
     assert scene.look(100.0) == []
     scene.source.read_to = 10
     assert scene.look(5.0) == [], "a minute from when it goes on"
+
+
+def test_topics_of_ours_are_looked_at_each_minute_and_what_became_of_them_is_said() -> None:
+    scene = Scene(_Cluster())
+    for _ in range(30):
+        scene.look(5.0)
+    assert scene.own.asked == 2
+    assert scene.posted == [inputs.TopicSeen("source", "id")] * 30
+
+    scene.own.says = "the ledger would lose facts"
+    scene.look(5.0)
+    assert scene.events.changed == []
+    scene.look(60.0)
+    assert scene.events.changed == [("source", "the ledger would lose facts")]
+    assert scene.posted[-2:] == [inputs.TopicSeen("source", "id"), inputs.TopicSeen("source", "id", kept=False)]
+
+
+@pytest.mark.parametrize("answer", [KafkaUnavailable("no answer"), KafkaDenied("not allowed")])
+def test_brokers_that_do_not_say_how_topics_are_set_change_nothing(answer: KafkaUnavailable) -> None:
+    scene = Scene(_Cluster())
+    scene.own.says = answer
+    assert scene.look(100.0) == []
+    assert (scene.own.asked, scene.events.changed, scene.posted) == (1, [], [inputs.TopicSeen("source", "id")])
