@@ -56,7 +56,7 @@ _NAMED: Final = re.compile(
     r"[\s:=$/|;,~(\[\]{}_-]+|[bhx](?=['\"])|\\+x)+",
     re.IGNORECASE,
 ).match
-_BETWEEN: Final = re.compile(r"\\+x|0x|[\s:_.,%-]", re.IGNORECASE)
+_BETWEEN: Final = re.compile(r"(?<!\\)\\+x|0x|[\s:_.,%-]", re.IGNORECASE)
 _ARE_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+").fullmatch
 _SALTED: Final = re.compile(
     r"(?:\{?(?:bcrypt|scrypt|argon2\w*|pbkdf2\w*|crypt)\}?[:$]?)?\$[0-9a-z-]+\$|pbkdf2[a-z0-9_-]*[:$]|scrypt:[0-9:]+\$"

@@ -54,9 +54,9 @@ _CUT: Final = re.compile(r"[^\W\d_](?:\?[^\W\d_]|__|\.{3}|\u2026)").search
 
 _AROUND_RAW: Final = " \"'`{}\u2018\u2019\u201c\u201d"
 
-_IN_CLEAR: Final = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]|\A\+[0-9][0-9 ().-]{6,}\Z").search
-"""An e-mail address or a telephone number. Amazon takes them hashed only, so it is no identifier of
-a type that goes as it came."""
+_EMAIL_IN_CLEAR: Final = re.compile(r"@[^\s@.]+\.[^\s@.]").search
+_PHONE_IN_CLEAR: Final = re.compile(r"\+[0-9][0-9 ().-]{6,}").fullmatch
+"""What Amazon takes hashed only, and so no identifier of a type that goes as it came."""
 
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9]{1,100}").fullmatch
 """Alphanumeric, at most 100 characters (AMZ-GTM)."""
@@ -145,7 +145,7 @@ def _raw(kind: str, value: str) -> str:
     Empty if it is to be left out.
     """
     value = value.strip(_AROUND_RAW)
-    if _MASKED(value) or _IN_CLEAR(value):
+    if _MASKED(value) or _EMAIL_IN_CLEAR(value) or _PHONE_IN_CLEAR(value):
         return ""
     if kind == "MATCH_ID":
         return value if _MATCH_ID(value) else ""
