@@ -255,6 +255,16 @@ _SPELT: Final = (
     "(null)",
     "<null>",
     "[object Object]",
+    "\x00",
+    "\t",
+    "  ",
+    "\r\n",
+    "+",
+    "@",
+    "null null",
+    "undefined undefined",
+    "null@null",
+    "undefined@undefined",
 )
 _NIL_UUID: Final = "00000000-0000-0000-0000-000000000000"
 

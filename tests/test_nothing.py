@@ -255,6 +255,9 @@ def test_invisible_characters_say_nothing_and_are_no_part_of_what_stands_between
         "[object Object]",
         "n/a",
         "unknown",
+        "\x00",
+        "null null",
+        "undefined@undefined",
     ],
 )
 def test_a_hash_of_nothing_says_nothing(nothing: str) -> None:

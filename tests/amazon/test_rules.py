@@ -393,10 +393,11 @@ def test_a_text_without_the_form_of_its_framework_is_no_consent_and_a_denial_bes
 
 
 @pytest.mark.parametrize(
-    "text", [TCF, f" {TCF}\n", f"\ufeff{TCF}\u200b", TCF.partition(".")[0], TCF + ".YAAAAAAAAAA", "C" + "Q" * 19]
+    "text",
+    [TCF, f" {TCF}\n", f"\ufeff{TCF}\u200b", f'"{TCF}"\n', TCF.partition(".")[0], TCF + ".YAAAAAAAAAA", "C" + "Q" * 19],
 )
 def test_a_tc_string_is_sent_as_it_is(text: str) -> None:
-    assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip("\ufeff\u200b \n")}
+    assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip('\ufeff\u200b" \n')}
 
 
 @pytest.mark.parametrize(
