@@ -76,7 +76,7 @@ def _email(text: str, _country: str) -> str:
     (docs/amazon-contract.md#e-mail-plus-and-underscore). An address that would lose letters is left
     out: 'müller@example.de' would become mller@example.de, which may be somebody else's.
     """
-    address = _address_alone(text.translate(_DOTS)).lower()
+    address = _address_alone(text.translate(_WIDE)).lower()
     if _MASKED(address.partition("@")[0]) or any(
         category(each)[0] in "LMN" or each == _UNREADABLE for each in _ASCII.sub("", address)
     ):
@@ -134,8 +134,9 @@ _WORDS_BEHIND: Final = re.compile(r"[^@]*@[^@\s]*\.[^@\s]*[^@\s.]\s+[^@\s.]").ma
 _TWO_WORDS: Final = re.compile(r'[^\s"]{2}\s+[^\s"]{2}').search
 """Two words. A blank beside a single letter, as in "j o@example.com", counts as a typing error."""
 _NO_DOMAIN: Final = re.compile(r"[^@]*@.*[A-Za-z0-9][,;|<>()?/&#\\=+:!*_]+[A-Za-z0-9]").match
-_DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
-"""Full stops that keyboards of East Asia write in a domain (RFC 3490)."""
+_WIDE: Final = {0xFEE0 + ascii_: ascii_ for ascii_ in range(0x21, 0x7F)} | str.maketrans("\u3002\uff61", "..")
+"""Letters of full width, and full stops in a domain (RFC 3490), as keyboards of East Asia write
+them."""
 _MASKED: Final = re.compile(r"(?:\A|[a-z0-9])\*|\*(?:[a-z0-9*]|\Z)|[\u2022\u25cf\u2026]|\.{3}").search
 """Signs that stand for letters of a local part: "j*@example.com" is not j@example.com. A star among
 other signs is one of the address."""

@@ -464,6 +464,7 @@ def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
         ("EMAIL", "用户1@example.cn", "DE", ""),
         ("EMAIL", "jo@bücher.example", "DE", ""),
         ("EMAIL", "jo@example。com", "JP", "jo@example.com"),
+        ("EMAIL", "Ｊｏ＠ｅｘａｍｐｌｅ．ｃｏｍ", "JP", "jo@example.com"),  # noqa: RUF001 - full width is meant
         ("EMAIL", "Jo... <jo@example.com>", "DE", "jo@example.com"),
         ("LAST_NAME", "Künstler*in", "DE", "kuenstlerin"),
         ("POSTAL", "2360.0", "AU", "2360"),
