@@ -65,7 +65,7 @@ def _is_nothing(text: str, name: bool) -> bool:
     seen = rest = text
     if not _SIMPLE(text):
         seen = _as_read(text)
-        if _ODD(seen):
+        if _ODD(seen) or _UNWRITTEN(seen.strip(_QUOTES)):
             return True
         if _PLACE(seen):
             return False
@@ -94,7 +94,7 @@ def _is_nothing(text: str, name: bool) -> bool:
     return rest != seen or not _STRONG.isdisjoint(words) or "undefined" in whole
 
 
-_SIMPLE: Final = re.compile(r"\+?[A-Za-z1-9][A-Za-z0-9 .,:()À-ÖØ-öø-ÿ-]*(?:@[A-Za-z0-9.-]+)?").fullmatch
+_SIMPLE: Final = re.compile(r"\+?[A-Za-z1-9][A-Za-z0-9 .,:()À-ÖØ-öø-ÿ-]*(?:@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+)?").fullmatch
 """Most names, e-mail addresses and telephone numbers. None of these characters begins an encoding,
 a template or an odd spelling, so such a text is looked up as it is."""
 
@@ -147,11 +147,19 @@ _AROUND: Final = r"""[\s"'`\u2018-\u201f()<>\[\]]*"""
 _ODD: Final = re.compile(
     rf"""{_AROUND}(?:-1(?:\.0+)?|-9{{2,}}|-inf|[+-]?1\.\#[A-Z]+0*|<class\ '[^']*'>|<NA>|\\+(?:N|x[0-9A-F]{{2}})|[bu]['"]{{2}}
     |\#?n\.?/[ad]\.?|s/[dn]|w/o|[+-]?0+(?:[.,]0+)?e[+-]?0+|\#N/A\ N/A|\#(?:[A-Z]+|DIV/0)[!?]|\#[A-Z]+_[A-Z]+
-    |%(?:[0-9]\$)?l{{0,2}}[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)){_AROUND}""",
+    |%(?:[0-9]\$)?l{{0,2}}[sdiu@]|%\([^()]*\)[sdr]|%![a-z]\([^()]*\)
+    |(?:[BCDFIJSZ]|L[\w.$]+;|[a-z][\w$]*(?:\.[\w$]+)+)@[0-9a-f]{{5,8}}){_AROUND}""",
     re.IGNORECASE | re.VERBOSE,
 ).fullmatch
 """Texts that their letters alone do not give away: SQL's \\N, "n/a", literals of Python, unfilled
-places of printf, errors of Excel, numbers of C that are none."""
+places of printf, errors of Excel, numbers of C that are none, objects that Java could not write."""
+_QUOTES: Final = " \"'`\u2018\u2019\u201c\u201d()<>[]"
+_UNWRITTEN: Final = re.compile(
+    r".*[ ]at[ ]0x[0-9a-f]+|#<[\w:]+:0x[0-9a-f]+.*|[a-z.]+`[0-9]+\[.*|-{1,3}[ ]?(?:select|choose|none)\b.*",
+    re.IGNORECASE | re.DOTALL,
+).fullmatch
+"""Objects that Python, Ruby and .NET could not write (their addresses repeat from process to
+process), and the first entry of a list of choices."""
 
 
 _PLACE: Final = re.compile("0[-:/_]0(?:[-:/_]0)?").fullmatch
@@ -168,10 +176,11 @@ _NO_UUID: Final = frozenset(
         *(each * 32 for each in "123456789abcdef"),
         *(f"{x * 12}{version}{x * 3}{variant}{x * 15}" for x in "0f" for version in "12345678" for variant in "89ab"),
         *(f"{'x' * 12}{version}xxx{variant}{'x' * 15}" for version in "x4m" for variant in "xyn"),
+        *("12345678123412341234123456789012", "12345678123456781234567812345678", "0123456789abcdef" * 2, "deadbeef" * 4),
     ]
 )
 """UUIDs that identify nothing: of one digit; of a broken generator, with all bits alike except
-version and variant (RFC 9562); and the pattern that documents a UUID."""
+version and variant (RFC 9562); and the patterns and examples that document a UUID."""
 
 
 def _is_word(whole: str, name: bool) -> bool:
@@ -182,23 +191,31 @@ _REPEATED: Final = re.compile("(?:undefined|undef|null|none|nan|nil){2,}").fullm
 _STRONG: Final = frozenset({"nan", "nil", "none", "null", "undef", "undefined"})
 NAMELESS: Final = frozenset(
     """
-    empty notapplicable notavailable notdefined notfound notprovided notset null objectobject undef undefined unknown unset
-    """.split()  # noqa: SIM905 - a table of words is read as a table
+    anonymised anonymized anonymous aucun aucune belirtilmemiş brakdanych changeme dbnull deleted desconhecido
+    desconocida desconocido desconocidos empty firstname inconnu inconnue indéfini indefinido indisponible
+    javalangstring keineangabe keineangaben lastname loremipsum nãodefinido nãodisponível nãoinformado nepodano nessuno
+    nevyplněno neznámý nichtangegeben nichtbekannt nichtdefiniert nichtgesetzt nichtverfügbar nichtvorhanden niepodano
+    nietvantoepassing nieznany nimetön ninguno nodefinido nodisponible noespecificado noname nondefini nondéfini
+    nondefinito nondisponibile nondisponible nonrenseigne nonrenseigné nonspecificato nonspécifié notapplicable
+    notavailable notdefined notfound notgiven notprovided notset notspecified novalue null objectobject okänd onbekend
+    ongedefinieerd placeholder pleaseselect redacted sconosciuto semvalor sindatos sinespecificar sinnombre sinvalor
+    systemstring tanimsiz tanımsız tuntematon ukendt ukjent unbekannt undef undefined undefiniert unknown unset
+    unspecified неизвестно неопределено нетданных неуказано отсутствует غيرمحدد غيرمعروف 不明 不详 不适用 无数据 暂无
+    未填写 未定义 未知 未設定 無し 空值 該当なし 该当なし 미정 알수없음 없음 해당없음
+    """.split()  # noqa: RUF001, SIM905 - Turkish is meant; a table of words is read as a table
 )
 _NO_ID: Final = frozenset(
     """
-    aaid absent adid advertisingid anon anonymised anonymized anonymous array asdf bar baz bilinmiyor blank brak
-    changeme clientdedupeid dbnull dedupeid default deleted desconhecido desconocido deviceid direct dummy err error
-    eventid example exception fail failed false foo foobar function gaid geen guest guid hash hidden id idfa idfv
-    inconnu inconnue indefinido inf infinity ingen insertorderid int invalid invaliddate ismeretlen javalangobject
-    javalangstring keine keineangabe key leer loremipsum maid masked matchid messageid missing na nan nat nd
-    nichtgesetzt nichtvorhanden nieznany nil ninguno no noaplica nobody nodisponible noid nondisponibile nondisponible
-    none nothing notspecified novalue nul nullptr nulo object off on onbekend optionalempty order orderid orderidhere
-    orderno ordernumber other placeholder private qwerty rampid redacted removed replaceme sample sconosciuto sindatos
-    sinvalor some string symbol systemdbnull systemobject systemstring tba tbc tbd temp test text timeout tmp todo
-    transactionid true tuntematon ukjent unassigned unavailable unbekannt unk unkn unspecified uuid value vazio vide
-    void void0 yes yok yourorderid indéfini neznámý nondéfini nonrenseigné okänd неизвестно нет пусто לאידוע غيرمعروف なし
-    不明 无 未定义 未知 未設定 無 空 없음
+    aaid absent adid advertisingid anon array asdf bar baz bilinmiyor bittewählen blank boş brak choose clientdedupeid
+    dedupeid default deviceid direct dummy entfällt err error eventid example exception fail failed false fehler fehlt
+    fixme foo foobar function gaid geen geenwaarde guest guid hash hidden id idfa idfv inf infinity ingen insertorderid
+    int invalid invaliddate invaliddatetime ismeretlen javalangobject ka keine keinedaten keinwert key kosong leer
+    limitadtracking maid mangler masked matchid messageid missing na nan nat nd néant nenhum nil ninguna no noaplica
+    nobody noid nonapplicable none nothing nul nullptr nulo nv nvt object off ohne on optedout optionalempty optout
+    order orderid orderidhere orderno ordernumber other private qwerty rampid removed replaceme saknas sample sansobjet
+    select selectone some string symbol systemdbnull systemobject tba tbc tbd temp test text tidakada timeout tmp todo
+    transactionid true tyhjä unassigned unavailable unk unkn uuid vacío valor value vazio vide void void0 vuoto yes yok
+    yourorderid нд нет пусто לאידוע فارغ なし 无 没有 無 空
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also
@@ -210,10 +227,11 @@ _NO_ID_OF_WORDS: Final = (
     | _NO_ID
     | set(
         """
-        available bag basket call cart client code customer data datalayer defined detail event exist external found
-        given here insert is it item java lang last layer model most msg my new not nullpointerexception number of
-        optional pd pointer promise provided purchase reference request session set system the this to traceback
-        tracker transaction type typeerror uid user util valid view viewbag was window without your
+        available bag basket call cart client code customer data datalayer defined detail digital digitaldata event
+        exist external found get getvar given here insert is it item java lang last layer model most msg my new not
+        nullpointerexception number of optional pd please pointer promise provided purchase reference request s satellite
+        session set system the this to traceback tracker transaction type typeerror uid user utag util valid var view
+        viewbag was window without your
         """.split()  # noqa: SIM905 - a table of words is read as a table
     )
 )
@@ -237,6 +255,16 @@ _SPELT: Final = (
     "(null)",
     "<null>",
     "[object Object]",
+    "\x00",
+    "\t",
+    "  ",
+    "\r\n",
+    "+",
+    "@",
+    "null null",
+    "undefined undefined",
+    "null@null",
+    "undefined@undefined",
 )
 _NIL_UUID: Final = "00000000-0000-0000-0000-000000000000"
 
@@ -265,10 +293,15 @@ def _base64(content: bytes) -> str:
 
 _CODED: Final = 4
 """Letters of the shortest word that is known in base64. A shorter one would look like an id."""
+_FRACTIONS: Final = ("", "z", ".000", ".000z", "+00:00", ".0000000", ".999", ".999z", ".9999999")
 _NO_DATE: Final = (
-    day + time
-    for day in ("1970-01-01", "0001-01-01", "1899-12-30", "1900-01-01", "9999-12-31")
-    for time in ("", *(f"{gap}00:00:00{rest}" for gap in "t " for rest in ("", "z", ".000", ".000z", "+00:00", ".0000000")))
+    *("01/01/1970", "1/1/1970", "01.01.1970", "1970/01/01"),
+    *(
+        day + time
+        for day in ("1970-01-01", "0001-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "9999-12-31")
+        for clock in ("00:00:00", "23:59:59")
+        for time in ("", *(f"{gap}{clock}{rest}" for gap in "t " for rest in _FRACTIONS))
+    ),
 )
 """The first moment of Unix and of .NET, and other first and last days of databases and
 spreadsheets, which stand for no time."""

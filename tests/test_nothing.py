@@ -172,6 +172,19 @@ OTHER_TONGUES = [
     "未定义",
     "なし",
     "없음",
+    "k.A.",
+    "n.v.t.",
+    "nicht verfügbar",
+    "kein Wert",
+    "aucun",
+    "no especificado",
+    "não informado",
+    "non specificato",
+    "brak danych",
+    "нет данных",
+    "tanimsiz",
+    "不详",
+    "該当なし",
     "okänd",
 ]
 PROGRAMS = [
@@ -189,6 +202,18 @@ PROGRAMS = [
     "***REDACTED***",
     "TBA",
     "without id",
+    "[B@6d06d69c",
+    "[Ljava.lang.String;@1b6d3586",
+    "java.lang.Object@15db9742",
+    "<__main__.Order object at 0x7f8b1a0d3c48>",
+    "#<Order:0x00007f8b1a0d3c48>",
+    "System.Nullable`1[System.Int32]",
+    "-- Select --",
+    "Please select",
+    "utag_data.order_id",
+    "digitalData.transaction.id",
+    "_satellite.getVar('orderId')",
+    "12345678-1234-1234-1234-123456789012",
 ]
 NOTHINGS = ["", *SENTINELS, *OTHER_TONGUES, *PROGRAMS, "-", "...", *WORDS, *SERIALISERS, *TEMPLATES, *NUMBERS, *COMPOSED]
 
@@ -230,6 +255,9 @@ def test_invisible_characters_say_nothing_and_are_no_part_of_what_stands_between
         "[object Object]",
         "n/a",
         "unknown",
+        "\x00",
+        "null null",
+        "undefined@undefined",
     ],
 )
 def test_a_hash_of_nothing_says_nothing(nothing: str) -> None:
@@ -292,6 +320,9 @@ def test_a_hash_of_nothing_says_nothing(nothing: str) -> None:
         "KEYLARGO",
         "cid",
         "bnVsbB",
+        "eth:0x1b6d3586",
+        "I@shop-12",
+        "selected-1",
     ],
 )
 def test_a_real_id_is_said_as_it_is_but_for_what_surrounds_it(real: str) -> None:
@@ -311,6 +342,8 @@ def test_a_real_id_is_said_as_it_is_but_for_what_surrounds_it(real: str) -> None
         "1970-01-01T00:00:00.000Z",
         "0001-01-01T00:00:00",
         "9999-12-31",
+        "9999-12-31T23:59:59.999Z",
+        "01/01/1970",
         "1900-01-01T00:00:00Z",
     ],
 )

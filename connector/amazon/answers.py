@@ -254,7 +254,7 @@ def _named(item: dict[str, Any]) -> tuple[list[str], list[str]]:
     """
     codes: list[str] = []
     places: list[str] = []
-    for error in (item, *_listed(item.get("errors")), *_listed(item.get("subErrors"))):
+    for error in (item, *_listed(item.get("error")), *_listed(item.get("errors")), *_listed(item.get("subErrors"))):
         codes += [code for name in ("code", "errorCode", "errorType") if (code := _code(error.get(name)))]
         places += [place for name in ("fieldLocation", "fieldName") if (place := _place(error.get(name)))]
     return codes, places
@@ -273,7 +273,7 @@ def _judged(item: dict[str, Any]) -> Verdict:
     account = next((code for code in sorted(codes, key=str.isdigit) if _account_advice(code)), None)
     decisive = [status] if status else codes
     if account:  # the code explains a status that says only "refused"
-        decisive = [code for code in (codes if status in _REFUSED else decisive) if code not in _REFUSED]
+        decisive = [code for code in (codes if status in _REFUSED else decisive) if _letters(code) not in _REFUSED]
     passing = bool(decisive) and all(_is_transient(code) or _account_advice(code) for code in decisive)
     named = list(dict.fromkeys(codes))[:_MOST_NAMED] + list(dict.fromkeys(places))[:_MOST_NAMED]
     detail = " ".join(named) or "no code that could be read"
@@ -290,9 +290,15 @@ _MOST_NAMED: Final = 8
 
 
 def _listed(errors: object) -> list[dict[str, Any]]:
-    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    """Return errors that are a list, or one alone; a text is a code."""
+    listed = errors if isinstance(errors, list) else [errors]
+    return [error if isinstance(error, dict) else {"code": error} for error in listed]
 
 
+_QUALIFIED: Final = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9_.]{0,99}[#.])?([A-Za-z][A-Za-z _-]{0,59})(?::\S*)?", re.ASCII
+).fullmatch
+"""A code within the name of its service, as AWS writes types of errors, or in words."""
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,59}|[0-9]{1,3}", re.ASCII).fullmatch
 _STEP: Final = r"[A-Za-z_]{1,40}(?:\[[0-9]{1,3}\])*"
 _PLACE: Final = re.compile(rf"[$./]{{0,2}}{_STEP}(?:[./](?:{_STEP}|[0-9]{{1,3}})){{0,9}}", re.ASCII).fullmatch
@@ -300,8 +306,13 @@ _PLACE: Final = re.compile(rf"[$./]{{0,2}}{_STEP}(?:[./](?:{_STEP}|[0-9]{{1,3}})
 
 
 def _code(code: object) -> str | None:
-    text = str(code) if type(code) in (str, int) else ""
-    return text if _CODE(text) else None
+    """Return a code that has the form of one. In any other form only a known one is quoted."""
+    text = str(code).strip() if type(code) in (str, int) else ""
+    if _CODE(text):
+        return text
+    found = _QUALIFIED(text)
+    known = found[1].replace(" ", "_").replace("-", "_") if found else ""
+    return known if _account_advice(known) or _is_transient(known) else None
 
 
 def _place(place: object) -> str | None:
@@ -309,16 +320,13 @@ def _place(place: object) -> str | None:
 
 
 _TRANSIENT_CODES: Final = frozenset(
-    {
-        "CONFLICT",  # OAS: "please retry"
-        "INTERNAL_ERROR",
-        "TOO_MANY_REQUESTS",
-        "408",
-        "409",
-        "429",
-    }
+    """
+    408 409 429 BADGATEWAY CONFLICT GATEWAYTIMEOUT INTERNAL INTERNALFAILURE INTERNALSERVER RATELIMITEXCEEDED REQUESTTIMEOUT
+    SERVICEUNAVAILABLE THROTTLED THROTTLING TIMEOUT TOOMANYREQUESTS
+    """.split()  # noqa: SIM905 - a table of codes is read as a table
 )
-_REFUSED: Final = frozenset({"400", "404", "405", "410", "412", "422", "BAD_REQUEST"})
+"""Codes that pass, by `_letters`. OAS says of CONFLICT: "please retry"."""
+_REFUSED: Final = frozenset({"400", "404", "405", "410", "412", "422", "BADREQUEST"})
 """Statuses of an item that leave open what is at fault, and the one code that says no more than
 they do."""
 
@@ -345,13 +353,17 @@ _ACCOUNT: Final = dict.fromkeys(_CREDENTIALS, _ADVICE[403]) | {
 }
 """Codes about the account, each with advice: those of OAS ErrorCode that speak of the caller, the
 account or its rights, and not of an event's content. They are never the fault of an event
-(docs/how-it-works.md#shared-failures). Codes are compared by their letters alone, because the older
-contracts write "PaymentIssue"."""
+(docs/how-it-works.md#shared-failures)."""
+
+
+def _letters(code: str) -> str:
+    """Return the letters by which codes are compared: older contracts write "PaymentIssue"."""
+    return code.replace("_", "").upper().removesuffix("EXCEPTION").removesuffix("ERROR")
 
 
 def _account_advice(code: str) -> str | None:
-    return _ACCOUNT.get(code.replace("_", "").upper().removesuffix("EXCEPTION"))
+    return _ACCOUNT.get(_letters(code))
 
 
 def _is_transient(code: str) -> bool:
-    return code in _TRANSIENT_CODES or (len(code) == 3 and code.startswith("5") and code.isdigit())
+    return _letters(code) in _TRANSIENT_CODES or (len(code) == 3 and code.startswith("5") and code.isdigit())

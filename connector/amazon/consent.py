@@ -103,7 +103,7 @@ def _text(given: dict[str, Any], name: str, form: Any, found: Findings) -> str:
 def _stripped(part: dict[str, Any], name: str, found: Findings) -> str:
     text = part.get(name)
     if isinstance(text, str):
-        return trimmed(text)
+        return trimmed(trimmed(text).strip(_AROUND))
     if text is not None:
         found.invalid(f"consent.{name}", "not a string")
     return ""

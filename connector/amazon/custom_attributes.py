@@ -14,6 +14,7 @@ from typing import Final
 
 from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.vocabulary import CUSTOM_TYPES, constant
+from connector.nothing import trimmed
 
 __all__ = ["CustomLimits", "custom_attributes"]
 
@@ -50,7 +51,7 @@ def custom_attributes(typed: object, untyped: object, limits: CustomLimits, foun
             return []
     for given_name, given_type, given_value in (*_attributes(typed), *_attributes(untyped)):
         value, kind = _read(given_value, given_type, limits.is_typed)
-        name = given_name.strip() if isinstance(given_name, str) else ""
+        name = trimmed(given_name) if isinstance(given_name, str) else ""
         if kind and len(sent) < limits.most and name not in sent and _NAME(name) and limits.value(value):
             sent[name] = (name, kind, value)
         else:
@@ -68,7 +69,7 @@ def _attributes(given: object) -> list[tuple[object, object, object]]:
     if isinstance(given, list):
         records = (each if isinstance(each, dict) else {} for each in given)
         return [(each.get("name"), each.get("dataType"), each.get("value")) for each in records]
-    is_blank = given is None or (isinstance(given, str) and not given.strip())
+    is_blank = given is None or (isinstance(given, str) and not trimmed(given))
     return [] if is_blank else [(None, None, None)]
 
 
@@ -78,7 +79,7 @@ def _read(value: object, kind: object, is_typed: bool) -> tuple[str, str]:
         kind, value = kind or "INTEGER", str(value)
     if not isinstance(value, str) or not isinstance(kind, str | None):
         return "", ""
-    value = value.strip()
+    value = trimmed(value)
     if not (is_typed and kind):
         return value, "STRING"
     spelt = constant(kind, CUSTOM_TYPES)

@@ -23,7 +23,7 @@ def sha256_digits(text: str) -> str | None:
     if len(text) > _LONGEST:
         return "" if _ENDLESS_WORD(text) else None
     if len(text) < _SHORTEST:
-        return None
+        return "" if _HELD(text) or _PADDED(text) else None
     bare = text.strip(_AROUND)
     named = _NAMED(bare)
     if _SALTED(bare) or _ENCRYPTED(bare) or (named and "3" in named[0]):  # SHA-3 has digests of the same lengths
@@ -37,7 +37,7 @@ def sha256_digits(text: str) -> str | None:
     read = _from_base64(_url_safe(bare), named=named is not None)
     if read is None:
         read = _from_base32(bare)
-    return "" if read is None and _holds_a_digest(text) else read
+    return "" if read is None and (_holds_a_digest(text) or _PADDED(bare)) else read
 
 
 _SHORTEST: Final = 22
@@ -56,7 +56,7 @@ _NAMED: Final = re.compile(
     r"[\s:=$/|;,~(\[\]{}_-]+|[bhx](?=['\"])|\\+x)+",
     re.IGNORECASE,
 ).match
-_BETWEEN: Final = re.compile(r"\\+x|0x|[\s:_.,%-]", re.IGNORECASE)
+_BETWEEN: Final = re.compile(r"(?<!\\)\\+x|0x|[\s:_.,%-]", re.IGNORECASE)
 _ARE_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+").fullmatch
 _SALTED: Final = re.compile(
     r"(?:\{?(?:bcrypt|scrypt|argon2\w*|pbkdf2\w*|crypt)\}?[:$]?)?\$[0-9a-z-]+\$|pbkdf2[a-z0-9_-]*[:$]|scrypt:[0-9:]+\$"
@@ -65,7 +65,7 @@ _SALTED: Final = re.compile(
 ).match
 """Salted hashes, as crypt(3) and web frameworks write them. Nobody else can have the same one."""
 _ENCRYPTED: Final = re.compile(
-    r"vault:v[0-9]+:|\{cipher\}|\(?ENC\(|(?:enc|encrypted|cipher|ciphertext|aes|rsa|pgp|kms|tink)(?:[-_/][a-z0-9]+)*:"
+    r"vault:v[0-9]+:|\{cipher\}|\(?ENC[(\[]|(?:enc|encrypted|cipher|ciphertext|aes|rsa|pgp|kms|tink)(?:[-_/][a-z0-9]+)*:"
     r"|arn:aws:kms|-+BEGIN PGP|U2FsdGVkX1|eyJ[A-Za-z0-9_-]+\.",
     re.IGNORECASE,
 ).match
@@ -129,9 +129,13 @@ def _holds_a_digest(text: str) -> bool:
     return bool(_HELD(_ESCAPED.sub(" ", text)) or _NUMBERS(text) or _LITERAL(text))
 
 
-_HELD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32,}(?![0-9A-Za-z])").search
+_HELD: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32})[0-9A-Fa-f]*(?![0-9A-Za-z])"
+).search
 """As many hexadecimal digits as the shortest digest has, or more. If their number is that of no
-digest, one was cut short or added to."""
+digest, one was cut short or added to. A checksum has half as many, and both letters and digits."""
+_PADDED: Final = re.compile(r"[A-Za-z0-9+/_-]{6,}={1,2}").fullmatch
+"""A text in base64. Nobody's name ends so."""
 _ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u[0-9A-Fa-f]{4}|&[#0-9A-Za-z]{2,6};")
 _NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}").search
 """At least 15 bytes written as an array of numbers."""

@@ -2,9 +2,9 @@
 
 Each key of the input ends in one of four ways:
 
-* **as it came**, trimmed: the types that Amazon takes raw, and values that are SHA-256 already, in
-  any notation (sent as lower-case hexadecimal digits, because Amazon's own code knows no others:
-  AWS-AMC);
+* **as it came**, without blanks and quotes: the types that Amazon takes raw, and values that are
+  SHA-256 already, in any notation (sent as lower-case hexadecimal digits, because Amazon's own code
+  knows no others: AWS-AMC);
 * **normalised and hashed** with SHA-256: the personal types, spelt as
   `connector.amazon.normalisation` does;
 * **left out** and counted: the key identifies nobody (`connector.nothing`), is another digest,
@@ -45,9 +45,18 @@ the time that one record takes."""
 _HASH: Final = re.compile(r"(?=[^1-9]*[1-9])[0-9A-Fa-f]{64}").fullmatch
 """SHA-256 in any case (SEG-HASH). Without a digit but zero it would need a closer look."""
 
-_MASKED: Final = re.compile(r"[*\u2022\u25cf\u2217\uff0a\u2588]{2}").search
-"""Signs that stand for letters, as logs and support tools write them ("J****"). What is left of
-such a text may be somebody else's."""
+_MASKED: Final = re.compile(r"[*\u2022\u25a0\u25cf\u2217\uff0a\u2588]{2}|\ufffd").search
+"""Signs that stand for letters, as logs and support tools write them ("J****"), and the sign for
+bytes that are not UTF-8. What is left of such a text may be somebody else's."""
+
+_CUT: Final = re.compile(r"[^\W\d_](?:\?[^\W\d_]|__|\.{3}|\u2026)").search
+"""A name that lost letters: "M?ller", "J____", "Maxim..."."""
+
+_AROUND_RAW: Final = " \"'`{}\u2018\u2019\u201c\u201d"
+
+_EMAIL_IN_CLEAR: Final = re.compile(r"@[^\s@.]+\.[^\s@.]").search
+_PHONE_IN_CLEAR: Final = re.compile(r"\+[0-9][0-9 ().-]{6,}").fullmatch
+"""What Amazon takes hashed only, and so no identifier of a type that goes as it came."""
 
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9]{1,100}").fullmatch
 """Alphanumeric, at most 100 characters (AMZ-GTM)."""
@@ -123,14 +132,20 @@ def hashed(kind: str, value: str, country: str) -> str:
         return ""
     if (found := sha256_digits(trimmed(value))) is not None:
         return said(found, name=kind in _NAMES)
+    if kind in _NAMES and _CUT(value):
+        return ""
     clear = normalised(kind, said(value, name=kind in _NAMES or kind == "EMAIL"), country)
     # "ignore": UTF-8 has no bytes for a lone surrogate, but Avro never yields one.
     return sha256(clear.encode("utf-8", "ignore")).hexdigest() if clear else ""
 
 
 def _raw(kind: str, value: str) -> str:
-    """Return a trimmed identifier of a type that is not hashed; empty if it is to be left out."""
-    if _MASKED(value):
+    """Return an identifier of a type that is not hashed, without quotes and braces around it.
+
+    Empty if it is to be left out.
+    """
+    value = value.strip(_AROUND_RAW)
+    if _MASKED(value) or _EMAIL_IN_CLEAR(value) or _PHONE_IN_CLEAR(value):
         return ""
     if kind == "MATCH_ID":
         return value if _MATCH_ID(value) else ""

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from html import unescape
 from string import ascii_uppercase
 from typing import Final
-from unicodedata import category, combining, normalize
-from urllib.parse import unquote
+from unicodedata import category, combining, decimal, normalize
+from urllib.parse import unquote, unquote_plus
 
 import phonenumbers
 
@@ -42,6 +42,26 @@ def normalised(kind: str, text: str, country: str) -> str:
     return PERSONAL[kind](normalize("NFC", text.strip()), country)
 
 
+def _decoded(text: str) -> str:
+    r"""Undo the encodings of web pages in a name: M%C3%BCller, M&uuml;ller, M\u00fcller.
+
+    Empty if bytes are not UTF-8, because the name would lose letters.
+    """
+    if not _ENCODED.search(text):
+        return text
+    text = _ENTITY.sub(lambda found: unescape(found[0]), text)
+    text = _ESCAPES.sub(lambda found: bytes.fromhex(found[0].replace("\\u", "")).decode("utf-16-be", "ignore"), text)
+    try:
+        return normalize("NFC", (unquote if " " in text else unquote_plus)(text, errors="strict").strip())
+    except UnicodeDecodeError:
+        return ""
+
+
+_ENTITY: Final = re.compile("&#?[0-9A-Za-z]{2,8};")
+_ESCAPES: Final = re.compile(r"(?:\\u[0-9A-Fa-f]{4})+")
+_ENCODED: Final = re.compile(rf"%[0-9A-Fa-f]{{2}}|{_ENTITY.pattern}|\\u[0-9A-Fa-f]{{4}}")
+
+
 LONGEST: Final = 1024
 """Characters of the longest value that is read: far above every name and address."""
 _MOST_ACCENTS: Final = 256
@@ -56,20 +76,23 @@ def _email(text: str, _country: str) -> str:
     (docs/amazon-contract.md#e-mail-plus-and-underscore). An address that would lose letters is left
     out: 'müller@example.de' would become mller@example.de, which may be somebody else's.
     """
-    address = _address_alone(text.translate(_DOTS)).lower()
+    address = _address_alone(text.translate(_WIDE)).lower()
     if _MASKED(address.partition("@")[0]) or any(
         category(each)[0] in "LMN" or each == _UNREADABLE for each in _ASCII.sub("", address)
     ):
         return ""
     email = _NOT_EMAIL.sub("", address)
-    return email if _EMAIL(email) and said(email.partition("@")[0], name=True) else ""
+    local, _, domain = email.partition("@")
+    is_somewhere = "." in domain or said(domain)
+    return email if _EMAIL(email) and is_somewhere and said(local, name=True) else ""
 
 
 def _address_alone(text: str) -> str:
     """Return an address without the text that a mail program or a page puts around it.
 
     Examples: "Jo Doe" <jo@example.com>, mailto:jo%2Bshop@example.com?subject=Hi. Empty if words
-    stand beside the address and cannot be told from it, and if its domain is none.
+    stand beside the address and cannot be told from it, if its domain is none, and if there are
+    two addresses, which may be of two people.
     """
     if _BARE(text):
         return text
@@ -77,6 +100,9 @@ def _address_alone(text: str) -> str:
     scheme = text.lower().rfind(_MAILTO)
     if scheme >= 0:
         text = text[scheme + len(_MAILTO) :].partition("?")[0]
+    addresses = {part.strip(_AROUND_ADDRESS).lower() for part in _BETWEEN_ADDRESSES.split(text) if "@" in part[1:-1]}
+    if len(addresses) > 1 or any("@" in each.partition("@")[2] for each in addresses) or _URL(text):
+        return ""
     at = text.rfind("@")
     for opened, closed in _BRACKETS:
         begin, end = text.rfind(opened, 0, at), text.find(closed, at)
@@ -96,6 +122,9 @@ def _words_before(text: str) -> bool:
 
 _BARE: Final = re.compile(r"[A-Za-z0-9.+_@-]*").fullmatch
 _MAILTO: Final = "mailto:"
+_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>()\[\]{},;:|=\"]+")
+_AROUND_ADDRESS: Final = ".'\u2018\u2019\u201c\u201d\u00ab\u00bb/\\"
+_URL: Final = re.compile(r"[^@]*://[^\s@]*@").match
 _BRACKETS: Final = ("<>", "[]", "()", "{}", "«»")
 _COMMENT: Final = re.compile(r"\([^()@]*\)")
 _LABEL: Final = re.compile(r"\A(?:[^@]*[:<])?(?:\s*e-?mail\s*=)?", re.IGNORECASE)
@@ -105,8 +134,9 @@ _WORDS_BEHIND: Final = re.compile(r"[^@]*@[^@\s]*\.[^@\s]*[^@\s.]\s+[^@\s.]").ma
 _TWO_WORDS: Final = re.compile(r'[^\s"]{2}\s+[^\s"]{2}').search
 """Two words. A blank beside a single letter, as in "j o@example.com", counts as a typing error."""
 _NO_DOMAIN: Final = re.compile(r"[^@]*@.*[A-Za-z0-9][,;|<>()?/&#\\=+:!*_]+[A-Za-z0-9]").match
-_DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
-"""Full stops that keyboards of East Asia write in a domain (RFC 3490)."""
+_WIDE: Final = {0xFEE0 + ascii_: ascii_ for ascii_ in range(0x21, 0x7F)} | str.maketrans("\u3002\uff61", "..")
+"""Letters of full width, and full stops in a domain (RFC 3490), as keyboards of East Asia write
+them."""
 _MASKED: Final = re.compile(r"(?:\A|[a-z0-9])\*|\*(?:[a-z0-9*]|\Z)|[\u2022\u25cf\u2026]|\.{3}").search
 """Signs that stand for letters of a local part: "j*@example.com" is not j@example.com. A star among
 other signs is one of the address."""
@@ -125,18 +155,28 @@ def _phone(text: str, country: str) -> str:
     All numbers that AWS-AMC's files expect are written so. Its later code knows no country, and
     would read 9876543210 as a number of Iran. Two kinds of numbers give nothing, as in AWS-AMC: one
     that only neighbours could dial (seven digits in the US), and one without a calling code if the
-    event has no country.
+    event has no country. "00" is read as "+" everywhere unless it makes a number of the country.
     """
     text = _without_decimals(text)
     number = None if _MASKED_DIGITS(text) else _possible(text, country)
-    if number is None or number.national_number == 0:
+    if (prefixed := _DOUBLE_ZERO(text)) and not (number and phonenumbers.is_valid_number(number)):
+        number = _possible("+" + prefixed[1], "ZZ")
+    if number is None or number.national_number == 0 or _is_made_up(number):
         return ""
     number = _from_abroad(text, number) or number
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
 
 
-_MASKED_DIGITS: Final = re.compile(r"[xX#]{2}").search
+_MASKED_DIGITS: Final = re.compile(r"[xX#]{2}|[._-]{3}|__|\?\?|\u2026|([A-Za-z])\1\1").search
 """Signs that stand for digits: phonenumbers would read a letter as a digit."""
+_DOUBLE_ZERO: Final = re.compile(r"[\s(]*00[\s)./-]*([1-9].*)", re.DOTALL).fullmatch
+
+
+def _is_made_up(number: phonenumbers.PhoneNumber) -> bool:
+    """Return whether a number is of one digit or counts up or down, and no network has it."""
+    digits = str(number.national_number)
+    is_pattern = len(set(digits)) == 1 or any(digits in run for run in ("01234567890", "9876543210"))
+    return is_pattern and not phonenumbers.is_valid_number(number)
 
 
 def _possible(text: str, country: str) -> phonenumbers.PhoneNumber | None:
@@ -185,7 +225,7 @@ def _name(text: str, _country: str) -> str:
 
     Source: AWS-AMC ``default_normalizer``.
     """
-    return _NOT_WORD.sub("", text.lower().translate(_FOLDED))
+    return _NOT_WORD.sub("", _decoded(text).lower().translate(_FOLDED))
 
 
 _FOLDED: Final = str.maketrans({"ß": "ss", "ä": "ae", "ö": "oe", "ü": "ue", "ø": "o", "æ": "ae"})
@@ -197,7 +237,7 @@ def _city(text: str, _country: str) -> str:
 
     Source: AWS-AMC ``city_normalizer``.
     """
-    return _NOT_WORD.sub("", text.lower())
+    return _NOT_WORD.sub("", _decoded(text).lower())
 
 
 def _state(text: str, country: str) -> str:
@@ -205,7 +245,12 @@ def _state(text: str, country: str) -> str:
 
     Source: AWS-AMC ``state_normalizer``. For countries that it does not know the whole name is
     kept, because many states share two letters (docs/amazon-contract.md#match-key-normalisation).
+    A checksum or a token, which has digits among its letters, and the "None" and "NaN" of Python
+    give nothing: two letters of them would be another state.
     """
+    text = _decoded(text)
+    if _NO_STATE(text):
+        return ""
     if country not in _REFERENCE:
         return _NOT_WORD.sub("", text.lower())
     letters = _NOT_CAPITAL.sub("", text.upper())
@@ -215,6 +260,7 @@ def _state(text: str, country: str) -> str:
 _REFERENCE: Final = frozenset({"US", "CA", "GB", "DE", "FR", "ES", "IT", "IN", "JP"})
 """The countries that AWS-AMC knows."""
 
+_NO_STATE: Final = re.compile(r"\W*(?:none|nan|nil)\W*\Z|[^\d]*(?:[^\W\d_]\d|\d[^\W\d_])", re.IGNORECASE).match
 _NO_TABLE: Final[Mapping[str, str]] = {}
 _NOT_CAPITAL: Final = re.compile(r"[^A-Z]")
 
@@ -224,9 +270,17 @@ def _postal(text: str, country: str) -> str:
 
     Source: AWS-AMC ``zip_normalizer``; case is kept. For countries that it does not know all
     letters and digits are kept, because its default of five digits would cut or empty good codes.
+    Digits of other scripts are read. Digits with letters among them, as in a checksum or a whole
+    address, are no code.
     """
+    if not text.isascii():
+        text = "".join(str(decimal(each, each)) for each in normalize("NFKC", text.translate(_DASHES)))
     dropped, length, shape = _POSTAL.get(country, _OTHER_POSTAL)
-    code = dropped.sub("", _without_decimals(text))[:length]
+    text = _without_decimals(text)
+    if dropped is _NOT_DIGIT:
+        found = _DIGITS_TOGETHER(text)
+        text = found[0] if found else ""
+    code = dropped.sub("", text)[:length]
     return code if shape.fullmatch(code) and code.strip("0") else ""
 
 
@@ -252,6 +306,9 @@ instead."""
 _SCIENTIFIC: Final = re.compile(r"\+?([1-9])[.,]([0-9]+)[eE](\+?)([0-9]{1,2})").fullmatch
 """A number in scientific notation. With a "+" digits may be lost, because a spreadsheet writes only
 those that fit; Java and JavaScript write all."""
+_DASHES: Final = str.maketrans("\u30fc", "-")
+"""A letter that keyboards of Japan write between digits."""
+_DIGITS_TOGETHER: Final = re.compile(r"[0-9](?:[\W_]*[0-9])*").search
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^0-9A-Za-z]")
 _NOT_DIGIT: Final = re.compile(r"[^0-9]")
 _FIVE_DIGITS: Final = (_NOT_DIGIT, 5, re.compile(r"[0-9]{5}"))
@@ -260,7 +317,7 @@ _POSTAL: Final[Mapping[str, tuple[re.Pattern[str], int | None, re.Pattern[str]]]
     **dict.fromkeys(("US", "DE", "FR", "ES", "IT"), _FIVE_DIGITS),
     "CA": (_NOT_ALPHANUMERIC, 6, re.compile(r"([A-Za-z][0-9]){3}")),
     "GB": (_NOT_ALPHANUMERIC, 7, re.compile(r"([A-Za-z]{1,2}[0-9]{2,3}|[A-Za-z]{1,2}[0-9][A-Za-z][0-9])[A-Za-z]{2}")),
-    "IN": (re.compile(r"\D"), 6, re.compile(r"\d{6}")),
+    "IN": (_NOT_DIGIT, 6, re.compile(r"[0-9]{6}")),
     "JP": (_NOT_DIGIT, 7, re.compile(r"[0-9]{7}")),
 }
 
@@ -269,9 +326,15 @@ def _address(text: str, country: str) -> str:
     """Abbreviate an address word by word and join the words.
 
     Source: AWS-AMC ``address_normalizer``. Accents, apostrophes, slashes and inner dashes are kept.
-    The input should hold the street part only (AMZ-NORM).
+    The input should hold the street part only (AMZ-NORM). Quotes around it are cut off. Where a
+    program wrote "undefined" for one of its parts, nothing is known of it.
     """
+    text = _decoded(text)
+    if quoted := _QUOTED(text):
+        text = quoted[1] or quoted[2]
     words = [word for word in _BETWEEN_WORDS.split(text.upper()) if word]
+    if "UNDEFINED" in words:
+        return ""
     _split_at_dash(words)
     _split_at_pound(words)
     short = STREETS.get(country, OTHER_STREETS)
@@ -279,6 +342,10 @@ def _address(text: str, country: str) -> str:
     return address if any(map(str.isalnum, address)) else ""
 
 
+_QUOTED: Final = re.compile(
+    r"""[\s=\[{(]*(?:["\u201c\u201d\u201e\u00ab]+(.*?)["\u201c\u201d\u00bb]*[\s\]})]*|'([0-9].*?|.*')'*)""", re.DOTALL
+).fullmatch
+"""An address as CSV, JSON or a spreadsheet writes it. A single quote may also be an apostrophe."""
 _BETWEEN_WORDS: Final = re.compile(r"[\s,.!()\[\]{}]+|\bC/O\b")
 _BEHIND_POUND: Final = "0123456789-/" + ascii_uppercase
 

@@ -190,7 +190,7 @@ def differ(one: bytes, other: bytes) -> bool:
 
 def _present(given: object) -> object:
     """Return an optional input; None if it is a blank text, which says no more than null."""
-    return None if isinstance(given, str) and not given.strip() else given
+    return None if isinstance(given, str) and not trimmed(given) else given
 
 
 def _check_id(own_id: object, found: Findings) -> None:
@@ -374,7 +374,7 @@ def _traffic(inputs: Mapping[str, object], taken: bool, found: Findings) -> dict
             continue
         if not isinstance(given, str):
             found.invalid(name, "not a string")
-        elif text := given.strip():
+        elif text := trimmed(given):
             if taken and (clean := cleaned(text)):
                 sent[name] = clean
             if sent.get(name) != text:
@@ -391,7 +391,7 @@ _LONGEST_NAME: Final = 1_000
 
 def _data_set(given: object, taken: bool, found: Findings) -> str | None:
     if isinstance(given, str) and len(given) <= _LONGEST_NAME and DATASET_NAME.fullmatch(name := trimmed(given)):
-        if taken:
+        if taken and said(name, name=True):  # "undefined" would make a data set of its own
             return name
         found.adjustments.append(Adjustment.DATA_SET_LEFT_OUT)
     else:

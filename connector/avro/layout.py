@@ -236,6 +236,8 @@ def _leaf(resolved: Json) -> Node:
 
 
 _UUID_BYTES: Final = 16
+_MOST_DECIMALS: Final = 38
+"""As many as native code counts in 128 bits."""
 
 
 def _meaning(resolved: Json) -> Node:
@@ -246,6 +248,8 @@ def _meaning(resolved: Json) -> Node:
         case "int" | "long" if (units := time_units([resolved])) > 1:
             return "time", units, _leaf(resolved)
         case "bytes" | "fixed" if (scale := decimal_scale(resolved)) is not None:
+            if scale > _MOST_DECIMALS:
+                raise _NoLayout
             return "decimal", scale, _leaf(resolved)
         case "fixed" if is_binary_uuid(resolved) and resolved["size"] == _UUID_BYTES:
             return ("uuid",)

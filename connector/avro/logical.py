@@ -32,10 +32,11 @@ specification, "Logical Types".)
 
 _INTEGERS: Final = ("int", "long")
 
-_MAX_DECIMAL_BYTES: Final = 16
-"""Length of a decimal of 38 digits. A longer decimal stays bytes, which no field rule accepts: the
-time that Python's decimals take grows with the square of their length."""
-_EXACT: Final = Context(prec=40)
+_MAX_DECIMAL_BYTES: Final = 64
+"""Length of a decimal of 154 digits. A longer decimal stays bytes, which no field rule accepts: the
+time that Python's decimals take grows with the square of their length. Kafka Connect writes an
+Oracle NUMBER without a scale with 127 decimals (JDBC source, numeric.mapping=none)."""
+_EXACT: Final = Context(prec=160)
 _UUID_BYTES: Final = 16
 
 

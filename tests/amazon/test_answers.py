@@ -131,6 +131,31 @@ def test_a_code_about_the_account_explains_what_says_no_more_than_refused(item: 
     assert kinds(read({"success": [{"index": 0}], "error": [{"index": 1, **item}]}, 2)) == "dt"
 
 
+@pytest.mark.parametrize(
+    ("spelt", "named"),
+    [
+        (" ACCOUNT_NOT_ELIGIBLE ", "ACCOUNT_NOT_ELIGIBLE"),
+        ("ACCOUNT-NOT-ELIGIBLE", "ACCOUNT_NOT_ELIGIBLE"),
+        ("Account not eligible", "Account_not_eligible"),
+        ("AccountNotEligibleError", "AccountNotEligibleError"),
+        ("com.amazon.ads#PaymentIssueException", "PaymentIssueException"),
+        ("com.amazon.ads.ACCESS_DENIED_FOR_MANAGER_ACCOUNT", "ACCESS_DENIED_FOR_MANAGER_ACCOUNT"),
+        ("FeatureNotAvailableException:http://internal.amazon.com/", "FeatureNotAvailableException"),
+    ],
+)
+def test_a_code_about_the_account_is_read_in_any_spelling_and_place(spelt: str, named: str) -> None:
+    for item in (
+        {"errors": [{"code": spelt}]},
+        {"errors": {"code": spelt}},
+        {"errors": [spelt]},
+        {"error": {"code": spelt}},
+        {"httpStatusCode": "400", "subErrors": [{"errorCode": 400, "errorType": spelt}]},
+    ):
+        verdicts = read({"success": [{"index": 0}], "error": [{"index": 1, **item}]}, 2)
+        assert kinds(verdicts) == "dt"
+        assert verdicts.verdicts[1].account.startswith(f"{named} is about the account; ")
+
+
 @pytest.mark.parametrize("code", ["PAYMENT_ISSUE", "FORBIDDEN", "NOT_FOUND"])
 def test_beside_a_permanent_error_of_the_event_itself_the_account_does_not_matter(code: str) -> None:
     own = "FIELD_VALUE_IS_INVALID"
@@ -162,7 +187,13 @@ def test_a_whole_request_refused_for_the_account_is_not_searched_for_the_event_a
     assert failed.detail.startswith(f"Amazon answered {status} {code}; ")
 
 
-@pytest.mark.parametrize("code", ["INTERNAL_ERROR", "CONFLICT", "TOO_MANY_REQUESTS", "503", "429"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("INTERNAL_ERROR", "CONFLICT", "TOO_MANY_REQUESTS", "503", "429", "internal_error", "InternalServerException"),
+        *("ThrottlingException", "com.amazon.coral#InternalFailure", "SERVICE_UNAVAILABLE", "Gateway Timeout"),
+    ],
+)
 def test_an_error_that_passes_is_to_be_tried_again(code: str) -> None:
     assert kinds(read({"error": [bad(0, code)]}, 1)) == "t"
 
@@ -188,6 +219,9 @@ def test_one_permanent_error_among_passing_ones_rejects() -> None:
         "86e0b9e56c17cc4d12387e1949b85053fbe73bc3ce5a1188713a9d300cc6133d",
         "x" * 500,
         "10.0.0.1",
+        "Jo Doe",
+        "jo.doe#Doe",
+        "Doe: CONFLICT",
     ],
 )
 def test_a_detail_quotes_codes_and_places_by_shape_and_never_a_value(leak: str) -> None:

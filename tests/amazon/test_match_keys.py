@@ -223,6 +223,42 @@ NOBODY_LEFT = Flaw(Reason.NO_MATCH_KEY, "matchKeys: none is left that Amazon cou
         ("CITY", "M***n"),
         ("STATE", "B****"),
         ("MAID", "********-****-****-****-000102030405"),
+        ("MAID", "12345678-1234-1234-1234-123456789012"),
+        ("MAID", "opted_out"),
+        ("RAMP_ID", "jo@example.com"),
+        ("KANTAR_ID", "+49 151 12345678"),
+        ("REAL_ID", "re\ufffdal"),
+        ("EMAIL", "jo@undefined"),
+        ("EMAIL", "null@null.null"),
+        ("EMAIL", "anonymous@example.com"),
+        ("EMAIL", "[B@6d06d69c"),
+        ("EMAIL", "jo@example.com, ann@example.com"),
+        ("EMAIL", "Jo <jo@example.com>, Ann <ann@example.com>"),
+        ("EMAIL", '["jo@example.com","ann@example.com"]'),
+        ("EMAIL", "https://jo:secret@example.com/path"),
+        ("PHONE", "111111111"),
+        ("PHONE", "123-456-7890"),
+        ("PHONE", "+49 151 ...5678"),
+        ("PHONE", "+49 151 ---5678"),
+        ("PHONE", "+49 151 12345__"),
+        ("PHONE", "+49 151 NNN5678"),
+        ("FIRST_NAME", "unbekannt"),
+        ("FIRST_NAME", "First Name"),
+        ("LAST_NAME", "Non renseigné"),
+        ("LAST_NAME", "M?ller"),
+        ("LAST_NAME", "M\ufffdller"),
+        ("LAST_NAME", "M%FCller"),
+        ("LAST_NAME", "M____"),
+        ("LAST_NAME", "Mül..."),
+        ("CITY", "M\u25a0\u25a0n"),
+        ("CITY", "keine Angabe"),
+        ("ADDRESS", "Main Street undefined"),
+        ("STATE", "None"),
+        ("STATE", "NaN"),
+        ("STATE", "8cdc1683"),
+        ("POSTAL", "8cdc1683"),
+        ("POSTAL", "12 Main St, 94105"),
+        ("POSTAL", "01ARZ3NDEKTSV4RRFFQ69G5FAV"),
     ],
 )
 def test_a_key_that_stands_for_nobody_is_left_out_and_counted_and_alone_is_none(kind: str, value: str) -> None:
@@ -235,6 +271,11 @@ def test_a_key_that_stands_for_nobody_is_left_out_and_counted_and_alone_is_none(
 @pytest.mark.parametrize(
     ("kind", "value", "country", "clear"),
     [
+        ("STATE", "Nancy", "BR", "nancy"),
+        ("CITY", "Leer", "DE", "leer"),
+        ("FIRST_NAME", "J.", "DE", "j"),
+        ("ADDRESS", "'s-Gravenweg 5", "NL", "'s-gravenweg5"),
+        ("PHONE", "8888888888", "IN", "918888888888"),
         ("LAST_NAME", "Nil", "DE", "nil"),
         ("FIRST_NAME", "Nan", "DE", "nan"),
         ("CITY", "None", "IT", "none"),
@@ -317,6 +358,10 @@ OTHER_DIGESTS = (
         b32encode(BYTES[:16]).decode(),
         str(list(BYTES)),
         HASH[:-1],  # cut
+        HASH[:16],
+        HASH[:20].upper(),
+        b64encode("Jörg".encode()).decode(),
+        "ENC[AES256_GCM,data:4Fgh,iv:x0,tag:7w,type:str]",
         HASH + "0",
         f"1220{HASH}",  # with the prefix of a multihash
         b64encode(BYTES).hex(),
@@ -419,6 +464,7 @@ def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
         ("EMAIL", "用户1@example.cn", "DE", ""),
         ("EMAIL", "jo@bücher.example", "DE", ""),
         ("EMAIL", "jo@example。com", "JP", "jo@example.com"),
+        ("EMAIL", "Ｊｏ＠ｅｘａｍｐｌｅ．ｃｏｍ", "JP", "jo@example.com"),  # noqa: RUF001 - full width is meant
         ("EMAIL", "Jo... <jo@example.com>", "DE", "jo@example.com"),
         ("LAST_NAME", "Künstler*in", "DE", "kuenstlerin"),
         ("POSTAL", "2360.0", "AU", "2360"),
@@ -435,6 +481,25 @@ def test_more_keys_than_anybody_means_are_a_broken_rule() -> None:
         ("PHONE", "4.91511E+12", "DE", ""),
         ("PHONE", "4915112345678.0", "DE", "4915112345678"),
         ("CITY", "\u200bMünchen\u00a0", "DE", "mnchen"),
+        ("EMAIL", "jo@example.com <JO@EXAMPLE.COM>", "DE", "jo@example.com"),
+        ("EMAIL", "[jo@example.com](mailto:jo@example.com?cc=ann@example.com)", "DE", "jo@example.com"),
+        ("LAST_NAME", "M%C3%BCller", "DE", "mueller"),
+        ("LAST_NAME", "M&uuml;ller", "DE", "mueller"),
+        ("LAST_NAME", "M\\u00fcller\\ud83d\\ude00", "DE", "mueller"),
+        ("CITY", "Bad+M%C3%BCnder", "DE", "badmnder"),
+        ("STATE", "Baden%2DW%C3%BCrttemberg", "AT", "badenwrttemberg"),
+        ("ADDRESS", "Lange%20Stra%C3%9Fe 12", "DE", "langestrasse12"),
+        ("ADDRESS", '["12 Main St"]', "US", "12mainst"),
+        ("ADDRESS", '="12 Main St"', "US", "12mainst"),
+        ("ADDRESS", "'12 Main St", "US", "12mainst"),
+        ("POSTAL", "１００ー０００１", "JP", "1000001"),
+        ("POSTAL", "१١٠००१", "IN", "110001"),
+        ("POSTAL", "١٢٣٤٥", "SA", "12345"),
+        ("POSTAL", "75008 CEDEX 08", "FR", "75008"),
+        ("PHONE", "0061 412 345 678", "AU", "61412345678"),
+        ("PHONE", "005511961234567", "BR", "5511961234567"),
+        ("PHONE", "001 415 555 2671", "US", "14155552671"),
+        ("PHONE", "0011 49 151 12345678", "AU", "4915112345678"),
         ("ADDRESS", "\ufeffLange Str. 12\u200b", "DE", "langest12"),
     ],
 )
@@ -448,4 +513,7 @@ def test_what_tools_put_around_a_value_is_cut_off(kind: str, value: str, country
 
 
 def test_raw_keys_go_without_what_surrounds_them() -> None:
+    maid = "1f7c2c1e-7f0a-4f55-9a43-0f2d8a6b9e10"
     assert keys(key("RAMP_ID", "\ufeff XY1 \u200b")) == [("RAMP_ID", "XY1")]
+    for around in ("{{{}}}", '"{}"', '"{{{}}}"', "'{}'"):
+        assert keys(key("MAID", around.format(maid))) == [("MAID", maid)]

@@ -393,10 +393,11 @@ def test_a_text_without_the_form_of_its_framework_is_no_consent_and_a_denial_bes
 
 
 @pytest.mark.parametrize(
-    "text", [TCF, f" {TCF}\n", f"\ufeff{TCF}\u200b", TCF.partition(".")[0], TCF + ".YAAAAAAAAAA", "C" + "Q" * 19]
+    "text",
+    [TCF, f" {TCF}\n", f"\ufeff{TCF}\u200b", f'"{TCF}"\n', TCF.partition(".")[0], TCF + ".YAAAAAAAAAA", "C" + "Q" * 19],
 )
 def test_a_tc_string_is_sent_as_it_is(text: str) -> None:
-    assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip("\ufeff\u200b \n")}
+    assert ads(consent={"tcf": text})["consent"] == {"tcf": text.strip('\ufeff\u200b" \n')}
 
 
 @pytest.mark.parametrize(
@@ -855,11 +856,28 @@ def test_a_country_in_the_unions_own_style_is_read_and_counted(given: str, sent:
 
 
 def test_texts_are_sent_without_what_surrounds_them() -> None:
-    sent = ads(name="\ufeff web order\u200b\n", customAttributes={" brand ": " acme\t"}, partner=" p ")
+    around = {
+        "name": "\ufeff web order\u200b\n",
+        "customAttributes": {" brand\u200b": "\ufeff acme\t"},
+        "partner": " p\u200b",
+        "userAgent": "\u00ad",
+        "dataSetName": "\ufeffshop\u200b",
+    }
+    sent = ads(**around)
     assert isinstance(sent, dict)
     assert sent["eventDescription"]["name"] == "web order"
+    assert sent["eventDescription"]["dataSetName"] == "shop"
+    assert "deviceInfo" not in sent
     assert sent["customData"] == [{"name": "brand", "dataType": "STRING", "value": "acme"}]
     assert sent["partner"] == "p"
+
+
+@pytest.mark.parametrize("nothing", ["undefined", "null", " Unknown "])
+def test_a_data_set_of_a_name_that_says_nothing_is_none_and_counted(nothing: str) -> None:
+    contract = AdsV1("585", "client", "NA", "shop")
+    assert outcome(contract, {"dataSetName": nothing})["eventDescription"]["dataSetName"] == "shop"
+    assert adjusted(contract) == {Adjustment.DATA_SET_LEFT_OUT: 1}
+    assert outcome(contract, {"dataSetName": "test"})["eventDescription"]["dataSetName"] == "test"
 
 
 @pytest.mark.parametrize("nothing", ["\u200b", "\u3164", "\ufeff \u00ad"])

@@ -429,7 +429,16 @@ def test_a_decimal_of_a_megabyte_is_left_as_bytes() -> None:
     assert read(decoder, written(plain, expected(value=b"\x7f" * 1_000_000)))["value"] == b"\x7f" * 1_000_000
 
 
-@pytest.mark.parametrize("scale", [-1, 1_000_000, "2", [], None])
+def test_a_decimal_of_as_many_decimals_as_kafka_connect_writes_for_oracle_is_exact() -> None:
+    schema = with_field("value", type={"type": "bytes", "logicalType": "decimal", "precision": 64, "scale": 127})
+    unscaled = (1_234_567_890_12 * 10**125).to_bytes(57, "big", signed=True)
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))
+    assert read(decoder, written(with_field("value", type="bytes"), expected(value=unscaled)))["value"] == Decimal(
+        "1234567890.12"
+    )
+
+
+@pytest.mark.parametrize("scale", [-1, 161, 1_000_000, "2", [], None])
 def test_a_decimal_whose_scale_makes_no_sense_is_left_as_bytes(scale: Any) -> None:
     schema = with_field("value", type={"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": scale})
     decoder = EventDecoder(Framing.CONFLUENT, Known(id1=schema))

@@ -297,6 +297,20 @@ def test_a_union_of_several_types_of_bytes_has_no_codec() -> None:
     assert (beside.accepted, beside.ignored) == (0, 0)
 
 
+def test_a_decimal_of_more_decimals_than_native_code_counts_has_no_codec() -> None:
+    def writer(of: Any) -> Any:
+        changed: Any = copy.deepcopy(_WRITER)
+        next(field for field in changed["fields"] if field["name"] == "amount")["type"] = of
+        return changed
+
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 64, "scale": 127}
+    beside = _beside(_text(value="multiply(amount, `2`)"), writer(decimal))
+    value = written(writer("bytes"), copy.deepcopy(_OWN | {"amount": (625 * 10**125).to_bytes(56, "big", signed=True)}))
+    payloads = [beside.read([PolledRecord(value)]).payloads[0] for _ in range(2)]
+    assert all(isinstance(payload, bytes) and b'"value":12.5,' in payload for payload in payloads)
+    assert (beside.accepted, beside.ignored) == (0, 0)
+
+
 def test_no_value_of_a_match_key_and_no_id_is_remembered() -> None:
     asked: list[bytes] = []
 
