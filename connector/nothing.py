@@ -86,6 +86,8 @@ def _is_nothing(text: str, name: bool) -> bool:
         return True
     if name or any(map(_DIGIT, words)):
         return False
+    if _FOREIGN(whole):
+        return True
     if all(part.lower() in _NO_ID_OF_WORDS for run in _WORDS(rest) for part in _PARTS(run)):
         return True
     if any(whole.startswith(no) and whole[len(no) :] in _NO_ID_OF_WORDS for no in _NO):
@@ -126,6 +128,8 @@ _ESCAPED: Final = re.compile(r"&(?:[Aa][Mm][Pp];)?(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z
 _WORDS: Final = re.compile(r"[^\W_]+").findall
 _PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W_]").findall
 _DIGIT: Final = re.compile(r"[^\D0]").search
+_FOREIGN: Final = re.compile(r"[^\x00-\x7F]{2,}").fullmatch
+"""Words of another script, whatever they say: what makes ids uses digits, or letters of ASCII."""
 
 _TEMPLATE: Final = re.compile(
     r"""\{\{[^{}]*\}\} | [$\#@]\{[^{}]*\} | \{[!$][^{}]*\} | \{%[^%]*%\} | <[%?][^%?]*[%?]> | %%[^%]*%% | \$\([^()]*\)
@@ -187,18 +191,22 @@ NAMELESS: Final = frozenset(
 )
 _NO_ID: Final = frozenset(
     """
-    aaid absent adid advertisingid anon anonymised anonymized anonymous array asdf bar baz bilinmiyor blank brak
-    changeme clientdedupeid dbnull dedupeid default deleted desconhecido desconocido deviceid direct dummy err error
-    eventid example exception fail failed false foo foobar function gaid geen guest guid hash hidden id idfa idfv
-    inconnu inconnue indefinido inf infinity ingen insertorderid int invalid invaliddate ismeretlen javalangobject
-    javalangstring keine keineangabe key leer loremipsum maid masked matchid messageid missing na nan nat nd
-    nichtgesetzt nichtvorhanden nieznany nil ninguno no noaplica nobody nodisponible noid nondisponibile nondisponible
-    none nothing notspecified novalue nul nullptr nulo object off on onbekend optionalempty order orderid orderidhere
-    orderno ordernumber other placeholder private qwerty rampid redacted removed replaceme sample sconosciuto sindatos
-    sinvalor some string symbol systemdbnull systemobject systemstring tba tbc tbd temp test text timeout tmp todo
-    transactionid true tuntematon ukjent unassigned unavailable unbekannt unk unkn unspecified uuid value vazio vide
-    void void0 yes yok yourorderid indéfini neznámý nondéfini nonrenseigné okänd неизвестно нет пусто לאידוע غيرمعروف なし
-    不明 无 未定义 未知 未設定 無 空 없음
+    aaid absent adid advertisingid anon anonymised anonymized anonymous array asdf aucun aucune bar baz bilinmiyor
+    blank brak brakdanych changeme clientdedupeid dbnull dedupeid default deleted desconhecido desconocida
+    desconocido deviceid direct dummy err error eventid example exception fail failed false foo foobar function gaid
+    geen guest guid hash hidden id idfa idfv ikkeangivet inconnu inconnue indefinida indefinido inf infinity ingen
+    insertorderid int invalid invaliddate ismeretlen javalangobject javalangstring kein keine keineangabe key leeg
+    leer loremipsum maid masked matchid messageid missing na nan naodefinido nat nd necunoscut nedefinit nenhum
+    nessuno neuvedeno nichtdefiniert nichtgesetzt nichtvorhanden nietingesteld niezdefiniowano nieznane nieznany nil
+    nincs ninguna ninguno no noaplica nobody nodefinido nodisponible noid nondefinito nondisponibile nondisponible
+    none nonimpostato nothing notspecified novalue nul nullptr nulo nvt object odefinierad off ohne on onbekend
+    optionalempty order orderid orderidhere orderno ordernumber other placeholder private qwerty rampid redacted
+    removed replaceme saknas sample sans sconosciuto sindatos sindefinir sinvalor some string symbol systemdbnull
+    systemobject systemstring tba tbc tbd temp test text tidakada tidakdiketahui timeout tmp todo transactionid true
+    tuntematon ukendt ukjent unassigned unavailable unbekannt undefiniert unk unkn unspecified uuid value vazio vide
+    void void0 yes yok yourorderid boş indéfini khôngxácđịnh määrittelemätön nedefinováno není neznámý nondéfini
+    nonrenseigné nãodefinido nãoinformado néant okänd okänt неизвестно нет пусто לאידוע
+    غيرمعروف なし 不明 无 未定义 未知 未設定 無 空 없음
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also
