@@ -86,6 +86,8 @@ def _is_nothing(text: str, name: bool) -> bool:
         return True
     if name or any(map(_DIGIT, words)):
         return False
+    if _FOREIGN(whole):
+        return True
     if all(part.lower() in _NO_ID_OF_WORDS for run in _WORDS(rest) for part in _PARTS(run)):
         return True
     if any(whole.startswith(no) and whole[len(no) :] in _NO_ID_OF_WORDS for no in _NO):
@@ -126,6 +128,8 @@ _ESCAPED: Final = re.compile(r"&(?:[Aa][Mm][Pp];)?(?:#x?[0-9A-Fa-f]{1,6}|[A-Za-z
 _WORDS: Final = re.compile(r"[^\W_]+").findall
 _PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W_]").findall
 _DIGIT: Final = re.compile(r"[^\D0]").search
+_FOREIGN: Final = re.compile(r"[^\x00-\x7F]{2,}").fullmatch
+"""Words of another script, whatever they say: what makes ids uses digits, or letters of ASCII."""
 
 _TEMPLATE: Final = re.compile(
     r"""\{\{[^{}]*\}\} | [$\#@]\{[^{}]*\} | \{[!$][^{}]*\} | \{%[^%]*%\} | <[%?][^%?]*[%?]> | %%[^%]*%% | \$\([^()]*\)
@@ -206,16 +210,19 @@ NAMELESS: Final = frozenset(
 )
 _NO_ID: Final = frozenset(
     """
-    aaid absent adid advertisingid anon array asdf bar baz bilinmiyor bittewählen blank boş brak choose clientdedupeid
-    dedupeid default deviceid direct dummy entfällt err error eventid example exception fail failed false fehler fehlt
-    fixme foo foobar function gaid geen geenwaarde guest guid hash hidden id idfa idfv inf infinity ingen insertorderid
-    int invalid invaliddate invaliddatetime ismeretlen javalangobject ka keine keinedaten keinwert key kosong leer
-    limitadtracking maid mangler masked matchid messageid missing na nan nat nd néant nenhum nil ninguna no noaplica
-    nobody noid nonapplicable none nothing nul nullptr nulo nv nvt object off ohne on optedout optionalempty optout
-    order orderid orderidhere orderno ordernumber other private qwerty rampid removed replaceme saknas sample sansobjet
-    select selectone some string symbol systemdbnull systemobject tba tbc tbd temp test text tidakada timeout tmp todo
-    transactionid true tyhjä unassigned unavailable unk unkn uuid vacío valor value vazio vide void void0 vuoto yes yok
-    yourorderid нд нет пусто לאידוע فارغ なし 无 没有 無 空
+    aaid absent adid advertisingid anon array asdf bar baz bilinmiyor bittewählen blank boş brak choose
+    clientdedupeid dedupeid default deviceid direct dummy entfällt err error eventid example exception fail failed
+    false fehler fehlt fixme foo foobar function gaid geen geenwaarde guest guid hash hidden id idfa idfv
+    ikkeangivet indefinida inf infinity ingen insertorderid int invalid invaliddate invaliddatetime ismeretlen
+    javalangobject ka kein keine keinedaten keinwert key khôngxácđịnh kosong leeg leer limitadtracking maid mangler
+    masked matchid messageid missing määrittelemätön na nan naodefinido nat nd necunoscut nedefinit nedefinováno
+    nenhum není neuvedeno nietingesteld niezdefiniowano nieznane nil nincs ninguna no noaplica nobody noid
+    nonapplicable none nonimpostato nothing nul nullptr nulo nv nvt néant object odefinierad off ohne okänt on
+    optedout optionalempty optout order orderid orderidhere orderno ordernumber other private qwerty rampid removed
+    replaceme saknas sample sans sansobjet select selectone sindefinir some string symbol systemdbnull systemobject
+    tba tbc tbd temp test text tidakada tidakdiketahui timeout tmp todo transactionid true tyhjä unassigned
+    unavailable unk unkn uuid vacío valor value vazio vide void void0 vuoto yes yok yourorderid нд нет пусто לאידוע
+    فارغ なし 无 没有 無 空
     """.split()  # noqa: SIM905 - a table of words is read as a table
 )
 """Words that stand for nothing, without anything but letters and digits. Those in `_NO_ID` also

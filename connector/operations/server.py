@@ -66,7 +66,7 @@ class _Server(web.Server):
             response.force_close()
             return response
 
-        super().__init__(answered, access_log=None, logger=_log)
+        super().__init__(answered, access_log=None, logger=_log, auto_decompress=False)
         self._open: dict[RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:

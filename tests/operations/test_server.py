@@ -146,8 +146,9 @@ async def test_a_connection_that_comes_to_nothing_is_ended(
         b"s3cret" * 10_000 + b" / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"s3cret" * 100_000 + b"\r\n\r\n",
         b"POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\ns3cret\r\n",
+        b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 6\r\n\r\ns3cret",
     ],
-    ids=["TLS", "HTTP/2", "token", "header", "address", "method", "long header", "chunk"],
+    ids=["TLS", "HTTP/2", "token", "header", "address", "method", "long header", "chunk", "gzip"],
 )
 async def test_what_a_stranger_sends_is_not_logged(
     operations: Operations, caplog: pytest.LogCaptureFixture, sent: bytes
