@@ -22,9 +22,8 @@ due, and the assignments that changed or whose time has come (`roster`). Command
 
 A record is received, held, resolved (its fact is in the ledger), and committed, in this order. It
 goes this way in a run (see `runs`): the records of a poll about which there is nothing to say.
-`Admission` takes the odd ones out; `Dispatch` cuts runs where a batch is full, or halved;
-`Answers` where the verdict changes; the end of a wait where records grew stale. So the records of a
-run always have one fate, and what is decided, is decided about runs.
+`Admission` takes the odd ones out. `Dispatch` cuts runs where a batch is full or halved, `Answers`
+where the verdict changes, a wait where records grew stale: all records of a run have one fate.
 
 What an assignment decides alone stands in `assignment`. Here stands what concerns several of them:
 the order of sending, the bound of the buffer, the clocks, the end.
