@@ -23,7 +23,7 @@ from connector.amazon.findings import Adjustment, Findings
 from connector.amazon.vocabulary import CONSENT_STATUSES, MAX_TEXT
 from connector.nothing import said, trimmed
 
-__all__ = ["consent"]
+__all__ = ["consent", "spelt"]
 
 _SIGNALS: Final = ("amznUserData", "amznAdStorage")
 
@@ -148,7 +148,7 @@ def _status(value: object) -> str | None:
     if value is None:
         return ""
     if type(value) is str:
-        if status := CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(_spelt(value)):
+        if status := CONSENT_STATUSES.get(value) or CONSENT_STATUSES.get(spelt(value)):
             return status
         # A text longer than every constant is not searched for a denial.
         return "" if _says_nothing(value) and not (len(value) <= MAX_TEXT and _DENIES(value)) else None
@@ -170,7 +170,7 @@ _DENIES: Final = re.compile(
 list or a template, or a zero."""
 
 
-def _spelt(text: str) -> str:
+def spelt(text: str) -> str:
     """Return a text in capitals, without quotes, with "_" for every gap; empty if it is too long.
 
     Letters and digits alone would not do: "-1" would be "1".
@@ -184,4 +184,4 @@ _NOBODY_ANSWERED: Final = frozenset({"NONE", "NIL", "NAN", "NA", "N/A"})
 
 def _says_nothing(value: object) -> bool:
     # Asked as of a name: as an id, "false" and "no" would say nothing either.
-    return value is None or (isinstance(value, str) and (_spelt(value) in _NOBODY_ANSWERED or not said(value, name=True)))
+    return value is None or (isinstance(value, str) and (spelt(value) in _NOBODY_ANSWERED or not said(value, name=True)))

@@ -49,7 +49,7 @@ _SHA256_DIGITS: Final = 64
 _HEXADECIMAL: Final = frozenset({32, 40, 56, _SHA256_DIGITS, 96, 128})
 """Hexadecimal digits of MD5, SHA-1, SHA-224, SHA-256, SHA-384 and SHA-512."""
 
-_AROUND: Final = " \t\r\n\"'`\u2018\u2019\u201c\u201d<>(){}[],;"
+_AROUND: Final = " \t\r\n\"'`\u2018\u2019\u201c\u201d<>(){}[],;:"
 _NAMED: Final = re.compile(
     r"(?:(?:urn:|hash:/*|ni:/*)?"
     r"(?:md[-_ ]?5|sha[-_ ]?(?:[123][-_])?(?:1|2|3|224|256|384|512)?|hash(?:ed)?|base64|hex|digest)"
@@ -137,8 +137,8 @@ digest, one was cut short or added to. A checksum has half as many, and both let
 _PADDED: Final = re.compile(r"[A-Za-z0-9+/_-]{6,}={1,2}").fullmatch
 """A text in base64. Nobody's name ends so."""
 _ESCAPED: Final = re.compile(r"%[2-7][0-9A-Fa-f]|\\u[0-9A-Fa-f]{4}|&[#0-9A-Za-z]{2,6};")
-_NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}").search
-"""At least 15 bytes written as an array of numbers."""
+_NUMBERS: Final = re.compile(r"(?:-?[0-9]{1,3},\s?){15}|(?:\b[0-9A-Fa-f]{2}[ :-]){15}").search
+"""At least 15 bytes written as an array of numbers, or in pairs of digits behind a label."""
 _LITERAL: Final = re.compile(r"(?:\\x[0-9A-Fa-f]{2}[^\\]{0,8}){8}").search
 """At least eight bytes that Python could not write as letters."""
 

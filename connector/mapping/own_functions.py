@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from connector.amazon.consent import spelt
 from connector.amazon.vocabulary import CONSENT_STATUSES, MAX_TEXT
 from connector.headers import headers_of
 from connector.mapping.currencies import MINOR_DIGITS
 from connector.mapping.values import ARRAYS, DECIMALS, OBJECTS, Wrong, exact, kind, to_string
+from connector.nothing import trimmed
 from connector.ports import Record
 
 __all__ = [
@@ -139,10 +141,9 @@ def granted(value: Any) -> str | None:
     Any other value is refused, because it may be a denial.
     """
     if type(value) is str:
-        spelt = value.strip().upper().replace("-", "_").replace(" ", "_") if len(value) <= MAX_TEXT else value
-        if status := CONSENT_STATUSES.get(spelt):
+        if status := CONSENT_STATUSES.get(spelt(value)):
             return status
-        if not spelt:
+        if len(value) <= MAX_TEXT and not trimmed(value):
             return None
     elif value == 1:
         return "GRANTED"

@@ -311,6 +311,7 @@ SHA256_FORMS = [
     urlsafe_b64encode(BYTES).decode().rstrip("="),
     f"{{SHA256}}{b64encode(BYTES).decode()}",
     f"sha256-{b64encode(BYTES).decode()}",
+    f"sha-256=:{b64encode(BYTES).decode()}:",
     f"ni:///sha-256;{urlsafe_b64encode(BYTES).decode().rstrip('=')}",
     quote(b64encode(BYTES).decode(), safe=""),
     b64encode(HASH.encode()).decode(),
@@ -361,6 +362,8 @@ OTHER_DIGESTS = (
         HASH[:16],
         HASH[:20].upper(),
         b64encode("Jörg".encode()).decode(),
+        f"SHA256 Fingerprint={':'.join(PAIRS).upper()}",
+        f"<Buffer {' '.join(PAIRS)}>",
         "ENC[AES256_GCM,data:4Fgh,iv:x0,tag:7w,type:str]",
         HASH + "0",
         f"1220{HASH}",  # with the prefix of a multihash

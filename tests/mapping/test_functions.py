@@ -196,7 +196,7 @@ def test_json_as_deep_as_it_may_be() -> None:
 
 @pytest.mark.parametrize("spelling", CONSENT_STATUSES)
 def test_consent_is_read_in_every_spelling_that_amazon_takes(spelling: str) -> None:
-    for text in (spelling, spelling.lower(), f" {spelling.title()} ", spelling.replace("_", "-")):
+    for text in (spelling, spelling.lower(), f" {spelling.title()} ", spelling.replace("_", "-"), f'"{spelling}"\u200b'):
         assert value("granted(x)", text) == CONSENT_STATUSES[spelling]
 
 
@@ -210,6 +210,7 @@ def test_consent_is_read_in_every_spelling_that_amazon_takes(spelling: str) -> N
         (Decimal(0), "DENIED"),
         (1.0, "GRANTED"),
         ("", None),
+        ("\u200b", None),
     ],
 )
 def test_consent_of_other_kinds(given_: Any, result: str | None) -> None:
