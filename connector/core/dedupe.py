@@ -247,8 +247,9 @@ class SeenKeys:
 
     def free(self) -> bool:
         """Free some keys of a window that is not used any more; return whether more is left."""
-        # One by one: memory goes back to the system in blocks that hold keys of all shards, so nearly
-        # all of it with the last one. Freed as a whole, that took 75 ms with 10 million keys.
+        # One by one: memory goes back to the system in blocks that hold keys of all shards, so
+        # nearly all of it with the last one. Freed as a whole, that took 75 ms with 10 million
+        # keys.
         shards = self._shards
         for _ in range(_KEYS_AT_ONCE):
             while shards and not shards[-1]:
