@@ -477,13 +477,21 @@ class Oracle(Observer):
                 self.check(self._has_fate(row), "I1: started at {}, beyond {}, whose fate is not known", offset, row)
 
     def _older_than_us(self, part: Part, offset: int) -> list[Row]:
-        """Return what a start from now skips: of a partition that we never had, what is older than our facts of others."""
+        """Return what a start from now skips.
+
+        Of a partition that we never had, it is what is older than our facts of others. Of one that began, but has no fact
+        yet, it is what lies below its beginnings: of a log that was cut there and grew again, nothing in the ledger tells.
+        """
         ledger = self.cluster.topics[LEDGER].partitions if self.cluster else []
         entries = [[stored for stored in log if self._is_of_us(stored)] for log in ledger]
         restoring_ms = self.cluster.calendar.wall_ms(part.restoring_since) if self.cluster else 0
         known = [stored for stored in entries[part.partition] if stored.written[1] < restoring_ms]
-        if known or not any(commit is not None and not commit.metadata for commit in part.commits):
+        if not any(commit is not None and not commit.metadata for commit in part.commits):
             return []
+        if known:
+            told = [_decoded(stored.value() or b"") for stored in known]
+            begins = 0 if any(entry.runs for entry in told) else max(entry.start or 0 for entry in told)
+            return [row for row in self._logs[part.partition] if row.offset < min(begins, offset)]
         begun = [log[0].written[1] for log, of_us in zip(ledger, entries, strict=True) if log and log[:1] == of_us[:1]]
         begun = [at for at in begun if at < restoring_ms]
         rows = [row for row in self._logs[part.partition] if row.offset < offset]
