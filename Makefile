@@ -117,6 +117,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test-tools: tests/requirements.lock $(VENV)/.docs-tools
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	$(BIN)/python -m tests.browser
 	@touch $@
 
 # What the connector is compared with: an environment of its own, which nothing else needs.

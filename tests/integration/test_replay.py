@@ -29,6 +29,10 @@ _HEADERS: list[tuple[str, bytes | None]] = [
 ]
 
 
+_LONG = 6_000
+"""Letters whose replay, with a request for each, is still under way when a busy machine has seen it begin."""
+
+
 def _dead_lettered(world: World, *records: Any, partitions: int = 1, **outcomes: int) -> None:
     """Have records judged, and the connector stopped."""
     world.create_topic(partitions)
@@ -261,7 +265,7 @@ def test_killed_half_way_and_run_again_each_record_is_there_once(world: World) -
 
 
 def test_run_that_slept_while_another_did_its_work_writes_nothing_more(world: World) -> None:
-    count = 2_000
+    count = _LONG
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
     sleeper = _spawn(world, slowly=True)
     _until_written(world, sleeper, count + 700)
@@ -284,7 +288,7 @@ def test_run_that_slept_while_another_did_its_work_writes_nothing_more(world: Wo
 def test_interrupted_it_says_what_it_did_and_leaves_nothing_half_done(
     world: World, number: signal.Signals, code: int, last: str
 ) -> None:
-    count = 2_000
+    count = _LONG
     _dead_lettered(world, *(Produced(_NOTHING, b"%d" % n) for n in range(count)))
     process = _spawn(world, slowly=True)
     _until_written(world, process, count + 700)
@@ -294,7 +298,7 @@ def test_interrupted_it_says_what_it_did_and_leaves_nothing_half_done(
 
     assert (process.returncode, errors) == (code, last)
     written = sum(_origins(world).values())
-    assert f"replayed {written:,} of 2,000 dead letters. Run it again for the rest" in out
+    assert f"replayed {written:,} of {count:,} dead letters. Run it again for the rest" in out
     _replay(world)
     assert _origins(world) == {f"{world.topic}-0@{n}": 1 for n in range(count)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from html import escape
 from html.parser import HTMLParser
@@ -16,6 +15,7 @@ from connector.core import status
 from connector.operations.health import Health
 from connector.operations.page import page
 from connector.operations.status import HELD_UP, Status
+from tests import browser
 from tests.operations.documents import REFUSED, document
 from tests.patience import patience
 
@@ -170,13 +170,6 @@ _NEARLY_EMPTY = 30_000
 """Bytes of a picture."""
 
 
-def _browser() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next(filter(None, map(shutil.which, names)), None)
-    assert found, f"a browser is needed, one of {', '.join(names)}: apt-get install chromium"
-    return found
-
-
 @pytest.mark.parametrize(
     ("name", "width", "scheme", "background"),
     [("wide-light", 1000, 1, "rgb(246, 247, 249)"), ("narrow-dark", 360, 0, "rgb(20, 23, 27)")],
@@ -188,7 +181,7 @@ def test_browser_shows_the_page_within_its_width(
     (tmp_path / "page.html").write_text(_MEASURE.format(width=width, page=escape(shown)), "utf-8")
     picture = tmp_path / f"{name}.png"
     command = [
-        *(_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"),
+        *(browser.found(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"),
         *(f"--user-data-dir={tmp_path / 'profile'}", f"--blink-settings=preferredColorScheme={scheme}"),
         *(f"--window-size={max(width, 500)},2400", f"--screenshot={picture}", "--dump-dom"),
         (tmp_path / "page.html").as_uri(),
