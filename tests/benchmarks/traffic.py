@@ -72,7 +72,7 @@ def events(traffic: Traffic, count: int, now_ms: int) -> Iterator[SampleRecord]:
             consent = {"ipAddress": None, "amznAdStorage": None, "amznUserData": None, "gpp": None}
             text = f"CP{dice.getrandbits(240):060x}"
             yield SampleRecord(sample.key, {**(sample.event or {}), "consent": {**consent, "tcf": text}}, sample.fate)
-        elif sample.event is not None and "userAgent" in sample.event:
+        elif sample.event is not None and "userAgent" in sample.event and sample.fate is not Fate.NO_MATCH_KEY:
             yield SampleRecord(sample.key, {**sample.event, "matchKeys": _in_clear(dice)}, sample.fate)
         else:
             yield sample
