@@ -9,9 +9,9 @@ record that cannot be decoded has no time, so the checks of the time do not appl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import cast
+from typing import Any, cast
 
 from connector.core.assignment import Assignment
 from connector.core.dedupe import Sighting
@@ -110,7 +110,7 @@ class Admission:
             letter = PendingLetter(offset, epoch, flaw, poll.records[at], poll.sizes[at])
             self._outcomes.write_letter(assignment, letter, now)
             return
-        self._judge_event(assignment, _run(poll, slice(at, at + 1), now), key, now)
+        self._judge_event(assignment, _run(poll, lambda column: column[at : at + 1], now), key, now)
 
     def _judge_event(self, assignment: Assignment, run: Run, key: bytes | None, now: Moment) -> None:
         """Judge an event by its key and by its size."""
@@ -137,34 +137,23 @@ class Admission:
 def _plain(poll: Poll, first: int, odd: Sequence[int], now: Moment) -> Run:
     """Return the events from a position on without the odd records among them, as one run."""
     if not odd:
-        return _run(poll, slice(first, None), now)
+        return _run(poll, lambda column: column[first:], now)
     chosen = bytearray(first) + bytearray(b"\1") * (len(poll.offsets) - first)
     for at in odd:
         chosen[at] = 0
+    return _run(poll, lambda column: list(compress(column, chosen)), now)
+
+
+def _run(poll: Poll, of: Callable[[list[Any]], list[Any]], now: Moment) -> Run:
+    """Return events of a poll, each with a payload and a time; ``of`` takes them from a column."""
     return Run(
         poll.generation,
         now.monotonic,
-        list(compress(poll.offsets, chosen)),
-        list(compress(poll.epochs, chosen)),
-        list(compress(cast("list[int]", poll.times), chosen)),
-        list(compress(poll.keys, chosen)),
-        list(compress(cast("list[bytes]", poll.payloads), chosen)),
-        list(compress(poll.sizes, chosen)),
-        list(compress(poll.records, chosen)),
-    )
-
-
-def _run(poll: Poll, cut: slice, now: Moment) -> Run:
-    """Return events of a poll, each with a payload and a time."""
-    times, payloads = cast("list[int]", poll.times[cut]), cast("list[bytes]", poll.payloads[cut])
-    return Run(
-        poll.generation,
-        now.monotonic,
-        poll.offsets[cut],
-        poll.epochs[cut],
-        times,
-        poll.keys[cut],
-        payloads,
-        poll.sizes[cut],
-        poll.records[cut],
+        of(poll.offsets),
+        of(poll.epochs),
+        of(poll.times),
+        of(poll.keys),
+        of(poll.payloads),
+        of(poll.sizes),
+        of(poll.records),
     )

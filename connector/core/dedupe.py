@@ -131,7 +131,7 @@ class Seen(Protocol):
     def find(self, keys: Sequence[bytes | None]) -> list[int]:
         """Return the positions of the keys that are held, in order."""
 
-    def add(self, keys: Sequence[bytes | None], times: Sequence[int], acknowledged_ms: int = 0) -> None:
+    def add(self, keys: Sequence[bytes | None], times: Iterable[int], acknowledged_ms: int = 0) -> None:
         """Note keys with their times in milliseconds."""
 
     def add_packed(self, keys: bytes, times: Iterable[int], written_ms: int = 0) -> None:
@@ -191,7 +191,7 @@ class SeenKeys:
         shards = self._shards
         return [at for at, key in enumerate(keys) if key is not None and key in shards[key[0]]]
 
-    def add(self, keys: Sequence[bytes | None], times: Sequence[int], acknowledged_ms: int = 0) -> None:
+    def add(self, keys: Sequence[bytes | None], times: Iterable[int], acknowledged_ms: int = 0) -> None:
         """Note keys with their event times in milliseconds; None is no key.
 
         The later of event time and acknowledgement counts, and of several for one key the latest.
@@ -212,14 +212,8 @@ class SeenKeys:
         ``written_ms`` is when the ledger appended them, which is a flush or a retry after their
         acknowledgement.
         """
-        # The code of `add` stands here again: a call for each of millions of keys costs a third of
-        # a restore.
-        none, shards, days = bytes(_DIGEST_BYTES), self._shards, self._days
-        for (key,), time_ms in zip(iter_unpack(_PACKED, keys), times, strict=True):
-            day = (max(written_ms, time_ms)) // _DAY_MS
-            shard = shards[key[0]]
-            if shard.get(key, day - 1) < day and key != none:
-                shard[key] = days.setdefault(day, day)
+        none = bytes(_DIGEST_BYTES)
+        self.add([None if key == none else key for (key,) in iter_unpack(_PACKED, keys)], times, written_ms)
 
     def expire(self, oldest_ms: int) -> bool:
         """Forget the days whose youngest possible key is older than this, one step per call.

@@ -306,6 +306,18 @@ impl SeenKeys {
         self.days[tag_of_day - 1].keys += 1;
     }
 
+    /// Note digests, each with its time or the least one, whichever is later.
+    fn take(&mut self, digests: &[Option<&[u8; DIGEST]>], times: &[i64], least_ms: i64) {
+        for (digests, times) in digests.chunks(KEYS_AHEAD).zip(times.chunks(KEYS_AHEAD)) {
+            self.load(digests.iter().copied().flatten());
+            for (digest, &time_ms) in digests.iter().zip(times) {
+                if let Some(digest) = digest {
+                    self.put(digest, time_ms.max(least_ms));
+                }
+            }
+        }
+    }
+
     /// Load the slots of some digests into the cache.
     ///
     /// All homes are found before any slot is read, so that the reads, of which none depends on another, overlap.
@@ -414,14 +426,7 @@ impl SeenKeys {
         if digests.len() != times.len() {
             return Err(PyValueError::new_err("each key has one time"));
         }
-        for (digests, times) in digests.chunks(KEYS_AHEAD).zip(times.chunks(KEYS_AHEAD)) {
-            self.load(digests.iter().flatten());
-            for (digest, &time_ms) in digests.iter().zip(times) {
-                if let Some(digest) = digest {
-                    self.put(digest, time_ms.max(acknowledged_ms));
-                }
-            }
-        }
+        self.take(&digests.iter().map(Option::as_ref).collect::<Vec<_>>(), &times, acknowledged_ms);
         Ok(())
     }
 
@@ -431,17 +436,9 @@ impl SeenKeys {
         if keys.len() != times.len() * DIGEST {
             return Err(PyValueError::new_err("each digest of 16 bytes has one time"));
         }
-        let digests = keys.chunks_exact(DIGEST).map(exact).collect::<PyResult<Vec<_>>>()?;
-        py.detach(|| {
-            for (digests, times) in digests.chunks(KEYS_AHEAD).zip(times.chunks(KEYS_AHEAD)) {
-                self.load(digests.iter().copied());
-                for (digest, &time_ms) in digests.iter().zip(times) {
-                    if **digest != [0; DIGEST] {
-                        self.put(digest, time_ms.max(written_ms));
-                    }
-                }
-            }
-        });
+        let digest = |key| exact(key).map(|key| (*key != [0; DIGEST]).then_some(key));
+        let digests = keys.chunks_exact(DIGEST).map(digest).collect::<PyResult<Vec<_>>>()?;
+        py.detach(|| self.take(&digests, &times, written_ms));
         Ok(())
     }
 

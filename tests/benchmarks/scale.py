@@ -33,8 +33,8 @@ from connector.avro.encoding import EventEncoder
 from connector.avro.framing import framed
 from connector.avro.ledger_entry import KEY_BYTES, encode
 from connector.model import Facts, LedgerIdentity, Outcome
-from tests.benchmarks.surroundings import answers_after, endpoint, keyed_producer, received
-from tests.benchmarks.traffic import SCHEMA_IDS, Traffic, records
+from tests.benchmarks.surroundings import Topic, answers_after, endpoint, produce_all, received
+from tests.benchmarks.traffic import SCHEMA_IDS, Traffic
 from tests.integration.brokers import Produced, create_topic, ledger_entries, produce
 from tests.integration.events import event, now_ms
 from tests.integration.kafka.cluster import Cluster
@@ -209,12 +209,7 @@ def latencies(stage: Stage, seconds: Sequence[float], in_flight: Sequence[int], 
     """Measure events a second by how long Amazon takes, and by how many requests may be in flight."""
     table = Table("latency", *(f"{requests} in flight" for requests in in_flight), title="events/s, 500 in a request")
     topic = _topic(stage, 6)
-    producer = keyed_producer(stage.servers)
-    for number, (key, value) in enumerate(records(Traffic.CLEAN, _PILED_UP, now_ms())):
-        producer.produce(topic, value, key)
-        if number % _QUEUED == 0:
-            producer.flush()
-    producer.flush()
+    produce_all(stage.servers, Topic(topic, _PILED_UP, Traffic.CLEAN, groups=()))
     for latency in seconds:
         rates = []
         for requests in in_flight:

@@ -34,6 +34,7 @@ __all__ = [
     "endpoint",
     "filled_broker",
     "keyed_producer",
+    "produce_all",
     "received",
 ]
 
@@ -133,12 +134,13 @@ def _hold(pipe: Connection, topics: tuple[Topic, ...]) -> None:
 
 def _fill(pipe: Connection, bootstrap_servers: str, topics: tuple[Topic, ...]) -> None:
     for topic in topics:
-        _produce(bootstrap_servers, topic)
+        produce_all(bootstrap_servers, topic)
         _check_nothing_evicted(bootstrap_servers, topic)
     pipe.send("filled")
 
 
-def _produce(bootstrap_servers: str, topic: Topic) -> None:
+def produce_all(bootstrap_servers: str, topic: Topic) -> None:
+    """Put into a topic what it is to hold."""
     producer = keyed_producer(bootstrap_servers)
     for number, (key, value) in enumerate(records(topic.traffic, topic.count, time.time_ns() // 1_000_000)):
         producer.produce(topic.name, value=value, key=key)
