@@ -9,9 +9,9 @@ Three stages, each with its handler:
 The first process of a container receives no signal that it has no handler for: the kernel drops
 such a signal. An exception amid the loading of a library in C may crash the process (seen with
 confluent-kafka 2.16). So `listen` is the first thing the program does, before it loads the
-libraries, which takes a third of a second. Whoever only imports the program keeps his handlers. A
-signal that comes before Python runs stays pending if signals were
-blocked (the entry point of the image blocks them), and `listen` unblocks it.
+libraries, which takes a third of a second. An import of the program changes no handler. A signal
+that comes before Python runs stays pending if signals were blocked (the entry point of the image
+blocks them), and `listen` unblocks it.
 """
 
 from __future__ import annotations

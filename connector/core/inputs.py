@@ -111,7 +111,7 @@ class RequestFinished:
 
 @dataclass(frozen=True, slots=True)
 class LettersWritten:
-    """Dead letters are confirmed by the brokers: all of which this became known at once."""
+    """The brokers have confirmed dead letters, as many as became known together."""
 
     letters: tuple[tuple[int, int], ...]
     """The generation and the offset of each."""

@@ -291,7 +291,7 @@ class Pipeline:
             self._shut_down(refusal, now)
 
     def _topic_seen(self, seen: inputs.TopicSeen) -> None:
-        """Start over on a recreated topic, else read on, or if ours would lose records."""
+        """Start over on a recreated topic, or where a topic of ours loses what is written."""
         for assignment in self._all.values():
             unfit = assignment.topic_id != seen.topic_id or not (seen.kept or assignment.facts.failing)
             if assignment.running and assignment.partition.topic == seen.topic and unfit:

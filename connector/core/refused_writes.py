@@ -40,7 +40,7 @@ _PASSING = frozenset(
 )
 """Codes that say nothing about the topic. Every other code does, also one that nobody foresaw."""
 _GONE = "it was deleted, or lost the partition. Restart: the start creates it, or says what is missing"
-_DENIED = "grant this client Write, which this client's rights to it lack"
+_DENIED = "grant this client Write: this client's rights to it lack that"
 _FIXES = {
     "INVALID_RECORD": "where its cleanup.policy has compact, it takes no record without a key: set cleanup.policy=delete",
     "INVALID_TIMESTAMP": "set message.timestamp.type=LogAppendTime",

@@ -123,7 +123,7 @@ class ManagedTopics:
         ):
             found = self._cluster.describe(topic)
             if found is None:
-                return f"topic {topic} is gone, with what was in it: its partitions begin anew, which creates it"
+                return f"topic {topic} is gone, with what was in it: a restore creates it, or says why not"
             try:
                 refuse(found, inherited)
             except LedgerRefused as refusal:
