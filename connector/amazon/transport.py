@@ -44,6 +44,9 @@ _MOST_HEADER_BYTES: Final = 65_536 + 256
 """Bytes of one header with its name. aiohttp's default is 8,190; with it, an answer with a longer
 header would be lost."""
 _MOST_HEADERS: Final = 512
+_MOST_AT_ONCE: Final = 1_000_000
+"""Bytes of a body that are handed over as they are. aiohttp copies a stream, and warns of more than
+1 MB that is no stream."""
 _SESSION_SECONDS: Final = 30.0
 """How long a session, and so its connections, is used. A connection in constant use would never
 end, and never learn of a new address (aiohttp issue 4948)."""
@@ -99,8 +102,7 @@ class HttpTransport:
             headers = {**headers, **proxy.headers}  # without TLS there is no CONNECT that could carry them
         most = max(_LEAST_CAP_BYTES, _ECHO_TIMES * len(body)) if isinstance(body, bytes) else _LEAST_CAP_BYTES
         try:
-            # A stream, because aiohttp warns of megabytes that are written at once.
-            data = BytesIO(body) if isinstance(body, bytes) else body
+            data = BytesIO(body) if isinstance(body, bytes) and len(body) > _MOST_AT_ONCE else body
             async with (
                 self._lent() as session,
                 session.request(
