@@ -79,10 +79,13 @@ class BatchCodec:
         self.declined: Counter[str] = Counter()
         """Records that were left to Python, by the first reason."""
 
-    def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
-        """Read records with their values. Total: what is not read is declined."""
+    def read(self, records: Sequence[Record], values: Sequence[bytes | None], *, bare: bool) -> Accepted:
+        """Read records with their values. Total: what is not read is declined.
+
+        ``bare`` says that none of the records has headers.
+        """
         accepted = Accepted.none(len(records))
-        for (name, start), group in self._located(records, values).items():
+        for (name, start), group in self._located(records, values, bare).items():
             found = self._codec_for(name)
             if found is None:
                 continue
@@ -102,18 +105,20 @@ class BatchCodec:
         """Count a record that the mapping file ignores."""
         self._decoder.count_filtered(label)
 
-    def _located(self, records: Sequence[Record], values: Sequence[bytes | None]) -> dict[tuple[bytes, int], _Group]:
+    def _located(
+        self, records: Sequence[Record], values: Sequence[bytes | None], bare: bool
+    ) -> dict[tuple[bytes, int], _Group]:
         """Return the values by the name of their schema and the byte at which the event begins."""
         groups: dict[tuple[bytes, int], _Group] = {}
         small = [value for value in values if value is not None and len(value) <= _MOST_BYTES]
-        if small and len(small) == len(values):
-            together = self._decoder.located_together(records, small)
+        if bare and small and len(small) == len(values):
+            together = self._decoder.located_together(records[0], small)
             if together is not None:
                 return {together: _Group(list(range(len(small))), small)}
         rest = [at for at, value in enumerate(values) if value is not None and len(value) <= _MOST_BYTES]
-        if small:
+        if bare and small:
             alike = _alike(rest, small)
-            together = self._decoder.located_together([records[at] for at in alike.positions], alike.values)
+            together = self._decoder.located_together(records[alike.positions[0]], alike.values)
             if together is not None:
                 groups[together] = alike
                 rest = sorted(set(rest).difference(alike.positions))

@@ -108,8 +108,8 @@ class Accepted:
 class Batches(Protocol):
     """Native code that reads records about which there is nothing to say."""
 
-    def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
-        """Read records with their values."""
+    def read(self, records: Sequence[Record], values: Sequence[bytes | None], *, bare: bool) -> Accepted:
+        """Read records with their values. ``bare`` says that none of the records has headers."""
 
     def count_ignored(self, label: str) -> None:
         """Count a record that the mapping file ignores."""
@@ -166,7 +166,8 @@ class Intake:
         """
         poll, lacking = Poll(origin.partition, origin.generation), None
         values = [record.value() for record in records]
-        accepted = self._read_by_batches(origin, records, values)
+        headers = all_headers_of(records)
+        accepted = self._read_by_batches(origin, records, values, bare=not any(headers))
         while (at := len(poll.payloads)) < len(records) and not (at and is_enough()):
             is_accepted = accepted.payloads[at] is not None
             if is_accepted and (most := self._accepted_until_compared()):
@@ -196,7 +197,7 @@ class Intake:
             poll.times.append(time_ms)
             poll.keys.append(key)
             poll.payloads.append(payload)
-        self._complete(poll, records[: len(poll.payloads)], values)
+        self._complete(poll, records[: len(poll.payloads)], values, headers)
         return poll, lacking
 
     def _accepted_until_compared(self) -> int:
@@ -206,7 +207,13 @@ class Intake:
         """
         return -self._accepted % self._compared
 
-    def _complete(self, poll: Poll, records: Sequence[Record], values: Sequence[bytes | None]) -> None:
+    def _complete(
+        self,
+        poll: Poll,
+        records: Sequence[Record],
+        values: Sequence[bytes | None],
+        headers: Sequence[Headers | None],
+    ) -> None:
         """Add the columns that do not depend on what a value says."""
         poll.offsets += [record.offset() for record in records]
         poll.epochs += [UNKNOWN_EPOCH if (epoch := record.leader_epoch()) is None else epoch for record in records]
@@ -215,18 +222,19 @@ class Intake:
             len(value or b"") + len(key or b"") + (len(payload) if type(payload) is bytes else 0)
             for value, key, payload in zip(values, keys, poll.payloads, strict=False)
         ]
-        found = all_headers_of(records)
-        if any(found):
-            for at, (record, headers) in enumerate(zip(records, found, strict=True)):
-                if headers:
-                    poll.sizes[at] += self._header_bytes(record, headers)
+        if any(headers):
+            for at, (record, found) in enumerate(zip(records, headers, strict=False)):
+                if found:
+                    poll.sizes[at] += self._header_bytes(record, found)
         poll.records += records
 
-    def _read_by_batches(self, origin: Origin, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
+    def _read_by_batches(
+        self, origin: Origin, records: Sequence[Record], values: Sequence[bytes | None], *, bare: bool
+    ) -> Accepted:
         if self._batches is None:
             return Accepted.none(len(records))
         try:
-            accepted = self._batches.read(records, values)
+            accepted = self._batches.read(records, values, bare=bare)
             accepted.complete(records, origin)
         except Exception as error:  # noqa: BLE001 - native code is never needed
             return self._without_batches(type(error).__name__, len(records))

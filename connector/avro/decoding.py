@@ -27,7 +27,6 @@ from connector.avro.schema_file import packaged
 from connector.avro.varint import signed, unpacked
 from connector.avro.writer_schema import RECORDS, Json, WriterSchema, parse
 from connector.errors import Oversized, Undecodable, UnknownSchema
-from connector.headers import all_headers_of
 from connector.mapping.plan import Filtered, Mapper, Plan
 from connector.model import Flaw
 from connector.ports import Record
@@ -151,16 +150,16 @@ class EventDecoder:
         """
         return self._locate(record, value)
 
-    def located_together(self, records: Sequence[Record], values: Sequence[bytes]) -> tuple[bytes, int] | None:
+    def located_together(self, first: Record, values: Sequence[bytes]) -> tuple[bytes, int] | None:
         """Return the id of the schema and where the event begins, if all records share both.
 
-        Return None if each record must be located by itself. Without headers, the framing is in
-        the bytes before the event.
+        Return None if each record must be located by itself. The records have no headers, so the
+        framing is in the bytes before the event. ``first`` is the record of the first value.
         """
-        if self.is_compressed(values[0]) or any(all_headers_of(records)):
+        if self.is_compressed(values[0]):
             return None
         try:
-            name, found, start = self.located(records[0], values[0])
+            name, found, start = self.located(first, values[0])
         except Exception:  # noqa: BLE001 - it is met again where each record is looked at
             return None
         before = values[0][:start]

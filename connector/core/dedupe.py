@@ -314,7 +314,7 @@ class DedupeWindow:
         unclaim = self._claims.pop
         for key in keys:
             unclaim(key, None)
-        if self._waiting.keys().isdisjoint(keys):
+        if not self._waiting or self._waiting.keys().isdisjoint(keys):
             return []
         return [(key, copy) for key in keys if key is not None for copy in self._waiting.pop(key, ())]
 

@@ -468,8 +468,8 @@ class _Counting:
         self.accepted = 0
         self.ignored = 0
 
-    def read(self, records: Sequence[Record], values: Sequence[bytes | None]) -> Accepted:
-        accepted = self._codec.read(records, values)
+    def read(self, records: Sequence[Record], values: Sequence[bytes | None], *, bare: bool) -> Accepted:
+        accepted = self._codec.read(records, values, bare=bare)
         self.accepted += sum(payload is not None for payload in accepted.payloads)
         self.ignored += len(accepted.ignored)
         return accepted

@@ -411,13 +411,29 @@ def test_a_memo_that_is_full_is_emptied_and_goes_on() -> None:
     names = [f"name{number}" for number in range(4_100)]
     encoder = EventEncoder()
     given = [framed(1, encoder.encode(_GOOD | {"name": name})) for name in (*names, *names[-4:], names[0])]
-    accepted = codec.read([PolledRecord(value) for value in given], given)
+    accepted = codec.read([PolledRecord(value) for value in given], given, bare=True)
     assert [json.loads(payload or b"{}")["eventDescription"]["name"] for payload in accepted.payloads] == [
         *names,
         *names[-4:],
         names[0],
     ]
     assert len(asked) == 4_100 + 7 + 1  # the other fields; and the first name again, which was forgotten with 4,095 others
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_record_whose_header_names_another_schema_is_read_by_that_one(at: int) -> None:
+    turned = ours()
+    turned["fields"].sort(key=lambda field: str(field["name"]), reverse=True)
+    decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours(), id2=turned)), CONTRACTS["ads NA"]()
+    beside = Beside(decoder, contract, CONTRACTS["ads NA"](), ("clientDedupeId",))
+    plain = PolledRecord(written(ours(), _GOOD))
+    body = written(turned, _GOOD).removeprefix(framed(1, b""))
+    other = PolledRecord(body, headers_=[("__value_schema_id", framed(2, b""))])
+    records = [plain] * 3
+    records[at] = other
+    for _ in range(2):  # a schema is known from the second record on
+        beside.read(records)
+    assert beside.accepted > len(records)
 
 
 class _Wrong:
@@ -427,7 +443,7 @@ class _Wrong:
         self._error = error
         self.asked = 0
 
-    def read(self, records: Sequence[Any], values: Sequence[bytes | None]) -> Accepted:
+    def read(self, records: Sequence[Any], values: Sequence[bytes | None], *, bare: bool) -> Accepted:
         self.asked += 1
         if self._error is not None:
             raise self._error
@@ -493,7 +509,7 @@ def test_terms_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
     decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours())), CONTRACTS["ads NA"]()
     record = PolledRecord(written(ours(), _GOOD))
     Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, [record])
-    BatchCodec(make, decoder, contract, ("clientDedupeId",)).read([record], [record.value()])
+    BatchCodec(make, decoder, contract, ("clientDedupeId",)).read([record], [record.value()], bare=True)
     assert made
     with pytest.raises((ValueError, TypeError, OverflowError)):
         Codec(made[0] | change)

@@ -100,7 +100,7 @@ class _Ignores:
     def __init__(self) -> None:
         self.counted = 0
 
-    def read(self, records: Sequence[Any], values: Sequence[bytes | None]) -> Accepted:
+    def read(self, records: Sequence[Any], values: Sequence[bytes | None], *, bare: bool) -> Accepted:
         accepted = Accepted.none(len(records))
         accepted.ignored.update(dict.fromkeys(range(len(records)), "mapping[0]"))
         return accepted
@@ -242,7 +242,7 @@ def test_a_mapping_with_something_else_has_no_codec(text: str) -> None:
         return Codec(terms)
 
     codec = BatchCodec(make, decoder, CONTRACTS["ads EU"](), ("clientDedupeId",))
-    assert codec.read([record], [record.value()]) == Accepted.none(1)
+    assert codec.read([record], [record.value()], bare=True) == Accepted.none(1)
     assert not made
 
 
