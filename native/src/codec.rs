@@ -264,6 +264,15 @@ fn looks(byte: u8) -> u8 {
     LOOKS[usize::from(byte)]
 }
 
+/// Whether all bytes are so, or any is. No look-out for the first that decides: without it many are looked at at once.
+fn all(bytes: &[u8], are: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, &byte| all & are(byte))
+}
+
+fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |any, &byte| any | is(byte))
+}
+
 fn is_hashed(how: u8) -> bool {
     matches!(how, HASHED | EMAIL | NAME)
 }
@@ -788,18 +797,20 @@ impl Codec {
 
     /// Write a value that is sent as it is, and return whether it is one.
     fn match_key_value(&self, how: u8, value: &[u8], out: &mut Vec<u8>) -> bool {
-        let has_form = match how {
-            HASHED | EMAIL | NAME => value.len() == HASH && value.iter().all(u8::is_ascii_hexdigit),
-            MATCH_ID => value.len() <= 100 && value.iter().all(u8::is_ascii_alphanumeric),
-            RAW => true,
-            _ => false,
-        };
         let begin = out.len();
         out.extend_from_slice(value);
-        if is_hashed(how) {
-            out[begin..].make_ascii_lowercase();
-        }
-        let is_sent = has_form && self.is_plain(&out[begin..]);
+        let is_sent = match how {
+            HASHED | EMAIL | NAME => {
+                out[begin..].make_ascii_lowercase();
+                let text = &out[begin..];
+                // All hexadecimal digits are plain, so this is what `is_plain` asks.
+                let is_digest = text.len() == HASH && all(text, |byte| byte.is_ascii_hexdigit());
+                is_digest && any(text, |byte| matches!(byte, b'1'..=b'9')) && !self.is_disguised(text)
+            }
+            MATCH_ID => value.len() <= 100 && all(value, |byte| byte.is_ascii_alphanumeric()) && self.is_plain(value),
+            RAW => self.is_plain(value),
+            _ => false,
+        };
         if !is_sent {
             out.truncate(begin);
         }
