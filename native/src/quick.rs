@@ -37,12 +37,16 @@ fn fold(one: u64, other: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Eight bytes of a text from a place on, or as many as there are.
+/// The first eight bytes of a text, or all of them where there are fewer, some of them twice.
 fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    let count = bytes.len().min(8);
-    word[..count].copy_from_slice(&bytes[..count]);
-    u64::from_le_bytes(word)
+    let half = |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four));
+    if let Some(eight) = bytes.first_chunk() {
+        return u64::from_le_bytes(*eight);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return half(first) | half(last) << 32;
+    }
+    bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 impl Hasher for Folding {
