@@ -46,7 +46,8 @@ class Doubt:
 
 @dataclass(slots=True)
 class _Count:
-    first: str
+    partition: TopicPartition
+    offset: int
     copies: int = 0
     report_at: int = _FEW
 
@@ -77,7 +78,7 @@ class Repeats:
             if len(self._counts) == _MOST_KEYS:
                 self._forget_one_of_each()
                 return None
-            count = self._counts[key] = _Count(f"{partition}@{offset}")
+            count = self._counts[key] = _Count(partition, offset)
         count.copies += 1
         doubted_before = count.report_at > _FEW
         self.doubtful += doubted_before
@@ -85,7 +86,8 @@ class Repeats:
             return None
         count.report_at = 2 * count.copies
         self.doubtful += 0 if doubted_before else count.copies
-        return Doubt(DoubtKind.REPEATED, count.first, f"{partition}@{offset}", count.copies)
+        first = f"{count.partition}@{count.offset}"
+        return Doubt(DoubtKind.REPEATED, first, f"{partition}@{offset}", count.copies)
 
     def _forget_one_of_each(self) -> None:
         for count in self._counts.values():
@@ -108,8 +110,10 @@ class Doubts:
 
     def repeated(self, key: bytes, partition: TopicPartition, offset: int, records: int) -> None:
         """Note a duplicate; ``records`` is the number of records received so far."""
+        before = self._repeats.doubtful
         doubt = self._repeats.note(key, partition, offset, records)
-        self._doubtful[DoubtKind.REPEATED] = self._repeats.doubtful
+        if self._repeats.doubtful > before:
+            self._doubtful[DoubtKind.REPEATED] = self._repeats.doubtful
         if doubt is not None:
             self._latest[doubt.kind] = doubt
 
