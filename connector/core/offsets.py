@@ -25,7 +25,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import islice
 
 from connector.errors import OutOfOrder
 from connector.model import UNKNOWN_EPOCH
@@ -99,11 +100,15 @@ class OffsetTracker:
                     epoch = new
         return below
 
-    def resolve(self, offsets: Iterable[int]) -> None:
+    def resolve(self, offsets: Sequence[int]) -> None:
         """Note that these tracked offsets are resolved, and that their facts are in the ledger."""
         received, resolved = self._received, self._resolved
-        resolved.update(offsets)
         last = UNKNOWN_EPOCH
+        if not resolved and [*islice(received, len(offsets))] == offsets:  # nearly always they come next
+            for last in offsets:  # noqa: B007 - the last one is used below
+                received.popleft()
+        else:
+            resolved.update(offsets)
         while received and received[0] in resolved:
             last = received.popleft()
             resolved.discard(last)

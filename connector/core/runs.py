@@ -91,8 +91,11 @@ class Run:
             self.tries,
         )
 
-    def stretches(self, labels: Iterable[Label]) -> Iterator[tuple[Run, Label]]:
+    def stretches(self, labels: Sequence[Label]) -> Iterator[tuple[Run, Label]]:
         """Cut between records with different labels. Each record has a label."""
+        if labels.count(labels[0]) == len(labels):  # nearly always
+            yield self, labels[0]
+            return
         first = 0
         for label, same in groupby(labels):
             end = first + len(list(same))
