@@ -10,7 +10,7 @@ while there is none.
 
 - Nothing is learnt, and nothing held back, until the first 429. Then the pace is what was taken of
   late.
-- Requests start at even intervals. A refusal shows what is allowed: the pace at which it happened,
+- Requests start at even intervals. A refusal shows what is allowed: the pace at which its request was sent,
   or, where requests were refused since the last change, the share that was taken. From there on
   `_SHARE` of that is used.
 - After a while at this pace it grows, slowly at first, then twofold within a second, until the next
@@ -34,7 +34,7 @@ __all__ = ["Pace"]
 _SHARE = 0.93
 """Share of the allowed pace that is used after a refusal. What is left covers that vendors count in
 different ways."""
-_JITTER = 0.04
+_JITTER = 0.02
 """Share by which intervals differ, so that members whose requests fall between each other's do not
 stay there."""
 _CHANGE_SECONDS = 1.0
@@ -45,11 +45,11 @@ _LEAST_SHARE = 0.4
 _SLOWEST = 0.3
 """Slowest pace, in requests a second. Waits after refusals in a row may slow it down further."""
 _STEADY_SECONDS = 4.0
-_STEADY_WAITS = 10.0
+_STEADY_WAITS = 15.0
 _STEADY_MOST_SECONDS = 30.0
 """How long the pace stays as it is after a refusal: so many seconds, or so many times the wait, and
 at most this."""
-_GENTLE = 0.1
+_GENTLE = 0.04
 """Growth after that, as a share of the pace, by the square of the seconds."""
 _BEYOND = 1.3
 """Share of the refused pace beyond which the limit is taken to have changed, and the pace
@@ -142,13 +142,15 @@ class Pace:
     def _grown(self, learnt: float, seconds: float, took: float) -> float:
         """Return the pace after so many seconds of use more, by an answer that took so long."""
         self._used_seconds += seconds
-        if self._allowed is not None:
-            growing = max(0.0, self._used_seconds - self._steady_seconds)
-            share = _SHARE * (1 + _GENTLE * growing * growing)
-            if share <= _BEYOND:
-                return self._allowed * share
+        if self._allowed is not None and (share := self._share(0.0)) <= _BEYOND:
+            return self._allowed * share
         self._doubling = True
         return learnt * _doubled(seconds, took)
+
+    def _share(self, ago: float) -> float:
+        """Return the share of the allowed pace that was used so many seconds ago."""
+        growing = max(0.0, self._used_seconds - ago - self._steady_seconds)
+        return _SHARE * (1 + _GENTLE * growing * growing)
 
     def refused(self, started: float, now: float, retry_after: float | None, chance: float) -> float:
         """Note a 429; return the seconds for which nothing is to be sent."""
@@ -175,7 +177,10 @@ class Pace:
         else:
             others = self._refused - 1
             share = self._taken / (self._taken + others) if self._taken else 0.0
-            self._allowed = pace = self._learnt * max(_LEAST_SHARE, share)
+            # The pace that said when the refused request was to start is that of the start before it.
+            ago = now - started + 1 / self._learnt
+            pace = self._learnt if self._allowed is None else self._allowed * self._share(ago)
+            self._allowed = pace = pace * max(_LEAST_SHARE, share)
         self._learnt = max(_SLOWEST, _SHARE * pace)
         self._changed_at = self._grown_at = now
         self._taken = self._refused = 0

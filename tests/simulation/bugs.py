@@ -8,7 +8,7 @@ seeds, and that the right kind of check finds it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -690,8 +690,8 @@ def _definitions_at_once(self: Registry, schema_id: Any, waited: float = 0.0) ->
 _definitions = Registry.definitions
 
 
-def _headers_as_they_come(record: Any) -> Any:
-    return record.headers()
+def _headers_as_they_come(records: Sequence[Any]) -> Any:
+    return [record.headers() for record in records]
 
 
 def _never_full(self: ConcurrencyLimit) -> int:
@@ -834,7 +834,7 @@ BUGS: tuple[Bug, ...] = (
         ((Backlog, "decode_again", _decode_all_again),),
     ),
     Bug("an unknown schema believed at once", "L6", ((Registry, "definitions", _definitions_at_once),)),
-    Bug("headers that cannot be read end the process", "process-", ((intake, "headers_of", _headers_as_they_come),)),
+    Bug("headers that cannot be read end the process", "process-", ((intake, "all_headers_of", _headers_as_they_come),)),
     Bug("what one record raises ends the process", "process-", ((intake, "ConnectorError", Exception),)),
 )
 """Each with the check that is to catch it."""
