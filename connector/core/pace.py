@@ -10,9 +10,9 @@ while there is none.
 
 - Nothing is learnt, and nothing held back, until the first 429. Then the pace is what was taken of
   late.
-- Requests start at even intervals. A refusal shows what is allowed: the pace at which its request was sent,
-  or, where requests were refused since the last change, the share that was taken. From there on
-  `_SHARE` of that is used.
+- Requests start at even intervals. A refusal shows what is allowed: the pace at which its request
+  was sent, or, where requests were refused since the last change, the share that was taken. From
+  there on `_SHARE` of that is used.
 - After a while at this pace it grows, slowly at first, then twofold within a second, until the next
   refusal. The while is long where a refusal costs much: at a slow pace, or with a long
   ``Retry-After``.
@@ -177,7 +177,7 @@ class Pace:
         else:
             others = self._refused - 1
             share = self._taken / (self._taken + others) if self._taken else 0.0
-            # The pace that said when the refused request was to start is that of the start before it.
+            # What said when the refused request was to start is the pace of the start before it.
             ago = now - started + 1 / self._learnt
             pace = self._learnt if self._allowed is None else self._allowed * self._share(ago)
             self._allowed = pace = pace * max(_LEAST_SHARE, share)

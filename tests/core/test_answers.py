@@ -151,7 +151,7 @@ def test_requests_that_are_throttled_together_lower_the_pace_once_and_go_out_aga
     assert talk.pipeline.wake_at(talk.moment) == 0.5
     assert sends(talk.wait(0.5)) == [b"[0]"]
     talk.verdicts(b"[0]", DELIVERED)
-    assert talk.pipeline.wake_at(talk.moment) == pytest.approx(0.5 + 0.96 * 0.96 / 0.93)
+    assert talk.pipeline.dispatch.pace.due == pytest.approx(0.5 + 0.98 * 0.98 / 0.93)
     assert sends(talk.wait(1.1)) == [b"[1]"]
 
 
