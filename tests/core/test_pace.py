@@ -21,11 +21,13 @@ _FULL_SPEED = 8 / _LATENCY
 
 @dataclass
 class Limited:
-    """A vendor that takes so many requests within any second, or that has tokens for so many at once."""
+    """A vendor that takes so many requests a second, within any second, or that has tokens for so many at once."""
 
     per_second: Callable[[float], float]
     retry_after: float | None = None
     tokens_at_most: float = 0.0
+    within: float = 1.0
+    """Seconds within which they are counted, without tokens."""
     taken: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     _latest: deque[float] = field(default_factory=deque)
@@ -46,9 +48,9 @@ class Limited:
         return allowed
 
     def _has_room(self, now: float) -> bool:
-        while self._latest and now - self._latest[0] >= 1:
+        while self._latest and now - self._latest[0] >= self.within:
             self._latest.popleft()
-        allowed = len(self._latest) < self.per_second(now)
+        allowed = len(self._latest) < self.per_second(now) * self.within
         if allowed:
             self._latest.append(now)
         return allowed
