@@ -542,7 +542,8 @@ class Oracle(Observer):
         for (name, _), part in self._parts.items():
             # One that ended of its own accord, as for a silent coordinator, had perhaps not written down all it knew.
             if name == process.name and part.partition == partition and part.end is not End.GRACEFUL:
-                part.taken_away = True
+                unwritten = any(not self._has_fact(row, outcome) for row, outcome in part.told)
+                part.taken_away = part.taken_away or part.end is None or bool(part.in_flight) or unwritten
 
     def crashed(self, process: Process) -> None:
         """A process is gone, and what it knew."""
