@@ -41,7 +41,7 @@ def shares(limit: float, retry_after: float | None, members: int, seed: int, end
     """Return the share of the limit that is used, and the requests refused for each that is taken."""
     vendor = Limited(always(limit), retry_after, within=4.0 if limit < 1 else 1.0)
     plays = [Play(vendor, max_in_flight=16, seed=100 * member + seed) for member in range(members)]
-    for step in range(1, int(end * _STEPS) + 1) if members > 1 else (int(end * _STEPS),):
+    for step in range(1, int(end * _STEPS) + 1):
         for play in plays:
             play.until(step / _STEPS)
     taken, refused = vendor.between(_LEARNT, end)

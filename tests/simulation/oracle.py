@@ -542,8 +542,7 @@ class Oracle(Observer):
         for (name, _), part in self._parts.items():
             # One that ended of its own accord, as for a silent coordinator, had perhaps not written down all it knew.
             if name == process.name and part.partition == partition and part.end is not End.GRACEFUL:
-                unwritten = any(not self._has_fact(row, outcome) for row, outcome in part.told)
-                part.taken_away = part.taken_away or part.end is None or bool(part.in_flight) or unwritten
+                part.taken_away = part.taken_away or part.end is None or self._has_under_way(part)
 
     def crashed(self, process: Process) -> None:
         """A process is gone, and what it knew."""
@@ -566,8 +565,7 @@ class Oracle(Observer):
             # The drain waited for what older ones, which were lost, had under way: it took longer too
             # (docs/how-it-works.md#what-may-be-sent-twice).
             for older in self._older(part):
-                unwritten = any(not self._has_fact(row, outcome) for row, outcome in older.told)
-                if older.end is End.LOST and (older.in_flight or unwritten):
+                if older.end is End.LOST and self._has_under_way(older):
                     older.end = End.TIMED_OUT
         open_rows = len(part.received - part.resolved - {row for row, _ in part.told})
         self.check(unresolved <= open_rows, "I9: released {} of {} open records", unresolved, open_rows)
@@ -781,6 +779,10 @@ class Oracle(Observer):
 
     def _has_fact(self, row: Row, outcome: Outcome) -> bool:
         return any(written is outcome for _, written in self._facts[row])
+
+    def _has_under_way(self, part: Part) -> bool:
+        """Return whether requests of an assignment are out, or fates that it knows are not in the ledger."""
+        return bool(part.in_flight) or any(not self._has_fact(row, outcome) for row, outcome in part.told)
 
     # ---- the end
 
