@@ -45,8 +45,8 @@ _MOST_HEADER_BYTES: Final = 65_536 + 256
 header would be lost."""
 _MOST_HEADERS: Final = 512
 _MOST_AT_ONCE: Final = 1_000_000
-"""Bytes of a body that are handed over as they are. aiohttp copies a stream, and warns of more than
-1 MB that is no stream."""
+"""Largest body, in bytes, that aiohttp is given as bytes. It warns of more than 1 MB, so a larger
+body is given as a stream, which it copies."""
 _SESSION_SECONDS: Final = 30.0
 """How long a session, and so its connections, is used. A connection in constant use would never
 end, and never learn of a new address (aiohttp issue 4948)."""

@@ -177,7 +177,8 @@ class Pace:
         else:
             others = self._refused - 1
             share = self._taken / (self._taken + others) if self._taken else 0.0
-            # What said when the refused request was to start is the pace of the start before it.
+            # The pace has grown since. What timed the refused request was the pace at the start of
+            # the one before it, an interval earlier.
             ago = now - started + 1 / self._learnt
             pace = self._learnt if self._allowed is None else self._allowed * self._share(ago)
             self._allowed = pace = pace * max(_LEAST_SHARE, share)

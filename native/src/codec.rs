@@ -264,11 +264,12 @@ fn looks(byte: u8) -> u8 {
     LOOKS[usize::from(byte)]
 }
 
-/// Whether all bytes are so, or any is. No look-out for the first that decides: without it many are looked at at once.
+/// Whether a test holds for all bytes. It does not stop at the first that fails, so that many are tested at once.
 fn all(bytes: &[u8], are: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, &byte| all & are(byte))
 }
 
+/// Whether a test holds for any byte; as `all`.
 fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(false, |any, &byte| any | is(byte))
 }
