@@ -87,10 +87,12 @@ class BatchCodec:
         accepted = Accepted.none(len(records))
         for (name, start), group in self._located(records, values, bare).items():
             found = self._codec_for(name)
+            positions = group.positions
             if found is None:
+                if not self._decoder.is_known(name):
+                    accepted.unknown.update(positions)
                 continue
             codec, layout = found
-            positions = group.positions
             asked = [_asked(layout, records[at]) for at in positions] if layout.asks else ()
             payloads, times, keys, holes, ignored = codec.read(group.values, start, asked)
             accepted.put(positions, payloads, times, keys)

@@ -10,7 +10,7 @@ no answer, the consumer thread keeps the records and calls again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -67,6 +67,8 @@ class Accepted:
     """The place for the id in a payload that lacks it, by the index of its record."""
     ignored: dict[int, str] = field(default_factory=dict)
     """The records that the mapping file ignores, with what they are counted by."""
+    unknown: set[int] = field(default_factory=set)
+    """The records left to Python because it has read none of their schema yet."""
 
     @classmethod
     def none(cls, count: int) -> Accepted:
@@ -87,13 +89,20 @@ class Accepted:
         for at, payload, time_ms, key in zip(positions, payloads, times, keys, strict=True):
             self.payloads[at], self.times[at], self.keys[at] = payload, time_ms, key
 
+    def adopt(self, other: Accepted, positions: Iterable[int]) -> None:
+        """Take from other columns what was made of the records at these positions."""
+        for at in positions:
+            self.times[at], self.keys[at], self.payloads[at] = other.at(at)
+        self.ignored |= other.ignored
+        self.unknown = other.unknown
+
     def complete(self, records: Sequence[Record], origin: Origin) -> None:
         """Put an id into each payload that lacks it."""
         for at, hole in self.holes.items():
             if (payload := self.payloads[at]) is not None:
                 self.payloads[at] = payload[:hole] + orjson.dumps(origin.derived_id(records[at])) + payload[hole:]
 
-    def at(self, index: int) -> tuple[int | None, bytes | None, bytes | Flaw | None]:
+    def at(self, index: int) -> tuple[int | None, bytes | None, bytes | None]:
         """Return time, dedupe key and payload of a record."""
         return self.times[index], self.keys[index], self.payloads[index]
 
@@ -167,7 +176,8 @@ class Intake:
         poll, lacking = Poll(origin.partition, origin.generation), None
         values = [record.value() for record in records]
         headers = all_headers_of(records)
-        accepted = self._read_by_batches(origin, records, values, bare=not any(headers))
+        bare = not any(headers)
+        accepted = self._read_by_batches(origin, records, values, bare=bare)
         while (at := len(poll.payloads)) < len(records) and not (at and is_enough()):
             is_accepted = accepted.payloads[at] is not None
             if is_accepted and (most := self._accepted_until_compared()):
@@ -194,6 +204,8 @@ class Intake:
                 self._accepted += 1
                 if judged != accepted.at(at):
                     accepted = self._without_batches("different", len(records))
+            elif at in accepted.unknown and type(payload) is bytes:
+                accepted = self._with_known(accepted, at, origin, records, values, bare=bare)
             poll.times.append(time_ms)
             poll.keys.append(key)
             poll.payloads.append(payload)
@@ -238,6 +250,25 @@ class Intake:
             accepted.complete(records, origin)
         except Exception as error:  # noqa: BLE001 - native code is never needed
             return self._without_batches(type(error).__name__, len(records))
+        return accepted
+
+    def _with_known(
+        self,
+        accepted: Accepted,
+        read: int,
+        origin: Origin,
+        records: Sequence[Record],
+        values: Sequence[bytes | None],
+        *,
+        bare: bool,
+    ) -> Accepted:
+        """Return the columns with the records after ``read`` that have its schema, now known."""
+        unknown = {at for at in accepted.unknown if at > read}
+        asked = [value if at in unknown else None for at, value in enumerate(values)]
+        more = self._read_by_batches(origin, records, asked, bare=bare)
+        if self._batches is None:
+            return more
+        accepted.adopt(more, unknown)
         return accepted
 
     def _without_batches(self, reason: str, count: int) -> Accepted:

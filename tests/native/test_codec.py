@@ -23,6 +23,7 @@ from connector.core.letters import DEDUPE_ID_HEADER
 from connector.intake import Accepted, Intake, Origin
 from connector.model import Flaw, TopicPartition
 from connector.nothing import DISGUISED
+from connector.ports import Record
 from tests import fuzz
 from tests.avro.samples import EVENT, Known, ours, with_field, written
 from tests.native.events import CONTRACTS, KEYS, Beside, values
@@ -513,3 +514,32 @@ def test_terms_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
     assert made
     with pytest.raises((ValueError, TypeError, OverflowError)):
         Codec(made[0] | change)
+
+
+def test_of_a_first_poll_python_reads_one_record_of_each_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = ours()
+    turned["fields"].reverse()
+    decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=ours(), id2=turned)), CONTRACTS["ads NA"]()
+    flawed = written(ours(), _GOOD | {"countryCode": "Narnia"})
+    values = [b"no Avro", flawed, None, framed(9, b"")]  # the registry has no schema 9
+    values += [written(ours(), _GOOD | {"clientDedupeId": f"order-{number}"}) for number in range(4, 8)]
+    other = framed(2, written(turned, _GOOD | {"clientDedupeId": None}).removeprefix(framed(1, b"")))
+    records = [
+        PolledRecord(value, at) for at, value in enumerate([*values, other, framed(9, b""), other, values[4], flawed])
+    ]
+    in_python = Intake(decoder, contract, ("clientDedupeId",)).read(_ORIGIN, records)[0]
+    decoder = EventDecoder(Framing.CONFLUENT, Known(id1=ours(), id2=turned))
+    decoded, decode = list[int | None](), decoder.decode
+
+    def noting(record: Record, waited: float = 0.0) -> dict[str, object] | Flaw | None:
+        decoded.append(record.offset())
+        return decode(record, waited)
+
+    monkeypatch.setattr(decoder, "decode", noting)
+    codec = BatchCodec(Codec, decoder, contract, ("clientDedupeId",))
+    intake = Intake(decoder, contract, ("clientDedupeId",), batches=codec)
+    intake._accepted = 1  # the next to be compared is far away
+    poll = intake.read(_ORIGIN, records)[0]
+    assert (poll.payloads, poll.times, poll.keys) == (in_python.payloads, in_python.times, in_python.keys)
+    assert decoded == [0, 1, 3, 4, 8, 9, 12]  # what is flawed, and the first good record of each schema
+    assert codec.declined == {"rule": 1}
