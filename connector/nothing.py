@@ -76,15 +76,15 @@ def _is_nothing(text: str, name: bool) -> bool:
             return True
     words = [word.lower() for word in _WORDS(rest)]
     whole = "".join(words)
-    if (
-        _is_nobody(whole)
-        or whole.removeprefix("urn").removeprefix("uuid") in _NO_UUID
-        or _REPEATED(whole)
-        or _is_word(whole, name)
-        or _is_word(DISGUISED.get(whole, "") or DISGUISED.get(seen.lower(), ""), name)
+    if whole.removeprefix("urn").removeprefix("uuid") in _NO_UUID or _is_word(
+        DISGUISED.get(whole, "") or DISGUISED.get(seen.lower(), ""), name
     ):
         return True
-    if name or any(map(_DIGIT, words)):
+    if _DIGIT(whole):
+        return False
+    if _is_nobody(whole) or _REPEATED(whole) or _is_word(whole, name):
+        return True
+    if name:
         return False
     if _FOREIGN(whole):
         return True

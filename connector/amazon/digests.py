@@ -34,9 +34,11 @@ def sha256_digits(text: str) -> str | None:
     digits = _BETWEEN.sub("", bare)
     if len(digits) in _HEXADECIMAL and _ARE_HEXADECIMAL(digits):
         return digits.lower() if len(digits) == _SHA256_DIGITS else ""
-    read = _from_base64(_url_safe(bare), named=named is not None)
-    if read is None:
-        read = _from_base32(bare)
+    read = None
+    if " " not in bare:
+        read = _from_base64(_url_safe(bare), named=named is not None)
+        if read is None:
+            read = _from_base32(bare)
     return "" if read is None and (_holds_a_digest(text) or _PADDED(bare)) else read
 
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 from connector.amazon.addresses import is_public_address
 from connector.amazon.digests import sha256_digits
 from connector.amazon.findings import Adjustment, Findings
-from connector.amazon.normalisation import LONGEST, normalised
+from connector.amazon.normalisation import LONGEST, international, normalised
 from connector.amazon.vocabulary import MATCH_KEYS, constant
 from connector.model import Reason
 from connector.nothing import DISGUISED, said, trimmed
@@ -128,6 +128,8 @@ def hashed(kind: str, value: str, country: str) -> str:
     """
     if _HASH(value) and (digits := value.lower()) not in DISGUISED:  # nearly every key
         return digits
+    if kind == "PHONE" and (digits := international(value)) and digits not in DISGUISED:
+        return sha256(digits.encode()).hexdigest()
     if len(value) > LONGEST or _MASKED(value):
         return ""
     if (found := sha256_digits(trimmed(value))) is not None:

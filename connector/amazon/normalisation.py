@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from html import unescape
 from string import ascii_uppercase
 from typing import Final
@@ -28,7 +29,7 @@ import phonenumbers
 from connector.amazon.abbreviations import OTHER_STREETS, STATES, STREETS
 from connector.nothing import said
 
-__all__ = ["LONGEST", "PERSONAL", "normalised"]
+__all__ = ["LONGEST", "PERSONAL", "international", "normalised"]
 
 
 def normalised(kind: str, text: str, country: str) -> str:
@@ -167,6 +168,40 @@ def _phone(text: str, country: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
 
 
+def international(text: str) -> str:
+    """Return what `_phone` makes of a number that plainly has "+", its calling code and its length.
+
+    Empty if a closer look is needed. It takes a tenth of the time, and needs no country.
+    """
+    if not _INTERNATIONAL(text):
+        return ""
+    digits = _NOT_DIGIT.sub("", text)
+    for size in (1, 2, 3):
+        if (plan := _numbering_plan(digits[:size])) is not None:
+            trunk_prefix, lengths = plan
+            number = digits[size:]
+            is_plain = len(number) in lengths and number[0] != "0" and not trunk_prefix(number)
+            return digits if is_plain and not _is_pattern(number) else ""
+    return ""
+
+
+_INTERNATIONAL: Final = re.compile(r"\+[1-9][0-9]*(?:[ ()-]{1,2}[0-9]+){0,8}").fullmatch
+
+
+@cache
+def _numbering_plan(code: str) -> tuple[Callable[[str], object], frozenset[int]] | None:
+    """Return the match of what may stand before a national number, and the lengths of numbers.
+
+    None if there is no such calling code.
+    """
+    region = phonenumbers.region_code_for_country_code(int(code))
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    if metadata is None or (numbers := metadata.general_desc) is None:
+        return None
+    lengths = frozenset(numbers.possible_length).difference(numbers.possible_length_local_only)
+    return re.compile(metadata.national_prefix_for_parsing or "(?!)").match, lengths
+
+
 _MASKED_DIGITS: Final = re.compile(r"[xX#]{2}|[._-]{3}|__|\?\?|\u2026|([A-Za-z])\1\1").search
 """Signs that stand for digits: phonenumbers would read a letter as a digit."""
 _DOUBLE_ZERO: Final = re.compile(r"[\s(]*00[\s)./-]*([1-9].*)", re.DOTALL).fullmatch
@@ -174,9 +209,11 @@ _DOUBLE_ZERO: Final = re.compile(r"[\s(]*00[\s)./-]*([1-9].*)", re.DOTALL).fullm
 
 def _is_made_up(number: phonenumbers.PhoneNumber) -> bool:
     """Return whether a number is of one digit or counts up or down, and no network has it."""
-    digits = str(number.national_number)
-    is_pattern = len(set(digits)) == 1 or any(digits in run for run in ("01234567890", "9876543210"))
-    return is_pattern and not phonenumbers.is_valid_number(number)
+    return _is_pattern(str(number.national_number)) and not phonenumbers.is_valid_number(number)
+
+
+def _is_pattern(digits: str) -> bool:
+    return len(set(digits)) == 1 or any(digits in run for run in ("01234567890", "9876543210"))
 
 
 def _possible(text: str, country: str) -> phonenumbers.PhoneNumber | None:

@@ -110,15 +110,15 @@ class Admission:
             letter = PendingLetter(offset, epoch, flaw, poll.records[at], poll.sizes[at])
             self._outcomes.write_letter(assignment, letter, now)
             return
-        self._judge_event(assignment, _run(poll, lambda column: column[at : at + 1], now), key, now)
-
-    def _judge_event(self, assignment: Assignment, run: Run, key: bytes | None, now: Moment) -> None:
-        """Judge an event by its key and by its size."""
         sighting = Sighting.FIRST if key is None else assignment.window.sight(key)
         if key is not None and sighting is Sighting.DUPLICATE:
-            self._drop(assignment, run.offsets[0], run.epochs[0], Outcome.DUPLICATE)
-            self._outcomes.repeated(assignment, key, run.offsets[0])
+            self._drop(assignment, offset, epoch, Outcome.DUPLICATE)
+            self._outcomes.repeated(assignment, key, offset)
             return
+        self._take(assignment, _run(poll, lambda column: column[at : at + 1], now), key, sighting, now)
+
+    def _take(self, assignment: Assignment, run: Run, key: bytes | None, sighting: Sighting, now: Moment) -> None:
+        """Take an event in that is no duplicate: to be sent, to wait, or as too large."""
         assignment.hold(1, run.size)
         if key is not None and sighting is Sighting.IN_FLIGHT:
             self._outcomes.compare(assignment, assignment.window.wait(key, run), run)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
+from itertools import repeat
 from struct import iter_unpack
 from typing import Protocol
 
@@ -311,9 +312,7 @@ class DedupeWindow:
         Return the copies that are duplicates, each with its key.
         """
         self.seen.add(keys, times, now_ms)
-        unclaim = self._claims.pop
-        for key in keys:
-            unclaim(key, None)
+        deque(map(self._claims.pop, keys, repeat(None)), maxlen=0)
         if not self._waiting or self._waiting.keys().isdisjoint(keys):
             return []
         return [(key, copy) for key in keys if key is not None for copy in self._waiting.pop(key, ())]

@@ -155,6 +155,8 @@ class ResolvedOffsets:
 
     def covers(self, offset: int, epoch: int) -> bool:
         """Return whether the record at this offset and epoch is resolved."""
+        if offset >= self.end:
+            return False
         if epoch in self._open:
             self._merge(epoch)
         starts = self._starts.get(epoch)

@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.amazon.normalisation import PERSONAL, normalised
+from connector.amazon.digests import sha256_digits
+from connector.amazon.match_keys import hashed
+from connector.amazon.normalisation import PERSONAL, international, normalised
 from connector.amazon.vocabulary import ADS_COUNTRIES
+from connector.nothing import said
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))["vectors"]
 REFERENCE = ("US", "CA", "GB", "DE", "FR", "ES", "IT", "IN", "JP")
@@ -40,6 +43,51 @@ def test_there_are_vectors_of_every_type_and_every_country_of_the_reference() ->
     assert {vector["source"] for vector in VECTORS} == {"AWS-AMC", "AWS-AMC code", "OAS", "numbering plan", "choice"}
 
 
+COUNTRIES = st.sampled_from(["", *REFERENCE, "NL", "BR", "ZZ"]) | st.sampled_from(sorted(ADS_COUNTRIES))
+TEXTS = st.text() | st.text("#-/.,!()[]{} c/oAPT12é½ßİ", max_size=30) | st.text("+0123456789() -x", max_size=20)
+
+_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+_EXAMPLES = [
+    f"+{example.country_code}{phonenumbers.national_significant_number(example)}"
+    for code in _CODES
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
+    for kind in phonenumbers.PhoneNumberType.values()
+    if (example := phonenumbers.example_number_for_type(region, kind)) is not None
+]
+_DIGITS = st.text("0123456789", min_size=1, max_size=14)
+_NUMBERS = (
+    st.sampled_from(_EXAMPLES)
+    | st.builds("+{}{}".format, st.sampled_from(_CODES), _DIGITS)
+    | st.builds("+{}{}{}".format, st.sampled_from(_CODES), st.sampled_from(["0", "00", "1", "8", "9", "15", "01"]), _DIGITS)
+    | st.sampled_from(["+2147483647", "+2147483648", "+4294967295", "+1 222 222 2222", "+49 1234567890", "+1 1202 555 0123"])
+)
+
+
+@st.composite
+def _written(draw: st.DrawFn) -> str:
+    number = draw(_NUMBERS)
+    for at in sorted(draw(st.lists(st.integers(1, len(number)), max_size=4)), reverse=True):
+        number = number[:at] + draw(st.sampled_from([" ", "-", "(", ")", " (", ") ", "(0)", ".", "  "])) + number[at:]
+    return number
+
+
+@settings(max_examples=3_000, deadline=None)
+@given(text=_written() | TEXTS, country=COUNTRIES)
+def test_an_international_number_is_what_a_closer_look_makes_of_it(text: str, country: str) -> None:
+    if plain := international(text):
+        assert normalised("PHONE", text, country) == plain
+        assert sha256_digits(text) is None
+        assert hashed("PHONE", text, country) == _hashed(plain if said(text) else "")
+
+
+def test_most_numbers_with_a_plus_need_no_closer_look() -> None:
+    plain = [text for text in _EXAMPLES if international(text)]
+    assert len(plain) > 0.8 * len(_EXAMPLES)
+    assert international("+1 (202) 555-0123") == "12025550123"
+    assert international("+49 (0) 30 1234567") == ""
+    assert {international(v["given"]) for v in VECTORS if v["type"] == "PHONE"} > {""}
+
+
 MARKETPLACES = "US CA MX BR GB FR IT ES DE NL AE PL TR EG SA SE BE IN ZA JP AU SG".split()  # noqa: SIM905 - docs/amazon-contract.md#endpoint-and-account
 
 
@@ -49,10 +97,6 @@ def test_there_are_telephone_numbers_of_every_marketplace_with_a_calling_code_an
     code = str(phonenumbers.country_code_for_region(country))
     assert any(text.isdigit() and text.startswith(code) for text in given)
     assert any(text.startswith(f"{code} ") for text in given)
-
-
-COUNTRIES = st.sampled_from(["", *REFERENCE, "NL", "BR", "ZZ"]) | st.sampled_from(sorted(ADS_COUNTRIES))
-TEXTS = st.text() | st.text("#-/.,!()[]{} c/oAPT12é½ßİ", max_size=30) | st.text("+0123456789() -x", max_size=20)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
