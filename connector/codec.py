@@ -119,11 +119,10 @@ class BatchCodec:
                 return {together: _Group(list(range(len(small))), small)}
         rest = [at for at, value in enumerate(values) if value is not None and len(value) <= _MOST_BYTES]
         if bare and small:
-            alike = _alike(rest, small)
+            alike, others = _alike(rest, small)
             together = self._decoder.located_together(records[alike.positions[0]], alike.values)
             if together is not None:
-                groups[together] = alike
-                rest = sorted(set(rest).difference(alike.positions))
+                groups[together], rest = alike, others
         for at in rest:
             record, value = records[at], values[at]
             if value is None or self._decoder.is_compressed(value):
@@ -186,12 +185,15 @@ class BatchCodec:
             return None  # a schema of more types than are read
 
 
-def _alike(positions: Sequence[int], values: Sequence[bytes]) -> _Group:
-    """Return those of some values, with their positions, that begin as most do."""
+def _alike(positions: Sequence[int], values: Sequence[bytes]) -> tuple[_Group, list[int]]:
+    """Return those of some values, with their positions, that begin as most do; and where the others are."""
     begins = [value[:_BEGIN_BYTES] for value in values]
-    ((most, _),) = Counter(begins).most_common(1)
+    most = begins[0]
+    if 2 * begins.count(most) < len(begins):
+        ((most, _),) = Counter(begins).most_common(1)
     are_alike = [begin == most for begin in begins]
-    return _Group(list(compress(positions, are_alike)), list(compress(values, are_alike)))
+    others = [at for at, is_alike in zip(positions, are_alike, strict=True) if not is_alike]
+    return _Group(list(compress(positions, are_alike)), list(compress(values, are_alike))), others
 
 
 def _asked(layout: Layout, record: Record) -> Sequence[object]:

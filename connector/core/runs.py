@@ -66,12 +66,9 @@ class Run:
         """Bytes of the payloads in a body, each with a comma."""
         return sum(map(len, self.payloads)) + len(self.payloads)
 
-    def facts(self, outcome: Outcome) -> Facts:
-        """Return facts with this outcome. Their columns are those of the run: copy them."""
-        count = len(self)
-        if outcome is Outcome.DELIVERED:
-            return Facts(self.offsets, self.epochs, [outcome] * count, self.keys, self.times)
-        return Facts(self.offsets, self.epochs, [outcome] * count, [None] * count, [0] * count)
+    def delivered(self) -> Facts:
+        """Return the facts of delivered events. Their columns are those of the run: copy them."""
+        return Facts(self.offsets, self.epochs, [Outcome.DELIVERED] * len(self), self.keys, self.times)
 
     def part(self, first: int, end: int) -> Run:
         """Return the records from one position to before another, as a run of their own."""

@@ -62,7 +62,5 @@ def test_a_part_keeps_nothing_of_the_rest_in_memory() -> None:
     assert _columns([part]) == ([1], [0], [NOW_MS], [None], [b"22"], [2], ["record 1"])
 
 
-def test_facts_have_keys_and_times_only_of_what_was_delivered() -> None:
-    run = an_event(5, key="a")
-    assert run.facts(Outcome.DELIVERED) == Facts([5], [0], [Outcome.DELIVERED], [key_of("a")], [NOW_MS])
-    assert run.facts(Outcome.STALE) == Facts([5], [0], [Outcome.STALE], [None], [0])
+def test_the_facts_of_delivered_events_have_their_keys_and_times() -> None:
+    assert an_event(5, key="a").delivered() == Facts([5], [0], [Outcome.DELIVERED], [key_of("a")], [NOW_MS])

@@ -56,7 +56,6 @@ from connector.model import (
     Facts,
     Failure,
     Moment,
-    Outcome,
     RequestFailed,
     TopicPartition,
     VerdictKind,
@@ -274,7 +273,7 @@ def _finished_by_whoever_has_it(self: Answers, finished: inputs.RequestFinished,
     for each, verdict in _judged(self._dispatch._requests[finished.request].runs, verdicts) if verdicts else ():
         part = self._assignments[each.generation]
         if verdict.kind is VerdictKind.DELIVERED and not part.live and part.partition in ours:
-            ours[part.partition].facts.waiting.extend(each.facts(Outcome.DELIVERED))
+            ours[part.partition].facts.waiting.extend(each.delivered())
     _finished(self, finished, now)
 
 
