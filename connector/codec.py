@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from itertools import compress
 from typing import Any, Final, Protocol
 
 from connector.amazon.contract import Contract
@@ -32,8 +30,6 @@ __all__ = ["BatchCodec", "NativeCodec"]
 
 _MOST_BYTES: Final = 16_384
 """Values up to this size are read by native code; nearly all values are smaller."""
-_BEGIN_BYTES: Final = 5
-"""Bytes in which the framing of nearly all values differs if their schemas differ."""
 _MOST_CODECS: Final = 64
 """Maximum number of schemas that codecs are kept for. A codec takes about a megabyte: it knows
 thousands of texts that stand for nothing."""
@@ -43,13 +39,14 @@ class NativeCodec(Protocol):
     """The codec of one writer's schema (``native/src/codec.rs``)."""
 
     def read(
-        self, values: Sequence[bytes], start: int, asked: Sequence[Sequence[object]] = (), /
-    ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int], list[int]]:
-        """Return payloads, times, dedupe keys, places for ids, and indices of ignored values.
+        self, values: Sequence[bytes | None], before: bytes, asked: Sequence[Sequence[object]] = (), /
+    ) -> tuple[list[bytes | None], list[int | None], list[bytes | None], dict[int, int], list[int], list[int]]:
+        """Return payloads, times, dedupe keys, places for ids, and indices of two kinds of values.
 
-        The event of each value begins at byte ``start``. The first three lists have an entry for
-        each value: None where it is declined. The dict has the place for the id in each payload
-        that lacks it. The mapping file ignores the values of the last list.
+        The event of a value comes after the bytes ``before``. The first three lists have an entry
+        for each value: None where it is declined. The dict has the place for the id in each payload
+        that lacks it. The mapping file ignores the values of the first list of indices; those of
+        the second do not begin with ``before``.
 
         ``asked`` has the answers of each value's Kafka record to the calls of `Layout.asks`.
         """
@@ -85,55 +82,66 @@ class BatchCodec:
         ``bare`` says that none of the records has headers.
         """
         accepted = Accepted.none(len(records))
-        for (name, start), group in self._located(records, values, bare).items():
+        rest = self._read_alike(records, values, accepted) if bare and records else range(len(records))
+        for (name, before), (positions, events) in self._located(records, values, rest).items():
             found = self._codec_for(name)
-            positions = group.positions
-            if found is None:
-                if not self._decoder.is_known(name):
-                    accepted.unknown.update(positions)
-                continue
-            codec, layout = found
-            asked = [_asked(layout, records[at]) for at in positions] if layout.asks else ()
-            payloads, times, keys, holes, ignored = codec.read(group.values, start, asked)
-            accepted.put(positions, payloads, times, keys)
-            accepted.holes.update({positions[at]: hole for at, hole in holes.items()})
-            if layout.filtered is not None:
-                accepted.ignored.update({positions[at]: layout.filtered for at in ignored})
-            if declined := codec.take_declined():
-                self.declined = self.declined + Counter(dict(declined))  # a new one, as another thread may read it
+            if found is not None:
+                self._read(found, before, records, positions, events, accepted)
+            elif not self._decoder.is_known(name):
+                accepted.unknown.update(positions)
         return accepted
+
+    def _read_alike(self, records: Sequence[Record], values: Sequence[bytes | None], accepted: Accepted) -> Sequence[int]:
+        """Read the values that begin as most do, as one of three will; return where others are."""
+        everything = range(len(records))
+        for at in (0, len(records) // 2, len(records) - 1):
+            value = values[at]
+            alike = None if value is None else self._decoder.located_alike(records[at], value)
+            if alike is not None and (found := self._codec_for(alike[0])) is not None:
+                return self._read(found, alike[1], records, everything, values, accepted)
+        return everything
+
+    def _read(
+        self,
+        by: tuple[NativeCodec, Layout],
+        before: bytes,
+        records: Sequence[Record],
+        positions: Sequence[int],
+        values: Sequence[bytes | None],
+        accepted: Accepted,
+    ) -> list[int]:
+        """Read values that begin alike; return the positions of those among them that do not."""
+        codec, layout = by
+        asked = [_asked(layout, records[at]) for at in positions] if layout.asks else ()
+        payloads, times, keys, holes, ignored, others = codec.read(values, before, asked)
+        accepted.put(positions, payloads, times, keys)
+        accepted.holes.update({positions[at]: hole for at, hole in holes.items()})
+        if layout.filtered is not None:
+            accepted.ignored.update({positions[at]: layout.filtered for at in ignored})
+        if declined := codec.take_declined():
+            self.declined = self.declined + Counter(dict(declined))  # a new one, as another thread may read it
+        return [positions[at] for at in others]
 
     def count_ignored(self, label: str) -> None:
         """Count a record that the mapping file ignores."""
         self._decoder.count_filtered(label)
 
     def _located(
-        self, records: Sequence[Record], values: Sequence[bytes | None], bare: bool
-    ) -> dict[tuple[bytes, int], _Group]:
-        """Return the values by the name of their schema and the byte at which the event begins."""
-        groups: dict[tuple[bytes, int], _Group] = {}
-        small = [value for value in values if value is not None and len(value) <= _MOST_BYTES]
-        if bare and small and len(small) == len(values):
-            together = self._decoder.located_together(records[0], small)
-            if together is not None:
-                return {together: _Group(list(range(len(small))), small)}
-        rest = [at for at, value in enumerate(values) if value is not None and len(value) <= _MOST_BYTES]
-        if bare and small:
-            alike, others = _alike(rest, small)
-            together = self._decoder.located_together(records[alike.positions[0]], alike.values)
-            if together is not None:
-                groups[together], rest = alike, others
-        for at in rest:
-            record, value = records[at], values[at]
+        self, records: Sequence[Record], values: Sequence[bytes | None], positions: Sequence[int]
+    ) -> dict[tuple[bytes, bytes], tuple[list[int], list[bytes]]]:
+        """Return some positions, and the bytes there, by schema and by what is before the event."""
+        groups: dict[tuple[bytes, bytes], tuple[list[int], list[bytes]]] = {}
+        for at in positions:
+            value = values[at]
             if value is None or self._decoder.is_compressed(value):
                 continue
             try:
-                name, found, start = self._decoder.located(record, value)
+                name, found, start = self._decoder.located(records[at], value)
             except Exception:  # noqa: BLE001, S112 - Python meets it again, and says what it is
                 continue
-            of_schema = groups.setdefault((name, start), _Group())
-            of_schema.positions.append(at)
-            of_schema.values.append(found)
+            places, events = groups.setdefault((name, found[:start]), ([], []))
+            places.append(at)
+            events.append(found)
         return groups
 
     def _codec_for(self, name: bytes) -> tuple[NativeCodec, Layout] | None:
@@ -185,17 +193,6 @@ class BatchCodec:
             return None  # a schema of more types than are read
 
 
-def _alike(positions: Sequence[int], values: Sequence[bytes]) -> tuple[_Group, list[int]]:
-    """Return those of some values, with their positions, that begin as most do; and where the others are."""
-    begins = [value[:_BEGIN_BYTES] for value in values]
-    most = begins[0]
-    if 2 * begins.count(most) < len(begins):
-        ((most, _),) = Counter(begins).most_common(1)
-    are_alike = [begin == most for begin in begins]
-    others = [at for at, is_alike in zip(positions, are_alike, strict=True) if not is_alike]
-    return _Group(list(compress(positions, are_alike)), list(compress(values, are_alike))), others
-
-
 def _asked(layout: Layout, record: Record) -> Sequence[object]:
     """Return the answers of a Kafka record to its mapping's calls; none if one of them fails."""
     try:
@@ -211,14 +208,6 @@ def _mapping(layout: Layout, known: AbstractSet[int]) -> dict[str, Any]:
         for when, inputs in layout.routes or ()
     ]
     return {"routes": routes, "filters": layout.filtered is not None}
-
-
-@dataclass(slots=True)
-class _Group:
-    """Values of one schema, and the positions of their records in the poll."""
-
-    positions: list[int] = field(default_factory=list)
-    values: list[bytes] = field(default_factory=list)
 
 
 _KEY_PARTS: Final = {Part.ID, Part.NAME, Part.EVENT_TYPE, Part.SOURCE, Part.COUNTRY, Part.CURRENCY}

@@ -16,7 +16,7 @@ from connector.errors import SettingsError
 
 __all__ = ["INTERFACE", "Codec", "codec_for"]
 
-INTERFACE: Final = 5
+INTERFACE: Final = 6
 """Version of the crate's interface; the crate must have the same. Raise both with each change."""
 
 

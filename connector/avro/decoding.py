@@ -11,7 +11,6 @@ needs nothing: the dict is passed on as fastavro made it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
@@ -150,21 +149,19 @@ class EventDecoder:
         """
         return self._locate(record, value)
 
-    def located_together(self, first: Record, values: Sequence[bytes]) -> tuple[bytes, int] | None:
-        """Return the id of the schema and where the event begins, if all records share both.
+    def located_alike(self, record: Record, value: bytes) -> tuple[bytes, bytes] | None:
+        """Return the id of the schema of all values that begin as this one, and how they begin.
 
-        Return None if each record must be located by itself. The records have no headers, so the
-        framing is in the bytes before the event. ``first`` is the record of the first value.
+        Their events come after those bytes. Return None if each record must be located by itself.
+        The records have no headers, so the framing is in the bytes before the event.
         """
-        if self.is_compressed(values[0]):
+        if self.is_compressed(value):
             return None
         try:
-            name, found, start = self.located(first, values[0])
+            name, found, start = self.located(record, value)
         except Exception:  # noqa: BLE001 - it is met again where each record is looked at
             return None
-        before = values[0][:start]
-        is_common = found is values[0] and [value[:start] for value in values].count(before) == len(values)
-        return (name, start) if is_common else None
+        return (name, value[:start]) if found is value and len(value) >= start else None
 
     def is_compressed(self, value: bytes) -> bool:
         """Return whether a value's event is compressed, so that its bytes are not in the value."""

@@ -1003,7 +1003,8 @@ impl Codec {
     }
 }
 
-type Columns<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>, Bound<'py, PyList>);
+type Columns<'py> =
+    (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>, Bound<'py, PyList>, Bound<'py, PyList>);
 
 /// What the connector says of a writer's schema, a contract and a key, by name (`connector/codec.py`).
 #[derive(FromPyObject)]
@@ -1067,23 +1068,24 @@ impl Codec {
 
     /// Of each value: payload, time and dedupe key; None of each where it is declined. Without a dedupe key the last is None.
     ///
-    /// The dict has the index of each payload that lacks its id, with the place for it; the last list has the indices of the
-    /// values that are no events for Amazon. Each value begins at `start`. `asked` has what the functions of the mapping give
-    /// that read the record of Kafka, for each value; nothing where one fails, or where there are none.
-    #[pyo3(signature = (values, start, asked = Vec::new()))]
+    /// The dict has the index of each payload that lacks its id, with the place for it; the list after it has the indices of
+    /// the values that are no events for Amazon. The event of a value comes after the bytes `before`; the last list has the
+    /// indices of the values that do not begin so. `asked` has what the functions of the mapping give that read the record of
+    /// Kafka, for each value; nothing where one fails, or where there are none.
+    #[pyo3(signature = (values, before, asked = Vec::new()))]
     fn read<'py>(
         &mut self,
         py: Python<'py>,
-        values: Vec<Bound<'py, PyBytes>>,
-        start: usize,
+        values: Vec<Option<Bound<'py, PyBytes>>>,
+        before: &[u8],
         asked: Vec<Vec<Bound<'py, PyAny>>>,
     ) -> PyResult<Columns<'py>> {
-        let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        let bytes: Vec<Option<&[u8]>> = values.iter().map(|value| value.as_ref().map(|each| each.as_bytes())).collect();
         let asked = asked.iter().map(|each| each.iter().map(Constant::read).collect()).collect::<PyResult<Vec<Vec<_>>>>()?;
         let mut read =
-            Read { out: Vec::with_capacity(bytes.len() * 512), events: Vec::with_capacity(bytes.len()), filtered: vec![] };
+            Read { out: Vec::with_capacity(bytes.len() * 512), events: Vec::with_capacity(bytes.len()), ..Read::default() };
         while read.events.len() < bytes.len() {
-            let unknown = py.detach(|| self.read_on(&bytes, start, &asked, &mut read));
+            let unknown = py.detach(|| self.read_on(&bytes, before, &asked, &mut read));
             if let Some((memo, remembered)) = unknown {
                 let made: Entry = self.terms.fill.call1(py, (memo, PyBytes::new(py, &remembered)))?.extract(py)?;
                 let memo = &mut self.memos[memo];
@@ -1094,7 +1096,7 @@ impl Codec {
             }
         }
         self.hash(py, &mut read)?;
-        let Read { out, events, filtered } = read;
+        let Read { out, events, filtered, others } = read;
         let holes = PyDict::new(py);
         for (number, event) in events.iter().enumerate() {
             if let Some(Event { hole: Some(hole), .. }) = event {
@@ -1105,7 +1107,7 @@ impl Codec {
         let payloads = PyList::new(py, events().map(|event| event.map(|each| PyBytes::new(py, &out[each.from..each.to]))))?;
         let times = PyList::new(py, events().map(|event| event.map(|each| each.time_ms)))?;
         let keys = PyList::new(py, events().map(|event| event.and_then(|each| each.key.map(|key| PyBytes::new(py, &key)))))?;
-        Ok((payloads, times, keys, holes, PyList::new(py, filtered)?))
+        Ok((payloads, times, keys, holes, PyList::new(py, filtered)?, PyList::new(py, others)?))
     }
 
     /// How many records were declined since the last call, by reason.
@@ -1116,30 +1118,39 @@ impl Codec {
 }
 
 /// What was made of the first of some values.
+#[derive(Default)]
 struct Read {
     out: Vec<u8>,
     events: Vec<Option<Event>>,
     filtered: Vec<usize>,
+    others: Vec<usize>,
 }
 
 impl Codec {
     /// Read values until the last one, or until a memo lacks something.
     fn read_on(
         &mut self,
-        values: &[&[u8]],
-        start: usize,
+        values: &[Option<&[u8]>],
+        before: &[u8],
         asked: &[Vec<Constant>],
         read: &mut Read,
     ) -> Option<(usize, Vec<u8>)> {
-        let Read { out, events, filtered } = read;
+        let Read { out, events, filtered, others } = read;
         while let Some(value) = values.get(events.len()) {
-            let before = out.len();
+            let Some(value) = value.filter(|value| value.starts_with(before)) else {
+                if value.is_some() {
+                    others.push(events.len());
+                }
+                events.push(None);
+                continue;
+            };
+            let end = out.len();
             let asked = asked.get(events.len()).map_or(&[][..], Vec::as_slice);
             // A bug in here must not end the process: the record is Python's then, like any that is declined.
-            let read = catch_unwind(AssertUnwindSafe(|| self.encode(value, start, asked, out)));
+            let read = catch_unwind(AssertUnwindSafe(|| self.encode(value, before.len(), asked, out)));
             let read = read.unwrap_or_else(|_| decline(Why::Panic));
             if read.is_err() {
-                out.truncate(before);
+                out.truncate(end);
             }
             match read {
                 Ok(event) => events.push(Some(event)),

@@ -12,7 +12,7 @@ mod quick;
 mod window;
 
 /// What the connector asks before it uses anything: it must be the number that it was written for.
-const INTERFACE: u32 = 5;
+const INTERFACE: u32 = 6;
 
 #[pymodule]
 fn connector_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
