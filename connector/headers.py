@@ -41,9 +41,12 @@ def headers_of(record: Record) -> Headers | None:
 def all_headers_of(records: Sequence[Record]) -> list[Headers | None]:
     """Return what `headers_of` returns for each record, faster where few records have headers."""
     found: list[Headers | None] = []
+    kinds = set[Any](map(type, records))
+    # The method of the one class, called through C too, takes a third of the time.
+    headers: Callable[[Any], Headers | None] = kinds.pop().headers if len(kinds) == 1 else _headers
     while len(found) < len(records):
         try:
-            found += map(_headers, records[len(found) :])
+            found += map(headers, records[len(found) :])
         except Exception:  # noqa: BLE001 - as above; what was found before it is in the list
             cast("Any", records[len(found)]).set_headers(_UNREADABLE)
             found.append(_UNREADABLE)

@@ -64,13 +64,13 @@ class Admission:
         odd = set(assignment.window.known(poll.keys))
         sound, fits = cast("list[bytes]", poll.payloads), self._dispatch.fits
         if set(map(type, poll.payloads)) != {bytes}:
-            odd.update([at for at, payload in enumerate(poll.payloads) if not isinstance(payload, bytes)])
-            sound = [payload for payload in poll.payloads if isinstance(payload, bytes)]
+            odd.update([at for at, payload in enumerate(poll.payloads) if type(payload) is not bytes])
+            sound = [payload for payload in poll.payloads if type(payload) is bytes]
         if not fits(max(map(len, sound), default=0)):
             sizes = [len(payload) if isinstance(payload, bytes) else 0 for payload in poll.payloads]
             odd.update([at for at, size in enumerate(sizes) if not fits(size)])
         times, (oldest, newest) = poll.times, self._timely(now)
-        if None in times or not oldest <= min(known := cast("list[int]", times)) <= max(known) <= newest:
+        if not all(times) or not oldest <= min(known := cast("list[int]", times)) <= max(known) <= newest:
             odd.update([at for at, time_ms in enumerate(times) if time_ms is None or not oldest <= time_ms <= newest])
         resolved = assignment.resolved
         if poll.offsets[first] < resolved.end:

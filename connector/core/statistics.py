@@ -51,15 +51,14 @@ class Statistics:
 
     def delivered(self, wall_ms: int, times: Sequence[int]) -> None:
         """Count delivered events, at least one, by their ages at the acknowledgement."""
-        oldest, youngest = min(times), max(times)
+        ordered = sorted(times)  # nearly always in order already
+        oldest, youngest = ordered[0], ordered[-1]
         first, last = (bisect_left(AGE_BOUNDS_SECONDS, (wall_ms - time_ms) / 1000) for time_ms in (youngest, oldest))
         left = len(times)
-        if first < last:
-            ordered = sorted(times)
-            for place in range(first, last):
-                older = bisect_left(ordered, wall_ms - AGE_BOUNDS_SECONDS[place] * 1000)
-                self.event_to_ack[place] += left - older
-                left = older
+        for place in range(first, last):
+            older = bisect_left(ordered, wall_ms - AGE_BOUNDS_SECONDS[place] * 1000)
+            self.event_to_ack[place] += left - older
+            left = older
         self.event_to_ack[last] += left
         self.event_to_ack_seconds += (wall_ms * len(times) - sum(times)) / 1000
         self.outcomes[Outcome.DELIVERED] += len(times)
