@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from io import BytesIO
 from itertools import chain, compress, groupby, islice
-from operator import ge, is_, itemgetter, sub
+from operator import ge, is_, itemgetter
 from typing import NamedTuple
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -83,15 +83,14 @@ def encode(header: LedgerIdentity, facts: Facts) -> bytes:
     if any(map(ge, offsets, islice(offsets, 1, None))):
         facts = _in_order(facts)
     offsets, outcomes, keys, times = facts.offsets, facts.outcomes, facts.keys, facts.times
-    gaps = list(map(sub, islice(offsets, 1, None), offsets))
-    starts = _starts(gaps, outcomes) if offsets else []
+    starts = _starts(offsets, outcomes) if offsets else []
     epochs = [(epoch, len(list(same))) for epoch, same in groupby(facts.epochs)]
     if outcomes.count(Outcome.DELIVERED) < len(outcomes):
         are_delivered = list(map(partial(is_, Outcome.DELIVERED), outcomes))
         keys, times = list(compress(keys, are_delivered)), list(compress(times, are_delivered))
     columns = _Columns(
         first_offset=offsets[0] if offsets else _opened_at(facts.start),
-        run_gaps=packed(gaps[start - 1] for start in starts[1:]),
+        run_gaps=packed(offsets[start] - offsets[start - 1] for start in starts[1:]),
         run_lengths=packed(end - start for start, end in zip(starts, [*starts[1:], len(offsets)], strict=False)),
         run_outcomes=bytes(outcomes[start] for start in starts),
         epochs=packed(chain.from_iterable((zigzag(epoch), count) for epoch, count in epochs)),
@@ -116,12 +115,12 @@ def _in_order(facts: Facts) -> Facts:
     return Facts(*(list(in_order(column)) for column in columns), start=facts.start)
 
 
-def _starts(gaps: Sequence[int], outcomes: Sequence[Outcome]) -> list[int]:
-    """Return where runs begin, by the distances of the offsets and the outcomes, both in order."""
-    if max(gaps, default=1) == 1 and outcomes.count(outcomes[0]) == len(outcomes):
+def _starts(offsets: Sequence[int], outcomes: Sequence[Outcome]) -> list[int]:
+    """Return where runs begin. Offsets are in order."""
+    if offsets == [*range(offsets[0], offsets[0] + len(offsets))] and outcomes.count(outcomes[0]) == len(outcomes):
         return [0]  # nearly always
-    following = enumerate(zip(gaps, islice(outcomes, 1, None), outcomes, strict=False), start=1)
-    return [0, *[fact for fact, (gap, outcome, before) in following if gap != 1 or outcome is not before]]
+    following = enumerate(zip(islice(offsets, 1, None), offsets, islice(outcomes, 1, None), outcomes, strict=False), start=1)
+    return [0, *[at for at, (offset, before, outcome, last) in following if offset - before != 1 or outcome is not last]]
 
 
 def decode(value: bytes) -> LedgerEntry:

@@ -117,6 +117,11 @@ def test_several_facts_of_one_offset_are_all_kept() -> None:
     assert sorted(map(repr, rows_of(unpacked(decode(encode(HEADER, facts)))))) == sorted(map(repr, rows_of(facts)))
 
 
+def test_an_offset_of_two_epochs_before_the_next_one_does_not_make_facts_of_offsets_after_it() -> None:
+    facts = facts_of((5, 0, STALE), (5, 1, STALE), (6, 1, STALE))
+    assert rows_of(unpacked(decode(encode(HEADER, facts)))) == rows_of(facts)
+
+
 _KEYS = st.none() | st.binary(min_size=16, max_size=16).filter(any)
 _OFFSETS = st.integers(0, 40) | st.integers(0, (1 << 63) - 1)
 _EPOCHS = st.integers(-1, 3) | st.integers(-1, (1 << 31) - 1)
