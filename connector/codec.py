@@ -6,7 +6,7 @@ The law: *the codec declines a record, or makes what `connector.intake` makes in
 byte*. Python stays the specification. It alone reads what is declined, so every flaw and every
 adjustment comes from Python. `Intake` compares a sample of what was accepted.
 
-A codec is made for each writer's schema, once Python has read a record of it. With a mapping file
+A codec is made for each writer's schema, once Python has read a sound record of it. With a mapping file
 the codec evaluates those expressions that `mapping.native_terms` can translate.
 """
 
@@ -44,9 +44,10 @@ class NativeCodec(Protocol):
         """Return payloads, times, dedupe keys, places for ids, and indices of two kinds of values.
 
         The event of a value comes after the bytes ``before``. The first three lists have an entry
-        for each value: None where it is declined. The dict has the place for the id in each payload
-        that lacks it. The mapping file ignores the values of the first list of indices; those of
-        the second do not begin with ``before``.
+        for each value: None where nothing was made of it. The dict has the place for the id in each
+        payload that lacks it. The mapping file ignores the values of the first list of indices;
+        those of the second do not begin with ``before``. All other values without an entry are
+        declined, or None themselves.
 
         ``asked`` has the answers of each value's Kafka record to the calls of `Layout.asks`.
         """
@@ -92,7 +93,11 @@ class BatchCodec:
         return accepted
 
     def _read_alike(self, records: Sequence[Record], values: Sequence[bytes | None], accepted: Accepted) -> Sequence[int]:
-        """Read the values that begin as most do, as one of three will; return where others are."""
+        """Read the values that begin like one whose codec is there; return where the others are.
+
+        Three are tried. Nearly always all values of a poll begin alike, so it does not matter which
+        is taken.
+        """
         everything = range(len(records))
         for at in (0, len(records) // 2, len(records) - 1):
             value = values[at]
@@ -129,7 +134,10 @@ class BatchCodec:
     def _located(
         self, records: Sequence[Record], values: Sequence[bytes | None], positions: Sequence[int]
     ) -> dict[tuple[bytes, bytes], tuple[list[int], list[bytes]]]:
-        """Return some positions, and the bytes there, by schema and by what is before the event."""
+        """Return the values at some positions by their schema and by what is before the event.
+
+        Those without a value, compressed or without the framing are left out.
+        """
         groups: dict[tuple[bytes, bytes], tuple[list[int], list[bytes]]] = {}
         for at in positions:
             value = values[at]

@@ -68,7 +68,7 @@ class Accepted:
     ignored: dict[int, str] = field(default_factory=dict)
     """The records that the mapping file ignores, with what they are counted by."""
     unknown: set[int] = field(default_factory=set)
-    """The records left to Python because it has read none of their schema yet."""
+    """The records left to Python because their schema, if there is one, is not known yet."""
 
     @classmethod
     def none(cls, count: int) -> Accepted:
@@ -255,17 +255,20 @@ class Intake:
     def _with_known(
         self,
         accepted: Accepted,
-        read: int,
+        first: int,
         origin: Origin,
         records: Sequence[Record],
         values: Sequence[bytes | None],
         *,
         bare: bool,
     ) -> Accepted:
-        """Return the columns with the records after ``read`` that have its schema, now known."""
-        unknown = {at for at in accepted.unknown if at > read}
-        asked = [value if at in unknown else None for at, value in enumerate(values)]
-        more = self._read_by_batches(origin, records, asked, bare=bare)
+        """Return the columns after another look at the records behind ``first`` that were unknown.
+
+        Python has read the record at ``first``, so the schema of that one is known now.
+        """
+        unknown = {at for at in accepted.unknown if at > first}
+        left = [value if at in unknown else None for at, value in enumerate(values)]
+        more = self._read_by_batches(origin, records, left, bare=bare)
         if self._batches is None:
             return more
         accepted.adopt(more, unknown)

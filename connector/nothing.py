@@ -10,7 +10,7 @@ that event; a meaningless text wrongly taken for an id loses events. But a text 
 own beside a known word or a template tells orders apart, as ``undefined-1042`` does, so it is kept.
 
 Nearly every id passes the first, cheap test. The tests after it are, in this order: odd spellings,
-templates, known words, and the hashes and UUIDs of such words.
+templates, the hashes and UUIDs of known words, and these words themselves.
 """
 
 from __future__ import annotations

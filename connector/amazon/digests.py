@@ -35,7 +35,7 @@ def sha256_digits(text: str) -> str | None:
     if len(digits) in _HEXADECIMAL and _ARE_HEXADECIMAL(digits):
         return digits.lower() if len(digits) == _SHA256_DIGITS else ""
     read = None
-    if " " not in bare:
+    if " " not in bare:  # neither base64 nor base32 has blanks
         read = _from_base64(_url_safe(bare), named=named is not None)
         if read is None:
             read = _from_base32(bare)

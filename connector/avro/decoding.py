@@ -153,7 +153,7 @@ class EventDecoder:
         """Return the id of the schema of all values that begin as this one, and how they begin.
 
         Their events come after those bytes. Return None if each record must be located by itself.
-        The records have no headers, so the framing is in the bytes before the event.
+        Only for records without headers, because then the framing is in the bytes before the event.
         """
         if self.is_compressed(value):
             return None

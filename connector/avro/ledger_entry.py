@@ -119,8 +119,10 @@ def _starts(offsets: Sequence[int], outcomes: Sequence[Outcome]) -> list[int]:
     """Return where runs begin. Offsets are in order."""
     if offsets == [*range(offsets[0], offsets[0] + len(offsets))] and outcomes.count(outcomes[0]) == len(outcomes):
         return [0]  # nearly always
-    following = enumerate(zip(islice(offsets, 1, None), offsets, islice(outcomes, 1, None), outcomes, strict=False), start=1)
-    return [0, *[at for at, (offset, before, outcome, last) in following if offset - before != 1 or outcome is not last]]
+    before = zip(offsets, outcomes, strict=True)
+    following = enumerate(zip(islice(offsets, 1, None), islice(outcomes, 1, None), before, strict=False), start=1)
+    # An offset of two epochs, which is no distance, begins a run too.
+    return [0, *[at for at, (offset, outcome, (last, ended)) in following if offset - last != 1 or outcome is not ended]]
 
 
 def decode(value: bytes) -> LedgerEntry:

@@ -70,6 +70,7 @@ class Admission:
             sizes = [len(payload) if isinstance(payload, bytes) else 0 for payload in poll.payloads]
             odd.update([at for at, size in enumerate(sizes) if not fits(size)])
         times, (oldest, newest) = poll.times, self._timely(now)
+        # A time of 0 looks like None here; the second test tells them apart.
         if not all(times) or not oldest <= min(known := cast("list[int]", times)) <= max(known) <= newest:
             odd.update([at for at, time_ms in enumerate(times) if time_ms is None or not oldest <= time_ms <= newest])
         resolved = assignment.resolved
@@ -118,7 +119,7 @@ class Admission:
         self._take(assignment, _alone(poll, at, now), key, sighting, now)
 
     def _take(self, assignment: Assignment, run: Run, key: bytes | None, sighting: Sighting, now: Moment) -> None:
-        """Take an event in that is no duplicate: to be sent, to wait, or as too large."""
+        """Accept an event that is no duplicate: to be sent, to wait, or as too large."""
         assignment.hold(1, run.size)
         if key is not None and sighting is Sighting.IN_FLIGHT:
             self._outcomes.compare(assignment, assignment.window.wait(key, run), run)

@@ -312,7 +312,7 @@ class DedupeWindow:
         Return the copies that are duplicates, each with its key.
         """
         self.seen.add(keys, times, now_ms)
-        deque(map(self._claims.pop, keys, repeat(None)), maxlen=0)
+        deque(map(self._claims.pop, keys, repeat(None)), maxlen=0)  # only makes the calls
         waiting = self._waiting
         if not waiting:
             return []

@@ -1066,7 +1066,8 @@ impl Codec {
         })
     }
 
-    /// Of each value: payload, time and dedupe key; None of each where it is declined. Without a dedupe key the last is None.
+    /// Of each value: payload, time and dedupe key; None of each where nothing was made of it: it is declined, is None itself,
+    /// or is in one of the two lists of indices. Without a dedupe key the last is None.
     ///
     /// The dict has the index of each payload that lacks its id, with the place for it; the list after it has the indices of
     /// the values that are no events for Amazon. The event of a value comes after the bytes `before`; the last list has the

@@ -245,6 +245,16 @@ def test_a_value_of_more_than_16_kb_is_left_to_python() -> None:
     assert beside.accepted == 0
 
 
+def test_a_value_of_more_than_16_kb_is_counted_by_its_size() -> None:
+    writer = with_field("partner", name="partner", type="string")
+    decoder, contract = EventDecoder(Framing.CONFLUENT, Known(id1=writer)), CONTRACTS["ads NA"]()
+    codec = BatchCodec(Codec, decoder, contract, ("clientDedupeId",))
+    intake = Intake(decoder, contract, ("clientDedupeId",), batches=codec)
+    for partner in ("x", "x" * 17_000):
+        intake.read(_ORIGIN, [PolledRecord(written(writer, _GOOD | {"partner": partner}))])
+    assert codec.declined == {"size": 1}
+
+
 def test_an_event_without_its_own_id_gets_the_one_of_its_place_or_of_its_replay() -> None:
     beside, value = _beside(), written(ours(), _GOOD | {"clientDedupeId": None})
     beside.read([PolledRecord(value)])
