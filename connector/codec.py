@@ -6,8 +6,8 @@ The law: *the codec declines a record, or makes what `connector.intake` makes in
 byte*. Python stays the specification. It alone reads what is declined, so every flaw and every
 adjustment comes from Python. `Intake` compares a sample of what was accepted.
 
-A codec is made for each writer's schema, once Python has read a sound record of it. With a mapping file
-the codec evaluates those expressions that `mapping.native_terms` can translate.
+A codec is made for each writer's schema, once Python has read a sound record of it. With a mapping
+file the codec evaluates those expressions that `mapping.native_terms` can translate.
 """
 
 from __future__ import annotations

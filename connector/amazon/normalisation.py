@@ -169,10 +169,10 @@ def _phone(text: str, country: str) -> str:
 
 
 def international(text: str) -> str:
-    """Return what `_phone` makes of a number with "+", a calling code and a length that is possible.
+    """Return what `_phone` makes of a number with "+", a calling code and a possible length.
 
-    This takes a tenth of the time of `_phone`, and needs no country. Empty if only `_phone` can
-    tell.
+    This takes a tenth of the time, and needs no country. Empty for a number that only `_phone` can
+    read.
     """
     if not _INTERNATIONAL(text):
         return ""
@@ -191,7 +191,7 @@ _INTERNATIONAL: Final = re.compile(r"\+[1-9][0-9]*(?:[ ()-]{1,2}[0-9]+){0,8}").f
 
 @cache
 def _numbering_plan(code: str) -> tuple[Callable[[str], object], frozenset[int]] | None:
-    """Return what matches a trunk prefix, and the lengths of numbers that all of a country can dial.
+    """Return what finds a trunk prefix, and the possible lengths of a national number.
 
     None if there is no such calling code.
     """
