@@ -534,6 +534,7 @@ class MemberClient(_Client):
         """By its own clock; only the classic protocol of librdkafka does (2.16, ``rd_kafka_cgrp_session_timeout_check``)."""
         self._answered_at = self._cluster.loop.time()
         self._asleep_until = 0.0
+        self._halted = self._halted_until = 0.0
         self._told_of_loss = True
         self._closed = False
 
@@ -576,8 +577,18 @@ class MemberClient(_Client):
     def sleep(self, seconds: float) -> None:
         """Do nothing for a while, as a process that was stopped, or a host that was suspended: it sends no heartbeat."""
         self.answered_by_now()
+        self._halt(seconds)
         self._asleep_until = self._cluster.loop.time() + seconds
         self._expect_session_end()
+
+    def _halt(self, seconds: float) -> None:
+        self._halted += seconds
+        self._halted_until = max(self._cluster.loop.time() + seconds, self._halted_until)
+
+    @property
+    def halted(self) -> float:
+        """For how many seconds, at most, it could do nothing until now."""
+        return self._halted - max(self._halted_until - self._cluster.loop.time(), 0.0)
 
     def out_of_reach(self, process: Process) -> None:
         """The coordinator may hear this member no more."""
@@ -669,7 +680,9 @@ class MemberClient(_Client):
         loop, odds = self._cluster.loop, self._cluster.odds
         if self._cluster.chance(odds.stall):
             self._cluster.journal.happened("poll stalls")
-            self._wait(self._cluster.dice.choice((2.0, 4.0, 8.0)))
+            stalled = self._cluster.dice.choice((2.0, 4.0, 8.0))
+            self._halt(stalled)
+            self._wait(stalled)
         self._wait(self._asleep_until - loop.time())
         if self._cluster.chance(odds.error):
             self._errors.append(Stored(None, -1, failure=KafkaError(KafkaError._ALL_BROKERS_DOWN)))

@@ -29,7 +29,7 @@ def test_every_invariant_holds_whatever_the_world_does(first: int) -> None:
         run(seed)
 
 
-@pytest.mark.parametrize("seed", [4479, 4813, 5515, 12126, 15858, 32473, 73955, 94585, 201263])
+@pytest.mark.parametrize("seed", [4479, 4813, 5515, 12126, 15858, 32473, 73955, 94585, 201263, 297744])
 def test_seeds_that_found_something_are_played_again(seed: int) -> None:
     """4479 and 15858 found a fault of the connector: a cut log behind a foreign commit, and facts that had no time."""
     run(seed)

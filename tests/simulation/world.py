@@ -600,10 +600,15 @@ class World:
         if not member.stopping:
             member.request_shutdown()
             most = self._plan.policy.drain_seconds + _END_SECONDS
-            self._loop.call_later(most, self._insist_on_end, member)
+            self._loop.call_later(most, self._insist_on_end, member, _halted(member))
 
-    def _insist_on_end(self, member: Member) -> None:
-        if member in self._members:
+    def _insist_on_end(self, member: Member, halted_before: float) -> None:
+        """Complain of a member that has not ended, but not before it had the time to."""
+        if member not in self._members:
+            return
+        if (halted := _halted(member)) > halted_before:
+            self._loop.call_later(halted - halted_before, self._insist_on_end, member, halted)
+        else:
             self._complain(f"I6: {member.process.name} was asked to end, and did not: {self._state()}")
 
     def _state(self) -> str:
@@ -659,6 +664,10 @@ _MOST_MISCHIEF = _Mischief(
 _ALONE = [*(each.name for each in fields(_Mischief)), "cut", "cut", "cut", "cut"]
 
 T = TypeVar("T", Odds, VendorOdds, _Mischief)
+
+
+def _halted(member: Member) -> float:
+    return 0.0 if member.client is None else member.client.halted
 
 
 def _draw(dice: Random, most: T, often: float) -> T:
