@@ -210,6 +210,9 @@ def test_an_event_that_turns_stale_before_it_is_sent_again_makes_room_for_a_fres
     talk.answer(b"[0,3]", RequestFailed(Failure.TRANSIENT, "connect"))
     assert sends(talk.wait(0.5)) == [b"[2]"]
     assert talk.outcomes == {Outcome.STALE: 3}
+    (assignment,) = talk.pipeline.assignments
+    # A fact has a key and a time only where an event was delivered: else a copy would count as seen.
+    assert assignment.facts.waiting == Facts([0, 3, 1], [0] * 3, [Outcome.STALE] * 3, [None] * 3, [0] * 3)
 
 
 def test_only_the_stale_leave_a_group_that_is_sent_again() -> None:
