@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import itemgetter
 from typing import Any, cast
 
 from connector.core.assignment import Assignment
@@ -117,7 +116,7 @@ class Admission:
             self._drop(assignment, offset, epoch, Outcome.DUPLICATE)
             self._outcomes.repeated(assignment, key, offset)
             return
-        self._take(assignment, _run(poll, itemgetter(slice(at, at + 1)), now), key, sighting, now)
+        self._take(assignment, _run(poll, lambda column: column[at : at + 1], now), key, sighting, now)
 
     def _take(self, assignment: Assignment, run: Run, key: bytes | None, sighting: Sighting, now: Moment) -> None:
         """Accept an event that is no duplicate: to be sent, to wait, or as too large."""
@@ -139,7 +138,7 @@ class Admission:
 def _plain(poll: Poll, first: int, odd: Sequence[int], now: Moment) -> Run:
     """Return the events from a position on without the odd records among them, as one run."""
     if not odd:
-        return _run(poll, itemgetter(slice(first, None)), now)
+        return _run(poll, lambda column: column[first:], now)
     chosen = bytearray(first) + bytearray(b"\1") * (len(poll.offsets) - first)
     for at in odd:
         chosen[at] = 0
